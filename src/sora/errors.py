@@ -1,0 +1,34 @@
+"""What can go wrong, in the user's words. Every error knows its exit status; only ``cli`` acts on it.
+
+A message is one line that says what happened, what was expected, and what to do next.
+"""
+
+
+class SoraError(Exception):
+    """Base of every error a user can cause or meet. ``exit_code`` is the process's exit status."""
+
+    exit_code = 1
+
+
+class UsageError(SoraError):
+    """A flag, a size or a prompt that cannot be honoured."""
+
+    exit_code = 2
+
+
+class InputError(SoraError):
+    """A file that cannot be read as what it should be, or an output that cannot be written."""
+
+    exit_code = 3
+
+
+class ModelError(SoraError):
+    """A model that is unknown, missing, damaged or of the wrong shape."""
+
+    exit_code = 4
+
+
+class OutOfMemory(SoraError):
+    """The device ran out of memory."""
+
+    exit_code = 5

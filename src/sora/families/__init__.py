@@ -1,0 +1,102 @@
+"""What a checkpoint is and how to drive it. To add a checkpoint: one row in MODELS. To add a family: one file here.
+
+Importing this costs no torch: a model's grid and defaults are known before any weight is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from sora.errors import ModelError
+from sora.grid import Grid
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from sora.canvas import Canvas, Latents
+    from sora.sampler import Velocity
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a clip is when nobody says otherwise. area: pixels a frame. shift: of the timesteps, 1 is none.
+    step: a name in ``sampler.STEPS``."""
+
+    frames: int
+    fps: float
+    area: int
+    steps: int
+    guidance: float
+    shift: float
+    step: str
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One checkpoint. family: the module of this package that drives it. repo and revision: on the Hugging Face hub,
+    empty for weights that ship inside the package. files: relative to the repo or to ``sora/assets``."""
+
+    name: str
+    family: str
+    summary: str
+    licence: str
+    files: tuple[str, ...]
+    grid: Grid
+    defaults: Defaults
+    repo: str = ""
+    revision: str = ""
+
+
+class Model(Protocol):
+    """A loaded checkpoint, as the engine sees it."""
+
+    spec: ModelSpec
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def encode(self, canvas: Canvas) -> Latents:
+        """The canvas in latent space."""
+        ...
+
+    def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+        """Pixel frames as chunks of (F, 3, Y, X) in [-1, 1], streamed in order."""
+        ...
+
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+        """A velocity field that knows the text, the known pixels and the guidance scale."""
+        ...
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of the prompt this model never learnt; empty for models with an open vocabulary."""
+        ...
+
+
+MODELS: dict[str, ModelSpec] = {
+    "mini": ModelSpec(
+        name="mini",
+        family="mini",
+        summary="small cartoon world, inside the package, paints on any CPU",
+        licence="Apache-2.0",
+        files=("mini.safetensors", "mini.json"),
+        grid=Grid(time=4, space=8, channels=16),
+        defaults=Defaults(frames=17, fps=8.0, area=128 * 128, steps=8, guidance=3.0, shift=3.0, step="euler"),
+    ),
+}
+
+
+def find(name: str) -> ModelSpec:
+    """The row called ``name``. Raises ModelError naming what there is."""
+    try:
+        return MODELS[name]
+    except KeyError:
+        raise ModelError(f"no model is called {name!r}; there is {', '.join(MODELS)} (see `sora models`)") from None
+
+
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Model:
+    """The checkpoint in memory, ready to paint. Raises ModelError when its files are missing or damaged."""
+    return import_module(f"sora.families.{spec.family}").load(spec, device, dtype)
