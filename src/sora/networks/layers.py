@@ -1,0 +1,127 @@
+"""What several networks share: attention, RMS norm, rotary positions, the embedding of time.
+
+Axis letters: B batch; H heads; N queries or tokens; M keys; K channels of a head; D width.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MPS_ATTENTION_LIMIT = 2**31 - 1
+"""Most elements a matrix of attention scores may have on MPS; past 2^31 its results are silently wrong."""
+
+EXPLICIT_LIMIT = 2**20
+"""Most queries x keys for which training on a CPU writes attention out in full."""
+
+
+def attention(
+    q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor, mask_BM: Tensor | None = None, limit: int | None = None
+) -> Tensor:
+    """softmax(q k^T / sqrt(K)) v, of shape (B, H, N, K).
+
+    mask_BM: bool, True where a key may be looked at; None looks at all. A row of the batch must have one True at least.
+    limit: most score elements (B x H x queries x keys) computed at once; None is ``MPS_ATTENTION_LIMIT`` on MPS and
+    no limit elsewhere.
+
+    Which way is taken changes speed and memory, not the result:
+    - over the limit, queries go in chunks;
+    - where a CPU wants gradients and queries x keys is at most ``EXPLICIT_LIMIT``, the three products are written out
+      (about a quarter faster there for a few hundred tokens than the fused kernel and its backward);
+    - otherwise torch's fused kernel.
+    """
+    mask = None if mask_BM is None else mask_BM[:, None, None, :]
+    rows = _rows_at_once(q_BHNK, k_BHMK, limit)
+    if rows < q_BHNK.shape[2]:
+        parts = [F.scaled_dot_product_attention(q, k_BHMK, v_BHMK, mask) for q in q_BHNK.split(rows, dim=2)]
+        return torch.cat(parts, dim=2)
+    if _wants_explicit(q_BHNK, k_BHMK, v_BHMK):
+        return _explicit_attention(q_BHNK, k_BHMK, v_BHMK, mask)
+    return F.scaled_dot_product_attention(q_BHNK, k_BHMK, v_BHMK, mask)
+
+
+def _rows_at_once(q_BHNK: Tensor, k_BHMK: Tensor, limit: int | None) -> int:
+    """How many queries fit under the limit; at least one."""
+    b, h, n, _ = q_BHNK.shape
+    if limit is None:
+        limit = MPS_ATTENTION_LIMIT if q_BHNK.device.type == "mps" else None
+    return n if limit is None else max(1, limit // (b * h * k_BHMK.shape[2]))
+
+
+def _wants_explicit(q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor) -> bool:
+    gradients = torch.is_grad_enabled() and (q_BHNK.requires_grad or k_BHMK.requires_grad or v_BHMK.requires_grad)
+    return gradients and q_BHNK.device.type == "cpu" and q_BHNK.shape[2] * k_BHMK.shape[2] <= EXPLICIT_LIMIT
+
+
+def _explicit_attention(q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor, mask: Tensor | None) -> Tensor:
+    scores_BHNM = (q_BHNK * q_BHNK.shape[-1] ** -0.5) @ k_BHMK.transpose(-1, -2)
+    if mask is not None:
+        scores_BHNM = scores_BHNM.masked_fill(~mask, -math.inf)
+    return scores_BHNM.softmax(dim=-1) @ v_BHMK
+
+
+def rms_norm(x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich, arXiv 1910.07467), in float32 inside."""
+    return F.rms_norm(x.float(), weight_D.shape, weight_D.float(), eps).type_as(x)
+
+
+def layer_norm(x: Tensor, eps: float, weight_D: Tensor | None = None, bias_D: Tensor | None = None) -> Tensor:
+    """Layer norm over the last axis, computed and returned in float32, whatever the dtype of x and of the weights."""
+    weight_D = None if weight_D is None else weight_D.float()
+    bias_D = None if bias_D is None else bias_D.float()
+    return F.layer_norm(x.float(), x.shape[-1:], weight_D, bias_D, eps)
+
+
+def timestep_embedding(t: Tensor, dim: int, period: float = 10000.0) -> Tensor:
+    """t of any shape, in [0, 1000], to float32 of shape (*t.shape, dim): cosines first, then sines.
+
+    The i-th of dim/2 frequencies is period^(-2i/dim) (Vaswani et al., arXiv 1706.03762). dim is even.
+    """
+    half = dim // 2
+    steps = torch.arange(half, dtype=torch.float32, device=t.device)
+    angles = t.float()[..., None] * torch.exp(-math.log(period) * steps / half)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def rope_split(head_dim: int) -> tuple[int, int, int]:
+    """How many of a head's channels turn with time, height and width: a third each, time taking the remainder (Wan)."""
+    space = 2 * (head_dim // 6)
+    return head_dim - 2 * space, space, space
+
+
+@torch.compiler.assume_constant_result
+def rope_tables(shape: tuple[int, int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, float32, each (N, head_dim), for the tokens of a T x H x W volume in row-major order.
+
+    Both channels of a pair share an angle. Angles are position x 10000^(-2i/d) along each axis (RoFormer, arXiv
+    2104.09864). The last few shapes are remembered; a compiled graph takes its table as a constant.
+    """
+    return _rope_tables(shape, head_dim, device)
+
+
+@lru_cache(maxsize=4)
+def _rope_tables(shape: tuple[int, int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Made in float64 on the CPU, since MPS has no float64, and outside inference mode, so that a table first wanted
+    for sampling still serves training."""
+    with torch.inference_mode(False), torch.no_grad():
+        angles = []
+        for axis, dim in enumerate(rope_split(head_dim)):
+            rates = 10000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device="cpu") / dim)
+            places = torch.arange(shape[axis], dtype=torch.float64, device="cpu")
+            view = [1, 1, 1, dim // 2]
+            view[axis] = shape[axis]
+            angles.append(torch.outer(places, rates).view(view).expand(*shape, -1))
+        angles_NK = torch.cat(angles, dim=-1).flatten(0, 2).repeat_interleave(2, dim=-1)
+        return angles_NK.cos().float().to(device), angles_NK.sin().float().to(device)
+
+
+def rope(x_BHNK: Tensor, cos_NK: Tensor, sin_NK: Tensor) -> Tensor:
+    """Turn each pair of neighbouring channels by its angle, in real arithmetic, float32 inside."""
+    x = x_BHNK.float()
+    even, odd = x[..., 0::2], x[..., 1::2]
+    quarter_turn = torch.stack([-odd, even], dim=-1).flatten(-2)
+    return torch.addcmul(x * cos_NK, quarter_turn, sin_NK).type_as(x_BHNK)
