@@ -1,0 +1,146 @@
+"""The embedded model's autoencoder: small, causal in time, made for CPUs.
+
+Four frames and 4x4 pixels are folded into channels before the first layer, so every layer runs once per latent frame
+instead of once per pixel frame. The first frame stands alone: it is folded as four copies of itself, which makes the
+first latent frame the same whether a picture or a film follows. 4 x 8 x 8 pixels become one latent of 16 channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+TIME, FOLD, SPACE = 4, 4, 8  # frames a latent frame, pixels folded at the door, pixels a latent's side
+PAST = 2  # latent frames a temporal layer looks back
+
+
+@dataclass(frozen=True)
+class MiniVAEConfig:
+    """Widths at a quarter and an eighth of the size, and how many residual blocks stand there."""
+
+    channels: int = 16
+    encoder_fine: int = 64
+    encoder_coarse: int = 128
+    encoder_blocks: tuple[int, int] = (1, 3)
+    decoder_fine: int = 128
+    decoder_coarse: int = 192
+    decoder_blocks: tuple[int, int] = (2, 3)
+
+
+def channel_norm(x_NCHW: Tensor) -> Tensor:
+    """Root-mean-square norm over channels at each place; purely local, so crops and tiles agree with the whole."""
+    return F.rms_norm(x_NCHW.permute(0, 2, 3, 1), (x_NCHW.shape[1],), eps=1e-6).permute(0, 3, 1, 2)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions within a frame, beside the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW + self.second(F.silu(self.first(channel_norm(x_NCHW))))
+
+
+class LookBack(nn.Module):
+    """One causal temporal layer, 1x1 in space: each latent frame sees itself and the PAST ones before it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear((PAST + 1) * width, width)
+        nn.init.zeros_(self.mix.weight)
+
+    def forward(self, x_NCHW: Tensor, batch: int, past_BTHWC: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x with its past mixed in, and the past for the latent frames that follow."""
+        x = rearrange(x_NCHW, "(b t) c h w -> b t h w c", b=batch)
+        normed = F.rms_norm(x, (x.shape[-1],), eps=1e-6)
+        if past_BTHWC is None:
+            past_BTHWC = torch.zeros_like(normed[:, :1]).expand(-1, PAST, -1, -1, -1)
+        line = torch.cat([past_BTHWC, normed], dim=1)
+        length = x.shape[1]
+        seen = torch.cat([line[:, i : i + length] for i in range(PAST + 1)], dim=-1)
+        x = x + self.mix(F.silu(seen))
+        return rearrange(x, "b t h w c -> (b t) c h w"), line[:, -PAST:]
+
+
+class MiniVAE(nn.Module):
+    """encode and decode; ``mean`` and ``deviation`` (C) bring latents to unit scale."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: MiniVAEConfig | None = None) -> None:
+        super().__init__()
+        c = config or MiniVAEConfig()
+        self.config = c
+        pixels = 3 * TIME * FOLD * FOLD
+        self.fold = nn.Conv2d(pixels, c.encoder_fine, 1)
+        self.encoder_fine = nn.ModuleList(Residual(c.encoder_fine) for _ in range(c.encoder_blocks[0]))
+        self.reduce = nn.Conv2d(4 * c.encoder_fine, c.encoder_coarse, 1)
+        self.encoder_coarse = nn.ModuleList(Residual(c.encoder_coarse) for _ in range(c.encoder_blocks[1]))
+        self.encoder_time = nn.ModuleList(LookBack(c.encoder_coarse) for _ in range(c.encoder_blocks[1] - 1))
+        self.to_latents = nn.Conv2d(c.encoder_coarse, c.channels, 1)
+        self.from_latents = nn.Conv2d(c.channels, c.decoder_coarse, 3, padding=1)
+        self.decoder_coarse = nn.ModuleList(Residual(c.decoder_coarse) for _ in range(c.decoder_blocks[1]))
+        self.decoder_time = nn.ModuleList(LookBack(c.decoder_coarse) for _ in range(c.decoder_blocks[1] - 1))
+        self.enlarge = nn.Conv2d(c.decoder_coarse, 4 * c.decoder_fine, 1)
+        self.decoder_fine = nn.ModuleList(Residual(c.decoder_fine) for _ in range(c.decoder_blocks[0]))
+        self.unfold = nn.Conv2d(c.decoder_fine, pixels, 3, padding=1)
+        self.register_buffer("mean", torch.zeros(c.channels))
+        self.register_buffer("deviation", torch.ones(c.channels))
+
+    def encode(self, frames_BCFYX: Tensor) -> Tensor:
+        """Pixels in [-1, 1], F = 1 + 4k, Y and X multiples of 8, to latents_BCTHW of unit scale."""
+        return (self.raw_encode(frames_BCFYX) - self._wide(self.mean)) / self._wide(self.deviation)
+
+    def decode(self, latents_BCTHW: Tensor) -> Tensor:
+        """Latents of unit scale to pixels_BCFYX, about [-1, 1]; F = 1 + 4 (T - 1)."""
+        return torch.cat(list(self.stream(latents_BCTHW, latents_BCTHW.shape[2])), dim=2)
+
+    def stream(self, latents_BCTHW: Tensor, chunk: int = 2):
+        """Decode a few latent frames at a time, carrying what the temporal layers remember. Yields pixels_BCFYX."""
+        raw = latents_BCTHW * self._wide(self.deviation) + self._wide(self.mean)
+        past: list[Tensor | None] = [None] * len(self.decoder_time)
+        for start in range(0, raw.shape[2], chunk):
+            pixels, past = self.raw_decode(raw[:, :, start : start + chunk], past)
+            yield pixels[:, :, TIME - 1 :] if start == 0 else pixels
+
+    def raw_encode(self, frames_BCFYX: Tensor) -> Tensor:
+        """As ``encode``, before the latents are brought to unit scale."""
+        batch = frames_BCFYX.shape[0]
+        frames = torch.cat([frames_BCFYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1), frames_BCFYX], dim=2)
+        x = rearrange(frames, "b c (t f) (h p) (w q) -> (b t) (c f p q) h w", f=TIME, p=FOLD, q=FOLD)
+        x = self.fold(x.contiguous(memory_format=torch.channels_last))
+        for block in self.encoder_fine:
+            x = block(x)
+        x = self.reduce(rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2))
+        for i, block in enumerate(self.encoder_coarse):
+            x = block(x)
+            if i < len(self.encoder_time):
+                x, _ = self.encoder_time[i](x, batch, None)
+        return rearrange(self.to_latents(channel_norm(x)), "(b t) c h w -> b c t h w", b=batch)
+
+    def raw_decode(self, raw_BCTHW: Tensor, past: list[Tensor | None]) -> tuple[Tensor, list[Tensor | None]]:
+        """TIME pixel frames for each latent frame (the film's first three are copies to drop), and the new past."""
+        batch = raw_BCTHW.shape[0]
+        x = rearrange(raw_BCTHW, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
+        x, kept = self.from_latents(x), list(past)
+        for i, block in enumerate(self.decoder_coarse):
+            x = block(x)
+            if i < len(self.decoder_time):
+                x, kept[i] = self.decoder_time[i](x, batch, past[i])
+        x = rearrange(self.enlarge(F.silu(channel_norm(x))), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
+        for block in self.decoder_fine:
+            x = block(x)
+        x = self.unfold(F.silu(channel_norm(x)))
+        return rearrange(x, "(b t) (c f p q) h w -> b c (t f) (h p) (w q)", b=batch, f=TIME, p=FOLD, q=FOLD), kept
+
+    def _wide(self, per_channel: Tensor) -> Tensor:
+        return per_channel.view(1, -1, 1, 1, 1)

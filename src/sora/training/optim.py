@@ -1,0 +1,68 @@
+"""Muon for matrices and AdamW for the rest, under one learning-rate factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix, by the quintic Newton-Schulz iteration of Muon (Jordan et al. 2024)."""
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised; kernels are read as (out, rest) matrices."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                kept = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                kept.lerp_(p.grad, 1 - group["momentum"])
+                update = orthogonalised(p.grad.lerp(kept, group["momentum"]).flatten(1))
+                scale = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
+                p.mul_(1 - group["lr"] * group["decay"])
+                p.add_(update.view_as(p), alpha=-group["lr"] * scale)
+
+
+class Both:
+    """The two optimisers as one. Matrices of ``plain`` (embeddings, last layers) go to AdamW too."""
+
+    def __init__(self, model: nn.Module, *, matrix_lr: float, other_lr: float, plain: tuple[str, ...] = ()) -> None:
+        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        matrices = [p for n, p in named if p.ndim >= 2 and not n.startswith(plain)]
+        chosen = {id(p) for p in matrices}
+        others = [p for _, p in named if id(p) not in chosen]
+        self.parts = [
+            Muon(matrices, lr=matrix_lr, decay=0.01),
+            torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.base = [[g["lr"] for g in part.param_groups] for part in self.parts]
+
+    def step(self, factor: float) -> None:
+        """One update at ``factor`` times the base learning rates; gradients are cleared."""
+        for part, rates in zip(self.parts, self.base, strict=True):
+            for group, rate in zip(part.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict]:
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states: list[dict]) -> None:
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict(state)

@@ -1,0 +1,192 @@
+"""An endless world of captioned cartoon clips: one subject, one setting, one motion, a little camera and weather.
+
+A scene is drawn from a seed and renders the same pixels every time. Scenes whose (subject, setting, motion) hash into
+the held-out tenth are never trained on.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, replace
+from random import Random
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from sora.training.scenery import SETTINGS, backdrop
+from sora.training.sprites import GLYPHS, SUBJECTS, sprite
+
+MOTIONS = ("left", "right", "up", "down", "bounce", "spin", "grow", "shrink", "still")
+CAMERAS = ("static", "pan-left", "pan-right")
+FPS = 8.0
+TRAVEL = 16  # frames (two seconds) in which a motion runs its course
+
+
+@dataclass(frozen=True)
+class World:
+    """What scenes are drawn from. panning and snowing: shares of the scenes with a moving camera, with snowfall."""
+
+    subjects: tuple[str, ...]
+    settings: tuple[str, ...] = tuple(SETTINGS)
+    motions: tuple[str, ...] = MOTIONS
+    panning: float = 0.1
+    snowing: float = 0.06
+
+
+FIRST = World(subjects=tuple(SUBJECTS))
+SMALL = World(
+    subjects=(
+        *("balloon", "car", "sailboat", "rocket", "turtle", "fish", "elephant", "chick"),
+        *("red ball", "blue ball", "yellow ball", "purple ball"),
+    )
+)
+WORLDS = {"first": FIRST, "small": SMALL}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What happens. faces: "left" or "right", where the subject looks. seed: fixes every remaining detail."""
+
+    subject: str
+    setting: str
+    motion: str
+    camera: str
+    snow: bool
+    faces: str
+    seed: int
+
+
+def held_out(subject: str, setting: str, motion: str) -> bool:
+    """Whether this combination belongs to the tenth that is never trained on."""
+    return zlib.crc32(f"{subject}|{setting}|{motion}".encode()) % 10 == 0
+
+
+def draw_scene(world: World, seed: int, *, held: bool | None = None) -> Scene:
+    """A scene from a seed. held: only held-out combinations, only the others, or either."""
+    rng = Random(seed)
+    while True:
+        subject = _draw_subject(world, rng)
+        setting, motion = rng.choice(world.settings), rng.choice(world.motions)
+        if held is None or held_out(subject, setting, motion) == held:
+            break
+    # A moving camera would turn "still" and the sideways motions into one another.
+    pans = motion in ("up", "down", "bounce", "spin") and rng.random() < world.panning * len(MOTIONS) / 4
+    return Scene(
+        subject=subject,
+        setting=setting,
+        motion=motion,
+        camera=rng.choice(CAMERAS[1:]) if pans else CAMERAS[0],
+        snow=rng.random() < world.snowing,
+        faces=motion if motion in ("left", "right") else rng.choice(("left", "right")),
+        seed=rng.getrandbits(48),
+    )
+
+
+def _draw_subject(world: World, rng: Random) -> str:
+    glyphs = [s for s in world.subjects if s in GLYPHS]
+    shapes = [s for s in world.subjects if s not in GLYPHS]
+    return rng.choice(glyphs if glyphs and (not shapes or rng.random() < 0.75) else shapes)
+
+
+def mirrored(scene: Scene) -> Scene:
+    """The same scene with the subject looking the other way, for a judge that must read motion and not looks."""
+    return replace(scene, faces="right" if scene.faces == "left" else "left")
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the sprite is in one frame: centre in pixels, side in pixels, angle in degrees."""
+
+    x: float
+    y: float
+    side: float
+    angle: float = 0.0
+
+
+def poses(scene: Scene, frames: int, height: int, width: int, rng: Random) -> list[Pose]:
+    """The subject's path, one pose a frame."""
+    side = min(height, width) * rng.uniform(0.45, 0.6)
+    half = side * 0.5
+    x = rng.uniform(half, width - half)
+    y = rng.uniform(max(half, height * 0.42), max(half, height - half))
+    gap, phase, turn = rng.uniform(0.0, 0.12), rng.uniform(0, 1), rng.choice((-1, 1)) * rng.uniform(300, 400)
+    return [_pose(scene.motion, t / TRAVEL, x, y, side, height, width, gap, phase, turn) for t in range(frames)]
+
+
+def _pose(
+    motion: str, u: float, x: float, y: float, side: float, height: int, width: int, gap: float, phase: float, turn: float
+) -> Pose:
+    """The pose at u, 1 being the end of the motion's course."""
+    low, travel = side * 0.35, 1 - 2 * gap
+    run_x = low + (width - 2 * low) * (gap + travel * u)
+    run_y = low + (height - 2 * low) * (gap + travel * u)
+    if motion == "right":
+        return Pose(run_x, y, side)
+    if motion == "left":
+        return Pose(width - run_x, y, side)
+    if motion == "down":
+        return Pose(x, run_y, side)
+    if motion == "up":
+        return Pose(x, height - run_y, side)
+    if motion == "bounce":
+        rise = abs(math.sin(math.pi * (2 * u + phase)))
+        return Pose(x, height - side * 0.5 - rise * (height - side) * 0.7, side)
+    if motion == "spin":
+        return Pose(x, y, side, turn * u)
+    if motion == "grow":
+        return Pose(x, y, side * min(1.4, 0.45 + 0.8 * u))
+    if motion == "shrink":
+        return Pose(x, y, side * max(0.4, 1.25 - 0.8 * u))
+    return Pose(x, y, side)
+
+
+def render(scene: Scene, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """(frames_FYXC uint8, coverage_FYX uint8: the subject's opacity)."""
+    rng = Random(scene.seed)
+    speed = rng.uniform(1.5, 3.0) * width / 128 if scene.camera != "static" else 0.0
+    margin = math.ceil(speed * max(frames - 1, 0))
+    back = backdrop(scene.setting, height, width + margin, rng)
+    path = poses(scene, frames, height, width, rng)
+    flakes = [(rng.random(), rng.random(), rng.uniform(0.5, 1)) for _ in range(24)] if scene.snow else []
+    film = np.empty((frames, height, width, 3), np.uint8)
+    cover = np.empty((frames, height, width), np.uint8)
+    looks: dict[tuple[float, float], Image.Image] = {}
+    for t, pose in enumerate(path):
+        left = round(speed * t) if scene.camera == "pan-right" else margin - round(speed * t)
+        frame = back.crop((left, 0, left + width, height))
+        shade = Image.new("L", (width, height))
+        _stamp(frame, shade, _look(scene, pose, looks), pose)
+        _let_snow(frame, flakes, t)
+        film[t], cover[t] = np.asarray(frame), np.asarray(shade)
+    return film, cover
+
+
+def _look(scene: Scene, pose: Pose, looks: dict[tuple[float, float], Image.Image]) -> Image.Image:
+    """The sprite at a pose's size and angle, kept for the next frame that needs the same."""
+    key = (round(pose.side), pose.angle)
+    if key not in looks:
+        picture = sprite(scene.subject)
+        if SUBJECTS[scene.subject].faces not in ("", scene.faces):
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if pose.angle:
+            picture = picture.rotate(pose.angle, Image.Resampling.BICUBIC, expand=False)
+        looks[key] = picture.resize((key[0], key[0]), Image.Resampling.BILINEAR)
+    return looks[key]
+
+
+def _stamp(frame: Image.Image, shade: Image.Image, look: Image.Image, pose: Pose) -> None:
+    corner = (round(pose.x - look.width / 2), round(pose.y - look.height / 2))
+    alpha = look.getchannel("A")
+    frame.paste(look, corner, alpha)
+    shade.paste(255, corner, alpha)
+
+
+def _let_snow(frame: Image.Image, flakes: list[tuple[float, float, float]], t: int) -> None:
+    if not flakes:
+        return
+    pen, r = ImageDraw.Draw(frame), frame.height * 0.014
+    for fx, fy, fall in flakes:
+        x = (fx + 0.02 * math.sin(t * 0.4 + fx * 9)) % 1 * frame.width
+        y = (fy + fall * t / 20) % 1 * frame.height
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=(255, 255, 255))
