@@ -1,0 +1,27 @@
+"""Paths to clips and images, and back. The only place that knows file formats; no system ffmpeg is needed.
+
+``target``   which kind of file a path asks for, checks before the work, names that are free, atomic publishing
+``write``    the streaming writer: frames in, a verified file out, or nothing at all
+``read``     images, clips and facts about files
+``embed``    the recipe inside GIF, WebP, PNG and JPEG files
+``ffmpeg``   the bundled ffmpeg program: commands, its metadata text, facts about video files
+"""
+
+from sora.media.read import Info, probe, read_clip, read_image, read_recipe
+from sora.media.target import SUFFIXES, check_target, unique_path
+from sora.media.write import Writer, check_size, write_clip, writer
+
+__all__ = [
+    "SUFFIXES",
+    "Info",
+    "Writer",
+    "check_size",
+    "check_target",
+    "probe",
+    "read_clip",
+    "read_image",
+    "read_recipe",
+    "unique_path",
+    "write_clip",
+    "writer",
+]

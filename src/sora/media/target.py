@@ -1,0 +1,132 @@
+"""Where a clip goes: which kind of file a path asks for, checks before the work, free names, atomic publishing."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from sora.errors import InputError, UsageError
+
+FOLDER = "folder"
+SUFFIXES = (".mp4", ".mkv", ".gif", ".webp", ".png", ".jpg", ".jpeg")
+STILLS = (".png", ".jpg", ".jpeg")
+RECIPE_FILE = "recipe.json"
+
+
+def kind_of(path: str | Path) -> str:
+    """The suffix in lower case, or FOLDER for a path without one or that ends in a slash. Raises UsageError."""
+    suffix = Path(path).suffix.lower()
+    if not suffix or str(path).endswith(("/", os.sep)):
+        return FOLDER
+    if suffix not in SUFFIXES:
+        raise UsageError(f"cannot write {suffix} files; end {path} in {', '.join(SUFFIXES)}, or in / for PNGs")
+    return suffix
+
+
+def check_target(path: str | Path, force: bool = False) -> None:
+    """Refuses, before any work, an output that could not be written.
+
+    Raises UsageError for an unknown suffix or a target that exists (``force`` allows one of the same kind),
+    InputError for a folder that is missing or cannot be written.
+    """
+    if not str(path) or "\0" in str(path):
+        raise UsageError("the output path is empty or not a path; name a file, e.g. clip.mp4")
+    kind, target = kind_of(path), Path(path)
+    try:
+        if os.path.lexists(target):
+            _check_existing(target, kind, force)
+        elif len(os.fsencode(target.name)) > 255:
+            raise InputError(f"the name of {target} is too long; shorten it")
+        os.rmdir(staging(target))
+    except OSError as error:
+        reason = (
+            "the folder does not exist; create it"
+            if error.errno == errno.ENOENT
+            else f"{error.strerror}; choose another"
+        )
+        raise InputError(f"cannot write into {target.parent}: {reason}") from None
+
+
+def _check_existing(target: Path, kind: str, force: bool) -> None:
+    if not force:
+        raise UsageError(f"{target} exists already; add --force to replace it, or choose another name")
+    if target.is_dir() != (kind == FOLDER):
+        there, wanted = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
+        raise UsageError(f"{target} is {there}, the output would be {wanted}; choose another name")
+    # --force replaces what an earlier run made, never a folder of somebody's own files.
+    if kind == FOLDER and (alien := [n for n in os.listdir(target) if not re.fullmatch(r"\d{5,}\.png|recipe.json", n)]):
+        raise UsageError(f"{target} holds more than numbered PNGs ({alien[0]}); it is not replaced, choose another")
+
+
+def unique_path(folder: str | Path, stem: str, suffix: str) -> Path:
+    """The first of stem.mp4, stem-2.mp4, stem-3.mp4 ... that does not exist. suffix: with its dot, or empty."""
+    names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
+    return next(p for name in names if not os.path.lexists(p := Path(folder) / f"{name}{suffix}"))
+
+
+def staging(target: Path) -> Path:
+    """A new hidden folder beside the target: on its file system, so publishing is a rename."""
+    return Path(tempfile.mkdtemp(prefix=".sora-", dir=target.parent))
+
+
+def publish(made: Path, target: Path, force: bool) -> Path:
+    """Moves a finished file or folder to its place in one step, and returns the place.
+
+    Without ``force`` nothing is ever replaced: if the name was taken while the work ran, the next free one is used,
+    since the work may have taken hours.
+    """
+    if force:
+        return _replace(made, target)
+    move = _move_folder if made.is_dir() else _move_file
+    place = target
+    while True:
+        try:
+            move(made, place)
+        except FileExistsError:
+            place = unique_path(target.parent, target.stem, target.suffix)
+        else:
+            return place
+
+
+def _replace(made: Path, target: Path) -> Path:
+    if made.is_dir() and target.is_dir():
+        target.rename(made.with_name("replaced"))  # inside the staging folder, which is removed
+    os.replace(made, target)
+    return target
+
+
+def _move_file(made: Path, target: Path) -> None:
+    """A rename that fails with FileExistsError where rename(2) would overwrite."""
+    try:
+        os.link(made, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: hold the name with an empty file first
+        _hold(lambda: os.close(os.open(target, os.O_CREAT | os.O_EXCL)), lambda: os.replace(made, target), target)
+
+
+def _move_folder(made: Path, target: Path) -> None:
+    _hold(lambda: os.mkdir(target), lambda: os.replace(made, target), target)
+
+
+def _hold(take: Callable[[], None], move: Callable[[], None], target: Path) -> None:
+    """Takes the name, which fails if it is taken, then moves over the empty thing; lets go if that fails."""
+    take()
+    try:
+        move()
+    except BaseException:
+        if target.is_dir():
+            target.rmdir()
+        else:
+            target.unlink()
+        raise
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,244 @@
+"""The streaming writer: frames in, a verified file out, or nothing at all."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from sora.clip import Clip
+from sora.errors import InputError, UsageError
+from sora.media import embed, ffmpeg, target
+from sora.media.read import Info, probe
+
+# rgb24 in. The matrix is said to the scaler and tagged on the frames, or players show colours a shade off.
+_BT709 = (
+    "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp+full_chroma_int,"
+    "format=yuv420p,setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+)
+_TAGS = "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv"
+# A palette a frame needs no second pass; an ordered dither does not crawl from one frame to the next.
+_GIF = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=bayer:bayer_scale=4"
+
+_ENCODE: dict[str, list[str]] = {
+    ".mp4": ["-vf", _BT709, *f"-c:v libx264 -crf 17 -preset medium -movflags +faststart {_TAGS}".split()],
+    ".mkv": "-c:v ffv1 -level 3 -pix_fmt bgr0".split(),
+    ".gif": ["-filter_complex", _GIF, "-loop", "0"],
+}
+
+
+class _Encoder(Protocol):
+    def write(self, frame_YXC: np.ndarray) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+class Writer:
+    """Takes a clip's frames as they come. ``path``: the target and, once closed, where the file stands."""
+
+    def __init__(self, path: Path, size: tuple[int, int], encoder: _Encoder) -> None:
+        self.path, self.frames, self._size, self._encoder = path, 0, size, encoder
+
+    def write(self, frames_FYXC: np.ndarray) -> None:
+        """Appends uint8 RGB frames of the writer's size. Raises InputError when the encoder fails."""
+        if frames_FYXC.dtype != np.uint8 or frames_FYXC.shape[1:] != (*self._size, 3):
+            raise ValueError(f"expected uint8 (F, {self._size}, 3), not {frames_FYXC.dtype} {frames_FYXC.shape}")
+        with _told(self.path):
+            for frame_YXC in frames_FYXC:
+                self._encoder.write(np.ascontiguousarray(frame_YXC))
+                self.frames += 1
+
+
+@contextmanager
+def writer(
+    path: str | Path, fps: float, size: tuple[int, int], recipe_json: str = "", force: bool = False
+) -> Iterator[Writer]:
+    """A file at ``path`` of the kind its suffix says, from frames of ``size`` = (height, width) at ``fps``.
+
+    Kinds: .mp4 (H.264, yuv420p, bt709), .mkv (FFV1 in RGB, lossless), .gif, .webp, .png and .jpg for one frame, and
+    a folder of numbered PNGs with recipe.json. Frames go to a hidden folder beside the target; when the block ends
+    well the file is opened again, its frames and size are checked, and it is renamed into place. When the block
+    raises, nothing is left. Raises UsageError and InputError as ``check_target`` and ``check_size`` do, and
+    InputError when encoding fails.
+    """
+    target.check_target(path, force)
+    check_size(path, size, fps)
+    kind, place = target.kind_of(path), Path(path)
+    folder = target.staging(place)
+    try:
+        made = folder / ("frames" if kind == target.FOLDER else f"made{kind}")
+        with _told(place):
+            encoder = _encoder(kind, made, fps, size, recipe_json)
+        try:
+            w = Writer(place, size, encoder)
+            yield w
+            if not w.frames:
+                raise InputError(f"no frames were painted, so {place} is not written")
+            with _told(place):
+                encoder.close()
+        finally:
+            encoder.abandon()
+        _verify(made, place, w.frames, size)
+        with _told(place):
+            w.path = target.publish(made, place, force)
+    finally:
+        target.remove(folder)
+
+
+def write_clip(path: str | Path, clip: Clip, recipe_json: str = "", force: bool = False) -> Path:
+    """A whole clip at once; see ``writer``. Returns where the file stands."""
+    with writer(path, clip.fps, clip.size, recipe_json, force) as w:
+        w.write(clip.frames_FYXC)
+    return w.path
+
+
+def check_size(path: str | Path, size: tuple[int, int], fps: float) -> None:
+    """Refuses a (height, width) or rate that the kind of file cannot hold. Raises UsageError.
+
+    An .mp4 needs even sides: its chroma has half the resolution, and padding or cropping would change the picture.
+    """
+    kind, (height, width) = target.kind_of(path), size
+    if kind == ".mp4" and (height % 2 or width % 2):
+        nearest = (
+            f"{max(2, width - width % 2)}x{max(2, height - height % 2)} or {width + width % 2}x{height + height % 2}"
+        )
+        raise UsageError(f"{width}x{height} does not fit .mp4, which needs even sides; try {nearest}, or write .mkv")
+    if kind == ".gif" and fps > 50:
+        raise UsageError(f"a .gif holds at most 50 frames a second, not {fps:g}; lower --fps or write .mp4")
+    if kind == ".webp" and max(size) > 16_383:
+        raise UsageError(f"a .webp is at most 16383 pixels a side, not {width}x{height}; write .mkv")
+
+
+@contextmanager
+def _told(place: Path) -> Iterator[None]:
+    """Says in the user's words what the system refuses while the file is written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {place}: {error.strerror or error}; free some space or change -o") from None
+
+
+def _verify(made: Path, place: Path, frames: int, size: tuple[int, int]) -> None:
+    """Opens the finished file and compares. Raises InputError."""
+    info: Info = probe(made)
+    if (info.frames, info.height, info.width) != (frames, *size):
+        found = f"{info.frames} frames of {info.width}x{info.height}"
+        raise InputError(
+            f"{place} came out wrong: {found}, expected {frames} of {size[1]}x{size[0]}; it is not kept, try .mkv"
+        )
+
+
+def _encoder(kind: str, made: Path, fps: float, size: tuple[int, int], recipe: str) -> _Encoder:
+    if kind in _ENCODE:
+        return _Pipe(kind, made, fps, size, recipe)
+    if kind == ".webp":
+        return _WebP(made, fps, size, recipe)
+    return _Folder(made, recipe) if kind == target.FOLDER else _Still(made, recipe)
+
+
+class _Pipe:
+    """Frames through ffmpeg's standard input."""
+
+    def __init__(self, kind: str, made: Path, fps: float, size: tuple[int, int], recipe: str) -> None:
+        self._gif, self._made, self._recipe = kind == ".gif", made, recipe
+        # The tag comes from a file: an argument holds 128 KiB, and a recipe with long prompts can pass that.
+        notes = made.with_name("notes")
+        notes.write_text(f";FFMETADATA1\ncomment={ffmpeg.escaped(recipe)}\n", encoding="utf-8", newline="")
+        raw = f"-f rawvideo -pix_fmt rgb24 -s {size[1]}x{size[0]} -r {ffmpeg.rate_text(fps)} -i pipe:0".split()
+        tags = ["-f", "ffmetadata", "-i", ffmpeg.url(notes), "-map_metadata", "1"]
+        arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
+        self._log = made.with_name("log").open("w+b")
+        self._process = subprocess.Popen(
+            ffmpeg.command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log
+        )
+
+    def write(self, frame_YXC: np.ndarray) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(frame_YXC.data)
+        except BrokenPipeError:
+            raise self._failure() from None
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            raise self._failure() from None
+        if self._process.wait():
+            raise self._failure()
+        if self._gif and self._recipe:
+            embed.add_gif_comment(self._made, self._recipe)
+
+    def _failure(self) -> InputError:
+        status = self._process.wait()
+        self._log.seek(0)
+        reason = ffmpeg.last_line(self._log.read())
+        return InputError(f"the video encoder stopped with status {status}: {reason}; free some space or change -o")
+
+    def abandon(self) -> None:
+        """Ends ffmpeg if it still runs."""
+        self._process.kill()
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._process.wait()
+        self._log.close()
+
+
+class _WebP:
+    def __init__(self, made: Path, fps: float, size: tuple[int, int], recipe: str) -> None:
+        self._recipe, self._file = recipe, made.open("wb")
+        self._stream = embed.WebPStream(self._file, *size, fps)
+
+    def write(self, frame_YXC: np.ndarray) -> None:
+        self._stream.write(frame_YXC)
+
+    def close(self) -> None:
+        self._stream.close(self._recipe)
+        self._file.close()
+
+    def abandon(self) -> None:
+        self._file.close()
+
+
+class _Folder:
+    """Numbered PNGs and recipe.json."""
+
+    def __init__(self, made: Path, recipe: str) -> None:
+        self._made, self._recipe, self._count = made, recipe, 0
+        made.mkdir()
+
+    def write(self, frame_YXC: np.ndarray) -> None:
+        embed.save_image(self._made / f"{self._count:05d}.png", frame_YXC, "")
+        self._count += 1
+
+    def close(self) -> None:
+        (self._made / target.RECIPE_FILE).write_text(self._recipe, encoding="utf-8", newline="")
+
+    def abandon(self) -> None:
+        pass
+
+
+class _Still:
+    """A PNG or JPEG, of exactly one frame."""
+
+    def __init__(self, made: Path, recipe: str) -> None:
+        self._made, self._recipe = made, recipe
+
+    def write(self, frame_YXC: np.ndarray) -> None:
+        if self._made.exists():
+            raise UsageError(f"a {self._made.suffix} holds one frame; write a clip as .mp4, .gif, .webp or .mkv")
+        embed.save_image(self._made, frame_YXC, self._recipe)
+
+    def close(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass

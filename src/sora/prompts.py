@@ -1,0 +1,100 @@
+r"""Prompts as people write them: cleaned, read from files, and expanded from ``{a|b}`` alternatives.
+
+The grammar of alternatives: ``{red|blue}`` stands for each of its parts in turn, a part may be empty, and groups do
+not nest. A backslash keeps ``{``, ``}``, ``|`` or another backslash as it is; before anything else it is itself.
+Outside a group ``|`` is an ordinary character.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import unicodedata
+from typing import TextIO
+
+from sora.errors import UsageError
+
+MAX_CHARACTERS = 20_000
+MAX_VARIANTS = 1000
+
+_TOKEN = re.compile(r"\\[{}|\\]|.", re.DOTALL)
+
+
+def clean(prompt: str) -> str:
+    """The prompt in NFC, with every run of blanks and control characters one space, none at the ends.
+
+    Raises UsageError for a prompt that is empty, longer than MAX_CHARACTERS, or not valid Unicode.
+    """
+    if any("\ud800" <= c <= "\udfff" for c in prompt):
+        raise UsageError("the prompt is not valid UTF-8; write it again in a UTF-8 terminal or file")
+    spaced = "".join(" " if unicodedata.category(c) == "Cc" else c for c in prompt)
+    text = unicodedata.normalize("NFC", " ".join(spaced.split()))
+    if not text:
+        raise UsageError('the prompt is empty; say what to paint, e.g. "a red balloon floats up over a green meadow"')
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"the prompt has {len(text):,} characters, at most {MAX_CHARACTERS:,} fit; shorten it")
+    return text
+
+
+def read(argument: str, stdin: TextIO) -> str:
+    """The prompt on the command line, cleaned; ``-`` reads it from ``stdin``. Raises UsageError as ``clean`` does."""
+    if argument != "-":
+        return clean(argument)
+    try:
+        return clean(stdin.read())
+    except UnicodeDecodeError:
+        raise UsageError("the prompt on standard input is not valid UTF-8; save it as UTF-8 text") from None
+
+
+def parse_file(text: str) -> list[str]:
+    """The prompts of a file, one a line, cleaned; blank lines and lines that begin with ``#`` are passed over.
+
+    Raises UsageError, with the line's number, for a prompt ``clean`` refuses, and for a file without any.
+    """
+    prompts = []
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            prompts.append(clean(line))
+        except UsageError as error:
+            raise UsageError(f"line {number}: {error}") from None
+    if not prompts:
+        raise UsageError("the prompt file holds no prompt; write one a line, # begins a comment")
+    return prompts
+
+
+def variants(prompt: str) -> list[str]:
+    """Every prompt that the ``{a|b}`` alternatives stand for, cleaned; the last group turns fastest.
+
+    Raises UsageError for a stray or nested brace, more than MAX_VARIANTS, or a variant ``clean`` refuses.
+    """
+    parts = _parts(prompt)
+    count = math.prod(map(len, parts))
+    if count > MAX_VARIANTS:
+        raise UsageError(f"the alternatives make {count:,} prompts, at most {MAX_VARIANTS:,} are allowed; use fewer")
+    return [clean("".join(choice)) for choice in itertools.product(*parts)]
+
+
+def _parts(prompt: str) -> list[list[str]]:
+    """The prompt as a sequence of choices; plain text is a choice of one."""
+    parts, inside = [[""]], False
+    for match in _TOKEN.finditer(prompt):
+        token = match[0]
+        if token in "{}" and inside == (token == "{"):
+            reason = "alternatives do not nest" if inside else "no { stands before it"
+            raise UsageError(f"stray {token} at character {match.start() + 1}: {reason}; write \\{token} to keep it")
+        if token == "{":
+            parts.append([""])
+            inside = True
+        elif token == "}":
+            parts.append([""])
+            inside = False
+        elif token == "|" and inside:
+            parts[-1].append("")
+        else:
+            parts[-1][-1] += token[-1]
+    if inside:
+        raise UsageError("a { has no } after it; close the alternatives, or write \\{ to keep the brace")
+    return parts
