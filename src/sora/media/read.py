@@ -156,7 +156,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):  # Pillow would clip these at 255 instead of scaling
         grey = np.asarray(image).astype(np.float64)
         top = 65535.0 if image.mode.startswith("I") else max(1.0, float(grey.max()))
-        return np.repeat(np.uint8(np.clip(grey / top, 0, 1) * 255 + 0.5)[..., None], 3, axis=2)
+        return np.repeat((np.clip(grey / top, 0, 1) * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         return np.array(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
@@ -167,9 +167,8 @@ def _read_video(file: Path) -> Clip:
     facts = ffmpeg.stream(file)
     frame_bytes = facts.height * facts.width * 3
     if frame_bytes > 3 * MAX_PIXELS:
-        raise InputError(
-            f"{file} is {facts.width}x{facts.height}, over {MAX_PIXELS // 10**6} megapixels; scale it down"
-        )
+        size = f"{facts.width}x{facts.height}"
+        raise InputError(f"{file} is {size}, over {MAX_PIXELS // 10**6} megapixels a frame; scale it down")
     _check_room(file, ffmpeg.count_frames(file), frame_bytes)
     pixels = bytearray()
     with ffmpeg.rgb_frames(file, facts) as pipe:
@@ -186,9 +185,7 @@ def _read_video(file: Path) -> Clip:
 def _check_room(file: Path, frames: int, frame_bytes: int) -> None:
     if frames * frame_bytes > MAX_CLIP_BYTES:
         limit = MAX_CLIP_BYTES // frame_bytes
-        raise InputError(
-            f"{file} has {frames} frames, at most {limit} of its size fit in memory; cut or scale it first"
-        )
+        raise InputError(f"{file} has {frames} frames, at most {limit} of that size can be read; cut it first")
 
 
 def _read_animation(file: Path, image: Image.Image) -> Clip:

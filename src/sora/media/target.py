@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from sora.errors import InputError, UsageError
@@ -17,6 +16,8 @@ FOLDER = "folder"
 SUFFIXES = (".mp4", ".mkv", ".gif", ".webp", ".png", ".jpg", ".jpeg")
 STILLS = (".png", ".jpg", ".jpeg")
 RECIPE_FILE = "recipe.json"
+
+_OURS = re.compile(r"\d{5,}\.png|recipe\.json")
 
 
 def kind_of(path: str | Path) -> str:
@@ -43,13 +44,10 @@ def check_target(path: str | Path, force: bool = False) -> None:
             _check_existing(target, kind, force)
         elif len(os.fsencode(target.name)) > 255:
             raise InputError(f"the name of {target} is too long; shorten it")
-        os.rmdir(staging(target))
+        staging(target).rmdir()
     except OSError as error:
-        reason = (
-            "the folder does not exist; create it"
-            if error.errno == errno.ENOENT
-            else f"{error.strerror}; choose another"
-        )
+        missing = error.errno == errno.ENOENT
+        reason = "there is no such folder; create it" if missing else f"{error.strerror}; choose another"
         raise InputError(f"cannot write into {target.parent}: {reason}") from None
 
 
@@ -60,7 +58,8 @@ def _check_existing(target: Path, kind: str, force: bool) -> None:
         there, wanted = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
         raise UsageError(f"{target} is {there}, the output would be {wanted}; choose another name")
     # --force replaces what an earlier run made, never a folder of somebody's own files.
-    if kind == FOLDER and (alien := [n for n in os.listdir(target) if not re.fullmatch(r"\d{5,}\.png|recipe.json", n)]):
+    alien = [f.name for f in target.iterdir() if not _OURS.fullmatch(f.name)] if kind == FOLDER else []
+    if alien:
         raise UsageError(f"{target} holds more than numbered PNGs ({alien[0]}); it is not replaced, choose another")
 
 
@@ -97,7 +96,7 @@ def publish(made: Path, target: Path, force: bool) -> Path:
 def _replace(made: Path, target: Path) -> Path:
     if made.is_dir() and target.is_dir():
         target.rename(made.with_name("replaced"))  # inside the staging folder, which is removed
-    os.replace(made, target)
+    made.replace(target)
     return target
 
 
@@ -108,23 +107,24 @@ def _move_file(made: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links: hold the name with an empty file first
-        _hold(lambda: os.close(os.open(target, os.O_CREAT | os.O_EXCL)), lambda: os.replace(made, target), target)
+        target.touch(exist_ok=False)
+        _fill(made, target)
 
 
 def _move_folder(made: Path, target: Path) -> None:
-    _hold(lambda: os.mkdir(target), lambda: os.replace(made, target), target)
+    target.mkdir()
+    _fill(made, target)
 
 
-def _hold(take: Callable[[], None], move: Callable[[], None], target: Path) -> None:
-    """Takes the name, which fails if it is taken, then moves over the empty thing; lets go if that fails."""
-    take()
+def _fill(made: Path, held: Path) -> None:
+    """Moves over an empty file or folder that holds the name; lets the name go if that fails."""
     try:
-        move()
+        made.replace(held)
     except BaseException:
-        if target.is_dir():
-            target.rmdir()
+        if held.is_dir():
+            held.rmdir()
         else:
-            target.unlink()
+            held.unlink()
         raise
 
 

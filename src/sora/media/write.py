@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -24,9 +24,9 @@ _TAGS = "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range 
 # A palette a frame needs no second pass; an ordered dither does not crawl from one frame to the next.
 _GIF = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=bayer:bayer_scale=4"
 
-_ENCODE: dict[str, list[str]] = {
+_ENCODE: dict[str, Sequence[str]] = {
     ".mp4": ["-vf", _BT709, *f"-c:v libx264 -crf 17 -preset medium -movflags +faststart {_TAGS}".split()],
-    ".mkv": "-c:v ffv1 -level 3 -pix_fmt bgr0".split(),
+    ".mkv": ["-c:v", "ffv1", "-level", "3", "-pix_fmt", "bgr0"],
     ".gif": ["-filter_complex", _GIF, "-loop", "0"],
 }
 
@@ -105,10 +105,10 @@ def check_size(path: str | Path, size: tuple[int, int], fps: float) -> None:
     """
     kind, (height, width) = target.kind_of(path), size
     if kind == ".mp4" and (height % 2 or width % 2):
-        nearest = (
-            f"{max(2, width - width % 2)}x{max(2, height - height % 2)} or {width + width % 2}x{height + height % 2}"
-        )
-        raise UsageError(f"{width}x{height} does not fit .mp4, which needs even sides; try {nearest}, or write .mkv")
+        smaller = f"{max(2, width - width % 2)}x{max(2, height - height % 2)}"
+        larger = f"{width + width % 2}x{height + height % 2}"
+        hint = f"try {smaller} or {larger}, or write .mkv, which is lossless"
+        raise UsageError(f"{width}x{height} does not fit .mp4, which needs even sides; {hint}")
     if kind == ".gif" and fps > 50:
         raise UsageError(f"a .gif holds at most 50 frames a second, not {fps:g}; lower --fps or write .mp4")
     if kind == ".webp" and max(size) > 16_383:
@@ -149,7 +149,7 @@ class _Pipe:
         self._gif, self._made, self._recipe = kind == ".gif", made, recipe
         # The tag comes from a file: an argument holds 128 KiB, and a recipe with long prompts can pass that.
         notes = made.with_name("notes")
-        notes.write_text(f";FFMETADATA1\ncomment={ffmpeg.escaped(recipe)}\n", encoding="utf-8", newline="")
+        notes.write_bytes(f";FFMETADATA1\ncomment={ffmpeg.escaped(recipe)}\n".encode())
         raw = f"-f rawvideo -pix_fmt rgb24 -s {size[1]}x{size[0]} -r {ffmpeg.rate_text(fps)} -i pipe:0".split()
         tags = ["-f", "ffmetadata", "-i", ffmpeg.url(notes), "-map_metadata", "1"]
         arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
@@ -220,7 +220,8 @@ class _Folder:
         self._count += 1
 
     def close(self) -> None:
-        (self._made / target.RECIPE_FILE).write_text(self._recipe, encoding="utf-8", newline="")
+        if self._recipe:
+            (self._made / target.RECIPE_FILE).write_bytes(self._recipe.encode())
 
     def abandon(self) -> None:
         pass
