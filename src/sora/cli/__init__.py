@@ -1,0 +1,80 @@
+"""The command line: flags to calls. Only this package prints, and only it turns errors into exit codes.
+
+``request`` checks what was asked, in milliseconds and without torch; ``paint`` makes files of it; ``look`` and
+``doctor`` answer questions; ``options`` holds the flags that commands share; ``screen`` talks on stderr.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sora import __version__
+from sora.cli import doctor, look, paint
+from sora.errors import SoraError
+
+if TYPE_CHECKING:
+    from typer import Context
+
+STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
+OUT_OF_MEMORY = 5
+
+
+class Reporting(TyperGroup):
+    """Errors of ours become one line on stderr and an exit status; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SoraError as error:
+            _fail(str(error), error.exit_code)
+        except MemoryError:
+            _fail("this machine's memory is full; try a smaller --size or fewer --frames", OUT_OF_MEMORY)
+        except KeyboardInterrupt:
+            _fail("stopped; nothing half-made is left behind", STOPPED)
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(f"sora: {message}", err=True)
+    raise typer.Exit(status)
+
+
+app = typer.Typer(
+    name="sora",
+    cls=Reporting,
+    # Plain help: rich's boxes cost 0.1 s on every --help, which is a third of what a start may take.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 done, 2 usage, 3 bad file, 4 model, 5 out of memory, 130 stopped.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sora {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def sora(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which sora.")
+    ] = False,
+) -> None:
+    """Paint video on your own machine. Try: sora generate "a red balloon floats up over a green meadow"."""
+
+
+for command in (paint.generate, paint.image, paint.img2vid, look.info, look.models, doctor.doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app(prog_name="sora")
+    except KeyboardInterrupt:  # before or after a command, where Reporting does not stand
+        raise SystemExit(STOPPED) from None

@@ -1,0 +1,265 @@
+"""The commands that paint: ``generate``, ``image``, ``img2vid``. Heavy imports stand where they are first needed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from sora import __version__
+from sora.cli import options as o
+from sora.cli.request import Job, Take, Wish, resolve
+from sora.cli.screen import Clock, note, progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from sora.canvas import Plan
+    from sora.families import Model
+
+LONGEST_SLUG = 60  # characters; file systems allow about 255 bytes
+
+
+def generate(
+    prompt: o.Prompt,
+    output: o.Output = None,
+    aspect: o.Aspect = None,
+    size: o.Size = None,
+    seconds: o.Seconds = None,
+    frames: o.Frames = None,
+    fps: o.Fps = None,
+    seed: o.Seed = None,
+    steps: o.Steps = None,
+    guidance: o.Guidance = None,
+    negative: o.Negative = "",
+    model: o.ModelName = "mini",
+    device: o.DeviceName = None,
+    dtype: o.DtypeName = None,
+    shift: o.Shift = None,
+    sampler: o.SamplerName = None,
+    count: o.Count = 1,
+    force: o.Force = False,
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Paint a film from words."""
+    perform(Wish("generate", **locals()))  # a command's parameters are the fields of Wish, by name
+
+
+def image(
+    prompt: o.Prompt,
+    output: o.Output = None,
+    aspect: o.Aspect = None,
+    size: o.Size = None,
+    seed: o.Seed = None,
+    steps: o.Steps = None,
+    guidance: o.Guidance = None,
+    negative: o.Negative = "",
+    model: o.ModelName = "mini",
+    device: o.DeviceName = None,
+    dtype: o.DtypeName = None,
+    shift: o.Shift = None,
+    sampler: o.SamplerName = None,
+    count: o.Count = 1,
+    force: o.Force = False,
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Paint one picture from words."""
+    perform(Wish("image", **locals()))
+
+
+def img2vid(
+    picture: o.Picture,
+    prompt: o.OptionalPrompt = None,
+    output: o.Output = None,
+    aspect: o.Aspect = None,
+    size: o.Size = None,
+    seconds: o.Seconds = None,
+    frames: o.Frames = None,
+    fps: o.Fps = None,
+    seed: o.Seed = None,
+    steps: o.Steps = None,
+    guidance: o.Guidance = None,
+    negative: o.Negative = "",
+    model: o.ModelName = "mini",
+    device: o.DeviceName = None,
+    dtype: o.DtypeName = None,
+    shift: o.Shift = None,
+    sampler: o.SamplerName = None,
+    count: o.Count = 1,
+    force: o.Force = False,
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Set a picture in motion. It becomes the first frame, and its shape the film's."""
+    perform(Wish("img2vid", **locals()))
+
+
+def perform(wish: Wish) -> None:
+    """Check everything, load the model, paint every take; a path (or JSON) on stdout for each file as it is done."""
+    from sora import media
+
+    job = resolve(wish)
+    for take in job.takes:
+        media.check_target(target(wish, take), wish.force)
+    announce(wish, job)
+    model, number_format = load(wish, job)
+    for take in job.takes:
+        path, clock = target(wish, take), Clock()
+        make(wish, job, take, model, number_format, path, clock)
+        typer.echo(json.dumps(facts(job, take, path, clock)) if wish.as_json else str(path))
+
+
+def target(wish: Wish, take: Take) -> Path:
+    """Where a take goes. A name of our own making is one that nothing has at this moment."""
+    number = "" if take.number is None else f"-{take.number}"
+    if wish.output is not None:
+        return wish.output.with_name(f"{wish.output.stem}{number}{wish.output.suffix}")
+    from sora import media
+
+    stem = slug(take.prompt) or (slug(wish.picture.stem) if wish.picture else "") or wish.verb
+    return media.unique_path(Path(), stem + number, ".png" if wish.verb == "image" else ".mp4")
+
+
+def slug(text: str) -> str:
+    """'A red balloon!' -> 'a-red-balloon': letters and digits of any script, whole words, not too many."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    kept = ""
+    for word in words:
+        if len(kept) + 1 + len(word) > LONGEST_SLUG:
+            break
+        kept = f"{kept}-{word}" if kept else word
+    return kept or "".join(words)[:LONGEST_SLUG]
+
+
+def announce(wish: Wish, job: Job) -> None:
+    """What a person did not say and will want to know."""
+    if wish.seed is None:
+        note(f"seed {job.takes[0].seed}", wish.quiet)
+    if job.size != job.painted:
+        note(f"painted at {_wxh(job.painted)}, then fitted to {_wxh(job.size)}", wish.quiet)
+
+
+def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
+    """The model, ready; words it never learnt are named once. This is where torch is first imported."""
+    from sora import families, placement
+
+    device = placement.choose_device(wish.device.value if wish.device else None)
+    number_format = placement.choose_dtype(wish.dtype.value if wish.dtype else None, device)
+    model = families.load(job.spec, device, number_format)
+    unknown = dict.fromkeys(
+        w for prompt in dict.fromkeys(t.prompt for t in job.takes) for w in model.unknown_words(prompt)
+    )
+    if unknown:
+        note(
+            f"{job.spec.name} does not know: {', '.join(unknown)}. It paints a small cartoon world;"
+            " open weights (--model) follow any prompt.",
+            wish.quiet,
+        )
+    return model, number_format
+
+
+def make(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype, path: Path, clock: Clock) -> None:
+    """Paint one take into ``path``. Nothing is left there when it does not finish."""
+    from sora import engine, media
+
+    settings = engine.Settings(take.seed, job.steps, job.guidance, job.shift, job.step, job.negative)
+    label = f"{take.number}/{len(job.takes)} " if take.number else ""
+    recipe_json = recipe(wish, job, take, model, number_format)
+    overwrite = wish.force and wish.output is not None
+    with (
+        progress(clock, label, wish.quiet) as hear,
+        media.writer(path, job.fps, job.size, recipe_json, overwrite) as file,
+    ):
+        for frames_FYXC in finished(engine.paint(model, plan(wish, job, take), settings, hear), job):
+            file.write(frames_FYXC)
+    clock.lap("write")
+
+
+def plan(wish: Wish, job: Job, take: Take) -> Plan:
+    """The canvas for a take: as many frames as the grid needs, of which the asked ones are kept."""
+    from sora import operations
+    from sora.clip import fit
+
+    height, width = job.painted
+    if wish.verb == "image":
+        return operations.image(take.prompt, height=height, width=width)
+    volume: dict[str, Any] = {
+        "frames": job.spec.grid.at_least_frames(job.frames), "height": height, "width": width, "fps": job.fps,
+    }  # fmt: skip
+    if job.picture_YXC is not None:
+        whole = operations.img2vid(fit(job.picture_YXC, height, width), take.prompt, **volume)
+    else:
+        whole = operations.generate(take.prompt, **volume)
+    return replace(whole, keep=slice(0, job.frames))
+
+
+def finished(chunks_FCYX: Iterable[torch.Tensor], job: Job) -> Iterator[np.ndarray]:
+    """Painted chunks as uint8 (F, Y, X, 3) arrays at the file's size, the given picture itself for the first frame."""
+    import numpy as np
+
+    from sora.clip import fit
+
+    first = job.picture_YXC
+    for chunk_FCYX in chunks_FCYX:
+        frames_FYXC = chunk_FCYX.permute(0, 2, 3, 1).cpu().numpy()
+        fitted = np.stack([fit(frame_YXC, *job.size) for frame_YXC in frames_FYXC])
+        if first is not None:
+            fitted[0], first = fit(first, *job.size), None
+        yield fitted
+
+
+def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype) -> str:
+    """Everything needed to make this file again, as JSON."""
+    import torch
+
+    from sora import weights
+    from sora.recipe import Recipe, sha256_of
+
+    made = Recipe(
+        sora=__version__,
+        verb=wish.verb,
+        prompt=take.prompt,
+        negative=job.negative,
+        model=job.spec.name,
+        weights=sha256_of(weights.asset(job.spec.files[0])),
+        seed=take.seed,
+        steps=job.steps,
+        guidance=job.guidance,
+        shift=job.shift,
+        step=job.step,
+        frames=job.frames,
+        fps=job.fps,
+        painted=(job.painted[1], job.painted[0]),
+        size=(job.size[1], job.size[0]),
+        device=model.device.type,
+        dtype=str(number_format).removeprefix("torch."),
+        torch=torch.__version__,
+        inputs=() if wish.picture is None else ((str(wish.picture), sha256_of(wish.picture)),),
+    )
+    return made.to_json()
+
+
+def facts(job: Job, take: Take, path: Path, clock: Clock) -> dict[str, Any]:
+    """One file's line of ``--json``. size: [width, height] in pixels. seconds: by phase."""
+    return {
+        "path": str(path),
+        "prompt": take.prompt,
+        "seed": take.seed,
+        "model": job.spec.name,
+        "size": [job.size[1], job.size[0]],
+        "frames": job.frames,
+        "fps": job.fps,
+        "seconds": clock.rounded(),
+    }
+
+
+def _wxh(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"

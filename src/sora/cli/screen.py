@@ -1,0 +1,87 @@
+"""What a person sees on stderr while sora works: notes, a progress bar where there is a terminal, and the clock."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from sora.engine import Event
+
+Listener = Callable[["Event"], None]
+
+VERBS = {"encode": "looking", "sample": "painting", "decode": "developing"}
+
+
+class Clock:
+    """Seconds spent in each phase, told apart by the engine's events."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._mark = time.perf_counter()
+        self._phase = ""
+
+    def lap(self, phase: str) -> None:
+        """All time since the last mark belongs to ``phase``."""
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._mark
+        self._mark = now
+
+    def hear(self, event: Event) -> None:
+        """An event that opens a phase (nothing done yet) closes the one before; any other tells of its own."""
+        self.lap(self._phase if event.done == 0 and self._phase else event.phase)
+        self._phase = event.phase
+
+    def rounded(self) -> dict[str, float]:
+        return {phase: round(seconds, 3) for phase, seconds in self.seconds.items()}
+
+
+def note(text: str, quiet: bool) -> None:
+    """One line for a person, unless they asked for silence."""
+    if not quiet:
+        typer.echo(text, err=True)
+
+
+@contextmanager
+def progress(clock: Clock, label: str, quiet: bool) -> Iterator[Listener]:
+    """A listener for the engine's events: it keeps the clock and, on a terminal, a bar."""
+    if quiet or not sys.stderr.isatty():
+        yield clock.hear
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        """Steps (or frames) a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        phase = ""
+
+        def hear(event: Event) -> None:
+            nonlocal phase
+            clock.hear(event)
+            if event.phase != phase:
+                phase = event.phase
+                bar.reset(task, total=event.total, description=f"{label}{VERBS.get(phase, phase)}")
+            bar.update(task, completed=event.done, total=event.total)
+
+        yield hear
