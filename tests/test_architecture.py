@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "placement": {"errors"},
     "canvas": {"clip", "errors", "grid"},
     "operations": {"clip", "canvas", "errors", "grid"},
-    "media": {"clip", "errors", "recipe"},
+    "media": {"media", "clip", "errors", "recipe"},
     "sampler": {"canvas"},
     "networks": {"networks.layers"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"},

@@ -117,7 +117,7 @@ def test_default_names_never_collide(run: Run):
 def test_an_existing_file_is_kept_without_force(run: Run):
     Path("film.mp4").write_bytes(b"precious")
     result = run("generate", BALLOON, "-o", "film.mp4", "--frames", 1)
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert result.stderr.startswith("sora: ")
     assert "--force" in result.stderr
     assert Path("film.mp4").read_bytes() == b"precious"
@@ -140,6 +140,12 @@ def test_every_variant_makes_a_file(run: Run):
     assert result.stdout.split() == ["a-red-balloon.mp4", "a-blue-balloon.mp4"]
     result = run("generate", "a {red|blue} balloon", "--frames", 1, "--seed", 1, "-o", "b.gif")
     assert result.stdout.split() == ["b-1.gif", "b-2.gif"]
+
+
+def test_a_folder_of_pictures(run: Run):
+    result = run("generate", BALLOON, "--frames", 3, "--count", 2, "--seed", 1, "-o", "take.one/")
+    assert result.stdout.split() == ["take-1.one", "take-2.one"], result.stderr
+    assert len(list(Path("take-1.one").glob("*.png"))) == 3
 
 
 def test_a_prompt_from_standard_input(run: Run):
@@ -256,7 +262,7 @@ BAD_WISHES = [
     ([*G, "--frames", "0"], 2, "1 to 121"),
     ([*G, "--frames", "-3"], 2, "1 to 121"),
     ([*G, "--frames", "122"], 2, "longer film is not possible yet"),
-    ([*G, "--frames", "many"], 2, "many"),
+    ([*G, "--frames", "many"], 2, "integer"),
     ([*G, "--fps", "0"], 2, "1 to 240"),
     ([*G, "--fps", "nan"], 2, "1 to 240"),
     ([*G, "--fps", "1000"], 2, "1 to 240"),
@@ -277,7 +283,11 @@ BAD_WISHES = [
     ([*G, "--model", "sora"], 4, "there is mini"),
     ([*G, "--size", "101x60", "-o", "a.mp4"], 2, "even"),
     ([*G, "-o", "no/such/folder/a.mp4"], 3, "no/such/folder"),
-    ([*G, "-o", "a.docx"], 3, ".docx"),
+    ([*G, "-o", "a.docx"], 2, ".docx"),
+    ([*G, "-o", ""], 2, "empty"),
+    ([*G, "-o", "a.png"], 2, "sora image"),
+    ([*G, "-o", "a.gif", "--fps", "60"], 2, "--fps"),
+    ([*G, "-o", "/"], 2, "exists"),
     (["img2vid", "none.png"], 3, "none.png"),
     (["img2vid", "/"], 3, "/"),
     (["img2vid", "INPUTS/words.png"], 3, "words.png"),

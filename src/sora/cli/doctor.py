@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -20,7 +19,7 @@ def doctor() -> None:
     """Check this installation. Versions, devices, ffmpeg, weights, and a tiny painting, timed."""
     checks: dict[str, Check] = {
         "sora": lambda: __version__,
-        "python": platform.python_version,
+        "python": lambda: ".".join(map(str, sys.version_info[:3])),
         "torch": _torch,
         "devices": _devices,
         "threads": _threads,
@@ -64,6 +63,8 @@ def _threads() -> str:
 
 
 def _ffmpeg() -> str:
+    import subprocess
+
     from imageio_ffmpeg import get_ffmpeg_exe
 
     program = get_ffmpeg_exe()

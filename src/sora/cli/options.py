@@ -49,12 +49,13 @@ Picture = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="The picture that becomes the first frame.", show_default=False)
 ]
 Output = Annotated[
-    Path | None,
+    str | None,  # not a Path, which would drop the slash that says "folder"
     typer.Option(
         "--output",
         "-o",
-        help="Where to write, the format by its ending: .mp4, .mkv (lossless), .gif, .webp, .png, or a folder"
-        " for PNGs. Absent: a name made of the prompt, in this folder.",
+        metavar="PATH",
+        help="Where to write, the format by its ending: .mp4, .mkv (lossless), .gif, .webp, .png and .jpg for one"
+        " frame, or / for a folder of PNGs. Absent: a name made of the prompt, in this folder.",
         show_default=False,
     ),
 ]

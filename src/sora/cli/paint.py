@@ -15,6 +15,7 @@ from sora import __version__
 from sora.cli import options as o
 from sora.cli.request import Job, Take, Wish, resolve
 from sora.cli.screen import Clock, note, progress
+from sora.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from sora.canvas import Plan
     from sora.families import Model
 
-LONGEST_SLUG = 60  # characters; file systems allow about 255 bytes
+LONGEST_SLUG = 60  # characters; file systems allow 255 bytes
+STILLS = (".png", ".jpg", ".jpeg")
 
 
 def generate(
@@ -104,28 +106,41 @@ def img2vid(
 
 def perform(wish: Wish) -> None:
     """Check everything, load the model, paint every take; a path (or JSON) on stdout for each file as it is done."""
-    from sora import media
-
     job = resolve(wish)
     for take in job.takes:
-        media.check_target(target(wish, take), wish.force)
+        check(target(wish, take), wish, job)
     announce(wish, job)
     model, number_format = load(wish, job)
     for take in job.takes:
-        path, clock = target(wish, take), Clock()
-        make(wish, job, take, model, number_format, path, clock)
+        clock = Clock()
+        path = make(wish, job, take, model, number_format, clock)
         typer.echo(json.dumps(facts(job, take, path, clock)) if wish.as_json else str(path))
 
 
-def target(wish: Wish, take: Take) -> Path:
-    """Where a take goes. A name of our own making is one that nothing has at this moment."""
-    number = "" if take.number is None else f"-{take.number}"
-    if wish.output is not None:
-        return wish.output.with_name(f"{wish.output.stem}{number}{wish.output.suffix}")
+def check(path: str, wish: Wish, job: Job) -> None:
+    """Refuses a place or a kind of file that could not take this film. Raises UsageError and InputError."""
     from sora import media
 
-    stem = slug(take.prompt) or (slug(wish.picture.stem) if wish.picture else "") or wish.verb
-    return media.unique_path(Path(), stem + number, ".png" if wish.verb == "image" else ".mp4")
+    media.check_target(path, wish.force)
+    media.check_size(path, job.size, job.fps)
+    if job.frames > 1 and Path(path).suffix.lower() in STILLS and not path.endswith("/"):
+        hint = "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs"
+        raise UsageError(f"{path} holds one frame, and the film has {job.frames}; {hint}, or use `sora image`")
+
+
+def target(wish: Wish, take: Take) -> str:
+    """Where a take goes. A name of our own making is one that nothing has at this moment."""
+    number = "" if take.number is None else f"-{take.number}"
+    if wish.output is None:
+        from sora import media
+
+        stem = slug(take.prompt) or (slug(wish.picture.stem) if wish.picture else "") or wish.verb
+        return str(media.unique_path(Path(), stem + number, ".png" if wish.verb == "image" else ".mp4"))
+    path = Path(wish.output)
+    if not number or not path.name:
+        return wish.output
+    slash = "/" if wish.output.endswith("/") else ""
+    return f"{path.with_name(f'{path.stem}{number}{path.suffix}')}{slash}"
 
 
 def slug(text: str) -> str:
@@ -166,8 +181,8 @@ def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
     return model, number_format
 
 
-def make(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype, path: Path, clock: Clock) -> None:
-    """Paint one take into ``path``. Nothing is left there when it does not finish."""
+def make(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype, clock: Clock) -> Path:
+    """Paint one take and say where it stands. Nothing is left there when it does not finish."""
     from sora import engine, media
 
     settings = engine.Settings(take.seed, job.steps, job.guidance, job.shift, job.step, job.negative)
@@ -176,11 +191,12 @@ def make(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dt
     overwrite = wish.force and wish.output is not None
     with (
         progress(clock, label, wish.quiet) as hear,
-        media.writer(path, job.fps, job.size, recipe_json, overwrite) as file,
+        media.writer(target(wish, take), job.fps, job.size, recipe_json, overwrite) as file,
     ):
         for frames_FYXC in finished(engine.paint(model, plan(wish, job, take), settings, hear), job):
             file.write(frames_FYXC)
     clock.lap("write")
+    return file.path  # not always the target: a name that was taken meanwhile is left alone
 
 
 def plan(wish: Wish, job: Job, take: Take) -> Plan:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
-import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class Wish:
 
     verb: str
     prompt: str | None
-    output: Path | None
+    output: str | None
     aspect: str | None
     size: str | None
     seed: int | None
@@ -131,7 +131,7 @@ def takes_of(wish: Wish) -> tuple[Take, ...]:
     if len(texts) * wish.count > MOST_FILES:
         asked = f"{len(texts)} variants with --count {wish.count} are {len(texts) * wish.count} files"
         raise UsageError(f"{asked}; expected at most {MOST_FILES}; try fewer {{a|b}} choices")
-    first = secrets.randbelow(2**32) if wish.seed is None else wish.seed
+    first = int.from_bytes(os.urandom(4), "little") if wish.seed is None else wish.seed
     pairs = [(text, first + i) for text in texts for i in range(wish.count)]
     several = wish.count > 1 or (len(pairs) > 1 and wish.output is not None)
     return tuple(Take(text, seed, i if several else None) for i, (text, seed) in enumerate(pairs, start=1))
