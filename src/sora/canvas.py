@@ -5,7 +5,7 @@ Axis letters: F Y X pixels in time, height, width; T H W latents; C channels; B 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,7 +29,9 @@ class Canvas:
         if self.frames_FCYX.dtype != torch.uint8 or c != 3:
             raise ValueError(f"a canvas is uint8 (F, 3, Y, X), not {self.frames_FCYX.dtype} {(f, c, y, x)}")
         if self.known_F1YX.dtype != torch.bool or self.known_F1YX.shape != (f, 1, y, x):
-            raise ValueError(f"known is bool {(f, 1, y, x)}, not {self.known_F1YX.dtype} {tuple(self.known_F1YX.shape)}")
+            raise ValueError(
+                f"known is bool {(f, 1, y, x)}, not {self.known_F1YX.dtype} {tuple(self.known_F1YX.shape)}"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -48,6 +50,9 @@ class Canvas:
 
     def with_known(self, clip: Clip, start: int) -> Canvas:
         """The clip's frames laid in from frame ``start`` on, and known. The clip has the canvas's height and width."""
+        total, height, width = self.shape
+        if not 0 <= start <= total - len(clip) or clip.size != (height, width):  # tensors would broadcast in silence
+            raise ValueError(f"{len(clip)} frames of {clip.size} from frame {start} do not lie on canvas {self.shape}")
         frames, known = self.frames_FCYX.clone(), self.known_F1YX.clone()
         frames[start : start + len(clip)] = to_FCYX(clip)
         known[start : start + len(clip)] = True
@@ -83,6 +88,6 @@ class Plan:
 
     canvases: tuple[Canvas, ...]
     prompts: tuple[str, ...]
-    keep: slice = slice(None)
+    keep: slice = field(default_factory=lambda: slice(None))  # Python before 3.12 takes a slice for mutable
     before: Clip | None = None
     after: Clip | None = None

@@ -82,7 +82,7 @@ MODELS: dict[str, ModelSpec] = {
         family="mini",
         summary="small cartoon world, inside the package, paints on any CPU",
         licence="Apache-2.0",
-        files=("mini.safetensors", "mini.json"),
+        files=("mini.safetensors", "mini.json", "mini-tokenizer.json"),
         grid=Grid(time=4, space=8, channels=16),
         defaults=Defaults(frames=17, fps=8.0, area=128 * 128, steps=8, guidance=3.0, shift=3.0, step="euler"),
     ),

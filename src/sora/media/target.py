@@ -94,9 +94,15 @@ def publish(made: Path, target: Path, force: bool) -> Path:
 
 
 def _replace(made: Path, target: Path) -> Path:
+    old = made.with_name("replaced")  # inside the staging folder, which is removed
     if made.is_dir() and target.is_dir():
-        target.rename(made.with_name("replaced"))  # inside the staging folder, which is removed
-    made.replace(target)
+        target.rename(old)
+    try:
+        made.replace(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
     return target
 
 
@@ -121,9 +127,9 @@ def _fill(made: Path, held: Path) -> None:
     try:
         made.replace(held)
     except BaseException:
-        if held.is_dir():
+        if made.is_dir():
             held.rmdir()
-        else:
+        elif made.exists():
             held.unlink()
         raise
 

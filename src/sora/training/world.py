@@ -104,14 +104,14 @@ class Pose:
     angle: float = 0.0
 
 
-def poses(scene: Scene, frames: int, height: int, width: int, rng: Random) -> list[Pose]:
-    """The subject's path, one pose a frame."""
+def poses(scene: Scene, times: range, height: int, width: int, rng: Random) -> list[Pose]:
+    """The subject's path, one pose for each of the times, counted in frames."""
     side = min(height, width) * rng.uniform(0.45, 0.6)
     half = side * 0.5
     x = rng.uniform(half, width - half)
     y = rng.uniform(max(half, height * 0.42), max(half, height - half))
     gap, phase, turn = rng.uniform(0.0, 0.12), rng.uniform(0, 1), rng.choice((-1, 1)) * rng.uniform(300, 400)
-    return [_pose(scene.motion, t / TRAVEL, x, y, side, height, width, gap, phase, turn) for t in range(frames)]
+    return [_pose(scene.motion, t / TRAVEL, x, y, side, height, width, gap, phase, turn) for t in times]
 
 
 def _pose(
@@ -141,24 +141,25 @@ def _pose(
     return Pose(x, y, side)
 
 
-def render(scene: Scene, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """(frames_FYXC uint8, coverage_FYX uint8: the subject's opacity)."""
+def render(scene: Scene, frames: int, height: int, width: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(frames_FYXC uint8, coverage_FYX uint8: the subject's opacity), from frame ``first`` of the scene on."""
     rng = Random(scene.seed)
     speed = rng.uniform(1.5, 3.0) * width / 128 if scene.camera != "static" else 0.0
-    margin = math.ceil(speed * max(frames - 1, 0))
+    times = range(first, first + frames)
+    margin = math.ceil(speed * times[-1])
     back = backdrop(scene.setting, height, width + margin, rng)
-    path = poses(scene, frames, height, width, rng)
+    path = poses(scene, times, height, width, rng)
     flakes = [(rng.random(), rng.random(), rng.uniform(0.5, 1)) for _ in range(24)] if scene.snow else []
     film = np.empty((frames, height, width, 3), np.uint8)
     cover = np.empty((frames, height, width), np.uint8)
     looks: dict[tuple[float, float], Image.Image] = {}
-    for t, pose in enumerate(path):
+    for i, (t, pose) in enumerate(zip(times, path, strict=True)):
         left = round(speed * t) if scene.camera == "pan-right" else margin - round(speed * t)
         frame = back.crop((left, 0, left + width, height))
         shade = Image.new("L", (width, height))
         _stamp(frame, shade, _look(scene, pose, looks), pose)
         _let_snow(frame, flakes, t)
-        film[t], cover[t] = np.asarray(frame), np.asarray(shade)
+        film[i], cover[i] = np.asarray(frame), np.asarray(shade)
     return film, cover
 
 

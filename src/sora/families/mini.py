@@ -1,0 +1,152 @@
+"""The embedded model: a small Wan transformer with known latents and their mask beside the noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from sora import weights
+from sora.canvas import Canvas, Latents
+from sora.errors import ModelError
+from sora.families import ModelSpec
+from sora.networks.mini_text import MiniText, MiniTextConfig
+from sora.networks.mini_vae import SPACE, TIME, MiniVAE, MiniVAEConfig
+from sora.networks.wan_dit import WanConfig, WanDiT
+from sora.sampler import Velocity
+
+PLACES = 9  # channels of ``place_channels``
+TIME_UNITS = 1000.0  # the network counts noise from 0 to 1000
+
+
+def extra_channels(latent_channels: int) -> int:
+    """Channels that stand beside the noise: which frames are known, the known latents, and the place."""
+    return TIME + latent_channels + PLACES
+
+
+def known_channels(known_B1FYX: Tensor) -> Tensor:
+    """(B, TIME, T, H, W) float: for each latent cell, which of its frames are known in every pixel."""
+    first = known_B1FYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1)
+    whole = torch.cat([first, known_B1FYX], dim=2).float()
+    cells = -F.max_pool3d(-whole, (1, SPACE, SPACE))
+    return rearrange(cells, "b 1 (t f) h w -> b f t h w", f=TIME)
+
+
+def place_channels(shape_THW: tuple[int, int, int], device: torch.device) -> Tensor:
+    """(PLACES, T, H, W): where a cell lies on the canvas. Rotary positions are relative; these are absolute."""
+    planes = []
+    for axis, size in enumerate(shape_THW):
+        u = (torch.arange(size, device=device) + 0.5) / size
+        view = [1, 1, 1]
+        view[axis] = size
+        for wave in (2 * u - 1, torch.cos(2 * torch.pi * u), torch.sin(2 * torch.pi * u)):
+            planes.append(wave.view(view).expand(shape_THW))
+    return torch.stack(planes)
+
+
+def beside_noise(clean_BCTHW: Tensor, known_BFTHW: Tensor) -> Tensor:
+    """The channels that stand beside the noise. Cells of which nothing is known show nothing of their filling."""
+    shape = clean_BCTHW.shape[2], clean_BCTHW.shape[3], clean_BCTHW.shape[4]
+    places = place_channels(shape, clean_BCTHW.device).expand(clean_BCTHW.shape[0], -1, -1, -1, -1)
+    seen = clean_BCTHW * known_BFTHW.amax(dim=1, keepdim=True)
+    return torch.cat([known_BFTHW.to(seen), seen, places.to(seen)], dim=1)
+
+
+def filled(canvas: Canvas) -> Tensor:
+    """(1, 3, F, Y, X) float in [-1, 1], unknown pixels grey, as the autoencoder met them in training."""
+    pixels = torch.where(canvas.known_F1YX, canvas.frames_FCYX / 127.5 - 1, torch.zeros(()))
+    return rearrange(pixels, "f c y x -> 1 c f y x")
+
+
+def word_ids(tokenizer: Tokenizer, texts: list[str], length: int) -> Tensor:
+    """(B, L) word ids, padded with 0 to the longest text; at least one column, at most ``length``."""
+    rows = [tokenizer.encode(text).ids[:length] for text in texts]
+    longest = max(1, *map(len, rows))
+    return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+
+
+@dataclass(frozen=True)
+class Mini:
+    """The loaded model. See ``families.Model`` for what its methods promise."""
+
+    spec: ModelSpec
+    vae: MiniVAE
+    text: MiniText
+    dit: WanDiT
+    tokenizer: Tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return self.vae.mean.device
+
+    def encode(self, canvas: Canvas) -> Latents:
+        clean = self.vae.encode(filled(canvas).to(self.device))
+        known = known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None]).amin(dim=1, keepdim=True)
+        return Latents(clean, (1 - known).to(self.device))
+
+    def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+        with torch.inference_mode():
+            for pixels in self.vae.stream(latents_BCTHW.float()):
+                yield rearrange(pixels, "1 c f y x -> f c y x")
+
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+        known = known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None]).to(self.device)
+        texts = [prompt] if guidance == 1 else [prompt, negative]
+        slots = self.text(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
+        dtype = self.dit.proj_out.weight.dtype
+        beside = beside_noise(latents.clean_BCTHW, known).expand(len(texts), -1, -1, -1, -1).to(dtype)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            noisy = torch.cat([x.to(dtype).expand(len(texts), -1, -1, -1, -1), beside], dim=1)
+            flow = self.dit(noisy, (t * TIME_UNITS).expand(len(texts)), slots.to(dtype)).to(x)
+            return flow if guidance == 1 else flow[1:] + guidance * (flow[:1] - flow[1:])
+
+        return velocity
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words outside the cartoon world, in order, each once."""
+        unknown = self.tokenizer.token_to_id("<unk>")
+        encoding = self.tokenizer.encode(prompt)
+        missed = [prompt[a:b].lower() for i, (a, b) in zip(encoding.ids, encoding.offsets, strict=True) if i == unknown]
+        return list(dict.fromkeys(missed))
+
+
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Mini:
+    """The model from the package's assets. The autoencoder stays in float32, which decodes faster on CPUs; ``dtype``
+    is the transformer's. Raises ModelError."""
+    tensors, card, tokenizer = (weights.asset(name) for name in spec.files)
+    sizes = _sizes(card)
+    vae_config, text_config, dit_config = sizes
+    with torch.device("meta"):
+        vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
+    return Mini(
+        spec,
+        weights.load_into(vae, tensors, "vae.", device=device, dtype=torch.float32).to(memory_format=torch.channels_last),
+        weights.load_into(text, tensors, "text.", device=device, dtype=torch.float32),
+        weights.load_into(dit, tensors, "dit.", device=device, dtype=dtype),
+        _tokenizer(tokenizer),
+    )
+
+
+def _sizes(card: Path) -> tuple[MiniVAEConfig, MiniTextConfig, WanConfig]:
+    """The networks' sizes, as the card that ships beside the weights states them."""
+    try:
+        sizes = json.loads(card.read_text(encoding="utf-8"))["sizes"]
+        made = {part: {k: tuple(v) if isinstance(v, list) else v for k, v in sizes[part].items()} for part in sizes}
+        return MiniVAEConfig(**made["vae"]), MiniTextConfig(**made["text"]), WanConfig(**made["dit"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"the card {card} is missing or damaged ({error}); reinstall sora") from None
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception for any bad file
+        raise ModelError(f"the tokenizer {path} is missing or damaged ({error}); reinstall sora") from None

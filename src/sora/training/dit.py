@@ -1,0 +1,221 @@
+"""Train the embedded model's transformer: ``python -m sora.training.dit --minutes 75``.
+
+Rectified flow on the frozen autoencoder's latents, with the frozen text slots beside. Single frames first (a fifth of
+the tokens teach what things look like), then clips with frames kept in the mix. Cells that show the subject weigh more,
+known cells less.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from sora.canvas import Latents
+from sora.families.mini import beside_noise, extra_channels, word_ids
+from sora.networks.mini_text import MiniText, MiniTextConfig
+from sora.networks.mini_vae import MiniVAE
+from sora.networks.wan_dit import WanConfig, WanDiT
+from sora.sampler import noise_for, sample, shift_times, timesteps
+from sora.training.captions import caption
+from sora.training.loop import Budget, train
+from sora.training.optim import Both
+from sora.training.pool import FRAMES, Batch, Pool, Size
+from sora.training.vae import SIZES
+from sora.training.world import WORLDS, World
+
+SILENT = 0.12  # share of captions dropped, for guidance
+PREVIEWS = (
+    "a red balloon floats up over a green meadow",
+    "a turtle swims to the right under the sea",
+    "a red car drives left through the city",
+    "an elephant stands still in the snow",
+    "a blue ball bounces in the desert",
+    "a rocket spins at sunset",
+    "a chick gets bigger at night",
+    "a sailboat goes to the left at sunset",
+)
+
+
+def config(latent_channels: int, text_width: int, width: int, layers: int) -> WanConfig:
+    """A small Wan transformer that reads known latents, masks and places beside the noise."""
+    return WanConfig(
+        num_layers=layers,
+        heads=width // 48 if width % 48 == 0 else width // 64,
+        head_dim=48 if width % 48 == 0 else 64,
+        in_channels=latent_channels + extra_channels(latent_channels),
+        out_channels=latent_channels,
+        text_dim=text_width,
+        freq_dim=128,
+        ffn_dim=4 * width,
+    )
+
+
+class Painter:
+    """The transformer with the frozen networks around it."""
+
+    def __init__(self, dit: nn.Module, text: MiniText, vae: MiniVAE, tokenizer: Tokenizer, device: str) -> None:
+        self.dit, self.text, self.vae, self.tokenizer, self.device = dit, text, vae, tokenizer, device
+
+    @torch.no_grad()
+    def slots(self, texts: list[str]) -> Tensor:
+        return self.text(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
+
+    def loss(self, batch: Batch, texts: list[str], t_B: Tensor, noise: Tensor) -> Tensor:
+        """Weighted squared error of the velocity, one figure a sample."""
+        t = t_B.view(-1, 1, 1, 1, 1)
+        noisy = torch.cat([(1 - t) * batch.clean + t * noise, beside_noise(batch.seen, batch.known)], dim=1)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            flow = self.dit(noisy, 1000 * t_B, self.slots(texts))
+        return (batch.weight * (flow.float() - (noise - batch.clean)).square()).flatten(1).mean(dim=1)
+
+    @torch.no_grad()
+    def paint(self, prompt: str, size: Size, frames: int, seed: int, guidance: float = 4.0, steps: int = 8) -> np.ndarray:
+        """frames_FYXC uint8 from words alone."""
+        shape = (self.vae.config.channels, 1 + (frames - 1) // 4, size[0] // 8, size[1] // 8)
+        clean, known = torch.zeros(1, *shape), torch.zeros(1, 4, *shape[1:])
+        beside = beside_noise(clean, known).expand(2, -1, -1, -1, -1).to(self.device)
+        slots = self.slots([prompt, ""])
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            flow = self.dit(torch.cat([x.expand(2, -1, -1, -1, -1), beside], dim=1), (1000 * t).expand(2), slots).float()
+            return flow[1:] + guidance * (flow[:1] - flow[1:])
+
+        noise = noise_for(shape, seed).to(self.device)
+        latents = Latents(torch.zeros_like(noise), torch.ones_like(noise[:, :1]))
+        painted = self.vae.decode(sample(velocity, latents, noise, timesteps(steps, 3.0)))
+        return ((painted[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
+
+
+def draw_lengths(done: float, frames_share: float, rng: Random) -> int:
+    """Frames of the next batch: single ones first, then mostly whole clips."""
+    if done < frames_share:
+        return 1
+    return rng.choices((1, FRAMES), (0.12, 0.88))[0]
+
+
+def main() -> None:
+    args = _arguments()
+    world, rng = WORLDS[args.world], Random()
+    torch.manual_seed(rng.getrandbits(32))
+    vae, text, tokenizer = load_frozen(args.runs, args.device)
+    sizes = config(vae.config.channels, text.config.width, args.width, args.layers)
+    dit = WanDiT(sizes).to(args.device)
+    dit.init_weights()
+    if args.start:
+        dit.load_state_dict(load_file(args.start))
+    painter = Painter(dit, text, vae, tokenizer, args.device)
+    if args.compile:
+        for block in dit.blocks:
+            block.compile(dynamic=False)
+    pool = Pool(vae, world, rng)
+    holdout = _holdout(vae, world)
+
+    def loss(done: float) -> tuple[Tensor, dict[str, float]]:
+        frames = draw_lengths(done, args.frames_share, rng)
+        size = rng.choices(SIZES, (0.6, 0.1, 0.1, 0.1, 0.1))[0]
+        count = args.batch if frames > 1 else 4 * args.batch
+        wanting = count - len(pool.items.get((size, frames), ()))
+        pool.add(size, frames, max(wanting, count // 4))
+        batch = pool.batch(size, frames, count)
+        texts = ["" if rng.random() < SILENT else caption(s, rng).text for s in batch.scenes]
+        t = shift_times(torch.randn(count).sigmoid(), 2.0).to(args.device)
+        value = painter.loss(batch, texts, t, torch.randn_like(batch.clean)).mean()
+        return value, {f"loss_{frames}": value.item(), f"share_{frames}": 1.0, "samples": float(count)}
+
+    def report(step: int) -> dict[str, float]:
+        with _eager(dit):
+            _sheet(painter, args.folder / "sheet.png")
+            return {f"held_{b.clean.shape[2]}": _held_loss(painter, b) for b in holdout}
+
+    args.folder.mkdir(parents=True, exist_ok=True)
+    optimiser = Both(dit, matrix_lr=args.rate, other_lr=args.rate, plain=("patch_embedding", "proj_out", "scale_shift"))
+    budget = Budget(args.minutes, cooldown=args.cooldown)
+    train(dit, optimiser, budget, args.folder, loss, average=0.998, every=180, report=report)
+    save_file({k: v.contiguous() for k, v in dit.state_dict().items()}, args.folder / "dit.safetensors", asdict_text(sizes))
+
+
+def asdict_text(sizes: WanConfig) -> dict[str, str]:
+    """The sizes as safetensors metadata, which holds text only."""
+    return {k: str(v) for k, v in asdict(sizes).items()}
+
+
+def load_frozen(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
+    """The autoencoder, text encoder and tokeniser as their trainings left them."""
+    tokenizer = Tokenizer.from_file(str(runs / "text" / "tokenizer.json"))
+    vae, text = MiniVAE(), MiniText(MiniTextConfig(vocabulary=tokenizer.get_vocab_size()))
+    vae.load_state_dict(load_file(runs / "vae" / "vae.safetensors"))
+    text.load_state_dict(load_file(runs / "text" / "text.safetensors"))
+    vae, text = vae.to(device, memory_format=torch.channels_last), text.to(device)
+    return vae.eval().requires_grad_(False), text.eval().requires_grad_(False), tokenizer
+
+
+def _holdout(vae: MiniVAE, world: World) -> list[Batch]:
+    """Fixed held-out batches, single frames and clips, nothing known."""
+    pool, batches = Pool(vae, world, Random(11), entangled=0.0), []
+    for frames, count in ((1, 48), (FRAMES, 16)):
+        pool.add((128, 128), frames, count, held=True)
+        batches.append(pool.batch((128, 128), frames, count))
+    return batches
+
+
+@torch.no_grad()
+def _held_loss(painter: Painter, batch: Batch) -> float:
+    """The mean loss over fixed times, noise and captions."""
+    rng, draw = Random(3), torch.Generator().manual_seed(3)
+    texts = [caption(s, rng, complete=True).text for s in batch.scenes]
+    noise = torch.randn(batch.clean.shape, generator=draw).to(batch.clean)
+    t = shift_times((torch.arange(len(texts)) + 0.5) / len(texts), 2.0).to(batch.clean)
+    return painter.loss(batch, texts, t, noise).mean().item()
+
+
+def _sheet(painter: Painter, path: Path) -> None:
+    """Previews as rows of every fourth frame."""
+    from PIL import Image
+
+    films = [painter.paint(p, (128, 128), FRAMES, seed)[::4] for seed, p in enumerate(PREVIEWS)]
+    rows = [np.concatenate(list(f), axis=1) for f in films]
+    pairs = [np.concatenate(rows[i : i + 2], axis=1) for i in range(0, len(rows), 2)]
+    Image.fromarray(np.concatenate(pairs)).save(path)
+
+
+@contextmanager
+def _eager(dit: WanDiT) -> Iterator[None]:
+    """Previews have shapes of their own; compiling for them would cost more than they do."""
+    kept = [block._compiled_call_impl for block in dit.blocks]
+    for block in dit.blocks:
+        block._compiled_call_impl = None
+    yield
+    for block, call in zip(dit.blocks, kept, strict=True):
+        block._compiled_call_impl = call
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=75.0)
+    parser.add_argument("--batch", type=int, default=12, help="clips a step; single frames come four times as many")
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--frames-share", type=float, default=0.35)
+    parser.add_argument("--cooldown", type=float, default=0.3)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--start", type=Path, help="weights to begin from")
+    parser.add_argument("--world", choices=WORLDS, default="small")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where vae/ and text/ are")
+    parser.add_argument("--folder", type=Path, default=Path("runs/dit"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
