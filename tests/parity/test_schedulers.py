@@ -1,0 +1,69 @@
+"""Our times and steps against diffusers' schedulers, whole runs driven by one velocity field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from torch import Tensor
+
+from sora.canvas import Latents
+from sora.sampler import StepRule, euler, euler_timesteps, noise_for, sample, unipc, wan_timesteps, wan_units
+
+SHAPE = (4, 3, 6, 8)
+
+
+def velocity(x: Tensor, t: Tensor) -> Tensor:
+    """Nonlinear in the state and in time, and no two cells alike."""
+    places = torch.linspace(-1, 1, x.numel()).view_as(x)
+    return torch.sin(2 * x + 3 * t * places) + 0.5 * t * x - places
+
+
+def theirs(name: str, steps: int, shift: float) -> Any:
+    if name == "unipc":
+        scheduler = UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift, num_train_timesteps=1000
+        )
+    else:
+        scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+OURS: dict[str, tuple[Callable[[int, float], Tensor], StepRule]] = {
+    "euler": (euler_timesteps, euler),
+    "unipc": (wan_timesteps, unipc),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("shift", [1.0, 3.0, 5.0, 8.0])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 8, 20, 30, 40, 50])
+def test_same_times(name: str, shift: float, steps: int) -> None:
+    scheduler, ours = theirs(name, steps, shift), OURS[name][0](steps, shift)
+    torch.testing.assert_close(ours, scheduler.sigmas, rtol=0, atol=1.2e-7)  # one rounding of float32
+    if name == "unipc":
+        # A time that is a whole thousandth may round to either side; with Wan's own shifts none is.
+        apart = (wan_units(ours[:-1]) - scheduler.timesteps).abs().max()
+        assert int(apart) <= (1 if shift == 1.0 else 0)
+    else:
+        torch.testing.assert_close(ours[:-1] * 1000, scheduler.timesteps, rtol=0, atol=1.3e-4)
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("shift", [3.0, 5.0, 8.0])
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 20, 50])
+def test_same_picture(name: str, shift: float, steps: int) -> None:
+    times, step = OURS[name]
+    noise = noise_for(SHAPE, seed=7)
+    latents = Latents(torch.zeros_like(noise), torch.ones(1, 1, *SHAPE[1:]))
+    got = sample(velocity, latents, noise, times(steps, shift), step=step)
+
+    scheduler, x = theirs(name, steps, shift), noise
+    for t, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
+        x = scheduler.step(velocity(x, sigma), t, x, return_dict=False)[0]
+    assert float((got - x).norm() / x.norm()) <= 1e-5
