@@ -56,6 +56,6 @@ def fit(frame_YXC: np.ndarray, height: int, width: int) -> np.ndarray:
     if (y, x) == (height, width):
         return frame_YXC
     scale = min(y / height, x / width)
-    box_y, box_x = height * scale, width * scale
+    box_y, box_x = min(y, height * scale), min(x, width * scale)  # rounding can pass the edge by 1e-15
     box = ((x - box_x) / 2, (y - box_y) / 2, (x + box_x) / 2, (y + box_y) / 2)
     return np.asarray(Image.fromarray(frame_YXC).resize((width, height), Image.Resampling.LANCZOS, box=box))

@@ -1,0 +1,144 @@
+"""Prompts: cleaning, files, and the grammar of {a|b} alternatives."""
+
+import io
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sora import prompts
+from sora.errors import UsageError
+
+PROMPTS = Path(__file__).parent.parent / "prompts"
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+parts = st.text("ab 7é🎈{}|\\", max_size=6)
+
+
+def escaped(text: str) -> str:
+    return re.sub(r"([{}|\\])", r"\\\1", text)
+
+
+@settings(deadline=None, max_examples=50)
+@given(texts)
+def test_clean_is_idempotent_and_single_spaced(text: str) -> None:
+    try:
+        once = prompts.clean(text)
+    except UsageError as error:
+        assert "empty" in str(error)
+        return
+    assert prompts.clean(once) == once
+    assert once == " ".join(once.split())
+
+
+def test_clean_composes_and_strips() -> None:
+    assert prompts.clean("  a cafe\u0301\t\n at  night\x00 ") == "a café at night"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [("", "empty"), (" \n\t\x00", "empty"), ("x" * 20_001, "20,001 characters, at most 20,000"), ("a\udc80", "UTF-8")],
+)
+def test_clean_refuses(prompt: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        prompts.clean(prompt)
+
+
+def test_the_longest_prompt_fits() -> None:
+    assert len(prompts.clean(" " + "x" * 20_000)) == 20_000
+
+
+def test_dash_reads_standard_input() -> None:
+    assert prompts.read("-", io.StringIO("a red\nballoon\n")) == "a red balloon"
+    assert prompts.read("a  car", io.StringIO("never read")) == "a car"
+    with pytest.raises(UsageError, match="UTF-8"):
+        prompts.read("-", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+
+
+def test_parse_file_passes_over_blanks_and_comments() -> None:
+    assert prompts.parse_file("\ufeff# title\r\n\r\n  a car  \r\n # note\r\na # in the middle stays") == [
+        "a car",
+        "a # in the middle stays",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# only\n# comments"])
+def test_a_file_without_prompts_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no prompt"):
+        prompts.parse_file(text)
+
+
+def test_a_bad_line_is_numbered() -> None:
+    with pytest.raises(UsageError, match=r"line 3: .*20,001"):
+        prompts.parse_file("# first\na car\n" + "x" * 20_001)
+
+
+def test_variants_turn_the_last_group_fastest() -> None:
+    assert prompts.variants("a {red|blue} ball {spins|bounces}") == [
+        "a red ball spins",
+        "a red ball bounces",
+        "a blue ball spins",
+        "a blue ball bounces",
+    ]
+    assert prompts.variants("a {big |}ball") == ["a big ball", "a ball"]
+    assert prompts.variants(r"a | \{b\|c\} \x \\") == [r"a | {b|c} \x " + "\\"]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text("ab é🎈{}|\\ ", max_size=40).filter(str.strip))
+def test_escaped_text_is_one_variant_of_itself(text: str) -> None:
+    assert prompts.variants(escaped(text)) == [prompts.clean(text)]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(parts, st.lists(parts, min_size=1, max_size=4)), max_size=4))
+def test_variants_are_the_product_of_their_groups(groups: list[tuple[str, list[str]]]) -> None:
+    written = "x" + "".join(escaped(before) + "{" + "|".join(map(escaped, group)) + "}" for before, group in groups)
+    choices = itertools.product(*(group for _, group in groups))
+    expected = ["x" + "".join(b + c for (b, _), c in zip(groups, choice, strict=True)) for choice in choices]
+    assert prompts.variants(written) == [prompts.clean(e) for e in expected]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text("ab{}|\\", max_size=12))
+def test_any_text_gives_prompts_or_one_clear_line(text: str) -> None:
+    try:
+        found = prompts.variants(text)
+    except UsageError as error:
+        assert str(error) and "\n" not in str(error)
+    else:
+        assert 1 <= len(found) <= prompts.MAX_VARIANTS
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [("a {b", "no }"), ("a b}", "stray } at character 4"), ("{a {b|c}}", "do not nest"), ("{|}", "empty"),
+     ("x" + "{a|b}" * 10, "1,024 prompts, at most 1,000"), ("x" + "{a|b|c|d}" * 5000, "at most 1,000")],
+)  # fmt: skip
+def test_variants_refuses(prompt: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        prompts.variants(prompt)
+
+
+SUBJECT = r"(an?) (red balloon|car|sailboat|rocket|turtle|tropical fish|elephant|chick|(red|blue|yellow|purple) ball)"
+MOTION = r"(moves (left|right)|floats up|falls down|bounces|spins|grows|shrinks|stands still)"
+PLACE = (
+    r"((on|over) a green meadow|in the snow|under the sea|in the desert|at night under the stars|on a city street"
+    r"|at sunset over the water)"
+)
+
+
+@pytest.mark.parametrize(("name", "count"), [("first-light.txt", 12), ("portrait.txt", 6)])
+def test_our_prompt_files_stay_in_the_small_models_world(name: str, count: int) -> None:
+    found = prompts.parse_file((PROMPTS / name).read_text(encoding="utf-8"))
+    assert len(found) == len(set(found)) == count
+    for prompt in found:
+        assert re.fullmatch(f"{SUBJECT} {MOTION} {PLACE}", prompt), prompt
+        assert prompts.variants(prompt) == [prompt]
+
+
+def test_the_first_prompt_of_the_readme() -> None:
+    first = prompts.parse_file((PROMPTS / "first-light.txt").read_text(encoding="utf-8"))[0]
+    assert first == "a red balloon floats up over a green meadow"
