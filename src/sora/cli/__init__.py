@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -15,9 +15,6 @@ from sora import __version__
 from sora.cli import doctor, look, paint
 from sora.errors import SoraError
 
-if TYPE_CHECKING:
-    from typer import Context
-
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 OUT_OF_MEMORY = 5
 
@@ -25,7 +22,7 @@ OUT_OF_MEMORY = 5
 class Reporting(TyperGroup):
     """Errors of ours become one line on stderr and an exit status; anything else is a bug and keeps its traceback."""
 
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:  # a Context, whose home differs between versions of typer
         try:
             return super().invoke(ctx)
         except SoraError as error:
@@ -36,7 +33,7 @@ class Reporting(TyperGroup):
             _fail("stopped; nothing half-made is left behind", STOPPED)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     typer.echo(f"sora: {message}", err=True)
     raise typer.Exit(status)
 

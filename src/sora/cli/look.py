@@ -38,7 +38,7 @@ def info(
     facts |= {"size": f"{found.width}x{found.height}", "recipe": "none; sora did not make this file"}
     if recipe is not None:
         del facts["recipe"]
-    _lines({name: value for name, value in facts.items() if value not in (None, "")})
+    _lines({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
     if recipe is not None:
         typer.echo("\nmade by sora with")
         _lines(recipe)
