@@ -85,9 +85,9 @@ def _decoded(model: Model, canvas: Canvas, latents_BCTHW: Tensor, tell: Listener
     total, done = canvas.shape[0], 0
     for chunk in model.decode(latents_BCTHW):
         painted = ((chunk.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
-        yield canvas.paste_known(painted, done)
         done += painted.shape[0]
         tell(Event("decode", done, total))
+        yield canvas.paste_known(painted, done - painted.shape[0])
 
 
 def _kept(chunks: Iterator[Tensor], keep: slice, total: int) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """Train the embedded model's autoencoder: ``python -m sora.training.vae --minutes 40``.
 
 It learns on crops of rendered clips, half of them cut around the subject, some with grey holes (a box, or a stretch of
-frames), since the canvas it will encode later has unknown parts. Edges and the subject weigh more.
+frames), since the canvas it will encode later has unknown parts. Edges, the subject and whatever moves weigh more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def crops(world: World, count: int, rng: Random, per_clip: int = 4) -> tuple[Ten
             pixels.append(torch.from_numpy(film[box].copy()).permute(3, 0, 1, 2))
             weights.append(torch.from_numpy(cover[box].copy())[None])
     stacked = torch.stack(pixels[:count]).float() / 127.5 - 1
-    return stacked, 1 + 2 * torch.stack(weights[:count]).float() / 255
+    moving = (stacked.diff(dim=2).abs().amax(dim=1, keepdim=True) > 0.1).float()
+    moving = torch.cat([moving[:, :, :1], moving], dim=2)
+    return stacked, 1 + torch.stack(weights[:count]).float() / 255 + 2 * moving
 
 
 def _corner(cover_YX: np.ndarray, rng: Random) -> tuple[int, int]:

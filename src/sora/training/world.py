@@ -110,7 +110,7 @@ def poses(scene: Scene, times: range, height: int, width: int, rng: Random) -> l
     half = side * 0.5
     x = rng.uniform(half, width - half)
     y = rng.uniform(max(half, height * 0.42), max(half, height - half))
-    gap, phase, turn = rng.uniform(0.0, 0.12), rng.uniform(0, 1), rng.choice((-1, 1)) * rng.uniform(300, 400)
+    gap, phase, turn = rng.uniform(0.06, 0.22), rng.uniform(0, 1), rng.choice((-1, 1)) * rng.uniform(180, 270)
     return [_pose(scene.motion, t / TRAVEL, x, y, side, height, width, gap, phase, turn) for t in times]
 
 
@@ -130,8 +130,8 @@ def _pose(
     if motion == "up":
         return Pose(x, height - run_y, side)
     if motion == "bounce":
-        rise = abs(math.sin(math.pi * (2 * u + phase)))
-        return Pose(x, height - side * 0.5 - rise * (height - side) * 0.7, side)
+        rise = abs(math.sin(math.pi * (1.25 * u + phase)))
+        return Pose(x, height - side * 0.5 - rise * (height - side) * 0.6, side)
     if motion == "spin":
         return Pose(x, y, side, turn * u)
     if motion == "grow":
