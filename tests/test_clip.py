@@ -54,7 +54,7 @@ def test_fit_gives_exactly_the_size_asked_for(y: int, x: int, height: int, width
 @settings(deadline=None, max_examples=20)
 @given(*[st.integers(1, 60)] * 4)
 def test_fit_keeps_a_flat_colour(y: int, x: int, height: int, width: int) -> None:
-    flat = np.broadcast_to(np.uint8([200, 30, 90]), (y, x, 3)).copy()
+    flat = np.broadcast_to(np.array([200, 30, 90], np.uint8), (y, x, 3)).copy()
     assert (fit(flat, height, width) == [200, 30, 90]).all()
 
 
