@@ -37,7 +37,7 @@ StepRule = Callable[[Sequence[float]], Advance]
 def shift_times(t: Tensor, shift: float) -> Tensor:
     """s t / (1 + (s - 1) t): keeps 0 and 1, and for s > 1 spends more steps near the noise (Esser et al., arXiv
     2403.03206, section 5.3.2). shift > 0; shifting by 1 / s undoes shifting by s."""
-    return shift * t / (1 + (shift - 1) * t)
+    return shift * t / (shift * t + (1 - t))  # written so that rounding never carries it past 1
 
 
 def timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
