@@ -54,7 +54,8 @@ class ModelSpec:
 class Model(Protocol):
     """A loaded checkpoint, as the engine sees it."""
 
-    spec: ModelSpec
+    @property
+    def spec(self) -> ModelSpec: ...
 
     @property
     def device(self) -> torch.device: ...

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ from sora.networks.wan_dit import WanConfig, WanDiT
 from sora.sampler import Velocity
 
 PLACES = 9  # channels of ``place_channels``
+PERIOD = 8  # latent frames in which its waves of time come round
 TIME_UNITS = 1000.0  # the network counts noise from 0 to 1000
 
 
@@ -40,10 +42,11 @@ def known_channels(known_B1FYX: Tensor) -> Tensor:
 
 
 def place_channels(shape_THW: tuple[int, int, int], device: torch.device) -> Tensor:
-    """(PLACES, T, H, W): where a cell lies on the canvas. Rotary positions are relative; these are absolute."""
+    """(PLACES, T, H, W): where a cell lies. Rotary positions are relative, these absolute: time is counted from the
+    start, so that a longer film goes on as a shorter one did; height and width are shares of the canvas."""
     planes = []
-    for axis, size in enumerate(shape_THW):
-        u = (torch.arange(size, device=device) + 0.5) / size
+    for axis, (size, whole) in enumerate(zip(shape_THW, (PERIOD, *shape_THW[1:]), strict=True)):
+        u = (torch.arange(size, device=device) + 0.5) / whole
         view = [1, 1, 1]
         view[axis] = size
         for wave in (2 * u - 1, torch.cos(2 * torch.pi * u), torch.sin(2 * torch.pi * u)):
@@ -128,7 +131,7 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Mini:
         vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
     return Mini(
         spec,
-        weights.load_into(vae, tensors, "vae.", device=device, dtype=torch.float32).to(memory_format=torch.channels_last),
+        weights.load_into(vae, tensors, "vae.", device=device, dtype=torch.float32).in_channels_last(),
         weights.load_into(text, tensors, "text.", device=device, dtype=torch.float32),
         weights.load_into(dit, tensors, "dit.", device=device, dtype=dtype),
         _tokenizer(tokenizer),
@@ -139,8 +142,9 @@ def _sizes(card: Path) -> tuple[MiniVAEConfig, MiniTextConfig, WanConfig]:
     """The networks' sizes, as the card that ships beside the weights states them."""
     try:
         sizes = json.loads(card.read_text(encoding="utf-8"))["sizes"]
-        made = {part: {k: tuple(v) if isinstance(v, list) else v for k, v in sizes[part].items()} for part in sizes}
-        return MiniVAEConfig(**made["vae"]), MiniTextConfig(**made["text"]), WanConfig(**made["dit"])
+        parts: list[dict[str, Any]] = [sizes[part] for part in ("vae", "text", "dit")]
+        configs = [{k: tuple(v) if isinstance(v, list) else v for k, v in part.items()} for part in parts]
+        return MiniVAEConfig(**configs[0]), MiniTextConfig(**configs[1]), WanConfig(**configs[2])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the card {card} is missing or damaged ({error}); reinstall sora") from None
 

@@ -142,5 +142,12 @@ class MiniVAE(nn.Module):
         x = self.unfold(F.silu(channel_norm(x)))
         return rearrange(x, "(b t) (c f p q) h w -> b c (t f) (h p) (w q)", b=batch, f=TIME, p=FOLD, q=FOLD), kept
 
+    def in_channels_last(self) -> MiniVAE:
+        """The same module, its kernels laid out with channels last, which CPUs convolve faster."""
+        for p in self.parameters():
+            if p.ndim == 4:
+                p.data = p.data.contiguous(memory_format=torch.channels_last)
+        return self
+
     def _wide(self, per_channel: Tensor) -> Tensor:
         return per_channel.view(1, -1, 1, 1, 1)

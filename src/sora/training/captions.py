@@ -37,13 +37,30 @@ SETTING_WORDS = {
         *("past tall houses", "on the road", "along the street", "in front of houses", "down a city street"),
     ),
     "sunset": (
-        *("at sunset", "in front of a sunset", "in the evening", "during sunset", "at sunset over the water", "at dusk"),
+        *(
+            "at sunset",
+            "in front of a sunset",
+            "in the evening",
+            "during sunset",
+            "at sunset over the water",
+            "at dusk",
+        ),
         *("in the evening light", "in the orange evening", "as the sun sets", "in the glow of the sunset"),
     ),
 }
 PLAIN_MOTION = {
     "up": (
-        *("rises", "rising", "floats up", "flies up", "going upwards", "flying up", "goes up", "floating up", "moves up"),
+        *(
+            "rises",
+            "rising",
+            "floats up",
+            "flies up",
+            "going upwards",
+            "flying up",
+            "goes up",
+            "floating up",
+            "moves up",
+        ),
         *("climbs up", "moves upwards", "rises up", "soars up", "lifts off", "moving up", "drifts up"),
     ),
     "down": (
@@ -67,7 +84,16 @@ PLAIN_MOTION = {
         *("getting smaller", "grows smaller", "moving away", "becomes small", "shrinks away"),
     ),
     "still": (
-        *("stands still", "standing still", "sits still", "not moving", "is resting", "waits", "does not move", "rests"),
+        *(
+            "stands still",
+            "standing still",
+            "sits still",
+            "not moving",
+            "is resting",
+            "waits",
+            "does not move",
+            "rests",
+        ),
         *("stays still", "stays in place", "resting", "waiting", "keeps still", "stands"),
     ),
 }
@@ -79,8 +105,24 @@ CAMERA_WORDS = {
     "pan-left": ("the camera pans left", "camera pan left", "camera moving to the left"),
     "pan-right": ("the camera pans right", "camera pan right", "camera moving to the right"),
 }
-SNOW_WORDS = ("snow is falling", "with falling snow", "while it snows", "snowfall", "with snowflakes", "in falling snow")
-OPENINGS = ("a video of", "a cartoon of", "a clip of", "an animation of", "please show me", "we see", "there is", "show")
+SNOW_WORDS = (
+    "snow is falling",
+    "with falling snow",
+    "while it snows",
+    "snowfall",
+    "with snowflakes",
+    "in falling snow",
+)
+OPENINGS = (
+    "a video of",
+    "a cartoon of",
+    "a clip of",
+    "an animation of",
+    "please show me",
+    "we see",
+    "there is",
+    "show",
+)
 ADJECTIVES = ("cute", "small", "large", "happy", "little", "lovely", "big", "nice")
 ASIDES = ("slowly", "quickly", "gently", "alone", "in the middle", "happily", "quietly", "again")
 

@@ -1,16 +1,13 @@
 """Train the embedded model's transformer: ``python -m sora.training.dit --minutes 75``.
 
 Rectified flow on the frozen autoencoder's latents, with the frozen text slots beside. Single frames first (a fifth of
-the tokens teach what things look like), then clips with frames kept in the mix. Cells that show the subject weigh more,
-known cells less.
+the tokens teach what things look like), then short clips, then whole ones with the others kept in the mix. Cells that
+show the subject weigh more, known cells less.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
@@ -18,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from sora.canvas import Latents
 from sora.families.mini import beside_noise, extra_channels, word_ids
@@ -33,6 +30,12 @@ from sora.training.pool import FRAMES, Batch, Pool, Size
 from sora.training.vae import SIZES
 from sora.training.world import WORLDS, World
 
+CURRICULUM = (  # until which share of the training, how often clips of how many frames
+    (0.22, {1: 1.0}),
+    (0.5, {1: 0.1, 9: 0.9}),
+    (1.01, {1: 0.08, 9: 0.17, FRAMES: 0.75}),
+)
+CROWD = {1: 4, 9: 2, FRAMES: 1}  # clips of this length stand for one of full length in a batch
 SILENT = 0.12  # share of captions dropped, for guidance
 PREVIEWS = (
     "a red balloon floats up over a green meadow",
@@ -63,7 +66,7 @@ def config(latent_channels: int, text_width: int, width: int, layers: int) -> Wa
 class Painter:
     """The transformer with the frozen networks around it."""
 
-    def __init__(self, dit: nn.Module, text: MiniText, vae: MiniVAE, tokenizer: Tokenizer, device: str) -> None:
+    def __init__(self, dit: WanDiT, text: MiniText, vae: MiniVAE, tokenizer: Tokenizer, device: str) -> None:
         self.dit, self.text, self.vae, self.tokenizer, self.device = dit, text, vae, tokenizer, device
 
     @torch.no_grad()
@@ -79,7 +82,9 @@ class Painter:
         return (batch.weight * (flow.float() - (noise - batch.clean)).square()).flatten(1).mean(dim=1)
 
     @torch.no_grad()
-    def paint(self, prompt: str, size: Size, frames: int, seed: int, guidance: float = 4.0, steps: int = 8) -> np.ndarray:
+    def paint(
+        self, prompt: str, size: Size, frames: int, seed: int, guidance: float = 4.0, steps: int = 8
+    ) -> np.ndarray:
         """frames_FYXC uint8 from words alone."""
         shape = (self.vae.config.channels, 1 + (frames - 1) // 4, size[0] // 8, size[1] // 8)
         clean, known = torch.zeros(1, *shape), torch.zeros(1, 4, *shape[1:])
@@ -87,7 +92,9 @@ class Painter:
         slots = self.slots([prompt, ""])
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            flow = self.dit(torch.cat([x.expand(2, -1, -1, -1, -1), beside], dim=1), (1000 * t).expand(2), slots).float()
+            flow = self.dit(
+                torch.cat([x.expand(2, -1, -1, -1, -1), beside], dim=1), (1000 * t).expand(2), slots
+            ).float()
             return flow[1:] + guidance * (flow[:1] - flow[1:])
 
         noise = noise_for(shape, seed).to(self.device)
@@ -96,11 +103,12 @@ class Painter:
         return ((painted[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
 
 
-def draw_lengths(done: float, frames_share: float, rng: Random) -> int:
-    """Frames of the next batch: single ones first, then mostly whole clips."""
-    if done < frames_share:
-        return 1
-    return rng.choices((1, FRAMES), (0.12, 0.88))[0]
+def draw_length(done: float, rng: Random) -> int:
+    """Frames of the next batch, given the share of the training that is done: looks first, then motion."""
+    for until, lengths in CURRICULUM:
+        if done < until:
+            return rng.choices(tuple(lengths), tuple(lengths.values()))[0]
+    raise ValueError(f"{done} of the training is done already")
 
 
 def main() -> None:
@@ -108,45 +116,35 @@ def main() -> None:
     world, rng = WORLDS[args.world], Random()
     torch.manual_seed(rng.getrandbits(32))
     vae, text, tokenizer = load_frozen(args.runs, args.device)
-    sizes = config(vae.config.channels, text.config.width, args.width, args.layers)
-    dit = WanDiT(sizes).to(args.device)
+    dit = WanDiT(config(vae.config.channels, text.config.width, args.width, args.layers)).to(args.device)
     dit.init_weights()
     if args.start:
         dit.load_state_dict(load_file(args.start))
     painter = Painter(dit, text, vae, tokenizer, args.device)
-    if args.compile:
-        for block in dit.blocks:
-            block.compile(dynamic=False)
     pool = Pool(vae, world, rng)
     holdout = _holdout(vae, world)
 
     def loss(done: float) -> tuple[Tensor, dict[str, float]]:
-        frames = draw_lengths(done, args.frames_share, rng)
-        size = rng.choices(SIZES, (0.6, 0.1, 0.1, 0.1, 0.1))[0]
-        count = args.batch if frames > 1 else 4 * args.batch
+        frames = draw_length(done, rng)
+        size = rng.choices(SIZES, (0.64, 0.09, 0.09, 0.09, 0.09))[0]
+        count = CROWD[frames] * args.batch
         wanting = count - len(pool.items.get((size, frames), ()))
-        pool.add(size, frames, max(wanting, count // 4))
+        pool.add(size, frames, max(wanting, count // 5))
         batch = pool.batch(size, frames, count)
         texts = ["" if rng.random() < SILENT else caption(s, rng).text for s in batch.scenes]
         t = shift_times(torch.randn(count).sigmoid(), 2.0).to(args.device)
         value = painter.loss(batch, texts, t, torch.randn_like(batch.clean)).mean()
-        return value, {f"loss_{frames}": value.item(), f"share_{frames}": 1.0, "samples": float(count)}
+        return value, {f"loss_{frames}": value.item()}
 
-    def report(step: int) -> dict[str, float]:
-        with _eager(dit):
-            _sheet(painter, args.folder / "sheet.png")
-            return {f"held_{b.clean.shape[2]}": _held_loss(painter, b) for b in holdout}
+    def report(_: int) -> dict[str, float]:
+        _sheet(painter, args.folder / "sheet.png")
+        return {f"held_{b.clean.shape[2]}": _held_loss(painter, b) for b in holdout}
 
     args.folder.mkdir(parents=True, exist_ok=True)
-    optimiser = Both(dit, matrix_lr=args.rate, other_lr=args.rate, plain=("patch_embedding", "proj_out", "scale_shift"))
+    optimiser = Both(dit, matrix_lr=args.rate, other_lr=1e-3, plain=("patch_embedding", "proj_out", "scale_shift"))
     budget = Budget(args.minutes, cooldown=args.cooldown)
-    train(dit, optimiser, budget, args.folder, loss, average=0.998, every=180, report=report)
-    save_file({k: v.contiguous() for k, v in dit.state_dict().items()}, args.folder / "dit.safetensors", asdict_text(sizes))
-
-
-def asdict_text(sizes: WanConfig) -> dict[str, str]:
-    """The sizes as safetensors metadata, which holds text only."""
-    return {k: str(v) for k, v in asdict(sizes).items()}
+    train(dit, optimiser, budget, args.folder, loss, average=0.998, every=240, report=report)
+    save_file({k: v.contiguous() for k, v in dit.state_dict().items()}, args.folder / "dit.safetensors")
 
 
 def load_frozen(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
@@ -155,14 +153,14 @@ def load_frozen(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
     vae, text = MiniVAE(), MiniText(MiniTextConfig(vocabulary=tokenizer.get_vocab_size()))
     vae.load_state_dict(load_file(runs / "vae" / "vae.safetensors"))
     text.load_state_dict(load_file(runs / "text" / "text.safetensors"))
-    vae, text = vae.to(device, memory_format=torch.channels_last), text.to(device)
+    vae, text = vae.to(device).in_channels_last(), text.to(device)
     return vae.eval().requires_grad_(False), text.eval().requires_grad_(False), tokenizer
 
 
 def _holdout(vae: MiniVAE, world: World) -> list[Batch]:
     """Fixed held-out batches, single frames and clips, nothing known."""
     pool, batches = Pool(vae, world, Random(11), entangled=0.0), []
-    for frames, count in ((1, 48), (FRAMES, 16)):
+    for frames, count in ((1, 48), (9, 24), (FRAMES, 16)):
         pool.add((128, 128), frames, count, held=True)
         batches.append(pool.batch((128, 128), frames, count))
     return batches
@@ -188,27 +186,14 @@ def _sheet(painter: Painter, path: Path) -> None:
     Image.fromarray(np.concatenate(pairs)).save(path)
 
 
-@contextmanager
-def _eager(dit: WanDiT) -> Iterator[None]:
-    """Previews have shapes of their own; compiling for them would cost more than they do."""
-    kept = [block._compiled_call_impl for block in dit.blocks]
-    for block in dit.blocks:
-        block._compiled_call_impl = None
-    yield
-    for block, call in zip(dit.blocks, kept, strict=True):
-        block._compiled_call_impl = call
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=75.0)
-    parser.add_argument("--batch", type=int, default=12, help="clips a step; single frames come four times as many")
-    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=12, help="whole clips a step; shorter ones come in greater number")
+    parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--frames-share", type=float, default=0.35)
+    parser.add_argument("--rate", type=float, default=8e-3, help="learning rate of the matrices")
     parser.add_argument("--cooldown", type=float, default=0.3)
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--start", type=Path, help="weights to begin from")
     parser.add_argument("--world", choices=WORLDS, default="small")
     parser.add_argument("--device", default="cpu")

@@ -51,7 +51,11 @@ class Judge(nn.Module):
             nn.Linear(96 * (SIDE // 8) ** 2, width),
         )
         self.follow = nn.Sequential(
-            nn.Conv1d(width, width, 3, padding=1), nn.SiLU(), nn.Flatten(), nn.Linear(width * SHOWN, 2 * width), nn.SiLU()
+            nn.Conv1d(width, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(width * SHOWN, 2 * width),
+            nn.SiLU(),
         )
         self.heads = nn.ModuleList(nn.Linear(3 * width, len(c)) for c in choices(world).values())
 
@@ -142,7 +146,12 @@ def score(world: World, count: int, overrides: dict[str, float] | None = None) -
             sideways.append(bool(verdict[2]))
     table = np.array(right)
     figures = dict(zip(QUESTIONS, table.mean(axis=0).tolist(), strict=True))
-    return {**figures, "all": float(table.all(axis=1).mean()), "left or right": float(np.mean(sideways)), "clips": count}
+    return {
+        **figures,
+        "all": float(table.all(axis=1).mean()),
+        "left or right": float(np.mean(sideways)),
+        "clips": count,
+    }
 
 
 def main() -> None:

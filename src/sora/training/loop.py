@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     ema = Average(model, average)
     step, spent = _resume(folder / "state.pt", model, optimiser, ema)
-    mark, figures, since = time.monotonic(), {}, 0
+    mark, figures = time.monotonic(), {}
     last = mark
     while spent < 60 * budget.minutes:
         value, parts = loss(spent / (60 * budget.minutes))
@@ -79,20 +80,20 @@ def train(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step(budget.factor(spent))
         ema.update(model)
-        step, since = step + 1, since + 1
+        step += 1
         for name, part in parts.items():
-            figures[name] = figures.get(name, 0.0) + part
+            figures.setdefault(name, []).append(part)
         now = time.monotonic()
         spent, last = spent + now - last, now
         if now - mark >= every or spent >= 60 * budget.minutes:
-            line = {k: round(v / since, 5) for k, v in figures.items()}
+            line = {k: round(fmean(v), 5) for k, v in figures.items()}
             ema.swap(model)
             if report:
                 line |= {k: round(v, 5) for k, v in report(step).items()}
             ema.swap(model)
             _note(folder / "log.jsonl", {"step": step, "seconds": round(spent), **line})
             _save(folder / "state.pt", model, optimiser, ema, step, spent)
-            mark, figures, since = time.monotonic(), {}, 0
+            mark, figures = time.monotonic(), {}
             last = mark  # reports and checkpoints are not charged to the budget
     ema.swap(model)
 

@@ -23,7 +23,7 @@ def prefix(frames: int, height: int, width: int, rng: Random) -> Tensor:
 
 
 def entangled(frames: int, height: int, width: int, rng: Random) -> Tensor:
-    """Known parts whose latents unknown pixels do touch: last frames, both ends, all but a stretch, all but a region."""
+    """Known parts whose latents unknown pixels touch: last frames, both ends, all but a stretch, all but a region."""
     known = nothing(frames, height, width)
     kinds = (_last, _both_ends, _all_but_stretch, _all_but_region) if frames > 1 else (_all_but_region,)
     rng.choice(kinds)(known, rng)
@@ -35,8 +35,9 @@ def _last(known: Tensor, rng: Random) -> None:
 
 
 def _both_ends(known: Tensor, rng: Random) -> None:
-    known[:, : rng.choice((1, 5))] = True
-    known[:, -rng.choice((1, 4)) :] = True
+    first, last = rng.choice(((1, 1), (1, 4), (5, 1), (5, 3)))
+    known[:, :first] = True
+    known[:, -last:] = True
 
 
 def _all_but_stretch(known: Tensor, rng: Random) -> None:

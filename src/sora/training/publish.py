@@ -31,7 +31,10 @@ def halves(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def sizes_of(tensors: dict[str, Tensor]) -> WanConfig:
     """The transformer's sizes, read back from its weights."""
-    width, layers = tensors["proj_out.weight"].shape[1], 1 + max(int(k.split(".")[1]) for k in tensors if k[:6] == "blocks")
+    width, layers = (
+        tensors["proj_out.weight"].shape[1],
+        1 + max(int(k.split(".")[1]) for k in tensors if k[:6] == "blocks"),
+    )
     channels = tensors["proj_out.weight"].shape[0] // 4
     return config(channels, tensors["condition_embedder.text_embedder.linear_1.weight"].shape[1], width, layers)
 
@@ -65,7 +68,8 @@ def card(runs: Path, world: World, world_name: str, sizes: WanConfig) -> dict:
             "one subject a clip; small details fray while things move",
         ],
         "again": [
-            f"python -m sora.training.{part} --world {world_name}" for part in ("vae", "text", "dit", "judge", "publish")
+            f"python -m sora.training.{part} --world {world_name}"
+            for part in ("vae", "text", "dit", "judge", "publish")
         ],
     }
 

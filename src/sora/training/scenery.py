@@ -63,7 +63,13 @@ def _snow(h: int, w: int, rng: Random) -> Image.Image:
     horizon = int(h * rng.uniform(0.58, 0.7))
     pen = _land(picture, horizon, _near(rng, (246, 249, 255), 5), _near(rng, (215, 228, 245), 8))
     for _ in range(rng.randint(2, 3)):
-        _fir(pen, rng.uniform(0, w), horizon + rng.uniform(0, 0.06) * h, rng.uniform(0.2, 0.32) * h, _near(rng, (55, 110, 88)))
+        _fir(
+            pen,
+            rng.uniform(0, w),
+            horizon + rng.uniform(0, 0.06) * h,
+            rng.uniform(0.2, 0.32) * h,
+            _near(rng, (55, 110, 88)),
+        )
     return picture
 
 
@@ -79,7 +85,9 @@ def _sea(h: int, w: int, rng: Random) -> Image.Image:
     for _ in range(rng.randint(2, 3)):
         x, tall, phase = rng.uniform(0, w), rng.uniform(0.18, 0.34) * h, rng.uniform(0, 6)
         stem = [(x + 0.03 * h * math.sin(phase + j * 0.9), floor + 4 - tall * j / 8) for j in range(9)]
-        pen.line(stem, fill=rng.choice([(40, 140, 80), (222, 92, 112), (60, 162, 62)]), width=int(h * 0.045), joint="curve")
+        pen.line(
+            stem, fill=rng.choice([(40, 140, 80), (222, 92, 112), (60, 162, 62)]), width=int(h * 0.045), joint="curve"
+        )
     for _ in range(rng.randint(2, 4)):
         x, y, r = rng.uniform(0, w), rng.uniform(0, floor), rng.uniform(0.018, 0.035) * h
         pen.ellipse((x - r, y - r, x + r, y + r), outline=(185, 228, 250), width=3)
@@ -94,7 +102,13 @@ def _desert(h: int, w: int, rng: Random) -> Image.Image:
     pen = _land(picture, horizon, _near(rng, (236, 196, 120)), _near(rng, (210, 160, 85)))
     _disc(pen, rng.uniform(0, w), horizon + h * 0.16, w * 0.5, h * 0.2, _near(rng, (228, 182, 105)))
     for _ in range(rng.randint(1, 2)):
-        _cactus(pen, rng.uniform(0, w), horizon + rng.uniform(0.02, 0.08) * h, rng.uniform(0.18, 0.28) * h, _near(rng, (50, 135, 70)))
+        _cactus(
+            pen,
+            rng.uniform(0, w),
+            horizon + rng.uniform(0.02, 0.08) * h,
+            rng.uniform(0.18, 0.28) * h,
+            _near(rng, (50, 135, 70)),
+        )
     return picture
 
 

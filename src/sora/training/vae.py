@@ -12,7 +12,6 @@ from random import Random
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -126,7 +125,7 @@ def main() -> None:
     args = parser.parse_args()
     world, rng = WORLDS[args.world], Random()
     torch.manual_seed(rng.getrandbits(32))
-    model = MiniVAE().to(args.device, memory_format=torch.channels_last)
+    model = MiniVAE().to(args.device).in_channels_last()
     bf16 = args.device == "cuda"
 
     def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
@@ -136,7 +135,9 @@ def main() -> None:
 
     optimiser = Both(model, matrix_lr=0.01, other_lr=1e-3, plain=("to_latents", "unfold", "fold"))
     budget = Budget(args.minutes)
-    train(model, optimiser, budget, args.folder, loss, average=0.995, report=lambda _: _report(model, world, args.folder))
+    train(
+        model, optimiser, budget, args.folder, loss, average=0.995, report=lambda _: _report(model, world, args.folder)
+    )
     measure_scale(model, world)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, args.folder / "vae.safetensors")
     print(f"held-out PSNR {held_out_psnr(model, world, 60):.2f} dB")

@@ -115,7 +115,16 @@ def poses(scene: Scene, times: range, height: int, width: int, rng: Random) -> l
 
 
 def _pose(
-    motion: str, u: float, x: float, y: float, side: float, height: int, width: int, gap: float, phase: float, turn: float
+    motion: str,
+    u: float,
+    x: float,
+    y: float,
+    side: float,
+    height: int,
+    width: int,
+    gap: float,
+    phase: float,
+    turn: float,
 ) -> Pose:
     """The pose at u, 1 being the end of the motion's course."""
     low, travel = side * 0.35, 1 - 2 * gap

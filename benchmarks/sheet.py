@@ -1,0 +1,49 @@
+"""A contact sheet: ``python benchmarks/sheet.py OUT.png [PROMPTS.txt] [--seed N]``, eight frames a prompt."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from sora import engine, families, operations, placement, prompts
+
+SHOWN, STRIP = 8, 14  # frames a row; pixels of a caption
+
+
+def film(model: families.Model, prompt: str, seed: int) -> np.ndarray:
+    """The default clip for a prompt, frames_FYXC uint8."""
+    d = model.spec.defaults
+    height, width = model.spec.grid.nearest_size(1.0, d.area)
+    plan = operations.generate(prompt, frames=d.frames, height=height, width=width, fps=d.fps)
+    settings = engine.Settings(seed, d.steps, d.guidance, d.shift, d.step)
+    return torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
+
+
+def row(frames_FYXC: np.ndarray, prompt: str) -> np.ndarray:
+    """Evenly chosen frames side by side under their caption."""
+    picked = frames_FYXC[np.linspace(0, len(frames_FYXC) - 1, SHOWN).round().astype(int)]
+    strip = Image.new("RGB", (picked.shape[2] * SHOWN, STRIP), "white")
+    ImageDraw.Draw(strip).text((2, 1), prompt, fill="black")
+    return np.concatenate([np.asarray(strip), np.concatenate(list(picked), axis=1)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("prompts", type=Path, nargs="?", default=Path("prompts/first-light.txt"))
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    device = placement.choose_device(None)
+    model = families.load(families.find("mini"), device, placement.choose_dtype(None, device))
+    texts = prompts.parse_file(args.prompts.read_text(encoding="utf-8"))
+    rows = [row(film(model, text, args.seed + i), text) for i, text in enumerate(texts)]
+    Image.fromarray(np.concatenate(rows)).save(args.out)
+    print(args.out)
+
+
+if __name__ == "__main__":
+    main()
