@@ -125,8 +125,7 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Mini:
     """The model from the package's assets. The autoencoder stays in float32, which decodes faster on CPUs; ``dtype``
     is the transformer's. Raises ModelError."""
     tensors, card, tokenizer = (weights.asset(name) for name in spec.files)
-    sizes = _sizes(card)
-    vae_config, text_config, dit_config = sizes
+    vae_config, text_config, dit_config = _sizes(card)
     with torch.device("meta"):
         vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
     return Mini(

@@ -31,8 +31,8 @@ from sora.training.vae import SIZES
 from sora.training.world import WORLDS, World
 
 CURRICULUM = (  # until which share of the training, how often clips of how many frames
-    (0.22, {1: 1.0}),
-    (0.5, {1: 0.1, 9: 0.9}),
+    (0.2, {1: 1.0}),
+    (0.45, {1: 0.1, 9: 0.9}),
     (1.01, {1: 0.08, 9: 0.17, FRAMES: 0.75}),
 )
 CROWD = {1: 4, 9: 2, FRAMES: 1}  # clips of this length stand for one of full length in a batch
@@ -143,7 +143,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     optimiser = Both(dit, matrix_lr=args.rate, other_lr=1e-3, plain=("patch_embedding", "proj_out", "scale_shift"))
     budget = Budget(args.minutes, cooldown=args.cooldown)
-    train(dit, optimiser, budget, args.folder, loss, average=0.998, every=240, report=report)
+    train(dit, optimiser, budget, args.folder, loss, average=0.998, every=360, report=report)
     save_file({k: v.contiguous() for k, v in dit.state_dict().items()}, args.folder / "dit.safetensors")
 
 

@@ -8,18 +8,21 @@ import torch
 from torch import Tensor, nn
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, by the quintic Newton-Schulz iteration of Muon (Jordan et al. 2024)."""
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / (x.norm() + 1e-7)
+def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix of each (..., rows, columns), by the quintic Newton-Schulz iteration of Muon
+    (Jordan et al. 2024)."""
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is orthogonalised; kernels are read as (out, rest) matrices."""
+    """Momentum whose update is orthogonalised; kernels are read as (out, rest) matrices, and matrices of one shape are
+    taken together, which keeps small ones from idling the cores."""
 
     def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
@@ -27,15 +30,26 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                kept = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                kept.lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalised(p.grad.lerp(kept, group["momentum"]).flatten(1))
-                scale = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
-                p.mul_(1 - group["lr"] * group["decay"])
-                p.add_(update.view_as(p), alpha=-group["lr"] * scale)
+                if p.grad is not None:
+                    alike.setdefault(p.shape, []).append(p)
+            for params in alike.values():
+                self._move(params, group["lr"], group["momentum"], group["decay"])
+
+    def _move(self, params: list[Tensor], lr: float, momentum: float, decay: float) -> None:
+        """One update of parameters of one shape."""
+        wishes = []
+        for p in params:
+            assert p.grad is not None
+            kept = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            kept.lerp_(p.grad, 1 - momentum)
+            wishes.append(p.grad.lerp(kept, momentum).flatten(1))
+        updates = orthogonalised(torch.stack(wishes))
+        scale = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
+        for p, update in zip(params, updates, strict=True):
+            p.mul_(1 - lr * decay)
+            p.add_(update.view_as(p), alpha=-lr * scale)
 
 
 class Both:
