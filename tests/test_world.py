@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sora.training.captions import PLAIN_MOTION, SETTING_WORDS, SLOTS, caption, vocabulary
 from sora.training.scenery import SETTINGS, backdrop
 from sora.training.sprites import SHAPES, SUBJECTS
-from sora.training.world import FIRST, MOTIONS, SMALL, Scene, World, draw_scene, held_out, render
+from sora.training.world import FIRST, MOTIONS, SMALL, STRIDE, Scene, World, draw_scene, held_out, render
 
 SHAPES_ONLY = World(subjects=tuple(SHAPES))
 
@@ -24,27 +24,35 @@ def scene(motion: str, seed: int, **changes: object) -> Scene:
     return replace(drawn, **changes)  # type: ignore[arg-type]
 
 
-def path(motion: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def path(motion: str, seed: int, lattice: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, y, area) of the subject's coverage in each frame."""
-    _, cover = render(scene(motion, seed), 17, 96, 96)
+    _, cover = render(scene(motion, seed, lattice=lattice), 17, 128, 128)
     mass = cover.astype(float)
     area = mass.sum(axis=(1, 2))
-    x = (mass * np.arange(96)).sum(axis=(1, 2)) / area
-    y = (mass * np.arange(96)[:, None]).sum(axis=(1, 2)) / area
+    x = (mass * np.arange(128)).sum(axis=(1, 2)) / area
+    y = (mass * np.arange(128)[:, None]).sum(axis=(1, 2)) / area
     return x, y, area
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_motions_move_as_they_say(seed: int) -> None:
-    assert np.all(np.diff(path("right", seed)[0]) > 0)
-    assert np.all(np.diff(path("left", seed)[0]) < 0)
-    assert np.all(np.diff(path("down", seed)[1]) > 0)
-    assert np.all(np.diff(path("up", seed)[1]) < 0)
-    assert path("grow", seed)[2][-1] > 2 * path("grow", seed)[2][0]
-    assert path("shrink", seed)[2][-1] < 0.5 * path("shrink", seed)[2][0]
-    assert np.ptp(path("still", seed)[0]) == 0
-    rises = np.diff(path("bounce", seed)[1])
+@pytest.mark.parametrize("lattice", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_motions_move_as_they_say(seed: int, lattice: bool) -> None:
+    x, y, area = 0, 1, 2
+    shown = {motion: path(motion, seed, lattice) for motion in MOTIONS}
+    assert np.all(np.diff(shown["right"][x]) > 0)
+    assert np.all(np.diff(shown["left"][x]) < 0)
+    assert np.all(np.diff(shown["down"][y]) > 0)
+    assert np.all(np.diff(shown["up"][y]) < 0)
+    assert shown["grow"][area][-1] > 2 * shown["grow"][area][0]
+    assert shown["shrink"][area][-1] < 0.5 * shown["shrink"][area][0]
+    assert np.ptp(shown["still"][x]) == np.ptp(shown["still"][y]) == 0
+    rises = np.diff(shown["bounce"][y])
     assert (rises > 0).any() and (rises < 0).any()
+
+
+def test_on_the_lattice_every_fourth_frame_is_a_stride_further() -> None:
+    x = path("right", 3, lattice=True)[0]
+    assert np.allclose(np.diff(x[::4]), STRIDE)
 
 
 def test_a_scene_renders_the_same_every_time() -> None:

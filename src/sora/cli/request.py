@@ -21,7 +21,6 @@ from sora.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_FRAMES = 121  # what a model paints in one window
 MOST_SEED = 2**63 - 1  # torch's generators take signed 64-bit seeds
 MOST_FILES = 1000
 MOST_STDIN = 1 << 21  # bytes; more than any prompt may have, so that a wrong pipe is not read to its end
@@ -151,6 +150,7 @@ def length(wish: Wish, spec: families.ModelSpec) -> tuple[int, float]:
         raise UsageError("--seconds and --frames both say how long; give one of them")
     within("--fps", wish.fps, 1, 240)
     fps = spec.defaults.fps if wish.fps is None else wish.fps
+    longest = spec.defaults.longest
     if wish.seconds is not None:
         if not (math.isfinite(wish.seconds) and wish.seconds > 0):
             raise UsageError(f"--seconds {wish.seconds:g} is no length; expected more than 0, as in --seconds 2")
@@ -158,10 +158,10 @@ def length(wish: Wish, spec: families.ModelSpec) -> tuple[int, float]:
     else:
         frames = spec.defaults.frames if wish.frames is None else wish.frames
     if frames < 1:
-        raise UsageError(f"--frames {frames} is no length; expected 1 to {MOST_FRAMES}")
-    if frames > MOST_FRAMES:
-        asked = f"{frames:g} frames are more than one window holds; longer film is not possible yet"
-        raise UsageError(f"{asked}; expected at most {MOST_FRAMES} ({MOST_FRAMES / fps:.1f} s at {fps:g} fps)")
+        raise UsageError(f"--frames {frames} is no length; expected 1 to {longest}")
+    if frames > longest:
+        asked = f"{frames:g} frames are more than {spec.name} paints at once; longer film is not possible yet"
+        raise UsageError(f"{asked}; expected at most {longest} ({longest / fps:.1f} s at {fps:g} fps)")
     return int(frames), fps
 
 

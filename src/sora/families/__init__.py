@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a clip is when nobody says otherwise. area: pixels a frame. shift: of the timesteps, 1 is none.
-    step: a name in ``sampler.STEPS``."""
+    """What a clip is when nobody says otherwise. longest: the most frames one canvas may have. area: pixels a frame.
+    shift: of the timesteps, 1 is none. step: a name in ``sampler.STEPS``."""
 
     frames: int
+    longest: int
     fps: float
     area: int
     steps: int
@@ -85,7 +86,9 @@ MODELS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         files=("mini.safetensors", "mini.json", "mini-tokenizer.json"),
         grid=Grid(time=4, space=8, channels=16),
-        defaults=Defaults(frames=17, fps=8.0, area=128 * 128, steps=8, guidance=3.0, shift=3.0, step="euler"),
+        defaults=Defaults(
+            frames=17, longest=33, fps=8.0, area=128 * 128, steps=8, guidance=3.0, shift=3.0, step="euler"
+        ),
     ),
 }
 

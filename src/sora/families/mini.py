@@ -141,11 +141,15 @@ def _sizes(card: Path) -> tuple[MiniVAEConfig, MiniTextConfig, WanConfig]:
     """The networks' sizes, as the card that ships beside the weights states them."""
     try:
         sizes = json.loads(card.read_text(encoding="utf-8"))["sizes"]
-        parts: list[dict[str, Any]] = [sizes[part] for part in ("vae", "text", "dit")]
-        configs = [{k: tuple(v) if isinstance(v, list) else v for k, v in part.items()} for part in parts]
-        return MiniVAEConfig(**configs[0]), MiniTextConfig(**configs[1]), WanConfig(**configs[2])
+        vae, text, dit = (_tuples(sizes[part]) for part in ("vae", "text", "dit"))
+        return MiniVAEConfig(**vae), MiniTextConfig(**text), WanConfig(**dit)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the card {card} is missing or damaged ({error}); reinstall sora") from None
+
+
+def _tuples(sizes: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
 
 
 def _tokenizer(path: Path) -> Tokenizer:

@@ -31,8 +31,8 @@ from sora.training.vae import SIZES
 from sora.training.world import WORLDS, World
 
 CURRICULUM = (  # until which share of the training, how often clips of how many frames
-    (0.2, {1: 1.0}),
-    (0.45, {1: 0.1, 9: 0.9}),
+    (0.38, {1: 1.0}),
+    (0.58, {1: 0.1, 9: 0.9}),
     (1.01, {1: 0.08, 9: 0.17, FRAMES: 0.75}),
 )
 CROWD = {1: 4, 9: 2, FRAMES: 1}  # clips of this length stand for one of full length in a batch

@@ -66,7 +66,7 @@ class Pool:
     @torch.no_grad()
     def _make(self, size: Size, frames: int, held: bool) -> Item:
         scene = draw_scene(self.world, self.rng.getrandbits(48), held=held)
-        first = self.rng.randint(0, 16) if frames == 1 else 0
+        first = 4 * self.rng.randint(0, 4) if frames == 1 else 0
         film, cover = render(scene, frames, *size, first=first)
         pixels = rearrange(torch.from_numpy(film), "f y x c -> 1 c f y x").to(self.vae.mean.device) / 127.5 - 1
         clean = self.vae.encode(pixels)[0].half()

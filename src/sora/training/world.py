@@ -21,17 +21,21 @@ MOTIONS = ("left", "right", "up", "down", "bounce", "spin", "grow", "shrink", "s
 CAMERAS = ("static", "pan-left", "pan-right")
 FPS = 8.0
 TRAVEL = 16  # frames (two seconds) in which a motion runs its course
+STRIDE, LATTICE_SIDE = 16, 64  # pixels, of worlds on a lattice
 
 
 @dataclass(frozen=True)
 class World:
-    """What scenes are drawn from. panning and snowing: shares of the scenes with a moving camera, with snowfall."""
+    """What scenes are drawn from. panning and snowing: shares of the scenes with a moving camera, with snowfall.
+    lattice: one size of sprite, starting on a lattice of STRIDE pixels and reach it again every fourth frame. A latent
+    frame then shows a subject in few ways instead of endlessly many, which a small training can learn."""
 
     subjects: tuple[str, ...]
     settings: tuple[str, ...] = tuple(SETTINGS)
     motions: tuple[str, ...] = MOTIONS
     panning: float = 0.1
     snowing: float = 0.06
+    lattice: bool = False
 
 
 FIRST = World(subjects=tuple(SUBJECTS))
@@ -39,7 +43,8 @@ SMALL = World(
     subjects=(
         *("balloon", "car", "sailboat", "rocket", "turtle", "fish", "elephant", "chick"),
         *("red ball", "blue ball", "yellow ball", "purple ball"),
-    )
+    ),
+    lattice=True,
 )
 WORLDS = {"first": FIRST, "small": SMALL}
 
@@ -55,6 +60,7 @@ class Scene:
     snow: bool
     faces: str
     seed: int
+    lattice: bool = False
 
 
 def held_out(subject: str, setting: str, motion: str) -> bool:
@@ -78,8 +84,9 @@ def draw_scene(world: World, seed: int, *, held: bool | None = None) -> Scene:
         motion=motion,
         camera=rng.choice(CAMERAS[1:]) if pans else CAMERAS[0],
         snow=rng.random() < world.snowing,
-        faces=motion if motion in ("left", "right") else rng.choice(("left", "right")),
+        faces=motion if motion in ("left", "right") else "left" if world.lattice else rng.choice(("left", "right")),
         seed=rng.getrandbits(48),
+        lattice=world.lattice,
     )
 
 
@@ -106,6 +113,8 @@ class Pose:
 
 def poses(scene: Scene, times: range, height: int, width: int, rng: Random) -> list[Pose]:
     """The subject's path, one pose for each of the times, counted in frames."""
+    if scene.lattice:
+        return _lattice_poses(scene.motion, times, height, width, rng)
     side = min(height, width) * rng.uniform(0.45, 0.6)
     half = side * 0.5
     x = rng.uniform(half, width - half)
@@ -150,10 +159,38 @@ def _pose(
     return Pose(x, y, side)
 
 
+def _lattice_poses(motion: str, times: range, height: int, width: int, rng: Random) -> list[Pose]:
+    """Paths of a sprite LATTICE_SIDE wide: whole strides in four frames, hops of eight, a turn in sixteen."""
+    run_x, run_y = (min(TRAVEL * 4, (size - LATTICE_SIDE) // 32 * 32) for size in (width, height))
+    x = STRIDE * rng.randint(0, (width - LATTICE_SIDE - (run_x if motion in ("left", "right") else 0)) // STRIDE)
+    room_y = (height - LATTICE_SIDE - (run_y if motion in ("up", "down") else 0)) // STRIDE
+    y = STRIDE * (rng.randint(0, room_y) if motion in ("up", "down") else room_y - rng.randint(0, min(1, room_y)))
+    turn = rng.choice((-1, 1)) * 360 / TRAVEL
+    return [_lattice_pose(motion, t, x + LATTICE_SIDE / 2, y + LATTICE_SIDE / 2, run_x, run_y, turn) for t in times]
+
+
+def _lattice_pose(motion: str, t: int, x: float, y: float, run_x: int, run_y: int, turn: float) -> Pose:
+    """The pose at frame t of a course that begins at the left or the top."""
+    side, u = LATTICE_SIDE, t / TRAVEL
+    if motion in ("left", "right"):
+        return Pose(x + run_x * (u if motion == "right" else 1 - u), y, side)
+    if motion in ("up", "down"):
+        return Pose(x, y + run_y * (u if motion == "down" else 1 - u), side)
+    if motion == "bounce":
+        return Pose(x, y - 2 * STRIDE * (1 - (1 - t % 8 / 4) ** 2), side)
+    if motion == "spin":
+        return Pose(x, y, side, turn * t)
+    if motion in ("grow", "shrink"):
+        end = 4 * STRIDE * (u if motion == "grow" else 1 - u)
+        return Pose(x, y, min(max(side / 2 + end, 24), 1.75 * side))
+    return Pose(x, y, side)
+
+
 def render(scene: Scene, frames: int, height: int, width: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(frames_FYXC uint8, coverage_FYX uint8: the subject's opacity), from frame ``first`` of the scene on."""
     rng = Random(scene.seed)
-    speed = rng.uniform(1.5, 3.0) * width / 128 if scene.camera != "static" else 0.0
+    speed = 2.0 if scene.lattice else rng.uniform(1.5, 3.0) * width / 128
+    speed *= scene.camera != "static"
     times = range(first, first + frames)
     margin = math.ceil(speed * times[-1])
     back = backdrop(scene.setting, height, width + margin, rng)
