@@ -30,10 +30,6 @@ LONGEST = families.find("mini").defaults.longest
 Run = Callable[..., Result]
 LOAD = families.load  # the real one; tests put a stand-in there
 
-needs_weights = pytest.mark.skipif(
-    not weights.embedded(families.MODELS["mini"].files), reason="this checkout holds no embedded weights"
-)
-
 
 class GreyModel:
     """A stand-in that satisfies ``families.Model``: it paints grey and knows three words."""
@@ -516,7 +512,6 @@ def test_slugs():
 # --- the real thing ----------------------------------------------------------------------------------------------
 
 
-@needs_weights
 def test_the_program_paints_a_film(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "sora", "generate", "a red balloon floats up over a green meadow", "--seed", "1"],
@@ -527,7 +522,6 @@ def test_the_program_paints_a_film(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == [done.stdout.strip()]
 
 
-@needs_weights
 def test_the_program_is_well(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "sora", "doctor"], cwd=tmp_path, capture_output=True, text=True, check=False

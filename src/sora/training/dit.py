@@ -143,7 +143,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     optimiser = Both(dit, matrix_lr=args.rate, other_lr=1e-3, plain=("patch_embedding", "proj_out", "scale_shift"))
     budget = Budget(args.minutes, cooldown=args.cooldown)
-    train(dit, optimiser, budget, args.folder, loss, average=0.998, every=360, report=report)
+    train(dit, optimiser, budget, args.folder, loss, average=0.995, every=360, report=report)
     save_file({k: v.contiguous() for k, v in dit.state_dict().items()}, args.folder / "dit.safetensors")
 
 

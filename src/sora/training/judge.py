@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -30,6 +32,7 @@ from sora.training.world import WORLDS, Scene, World, draw_scene, mirrored, rend
 SIDE, SHOWN = 48, 9  # pixels and frames the judge looks at: every second frame of 17
 QUESTIONS = ("subject", "setting", "motion")
 FILE = "judge.safetensors"
+KEPT, LOOKS = 8192, 4  # rendered clips kept, and how often each is looked at on average: rendering costs more
 
 
 def choices(world: World) -> dict[str, tuple[str, ...]]:
@@ -42,7 +45,7 @@ class Judge(nn.Module):
 
     def __init__(self, world: World, width: int = 128) -> None:
         super().__init__()
-        stages = ((3, 32), (32, 64), (64, 96))
+        stages = ((6, 32), (32, 64), (64, 96))  # a frame, and what changed since the one before
         self.look = nn.Sequential(
             *(m for i, o in stages for m in (nn.Conv2d(i, o, 3, 2, 1), nn.GroupNorm(8, o), nn.SiLU())),
             nn.Conv2d(96, 96, 3, 1, 1),
@@ -60,7 +63,8 @@ class Judge(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(3 * width, len(c)) for c in choices(world).values())
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        frames = self.look(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        changes = torch.cat([torch.zeros_like(x[:, :1]), x.diff(dim=1)], dim=1)
+        frames = self.look(torch.cat([x, changes], dim=2).flatten(0, 1)).unflatten(0, x.shape[:2])
         features = torch.cat([F.silu(frames).mean(dim=1), self.follow(frames.transpose(1, 2))], dim=1)
         return [head(features) for head in self.heads]
 
@@ -154,6 +158,13 @@ def score(world: World, count: int, overrides: dict[str, float] | None = None) -
     }
 
 
+def _shuffled(kept: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A batch drawn from two kept ones, so that no two batches are the same."""
+    (a, x), (b, y) = random.sample(kept, 2)
+    order = torch.randperm(2 * len(a))[: len(a)]
+    return torch.cat([a, b])[order], torch.cat([x, y])[order]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
@@ -170,13 +181,18 @@ def main() -> None:
         return
     judge = Judge(world)
     stream = iter(DataLoader(Rendered(world), batch_size=args.batch, num_workers=2, prefetch_factor=4))
+    kept: deque[tuple[Tensor, Tensor]] = deque(maxlen=KEPT // args.batch)
 
     def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
-        x, right = next(stream)
+        while len(kept) < 2:
+            kept.append(next(stream))
+        if random.random() < 1 / LOOKS:
+            kept.append(next(stream))
+        x, right = _shuffled(kept)
         value = torch.stack([F.cross_entropy(g, right[:, i]) for i, g in enumerate(judge(roughened(x)))]).sum()
         return value, {"loss": value.item()}
 
-    optimiser = Both(judge, matrix_lr=0.005, other_lr=1e-3, plain=("heads",))
+    optimiser = Both(judge, matrix_lr=0.01, other_lr=2e-3, plain=("heads",))
     report = lambda _: on_rendered(judge, world, 200)  # noqa: E731
     train(judge, optimiser, Budget(args.minutes), args.folder, loss, average=0.99, every=60, report=report)
     save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, args.folder / FILE)

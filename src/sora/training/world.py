@@ -27,7 +27,7 @@ STRIDE, LATTICE_SIDE = 16, 64  # pixels, of worlds on a lattice
 @dataclass(frozen=True)
 class World:
     """What scenes are drawn from. panning and snowing: shares of the scenes with a moving camera, with snowfall.
-    lattice: one size of sprite, starting on a lattice of STRIDE pixels and reach it again every fourth frame. A latent
+    lattice: one size of sprite, starting on a lattice of STRIDE pixels and back on it every fourth frame. A latent
     frame then shows a subject in few ways instead of endlessly many, which a small training can learn."""
 
     subjects: tuple[str, ...]
