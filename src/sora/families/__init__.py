@@ -87,7 +87,7 @@ MODELS: dict[str, ModelSpec] = {
         files=("mini.safetensors", "mini.json", "mini-tokenizer.json"),
         grid=Grid(time=4, space=8, channels=16),
         defaults=Defaults(
-            frames=17, longest=33, fps=8.0, area=128 * 128, steps=8, guidance=3.0, shift=3.0, step="euler"
+            frames=17, longest=33, fps=8.0, area=128 * 128, steps=12, guidance=4.0, shift=3.0, step="euler"
         ),
     ),
 }

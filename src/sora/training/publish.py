@@ -40,7 +40,7 @@ def sizes_of(tensors: dict[str, Tensor]) -> WanConfig:
 
 
 def history(folder: Path) -> dict[str, float]:
-    """The last line of a training's log, with the hours it took."""
+    """The last line of a training's log, with the minutes it took."""
     line = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     return {**line, "minutes": round(line["seconds"] / 60, 1)}
 
@@ -66,6 +66,8 @@ def card(runs: Path, world: World, world_name: str, sizes: WanConfig) -> dict:
             "knows only the subjects, settings and motions listed here; other words are named and ignored",
             "trained on clips of 17 frames at 8 frames a second of about 128 x 128 pixels",
             "one subject a clip; small details fray while things move",
+            "the small world moves on a lattice: one size of sprite, starts 16 pixels apart, courses of two seconds",
+            "under-trained: the held-out loss was still falling when the training ended",
         ],
         "again": [
             f"python -m sora.training.{part} --world {world_name}"
