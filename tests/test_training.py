@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from sora.families.mini import beside_noise, extra_channels, known_channels
 from sora.networks.mini_text import MiniText, MiniTextConfig
-from sora.training import patterns, text
+from sora.training import patterns, publish, text
+from sora.training.dit import load_frozen
 from sora.training.loop import Budget, train
 from sora.training.optim import Both, orthogonalised
 from sora.training.sprites import SHAPES
@@ -128,3 +129,11 @@ def test_case_and_punctuation_do_not_matter(words: str) -> None:
     tokenizer = text.build_tokenizer(SHAPES_ONLY)
     expected = tokenizer.encode("red ball").ids if words else []
     assert [i for i in tokenizer.encode(words).ids if i != tokenizer.token_to_id("a")] == expected
+
+
+def test_shipped_weights_unpack_into_what_the_trainings_read(tmp_path: Path) -> None:
+    publish.unpack(tmp_path)
+    vae, encoder, tokenizer = load_frozen(tmp_path, "cpu")
+    assert encoder.config.vocabulary == tokenizer.get_vocab_size()
+    assert vae.deviation.min() > 0
+    assert publish.sizes_of(publish.load_file(tmp_path / "dit" / "dit.safetensors")).out_channels == vae.config.channels

@@ -1,7 +1,8 @@
 """Pack what the trainings left into the package: ``python -m sora.training.publish``.
 
 Writes ``mini.safetensors`` (float16), the tokenizer, the judge, and the card with sizes, data, compute, scores and
-limits into ``sora/assets``. The card's scores are measured here, on what was just written.
+limits into ``sora/assets``. The card's scores are measured here, on what was just written. With ``--unpack`` it goes
+the other way, to train on from the shipped weights.
 """
 
 from __future__ import annotations
@@ -76,12 +77,26 @@ def card(runs: Path, world: World, world_name: str, sizes: WanConfig) -> dict:
     }
 
 
+def unpack(runs: Path) -> None:
+    """The shipped weights laid out as the trainings left them, so that one can go on from them: ``dit --start``."""
+    tensors = load_file(weights.asset("mini.safetensors"))
+    for part in ("vae", "text", "dit"):
+        (runs / part).mkdir(parents=True, exist_ok=True)
+        own = {k.removeprefix(f"{part}."): v.float() for k, v in tensors.items() if k.startswith(f"{part}.")}
+        save_file(own, runs / part / f"{part}.safetensors")
+    shutil.copy(weights.asset("mini-tokenizer.json"), runs / "text" / "tokenizer.json")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--world", choices=WORLDS, default="small")
     parser.add_argument("--clips", type=int, default=200, help="painted clips to score")
+    parser.add_argument("--unpack", action="store_true", help="lay the shipped weights out under --runs instead")
     args = parser.parse_args()
+    if args.unpack:
+        unpack(args.runs)
+        return
     world = WORLDS[args.world]
     dit = load_file(args.runs / "dit" / "dit.safetensors")
     vae, text = (load_file(args.runs / part / f"{part}.safetensors") for part in ("vae", "text"))
