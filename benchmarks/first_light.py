@@ -110,10 +110,10 @@ def judged(clips: int) -> None:
     for name, value in rendered.items():
         say(f"judge on rendered clips: {name}", ">= 97 %", f"{100 * value:.1f} %")
     painted = judge.score(WORLDS["small"], clips)
-    wishes = {"subject": "85 %", "setting": "98 %", "motion": "85 %", "left or right": "92 %"}
+    wishes = {"subject": "85 %", "setting": "98 %", "motion": "85 %", "left against right": "92 %"}
     for name, value in painted.items():
-        if name != "clips":
-            say(f"judge on {clips} painted clips: {name}", wishes.get(name, "-"), f"{100 * value:.1f} %")
+        found = str(value) if name.endswith("clips") and value > 1 else f"{100 * value:.1f} %"
+        say(f"judge, {clips} painted clips: {name}", wishes.get(name, "-"), found)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from sora.training.world import WORLDS, Scene, World, draw_scene, mirrored, rend
 SIDE, SHOWN = 48, 9  # pixels and frames the judge looks at: every second frame of 17
 QUESTIONS = ("subject", "setting", "motion")
 FILE = "judge.safetensors"
+SCORED = 4 * 10**9  # seed of the first scored scene; settings are to be chosen on other scenes
 KEPT, LOOKS = 8192, 4  # rendered clips kept, and how often each is looked at on average: rendering costs more
 
 
@@ -117,6 +118,14 @@ def on_rendered(judge: Judge, world: World, count: int = 500, seed: int = 2 * 10
 
 
 @torch.no_grad()
+def prefers(judge: Judge, film_FYXC: np.ndarray, world: World, motion: str) -> bool:
+    """Left against right alone: whether the judge finds the asked one of the two likelier than the other."""
+    logits = judge(shown(film_FYXC)[None])[QUESTIONS.index("motion")][0]
+    other = "right" if motion == "left" else "left"
+    return bool(logits[world.motions.index(motion)] > logits[world.motions.index(other)])
+
+
+@torch.no_grad()
 def answer(judge: Judge, film_FYXC: np.ndarray) -> Tensor:
     """The judge's choice for each question."""
     return torch.stack([logits[0].argmax() for logits in judge(shown(film_FYXC)[None])])
@@ -134,9 +143,9 @@ def score(world: World, count: int, overrides: dict[str, float] | None = None) -
     spec = families.find("mini")
     device = placement.choose_device(None)
     model = families.load(spec, device, placement.choose_dtype(None, device))
-    judge, rng, right, sideways = load(world), Random(13), [], []
+    judge, rng, right, sideways, sides = load(world), Random(13), [], [], []
     for i in range(count):
-        scene = draw_scene(world, 3 * 10**9 + i, held=True)
+        scene = draw_scene(world, SCORED + i, held=True)
         height, width = SIZES[i % len(SIZES)]
         d = spec.defaults
         chosen = {"seed": i, "steps": d.steps, "guidance": d.guidance, "shift": d.shift, "step": d.step}
@@ -148,12 +157,15 @@ def score(world: World, count: int, overrides: dict[str, float] | None = None) -
         right.append(verdict.tolist())
         if scene.motion in ("left", "right"):
             sideways.append(bool(verdict[2]))
+            sides.append(prefers(judge, film, world, scene.motion))
     table = np.array(right)
     figures = dict(zip(QUESTIONS, table.mean(axis=0).tolist(), strict=True))
     return {
         **figures,
         "all": float(table.all(axis=1).mean()),
-        "left or right": float(np.mean(sideways)),
+        "motion, of left and right clips": float(np.mean(sideways)),
+        "left against right": float(np.mean(sides)),
+        "left and right clips": len(sides),
         "clips": count,
     }
 
