@@ -17,16 +17,16 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sora.canvas import Latents
-from sora.families.mini import beside_noise, extra_channels, word_ids
+from sora import engine, families, operations
+from sora.families.mini import Mini, beside_noise, extra_channels, word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan_dit import WanConfig, WanDiT
-from sora.sampler import noise_for, sample, shift_times, timesteps
+from sora.sampler import shift_times
 from sora.training.captions import caption
 from sora.training.loop import Budget, train
 from sora.training.optim import Both
-from sora.training.pool import FRAMES, Batch, Pool, Size
+from sora.training.pool import FRAMES, Batch, Pool
 from sora.training.vae import SIZES
 from sora.training.world import WORLDS, World
 
@@ -82,25 +82,14 @@ class Painter:
         return (batch.weight * (flow.float() - (noise - batch.clean)).square()).flatten(1).mean(dim=1)
 
     @torch.no_grad()
-    def paint(
-        self, prompt: str, size: Size, frames: int, seed: int, guidance: float = 4.0, steps: int = 8
-    ) -> np.ndarray:
-        """frames_FYXC uint8 from words alone."""
-        shape = (self.vae.config.channels, 1 + (frames - 1) // 4, size[0] // 8, size[1] // 8)
-        clean, known = torch.zeros(1, *shape), torch.zeros(1, 4, *shape[1:])
-        beside = beside_noise(clean, known).expand(2, -1, -1, -1, -1).to(self.device)
-        slots = self.slots([prompt, ""])
-
-        def velocity(x: Tensor, t: Tensor) -> Tensor:
-            flow = self.dit(
-                torch.cat([x.expand(2, -1, -1, -1, -1), beside], dim=1), (1000 * t).expand(2), slots
-            ).float()
-            return flow[1:] + guidance * (flow[:1] - flow[1:])
-
-        noise = noise_for(shape, seed).to(self.device)
-        latents = Latents(torch.zeros_like(noise), torch.ones_like(noise[:, :1]))
-        painted = self.vae.decode(sample(velocity, latents, noise, timesteps(steps, 3.0)))
-        return ((painted[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
+    def paint(self, prompt: str, seed: int) -> np.ndarray:
+        """A square clip, frames_FYXC uint8, through the engine at the model's defaults: what a person would get."""
+        spec = families.find("mini")
+        d = spec.defaults
+        model = Mini(spec, self.vae, self.text, self.dit, self.tokenizer)
+        plan = operations.generate(prompt, frames=FRAMES, height=128, width=128, fps=d.fps)
+        settings = engine.Settings(seed, d.steps, d.guidance, d.shift, d.step)
+        return torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
 
 
 def draw_length(done: float, rng: Random) -> int:
@@ -180,7 +169,7 @@ def _sheet(painter: Painter, path: Path) -> None:
     """Previews as rows of every fourth frame."""
     from PIL import Image
 
-    films = [painter.paint(p, (128, 128), FRAMES, seed)[::4] for seed, p in enumerate(PREVIEWS)]
+    films = [painter.paint(p, seed)[::4] for seed, p in enumerate(PREVIEWS)]
     rows = [np.concatenate(list(f), axis=1) for f in films]
     pairs = [np.concatenate(rows[i : i + 2], axis=1) for i in range(0, len(rows), 2)]
     Image.fromarray(np.concatenate(pairs)).save(path)
