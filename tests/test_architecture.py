@@ -30,12 +30,18 @@ ALLOWED: dict[str, set[str]] = {
     "weights": {"errors"},
     "placement": {"errors"},
     "canvas": {"clip", "errors", "grid"},
-    "operations": {"clip", "canvas", "errors", "grid"},
+    "windows": {"canvas"},
+    "film": {"canvas"},
+    "seams": {"canvas"},
+    "operations": {"clip", "canvas", "errors", "grid", "windows"},
     "media": {"media", "clip", "errors", "recipe"},
     "sampler": {"canvas"},
+    "circle": {"canvas", "sampler"},
+    "flowedit": {"canvas", "sampler"},
+    "tiles": {"grid"},
     "networks": {"networks.layers"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"},
-    "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid"},
+    "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
     | {"engine", "operations", "media", "recipe", "prompts", "errors"},
     "cli": {"cli", "operations", "engine", "families", "media", "recipe", "prompts", "placement", "weights"}
@@ -54,6 +60,9 @@ FOREIGN_FORBIDDEN: dict[str, set[str]] = {
     "operations": {"typer", "rich"},
     "engine": {"typer", "rich"},
     "sampler": {"typer", "rich", "tqdm", "numpy"},
+    "circle": {"typer", "rich"},
+    "flowedit": {"typer", "rich"},
+    "tiles": {"typer", "rich"},
     "networks": {"typer", "rich", "tqdm", "transformers", "diffusers"},
 }
 

@@ -240,18 +240,27 @@ def sample(
     at = times.tolist()
     clean = latents.clean_BCTHW
     noise = noise.to(clean.device)
-
-    def pinned(x: Tensor, t: float) -> Tensor:
-        return x if pin is None else pin(x, t)
-
-    def field(x: Tensor, t: float) -> Tensor:
-        # torch.full fills on the device; torch.tensor would copy from the host and wait.
-        return velocity(pinned(x, t), torch.full((), t, dtype=torch.float32, device=x.device)).to(x.dtype)
-
+    pinned, field = pin or _free, as_field(velocity, pin)
     advance = step(at)
     x = pinned(mix(clean.to(noise.dtype), noise, at[0]), at[0])
     for i in range(len(at) - 1):
         x = pinned(advance(field, x, i), at[i + 1])
         if on_step is not None:
             on_step(i + 1, len(at) - 1)
+    return x
+
+
+def as_field(velocity: Velocity, pin: Pin | None = None) -> Field:
+    """The velocity asked about pinned states only, with t in [0, 1] as a number; answers in x's shape and dtype."""
+    pinned = pin or _free
+
+    def field(x: Tensor, t: float) -> Tensor:
+        # torch.full fills on the device; torch.tensor would copy from the host and wait.
+        return velocity(pinned(x, t), torch.full((), t, dtype=torch.float32, device=x.device)).to(x.dtype)
+
+    return field
+
+
+def _free(x: Tensor, _: float) -> Tensor:
+    """The pin that holds nothing."""
     return x
