@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora import engine, families
-from sora.canvas import Canvas, Latents, Plan
+from sora import engine, families, operations
+from sora.canvas import Canvas, Format, Latents, Plan
 from sora.clip import Clip
 from sora.engine import Event, Settings
 from sora.errors import OutOfMemory
 from sora.families import ModelSpec
+from sora.film import Film
 from sora.grid import Grid
 from sora.sampler import Velocity
 
@@ -53,8 +54,15 @@ class Toy:
         return []
 
 
+FORM = Format((4, 6), (4, 6), 8.0, window=9, context=3, after=2, time=1)
+
+
 def blank(frames: int) -> Canvas:
     return Canvas.blank(frames, 4, 6, 8.0)
+
+
+def words(frames: int) -> Plan:
+    return operations.generate(("",), frames=frames, form=FORM)
 
 
 def film(plan: Plan, on_event: engine.Listener | None = None) -> Tensor:
@@ -66,27 +74,90 @@ def solid(frames: int, value: int) -> Clip:
 
 
 def test_the_unknown_is_painted() -> None:
-    painted = film(Plan((blank(5),), ("",)))
+    painted = film(words(5))
     assert painted.shape == (5, 3, 4, 6)
     assert painted.dtype == torch.uint8
     assert (painted == PAINTED).all()
 
 
-def test_known_pixels_come_back_exactly() -> None:
-    canvas = blank(5).with_known(solid(2, 201), 3)
-    painted = film(Plan((canvas,), ("",)))
-    assert (painted[3:] == 201).all()
-    assert (painted[:3] == PAINTED).all()
+def noisy(frames: int, seed: int = 5, size: tuple[int, int] = (4, 6)) -> Clip:
+    return Clip(np.random.default_rng(seed).integers(0, 256, (frames, *size, 3), np.uint8), 8.0)
 
 
-def test_film_stands_before_the_kept_frames_and_after() -> None:
-    painted = film(Plan((blank(6),), ("",), keep=slice(1, 4), before=solid(2, 10), after=solid(1, 20)))
-    assert [int(frame.float().mean()) for frame in painted] == [10, 10, PAINTED, PAINTED, PAINTED, 20]
+def same(frames_FCYX: Tensor, clip: Clip) -> bool:
+    return bool((frames_FCYX.permute(0, 2, 3, 1).numpy() == clip.frames_FYXC).all())
+
+
+def test_clips_stand_exactly_where_they_belong() -> None:
+    a, b = noisy(7, 1), noisy(6, 2)
+    bridged = film(operations.bridge(a, b, "", frames=9, form=FORM))
+    assert bridged.shape[0] == 22
+    assert same(bridged[:7], a) and same(bridged[-6:], b)
+    for backward, span in ((False, slice(0, 7)), (True, slice(11, 18))):
+        extended = film(operations.extend(a, "", frames=11, form=FORM, backward=backward))
+        assert extended.shape[0] == 18 and same(extended[span], a)
+    looped = film(operations.loop(a, "", frames=4, form=FORM))
+    assert looped.shape[0] == 11 and same(looped[:7], a)
+
+
+def test_clips_keep_their_pixels_when_the_model_paints_at_another_size() -> None:
+    form, clip = replace(FORM, size=(10, 14)), noisy(7, 3, (10, 14))
+    extended = film(operations.extend(clip, "", frames=5, form=form))
+    assert extended.shape == (12, 3, 10, 14)
+    assert same(extended[:7], clip)
+
+
+def test_outside_a_region_nothing_changes_and_inside_it_does() -> None:
+    clip, mask = noisy(12), np.zeros((1, 4, 6), bool)
+    mask[:, 1:3, 2:5] = True
+    edited = film(operations.edit(clip, "", form=FORM, strength=1.0, paint_FYX=mask)).permute(0, 2, 3, 1).numpy()
+    outside = np.broadcast_to(~mask, clip.frames_FYXC.shape[:3])
+    assert (edited[outside] == clip.frames_FYXC[outside]).all()
+    assert (edited[~outside] != clip.frames_FYXC[~outside]).any()
+
+
+@pytest.mark.parametrize("method", ["noise", "flow"])
+def test_strength_is_how_far_an_edit_goes(method: str) -> None:
+    clip = solid(9, 40)
+
+    def away(strength: float) -> float:
+        edited = film(operations.edit(clip, "", form=FORM, strength=strength, method=method))
+        return float((edited.float() - 40).abs().mean())
+
+    assert away(0.0) == 0
+    if method == "noise":  # a toy that pays no heed to words is no flow from one text to another
+        assert away(1.0) == PAINTED - 40
+
+
+def test_long_film_is_painted_in_windows_and_streams_out() -> None:
+    plan = words(40)
+    assert len(plan.windows) > 3
+    chunks = engine.paint(Toy(), plan, SETTINGS)
+    assert next(chunks).shape[0] == 1
+    assert 1 + sum(len(c) for c in chunks) == 40
+
+
+def test_a_window_is_forgotten_when_nothing_needs_it() -> None:
+    plan = words(200)
+    film_, most = Film(plan), 0
+    for window in plan.windows:
+        canvas = film_.canvas(window)
+        film_.put(window, canvas.frames_FCYX)
+        list(film_.ready())
+        most = max(most, len(film_._painted))
+    assert most <= FORM.window
+
+
+def test_a_circle_closes() -> None:
+    heard: list[Event] = []
+    cycle = film(operations.cycle("", frames=6, form=FORM), heard.append)
+    assert cycle.shape[0] == 6
+    assert heard[-1] == Event("decode", 6, 6)
 
 
 def test_events_tell_of_every_phase_in_order() -> None:
     heard: list[Event] = []
-    film(Plan((blank(5),), ("",)), heard.append)
+    film(words(5), heard.append)
     phases = list(dict.fromkeys(e.phase for e in heard))
     assert phases == ["encode", "sample", "decode"]
     assert [e.done for e in heard if e.phase == "sample"] == [1, 2, 3, 4]
@@ -111,7 +182,7 @@ def test_the_seed_decides_and_nothing_else() -> None:
 
 def test_running_out_of_memory_is_said_in_one_line() -> None:
     with pytest.raises(OutOfMemory, match=r"5 frames of 6x4 do not fit in memory; try"):
-        list(engine.paint(Toy(fails=True), Plan((blank(5),), ("",)), SETTINGS))
+        list(engine.paint(Toy(fails=True), words(5), SETTINGS))
 
 
 def test_other_faults_are_not_taken_for_memory() -> None:
@@ -120,4 +191,4 @@ def test_other_faults_are_not_taken_for_memory() -> None:
             raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        list(engine.paint(Broken(), Plan((blank(1),), ("",)), SETTINGS))
+        list(engine.paint(Broken(), words(1), SETTINGS))

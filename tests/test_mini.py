@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sora import engine, families, operations
-from sora.canvas import Canvas, Plan
+from sora.canvas import Canvas, Format, Plan
 from sora.clip import Clip
 from sora.engine import Settings
 from sora.families import Model
+from sora.film import Film
 
 GOLDEN = Path(__file__).parent / "goldens" / "mini.json"
 PROMPT = "a red balloon floats up over a green meadow"
@@ -35,8 +37,17 @@ def settings(seed: int = 1, **changes: Any) -> Settings:
     return Settings(seed=seed, **chosen)
 
 
+def form(height: int = 96, width: int = 96) -> Format:
+    """Painted at exactly this size."""
+    return replace(SPEC.form((height, width), SPEC.defaults.fps), painted=(height, width))
+
+
 def plan(frames: int = 9, prompt: str = PROMPT) -> Plan:
-    return operations.generate(prompt, frames=frames, height=96, width=96, fps=SPEC.defaults.fps)
+    return operations.generate((prompt,), frames=frames, form=form())
+
+
+def canvas_of(made: Plan) -> Canvas:
+    return Film(made).canvas(made.windows[0])
 
 
 def paint(plan: Plan, how: Settings) -> Tensor:
@@ -46,7 +57,7 @@ def paint(plan: Plan, how: Settings) -> Tensor:
 def measure() -> dict[str, Any]:
     """Latent statistics and a thumbnail of brightness of one fixed clip."""
     made = plan()
-    latents = engine.paint_latents(model(), made.canvases[0], PROMPT, settings())
+    latents = engine.paint_latents(model(), canvas_of(made), PROMPT, settings())
     luma = paint(made, settings()).float().mean(dim=1, keepdim=True)
     thumbnail = F.adaptive_avg_pool2d(luma[::4], (6, 6))[:, 0]
     return {
@@ -68,7 +79,7 @@ def test_golden_numbers() -> None:
 
 
 def test_same_seed_same_latents_and_frames() -> None:
-    canvas = plan().canvases[0]
+    canvas = canvas_of(plan())
     first, second = (engine.paint_latents(model(), canvas, PROMPT, settings()) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(paint(plan(), settings()), paint(plan(), settings()))
@@ -97,7 +108,7 @@ def test_without_guidance_the_negative_prompt_is_not_asked() -> None:
 @pytest.mark.parametrize("frames", [1, 5, 13])
 @pytest.mark.parametrize("size", [(64, 64), (96, 176)])
 def test_any_size_on_the_grid(frames: int, size: tuple[int, int]) -> None:
-    made = operations.generate(PROMPT, frames=frames, height=size[0], width=size[1], fps=8.0)
+    made = operations.generate((PROMPT,), frames=frames, form=form(*size))
     assert paint(made, settings(steps=1)).shape == (frames, 3, *size)
 
 
@@ -105,7 +116,7 @@ def test_img2vid_begins_with_the_picture_and_goes_on_from_it() -> None:
     """A picture that the model painted itself: the film must keep its setting, which words alone would not fix."""
     picture = paint(plan(1, "a turtle under the sea"), settings(seed=5))[0].permute(1, 2, 0).numpy()
     film = paint(
-        operations.img2vid(picture, "a turtle swims to the right", frames=9, height=96, width=96, fps=8.0),
+        operations.img2vid(picture, "a turtle swims to the right", frames=9, form=form()),
         settings(steps=8),
     ).permute(0, 2, 3, 1)
     assert np.array_equal(film[0].numpy(), picture)
@@ -113,15 +124,15 @@ def test_img2vid_begins_with_the_picture_and_goes_on_from_it() -> None:
     assert (corner - corner[0]).abs().max() < 25
 
 
-def test_every_known_pixel_comes_back_exactly() -> None:
-    draw = np.random.default_rng(0)
-    known = Canvas.blank(9, 64, 64, 8.0).with_known(Clip(draw.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8), 8.0), 7)
-    film = paint(Plan((known,), ("",)), settings(steps=1))
-    assert torch.equal(film[7:], known.frames_FCYX[7:])
+def test_every_known_frame_comes_back_exactly() -> None:
+    clip = Clip(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8), 8.0)
+    film = paint(operations.extend(clip, "", frames=5, form=form(64, 64), backward=True), settings(steps=1))
+    assert np.array_equal(film[5:].permute(0, 2, 3, 1).numpy(), clip.frames_FYXC)
 
 
 def test_latents_are_unknown_where_any_pixel_is() -> None:
-    canvas = Canvas.blank(9, 64, 64, 8.0).with_known(Clip(np.zeros((2, 64, 64, 3), np.uint8), 8.0), 0)
+    blank = Canvas.blank(9, 64, 64, 8.0)
+    canvas = replace(blank, known_F1YX=torch.arange(9).view(9, 1, 1, 1).expand_as(blank.known_F1YX) < 2)
     unknown = model().encode(canvas).unknown_B1THW
     assert unknown.shape == (1, 1, 3, 8, 8)
     assert unknown[:, :, 0].sum() == 0  # the first frame

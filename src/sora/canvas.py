@@ -5,7 +5,7 @@ Axis letters: F Y X pixels in time, height, width; T H W latents; C channels; B 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -48,21 +48,6 @@ class Canvas:
             fps,
         )
 
-    def with_known(self, clip: Clip, start: int) -> Canvas:
-        """The clip's frames laid in from frame ``start`` on, and known. The clip has the canvas's height and width."""
-        total, height, width = self.shape
-        if not 0 <= start <= total - len(clip) or clip.size != (height, width):  # tensors would broadcast in silence
-            raise ValueError(f"{len(clip)} frames of {clip.size} from frame {start} do not lie on canvas {self.shape}")
-        frames, known = self.frames_FCYX.clone(), self.known_F1YX.clone()
-        frames[start : start + len(clip)] = to_FCYX(clip)
-        known[start : start + len(clip)] = True
-        return Canvas(frames, known, self.fps)
-
-    def paste_known(self, painted_FCYX: Tensor, start: int = 0) -> Tensor:
-        """Painted uint8 frames, the first of them frame ``start`` here, with every known pixel put back exactly."""
-        span = slice(start, start + painted_FCYX.shape[0])
-        return torch.where(self.known_F1YX[span], self.frames_FCYX[span], painted_FCYX)
-
 
 def to_FCYX(clip: Clip) -> Tensor:
     """A clip's frames as a uint8 tensor, channels second."""
@@ -79,15 +64,70 @@ class Latents:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to paint and how it joins what stands.
+class Format:
+    """The shape of a film and of what a model paints at once.
 
-    canvases and prompts: one each per window, in order. keep: which frames of the painted canvas are new film.
-    before, after: film that stands before and after the kept frames.
+    size: (height, width) of the film. painted: (height, width) on the model's grid, at which it paints. window: the
+    most frames painted at once, 1 + time * k. context: known frames a window goes on from, 1 + time * k. after: known
+    frames it arrives at, a multiple of time. time: the grid's frames to a latent.
     """
 
-    canvases: tuple[Canvas, ...]
-    prompts: tuple[str, ...]
-    keep: slice = field(default_factory=lambda: slice(None))  # Python before 3.12 takes a slice for mutable
-    before: Clip | None = None
-    after: Clip | None = None
+    size: tuple[int, int]
+    painted: tuple[int, int]
+    fps: float
+    window: int
+    context: int
+    after: int
+    time: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """One canvas of a plan, frames counted on the film: its first ``left`` and last ``right`` frames are known from
+    the film, those between are painted, and ``keep`` of them are film; the rest only fill up the model's grid.
+
+    part: windows of one shot share it and keep its colours. draw: which noise of the seed's; a shot's first has 0.
+    """
+
+    first: int
+    frames: int
+    left: int
+    right: int
+    keep: range
+    prompt: str
+    part: int = 0
+    draw: int = 0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Film that painting starts from instead of from noise alone.
+
+    clip: as long as the film. strength: in (0, 1], the share of the noise and of the steps; 1 keeps nothing of it.
+    known_F1YX: pixels that are kept even in painted frames (one frame stands for all), or None. method: "noise" mixes
+    noise in (SDEdit, arXiv 2108.01073), "flow" goes straight from one text to the other (FlowEdit, arXiv 2412.08629).
+    was: what the clip shows, in words, for "flow".
+    """
+
+    clip: Clip
+    strength: float
+    known_F1YX: Tensor | None = None
+    method: str = "noise"
+    was: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to paint and how it joins what stands. Built by ``operations``, carried out by ``engine.paint``.
+
+    frames: of the whole film. placed: (first frame, clip) of all that stands already, at the film's size. windows: in
+    the order of painting; together they keep every frame that is not placed, each once. circle: after the film's last
+    frame comes its first.
+    """
+
+    format: Format
+    frames: int
+    windows: tuple[Window, ...]
+    placed: tuple[tuple[int, Clip], ...] = ()
+    start: Start | None = None
+    circle: bool = False

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,6 @@ from sora.cli.screen import Clock, note, progress
 from sora.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from sora.canvas import Plan
@@ -193,43 +190,23 @@ def make(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dt
         progress(clock, label, wish.quiet) as hear,
         media.writer(target(wish, take), job.fps, job.size, recipe_json, overwrite) as file,
     ):
-        for frames_FYXC in finished(engine.paint(model, plan(wish, job, take), settings, hear), job):
-            file.write(frames_FYXC)
+        for frames_FCYX in engine.paint(model, plan(wish, job, take), settings, hear):
+            file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
     clock.lap("write")
     return file.path  # not always the target: a name that was taken meanwhile is left alone
 
 
 def plan(wish: Wish, job: Job, take: Take) -> Plan:
-    """The canvas for a take: as many frames as the grid needs, of which the asked ones are kept."""
+    """What to paint for a take."""
     from sora import operations
     from sora.clip import fit
 
-    height, width = job.painted
+    form = job.spec.form(job.size, job.fps)
     if wish.verb == "image":
-        return operations.image(take.prompt, height=height, width=width)
-    volume: dict[str, Any] = {
-        "frames": job.spec.grid.at_least_frames(job.frames), "height": height, "width": width, "fps": job.fps,
-    }  # fmt: skip
+        return operations.image(take.prompt, form=form)
     if job.picture_YXC is not None:
-        whole = operations.img2vid(fit(job.picture_YXC, height, width), take.prompt, **volume)
-    else:
-        whole = operations.generate(take.prompt, **volume)
-    return replace(whole, keep=slice(0, job.frames))
-
-
-def finished(chunks_FCYX: Iterable[torch.Tensor], job: Job) -> Iterator[np.ndarray]:
-    """Painted chunks as uint8 (F, Y, X, 3) arrays at the file's size, the given picture itself for the first frame."""
-    import numpy as np
-
-    from sora.clip import fit
-
-    first = job.picture_YXC
-    for chunk_FCYX in chunks_FCYX:
-        frames_FYXC = chunk_FCYX.permute(0, 2, 3, 1).cpu().numpy()
-        fitted = np.stack([fit(frame_YXC, *job.size) for frame_YXC in frames_FYXC])
-        if first is not None:
-            fitted[0], first = fit(first, *job.size), None
-        yield fitted
+        return operations.img2vid(fit(job.picture_YXC, *job.size), take.prompt, frames=job.frames, form=form)
+    return operations.generate((take.prompt,), frames=job.frames, form=form)
 
 
 def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_SEED = 2**63 - 1  # torch's generators take signed 64-bit seeds
 MOST_FILES = 1000
+MOST_FRAMES = 100_000
 MOST_STDIN = 1 << 21  # bytes; more than any prompt may have, so that a wrong pipe is not read to its end
 SHORTEST_SIDE, LONGEST_SIDE = 16, 8192
 LONGEST_SHAPE = 4.0
@@ -150,7 +151,7 @@ def length(wish: Wish, spec: families.ModelSpec) -> tuple[int, float]:
         raise UsageError("--seconds and --frames both say how long; give one of them")
     within("--fps", wish.fps, 1, 240)
     fps = spec.defaults.fps if wish.fps is None else wish.fps
-    longest = spec.defaults.longest
+    longest = MOST_FRAMES
     if wish.seconds is not None:
         if not (math.isfinite(wish.seconds) and wish.seconds > 0):
             raise UsageError(f"--seconds {wish.seconds:g} is no length; expected more than 0, as in --seconds 2")
@@ -160,8 +161,8 @@ def length(wish: Wish, spec: families.ModelSpec) -> tuple[int, float]:
     if frames < 1:
         raise UsageError(f"--frames {frames} is no length; expected 1 to {longest}")
     if frames > longest:
-        asked = f"{frames:g} frames are more than {spec.name} paints at once; longer film is not possible yet"
-        raise UsageError(f"{asked}; expected at most {longest} ({longest / fps:.1f} s at {fps:g} fps)")
+        limit = f"at most {longest} ({longest / fps:g} s at {fps:g} fps)"
+        raise UsageError(f"{frames:g} frames are too many; expected {limit}")
     return int(frames), fps
 
 

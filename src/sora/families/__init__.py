@@ -5,8 +5,8 @@ Importing this costs no torch: a model's grid and defaults are known before any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,20 +17,27 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from sora.canvas import Canvas, Latents
+    from sora.canvas import Canvas, Format, Latents
     from sora.sampler import Velocity
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a clip is when nobody says otherwise. longest: the most frames one canvas may have. area: pixels a frame.
-    shift: of the timesteps, 1 is none. step: a name in ``sampler.STEPS``."""
+    """What a clip is when nobody says otherwise. window: the most frames painted at once; longer film is painted in
+    several. context, after: known frames a window goes on from and arrives at. area: pixels a frame. shift: of the
+    timesteps, 1 is none. step: a name in ``sampler.STEPS``. draft_area, draft_steps: of a quick sketch. cycle: frames
+    of an endless loop."""
 
     frames: int
-    longest: int
+    window: int
+    context: int
+    after: int
+    cycle: int
     fps: float
     area: int
     steps: int
+    draft_area: int
+    draft_steps: int
     guidance: float
     shift: float
     step: str
@@ -39,7 +46,8 @@ class Defaults:
 @dataclass(frozen=True)
 class ModelSpec:
     """One checkpoint. family: the module of this package that drives it. repo and revision: on the Hugging Face hub,
-    empty for weights that ship inside the package. files: relative to the repo or to ``sora/assets``."""
+    empty for weights that ship inside the package. files: relative to the repo or to ``sora/assets``. camera, motion:
+    the words this model understands for a ``--camera`` or ``--motion``; what is missing it cannot do."""
 
     name: str
     family: str
@@ -50,6 +58,16 @@ class ModelSpec:
     defaults: Defaults
     repo: str = ""
     revision: str = ""
+    camera: Mapping[str, str] = field(default_factory=dict)
+    motion: Mapping[str, str] = field(default_factory=dict)
+
+    def form(self, size: tuple[int, int], fps: float, *, draft: bool = False) -> Format:
+        """The format of a film of (height, width), painted at the grid's nearest size of that shape."""
+        from sora.canvas import Format
+
+        d = self.defaults
+        painted = self.grid.nearest_size(size[1] / size[0], d.draft_area if draft else d.area)
+        return Format(size, painted, fps, d.window, d.context, d.after, self.grid.time)
 
 
 class Model(Protocol):
@@ -87,8 +105,32 @@ MODELS: dict[str, ModelSpec] = {
         files=("mini.safetensors", "mini.json", "mini-tokenizer.json"),
         grid=Grid(time=4, space=8, channels=16),
         defaults=Defaults(
-            frames=17, longest=33, fps=8.0, area=128 * 128, steps=12, guidance=4.0, shift=3.0, step="euler"
+            frames=17,
+            window=17,
+            context=5,
+            after=4,
+            cycle=32,
+            fps=8.0,
+            area=128 * 128,
+            steps=12,
+            draft_area=112 * 112,
+            draft_steps=4,
+            guidance=4.0,
+            shift=3.0,
+            step="euler",
         ),
+        camera={"static": "", "pan-left": "the camera pans left", "pan-right": "the camera pans right"},
+        motion={
+            "left": "moving to the left",
+            "right": "moving to the right",
+            "up": "moving up",
+            "down": "moving down",
+            "bounce": "bouncing up and down",
+            "spin": "spinning around",
+            "grow": "gets bigger",
+            "shrink": "gets smaller",
+            "still": "stands still",
+        },
     ),
 }
 

@@ -30,12 +30,13 @@ from sora.training.pool import FRAMES, Batch, Pool
 from sora.training.vae import SIZES
 from sora.training.world import WORLDS, World
 
+LONG = 33
 CURRICULUM = (  # until which share of the training, how often clips of how many frames
     (0.38, {1: 1.0}),
     (0.58, {1: 0.1, 9: 0.9}),
-    (1.01, {1: 0.08, 9: 0.17, FRAMES: 0.75}),
+    (1.01, {1: 0.08, 9: 0.1, FRAMES: 0.72, LONG: 0.1}),
 )
-CROWD = {1: 4, 9: 2, FRAMES: 1}  # clips of this length stand for one of full length in a batch
+CROWD = {1: 4, 9: 2, FRAMES: 1, LONG: 0.5}  # clips of this length stand for one of full length in a batch
 SILENT = 0.12  # share of captions dropped, for guidance
 PREVIEWS = (
     "a red balloon floats up over a green meadow",
@@ -87,7 +88,7 @@ class Painter:
         spec = families.find("mini")
         d = spec.defaults
         model = Mini(spec, self.vae, self.text, self.dit, self.tokenizer)
-        plan = operations.generate(prompt, frames=FRAMES, height=128, width=128, fps=d.fps)
+        plan = operations.generate((prompt,), frames=FRAMES, form=spec.form((128, 128), d.fps))
         settings = engine.Settings(seed, d.steps, d.guidance, d.shift, d.step)
         return torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
 
@@ -114,13 +115,13 @@ def main() -> None:
     holdout = _holdout(vae, world)
 
     def loss(done: float) -> tuple[Tensor, dict[str, float]]:
-        frames = draw_length(done, rng)
+        frames = draw_length(args.skip + (1 - args.skip) * done, rng)
         size = rng.choices(SIZES, (0.64, 0.09, 0.09, 0.09, 0.09))[0]
-        count = CROWD[frames] * args.batch
+        count = int(CROWD[frames] * args.batch)
         wanting = count - len(pool.items.get((size, frames), ()))
         pool.add(size, frames, max(wanting, count // 5))
         batch = pool.batch(size, frames, count)
-        texts = ["" if rng.random() < SILENT else caption(s, rng).text for s in batch.scenes]
+        texts = ["" if s is None or rng.random() < SILENT else caption(s, rng).text for s in batch.scenes]
         t = shift_times(torch.randn(count).sigmoid(), 2.0).to(args.device)
         value = painter.loss(batch, texts, t, torch.randn_like(batch.clean)).mean()
         return value, {f"loss_{frames}": value.item()}
@@ -148,7 +149,7 @@ def load_frozen(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
 
 def _holdout(vae: MiniVAE, world: World) -> list[Batch]:
     """Fixed held-out batches, single frames and clips, nothing known."""
-    pool, batches = Pool(vae, world, Random(11), entangled=0.0), []
+    pool, batches = Pool(vae, world, Random(11), entangled=0.0, midway=0.0), []
     for frames, count in ((1, 48), (9, 24), (FRAMES, 16)):
         pool.add((128, 128), frames, count, held=True)
         batches.append(pool.batch((128, 128), frames, count))
@@ -159,7 +160,7 @@ def _holdout(vae: MiniVAE, world: World) -> list[Batch]:
 def _held_loss(painter: Painter, batch: Batch) -> float:
     """The mean loss over fixed times, noise and captions."""
     rng, draw = Random(3), torch.Generator().manual_seed(3)
-    texts = [caption(s, rng, complete=True).text for s in batch.scenes]
+    texts = [caption(s, rng, complete=True).text for s in batch.scenes if s]
     noise = torch.randn(batch.clean.shape, generator=draw).to(batch.clean)
     t = shift_times((torch.arange(len(texts)) + 0.5) / len(texts), 2.0).to(batch.clean)
     return painter.loss(batch, texts, t, noise).mean().item()
@@ -184,6 +185,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=8e-3, help="learning rate of the matrices")
     parser.add_argument("--cooldown", type=float, default=0.3)
     parser.add_argument("--start", type=Path, help="weights to begin from")
+    parser.add_argument("--skip", type=float, default=0.0, help="share of the curriculum that --start has behind it")
     parser.add_argument("--world", choices=WORLDS, default="small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where vae/ and text/ are")

@@ -151,7 +151,7 @@ def score(world: World, count: int, overrides: dict[str, float] | None = None) -
         chosen = {"seed": i, "steps": d.steps, "guidance": d.guidance, "shift": d.shift, "step": d.step}
         settings = engine.Settings(**{**chosen, **(overrides or {})})  # type: ignore[arg-type]
         text = caption(scene, rng, complete=True).text
-        plan = operations.generate(text, frames=17, height=height, width=width, fps=d.fps)
+        plan = operations.generate((text,), frames=17, form=spec.form((height, width), d.fps))
         film = torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
         verdict = answer(judge, film) == truth(scene, world)
         right.append(verdict.tolist())

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from sora.training.optim import Both
 
+LONGEST_STEP = 60.0  # seconds; what a step takes beyond it, the machine slept
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -84,7 +86,7 @@ def train(
         for name, part in parts.items():
             figures.setdefault(name, []).append(part)
         now = time.monotonic()
-        spent, last = spent + now - last, now
+        spent, last = spent + min(now - last, LONGEST_STEP), now
         if now - mark >= every or spent >= 60 * budget.minutes:
             line = {k: round(fmean(v), 5) for k, v in figures.items()}
             ema.swap(model)

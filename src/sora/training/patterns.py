@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 PREFIXES = (1, 1, 1, 5, 9)  # first frames that a film may start from
+ENDS = ((1, 1), (1, 4), (5, 4), (5, 4), (5, 8))  # frames known at the beginning and at the end
 
 
 def nothing(frames: int, height: int, width: int) -> Tensor:
@@ -35,9 +36,16 @@ def _last(known: Tensor, rng: Random) -> None:
 
 
 def _both_ends(known: Tensor, rng: Random) -> None:
-    first, last = rng.choice(((1, 1), (1, 4), (5, 1), (5, 3)))
+    first, last = rng.choice(ENDS if known.shape[1] > 9 else ENDS[:2])
     known[:, :first] = True
     known[:, -last:] = True
+
+
+def both_ends(frames: int, height: int, width: int, rng: Random) -> Tensor:
+    """Some frames at the beginning and some at the end are known: a loop's or a bridge's."""
+    known = nothing(frames, height, width)
+    _both_ends(known, rng)
+    return known
 
 
 def _all_but_stretch(known: Tensor, rng: Random) -> None:

@@ -192,9 +192,10 @@ def render(scene: Scene, frames: int, height: int, width: int, first: int = 0) -
     speed = 2.0 if scene.lattice else rng.uniform(1.5, 3.0) * width / 128
     speed *= scene.camera != "static"
     times = range(first, first + frames)
-    margin = math.ceil(speed * times[-1])
+    margin = math.ceil(speed * max(0, times[-1]))
     back = backdrop(scene.setting, height, width + margin, rng)
     path = poses(scene, times, height, width, rng)
+    around = scene.lattice and scene.motion in ("left", "right", "up", "down")
     flakes = [(rng.random(), rng.random(), rng.uniform(0.5, 1)) for _ in range(24)] if scene.snow else []
     film = np.empty((frames, height, width, 3), np.uint8)
     cover = np.empty((frames, height, width), np.uint8)
@@ -203,10 +204,19 @@ def render(scene: Scene, frames: int, height: int, width: int, first: int = 0) -
         left = round(speed * t) if scene.camera == "pan-right" else margin - round(speed * t)
         frame = back.crop((left, 0, left + width, height))
         shade = Image.new("L", (width, height))
-        _stamp(frame, shade, _look(scene, pose, looks), pose)
+        for place in _round_the_edge(pose, height, width) if around else (pose,):
+            _stamp(frame, shade, _look(scene, pose, looks), place)
         _let_snow(frame, flakes, t)
         film[i], cover[i] = np.asarray(frame), np.asarray(shade)
     return film, cover
+
+
+def _round_the_edge(pose: Pose, height: int, width: int) -> tuple[Pose, ...]:
+    """A travelling sprite comes back in where it goes out, so that a long film never loses its subject."""
+    x, y, half = pose.x % width, pose.y % height, pose.side / 2
+    columns = (x, x + width if x < half else x - width) if not half <= x <= width - half else (x,)
+    rows = (y, y + height if y < half else y - height) if not half <= y <= height - half else (y,)
+    return tuple(replace(pose, x=column, y=row) for column in columns for row in rows)
 
 
 def _look(scene: Scene, pose: Pose, looks: dict[tuple[float, float], Image.Image]) -> Image.Image:

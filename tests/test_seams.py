@@ -1,0 +1,83 @@
+"""Joining: known pixels untouched, painted ones brought to meet them, colours held."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sora.canvas import Canvas
+from sora.seams import REACH, Colours, matched, settled
+
+
+def noisy(frames: int, seed: int, low: int = 0, high: int = 256) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(low, high, (frames, 3, 12, 16), generator=draw, dtype=torch.uint8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_known_pixels_are_never_touched(seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    known = torch.rand(6, 1, 12, 16, generator=draw) < 0.5
+    known[seed % 6] = True
+    canvas = Canvas(noisy(6, seed), known, 8.0)
+    out = settled(canvas, noisy(6, seed + 1))
+    rgb = known.expand_as(out)
+    assert torch.equal(out[rgb], canvas.frames_FCYX[rgb])
+
+
+def first_known(frames: Tensor, count: int) -> Canvas:
+    known = torch.zeros(len(frames), 1, 12, 16, dtype=torch.bool)
+    known[:count] = True
+    return Canvas(frames, known, 8.0)
+
+
+def test_what_the_known_frames_lost_is_laid_over_their_neighbours_and_fades() -> None:
+    truth = torch.full((14, 3, 12, 16), 120, dtype=torch.uint8)
+    painted = torch.full_like(truth, 100)  # the model gives everything back 20 levels darker
+    away = (settled(first_known(truth, 2), painted)[2:].float() - 120).abs().mean(dim=(1, 2, 3))
+    assert away[0] <= 1
+    assert (away.diff() >= 0).all()
+    assert away[REACH] == 20  # beyond its reach the painting is the model's own
+
+
+def test_a_painting_that_lost_nothing_stays_as_it_is() -> None:
+    frames = noisy(6, 3)
+    assert torch.equal(settled(first_known(frames, 2), frames), frames)
+
+
+def test_between_two_ends_each_side_meets_its_own() -> None:
+    truth = torch.cat([torch.full((5, 3, 12, 16), 60), torch.full((5, 3, 12, 16), 160)]).to(torch.uint8)
+    known = torch.ones(10, 1, 12, 16, dtype=torch.bool)
+    known[2:8] = False
+    out = settled(Canvas(truth, known, 8.0), truth - 20).float().mean(dim=(1, 2, 3))
+    assert abs(out[2] - 60) < 5 and abs(out[7] - 160) < 5
+
+
+def test_a_regions_edge_meets_what_surrounds_it_and_its_middle_is_the_models() -> None:
+    known = torch.ones(1, 1, 96, 96, dtype=torch.bool)
+    known[:, :, 16:80, 16:80] = False
+    truth, painted = (
+        torch.full((1, 3, 96, 96), 120, dtype=torch.uint8),
+        torch.full((1, 3, 96, 96), 90, dtype=torch.uint8),
+    )
+    out = settled(Canvas(truth, known, 8.0), painted)[0, 0].float()
+    across = out[48, 15:49]
+    assert abs(across[1] - 120) <= 6
+    assert (across.diff() <= 0.5).all()
+    assert across[-1] == 90
+
+
+def test_colours_are_pulled_back_but_not_without_bound() -> None:
+    first = noisy(3, 1, 60, 160)
+    drifted = (first.float() + 9).to(torch.uint8)
+    assert (Colours.of(matched(drifted, Colours.of(first))).mean - Colours.of(first).mean).abs().max() < 0.5
+    night = noisy(3, 2, 0, 20)
+    assert Colours.of(matched(night, Colours.of(first))).mean.max() < 40
+
+
+def test_matching_what_matches_changes_nothing() -> None:
+    frames = noisy(3, 4)
+    assert torch.equal(matched(frames, Colours.of(frames)), frames)
