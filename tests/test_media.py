@@ -470,7 +470,7 @@ def test_what_is_no_clip_is_an_input_error_and_opens_nothing_else(tmp_path: Path
 def test_a_sound_file_is_no_clip(tmp_path: Path) -> None:
     sound = tmp_path / "a.mov"
     subprocess.run([FFMPEG, "-v", "error", "-f", "lavfi", "-i", "sine=d=0.1", "-c:a", "pcm_s16le", sound], check=True)
-    with pytest.raises(InputError, match="no video"):
+    with pytest.raises(InputError, match="sound but no picture"):
         media.read_clip(sound)
 
 
@@ -478,5 +478,5 @@ def test_a_clip_too_large_for_memory_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("sora.media.read.MAX_CLIP_BYTES", 3 * 64 * 96 * 3)
     for name in ("c.mkv", "c.gif", "f"):
         path = media.write_clip(tmp_path / name, Clip(film(4), 8.0))
-        with pytest.raises(SoraError, match="at most 3"):
+        with pytest.raises(SoraError, match=r"at most 0\.\d+ s"):
             media.read_clip(path)

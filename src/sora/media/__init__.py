@@ -2,12 +2,18 @@
 
 ``target``   which kind of file a path asks for, checks before the work, names that are free, atomic publishing
 ``write``    the streaming writer: frames in, a verified file out, or nothing at all
-``read``     images, clips and facts about files
+``read``     films, whole or a part
+``picture``  files opened as pictures, pixels as RGB
+``mask``     which pixels to paint
+``facts``    what a file is, and the recipe inside it
 ``embed``    the recipe inside GIF, WebP, PNG and JPEG files
 ``ffmpeg``   the bundled ffmpeg program: commands, its metadata text, facts about video files
 """
 
-from sora.media.read import Info, probe, read_clip, read_image, read_recipe
+from sora.media.facts import Info, probe, read_recipe
+from sora.media.mask import read_mask
+from sora.media.picture import read_image
+from sora.media.read import read_clip
 from sora.media.target import SUFFIXES, check_target, unique_path
 from sora.media.write import Writer, check_size, write_clip, writer
 
@@ -20,6 +26,7 @@ __all__ = [
     "probe",
     "read_clip",
     "read_image",
+    "read_mask",
     "read_recipe",
     "unique_path",
     "write_clip",

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import IO
 
 import imageio_ffmpeg
+import numpy as np
 
 from sora.errors import InputError
 
-# Only real video containers: a playlist, a script or a text file posing as a video must not make ffmpeg open others.
+# Only real containers: a playlist, a script or a text file posing as a video must not make ffmpeg open others.
 CONTAINERS = "mov,matroska,avi,flv,asf,ogg,mpeg,mpegts,mpegvideo,m4v,h264,hevc,ivf,obu,nut,mxf,dv,rm,wtv,yuv4mpegpipe"
+SOUND_CONTAINERS = "wav,mp3,flac,aac,aiff,caf,w64"
+SEEKABLE = ("mov,", "matroska,")  # where a jump lands on a keyframe before the time asked for
+
+_DISCARD = 4  # the flag of a packet that an edit list leaves out
+_FASTEST = 60  # frames a second; what claims more must have as many frames
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The first video stream of a file, as it is shown: (height, width) is after rotation. rate: frames a second."""
+    """The first video stream of a file, as it is shown: (height, width) is after rotation. rate: frames a second.
+
+    sound: whether a sound stream lies beside it.
+    """
 
     height: int
     width: int
@@ -29,6 +38,20 @@ class Stream:
     codec: str
     pix_fmt: str
     tagged: bool
+    seekable: bool
+    sound: bool
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A film at the constant ``rate`` that fits it: so many ``frames``.
+
+    origin: seconds from the file's beginning to the first frame, None where the file holds no times.
+    """
+
+    rate: Fraction
+    frames: int
+    origin: Fraction | None
 
 
 def command(*arguments: str) -> list[str]:
@@ -37,7 +60,14 @@ def command(*arguments: str) -> list[str]:
 
 def source(path: Path) -> list[str]:
     """Input arguments that take the path as a file whatever its name, and never reach the network."""
-    return ["-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS, "-i", url(path)]
+    return [
+        "-protocol_whitelist",
+        "file,pipe",
+        "-format_whitelist",
+        f"{CONTAINERS},{SOUND_CONTAINERS}",
+        "-i",
+        url(path),
+    ]
 
 
 def url(path: Path) -> str:
@@ -59,6 +89,12 @@ def output(path: Path, *arguments: str) -> bytes:
 
 
 def unreadable(path: Path, log: bytes) -> InputError:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if re.match(rb"(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat version|<\?xml|<MPD|\[playlist\])", head):
+        return InputError(f"{path} is a playlist, expected a film; give the file of the film itself")
+    if head and all(byte >= 32 or byte in b"\t\n\r" for byte in head) and not head.startswith(b"YUV4MPEG2"):
+        return InputError(f"{path} is a text file, expected a film; give e.g. an .mp4, .mkv, .webm or .gif")
     return InputError(f"{path} cannot be read as a video: {last_line(log)}; expected e.g. an .mp4, .mkv, .webm or .gif")
 
 
@@ -76,13 +112,31 @@ def stream(path: Path) -> Stream:
     # YUV4MPEG2's first line has the size after rotation and, unlike the log, the rate as an exact fraction.
     header = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", done.stdout)
     log = done.stderr.decode(errors="replace")
+    opened = re.search(r"^Input #0, (\S+), from", log, re.MULTILINE)
     found = re.search(r"Stream #0.*? Video: (\w+)[^\n]*?, (\w+)(?:\(([^)\n]*)\))?, \d+x\d+", log)
     if done.returncode or not header or not int(header[4]):
-        reason = "it holds no video" if "matches no streams" in log and not found else _reason(done.stderr)
-        raise unreadable(path, reason.encode())
+        if opened and _hears(log) and "matches no streams" in log:
+            raise InputError(f"{path} holds sound but no picture; expected a film, e.g. an .mp4, .mkv or .webm")
+        if opened:
+            raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
+        raise unreadable(path, _reason(done.stderr).encode())
     width, height, rate = int(header[1]), int(header[2]), Fraction(int(header[3]), int(header[4]))
     codec, pix_fmt, colour = found.groups() if found else ("", "", "")
-    return Stream(height, width, rate, codec, pix_fmt, bool(re.search(r"bt|smpte|gbr|fcc|film", colour or "")))
+    tagged = bool(re.search(r"bt|smpte|gbr|fcc|film", colour or ""))
+    seekable = opened is not None and opened[1].startswith(SEEKABLE)
+    return Stream(height, width, rate, codec, pix_fmt, tagged, seekable, _hears(log))
+
+
+def hears(path: Path) -> bool:
+    """Whether the file has a sound stream. Raises InputError for what is no film and no sound."""
+    log = subprocess.run(command(*source(path)), capture_output=True).stderr
+    if not re.search(rb"^Input #0, ", log, re.MULTILINE):
+        raise unreadable(path, _reason(log).encode())
+    return _hears(log.decode(errors="replace"))
+
+
+def _hears(log: str) -> bool:
+    return bool(re.search(r"^ *Stream #0:\d+[^\n]*?: Audio: ", log, re.MULTILINE))
 
 
 def _reason(log: bytes) -> str:
@@ -91,29 +145,82 @@ def _reason(log: bytes) -> str:
     return last_line(b"\n".join(lines))
 
 
-def count_frames(path: Path) -> int:
-    """Video packets in the file, counted without decoding: one a frame in every common codec. Raises InputError."""
-    listing = output(path, "-map", "0:V:0", "-c", "copy", "-f", "framecrc")
-    return sum(not line.startswith(b"#") for line in listing.splitlines())
+def timeline(path: Path, declared: Fraction) -> Timeline:
+    """When the first video stream's frames are shown, from its packets, which are not decoded: one a frame in every
+    common codec. declared: the rate the file claims. Raises InputError.
+    """
+    arguments = ("-map", "0:V:0", "-c", "copy", "-f", "framecrc", "pipe:1")
+    done = subprocess.run(command("-v", "error", *source(path), *arguments), capture_output=True)
+    tick = re.search(rb"^#tb 0: (\d+)/(\d+)", done.stdout, re.MULTILINE)
+    rows = [line.split(b",") for line in done.stdout.splitlines() if line[:1].isdigit()]
+    rows = [row for row in rows if not any(int(cell[3:], 16) & _DISCARD for cell in row if cell[:3] == b" F=")]
+    if not tick or not rows:
+        raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
+    unit = Fraction(int(tick[1]), int(tick[2]))
+    shown = sorted((int(row[2]), int(row[3])) for row in rows)
+    if shown[0][0] <= -(2**62):  # AV_NOPTS_VALUE
+        return Timeline(declared, len(rows), None)
+    times = [time for time, _ in shown]
+    rate = _constant(declared, times, unit)
+    frames = round((times[-1] - times[0] + shown[-1][1]) * unit * rate)
+    # A whole film may end in a frame of no stated length.
+    frames = len(rows) if abs(frames - len(rows)) <= 1 else frames
+    return Timeline(rate, frames, times[0] * unit)
 
 
-@contextmanager
-def rgb_frames(path: Path, facts: Stream) -> Iterator[IO[bytes]]:
-    """A pipe of rgb24 frames at the stream's constant rate. Raises InputError if ffmpeg fails."""
-    # Untagged video of 720 lines and more is bt709 by convention; swscale would take it for 601.
-    matrix = "bt709" if not facts.tagged and facts.height >= 720 and facts.pix_fmt.startswith("yuv") else "auto"
-    scale = f"scale=in_color_matrix={matrix}:out_range=pc:flags=bicubic+accurate_rnd+full_chroma_inp+full_chroma_int"
-    arguments = ["-map", "0:V:0", "-vf", f"{scale},format=rgb24", "-f", "rawvideo", "pipe:1"]
+def _constant(declared: Fraction, times: list[int], unit: Fraction) -> Fraction:
+    """The declared rate, unless frames would be lost at it, or a clock of 1 ms poses as 1000 frames a second: then
+    that of the median gap.
+    """
+    claimed = declared * (times[-1] - times[0]) * unit
+    if claimed > 0.9 * (len(times) - 1) and (declared <= _FASTEST or claimed < 1.1 * len(times)):
+        return declared
+    if len(times) < 2:
+        return declared
+    gaps = sorted(b - a for a, b in pairwise(times))
+    return Fraction(max(1, round(1 / (max(1, gaps[len(gaps) // 2]) * unit))))
+
+
+def rgb_frames(path: Path, facts: Stream, times: Timeline, first: int, last: int) -> Iterator[np.ndarray]:
+    """The frames (Y, X, 3) from ``first`` to before ``last``, counted at the constant rate; fewer if damaged."""
+    shape = (facts.height, facts.width, 3)
+    size = math.prod(shape)
     process = subprocess.Popen(
-        command("-v", "fatal", *source(path), *arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command("-v", "fatal", *_decoding(path, facts, times, first, last)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     assert process.stdout is not None
     try:
-        yield process.stdout
+        while len(data := process.stdout.read(size)) == size:
+            yield np.frombuffer(data, np.uint8).reshape(shape)
     finally:
         process.stdout.close()
         process.kill()
         process.wait()
+
+
+def _decoding(path: Path, facts: Stream, times: Timeline, first: int, last: int) -> list[str]:
+    # A jump goes to a keyframe well before the first frame (the reordering of frames counts), and no frame on the way
+    # is thrown away: the fps filter drops them by their time, so that the cut is that of a full read.
+    start, jump, origin = first / times.rate, [], "STARTPTS"
+    lead = start - 1 - 16 / times.rate
+    if times.origin is not None:
+        origin = f"({times.origin})/TB"
+        if facts.seekable and lead > 0:
+            moment = f"{float(times.origin + lead):.6f}"
+            jump = ["-noaccurate_seek", "-ss", moment, "-copyts", "-start_at_zero"]
+    # Untagged video of 720 lines and more is bt709 by convention; swscale would take it for 601.
+    matrix = "bt709" if not facts.tagged and facts.height >= 720 and facts.pix_fmt.startswith("yuv") else "auto"
+    steps = (
+        f"setpts=PTS-{origin}",
+        f"fps={times.rate}:start_time={float(start):.9f}",
+        f"scale={facts.width}:{facts.height}:in_color_matrix={matrix}:out_range=pc"
+        ":flags=bicubic+accurate_rnd+full_chroma_inp+full_chroma_int",
+        "format=rgb24",
+    )
+    ends = ["-frames:v", str(last - first), "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]
+    return [*jump, *source(path), "-map", "0:V:0", "-vf", ",".join(steps), *ends]
 
 
 def escaped(text: str) -> str:
@@ -123,7 +230,7 @@ def escaped(text: str) -> str:
 
 def comment(path: Path) -> str | None:
     """The ``comment`` tag of a video file, if there is one. Raises InputError."""
-    text = output(path, "-map", "0:V:0", "-c", "copy", "-f", "ffmetadata").decode(errors="replace")
+    text = output(path, "-f", "ffmetadata").decode(errors="replace")
     # Tags of the file stand before the first [STREAM] or [CHAPTER]; an escaped line end belongs to its value.
     for entry in re.findall(r"(?:[^\\\n]|\\.)+", text, re.DOTALL):
         if entry.startswith("["):

@@ -1,280 +1,207 @@
-"""Images, clips and facts about files. What a file is, its content says, not its name."""
+"""Films, whole or a part: videos, moving pictures and folders of pictures, brought to a constant rate."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-import stat
-import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageSequence
 
 from sora.clip import Clip
-from sora.errors import InputError
-from sora.media import embed, ffmpeg, target
+from sora.errors import InputError, UsageError
+from sora.media import ffmpeg, picture, target
 
-MAX_PIXELS = 100_000_000  # of one image or frame
-MAX_CLIP_BYTES = 8 << 30  # of all frames of one clip in memory
+MAX_CLIP_BYTES = 4 << 30  # of all frames of one clip in memory
 FOLDER_FPS = 24.0  # of a folder of pictures that does not say
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not those that run other programs
+KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}  # of pictures in a folder
+
+Pixels = Callable[[Image.Image], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Info:
-    """Facts about a file. kind: "video", "animation", "image" or "folder". width, height: pixels, as shown.
+class Reel:
+    """A film that is open but not decoded yet. size: (height, width). fps: frames a second, constant.
 
-    fps, seconds: 0 for an image. codec, pix_fmt: in ffmpeg's or Pillow's words. recipe: JSON text, if it has one.
+    decode(first, last) yields its frames from ``first`` to before ``last``; fewer where a file is damaged.
     """
 
-    kind: str
-    width: int
-    height: int
+    path: Path
     frames: int
     fps: float
-    seconds: float
-    codec: str
-    pix_fmt: str
-    recipe: str | None
+    size: tuple[int, int]
+    decode: Callable[[int, int], Iterator[np.ndarray]]
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """A picture as uint8 RGB (Y, X, 3), turned as its Exif says, transparency over white, the first if it moves.
+def read_clip(path: str | Path, *, start: float | None = None, end: float | None = None) -> Clip:
+    """A film as a Clip: a video, a moving GIF, WebP or PNG, or a folder of numbered PNGs or JPEGs.
 
-    Raises InputError for what is missing, damaged, no picture, or over MAX_PIXELS.
+    start, end: seconds; only frames whose time lies in [start, end) are decoded. Videos and animations of varying
+    rate come at a constant one. A folder's rate is the ``fps`` of its recipe.json, else FOLDER_FPS. Raises InputError
+    for what is missing, damaged, a still, or over MAX_CLIP_BYTES; UsageError for a start or end outside the film.
     """
-    file = _existing(path)
-    if file.is_dir():
-        raise InputError(f"{path} is a folder; expected a picture, e.g. a .png or .jpg")
-    with _opened(file) as image:
-        if image is None:
-            raise InputError(f"{path} is not a picture that can be read; expected e.g. a .png, .jpg or .webp")
-        return _rgb(ImageOps.exif_transpose(image))
-
-
-def read_clip(path: str | Path) -> Clip:
-    """A film as a Clip: a video, a moving GIF, WebP or PNG, or a folder of numbered PNGs (in the order of names).
-
-    Videos and animations of varying rate come at a constant one. A folder's rate is the ``fps`` of its recipe.json,
-    else FOLDER_FPS. Raises InputError for what is missing, damaged, a still, or over MAX_CLIP_BYTES.
-    """
-    file = _existing(path)
-    if file.is_dir():
-        return _read_folder(file)
-    with _opened(file) as image:
-        if image is not None and getattr(image, "n_frames", 1) == 1:
-            raise InputError(f"{path} is a still picture; expected a clip (`sora img2vid` animates a still)")
-        if image is not None:
-            return _read_animation(file, image)
-    return _read_video(file)
-
-
-def probe(path: str | Path) -> Info:
-    """Facts about a file without keeping its frames. Raises InputError for what cannot be read."""
-    file = _existing(path)
-    recipe = read_recipe(path)
-    if file.is_dir():
-        pictures = _pictures(file)
-        with _opened(pictures[0]) as first:
-            if first is None:
-                raise InputError(f"{pictures[0]} is not a picture; expected numbered PNGs in {path}")
-            count, fps = len(pictures), _folder_rate(file)
-            return Info("folder", *first.size, count, fps, count / fps, "png", first.mode.lower(), recipe)
-    with _opened(file) as image:
-        if image is not None:
-            return _probe_picture(image, recipe)
-    facts, count = ffmpeg.stream(file), ffmpeg.count_frames(file)
-    fps = float(facts.rate)
-    return Info("video", facts.width, facts.height, count, fps, count / fps, facts.codec, facts.pix_fmt, recipe)
-
-
-def read_recipe(path: str | Path) -> str | None:
-    """The recipe's JSON text inside a file or folder that sora wrote; None when it has none. Raises InputError."""
-    file = _existing(path)
-    if file.is_dir():
-        note = file / target.RECIPE_FILE
-        text = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else None
-    else:
-        with _opened(file) as image:
-            text = ffmpeg.comment(file) if image is None else _picture_comment(file, image)
-    # Other programs leave comments too ("Made with GIMP"); a recipe is a JSON object.
-    return text if text and text.lstrip().startswith("{") else None
-
-
-def _existing(path: str | Path) -> Path:
-    """The path, if a regular file with something in it or a folder stands there. Raises InputError."""
-    file = Path(path)
-    try:
-        facts = file.stat()
-        if not stat.S_ISDIR(facts.st_mode):
-            if not stat.S_ISREG(facts.st_mode):
-                raise InputError(f"{path} is a device or a pipe; expected a file")
-            with file.open("rb") as opened:
-                if not opened.read(1):
-                    raise InputError(f"{path} is empty; expected a picture or a clip")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot read {path}: {reason.lower()}; check the name") from None
-    return file
+    with reel(path) as film:
+        first, last = _part(film, start, end)
+        _check_room(film, last - first, cut=start is not None or end is not None)
+        frames_FYXC = np.empty((last - first, *film.size, 3), np.uint8)
+        count = 0
+        for frame_YXC in film.decode(first, last):
+            frames_FYXC[count] = frame_YXC
+            count += 1
+        if not count:
+            raise InputError(f"{path} has no frame there that can be decoded; get a whole copy")
+    return Clip(frames_FYXC[:count], film.fps)
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image | None]:
-    """The file as a Pillow image whose pixels are not decoded yet, or None if it is none.
-
-    Raises InputError for an image over MAX_PIXELS, and for whatever Pillow raises while its pixels are read.
-    """
-    Image.init()
-    known = [name for name in IMAGE_FORMATS if name in Image.OPEN]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of large images below our limit, and of odd Exif
-        try:
-            image = Image.open(file, formats=known)
-        except Image.DecompressionBombError:
-            raise InputError(f"{file} has over {MAX_PIXELS // 10**6} megapixels; make it smaller first") from None
-        except Exception:  # damaged headers make Pillow's readers raise nearly anything
-            yield None
-            return
-        with image:
-            if image.width * image.height > MAX_PIXELS:
-                size = f"{image.width}x{image.height}"
-                raise InputError(f"{file} is {size}, over {MAX_PIXELS // 10**6} megapixels; make it smaller first")
-            try:
-                yield image
-            except InputError:
-                raise
-            except Exception as error:
-                raise InputError(f"{file} is damaged: {str(error).splitlines()[0]}; get a whole copy") from None
+def reel(path: str | Path, pixels: Pixels = picture.rgb) -> Iterator[Reel]:
+    """A film, open while the block runs. ``pixels`` says what becomes of each frame. Raises InputError."""
+    file = picture.existing(path)
+    if file.is_dir():
+        yield _folder(file, pixels)
+        return
+    with picture.opened(file) as image:
+        if image is not None and not picture.moves(image):
+            raise InputError(f"{path} is a still picture; expected a clip (`sora img2vid` animates a still)")
+        yield _video(file, pixels) if image is None else _animation(file, image, pixels)
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    """Any mode as uint8 RGB (Y, X, 3); transparency over white."""
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these at 255 instead of scaling
-        grey = np.asarray(image).astype(np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(grey.max()))
-        return np.repeat((np.clip(grey / top, 0, 1) * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        return np.array(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
-    return np.array(image.convert("RGB"))
+def _part(film: Reel, start: float | None, end: float | None) -> tuple[int, int]:
+    """The first frame at or after ``start`` and the first at or after ``end``. Raises UsageError."""
+    seconds = film.frames / film.fps
+    for name, value in (("--start", start), ("--end", end)):
+        if value is not None and not value >= 0:
+            raise UsageError(f"{name} {value:g} is no time in a film; expected seconds, 0 or more")
+    if start is not None and end is not None and start >= end:
+        raise UsageError(f"--start {start:g} is not before --end {end:g}; give a start that is less than the end")
+    if start is not None and start >= seconds:
+        raise UsageError(f"--start {start:g} is past the end of {film.path}, {seconds:g} s long; choose less")
+    first = 0 if start is None else _frame_at(start, film)
+    last = film.frames if end is None else _frame_at(end, film)
+    if first >= last:
+        apart = f"its frames are {1 / film.fps:.3g} s apart"
+        raise UsageError(f"no frame of {film.path} lies between --start and --end; {apart}, choose a longer part")
+    return first, last
 
 
-def _read_video(file: Path) -> Clip:
+def _frame_at(seconds: float, film: Reel) -> int:
+    """The first frame not before that time; a millionth of a frame is the rounding of decimal seconds."""
+    return film.frames if seconds * film.fps >= film.frames else math.ceil(seconds * film.fps - 1e-6)
+
+
+def _check_room(film: Reel, frames: int, cut: bool) -> None:
+    frame_bytes = film.size[0] * film.size[1] * 3
+    if frames * frame_bytes <= MAX_CLIP_BYTES:
+        return
+    size, most = f"{film.size[1]}x{film.size[0]}", MAX_CLIP_BYTES // frame_bytes / film.fps
+    what = f"the part of {film.path}" if cut else str(film.path)
+    way_out = "bring --start and --end closer together" if cut else "choose a part with --start and --end"
+    seconds, most = frames / film.fps, math.floor(most * 100) / 100
+    raise InputError(f"{what} is {seconds:.2f} s long, at most {most:g} s of {size} can be read at once; {way_out}")
+
+
+def _video(file: Path, pixels: Pixels) -> Reel:
     facts = ffmpeg.stream(file)
-    frame_bytes = facts.height * facts.width * 3
-    if frame_bytes > 3 * MAX_PIXELS:
-        size = f"{facts.width}x{facts.height}"
-        raise InputError(f"{file} is {size}, over {MAX_PIXELS // 10**6} megapixels a frame; scale it down")
-    _check_room(file, ffmpeg.count_frames(file), frame_bytes)
-    pixels = bytearray()
-    with ffmpeg.rgb_frames(file, facts) as pipe:
-        while piece := pipe.read(1 << 20):
-            pixels += piece
-            _check_room(file, len(pixels) // frame_bytes, frame_bytes)
-    count = len(pixels) // frame_bytes
-    if not count:
-        raise InputError(f"{file} has no frame that can be decoded; get a whole copy")
-    frames_FYXC = np.frombuffer(pixels, np.uint8, count * frame_bytes)
-    return Clip(frames_FYXC.reshape(count, facts.height, facts.width, 3), float(facts.rate))
+    if facts.height * facts.width > picture.MAX_PIXELS:
+        size, most = f"{facts.width}x{facts.height}", picture.MAX_PIXELS // 10**6
+        raise InputError(f"{file} is {size}, over {most} megapixels a frame; scale it down")
+    times = ffmpeg.timeline(file, facts.rate)
+
+    def decode(first: int, last: int) -> Iterator[np.ndarray]:
+        for frame_YXC in ffmpeg.rgb_frames(file, facts, times, first, last):
+            yield frame_YXC if pixels is picture.rgb else pixels(Image.fromarray(frame_YXC))
+
+    return Reel(file, times.frames, float(times.rate), (facts.height, facts.width), decode)
 
 
-def _check_room(file: Path, frames: int, frame_bytes: int) -> None:
-    if frames * frame_bytes > MAX_CLIP_BYTES:
-        limit = MAX_CLIP_BYTES // frame_bytes
-        raise InputError(f"{file} has {frames} frames, at most {limit} of that size can be read; cut it first")
+def _animation(file: Path, image: Image.Image, pixels: Pixels) -> Reel:
+    shown, fps = repeats(image)
+
+    def decode(first: int, last: int) -> Iterator[np.ndarray]:
+        at = 0
+        for frame, times in zip(ImageSequence.Iterator(image), shown, strict=False):
+            wanted = min(at + times, last) - max(at, first)
+            if wanted > 0:
+                made = pixels(frame)
+                yield from (made for _ in range(wanted))
+            at += times
+            if at >= last:
+                return
+
+    return Reel(file, sum(shown), fps, (image.height, image.width), decode)
 
 
-def _read_animation(file: Path, image: Image.Image) -> Clip:
-    frames, durations = [], []
-    for number, frame in enumerate(ImageSequence.Iterator(image), start=1):
-        frames.append(_rgb(frame))
-        durations.append(float(frame.info.get("duration", 0)))
-        _check_room(file, number, frames[0].size)
-    repeats, fps = _timeline(durations, tick=_tick(image))
-    _check_room(file, sum(repeats), frames[0].size)
-    return Clip(np.repeat(np.stack(frames), repeats, axis=0), fps)
-
-
-def _probe_picture(image: Image.Image, recipe: str | None) -> Info:
-    codec, mode = (image.format or "").lower(), image.mode.lower()
-    if getattr(image, "n_frames", 1) == 1:
-        width, height = ImageOps.exif_transpose(image).size
-        return Info("image", width, height, 1, 0.0, 0.0, codec, mode, recipe)
+def repeats(image: Image.Image) -> tuple[list[int], float]:
+    """How often to show each frame of an animation so that a constant rate results, and that rate a second."""
     durations = []
     for frame in ImageSequence.Iterator(image):
         frame.load()  # WebP knows a frame's duration only then
         durations.append(float(frame.info.get("duration", 0)))
-    repeats, fps = _timeline(durations, tick=_tick(image))
-    return Info("animation", *image.size, sum(repeats), fps, sum(repeats) / fps, codec, mode, recipe)
-
-
-def _tick(image: Image.Image) -> float:
-    """Milliseconds to which the format rounds durations."""
-    return 10.0 if image.format == "GIF" else 1.0
+    return _timeline(durations, tick=10.0 if image.format == "GIF" else 1.0)
 
 
 def _timeline(durations: list[float], tick: float) -> tuple[list[int], float]:
-    """How often to show each frame of an animation so that a constant rate results, and that rate in frames a second.
-
-    durations: milliseconds, rounded to ``tick``. Up to 10 ms count as 100, as browsers have it.
-    """
+    """``repeats`` from durations in milliseconds, rounded to ``tick``. Up to 10 ms count as 100, as browsers do."""
     shown = [d if d > 10 else 100.0 for d in durations]
     even = max(shown) - min(shown) <= tick
-    repeats = [1 if even else max(1, round(d / min(shown))) for d in shown]
-    count, seconds = sum(repeats), sum(shown) / 1000
+    times = [1 if even else max(1, round(d / min(shown))) for d in shown]
+    count, seconds = sum(times), sum(shown) / 1000
     whole, slack = round(count / seconds), tick / 1000
     if whole and abs(count / whole - seconds) <= slack:  # a whole rate within the rounding is what was meant
-        return repeats, float(whole)
-    return repeats, count / seconds
+        return times, float(whole)
+    return times, count / seconds
 
 
-def _read_folder(folder: Path) -> Clip:
-    pictures = _pictures(folder)
-    frames = []
-    for number, file in enumerate(pictures, start=1):
-        frames.append(read_image(file))
-        if frames[-1].shape != frames[0].shape:
-            sizes = " and ".join(f"{f.shape[1]}x{f.shape[0]}" for f in (frames[0], frames[-1]))
-            raise InputError(f"the pictures in {folder} differ in size ({sizes}, {file.name}); make them equal")
-        _check_room(folder, number, frames[0].size)
-    return Clip(np.stack(frames), _folder_rate(folder))
+def _folder(folder: Path, pixels: Pixels) -> Reel:
+    files = pictures(folder)
+    with picture.opened_still(files[0]) as image:
+        size = (image.height, image.width)
+
+    def decode(first: int, last: int) -> Iterator[np.ndarray]:
+        for file in files[first:last]:
+            with picture.opened_still(file) as image:
+                made = pixels(image)
+            if made.shape[:2] != size:
+                sizes = f"{size[1]}x{size[0]} and {made.shape[1]}x{made.shape[0]}, {file.name}"
+                raise InputError(f"the pictures in {folder} differ in size ({sizes}); make them equal")
+            yield made
+
+    return Reel(folder, len(files), folder_rate(folder), size, decode)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """The PNGs of a folder by the number in their name, then by name."""
+def pictures(folder: Path) -> list[Path]:
+    """The PNGs or the JPEGs of a folder, whichever are more, by the number in their name, then by name.
+
+    Raises InputError.
+    """
 
     def order(file: Path) -> tuple[int, str]:
         digits = re.search(r"(\d+)\D*$", file.stem)
         return int(digits[1]) if digits else -1, file.name
 
     try:
-        found = [f for f in folder.iterdir() if f.suffix.lower() == ".png" and not f.name.startswith(".")]
+        found = [f for f in folder.iterdir() if f.suffix.lower() in KINDS and not f.name.startswith(".")]
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}; check its permissions") from None
     if not found:
-        raise InputError(f"{folder} holds no .png files; expected a folder of numbered PNGs, or a clip's file")
-    return sorted(found, key=order)
+        wanted = "a folder of numbered pictures, or a clip's file"
+        raise InputError(f"{folder} holds no .png or .jpg files; expected {wanted}")
+    counts = Counter(KINDS[f.suffix.lower()] for f in found)
+    kind = "png" if counts["png"] >= counts["jpeg"] else "jpeg"
+    return sorted((f for f in found if KINDS[f.suffix.lower()] == kind), key=order)
 
 
-def _folder_rate(folder: Path) -> float:
+def folder_rate(folder: Path) -> float:
+    """Frames a second: what its recipe.json says, else FOLDER_FPS."""
     try:
         fps = json.loads((folder / target.RECIPE_FILE).read_text(encoding="utf-8"))["fps"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return FOLDER_FPS
     good = isinstance(fps, (int, float)) and not isinstance(fps, bool) and 0 < fps < 1000
     return float(fps) if good else FOLDER_FPS
-
-
-def _picture_comment(file: Path, image: Image.Image) -> str | None:
-    if image.format == "PNG":
-        text = image.info.get(embed.PNG_KEY)
-        return str(text) if text is not None else None
-    if image.format == "GIF":
-        return embed.gif_comment(file.read_bytes())
-    if image.format == "WEBP":
-        return embed.exif_description(image)
-    return embed.jpeg_comment(file.read_bytes()) if image.format in ("JPEG", "MPO") else None

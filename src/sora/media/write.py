@@ -13,7 +13,7 @@ import numpy as np
 from sora.clip import Clip
 from sora.errors import InputError, UsageError
 from sora.media import embed, ffmpeg, target
-from sora.media.read import Info, probe
+from sora.media.facts import Info, probe
 
 # rgb24 in. The matrix is said to the scaler and tagged on the frames, or players show colours a shade off.
 _BT709 = (

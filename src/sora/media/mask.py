@@ -1,0 +1,65 @@
+"""Masks: which pixels of a film to paint, from a picture or a film in white and black."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sora.errors import InputError
+from sora.media import picture, read
+
+WHITE = 128  # luma, 0 to 255, from which a pixel is to be painted
+
+
+def read_mask(path: str | Path, frames: int, size: tuple[int, int]) -> np.ndarray:
+    """Where to paint: bool (F, Y, X) for so many frames of ``size`` = (height, width).
+
+    A picture stands for all frames. A film goes frame by frame: its last one stands for the rest, what is too much is
+    not read. White is to be painted (luma of WHITE and more, transparency counts as black); in a picture of one
+    colour with transparent parts, what is opaque is. Sizes are brought together by the nearest pixel. Raises
+    InputError for what cannot be read, and where no pixel is marked.
+    """
+    found_FYX = [_resized(mark_YX, size) for mark_YX in _marks(path, frames)]
+    if not found_FYX:
+        raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
+    found_FYX += [found_FYX[-1]] * (frames - len(found_FYX))
+    mask_FYX = np.stack(found_FYX)
+    if not mask_FYX.any():
+        raise InputError(f"{path} marks nothing to paint; expected white, or one colour on transparent, where to paint")
+    return mask_FYX
+
+
+def _marks(path: str | Path, frames: int) -> list[np.ndarray]:
+    file = picture.existing(path)
+    if not file.is_dir():
+        with picture.opened(file) as image:
+            still = image is not None and not picture.moves(image)
+        if still:
+            with picture.opened_still(file) as image:
+                return [marked(image)]
+    with read.reel(file, marked) as film:
+        return list(film.decode(0, min(frames, film.frames)))
+
+
+def marked(image: Image.Image) -> np.ndarray:
+    """Which pixels of one picture are to be painted: bool (Y, X)."""
+    if not picture.has_alpha(image):
+        return _luma(Image.fromarray(picture.rgb(image))) >= WHITE
+    whole = image.convert("RGBA")
+    luma_YX, alpha_YX = _luma(whole.convert("RGB")), np.asarray(whole.getchannel("A"))
+    opaque_YX = alpha_YX >= WHITE
+    seen = luma_YX[opaque_YX]
+    if seen.size and seen.min() == seen.max() and not opaque_YX.all():
+        return opaque_YX
+    return luma_YX.astype(np.float32) * alpha_YX / 255 >= WHITE
+
+
+def _luma(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("L"))
+
+
+def _resized(mark_YX: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    height, width = size
+    return np.asarray(Image.fromarray(mark_YX).resize((width, height), Image.Resampling.NEAREST))
