@@ -178,6 +178,12 @@ def test_odd_sizes_with_sound_are_read(tmp_path: Path, name: str) -> None:
     assert info.sound and (info.width, info.height, info.frames) == (33, 17, 48)
 
 
+def test_oblong_pixels_become_square(tmp_path: Path) -> None:
+    ffmpeg("-i", source(tmp_path, 8), "-vf", "setsar=16/11", *H264.split(), tmp_path / "a.mp4")
+    clip = media.read_clip(tmp_path / "a.mp4")
+    assert clip.size == (16, 47) and numbers(clip) == list(range(8)) and media.probe(tmp_path / "a.mp4").width == 47
+
+
 def test_a_film_that_begins_after_its_sound_keeps_every_frame(tmp_path: Path) -> None:
     """Encoders put the picture behind the first block of sound: half a frame at 24 a second."""
     made = tmp_path / "late.mkv"

@@ -5,6 +5,7 @@
 ``read``     films, whole or a part
 ``picture``  files opened as pictures, pixels as RGB
 ``mask``     which pixels to paint
+``sound``    sound from other films
 ``facts``    what a file is, and the recipe inside it
 ``embed``    the recipe inside GIF, WebP, PNG and JPEG files
 ``ffmpeg``   the bundled ffmpeg program: commands, its metadata text, facts about video files
@@ -14,12 +15,14 @@ from sora.media.facts import Info, probe, read_recipe
 from sora.media.mask import read_mask
 from sora.media.picture import read_image
 from sora.media.read import read_clip
+from sora.media.sound import Sound, sound_of
 from sora.media.target import SUFFIXES, check_target, unique_path
 from sora.media.write import Writer, check_size, write_clip, writer
 
 __all__ = [
     "SUFFIXES",
     "Info",
+    "Sound",
     "Writer",
     "check_size",
     "check_target",
@@ -28,6 +31,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_recipe",
+    "sound_of",
     "unique_path",
     "write_clip",
     "writer",

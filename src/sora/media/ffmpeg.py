@@ -27,9 +27,9 @@ _FASTEST = 60  # frames a second; what claims more must have as many frames
 
 @dataclass(frozen=True)
 class Stream:
-    """The first video stream of a file, as it is shown: (height, width) is after rotation. rate: frames a second.
+    """The first video stream of a file, as it is shown: (height, width) is after rotation, in square pixels.
 
-    sound: whether a sound stream lies beside it.
+    rate: frames a second. sound: whether a sound stream lies beside it.
     """
 
     height: int
@@ -74,10 +74,9 @@ def url(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def rate_text(fps: float) -> str:
+def rate(fps: float) -> Fraction:
     """A rate as a fraction, so that 23.976 and 29.97 survive: ``30000/1001``."""
-    rate = Fraction(fps).limit_denominator(1001)
-    return f"{rate.numerator}/{rate.denominator}"
+    return Fraction(fps).limit_denominator(1001)
 
 
 def output(path: Path, *arguments: str) -> bytes:
@@ -110,7 +109,7 @@ def stream(path: Path) -> Stream:
     arguments = ("-map", "0:V:0", "-frames:v", "1", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "pipe:1")
     done = subprocess.run(command(*source(path), *arguments), capture_output=True)
     # YUV4MPEG2's first line has the size after rotation and, unlike the log, the rate as an exact fraction.
-    header = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", done.stdout)
+    header = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)[^\n]* A(\d+):(\d+)", done.stdout)
     log = done.stderr.decode(errors="replace")
     opened = re.search(r"^Input #0, (\S+), from", log, re.MULTILINE)
     found = re.search(r"Stream #0.*? Video: (\w+)[^\n]*?, (\w+)(?:\(([^)\n]*)\))?, \d+x\d+", log)
@@ -120,19 +119,31 @@ def stream(path: Path) -> Stream:
         if opened:
             raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
         raise unreadable(path, _reason(done.stderr).encode())
-    width, height, rate = int(header[1]), int(header[2]), Fraction(int(header[3]), int(header[4]))
+    stored, height, upper, lower, across, down = map(int, header.groups())
+    rate, width = Fraction(upper, lower), _square(stored, across, down)
     codec, pix_fmt, colour = found.groups() if found else ("", "", "")
     tagged = bool(re.search(r"bt|smpte|gbr|fcc|film", colour or ""))
     seekable = opened is not None and opened[1].startswith(SEEKABLE)
     return Stream(height, width, rate, codec, pix_fmt, tagged, seekable, _hears(log))
 
 
-def hears(path: Path) -> bool:
-    """Whether the file has a sound stream. Raises InputError for what is no film and no sound."""
-    log = subprocess.run(command(*source(path)), capture_output=True).stderr
-    if not re.search(rb"^Input #0, ", log, re.MULTILINE):
-        raise unreadable(path, _reason(log).encode())
-    return _hears(log.decode(errors="replace"))
+def _square(width: int, across: int, down: int) -> int:
+    """The width in square pixels, of pixels that are across:down. Less than 2 % is a rounding, not worth a blur."""
+    believed = down and 0.25 <= across / down <= 4 and abs(across / down - 1) > 0.02
+    return round(width * across / down) if believed else width
+
+
+def channels(path: Path) -> str | None:
+    """ffmpeg's name for the channels of the first sound stream, e.g. "mono", "stereo" or "5.1"; None without one.
+
+    Raises InputError for what is no film and no sound.
+    """
+    done = subprocess.run(command(*source(path)), capture_output=True)
+    log = done.stderr.decode(errors="replace")
+    if not re.search(r"^Input #0, ", log, re.MULTILINE):
+        raise unreadable(path, _reason(done.stderr).encode())
+    named = re.search(r": Audio: [^\n]*? Hz, ([^,\s]+)", log)
+    return (named[1] if named else "") if _hears(log) else None
 
 
 def _hears(log: str) -> bool:
@@ -166,6 +177,14 @@ def timeline(path: Path, declared: Fraction) -> Timeline:
     # A whole film may end in a frame of no stated length.
     frames = len(rows) if abs(frames - len(rows)) <= 1 else frames
     return Timeline(rate, frames, times[0] * unit)
+
+
+def origin(path: Path) -> float:
+    """Seconds from the file's beginning to its first frame; 0 where there is none or no time."""
+    try:
+        return float(timeline(path, Fraction(1)).origin or 0)
+    except InputError:
+        return 0.0
 
 
 def _constant(declared: Fraction, times: list[int], unit: Fraction) -> Fraction:

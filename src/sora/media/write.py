@@ -12,8 +12,9 @@ import numpy as np
 
 from sora.clip import Clip
 from sora.errors import InputError, UsageError
-from sora.media import embed, ffmpeg, target
+from sora.media import embed, ffmpeg, sound, target
 from sora.media.facts import Info, probe
+from sora.media.sound import Sound
 
 # rgb24 in. The matrix is said to the scaler and tagged on the frames, or players show colours a shade off.
 _BT709 = (
@@ -23,6 +24,8 @@ _BT709 = (
 _TAGS = "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv"
 # A palette a frame needs no second pass; an ordered dither does not crawl from one frame to the next.
 _GIF = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=bayer:bayer_scale=4"
+
+_NOTES = "notes"  # the file in the staging folder that holds the tags
 
 _ENCODE: dict[str, Sequence[str]] = {
     ".mp4": ["-vf", _BT709, *f"-c:v libx264 -crf 17 -preset medium -movflags +faststart {_TAGS}".split()],
@@ -57,15 +60,21 @@ class Writer:
 
 @contextmanager
 def writer(
-    path: str | Path, fps: float, size: tuple[int, int], recipe_json: str = "", force: bool = False
+    path: str | Path,
+    fps: float,
+    size: tuple[int, int],
+    recipe_json: str = "",
+    force: bool = False,
+    sounds: Sequence[Sound] = (),
 ) -> Iterator[Writer]:
     """A file at ``path`` of the kind its suffix says, from frames of ``size`` = (height, width) at ``fps``.
 
     Kinds: .mp4 (H.264, yuv420p, bt709), .mkv (FFV1 in RGB, lossless), .gif, .webp, .png and .jpg for one frame, and
     a folder of numbered PNGs with recipe.json. Frames go to a hidden folder beside the target; when the block ends
     well the file is opened again, its frames and size are checked, and it is renamed into place. When the block
-    raises, nothing is left. Raises UsageError and InputError as ``check_target`` and ``check_size`` do, and
-    InputError when encoding fails.
+    raises, nothing is left. .mp4 (AAC) and .mkv (FLAC) get ``sounds``, read before the block starts; the other kinds
+    are silent. Raises UsageError and InputError as ``check_target`` and ``check_size`` do, and InputError when a film
+    in ``sounds`` has none or encoding fails.
     """
     target.check_target(path, force)
     check_size(path, size, fps)
@@ -74,6 +83,7 @@ def writer(
     try:
         made = folder / ("frames" if kind == target.FOLDER else f"made{kind}")
         with _told(place):
+            staged = sound.stage(sounds, folder) if kind in sound.ENCODE else []
             encoder = _encoder(kind, made, fps, size, recipe_json)
         try:
             w = Writer(place, size, encoder)
@@ -84,7 +94,10 @@ def writer(
                 encoder.close()
         finally:
             encoder.abandon()
-        _verify(made, place, w.frames, size)
+        if staged:
+            with _told(place):
+                sound.lay(made, folder / _NOTES, staged, w.frames / ffmpeg.rate(fps))
+        _verify(made, place, w.frames, size, heard=bool(staged))
         with _told(place):
             w.path = target.publish(made, place, force)
     finally:
@@ -124,7 +137,7 @@ def _told(place: Path) -> Iterator[None]:
         raise InputError(f"cannot write {place}: {error.strerror or error}; free some space or change -o") from None
 
 
-def _verify(made: Path, place: Path, frames: int, size: tuple[int, int]) -> None:
+def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], heard: bool) -> None:
     """Opens the finished file and compares. Raises InputError."""
     info: Info = probe(made)
     if (info.frames, info.height, info.width) != (frames, *size):
@@ -132,6 +145,8 @@ def _verify(made: Path, place: Path, frames: int, size: tuple[int, int]) -> None
         raise InputError(
             f"{place} came out wrong: {found}, expected {frames} of {size[1]}x{size[0]}; it is not kept, try .mkv"
         )
+    if heard and not info.sound:
+        raise InputError(f"{place} came out without its sound; it is not kept, try .mkv")
 
 
 def _encoder(kind: str, made: Path, fps: float, size: tuple[int, int], recipe: str) -> _Encoder:
@@ -148,9 +163,9 @@ class _Pipe:
     def __init__(self, kind: str, made: Path, fps: float, size: tuple[int, int], recipe: str) -> None:
         self._gif, self._made, self._recipe = kind == ".gif", made, recipe
         # The tag comes from a file: an argument holds 128 KiB, and a recipe with long prompts can pass that.
-        notes = made.with_name("notes")
+        notes = made.with_name(_NOTES)
         notes.write_bytes(f";FFMETADATA1\ncomment={ffmpeg.escaped(recipe)}\n".encode())
-        raw = f"-f rawvideo -pix_fmt rgb24 -s {size[1]}x{size[0]} -r {ffmpeg.rate_text(fps)} -i pipe:0".split()
+        raw = f"-f rawvideo -pix_fmt rgb24 -s {size[1]}x{size[0]} -r {ffmpeg.rate(fps)} -i pipe:0".split()
         tags = ["-f", "ffmetadata", "-i", ffmpeg.url(notes), "-map_metadata", "1"]
         arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
         self._log = made.with_name("log").open("w+b")
