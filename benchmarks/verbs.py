@@ -1,0 +1,65 @@
+"""What the verbs must hold, measured: ``python benchmarks/verbs.py [--only extend,loop] [--count N]``.
+
+Prints one row a line of the list: what, the wish, what was found, met or missed. ``--count`` takes fewer clips than the
+list says, for a try. ``--json FILE`` keeps the rows, ``--sheets FOLDER`` draws a contact sheet of each verb: the first
+clips made, a red bar over painted frames. The whole takes hours on two cores; sections can be run one by one into the
+same JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from verbs import drafts, edits, joins, lengths, shapes
+from verbs.report import Report, note, write_json
+from verbs.studio import Studio, load
+
+Section = Callable[[Studio, Report, int], None]
+# Name -> what measures it, and the number of clips of the list.
+SECTIONS: dict[str, tuple[Section, int]] = {
+    "extend": (joins.extend, 40),
+    "loop": (joins.loop, 20),
+    "bridge": (joins.bridge, 20),
+    "edit-part": (edits.part, 10),
+    "edit-whole": (edits.whole, 40),
+    "minute": (lengths.minute, 10),
+    "memory": (lengths.memory, 1),
+    "shots": (lengths.shots, 10),
+    "finish": (drafts.finish, 20),
+    "times": (drafts.times, 5),
+    "shapes": (shapes.every, 7),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(SECTIONS), metavar="NAMES", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--count", type=int, help="clips a section, instead of the list's number")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--sheets", type=Path, metavar="FOLDER")
+    args = parser.parse_args()
+    wanted = args.only.split(",")
+    if strange := [name for name in wanted if name not in SECTIONS]:
+        parser.error(f"no section is called {', '.join(strange)}; there is {', '.join(SECTIONS)}")
+    studio = load()
+    for name in wanted:
+        measure, count = SECTIONS[name]
+        report, started = Report(args.sheets), time.perf_counter()
+        print(f"\n# {name}", flush=True)
+        try:
+            measure(studio, report, args.count or count)
+        except Exception as error:  # one broken section shall not cost the hours of the others
+            traceback.print_exc()
+            report.say(f"{name} broke off", "to finish", f"{type(error).__name__}: {error}", False)
+        note(f"{name}: {time.perf_counter() - started:.0f} s")
+        report.write_sheets()
+        if args.json:
+            write_json(args.json, name, report.rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The clips that are measured. Everything comes from seeds, in order; nothing is picked.
+
+Scenes are held-out combinations: the model was never trained on them, nor were its settings chosen on these.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import imageio_ffmpeg
+import numpy as np
+
+from sora import media, operations
+from sora.clip import Clip
+from sora.training.captions import SETTING_WORDS, caption
+from sora.training.vae import SIZES
+from sora.training.world import FPS, SMALL, Scene, draw_scene, render
+from verbs.studio import Studio
+
+FIRST = 7 * 10**9  # seed of the first scene; the training's previews and the judge's scores count from other numbers
+FRAMES = 17
+LAVFI_FRAMES = 24
+LAVFI = (  # ffmpeg's own pictures; testsrc2 rounds odd sides down
+    "testsrc2=size=128x128:rate=8",
+    "mandelbrot=size=176x96:rate=12",
+    "life=size=128x128:rate=10:random_seed=1:mold=10:life_color=white",
+    "testsrc2=size=320x240:rate=25",
+    "mandelbrot=size=101x75:rate=8",
+    "life=size=176x96:rate=15:random_seed=2:mold=10:life_color=yellow",
+    "testsrc2=size=96x176:rate=15",
+    "mandelbrot=size=320x240:rate=25",
+    "life=size=101x75:rate=8:random_seed=3:mold=10:life_color=white",
+    "testsrc2=size=101x75:rate=10",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip. kind: "world", "painted" or "ffmpeg". scene, text: what it shows, where that is known; text is a
+    complete caption. share_FYX: the subject's own pixels, bool, where the world rendered it. seed: for what is painted
+    from it."""
+
+    name: str
+    kind: str
+    clip: Clip
+    seed: int
+    text: str = ""
+    scene: Scene | None = None
+    share_FYX: np.ndarray | None = None
+
+    @property
+    def known(self) -> Scene:
+        """The scene of a case that has one."""
+        assert self.scene is not None, f"{self.name} shows no scene of the world"
+        return self.scene
+
+
+def scene_of(number: int) -> tuple[Scene, str]:
+    """A held-out scene and a complete caption of it."""
+    scene = draw_scene(SMALL, FIRST + number, held=True)
+    return scene, caption(scene, Random(number), complete=True).text
+
+
+def size_of(number: int) -> tuple[int, int]:
+    """(height, width): the training's sizes in turn."""
+    return SIZES[number % len(SIZES)]
+
+
+def rendered(number: int) -> Case:
+    """A clip as the world shows it."""
+    scene, text = scene_of(number)
+    film, cover = render(scene, FRAMES, *size_of(number))
+    return Case(f"world {number}", "world", Clip(film, FPS), number, text, scene, cover > 128)
+
+
+def painted(studio: Studio, number: int) -> Case:
+    """A clip that the model made up from a caption."""
+    scene, text = scene_of(number)
+    clip = studio.paint(operations.generate((text,), frames=FRAMES, form=studio.form(size_of(number))), number)
+    return Case(f"painted {number}", "painted", clip, number, text, scene)
+
+
+def from_ffmpeg(number: int) -> Case:
+    """A clip the model has never seen the like of, read from a lossless file."""
+    source = LAVFI[number % len(LAVFI)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "source.mkv"
+        encode = f"-f lavfi -i {source} -frames:v {LAVFI_FRAMES} -c:v ffv1 -pix_fmt bgr0 {file}".split()
+        subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *encode], check=True)
+        return Case(source.split(":r")[0], "ffmpeg", media.read_clip(file), number)
+
+
+def mixed(studio: Studio, count: int) -> Iterator[Case]:
+    """Half of the clips rendered, a quarter painted, a quarter from ffmpeg; one of each at least."""
+    yield from (rendered(n) for n in range(max(1, count // 2)))
+    yield from (painted(studio, 100 + n) for n in range(max(1, count // 4)))
+    yield from (from_ffmpeg(n) for n in range(max(1, count // 4)))
+
+
+def said_elsewhere(scene: Scene, text: str, number: int) -> tuple[str, str]:
+    """(setting, caption): another setting than the scene's, and the same words with it."""
+    rng = Random(number)
+    setting = rng.choice([s for s in SMALL.settings if s != scene.setting])
+    told = max((words for words in SETTING_WORDS[scene.setting] if words in text), key=len)
+    return setting, text.replace(told, rng.choice(SETTING_WORDS[setting]), 1)

@@ -1,0 +1,156 @@
+"""edit: what stands stays by the pixel, what is named anew changes, the subject keeps its place."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+
+from sora import measure, operations
+from sora.clip import Clip
+from verbs import cases
+from verbs.cases import Case
+from verbs.report import Report, note
+from verbs.studio import Studio, right
+
+WAYS = (("noise", 0.6), ("noise", 0.7), ("noise", 0.8), ("noise", 0.9), ("flow", 0.7), ("flow", 0.8), ("flow", 0.9))
+MOST_MOVED = 0.15  # of the frame's width
+LOOKED = (0, 8, 16)  # frames in which the subject is looked for
+STRETCH = range(6, 12)
+MOST = 1.6
+
+
+def part(studio: Studio, report: Report, count: int) -> None:
+    """A region in each clip, a stretch of frames in each, and the two ends of --strength."""
+    outside, edges, stretches, seams = [], [], [], []
+    for n in range(count):
+        note(f"edit: part {n + 1} of {count}")
+        case = cases.rendered(400 + n)
+        before, form = case.clip.frames_FYXC, studio.form(case.clip.size, case.clip.fps)
+        box, paint = _region(case.clip.size, Random(n))
+        plan = operations.edit(case.clip, case.text, form=form, strength=1.0, paint_FYX=paint)
+        film = studio.paint(plan, n).frames_FYXC
+        outside.append(bool((film[:, ~paint[0]] == before[:, ~paint[0]]).all()))
+        edges.append((measure.edge_ratio(film, box), measure.edge_ratio(before, box)))
+        report.show("edit-region", film, range(len(film)), f"x, y, w, h {box}: {case.text}; edge {edges[-1][0]:.2f}")
+        plan = operations.edit(case.clip, case.text, form=form, strength=1.0, stretch=STRETCH)
+        film = studio.paint(plan, n).frames_FYXC
+        kept = [i for i in range(len(film)) if i not in STRETCH]
+        stretches.append(bool((film[kept] == before[kept]).all()))
+        seams.append(max(measure.seam_ratio(film, STRETCH.start - 1), measure.seam_ratio(film, STRETCH.stop - 1)))
+        report.show("edit-stretch", film, STRETCH, f"{case.text}; worse seam {seams[-1]:.2f}")
+    report.share("edit of a region: pixels outside identical before encoding", outside, 1.0)
+    report.spread("edit of a region: step across its edge over steps beside it", (a for a, _ in edges))
+    report.spread("the same at the same place in the source", (b for _, b in edges))
+    report.share("edit of a stretch: frames outside identical before encoding", stretches, 1.0)
+    report.share(f"edit of a stretch: both seams <= {MOST}", (r <= MOST for r in seams))
+    report.spread("edit of a stretch: the worse seam", seams)
+    _ends(studio, report, count)
+
+
+def _region(size: tuple[int, int], rng: Random) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """A rectangle of half the frame's height and width as (x, y, width, height), and as bool (1, Y, X)."""
+    height, width = size[0] // 2, size[1] // 2
+    x, y = rng.randint(0, size[1] - width), rng.randint(0, size[0] - height)
+    paint = np.zeros((1, *size), bool)
+    paint[:, y : y + height, x : x + width] = True
+    return (x, y, width, height), paint
+
+
+def _ends(studio: Studio, report: Report, count: int) -> None:
+    """Strength 0 and strength 1; another seed's film of the same words tells how far apart two new clips are."""
+    same, apart, strangers = [], [], []
+    for n in range(min(count, 5)):
+        case = cases.rendered(400 + n)
+        form = studio.form(case.clip.size, case.clip.fps)
+        films = [studio.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)]
+        other = studio.paint(operations.generate((case.text,), frames=len(case.clip), form=form), 1000 + n)
+        same.append(bool((films[0].frames_FYXC == case.clip.frames_FYXC).all()))
+        apart.append(_difference(films[1], case.clip))
+        strangers.append(_difference(films[1], other))
+    report.share("edit, strength 0: the clip itself", same, 1.0)
+    report.spread("edit, strength 1: mean difference from the clip", apart, " grey levels")
+    report.spread("two clips of the same words and two seeds: mean difference", strangers, " grey levels")
+
+
+def _difference(a: Clip, b: Clip) -> float:
+    return float(np.abs(a.frames_FYXC.astype(np.int16) - b.frames_FYXC).mean())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """setting: the judge sees the new one. place: the subject stays within MOST_MOVED in all of LOOKED. moved: its
+    greatest way in the frame's widths. likeness: of its pixels at the place where it was found, the least of LOOKED."""
+
+    setting: bool
+    subject: bool
+    motion: bool
+    moved: float
+    likeness: float
+
+    @property
+    def place(self) -> bool:
+        return self.moved <= MOST_MOVED
+
+
+def whole(studio: Studio, report: Report, count: int) -> None:
+    """Rendered clips, each with its own caption's words but for the setting, by noise and by flow."""
+    _check_the_eye(report, count)
+    found: dict[tuple[str, float], list[Verdict]] = defaultdict(list)
+    for n in range(count):
+        note(f"edit: whole clip {n + 1} of {count}")
+        case = cases.rendered(500 + n)
+        setting, text = cases.said_elsewhere(case.known, case.text, n)
+        form = studio.form(case.clip.size, case.clip.fps)
+        for method, strength in WAYS:
+            plan = operations.edit(case.clip, text, form=form, strength=strength, method=method, was=case.text)
+            film = studio.paint(plan, n).frames_FYXC
+            verdict = _verdict(studio, case, setting, film)
+            found[method, strength].append(verdict)
+            sheet = f"edit-whole-{method}-{strength:g}"
+            report.show(sheet, case.clip.frames_FYXC, (), f"the clip: {case.text}")
+            told = f"{text}; new setting {verdict.setting}, subject moved {verdict.moved:.2f} of the width"
+            report.show(sheet, film, range(len(film)), told)
+    for (method, strength), verdicts in found.items():
+        what = f"edit, {method} {strength:g}"
+        report.share(f"{what}: judge sees the new setting", (v.setting for v in verdicts))
+        report.share(f"{what}: subject within 15 % of the width", (v.place for v in verdicts))
+        report.share(f"{what}: judge sees the same subject", (v.subject for v in verdicts))
+        report.share(f"{what}: judge sees the same motion", (v.motion for v in verdicts))
+        report.share(f"{what}: new setting and subject in its place", (v.setting and v.place for v in verdicts), 0.7)
+        report.spread(f"{what}: subject's way, of the width", (v.moved for v in verdicts))
+        report.spread(f"{what}: likeness where it was found", (v.likeness for v in verdicts))
+
+
+def _verdict(studio: Studio, case: Case, setting: str, film_FYXC: np.ndarray) -> Verdict:
+    seen = studio.sees(film_FYXC)
+    way, likeness = _place(case, film_FYXC)
+    scene = case.known
+    return Verdict(seen["setting"] == setting, right(seen, scene), right(seen, scene, "motion"), way, likeness)
+
+
+def _place(case: Case, film_FYXC: np.ndarray) -> tuple[float, float]:
+    """(the subject's greatest way from where it was, in widths; least likeness), by its rendered look."""
+    assert case.share_FYX is not None
+    looks = [measure.moved(case.clip.frames_FYXC[i], case.share_FYX[i], film_FYXC[i]) for i in LOOKED]
+    ways = [np.hypot(down, across) / film_FYXC.shape[2] for down, across, _ in looks]
+    return float(max(ways)), min(likeness for _, _, likeness in looks)
+
+
+def _check_the_eye(report: Report, count: int) -> None:
+    """The locator itself: each subject pasted at a known other place into another scene's clip."""
+    misses = []
+    for n in range(count):
+        case, ground = cases.rendered(500 + n), cases.rendered(600 + n)
+        assert case.share_FYX is not None
+        film = ground.clip.fitted(*case.clip.size).frames_FYXC.copy()
+        rng = Random(n)
+        for i in LOOKED:
+            shift = tuple(rng.randint(-side // 2, side // 2 - 1) for side in case.clip.size)
+            share = np.roll(case.share_FYX[i], shift, axis=(0, 1))
+            film[i][share] = np.roll(case.clip.frames_FYXC[i], shift, axis=(0, 1))[share]
+            found = measure.moved(case.clip.frames_FYXC[i], case.share_FYX[i], film[i])[:2]
+            misses.append(float(np.hypot(*np.subtract(found, shift))) <= 2)
+    report.share("the locator: subjects pasted elsewhere, found within 2 pixels", misses)

@@ -1,0 +1,44 @@
+"""One film in a process of its own: ``python benchmarks/verbs/film.py PROMPT FRAMES OUT.mp4``. Prints JSON.
+
+resident_mib: when the last frame has been painted. peak_mib: the most there was. seconds: without loading the model.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from sora import engine, families, media, operations
+
+
+def resident() -> float:
+    """MiB of this process in memory now. Linux only."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert found
+    return int(found[1]) / 1024
+
+
+def main() -> None:
+    prompt, frames, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    spec = families.find("mini")
+    model, d = families.load(spec, torch.device("cpu"), torch.float32), spec.defaults
+    form = spec.form(spec.grid.nearest_size(1.0, d.area), d.fps)
+    plan = operations.generate((prompt,), frames=frames, form=form)
+    settings = engine.Settings(1, d.steps, d.guidance, d.shift, d.step)
+    started = time.perf_counter()
+    with media.writer(out, form.fps, form.size) as file:
+        for chunk_FCYX in engine.paint(model, plan, settings):
+            file.write(chunk_FCYX.permute(0, 2, 3, 1).numpy())
+        held = resident()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"resident_mib": held, "peak_mib": peak, "seconds": time.perf_counter() - started}))
+
+
+if __name__ == "__main__":
+    main()

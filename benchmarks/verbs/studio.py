@@ -1,0 +1,92 @@
+"""The embedded model and its judge, loaded once: a plan becomes a clip, a clip becomes answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sora import engine, families
+from sora.canvas import Format, Plan
+from sora.clip import Clip
+from sora.training import judge
+from sora.training.world import SMALL, Scene
+
+LOOKED_AT = 17  # frames the judge wants
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Studio:
+    """model: on the CPU, float32. judge: of the small world."""
+
+    model: families.Model
+    judge: judge.Judge
+
+    @property
+    def spec(self) -> families.ModelSpec:
+        return self.model.spec
+
+    def form(self, size: tuple[int, int], fps: float = 0.0, *, draft: bool = False) -> Format:
+        """The format of a film of (height, width); the model's own rate where none is said."""
+        return self.spec.form(size, fps or self.spec.defaults.fps, draft=draft)
+
+    def settings(self, seed: int, *, draft: bool = False) -> engine.Settings:
+        d = self.spec.defaults
+        return engine.Settings(seed, d.draft_steps if draft else d.steps, d.guidance, d.shift, d.step)
+
+    def stream(self, plan: Plan, seed: int, *, draft: bool = False) -> Iterator[np.ndarray]:
+        """The finished film in chunks (F, Y, X, 3), uint8."""
+        for chunk_FCYX in engine.paint(self.model, plan, self.settings(seed, draft=draft)):
+            yield chunk_FCYX.permute(0, 2, 3, 1).numpy()
+
+    def paint(self, plan: Plan, seed: int, *, draft: bool = False) -> Clip:
+        """The finished film."""
+        return Clip(np.concatenate(list(self.stream(plan, seed, draft=draft))), plan.format.fps)
+
+    def sees(self, film_FYXC: np.ndarray) -> dict[str, str]:
+        """What the judge answers to each question. The film has LOOKED_AT frames."""
+        if len(film_FYXC) != LOOKED_AT:
+            raise ValueError(f"the judge looks at {LOOKED_AT} frames, not {len(film_FYXC)}")
+        told = judge.answer(self.judge, film_FYXC).tolist()
+        return {q: options[i] for (q, options), i in zip(judge.choices(SMALL).items(), told, strict=True)}
+
+
+def load() -> Studio:
+    cpu = torch.device("cpu")
+    return Studio(families.load(families.find("mini"), cpu, torch.float32), judge.load(SMALL))
+
+
+def right(seen: dict[str, str], scene: Scene, question: str = "subject") -> bool:
+    return seen[question] == getattr(scene, question)
+
+
+def elsewhere(scene: Scene, setting: str) -> Scene:
+    """The same scene in another setting. Its details, the subject's place too, are drawn anew when it is rendered."""
+    return replace(scene, setting=setting)
+
+
+def process(*argv: str, folder: Path | None = None) -> tuple[float, subprocess.CompletedProcess[str]]:
+    """(seconds, what came back) of one cold Python process that can import sora and this package."""
+    paths = [str(HERE.parent.parent / "src"), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, *argv], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return time.perf_counter() - started, done
+
+
+def sora(folder: Path, *argv: str) -> tuple[float, subprocess.CompletedProcess[str]]:
+    """One cold run of the program."""
+    return process("-m", "sora", *argv, folder=folder)
+
+
+def has_command(verb: str) -> bool:
+    """Whether the program knows the verb by now."""
+    return sora(Path(), verb, "--help")[1].returncode == 0
