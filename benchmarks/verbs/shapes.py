@@ -64,13 +64,14 @@ def every(studio: Studio, report: Report, count: int) -> None:
                 if known[verb] and (verb != "finish --size" or flag == "--size"):
                     tried[verb] += 1
                     found = _made(folder, [*arguments(place), *FAST], still=verb == "image")
+                    note(f"shapes: {shape}, {verb}: {found}")
                     if found != f"{wish[1]}x{wish[0]}":
                         wrong[verb].append(f"{shape}: {found}")
         if known["image"]:
             _large(report, folder)
     for verb in VERBS:
-        if not known[verb]:
-            report.say(f"shapes: {verb}", "as asked", "not yet")
+        if not tried[verb]:
+            report.say(f"shapes: {verb}", "as asked", "no case" if known[verb] else "not yet")
             continue
         found = f"{tried[verb] - len(wrong[verb])} of {tried[verb]}" + "".join(f"; {w}" for w in wrong[verb])
         report.say(f"shapes: {verb}", "as asked", found, not wrong[verb])
