@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "networks": {"networks.layers"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"},
     "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
+    "refine": {"canvas", "clip", "engine", "tiles"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
     | {"engine", "operations", "media", "recipe", "prompts", "errors"},
     "cli": {"cli", "operations", "engine", "families", "media", "recipe", "prompts", "placement", "weights"}
@@ -61,6 +62,7 @@ FOREIGN_FORBIDDEN: dict[str, set[str]] = {
     "media": {"torch"},
     "operations": {"typer", "rich"},
     "engine": {"typer", "rich"},
+    "refine": {"typer", "rich"},
     "sampler": {"typer", "rich", "tqdm", "numpy"},
     "circle": {"typer", "rich"},
     "flowedit": {"typer", "rich"},

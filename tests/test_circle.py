@@ -15,6 +15,7 @@ from torch import Tensor
 from sora import families
 from sora.canvas import Canvas, Latents
 from sora.circle import circular, rolled, stride
+from sora.engine import LEAD
 from sora.families import Model
 from sora.sampler import STEPS, noise_for, sample, timesteps
 
@@ -212,15 +213,15 @@ def turn(mini: Model) -> tuple[Tensor, Tensor]:
     return clean[:, :, -length:], film[-time * length :] / 127.5 - 1
 
 
-def test_the_embedded_decoder_looks_back_four_latents(mini: Model, turn: tuple[Tensor, Tensor]) -> None:
-    short, enough, long = (torch.cat(list(circular(mini.decode, turn[0], 4, lead))) for lead in (2, 4, 12))
+def test_the_embedded_decoder_looks_back_five_latents(mini: Model, turn: tuple[Tensor, Tensor]) -> None:
+    short, enough, long = (torch.cat(list(circular(mini.decode, turn[0], 4, lead))) for lead in (2, LEAD, 12))
     assert float((short - long).abs().max()) > 1e-3
     torch.testing.assert_close(enough, long, rtol=0, atol=1e-4)
 
 
 def test_the_embedded_decoder_closes_a_turn(mini: Model, turn: tuple[Tensor, Tensor]) -> None:
     latents, film = turn
-    frames = torch.cat(list(circular(mini.decode, latents, mini.spec.grid.time, 4)))
+    frames = torch.cat(list(circular(mini.decode, latents, mini.spec.grid.time, LEAD)))
     assert frames.shape == film.shape
     assert float((frames - film).square().mean()) < 0.01
     steps = (torch.roll(frames, -1, dims=0) - frames).abs().mean(dim=(1, 2, 3))
@@ -229,6 +230,7 @@ def test_the_embedded_decoder_closes_a_turn(mini: Model, turn: tuple[Tensor, Ten
 
 def test_turning_the_latents_turns_the_embedded_models_frames(mini: Model, turn: tuple[Tensor, Tensor]) -> None:
     here, there = (
-        torch.cat(list(circular(mini.decode, latents, 4, 4))) for latents in (turn[0], torch.roll(turn[0], 1, dims=2))
+        torch.cat(list(circular(mini.decode, latents, 4, LEAD)))
+        for latents in (turn[0], torch.roll(turn[0], 1, dims=2))
     )
     torch.testing.assert_close(there, torch.roll(here, 4, dims=0), rtol=0, atol=1e-4)

@@ -19,6 +19,7 @@ from sora.canvas import Canvas, Format, Plan
 from sora.clip import Clip
 from sora.engine import Settings
 from sora.families import Model
+from sora.families.mini import evened
 from sora.film import Film
 
 GOLDEN = Path(__file__).parent / "goldens" / "mini.json"
@@ -154,3 +155,23 @@ def test_the_card_tells_what_it_must() -> None:
     card = json.loads((Path(families.__file__).parent.parent / "assets" / "mini.json").read_text(encoding="utf-8"))
     assert {"sizes", "data", "compute", "scores", "limits", "again", "licence"} <= set(card)
     assert {"judge on painted clips", "judge on rendered clips"} <= set(card["scores"])
+
+
+def ticking(frames: int, step: float) -> Tensor:
+    """A still picture that jumps by ``step`` at each latent frame, in [-1, 1]."""
+    latent = torch.cat([torch.zeros(1), torch.arange(1, frames).sub(1).div(4, rounding_mode="floor") + 1])
+    return (latent % 2 * step).view(-1, 1, 1, 1).expand(frames, 3, 4, 4).clone()
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 17])
+def test_small_ticks_between_latent_frames_are_spread(chunk: int) -> None:
+    film = ticking(17, 0.05)
+    out = torch.cat(list(evened(iter(film.split(chunk)))))
+    assert out.shape == film.shape
+    assert torch.equal(out[0], film[0])  # the film's first frame is not touched
+    assert float(out.diff(dim=0).abs().max()) < 0.03
+
+
+def test_large_steps_are_motion_and_stay() -> None:
+    film = ticking(17, 1.5)
+    assert torch.allclose(torch.cat(list(evened(iter(film.split(4))))), film, atol=1e-3)

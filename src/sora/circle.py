@@ -53,19 +53,22 @@ def circular(
 ) -> Iterator[Tensor]:
     """The frames of a closed cycle, as chunks (F, 3, Y, X), time * T of them in all, streamed in order.
 
-    decode: causal, giving 1 frame for its first latent and ``time`` for each that follows. lead: how many latents of
-    the cycle's end it is shown first, at least 1, going round more than once where the cycle is shorter; the loop
-    closes exactly if the decoder looks back no further than that. Raises ValueError.
+    decode: gives 1 frame for its first latent and ``time`` for each that follows. lead: how many latents of the cycle's
+    end it is shown first, at least 1; the loop closes exactly where it looks back no further than that, and the cycle
+    is gone through as often as needed. After the end it is shown one latent of the beginning, for what it does to the
+    last frames in sight of the next ones. Raises ValueError.
     """
     if lead < 1:
         raise ValueError(f"a cycle is decoded with a lead of at least 1 latent, not {lead}")
-    return _without(decode(_opened(latents_BCTHW, 0, lead)), 1 + time * (lead - 1))
+    frames = _without(decode(_opened(latents_BCTHW, 0, lead, 1)), 1 + time * (lead - 1))
+    return _first(frames, time * latents_BCTHW.shape[2])
 
 
-def _opened(cycle_BCTHW: Tensor, place: int, lead: int) -> Tensor:
-    """The circle from the latent at ``place`` once round, after the ``lead`` latents that come before it."""
+def _opened(cycle_BCTHW: Tensor, place: int, lead: int, trail: int = 0) -> Tensor:
+    """The circle from the latent at ``place`` once round, with the ``lead`` latents that come before and the ``trail``
+    that come after: (.., lead + T + trail, ..)."""
     length = cycle_BCTHW.shape[2]
-    order = torch.arange(place - lead, place + length, device=cycle_BCTHW.device) % length
+    order = torch.arange(place - lead, place + length + trail, device=cycle_BCTHW.device) % length
     return cycle_BCTHW.index_select(2, order)
 
 
@@ -75,3 +78,11 @@ def _without(chunks: Iterator[Tensor], first: int) -> Iterator[Tensor]:
         if len(chunk) > first:
             yield chunk[first:]
         first = max(0, first - len(chunk))
+
+
+def _first(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
+    """No more than the first ``count`` frames of a stream."""
+    for chunk in chunks:
+        if count > 0:
+            yield chunk[:count]
+        count -= len(chunk)

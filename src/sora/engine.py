@@ -20,7 +20,7 @@ from sora.flowedit import flow_edit
 if TYPE_CHECKING:
     from sora.families import Model
 
-LEAD = 4  # latents of a circle that are decoded before its beginning, so that its end runs on into it
+LEAD = 5  # latents of a circle that are decoded before its beginning, so that its end runs on into it
 ANOTHER_DRAW = 1_000_003  # from one window's seed to the next one's, far from seeds that people count up
 
 
@@ -72,7 +72,7 @@ def _joined(canvas: Canvas, painted_FCYX: Tensor, window: Window, colours: dict[
     """Painted frames as they will stand in the film. The first window of a part sets the colours of the others."""
     if window.part in colours and not window.right:
         painted_FCYX = seams.matched(painted_FCYX, colours[window.part])
-    settled = seams.settled(canvas, painted_FCYX)
+    settled = seams.settled(canvas, painted_FCYX) if canvas.known_F1YX.any() else painted_FCYX
     colours.setdefault(window.part, seams.Colours.of(settled))
     return settled
 
@@ -101,17 +101,23 @@ def paint_latents(
     start: Start | None = None,
     circle_of_time: bool = False,
 ) -> Tensor:
-    """One canvas of the model's size painted in latent space, (1, C, T, H, W) on the model's device."""
+    """One canvas of the model's size painted in latent space, (1, C, T, H, W) on the model's device.
+
+    circle_of_time: a cycle of one latent fewer than the canvas, whose first stands only for the one before.
+    """
     tell(Event("encode", 0, 1))
     latents = model.encode(canvas)
-    noise = sampler.noise_for(model.spec.grid.latent_shape(*canvas.shape), settings.seed)
+    channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
     velocity = model.bind(canvas, latents, prompt, settings.negative, settings.guidance)
     if circle_of_time:
-        velocity = circle.rolled(velocity)
+        velocity = circle.rolled(velocity, lead=1)
+        length -= 1
+        latents = Latents(latents.clean_BCTHW[:, :, 1:], latents.unknown_B1THW[:, :, 1:])
+    noise = sampler.noise_for((channels, length, height, width), settings.seed)
     times = _times(settings, 1.0 if start is None else start.strength)
     if start is not None and (start.strength < 1 or start.method == "flow"):
         everything = Canvas(canvas.frames_FCYX, torch.ones_like(canvas.known_F1YX), canvas.fps)
-        latents = Latents(model.encode(everything).clean_BCTHW, latents.unknown_B1THW)
+        latents = Latents(model.encode(everything).clean_BCTHW[:, :, -length:], latents.unknown_B1THW)
     tell(Event("encode", 1, 1))
 
     def on_step(done: int, total: int) -> None:

@@ -58,13 +58,17 @@ class Film:
 
     def _standing(self, i: int) -> Tensor:
         """A frame that is known by now. Beyond the film's ends the nearest stands for it, on a circle the one there."""
-        i = i % self.plan.frames if self.plan.circle else min(max(i, 0), self.plan.frames - 1)
-        frame = self._painted.get(i)
-        if frame is None:
-            frame = self._placed(i)
+        inside = min(max(i, 0), self.plan.frames - 1)
+        frame = self._found(i % self.plan.frames if self.plan.circle else inside)
+        if frame is None:  # a circle whose clip is shorter than the context: before it lies what is to be painted
+            frame = self._found(inside)
         if frame is None:
             raise ValueError(f"frame {i} is asked of the film before it is painted")
         return frame
+
+    def _found(self, i: int) -> Tensor | None:
+        frame = self._painted.get(i)
+        return self._placed(i) if frame is None else frame
 
     def _placed(self, i: int) -> Tensor | None:
         for first, clip in self.plan.placed:

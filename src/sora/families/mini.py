@@ -25,6 +25,7 @@ from sora.sampler import Velocity
 
 PLACES = 9  # channels of ``place_channels``
 PERIOD = 8  # latent frames in which its waves of time come round
+FLICKER = 40 / 127.5  # of [-1, 1]: steps of this size are halfway between flicker and motion
 TIME_UNITS = 1000.0  # the network counts noise from 0 to 1000
 
 
@@ -68,6 +69,35 @@ def filled(canvas: Canvas) -> Tensor:
     return rearrange(pixels, "f c y x -> 1 c f y x")
 
 
+def evened(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Decoded frames, (F, 3, Y, X) in [-1, 1], whose small steps from one latent frame to the next are spread evenly
+    over the frames around. The decoder paints each latent frame's texture a little differently, which shows as a tick
+    at every fourth frame; steps well above FLICKER are motion and stay. Same frames in all, in small chunks."""
+    waiting: Tensor | None = None
+    for group in _latent_frames(chunks):
+        if waiting is None:
+            waiting = group
+            continue
+        step = group[:1] - waiting[-1:]
+        step = step * torch.exp(-(step.abs().amax(dim=1, keepdim=True) / FLICKER).square())
+        first = len(waiting) == 1  # the film's first frame stands alone
+        yield waiting if first else waiting + step * step.new_tensor((1 / 8, 3 / 8)).view(2, 1, 1, 1)
+        yield group[:2] - step * step.new_tensor((1 / 2, 1 / 4) if first else (3 / 8, 1 / 8)).view(2, 1, 1, 1)
+        waiting = group[2:]
+    if waiting is not None:
+        yield waiting
+
+
+def _latent_frames(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+    """A stream of frames cut where latent frames end: 1 first, then TIME each."""
+    held, wish = None, 1
+    for chunk in chunks:
+        held = chunk if held is None else torch.cat([held, chunk])
+        while len(held) >= wish:
+            yield held[:wish]
+            held, wish = held[wish:], TIME
+
+
 def word_ids(tokenizer: Tokenizer, texts: list[str], length: int) -> Tensor:
     """(B, L) word ids, padded with 0 to the longest text; at least one column, at most ``length``."""
     rows = [tokenizer.encode(text).ids[:length] for text in texts]
@@ -95,9 +125,13 @@ class Mini:
         return Latents(clean, (1 - known).to(self.device))
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        with torch.inference_mode():
-            for pixels in self.vae.stream(latents_BCTHW.float()):
-                yield rearrange(pixels, "1 c f y x -> f c y x")
+        frames = evened(rearrange(p, "1 c f y x -> f c y x") for p in self.vae.stream(latents_BCTHW.float()))
+        while True:
+            with torch.inference_mode():  # not around the yield, or it would hold for whoever reads the frames
+                chunk = next(frames, None)
+            if chunk is None:
+                return
+            yield chunk
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
         known = known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None]).to(self.device)

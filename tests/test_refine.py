@@ -1,0 +1,47 @@
+"""Large pictures: any size exactly, and with little noise the same picture."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sora import families
+from sora.engine import Event, Settings, resized
+from sora.families import Model
+from sora.refine import refined
+
+SETTINGS = Settings(seed=1, steps=2, guidance=1.0, shift=1.0, step="euler")
+
+
+@cache
+def model() -> Model:
+    return families.load(families.find("mini"), torch.device("cpu"), torch.float32)
+
+
+def picture(height: int, width: int) -> Tensor:
+    """Soft hills of colour."""
+    draw = torch.from_numpy(np.random.default_rng(0).integers(40, 216, (1, 3, 3, 3)).astype(np.float32))
+    return resized(draw, (height, width)).clamp(0, 255).round().to(torch.uint8)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (80, 80), (48, 130), (90, 47), (20, 24), (32, 32)])
+def test_the_size_is_exact(size: tuple[int, int]) -> None:
+    large = refined(model(), picture(32, 32), size, "", SETTINGS, 0.2)
+    assert large.shape == (1, 3, *size) and large.dtype == torch.uint8
+
+
+def test_little_noise_keeps_the_picture() -> None:
+    small = picture(48, 48)
+    large = refined(model(), small, (96, 96), "", SETTINGS, 0.05).float()
+    assert (large - resized(small.float(), (96, 96))).abs().mean() < 12
+
+
+def test_every_tile_is_told_of() -> None:
+    heard: list[Event] = []
+    refined(model(), picture(32, 32), (64, 64), "", SETTINGS, 0.2, heard.append)
+    assert [e.done for e in heard] == list(range(1, heard[0].total + 1))
+    assert {e.phase for e in heard} == {"refine"}
