@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sora.errors import InputError
-from sora.recipe import Recipe, sha256_of
+from sora.recipe import Recipe, digest_of, sha256_of
 
 words = st.text(st.characters(exclude_categories=[]))  # lone surrogates too: that is how odd file names arrive
 size = st.tuples(st.integers(1, 9999), st.integers(1, 9999))
@@ -25,12 +25,14 @@ recipes = st.builds(
     painted=size,
     size=size,
     inputs=st.lists(st.tuples(words, words)).map(tuple),
+    argv=st.lists(words).map(tuple),
 )
 
 EXAMPLE = Recipe(
     sora="0.1", verb="extend", prompt="a 🎈 “rises”\n=;#\\", negative="", model="mini", weights="ab" * 32, seed=1,
     steps=8, guidance=3, shift=3.0, step="euler", frames=17, fps=8, painted=(128, 96), size=(256, 192), device="cpu",
     dtype="float32", torch="2.6", inputs=(("a.mp4", "cd" * 32),),
+    argv=("extend", "--seed", "1", "--", "a.mp4"),
 )  # fmt: skip
 
 
@@ -58,7 +60,7 @@ def test_unknown_keys_are_passed_over() -> None:
     ("key", "value"),
     [("seed", 1.5), ("seed", True), ("seed", "1"), ("prompt", None), ("fps", "8"), ("fps", float("nan")),
      ("painted", [128]), ("painted", [1, 2, 3]), ("size", [1.0, 2]), ("inputs", [["a"]]), ("inputs", {"a": "b"}),
-     ("guidance", 10**400), ("format", "1"), ("format", 2)],
+     ("argv", "generate"), ("argv", [1]), ("guidance", 10**400), ("format", "1"), ("format", 2)],
 )  # fmt: skip
 def test_values_of_the_wrong_kind_are_refused(key: str, value: object) -> None:
     record = json.loads(EXAMPLE.to_json()) | {key: value}
@@ -67,12 +69,20 @@ def test_values_of_the_wrong_kind_are_refused(key: str, value: object) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", list(json.loads(EXAMPLE.to_json())))
+OPTIONAL = {"inputs", "argv", "format"}  # what earlier versions may not have written
+
+
+@pytest.mark.parametrize("key", sorted(json.loads(EXAMPLE.to_json()).keys() - OPTIONAL))
 def test_missing_keys_are_named(key: str) -> None:
     record = json.loads(EXAMPLE.to_json())
     del record[key]
     with pytest.raises(InputError, match=key):
         Recipe.from_json(json.dumps(record))
+
+
+def test_a_recipe_of_an_earlier_version_is_read() -> None:
+    record = {key: value for key, value in json.loads(EXAMPLE.to_json()).items() if key not in OPTIONAL}
+    assert Recipe.from_json(json.dumps(record)) == replace(EXAMPLE, inputs=(), argv=())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "[" * 100_000, "made with GIMP"])
@@ -93,6 +103,17 @@ def test_sha256_of_a_file(tmp_path) -> None:
     for bad in (tmp_path, tmp_path / "none", "a\0b"):
         with pytest.raises(InputError, match="cannot read"):
             sha256_of(bad)
+
+
+def test_digest_of_a_folder_tells_what_is_in_it(tmp_path) -> None:
+    (tmp_path / "b").write_bytes(b"2")
+    (tmp_path / "a").write_bytes(b"1")
+    before = digest_of(tmp_path)
+    assert digest_of(tmp_path / "a") == sha256_of(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "c")
+    assert digest_of(tmp_path) != before
+    (tmp_path / "c").rename(tmp_path / "a")
+    assert digest_of(tmp_path) == before
 
 
 def test_recipes_and_prompts_load_without_numpy_or_torch() -> None:

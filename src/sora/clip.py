@@ -50,6 +50,15 @@ def join(*clips: Clip) -> Clip:
     return replace(clips[0], frames_FYXC=np.concatenate([c.frames_FYXC for c in clips]))
 
 
+def resampled(clip: Clip, fps: float) -> Clip:
+    """The clip at another rate, as long as it was to half a frame: at each moment the frame that was shown then."""
+    if clip.fps == fps:
+        return clip
+    count = max(1, round(len(clip) * fps / clip.fps))
+    shown = ((np.arange(count) + 0.5) * clip.fps / fps).astype(int)
+    return Clip(clip.frames_FYXC[np.minimum(shown, len(clip) - 1)], fps)
+
+
 def fit(frame_YXC: np.ndarray, height: int, width: int) -> np.ndarray:
     """One uint8 frame, cropped in the middle to the shape of height x width and resized with Lanczos to it."""
     y, x = frame_YXC.shape[:2]

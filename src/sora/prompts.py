@@ -77,6 +77,11 @@ def variants(prompt: str) -> list[str]:
     return [clean("".join(choice)) for choice in itertools.product(*parts)]
 
 
+def escaped(prompt: str) -> str:
+    """The prompt as ``variants`` must be given it to return it alone."""
+    return re.sub(r"[{}|\\]", r"\\\g<0>", prompt)
+
+
 def _parts(prompt: str) -> list[list[str]]:
     """The prompt as a sequence of choices; plain text is a choice of one."""
     parts, inside = [[""]], False

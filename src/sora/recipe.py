@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ class Recipe:
     """How a clip was made. sora, torch: versions. weights: sha256 in hex. step: a name in ``sampler.STEPS``.
 
     fps: frames a second. painted, size: (width, height) in pixels, on the canvas and in the file.
-    inputs: (path, sha256 in hex) of every file that was read. format: of this record, 1.
+    prompt: of the first shot, as it was painted. inputs: (path, sha256 in hex) of every file that was read. argv: the
+    command that makes this file, without where to; empty in recipes of earlier versions. format: of this record, 1.
     """
 
     sora: str
@@ -42,6 +43,7 @@ class Recipe:
     dtype: str
     torch: str
     inputs: tuple[tuple[str, str], ...] = ()
+    argv: tuple[str, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -65,7 +67,8 @@ class Recipe:
         number = record.get("format", FORMAT)
         if isinstance(number, int) and number > FORMAT:
             raise InputError(f"the recipe has format {number}, this sora reads up to {FORMAT}; upgrade sora to read it")
-        return cls(**{f.name: _value(record, f.name, str(f.type)) for f in fields(cls)})
+        held = [f for f in fields(cls) if f.name in record or f.default is MISSING]
+        return cls(**{f.name: _value(record, f.name, str(f.type)) for f in held})
 
 
 def sha256_of(path: str | Path) -> str:
@@ -77,6 +80,17 @@ def sha256_of(path: str | Path) -> str:
                 digest.update(piece)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    return digest.hexdigest()
+
+
+def digest_of(path: str | Path) -> str:
+    """The sha256 of a file, or of a folder's files, their names and what they hold, in the order of names. In hex.
+    Raises InputError when something cannot be read."""
+    if not Path(path).is_dir():
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for file in sorted(f for f in Path(path).iterdir() if f.is_file()):
+        digest.update(f"{sha256_of(file)} {file.name}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -93,12 +107,20 @@ def _value(record: dict[str, Any], name: str, kind: str) -> Any:
         return float(value)
     if kind == "tuple[int, int]" and _is_pair(value) and all(map(_is_int, value)):
         return tuple(value)
+    if kind == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
     if kind.startswith("tuple[tuple") and isinstance(value, list) and all(map(_is_string_pair, value)):
         return tuple(map(tuple, value))
     raise InputError(f"the recipe's {name!r} is {json.dumps(value)[:60]}, expected {_EXPECTED.get(kind, 'pairs')}")
 
 
-_EXPECTED = {"str": "a string", "int": "a whole number", "float": "a number", "tuple[int, int]": "[width, height]"}
+_EXPECTED = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "tuple[int, int]": "[width, height]",
+    "tuple[str, ...]": "strings",
+}
 
 
 def _is_int(value: Any) -> bool:

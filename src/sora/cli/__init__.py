@@ -1,7 +1,13 @@
 """The command line: flags to calls. Only this package prints, and only it turns errors into exit codes.
 
-``request`` checks what was asked, in milliseconds and without torch; ``paint`` makes files of it; ``look`` and
-``doctor`` answer questions; ``options`` holds the flags that commands share; ``screen`` talks on stderr.
+``verbs``    the commands that paint: flags in, a Wish out
+``options``  every flag's type and help; ``command`` gives a command the flags it shares with others
+``request``  a Wish, and the words of every file to be made
+``scenes``   what each verb needs: the files it reads, sizes, lengths, and its Plan; ``shape`` and ``sources`` for both
+``job``      a wish checked and completed, in milliseconds and without torch
+``paint``    files made of it; ``screen`` talks on stderr meanwhile
+``again``    a recipe as a command line, for ``remake`` and ``finish``
+``look``, ``doctor``  answer questions
 """
 
 from __future__ import annotations
@@ -12,7 +18,8 @@ import typer
 from typer.core import TyperGroup
 
 from sora import __version__
-from sora.cli import doctor, look, paint
+from sora.cli import doctor, look, paint, verbs
+from sora.cli.request import Wish
 from sora.errors import SoraError
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
@@ -20,11 +27,14 @@ OUT_OF_MEMORY = 5
 
 
 class Reporting(TyperGroup):
-    """Errors of ours become one line on stderr and an exit status; anything else is a bug and keeps its traceback."""
+    """Carries out what a command wishes for. Errors of ours become one line on stderr and an exit status; anything else
+    is a bug and keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:  # a Context, whose home differs between versions of typer
         try:
-            return super().invoke(ctx)
+            asked = super().invoke(ctx)
+            if isinstance(asked, Wish):
+                paint.perform(asked, self.commands)
         except SoraError as error:
             _fail(str(error), error.exit_code)
         except MemoryError:
@@ -65,7 +75,22 @@ def sora(
     """Paint video on your own machine. Try: sora generate "a red balloon floats up over a green meadow"."""
 
 
-for command in (paint.generate, paint.image, paint.img2vid, look.info, look.models, doctor.doctor):
+PAINTERS = (
+    verbs.generate,
+    verbs.image,
+    verbs.img2vid,
+    verbs.extend,
+    verbs.loop,
+    verbs.bridge,
+    verbs.edit,
+    verbs.finish,
+)
+
+for command in PAINTERS:
+    app.command()(command)
+# What remake does not know are flags of the command that made the file.
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(verbs.remake)
+for command in (look.info, look.models, doctor.doctor):
     app.command()(command)
 
 

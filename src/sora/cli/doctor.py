@@ -92,8 +92,6 @@ def _painting() -> str:
     started = time.perf_counter()
     side = 4 * spec.grid.multiple
     settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step, "")
-    frames = sum(
-        len(chunk)
-        for chunk in engine.paint(model, operations.image("a red balloon", height=side, width=side), settings)
-    )
+    plan = operations.image("a red balloon", form=spec.form((side, side), spec.defaults.fps))
+    frames = sum(len(chunk) for chunk in engine.paint(model, plan, settings))
     return f"{frames} frame of {side}x{side}, one step, in {time.perf_counter() - started:.2f} s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,17 +31,24 @@ def info(
         "seconds": found.seconds,
         "codec": found.codec,
         "pix_fmt": found.pix_fmt,
+        "sound": found.sound,
         "recipe": recipe,
     }
     if as_json:
         typer.echo(json.dumps(facts))
         return
-    facts |= {"size": f"{found.width}x{found.height}", "recipe": "none; sora did not make this file"}
+    facts |= {
+        "size": f"{found.width}x{found.height}",
+        "sound": "yes" if found.sound else "",
+        "recipe": "none; sora did not make this file",
+    }
     if recipe is not None:
         del facts["recipe"]
     _lines({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
     if recipe is not None:
         typer.echo("\nmade by sora with")
+        if recipe.get("argv"):
+            recipe["argv"] = shlex.join(["sora", *map(str, recipe["argv"])])
         _lines(recipe)
 
 

@@ -33,6 +33,47 @@ class Sampler(str, Enum):
     unipc = "unipc"
 
 
+class Camera(str, Enum):
+    """How the camera moves; the keys of ``ModelSpec.camera``, of which a model may know only some."""
+
+    pan_left = "pan-left"
+    pan_right = "pan-right"
+    tilt_up = "tilt-up"
+    tilt_down = "tilt-down"
+    zoom_in = "zoom-in"
+    zoom_out = "zoom-out"
+    orbit = "orbit"
+    static = "static"
+
+
+class Motion(str, Enum):
+    """How the subject moves; the keys of ``ModelSpec.motion``."""
+
+    left = "left"
+    right = "right"
+    up = "up"
+    down = "down"
+    bounce = "bounce"
+    spin = "spin"
+    grow = "grow"
+    shrink = "shrink"
+    still = "still"
+
+
+class Transition(str, Enum):
+    """How one shot becomes the next."""
+
+    cut = "cut"
+    flow = "flow"
+
+
+class Method(str, Enum):
+    """How an edit starts from the clip; see ``canvas.Start``."""
+
+    noise = "noise"
+    flow = "flow"
+
+
 Prompt = Annotated[
     str,
     typer.Argument(
@@ -43,11 +84,136 @@ Prompt = Annotated[
 ]
 OptionalPrompt = Annotated[
     str | None,
-    typer.Argument(metavar="[PROMPT]", help="What happens, in words; - reads standard input.", show_default=False),
+    typer.Argument(
+        metavar="[PROMPT]",
+        help="What happens, in words; - reads standard input. Absent: the words in the file's own recipe, if any.",
+        show_default=False,
+    ),
+]
+LoopPrompt = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        help="What to paint, in words; - reads standard input. Without CLIP the whole loop is painted from them.",
+        show_default=False,
+    ),
+]
+OtherPrompt = Annotated[
+    str | None, typer.Option("--prompt", help="Other words for what is painted.", show_default=False)
 ]
 Picture = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="The picture that becomes the first frame.", show_default=False)
 ]
+Last = Annotated[
+    Path | None,
+    typer.Option(metavar="IMAGE", help="A second picture, which becomes the last frame.", show_default=False),
+]
+Clip = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CLIP",
+        help="A video, a moving GIF or WebP, or a folder of numbered pictures.",
+        show_default=False,
+    ),
+]
+OptionalClip = Annotated[
+    Path | None, typer.Argument(metavar="[CLIP]", help="The clip whose end is led back.", show_default=False)
+]
+OtherClip = Annotated[
+    Path,
+    typer.Argument(
+        metavar="B", help="The clip to arrive at; it is fitted to the size and rate of A.", show_default=False
+    ),
+]
+FirstClip = Annotated[Path, typer.Argument(metavar="A", help="The clip to go on from.", show_default=False)]
+Painted = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A film or a picture that sora painted.", show_default=False)
+]
+DraftFile = Annotated[Path, typer.Argument(metavar="DRAFT", help="A file painted with --draft.", show_default=False)]
+Start = Annotated[
+    float | None, typer.Option(metavar="S", help="Read the clip from this second on.", show_default=False)
+]
+End = Annotated[float | None, typer.Option(metavar="S", help="Read the clip up to this second.", show_default=False)]
+OtherStart = Annotated[
+    float | None, typer.Option("--start-b", metavar="S", help="Read B from this second on.", show_default=False)
+]
+OtherEnd = Annotated[
+    float | None, typer.Option("--end-b", metavar="S", help="Read B up to this second.", show_default=False)
+]
+Then = Annotated[
+    list[str] | None,
+    typer.Option("--then", metavar="TEXT", help="The next shot of the film; may be said again.", show_default=False),
+]
+Cut = Annotated[
+    Transition | None,
+    typer.Option("--transition", help="How a shot becomes the next one.", show_default="cut"),
+]
+Subject = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORDS", help="Who or what all shots are about: put before the words of each.", show_default=False
+    ),
+]
+CameraMove = Annotated[Camera | None, typer.Option("--camera", help="How the camera moves.", show_default=False)]
+SubjectMove = Annotated[Motion | None, typer.Option("--motion", help="How the subject moves.", show_default=False)]
+Refine = Annotated[
+    float | None,
+    typer.Option(
+        help="Paint the detail of a larger --size too, in tiles, up to 2048x2048: how much of the picture may change,"
+        " 0 to 1.",
+        show_default="0, enlarge only",
+    ),
+]
+Backward = Annotated[bool, typer.Option("--backward", help="Paint what came before, instead of what follows.")]
+Variants = Annotated[
+    int,
+    typer.Option("--variants", "--count", help="How many files, with seeds counting up; names get -1, -2, ..."),
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        help="How much may change, 0 to 1: 0 returns the clip, 1 keeps nothing of what is painted over.",
+        show_default="0.7, or 1 for a part",
+    ),
+]
+FinishStrength = Annotated[
+    float | None,
+    typer.Option(
+        "--strength", help="How far it may leave the draft, up to 1, which keeps nothing of it.", show_default="0.6"
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(metavar="X,Y,W,H", help="Paint only this rectangle, in pixels of the clip.", show_default=False),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Paint only what is light in this picture or film.", show_default=False),
+]
+Stretch = Annotated[
+    str | None,
+    typer.Option(
+        "--frames",
+        metavar="A:B",
+        help="Paint only the frames from A to before B, counted from 0; either end may be left open.",
+        show_default=False,
+    ),
+]
+How = Annotated[
+    Method | None,
+    typer.Option(
+        "--method",
+        help="noise: blur the clip with noise and paint on from there. flow: lead it from the old words to the new.",
+        show_default="noise",
+    ),
+]
+Was = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT", help="What the clip shows, for --method flow.", show_default="the words in its recipe"
+    ),
+]
+Draft = Annotated[bool, typer.Option("--draft", help="A quick sketch, for `sora finish`: smaller, in few steps.")]
 Output = Annotated[
     str | None,  # not a Path, which would drop the slash that says "folder"
     typer.Option(
@@ -67,11 +233,14 @@ Size = Annotated[
     str | None,
     typer.Option(
         metavar="WxH",
-        help="Exact size in pixels, as in 640x360. Painted at the model's nearest size, then cropped and resized.",
+        help="Exact size in pixels, as in 640x360. Painted at the model's nearest size, then resized.",
         show_default=False,
     ),
 ]
 Seconds = Annotated[float | None, typer.Option(help="How long the film plays.", show_default=False)]
+PaintedSeconds = Annotated[
+    float | None, typer.Option("--seconds", help="How much is painted, beside what stands.", show_default=False)
+]
 Frames = Annotated[int | None, typer.Option(help="How many frames, instead of --seconds.", show_default=False)]
 Fps = Annotated[
     float | None,
@@ -92,8 +261,12 @@ Guidance = Annotated[
     float | None,
     typer.Option(help="How strictly to follow the prompt; 1 is not pushed at all.", show_default="the model's"),
 ]
-Negative = Annotated[str, typer.Option(help="What to steer away from, in words.", show_default=False)]
-ModelName = Annotated[str, typer.Option("--model", help="Which weights paint; see `sora models`.")]
+Negative = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What to steer away from, in words.", show_default=False)
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="Which weights paint; see `sora models`.", show_default="mini")
+]
 DeviceName = Annotated[Device | None, typer.Option("--device", help="Where to compute.", show_default="the best here")]
 DtypeName = Annotated[
     Dtype | None, typer.Option("--dtype", help="Number format.", show_default="what suits the device")

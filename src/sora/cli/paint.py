@@ -1,154 +1,40 @@
-"""The commands that paint: ``generate``, ``image``, ``img2vid``. Heavy imports stand where they are first needed."""
+"""From a wish to files: check all of it, load the model, paint every take. Heavy imports stand where first needed."""
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sora import __version__
-from sora.cli import options as o
-from sora.cli.request import Job, Take, Wish, resolve
-from sora.cli.screen import Clock, note, progress
-from sora.errors import UsageError
+from sora.cli import again
+from sora.cli.job import Job, resolve, target
+from sora.cli.request import Take, Wish
+from sora.cli.screen import Clock, Listener, note, progress
+from sora.cli.shape import wxh
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
-    from sora.canvas import Plan
+    from sora.engine import Settings
     from sora.families import Model
 
-LONGEST_SLUG = 60  # characters; file systems allow 255 bytes
-STILLS = (".png", ".jpg", ".jpeg")
 
-
-def generate(
-    prompt: o.Prompt,
-    output: o.Output = None,
-    aspect: o.Aspect = None,
-    size: o.Size = None,
-    seconds: o.Seconds = None,
-    frames: o.Frames = None,
-    fps: o.Fps = None,
-    seed: o.Seed = None,
-    steps: o.Steps = None,
-    guidance: o.Guidance = None,
-    negative: o.Negative = "",
-    model: o.ModelName = "mini",
-    device: o.DeviceName = None,
-    dtype: o.DtypeName = None,
-    shift: o.Shift = None,
-    sampler: o.SamplerName = None,
-    count: o.Count = 1,
-    force: o.Force = False,
-    as_json: o.AsJson = False,
-    quiet: o.Quiet = False,
-) -> None:
-    """Paint a film from words."""
-    perform(Wish("generate", **locals()))  # a command's parameters are the fields of Wish, by name
-
-
-def image(
-    prompt: o.Prompt,
-    output: o.Output = None,
-    aspect: o.Aspect = None,
-    size: o.Size = None,
-    seed: o.Seed = None,
-    steps: o.Steps = None,
-    guidance: o.Guidance = None,
-    negative: o.Negative = "",
-    model: o.ModelName = "mini",
-    device: o.DeviceName = None,
-    dtype: o.DtypeName = None,
-    shift: o.Shift = None,
-    sampler: o.SamplerName = None,
-    count: o.Count = 1,
-    force: o.Force = False,
-    as_json: o.AsJson = False,
-    quiet: o.Quiet = False,
-) -> None:
-    """Paint one picture from words."""
-    perform(Wish("image", **locals()))
-
-
-def img2vid(
-    picture: o.Picture,
-    prompt: o.OptionalPrompt = None,
-    output: o.Output = None,
-    aspect: o.Aspect = None,
-    size: o.Size = None,
-    seconds: o.Seconds = None,
-    frames: o.Frames = None,
-    fps: o.Fps = None,
-    seed: o.Seed = None,
-    steps: o.Steps = None,
-    guidance: o.Guidance = None,
-    negative: o.Negative = "",
-    model: o.ModelName = "mini",
-    device: o.DeviceName = None,
-    dtype: o.DtypeName = None,
-    shift: o.Shift = None,
-    sampler: o.SamplerName = None,
-    count: o.Count = 1,
-    force: o.Force = False,
-    as_json: o.AsJson = False,
-    quiet: o.Quiet = False,
-) -> None:
-    """Set a picture in motion. It becomes the first frame, and its shape the film's."""
-    perform(Wish("img2vid", **locals()))
-
-
-def perform(wish: Wish) -> None:
+def perform(wish: Wish, commands: again.Commands) -> None:
     """Check everything, load the model, paint every take; a path (or JSON) on stdout for each file as it is done."""
     job = resolve(wish)
-    for take in job.takes:
-        check(target(wish, take), wish, job)
+    job.plan(job.takes[0])  # what the verb itself refuses, before a model is loaded
     announce(wish, job)
     model, number_format = load(wish, job)
     for take in job.takes:
         clock = Clock()
-        path = make(wish, job, take, model, number_format, clock)
+        recipe_json = recipe(wish, job, take, model, number_format, commands)
+        path = make(wish, job, take, model, recipe_json, clock)
         typer.echo(json.dumps(facts(job, take, path, clock)) if wish.as_json else str(path))
-
-
-def check(path: str, wish: Wish, job: Job) -> None:
-    """Refuses a place or a kind of file that could not take this film. Raises UsageError and InputError."""
-    from sora import media
-
-    media.check_target(path, wish.force)
-    media.check_size(path, job.size, job.fps)
-    if job.frames > 1 and Path(path).suffix.lower() in STILLS and not path.endswith("/"):
-        hint = "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs"
-        raise UsageError(f"{path} holds one frame, and the film has {job.frames}; {hint}, or use `sora image`")
-
-
-def target(wish: Wish, take: Take) -> str:
-    """Where a take goes. A name of our own making is one that nothing has at this moment."""
-    number = "" if take.number is None else f"-{take.number}"
-    if wish.output is None:
-        from sora import media
-
-        stem = slug(take.prompt) or (slug(wish.picture.stem) if wish.picture else "") or wish.verb
-        return str(media.unique_path(Path(), stem + number, ".png" if wish.verb == "image" else ".mp4"))
-    path = Path(wish.output)
-    if not number or not path.name:
-        return wish.output
-    slash = "/" if wish.output.endswith("/") else ""
-    return f"{path.with_name(f'{path.stem}{number}{path.suffix}')}{slash}"
-
-
-def slug(text: str) -> str:
-    """'A red balloon!' -> 'a-red-balloon': letters and digits of any script, whole words, not too many."""
-    words = re.findall(r"[^\W_]+", text.lower())
-    kept = ""
-    for word in words:
-        if len(kept) + 1 + len(word) > LONGEST_SLUG:
-            break
-        kept = f"{kept}-{word}" if kept else word
-    return kept or "".join(words)[:LONGEST_SLUG]
 
 
 def announce(wish: Wish, job: Job) -> None:
@@ -156,7 +42,9 @@ def announce(wish: Wish, job: Job) -> None:
     if wish.seed is None:
         note(f"seed {job.takes[0].seed}", wish.quiet)
     if job.size != job.painted:
-        note(f"painted at {_wxh(job.painted)}, then fitted to {_wxh(job.size)}", wish.quiet)
+        note(f"painted at {wxh(job.painted)}, then fitted to {wxh(job.size)}", wish.quiet)
+    for line in job.notes:
+        note(line, wish.quiet)
 
 
 def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
@@ -166,9 +54,8 @@ def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
     device = placement.choose_device(wish.device.value if wish.device else None)
     number_format = placement.choose_dtype(wish.dtype.value if wish.dtype else None, device)
     model = families.load(job.spec, device, number_format)
-    unknown = dict.fromkeys(
-        w for prompt in dict.fromkeys(t.prompt for t in job.takes) for w in model.unknown_words(prompt)
-    )
+    texts = dict.fromkeys(text for take in job.takes for text in take.texts)
+    unknown = dict.fromkeys(word for text in texts for word in model.unknown_words(text))
     if unknown:
         note(
             f"{job.spec.name} does not know: {', '.join(unknown)}. It paints a small cartoon world;"
@@ -178,47 +65,48 @@ def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
     return model, number_format
 
 
-def make(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype, clock: Clock) -> Path:
+def make(wish: Wish, job: Job, take: Take, model: Model, recipe_json: str, clock: Clock) -> Path:
     """Paint one take and say where it stands. Nothing is left there when it does not finish."""
     from sora import engine, media
 
     settings = engine.Settings(take.seed, job.steps, job.guidance, job.shift, job.step, job.negative)
     label = f"{take.number}/{len(job.takes)} " if take.number else ""
-    recipe_json = recipe(wish, job, take, model, number_format)
     overwrite = wish.force and wish.output is not None
     with (
         progress(clock, label, wish.quiet) as hear,
-        media.writer(target(wish, take), job.fps, job.size, recipe_json, overwrite) as file,
+        media.writer(target(wish, take), job.fps, job.size, recipe_json, overwrite, sounds=job.sounds) as file,
     ):
-        for frames_FCYX in engine.paint(model, plan(wish, job, take), settings, hear):
+        for frames_FCYX in painted(wish, job, take, model, settings, hear):
             file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
     clock.lap("write")
     return file.path  # not always the target: a name that was taken meanwhile is left alone
 
 
-def plan(wish: Wish, job: Job, take: Take) -> Plan:
-    """What to paint for a take."""
-    from sora import operations
-    from sora.clip import fit
+def painted(wish: Wish, job: Job, take: Take, model: Model, settings: Settings, hear: Listener) -> Iterator[Tensor]:
+    """The film's frames as uint8 (F, 3, Y, X) chunks; a picture with ``--refine`` in all its detail."""
+    from sora import engine
 
-    form = job.spec.form(job.size, job.fps)
-    if wish.verb == "image":
-        return operations.image(take.prompt, form=form)
-    if job.picture_YXC is not None:
-        return operations.img2vid(fit(job.picture_YXC, *job.size), take.prompt, frames=job.frames, form=form)
-    return operations.generate((take.prompt,), frames=job.frames, form=form)
+    if not wish.refine:
+        yield from engine.paint(model, job.plan(take), settings, hear)
+        return
+    from sora import operations, refine
+
+    form = job.spec.form(job.painted, job.fps, draft=wish.draft)
+    (small_FCYX,) = engine.paint(model, operations.image(take.prompt, form=form), settings, hear)
+    yield refine.refined(model, small_FCYX, job.size, take.prompt, settings, wish.refine, hear)
 
 
-def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype) -> str:
+def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype, commands: again.Commands) -> str:
     """Everything needed to make this file again, as JSON."""
     import torch
 
     from sora import weights
-    from sora.recipe import Recipe, sha256_of
+    from sora.recipe import Recipe, digest_of, sha256_of
 
+    argv = again.spelled(wish, job, take, commands)
     made = Recipe(
         sora=__version__,
-        verb=wish.verb,
+        verb=argv[0],
         prompt=take.prompt,
         negative=job.negative,
         model=job.spec.name,
@@ -235,7 +123,8 @@ def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.
         device=model.device.type,
         dtype=str(number_format).removeprefix("torch."),
         torch=torch.__version__,
-        inputs=() if wish.picture is None else ((str(wish.picture), sha256_of(wish.picture)),),
+        inputs=tuple((str(file.absolute()), digest_of(file)) for file in job.files),
+        argv=argv,
     )
     return made.to_json()
 
@@ -252,7 +141,3 @@ def facts(job: Job, take: Take, path: Path, clock: Clock) -> dict[str, Any]:
         "fps": job.fps,
         "seconds": clock.rounded(),
     }
-
-
-def _wxh(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"

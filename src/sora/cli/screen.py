@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Listener = Callable[["Event"], None]
 
-VERBS = {"encode": "looking", "sample": "painting", "decode": "developing"}
+VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining"}
 
 
 class Clock:
@@ -74,14 +74,23 @@ def progress(clock: Clock, label: str, quiet: bool) -> Iterator[Listener]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
-        phase = ""
+        shown = ""
 
         def hear(event: Event) -> None:
-            nonlocal phase
+            nonlocal shown
             clock.hear(event)
-            if event.phase != phase:
-                phase = event.phase
-                bar.reset(task, total=event.total, description=f"{label}{VERBS.get(phase, phase)}")
-            bar.update(task, completed=event.done, total=event.total)
+            several = event.windows > 1
+            name = "film" if several else event.phase
+            if name != shown:
+                shown = name
+                bar.reset(task)
+            words = f"{label}{VERBS.get(event.phase, event.phase)}"
+            if not several:
+                bar.update(task, description=words, completed=event.done, total=event.total)
+                return
+            bar.update(task, description=f"{words} {event.window}/{event.windows}")
+            if event.phase == "sample":  # one bar for the whole film, in steps, so that it knows when the film is done
+                done = (event.window - 1) * event.total + event.done
+                bar.update(task, completed=done, total=event.windows * event.total)
 
         yield hear

@@ -1,0 +1,195 @@
+"""A wish, checked and completed from the model's defaults: everything that can be refused is refused here, before
+torch is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sora import families, prompts
+from sora.cli import shape, sources
+from sora.cli.request import MOST_FILES, MOST_SEED, Take, Wish, takes_of, within
+from sora.cli.scenes import SCENES, Scene
+from sora.cli.shape import Size
+from sora.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from sora.canvas import Format, Plan
+    from sora.clip import Clip
+    from sora.media import Sound
+
+LONGEST_SLUG = 60  # characters; file systems allow 255 bytes
+STILLS = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to paint. painted and size: (height, width) on the model's grid and in the file. said: the flags as they
+    were understood, by name, for the recipe. files: everything that was read. notes: for a person."""
+
+    spec: families.ModelSpec
+    scene: Scene
+    takes: tuple[Take, ...]
+    painted: Size
+    steps: int
+    guidance: float
+    shift: float
+    step: str
+    negative: str
+    plan: Callable[[Take], Plan]
+    sounds: tuple[Sound, ...]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def size(self) -> Size:
+        return self.scene.size
+
+    @property
+    def fps(self) -> float:
+        return self.scene.fps
+
+    @property
+    def frames(self) -> int:
+        return self.scene.frames
+
+    @property
+    def said(self) -> dict[str, Any]:
+        settings = {"steps": self.steps, "guidance": self.guidance, "shift": self.shift, "sampler": self.step}
+        return self.scene.said | settings | {"negative": self.negative, "model": self.spec.name}
+
+
+def resolve(wish: Wish) -> Job:
+    """The job a wish means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
+    spec = families.find(wish.model or "mini")
+    _check_numbers(wish)
+    borrowed = _borrowed(wish)
+    takes = takes_of(wish, spec, borrowed or "")
+    for take in takes:
+        _check_place(target(wish, take), wish)
+    scene = SCENES[wish.verb](wish, spec)
+    for take in takes:
+        _check_kind(target(wish, take), scene)
+    d = spec.defaults
+    plan, files = _plan(wish, spec, scene)
+    sounds, heard = sources.sounds(wish, scene.sources)
+    words = () if borrowed is None else (f"the prompt of {wish.source}: {borrowed}",)
+    return Job(
+        spec=spec,
+        scene=scene,
+        takes=takes,
+        painted=shape.painted_size(scene.size, spec, wish.draft),
+        steps=wish.steps or (d.draft_steps if wish.draft else d.steps),
+        guidance=d.guidance if wish.guidance is None else wish.guidance,
+        shift=wish.shift or d.shift,
+        step=wish.sampler.value if wish.sampler else d.step,
+        negative=prompts.clean(wish.negative) if (wish.negative or "").strip() else "",
+        plan=plan,
+        sounds=sounds,
+        files=files,
+        notes=(*words, *scene.notes, *heard),
+    )
+
+
+def _check_numbers(wish: Wish) -> None:
+    within("--count", wish.count, 1, MOST_FILES)
+    within("--seed", wish.seed, 0, MOST_SEED - wish.count + 1)
+    within("--steps", wish.steps, 1, 1000)
+    within("--guidance", wish.guidance, 0, 100)
+    within("--shift", wish.shift, 0.01, 100)
+    within("--strength", wish.draft_strength, 0.01, 1)
+
+
+def _borrowed(wish: Wish) -> str | None:
+    """The prompt out of the source's own recipe, where none is said."""
+    source = wish.clip or wish.picture
+    return None if wish.prompt is not None or source is None else sources.prompt_of(source)
+
+
+def _plan(wish: Wish, spec: families.ModelSpec, scene: Scene) -> tuple[Callable[[Take], Plan], tuple[Path, ...]]:
+    """(how a take becomes a plan, every file that was read)."""
+
+    def form() -> Format:
+        return spec.form(scene.size, scene.fps, draft=wish.draft)
+
+    if wish.draft_file is None:
+        return lambda take: scene.plan(form(), take), scene.files
+    draft, strength = _draft(wish.draft_file, scene), wish.draft_strength or 1.0
+
+    def finished(take: Take) -> Plan:
+        from dataclasses import replace
+
+        from sora.canvas import Start
+
+        plan = scene.plan(form(), take)
+        known = plan.start.known_F1YX if plan.start else None
+        return replace(plan, start=Start(draft, strength, known) if strength < 1 or known is not None else None)
+
+    return finished, (wish.draft_file, *scene.files)
+
+
+def _draft(path: Path, scene: Scene) -> Clip:
+    """The draft's frames at the film's size. Raises InputError."""
+    from sora import media
+    from sora.clip import Clip
+
+    still = scene.frames == 1 and media.probe(path).kind == "image"
+    clip = Clip(media.read_image(path)[None], scene.fps) if still else media.read_clip(path)
+    if len(clip) != scene.frames:
+        told = f"{path} has {len(clip)} frames and its recipe makes {scene.frames}"
+        raise InputError(f"{told}; it was cut since, paint the draft again")
+    return clip.fitted(*scene.size)
+
+
+def target(wish: Wish, take: Take) -> str:
+    """Where a take goes. A name of our own making is one that nothing has at this moment."""
+    number = "" if take.number is None else f"-{take.number}"
+    if wish.output is None:
+        from sora import media
+
+        suffix = sources.kind(wish).replace("folder", "")
+        return str(media.unique_path(Path(), _stem(wish, take) + number, suffix))
+    path = Path(wish.output)
+    if not number or not path.name:
+        return wish.output
+    slash = "/" if wish.output.endswith("/") else ""
+    return f"{path.with_name(f'{path.stem}{number}{path.suffix}')}{slash}"
+
+
+def _stem(wish: Wish, take: Take) -> str:
+    """A film of a clip is named after it and the verb, any other after its words."""
+    if wish.stem is not None:
+        return wish.stem
+    if wish.clip is not None:
+        return f"{slug(wish.clip.stem) or 'film'}-{wish.verb}"
+    return slug(take.prompt) or (slug(wish.picture.stem) if wish.picture else "") or wish.verb
+
+
+def slug(text: str) -> str:
+    """'A red balloon!' -> 'a-red-balloon': letters and digits of any script, whole words, not too many."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    kept = ""
+    for word in words:
+        if len(kept) + 1 + len(word) > LONGEST_SLUG:
+            break
+        kept = f"{kept}-{word}" if kept else word
+    return kept or "".join(words)[:LONGEST_SLUG]
+
+
+def _check_place(path: str, wish: Wish) -> None:
+    from sora import media
+
+    media.check_target(path, wish.force)
+
+
+def _check_kind(path: str, scene: Scene) -> None:
+    """Refuses a kind of file that could not hold this film. Raises UsageError."""
+    from sora import media
+
+    media.check_size(path, scene.size, scene.fps)
+    if scene.frames > 1 and Path(path).suffix.lower() in STILLS and not path.endswith("/"):
+        hint = "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs"
+        raise UsageError(f"{path} holds one frame, and the film has {scene.frames}; {hint}, or use `sora image`")

@@ -1,0 +1,88 @@
+"""What tests of commands share: a stand-in for the model, commands run in this process, and small clips."""
+
+from __future__ import annotations
+
+import subprocess
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from typer.testing import CliRunner, Result
+
+from sora import families, media, weights
+from sora.canvas import Canvas, Latents
+from sora.cli import app
+from sora.clip import Clip
+
+Studio = Callable[..., Result]
+Footage = Callable[..., Path]
+
+
+class Blotches:
+    """A stand-in that satisfies ``families.Model``: it paints blotches that follow the noise and the words."""
+
+    def __init__(self, spec: families.ModelSpec, device: torch.device) -> None:
+        self.spec, self.device = spec, device
+
+    def encode(self, canvas: Canvas) -> Latents:
+        c, t, h, w = self.spec.grid.latent_shape(*canvas.shape)
+        return Latents(torch.zeros(1, c, t, h, w), torch.ones(1, 1, t, h, w))
+
+    def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+        colours_TCHW = torch.tanh(latents_BCTHW[0, :3]).transpose(0, 1)
+        pixels_TCYX = F.interpolate(colours_TCHW, scale_factor=self.spec.grid.space)
+        for i, frame_CYX in enumerate(pixels_TCYX):
+            yield frame_CYX.expand(1 if i == 0 else self.spec.grid.time, -1, -1, -1)
+
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float):
+        tone = zlib.crc32(prompt.encode()) / 2**32
+        return lambda x, t: 0.5 * x + tone
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    """studio(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
+    folder, assets = tmp_path / "work", tmp_path / "assets"
+    folder.mkdir()
+    assets.mkdir()
+    monkeypatch.chdir(folder)
+    for name in families.MODELS["mini"].files:
+        (assets / name).write_bytes(b"\x00" * 100)
+    monkeypatch.setattr(weights, "ASSETS", assets)
+    monkeypatch.setattr(families, "load", lambda spec, device, dtype: Blotches(spec, device))
+    return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
+
+
+@pytest.fixture
+def footage(tmp_path: Path) -> Footage:
+    """footage(name, frames, size, fps, sound): a noisy lossless clip outside the working folder."""
+
+    def write(
+        name: str = "clip.mkv",
+        frames: int = 6,
+        size: tuple[int, int] = (48, 64),
+        fps: float = 8.0,
+        sound: bool = False,
+    ) -> Path:
+        random, path = np.random.default_rng(zlib.crc32(name.encode())), tmp_path / name
+        rows = size[0] if max(size) < 500 else 1  # a large clip has one row of noise all over: the encoder is slow
+        noise = random.integers(0, 256, (frames, rows, size[1], 3), dtype=np.uint8)
+        silent = media.write_clip(path, Clip(noise.repeat(size[0] // rows, axis=1), fps))
+        if not sound:
+            return silent
+        loud = tmp_path / f"loud-{name}"
+        tone = f"-f lavfi -i sine=frequency=440:duration={frames / fps} -c:v copy -c:a flac"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(silent), *tone.split(), str(loud)]
+        subprocess.run(command, check=True)
+        return loud
+
+    return write

@@ -1,0 +1,255 @@
+"""Files that are painted again from their recipe, and drafts that are finished."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from conftest import Footage, Studio
+from sora import families, media
+from sora.cli import app
+
+DEFAULTS = families.find("mini").defaults
+QUICK = ("--steps", "1", "--seed", "3")
+SMALL = ("--size", "64x48", "--frames", "5")
+
+
+def recipe(path: str | Path) -> dict[str, Any]:
+    return json.loads(media.read_recipe(path) or "{}")
+
+
+def frames(path: str) -> np.ndarray:
+    return media.read_clip(path).frames_FYXC
+
+
+def paint(studio: Studio, *argv: object, to: str = "film.mkv") -> str:
+    result = studio(*argv, *QUICK, "-o", to)
+    assert (result.exit_code, result.stdout) == (0, f"{to}\n"), f"{result.stderr}{result.exception!r}"
+    return to
+
+
+def again(studio: Studio, *argv: object) -> str:
+    """The path of what remake or finish makes."""
+    result = studio(*argv)
+    assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+    return result.stdout.strip()
+
+
+# --- remake ------------------------------------------------------------------------------------------------------
+
+FILMS = [
+    [
+        "generate",
+        r"a \{red\} ball",
+        "--then",
+        "by \\|night",
+        "--transition",
+        "flow",
+        "--frames",
+        "12",
+        "--motion",
+        "up",
+    ],
+    ["generate", "a ball", "--aspect", "21:9", "--seconds", "0.5", "--negative", "- snow", "--guidance", "2.5"],
+    ["img2vid", "PNG", "--last", "PNG", *SMALL, "--camera", "pan-left"],
+    ["extend", "A", "-- a ball", "--backward", "--frames", "4", "--sampler", "heun", "--shift", "2"],
+    ["extend", "A", "--draft", "--frames", "4", "--start", "0.25", "--end", "0.7"],
+    ["loop", "A", "--prompt", "a ball"],
+    ["loop", "--prompt", "-5 balls", "--seconds", "1", "--size", "64x48"],
+    ["bridge", "A", "B", "--frames", "4", "--start-b", "0.1"],
+    ["edit", "A", "a ball", "--region", "-4,0,30,30", "--frames", "-3:", "--strength", "0.8"],
+    ["edit", "A", "a ball", "--mask", "PNG", "--method", "flow", "--was", "grass"],
+]
+
+
+@pytest.mark.parametrize("argv", FILMS, ids=[" ".join(argv[:4]) for argv in FILMS])
+def test_a_film_made_again_is_the_same(studio: Studio, footage: Footage, argv: list[str]):
+    clip = footage("a.mkv")
+    files = {"A": clip, "B": footage("b.mkv"), "PNG": clip.with_suffix(".png")}
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(files["PNG"])
+    words = [os.path.relpath(files[a]) if a in files else a for a in argv]
+    if "-- a ball" in words:  # words that begin with a dash
+        words = [*(w for w in words if w != "-- a ball"), *QUICK, "-o", "film.mkv", "--", "- a ball"]
+        words.insert(1, words.pop(words.index(os.path.relpath(files["A"]))))
+        assert studio(*words).exit_code == 0
+    else:
+        paint(studio, *words)
+    assert again(studio, "remake", "film.mkv") == "film-remake.mkv"
+    assert np.array_equal(frames("film-remake.mkv"), frames("film.mkv"))
+    assert recipe("film-remake.mkv") == recipe("film.mkv")
+
+
+def test_a_picture_made_again_is_the_same(studio: Studio):
+    paint(studio, "image", "a ball", "--size", "200x150", "--refine", "0.3", to="a.png")
+    assert again(studio, "remake", "a.png", "-q") == "a-remake.png"
+    assert np.array_equal(*(np.asarray(Image.open(name)) for name in ("a.png", "a-remake.png")))
+
+
+def test_one_of_several_is_made_again_alone(studio: Studio):
+    studio("generate", "a {red|blue} ball", "--count", 2, *SMALL, *QUICK, "-o", "a.mkv")
+    again(studio, "remake", "a-4.mkv")
+    assert np.array_equal(frames("a-4-remake.mkv"), frames("a-4.mkv"))
+    assert (recipe("a-4-remake.mkv")["prompt"], recipe("a-4-remake.mkv")["seed"]) == ("a blue ball", 4)
+
+
+def test_options_after_the_file_change_what_is_painted(studio: Studio):
+    paint(studio, "generate", "a ball", "--then", "at night", *SMALL)
+    again(studio, "remake", "film.mkv", "--seed", 4, "-o", "seed.mkv")
+    assert frames("seed.mkv").shape == frames("film.mkv").shape
+    assert not np.array_equal(frames("seed.mkv"), frames("film.mkv"))
+    again(studio, "remake", "film.mkv", "--seconds", 1, "--aspect", "1:1", "-o", "shape.mkv")
+    assert frames("shape.mkv").shape == (8, 128, 128, 3)
+    again(studio, "remake", "film.mkv", "--prompt", "a red ball", "--then", "a", "--then=b", "-o", "words.mkv")
+    argv = recipe("words.mkv")["argv"]
+    assert (argv[-1], [argv[i + 1] for i, a in enumerate(argv) if a == "--then"]) == ("a red ball", ["a", "b"])
+    result = studio("remake", "film.mkv", "--json", "-q", "--count", 2)
+    assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == [
+        "film-remake-1.mkv",
+        "film-remake-2.mkv",
+    ]
+
+
+def test_a_recipe_from_before_command_lines(studio: Studio):
+    paint(studio, "generate", r"a \{red\} ball", *SMALL)
+    old = {key: value for key, value in recipe("film.mkv").items() if key != "argv"}
+    media.write_clip("old.mkv", media.read_clip("film.mkv"), json.dumps(old))
+    again(studio, "remake", "old.mkv")
+    assert np.array_equal(frames("old-remake.mkv"), frames("film.mkv"))
+    media.write_clip("older.mkv", media.read_clip("film.mkv"), json.dumps(old | {"verb": "img2vid"}))
+    result = studio("remake", "older.mkv")
+    assert result.exit_code == 3
+    assert "older sora" in result.stderr
+    assert "--seed 3" in result.stderr
+
+
+def test_inputs_must_be_what_they_were(studio: Studio, footage: Footage):
+    clip = footage()
+    paint(studio, "extend", clip, "--frames", 2)
+    clip.rename(clip.with_name("moved.mkv"))
+    result = studio("remake", "film.mkv")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+    assert f"film.mkv was made from {clip}, which is gone" in result.stderr
+    footage(frames=5)
+    result = studio("remake", "film.mkv")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+    assert f"{clip}, which has changed" in result.stderr
+    assert sorted(p.name for p in Path().iterdir()) == ["film.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "fragment"),
+    [
+        (["remake", "none.mkv"], 3, "none.mkv"),
+        (["remake", "plain.mkv"], 3, "holds no recipe"),
+        (["remake", "film.mkv", "--seed", "-1"], 2, "--seed -1"),
+        (["remake", "film.mkv", "--region", "0,0,9,9"], 2, "--region"),
+        (["remake", "--seed", "5", "film.mkv"], 2, "name it first"),
+        (["remake", "film.mkv", "again"], 2, "unexpected extra argument"),
+        (["finish", "film.mkv"], 3, "film.mkv is not a draft"),
+        (["finish", "plain.mkv"], 3, "holds no recipe"),
+        (["finish", "draft.mkv", "--strength", "0"], 2, "0.01 to 1"),
+        (["finish", "draft.mkv", "--size", "9x9"], 2, "16 to 8192"),
+        (["finish", "cut.mkv"], 3, "cut.mkv has 3 frames and its recipe makes 5"),
+        (["finish", "extended.mkv", "--size", "64x64"], 2, "extend keeps its clip's own size"),
+    ],
+)
+def test_what_cannot_be_made_again(studio: Studio, footage: Footage, argv: list[str], status: int, fragment: str):
+    files: dict[str, Callable[[], object]] = {
+        "film.mkv": lambda: paint(studio, "generate", "a ball", *SMALL),
+        "draft.mkv": lambda: paint(studio, "generate", "a ball", *SMALL, "--draft", to="draft.mkv"),
+        "extended.mkv": lambda: paint(studio, "extend", footage(), "--frames", 2, "--draft", to="extended.mkv"),
+        "plain.mkv": lambda: footage().rename("plain.mkv"),
+        "cut.mkv": lambda: cut(files["draft.mkv"](), "cut.mkv"),
+    }
+
+    def cut(path: object, name: str) -> None:
+        media.write_clip(name, media.read_clip(str(path))[:3], media.read_recipe(str(path)) or "")
+
+    for name in argv:
+        files.get(name, lambda: None)()
+    before = sorted(p.name for p in Path().iterdir())
+    result = studio(*argv)
+    assert (result.exit_code, result.stdout) == (status, ""), result.stderr
+    assert fragment in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(p.name for p in Path().iterdir()) == before
+
+
+# --- drafts ------------------------------------------------------------------------------------------------------
+
+
+def test_a_draft_is_small_and_quick(studio: Studio):
+    result = studio("generate", "a ball", "--draft", "--seed", 3, "-o", "draft.mkv")
+    assert result.exit_code == 0, result.stderr
+    made = recipe("draft.mkv")
+    assert (made["steps"], made["painted"], made["size"]) == (DEFAULTS.draft_steps, [112, 112], [128, 128])
+    assert "--draft" in made["argv"]
+
+
+DRAFTS = [
+    (["generate", "a ball", "--then", "at night", *SMALL], (5, 48, 64)),
+    (["img2vid", "PNG", *SMALL], (5, 48, 64)),
+    (["extend", "A", "--frames", "4"], (10, 48, 64)),
+    (["loop", "A"], (14, 48, 64)),
+    (["loop", "--prompt", "a ball", "--frames", "8", "--size", "64x48"], (8, 48, 64)),
+    (["bridge", "A", "A", "--frames", "4"], (16, 48, 64)),
+    (["edit", "A", "a ball", "--region", "0,0,20,20"], (6, 48, 64)),
+]
+
+
+@pytest.mark.parametrize(("argv", "shape"), DRAFTS, ids=[" ".join(argv[:3]) for argv, _ in DRAFTS])
+def test_a_draft_of_any_verb_is_finished(
+    studio: Studio, footage: Footage, argv: list[str], shape: tuple[int, int, int]
+):
+    clip = footage()
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(clip.with_suffix(".png"))
+    files = {"A": clip, "PNG": clip.with_suffix(".png")}
+    paint(studio, *(files.get(a, a) for a in argv), "--draft", to="draft.mkv")
+    again(studio, "finish", "draft.mkv", "--steps", 2, "-o", "film.mkv")
+    assert frames("film.mkv").shape == (*shape, 3)
+    made = recipe("film.mkv")
+    assert (made["verb"], made["seed"], made["steps"]) == ("finish", 3, 2)
+    assert made["painted"] != recipe("draft.mkv")["painted"]
+    if "A" in argv:
+        assert [file for file, _ in made["inputs"]][:2] == [str(Path("draft.mkv").absolute()), str(clip)]
+    assert again(studio, "remake", "film.mkv") == "film-remake.mkv"
+    assert np.array_equal(frames("film-remake.mkv"), frames("film.mkv"))
+
+
+def test_finish_takes_all_the_steps_and_another_size(studio: Studio):
+    paint(studio, "generate", "a ball", *SMALL, "--draft", to="draft.mkv")
+    assert again(studio, "finish", "draft.mkv", "--size", "96x96", "-q") == "draft-finish.mp4"
+    assert frames("draft-finish.mp4").shape == (5, 96, 96, 3)
+    assert recipe("draft-finish.mp4")["steps"] == DEFAULTS.steps
+    again(studio, "finish", "draft.mkv", "--aspect", "9:16", "-q", "-o", "tall.mkv")
+    assert frames("tall.mkv").shape == (5, 176, 96, 3)
+    assert recipe("tall.mkv")["argv"][:3] == ["finish", "--strength", "0.6"]
+
+
+def test_a_pictures_draft_is_finished(studio: Studio):
+    paint(studio, "image", "a ball", "--draft", to="draft.png")
+    assert again(studio, "finish", "draft.png", "--size", "200x200") == "draft-finish.png"
+    assert Image.open("draft-finish.png").size == (200, 200)
+
+
+# --- the real thing ----------------------------------------------------------------------------------------------
+
+
+def test_the_model_inside_makes_a_film_again_and_finishes_a_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def sora(*argv: str) -> Result:
+        return CliRunner().invoke(app, list(argv))
+
+    paint(sora, "generate", "a red ball bounces in the snow", *SMALL, "--draft", to="draft.mkv")
+    film = again(sora, "finish", "draft.mkv", "--steps", "2", "-o", "film.mkv")
+    assert np.array_equal(frames(again(sora, "remake", film)), frames(film))
+    assert np.abs(frames(film).astype(float) - frames("draft.mkv")).mean() < 60  # the same picture, not another
