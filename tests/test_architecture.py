@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "refine": {"canvas", "clip", "engine", "tiles"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
     | {"engine", "operations", "media", "recipe", "prompts", "errors"},
-    "cli": {"cli", "operations", "engine", "families", "media", "recipe", "prompts", "placement", "weights"}
+    "cli": {"cli", "operations", "engine", "refine", "families", "media", "recipe", "prompts", "placement", "weights"}
     | {"clip", "canvas", "grid", "errors", "sora"},
     "__main__": {"cli"},
 }

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from sora.families.mini import beside_noise, extra_channels, known_channels
 from sora.networks.mini_text import MiniText, MiniTextConfig
+from sora.networks.mini_vae import MiniVAE
 from sora.training import patterns, publish, text
 from sora.training.dit import load_frozen
 from sora.training.loop import Budget, train
 from sora.training.optim import Both, orthogonalised
+from sora.training.pool import Pool
 from sora.training.sprites import SHAPES
 from sora.training.world import World
 
@@ -137,3 +139,22 @@ def test_shipped_weights_unpack_into_what_the_trainings_read(tmp_path: Path) -> 
     assert encoder.config.vocabulary == tokenizer.get_vocab_size()
     assert vae.deviation.min() > 0
     assert publish.sizes_of(publish.load_file(tmp_path / "dit" / "dit.safetensors")).out_channels == vae.config.channels
+
+
+def test_the_pool_shows_every_way_a_film_goes_on() -> None:
+    """Clips that begin midway always come with something known, and what melts between two ends is known at both."""
+    torch.manual_seed(0)
+    world = World(subjects=tuple(SHAPES), lattice=True)
+    pool = Pool(MiniVAE().eval(), world, Random(4), entangled=0.8, midway=0.5)
+    pool.add((64, 64), 17, 48)
+    items = list(pool.items[(64, 64), 17])
+    assert {item.midway for item in items} == {True, False}
+    assert any(item.scene is None for item in items)
+    for item in items:
+        known, seen = pool._condition(item, (64, 64), 17)
+        assert known.shape[1:] == item.clean.shape[1:] and seen.shape == item.clean.shape
+        assert known.any() or not item.midway
+        if item.scene is None:
+            assert known[:, 0].all() and known[-1, -1].all() and not known.all()
+    batch = pool.batch((64, 64), 17, 6)
+    assert batch.weight.mean() == pytest.approx(1, abs=1e-3)

@@ -115,3 +115,12 @@ def test_settings_fill_the_whole_frame(setting: str) -> None:
 
 def test_all_motions_are_drawn() -> None:
     assert {draw_scene(SMALL, seed).motion for seed in range(300)} == set(MOTIONS)
+
+
+@pytest.mark.parametrize("motion", ["left", "right", "up", "down"])
+def test_a_travelling_subject_is_never_lost(motion: str) -> None:
+    """What goes out on one side comes in on the other, as a film of a minute needs."""
+    _, cover = render(scene(motion, 5, lattice=True), 17, 128, 128, first=60)
+    _, early = render(scene(motion, 5, lattice=True), 17, 128, 128)
+    shares = cover.mean(axis=(1, 2)) / early.mean()
+    assert shares.min() > 0.9 and shares.max() < 1.1

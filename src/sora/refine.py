@@ -1,8 +1,8 @@
 """Large pictures: enlarged by doubling, and after each doubling painted over lightly in tiles of the model's own size.
 
-A model that never saw a picture larger than its own adds edges and texture to one that is already there, if little noise
-is mixed in (SDEdit, arXiv 2108.01073). Tiles overlap and are blended, as in MultiDiffusion (arXiv 2302.08113), here in
-pixels.
+A model that never saw a picture larger than its own adds edges and texture to one that is already there, if little
+noise is mixed in (SDEdit, arXiv 2108.01073). Tiles overlap and are blended, as in MultiDiffusion (arXiv 2302.08113),
+here in pixels.
 """
 
 from __future__ import annotations
