@@ -90,7 +90,13 @@ def test_a_film_made_again_is_the_same(studio: Studio, footage: Footage, argv: l
 def test_a_picture_made_again_is_the_same(studio: Studio):
     paint(studio, "image", "a ball", "--size", "200x150", "--refine", "0.3", to="a.png")
     assert again(studio, "remake", "a.png", "-q") == "a-remake.png"
-    assert np.array_equal(*(np.asarray(Image.open(name)) for name in ("a.png", "a-remake.png")))
+    assert np.array_equal(np.asarray(Image.open("a.png")), np.asarray(Image.open("a-remake.png")))
+
+
+def test_a_folder_made_again_is_a_folder(studio: Studio):
+    paint(studio, "generate", "a ball", *SMALL, to="shots")
+    assert again(studio, "remake", "shots") == "shots-remake"
+    assert np.array_equal(frames("shots-remake"), frames("shots"))
 
 
 def test_one_of_several_is_made_again_alone(studio: Studio):

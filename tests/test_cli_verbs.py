@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ def made(studio: Studio, *argv: object) -> Clip:
 
 
 def same(a: np.ndarray | Clip, b: np.ndarray | Clip) -> bool:
-    return np.array_equal(*(x.frames_FYXC if isinstance(x, Clip) else x for x in (a, b)))
+    first, second = (x.frames_FYXC if isinstance(x, Clip) else x for x in (a, b))
+    return np.array_equal(first, second)
 
 
 # --- a clip's own frames stay ------------------------------------------------------------------------------------
@@ -351,6 +354,26 @@ def test_what_cannot_be_gets_one_line_and_leaves_nothing(
     assert len(result.stderr.splitlines()) == 1
     assert fragment in result.stderr
     assert names() == []
+
+
+def test_it_is_refused_before_torch_is_imported(footage: Footage, tmp_path: Path):
+    code = (
+        "import json, sys\nfrom typer.testing import CliRunner\nfrom sora.cli import app\n"
+        "for argv in json.load(sys.stdin):\n"
+        "    assert CliRunner().invoke(app, argv).exit_code in (2, 3), argv\n"
+        "    assert 'torch' not in sys.modules, argv\n"
+    )
+    clip = footage("CLIP.mkv")
+    wishes = [[a.replace("CLIP.mkv", str(clip)) for a in argv] for argv, _, _ in REFUSED]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(wishes),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("argv", [["extend"], ["loop"], ["bridge", "CLIP"], ["edit", "a ball"]])

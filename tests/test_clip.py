@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sora.clip import Clip, fit, join
+from sora.clip import Clip, fit, join, resampled
 
 
 def noise(frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -73,3 +73,17 @@ def test_fit_of_the_same_size_changes_nothing() -> None:
 def test_fitted_fits_every_frame_and_keeps_the_rate() -> None:
     clip = Clip(noise(3, 20, 30), 12.5).fitted(8, 16)
     assert clip.frames_FYXC.shape == (3, 8, 16, 3) and clip.fps == 12.5
+
+
+@pytest.mark.parametrize(("fps", "shown"), [(8, [0, 1, 2, 3]), (16, [0, 0, 1, 1, 2, 2, 3, 3]), (4, [1, 3]), (1, [3])])
+def test_resampled_shows_at_each_moment_what_was_shown(fps: float, shown: list[int]) -> None:
+    clip = Clip(noise(4, 6, 6), 8.0)
+    found = resampled(clip, fps)
+    assert found.fps == fps
+    assert np.array_equal(found.frames_FYXC, clip.frames_FYXC[shown])
+
+
+@given(frames=st.integers(1, 40), old=st.floats(1, 120), new=st.floats(1, 120))
+def test_resampled_keeps_the_length(frames: int, old: float, new: float) -> None:
+    found = resampled(Clip(noise(frames, 1, 1), old), new)
+    assert abs(len(found) - frames * new / old) <= 0.5 + 1e-6 or len(found) == 1

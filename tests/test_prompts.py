@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 
 from sora import prompts
 from sora.errors import UsageError
+from sora.prompts import escaped
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 parts = st.text("ab 7é🎈{}|\\", max_size=6)
-
-
-def escaped(text: str) -> str:
-    return re.sub(r"([{}|\\])", r"\\\1", text)
 
 
 @settings(deadline=None, max_examples=50)

@@ -86,7 +86,7 @@ def resolve(wish: Wish) -> Job:
         guidance=d.guidance if wish.guidance is None else wish.guidance,
         shift=wish.shift or d.shift,
         step=wish.sampler.value if wish.sampler else d.step,
-        negative=prompts.clean(wish.negative) if (wish.negative or "").strip() else "",
+        negative=prompts.clean(wish.negative) if wish.negative and wish.negative.strip() else "",
         plan=plan,
         sounds=sounds,
         files=files,

@@ -42,7 +42,8 @@ def announce(wish: Wish, job: Job) -> None:
     if wish.seed is None:
         note(f"seed {job.takes[0].seed}", wish.quiet)
     if job.size != job.painted:
-        note(f"painted at {wxh(job.painted)}, then fitted to {wxh(job.size)}", wish.quiet)
+        brought = "refined" if wish.refine else "fitted"
+        note(f"painted at {wxh(job.painted)}, then {brought} to {wxh(job.size)}", wish.quiet)
     for line in job.notes:
         note(line, wish.quiet)
 
@@ -70,7 +71,7 @@ def make(wish: Wish, job: Job, take: Take, model: Model, recipe_json: str, clock
     from sora import engine, media
 
     settings = engine.Settings(take.seed, job.steps, job.guidance, job.shift, job.step, job.negative)
-    label = f"{take.number}/{len(job.takes)} " if take.number else ""
+    label = f"file {take.number}/{len(job.takes)}: " if take.number else ""
     overwrite = wish.force and wish.output is not None
     with (
         progress(clock, label, wish.quiet) as hear,
