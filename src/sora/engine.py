@@ -80,7 +80,10 @@ def _joined(canvas: Canvas, painted_FCYX: Tensor, window: Window, colours: dict[
 def _painted(model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, tell: Listener) -> Tensor:
     """All the window's frames as the model gives them, at the film's size, uint8 (F, 3, Y, X)."""
     small = scaled(canvas, plan.format.painted)
-    drawn = replace(settings, seed=(settings.seed + ANOTHER_DRAW * window.draw) % 2**63)
+    seed, guidance = (settings.seed + ANOTHER_DRAW * window.draw) % 2**63, settings.guidance
+    if (window.left or window.right) and plan.start is None:
+        guidance = 1 + (guidance - 1) * model.spec.defaults.going_on
+    drawn = replace(settings, seed=seed, guidance=guidance)
     latents = paint_latents(model, small, window.prompt, drawn, tell, start=plan.start, circle_of_time=_closes(plan))
     return torch.cat(list(_decoded(model, plan, latents, window.frames, tell)))
 

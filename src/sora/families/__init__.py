@@ -26,7 +26,8 @@ class Defaults:
     """What a clip is when nobody says otherwise. window: the most frames painted at once; longer film is painted in
     several. context, after: known frames a window goes on from and arrives at. area: pixels a frame. shift: of the
     timesteps, 1 is none. step: a name in ``sampler.STEPS``. draft_area, draft_steps: of a quick sketch. cycle: frames
-    of an endless loop."""
+    of an endless loop. going_on: the share of the guidance's push that is left where a window goes on from film that
+    stands, which says most of what the words would."""
 
     frames: int
     window: int
@@ -41,6 +42,7 @@ class Defaults:
     guidance: float
     shift: float
     step: str
+    going_on: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,11 @@ MODELS: dict[str, ModelSpec] = {
             area=128 * 128,
             steps=12,
             draft_area=112 * 112,
-            draft_steps=4,
+            draft_steps=3,
             guidance=4.0,
             shift=3.0,
             step="euler",
+            going_on=0.3,
         ),
         camera={"static": "", "pan-left": "the camera pans left", "pan-right": "the camera pans right"},
         motion={

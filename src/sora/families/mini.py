@@ -120,6 +120,9 @@ class Mini:
         return self.vae.mean.device
 
     def encode(self, canvas: Canvas) -> Latents:
+        if not canvas.known_F1YX.any():  # nothing would show through, and encoding takes a tenth of the painting
+            shape = 1, *self.spec.grid.latent_shape(*canvas.shape)
+            return Latents(torch.zeros(shape, device=self.device), torch.ones(1, 1, *shape[2:], device=self.device))
         clean = self.vae.encode(filled(canvas).to(self.device))
         known = known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None]).amin(dim=1, keepdim=True)
         return Latents(clean, (1 - known).to(self.device))

@@ -105,6 +105,7 @@ class Pool:
         known = patterns.both_ends(frames, *size, self.rng)
         painted = (~known[0, :, 0, 0]).float()
         share = (painted.cumsum(0) / (painted.sum() + 1) * painted).numpy()
+        share = share * share * (3 - 2 * share)  # gently off and gently on, so that neither end shows a seam
         share = np.where(np.arange(frames) > painted.argmax().item(), np.where(painted.numpy() > 0, share, 1), share)
         mixed = a + share[:, None, None, None] * (b.astype(np.float32) - a)
         cover = np.maximum(cover_a * (share < 1)[:, None, None], cover_b * (share > 0)[:, None, None])

@@ -25,6 +25,12 @@ from sora.training.vae import held_out_psnr
 from sora.training.world import WORLDS, World
 
 
+LATER = [
+    "python -m sora.training.dit --start runs/dit/dit.safetensors --folder runs/dit2 --minutes 100 --skip 0.6"
+    " --rate 0.006 --cooldown 0.5"
+]
+
+
 def halves(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors under the part's prefix, floating ones in float16."""
     return {f"{part}.{k}": (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
@@ -38,6 +44,11 @@ def sizes_of(tensors: dict[str, Tensor]) -> WanConfig:
     )
     channels = tensors["proj_out.weight"].shape[0] // 4
     return config(channels, tensors["condition_embedder.text_embedder.linear_1.weight"].shape[1], width, layers)
+
+
+def folders(runs: Path, part: str) -> list[Path]:
+    """Every training of a part in its order: a training that goes on from ``dit`` stands in ``dit2``, and so on."""
+    return sorted(log.parent for log in runs.glob(f"{part}*/log.jsonl"))
 
 
 def history(folder: Path) -> dict[str, float]:
@@ -62,10 +73,12 @@ def card(runs: Path, world: World, world_name: str, sizes: WanConfig) -> dict:
             "glyphs": "Noto Color Emoji (SIL Open Font License 1.1), drawn while training, not shipped",
             "held out": "one in ten combinations of subject, setting and motion",
         },
-        "compute": {part: history(runs / part) for part in ("vae", "text", "dit", "judge")},
+        "compute": {part: [history(f) for f in folders(runs, part)] for part in ("vae", "text", "dit", "judge")},
         "limits": [
             "knows only the subjects, settings and motions listed here; other words are named and ignored",
-            "trained on clips of 17 frames at 8 frames a second of about 128 x 128 pixels",
+            "trained on clips of 17 and few of 33 frames at 8 frames a second of about 128 x 128 pixels; longer films are"
+            " painted in windows, in which subjects fray",
+            "between two films it knows one way: the one melts into the other",
             "one subject a clip; small details fray while things move",
             "the small world moves on a lattice: one size of sprite, starts 16 pixels apart, courses of two seconds",
             "under-trained: the held-out loss was still falling when the training ended",
@@ -74,6 +87,7 @@ def card(runs: Path, world: World, world_name: str, sizes: WanConfig) -> dict:
             f"python -m sora.training.{part} --world {world_name}"
             for part in ("vae", "text", "dit", "judge", "publish")
         ],
+        "again, the transformer's later trainings": LATER,
     }
 
 
@@ -98,7 +112,7 @@ def main() -> None:
         unpack(args.runs)
         return
     world = WORLDS[args.world]
-    dit = load_file(args.runs / "dit" / "dit.safetensors")
+    dit = load_file(folders(args.runs, "dit")[-1] / "dit.safetensors")
     vae, text = (load_file(args.runs / part / f"{part}.safetensors") for part in ("vae", "text"))
     weights.ASSETS.mkdir(exist_ok=True)
     save_file({**halves("vae", vae), **halves("text", text), **halves("dit", dit)}, weights.asset("mini.safetensors"))
