@@ -136,6 +136,20 @@ def test_a_recipe_from_before_command_lines(studio: Studio):
     assert "--seed 3" in result.stderr
 
 
+def test_changes_that_will_show_are_said(studio: Studio, monkeypatch: pytest.MonkeyPatch):
+    film = paint(studio, "generate", "a ball", *SMALL)
+    assert "will differ" not in studio("remake", film).stderr
+    monkeypatch.setattr("sora.cli.again.sha256_of", lambda _: "0" * 64)
+    assert "made with other weights" in studio("remake", film).stderr
+
+
+def test_a_film_is_not_written_over_what_it_is_made_of(studio: Studio):
+    film = paint(studio, "generate", "a ball", *SMALL)
+    result = studio("extend", film, *QUICK, "-o", film, "--force")
+    assert result.exit_code == 2 and "made from" in result.stderr
+    assert len(frames(film)) == 5
+
+
 def test_inputs_must_be_what_they_were(studio: Studio, footage: Footage):
     clip = footage()
     paint(studio, "extend", clip, "--frames", 2)

@@ -85,7 +85,10 @@ def _painted(model: Model, plan: Plan, window: Window, canvas: Canvas, settings:
         guidance = 1 + (guidance - 1) * model.spec.defaults.going_on
     drawn = replace(settings, seed=seed, guidance=guidance)
     latents = paint_latents(model, small, window.prompt, drawn, tell, start=plan.start, circle_of_time=_closes(plan))
-    return torch.cat(list(_decoded(model, plan, latents, window.frames, tell)))
+    frames = torch.cat(list(_decoded(model, plan, latents, window.frames, tell)))
+    return (
+        torch.cat([frames[-1:], frames]) if _closes(plan) else frames
+    )  # the frame before a circle's first is its last
 
 
 def _closes(plan: Plan) -> bool:

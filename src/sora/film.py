@@ -79,7 +79,8 @@ class Film:
     def _beneath(self, i: int, blank: Tensor) -> Tensor:
         if self.plan.start is None:
             return blank
-        i = min(max(i, 0), len(self.plan.start.clip) - 1)
+        last = len(self.plan.start.clip) - 1
+        i = i % (last + 1) if self.plan.circle else min(max(i, 0), last)
         return to_FCYX(self.plan.start.clip[i : i + 1])[0]
 
     def _kept(self, i: int) -> Tensor | bool:

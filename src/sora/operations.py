@@ -88,7 +88,7 @@ def cycle(prompt: str, *, frames: int, form: Format) -> Plan:
     """An endless loop from words alone. frames: of the whole film, a multiple of the grid's time."""
     if frames % form.time:
         raise ValueError(f"{frames} frames do not close a circle of {form.time} a latent")
-    window = Window(0, 1 + frames, 0, 0, range(frames), prompt)  # one latent more: what comes before the first
+    window = Window(-1, 1 + frames, 0, 0, range(frames), prompt)  # one latent more: what comes before the first
     return Plan(form, frames, (window,), circle=True)
 
 

@@ -8,10 +8,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sora import prompts
+from sora import families, prompts, weights
 from sora.cli.request import Take, Wish
 from sora.errors import InputError, UsageError
-from sora.recipe import Recipe, digest_of
+from sora.recipe import Recipe, digest_of, sha256_of
 
 if TYPE_CHECKING:
     from sora.cli.job import Job
@@ -75,6 +75,17 @@ def recipe_of(file: Path) -> Recipe:
         if digest_of(path) != digest:
             raise InputError(f"{file} was made from {path}, which has changed since; put the old one back")
     return recipe
+
+
+def changes_since(recipe: Recipe) -> list[str]:
+    """What has changed since a recipe was written, of what decides about pixels; the machine is not asked."""
+    from importlib.metadata import version
+
+    found = ["torch"] if version("torch") != recipe.torch else []
+    spec = families.MODELS.get(recipe.model)
+    if spec is not None and not spec.repo and sha256_of(weights.asset(spec.files[0])) != recipe.weights:
+        found.append("weights")
+    return found
 
 
 def command_of(file: Path, recipe: Recipe) -> tuple[str, ...]:

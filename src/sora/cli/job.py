@@ -4,7 +4,7 @@ torch is imported."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,7 @@ def resolve(wish: Wish) -> Job:
         _check_kind(target(wish, take), scene)
     d = spec.defaults
     plan, files = _plan(wish, spec, scene)
+    _check_inputs(wish, files)
     sounds, heard = sources.sounds(wish, scene.sources)
     words = () if borrowed is None else (f"the prompt of {wish.source}: {borrowed}",)
     return Job(
@@ -183,6 +184,12 @@ def _check_place(path: str, wish: Wish) -> None:
     from sora import media
 
     media.check_target(path, wish.force)
+
+
+def _check_inputs(wish: Wish, files: Iterable[Path]) -> None:
+    """Refuses to write over what the film is made of: it could not be made again. Raises UsageError."""
+    if wish.output and Path(wish.output).resolve() in {file.resolve() for file in files}:
+        raise UsageError(f"{wish.output} is what the film is made from; choose another -o")
 
 
 def _check_kind(path: str, scene: Scene) -> None:

@@ -12,6 +12,7 @@ from sora.cli import options as o
 from sora.cli.command import DRAFT, LENGTH, PAINTING, PART, RATE, SHAPE, takes
 from sora.cli.job import slug
 from sora.cli.request import Wish
+from sora.cli.screen import note
 from sora.errors import InputError, UsageError
 
 FINISHING = 0.6  # strength at which a draft is painted over
@@ -133,6 +134,11 @@ def remake(ctx: typer.Context, file: o.Painted, prompt: o.OtherPrompt = None) ->
     if str(file).startswith("-"):
         raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
     recipe = again.recipe_of(file)
+    if changes := again.changes_since(recipe):
+        note(
+            f"{file} was made with other {' and '.join(changes)}; the frames will differ",
+            ctx.params.get("quiet", False),
+        )
     wish = again.wished(ctx, again.changed(again.command_of(file, recipe), ctx.args))
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     stem = f"{slug(file.stem) or 'film'}-remake"

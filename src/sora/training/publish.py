@@ -24,7 +24,6 @@ from sora.training.dit import config, load_frozen
 from sora.training.vae import held_out_psnr
 from sora.training.world import WORLDS, World
 
-
 LATER = [
     "python -m sora.training.dit --start runs/dit/dit.safetensors --folder runs/dit2 --minutes 100 --skip 0.6"
     " --rate 0.006 --cooldown 0.5"
@@ -76,8 +75,8 @@ def card(runs: Path, world: World, world_name: str, sizes: WanConfig) -> dict:
         "compute": {part: [history(f) for f in folders(runs, part)] for part in ("vae", "text", "dit", "judge")},
         "limits": [
             "knows only the subjects, settings and motions listed here; other words are named and ignored",
-            "trained on clips of 17 and few of 33 frames at 8 frames a second of about 128 x 128 pixels; longer films are"
-            " painted in windows, in which subjects fray",
+            "trained on clips of 17 and few of 33 frames, at 8 frames a second, of about 128 x 128 pixels",
+            "longer films are painted in windows that go on from one another, and subjects fray on the way",
             "between two films it knows one way: the one melts into the other",
             "one subject a clip; small details fray while things move",
             "the small world moves on a lattice: one size of sprite, starts 16 pixels apart, courses of two seconds",
