@@ -135,10 +135,7 @@ def remake(ctx: typer.Context, file: o.Painted, prompt: o.OtherPrompt = None) ->
         raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
     recipe = again.recipe_of(file)
     if changes := again.changes_since(recipe):
-        note(
-            f"{file} was made with other {' and '.join(changes)}; the frames will differ",
-            ctx.params.get("quiet", False),
-        )
+        note(f"{file} was made with other {' and '.join(changes)}; the frames will differ", quiet=False)
     wish = again.wished(ctx, again.changed(again.command_of(file, recipe), ctx.args))
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     stem = f"{slug(file.stem) or 'film'}-remake"
