@@ -94,7 +94,7 @@ def warm() -> None:
     d = spec.defaults
     took = []
     for seed in range(4):
-        plan = operations.generate(PROMPT, frames=d.frames, height=128, width=128, fps=d.fps)
+        plan = operations.generate((PROMPT,), frames=d.frames, form=spec.form((128, 128), d.fps))
         started = time.perf_counter()
         list(engine.paint(model, plan, engine.Settings(seed, d.steps, d.guidance, d.shift, d.step)))
         took.append(time.perf_counter() - started)

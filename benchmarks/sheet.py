@@ -18,7 +18,7 @@ def film(model: families.Model, prompt: str, seed: int) -> np.ndarray:
     """The default clip for a prompt, frames_FYXC uint8."""
     d = model.spec.defaults
     height, width = model.spec.grid.nearest_size(1.0, d.area)
-    plan = operations.generate(prompt, frames=d.frames, height=height, width=width, fps=d.fps)
+    plan = operations.generate((prompt,), frames=d.frames, form=model.spec.form((height, width), d.fps))
     settings = engine.Settings(seed, d.steps, d.guidance, d.shift, d.step)
     return torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
 
