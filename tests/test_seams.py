@@ -44,8 +44,20 @@ def test_what_the_known_frames_lost_is_laid_over_their_neighbours_and_fades() ->
 
 
 def test_a_painting_that_lost_nothing_stays_as_it_is() -> None:
-    frames = noisy(6, 3)
-    assert torch.equal(settled(first_known(frames, 2), frames), frames)
+    still = noisy(1, 3).expand(6, -1, -1, -1)
+    assert torch.equal(settled(first_known(still, 2), still), still)
+    moving = torch.stack([torch.full((3, 12, 16), value) for value in (0, 80, 160, 240)]).to(torch.uint8)
+    assert torch.equal(settled(first_known(moving, 2), moving), moving)
+
+
+def test_what_is_left_of_a_small_step_is_shared_out() -> None:
+    known = torch.ones(10, 1, 12, 16, dtype=torch.bool)
+    known[3:7] = False
+    truth = torch.full((10, 3, 12, 16), 100, dtype=torch.uint8)
+    painted = truth.clone()
+    painted[3:7] += 8  # known frames lost nothing, and yet the painting stands beside them
+    steps = settled(Canvas(truth, known, 8.0), painted).float().mean(dim=(1, 2, 3)).diff().abs()
+    assert float(steps.max()) <= 4
 
 
 def test_between_two_ends_each_side_meets_its_own() -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from sora.canvas import Canvas
 
 REACH = 8  # frames over which a residual fades
+SPREAD, SMALL_STEP = 3, 16.0  # frames a seam's step is spread over; grey levels at which it is as much motion as error
 MARGIN = 24  # a residual reaches inward this share of the longer side: one part in so many
 COARSE = 256  # pixels; residuals are spread sideways at this size at most, they have no detail worth more
 MOST_SHIFT, MOST_STRETCH = 16.0, 1.15  # grey levels and ratio by which colours are pulled back, at most
@@ -36,7 +37,24 @@ def settled(canvas: Canvas, painted_FCYX: Tensor) -> Tensor:
         if known[i].any():
             moved = moved + _from_the_edge(canvas.frames_FCYX[i].float() - moved, known[i])
         out[i] = torch.where(known[i], canvas.frames_FCYX[i], moved.round().clamp(0, 255).to(torch.uint8))
+    for i in range(len(whole) - 1):
+        if whole[i] != whole[i + 1]:
+            _spread(out, canvas, whole, *((i, i + 1) if whole[i] else (i + 1, i)))
     return out
+
+
+def _spread(out_FCYX: Tensor, canvas: Canvas, whole: list[bool], stands: int, painted: int) -> None:
+    """The small differences that are left between a known frame and the painted one beside it, shared out over the next
+    SPREAD painted frames. Large ones are motion and stay. Changes ``out``."""
+    step = canvas.frames_FCYX[stands].float() - out_FCYX[painted].float()
+    step = step * torch.exp(-(step.abs().amax(dim=0, keepdim=True) / SMALL_STEP).square())
+    away = painted - stands
+    for n in range(SPREAD):
+        i = painted + n * away
+        if not 0 <= i < len(whole) or whole[i]:
+            return
+        moved = (out_FCYX[i].float() + step * (1 - (n + 1) / (SPREAD + 1))).round().clamp(0, 255).to(torch.uint8)
+        out_FCYX[i] = torch.where(canvas.known_F1YX[i], out_FCYX[i], moved)
 
 
 def _from_neighbours(canvas: Canvas, painted_FCYX: Tensor, whole: list[bool], i: int) -> Tensor | float:
