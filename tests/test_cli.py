@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
+from conftest import Blotches
 from sora import __version__, families, placement, weights
 from sora.canvas import Canvas, Latents
 from sora.cli import app, doctor, options, scenes, shape
@@ -31,15 +32,8 @@ Run = Callable[..., Result]
 LOAD = families.load  # the real one; tests put a stand-in there
 
 
-class GreyModel:
-    """A stand-in that satisfies ``families.Model``: it paints grey and knows three words."""
-
-    def __init__(self, spec: families.ModelSpec, device: torch.device) -> None:
-        self.spec, self.device = spec, device
-
-    def encode(self, canvas: Canvas) -> Latents:
-        c, t, h, w = self.spec.grid.latent_shape(*canvas.shape)
-        return Latents(torch.zeros(1, c, t, h, w), torch.ones(1, 1, t, h, w))
+class GreyModel(Blotches):
+    """A stand-in that paints grey and knows three words."""
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         _, _, t, h, w = latents_BCTHW.shape
