@@ -80,15 +80,24 @@ def _joined(canvas: Canvas, painted_FCYX: Tensor, window: Window, colours: dict[
 def _painted(model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, tell: Listener) -> Tensor:
     """All the window's frames as the model gives them, at the film's size, uint8 (F, 3, Y, X)."""
     small = scaled(canvas, plan.format.painted)
-    seed, guidance = (settings.seed + ANOTHER_DRAW * window.draw) % 2**63, settings.guidance
-    if (window.left or window.right) and plan.start is None:
-        guidance = 1 + (guidance - 1) * model.spec.defaults.going_on
-    drawn = replace(settings, seed=seed, guidance=guidance)
+    seed = (settings.seed + ANOTHER_DRAW * window.draw) % 2**63
+    push = 1.0 if plan.start else _push(model, window)
+    drawn = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * push)
     latents = paint_latents(model, small, window.prompt, drawn, tell, start=plan.start, circle_of_time=_closes(plan))
     frames = torch.cat(list(_decoded(model, plan, latents, window.frames, tell)))
-    return (
-        torch.cat([frames[-1:], frames]) if _closes(plan) else frames
-    )  # the frame before a circle's first is its last
+    if not _closes(plan):
+        return frames
+    return torch.cat(
+        [frames[-1:], frames, frames[: -window.first - 1]]
+    )  # once round, from before the film's first frame
+
+
+def _push(model: Model, window: Window) -> float:
+    """The share of the guidance that a window needs beside the film it knows."""
+    d = model.spec.defaults
+    if window.left and window.right:
+        return d.arriving
+    return d.going_on if window.left or window.right else 1.0
 
 
 def _closes(plan: Plan) -> bool:

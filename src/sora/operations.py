@@ -88,7 +88,9 @@ def cycle(prompt: str, *, frames: int, form: Format) -> Plan:
     """An endless loop from words alone. frames: of the whole film, a multiple of the grid's time."""
     if frames % form.time:
         raise ValueError(f"{frames} frames do not close a circle of {form.time} a latent")
-    window = Window(-1, 1 + frames, 0, 0, range(frames), prompt)  # one latent more: what comes before the first
+    # The circle is cut in the middle of a latent frame, not where two of them meet. The canvas has one latent more than
+    # the circle, at its beginning: what comes before.
+    window = Window(-1 - form.time // 2, 1 + frames, 0, 0, range(frames), prompt)
     return Plan(form, frames, (window,), circle=True)
 
 

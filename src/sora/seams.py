@@ -17,7 +17,8 @@ from torch import Tensor
 from sora.canvas import Canvas
 
 REACH = 8  # frames over which a residual fades
-SPREAD, SMALL_STEP = 3, 16.0  # frames a seam's step is spread over; grey levels at which it is as much motion as error
+SPREAD = 3  # frames a seam's step is spread over
+LEAVING, ARRIVING = 16.0, 32.0  # grey levels at which a seam's step is as much motion as error; to arrive is harder
 MARGIN = 24  # a residual reaches inward this share of the longer side: one part in so many
 COARSE = 256  # pixels; residuals are spread sideways at this size at most, they have no detail worth more
 MOST_SHIFT, MOST_STRETCH = 16.0, 1.15  # grey levels and ratio by which colours are pulled back, at most
@@ -47,8 +48,9 @@ def _spread(out_FCYX: Tensor, canvas: Canvas, whole: list[bool], stands: int, pa
     """The small differences that are left between a known frame and the painted one beside it, shared out over the next
     SPREAD painted frames. Large ones are motion and stay. Changes ``out``."""
     step = canvas.frames_FCYX[stands].float() - out_FCYX[painted].float()
-    step = step * torch.exp(-(step.abs().amax(dim=0, keepdim=True) / SMALL_STEP).square())
     away = painted - stands
+    small = LEAVING if away > 0 else ARRIVING
+    step = step * torch.exp(-(step.abs().amax(dim=0, keepdim=True) / small).square())
     for n in range(SPREAD):
         i = painted + n * away
         if not 0 <= i < len(whole) or whole[i]:

@@ -27,7 +27,8 @@ class Defaults:
     several. context, after: known frames a window goes on from and arrives at. area: pixels a frame. shift: of the
     timesteps, 1 is none. step: a name in ``sampler.STEPS``. draft_area, draft_steps: of a quick sketch. cycle: frames
     of an endless loop. going_on: the share of the guidance's push that is left where a window goes on from film that
-    stands, which says most of what the words would."""
+    stands, which says most of what the words would. arriving: the same where it must also meet film that comes after,
+    which words can pull away from."""
 
     frames: int
     window: int
@@ -43,6 +44,7 @@ class Defaults:
     shift: float
     step: str
     going_on: float = 1.0
+    arriving: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ MODELS: dict[str, ModelSpec] = {
             shift=3.0,
             step="euler",
             going_on=0.3,
+            arriving=0.0,
         ),
         camera={"static": "", "pan-left": "the camera pans left", "pan-right": "the camera pans right"},
         motion={
