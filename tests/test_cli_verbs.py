@@ -145,6 +145,23 @@ def test_edit_by_flow_starts_from_the_words_of_the_clips_recipe(studio: Studio):
     assert argv[argv.index("--was") + 1] == "a red ball"
 
 
+def test_edit_goes_by_flow_where_the_old_words_are_known(studio: Studio, footage: Footage):
+    made(studio, "generate", "a red ball", "--frames", 5, "--size", "64x64")
+    Path("made.mkv").rename("source.mkv")
+    path, known = str(footage()), "source.mkv"
+    cases = (
+        ("flow", known),
+        ("flow", path, "--was", "grass"),
+        ("noise", path),
+        ("noise", known, "--strength", 1),
+        ("noise", known, "--frames", "1:3"),
+    )
+    for method, source, *flags in cases:
+        made(studio, "edit", source, "a blue ball", *flags)
+        argv = recipe("made.mkv")["argv"]
+        assert argv[argv.index("--method") + 1] == method
+
+
 def test_a_part_of_a_clip(studio: Studio, footage: Footage):
     path = footage(frames=16)
     clip = media.read_clip(path)
@@ -335,7 +352,8 @@ REFUSED = [
     (["edit", "CLIP.mkv", "a", "--mask", "none.png"], 3, "none.png"),
     (["edit", "CLIP.mkv", "a", "--frames", "9:"], 2, "has 6"),
     (["edit", "CLIP.mkv", "a", "--frames", "3"], 2, "8:16"),
-    (["edit", "CLIP.mkv", "a", "--was", "b"], 2, "--method flow"),
+    (["edit", "CLIP.mkv", "a", "--was", "b", "--method", "noise"], 2, "--method flow"),
+    (["edit", "CLIP.mkv", "a", "--was", "b", "--region", "0,0,9,9"], 2, "--method flow"),
 ]
 
 

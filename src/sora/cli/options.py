@@ -204,7 +204,7 @@ How = Annotated[
     typer.Option(
         "--method",
         help="noise: blur the clip with noise and paint on from there. flow: lead it from the old words to the new.",
-        show_default="noise",
+        show_default="flow for a whole clip whose old words are known, else noise",
     ),
 ]
 Was = Annotated[

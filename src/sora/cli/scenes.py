@@ -187,10 +187,10 @@ def edit(wish: Wish, _: ModelSpec) -> Scene:
     whole = wish.region is None and wish.mask is None and wish.stretch is None
     strength = (0.7 if whole else 1.0) if wish.strength is None else wish.strength
     within("--strength", strength, 0, 1)
-    method = wish.method.value if wish.method else "noise"
+    source = sources.read(wish, wish.clip, wish.start, wish.end)
+    method = wish.method.value if wish.method else _best_method(wish, source, whole and strength < 1)
     if wish.was is not None and method != "flow":
         raise UsageError("--was tells --method flow what the clip shows; add --method flow or leave --was out")
-    source = sources.read(wish, wish.clip, wish.start, wish.end)
     clip = source.clip
     stretch = None if wish.stretch is None else shape.parse_stretch(wish.stretch, len(clip))
     paint_FYX = sources.painted_where(wish, clip)
@@ -206,6 +206,12 @@ def edit(wish: Wish, _: ModelSpec) -> Scene:
     said = {"strength": strength, "method": method, "was": was or None}
     scene = _joined(len(clip), plan, (source,), said)
     return scene if wish.mask is None else _reading(scene, wish.mask)
+
+
+def _best_method(wish: Wish, source: Source, changes: bool) -> str:
+    """To change a whole clip, flow keeps things in their places better, but it has to know what the clip shows."""
+    told = wish.was is not None or sources.prompt_of(source.path) is not None
+    return "flow" if changes and told else "noise"
 
 
 def _joined(
