@@ -28,6 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "prompts": {"errors"},
     "recipe": {"errors"},
     "weights": {"errors"},
+    "eightbit": {"errors"},
+    "lorafile": {"errors", "weights"},
     "placement": {"errors"},
     "canvas": {"clip", "errors", "grid"},
     "windows": {"canvas"},
@@ -41,11 +43,13 @@ ALLOWED: dict[str, set[str]] = {
     "tiles": {"grid"},
     "measure": {"clip"},
     "networks": {"networks.layers"},
-    "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"},
+    "networks.lora": {"errors"},
+    "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"}
+    | {"eightbit"},
     "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
     "refine": {"canvas", "clip", "engine", "tiles"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
-    | {"engine", "operations", "media", "recipe", "prompts", "errors"},
+    | {"eightbit", "engine", "operations", "media", "recipe", "prompts", "errors"},
     "cli": {"cli", "operations", "engine", "refine", "families", "media", "recipe", "prompts", "placement", "weights"}
     | {"clip", "canvas", "grid", "errors", "sora"},
     "__main__": {"cli"},
