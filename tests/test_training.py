@@ -95,7 +95,7 @@ def test_prefixes_are_whole_frames_at_the_start(seed: int) -> None:
 def test_a_cell_is_known_only_where_every_pixel_is() -> None:
     known = torch.ones(1, 1, 9, 16, 16, dtype=torch.bool)
     known[:, :, 6, 3, 3] = False
-    cells = known_channels(known)
+    cells = known_channels(known, 8)
     assert cells.shape == (1, 4, 3, 2, 2)
     assert cells[0, 1, 2, 0, 0] == 0  # frame 6 is the second of its group of four
     assert cells.sum() == cells.numel() - 1

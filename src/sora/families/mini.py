@@ -19,7 +19,7 @@ from sora.canvas import Canvas, Latents
 from sora.errors import ModelError
 from sora.families import ModelSpec
 from sora.networks.mini_text import MiniText, MiniTextConfig
-from sora.networks.mini_vae import SPACE, TIME, MiniVAE, MiniVAEConfig
+from sora.networks.mini_vae import TIME, MiniVAE, MiniVAEConfig
 from sora.networks.wan_dit import WanConfig, WanDiT
 from sora.sampler import Velocity
 
@@ -34,11 +34,11 @@ def extra_channels(latent_channels: int) -> int:
     return TIME + latent_channels + PLACES
 
 
-def known_channels(known_B1FYX: Tensor) -> Tensor:
-    """(B, TIME, T, H, W) float: for each latent cell, which of its frames are known in every pixel."""
+def known_channels(known_B1FYX: Tensor, space: int) -> Tensor:
+    """(B, TIME, T, H, W) float: for each latent cell of ``space`` pixels, which of its frames are known in all."""
     first = known_B1FYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1)
     whole = torch.cat([first, known_B1FYX], dim=2).float()
-    cells = -F.max_pool3d(-whole, (1, SPACE, SPACE))
+    cells = -F.max_pool3d(-whole, (1, space, space))
     return rearrange(cells, "b 1 (t f) h w -> b f t h w", f=TIME)
 
 
@@ -124,7 +124,7 @@ class Mini:
             shape = 1, *self.spec.grid.latent_shape(*canvas.shape)
             return Latents(torch.zeros(shape, device=self.device), torch.ones(1, 1, *shape[2:], device=self.device))
         clean = self.vae.encode(filled(canvas).to(self.device))
-        known = known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None]).amin(dim=1, keepdim=True)
+        known = self._known(canvas).amin(dim=1, keepdim=True)
         return Latents(clean, (1 - known).to(self.device))
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
@@ -137,7 +137,7 @@ class Mini:
             yield chunk
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
-        known = known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None]).to(self.device)
+        known = self._known(canvas).to(self.device)
         texts = [prompt] if guidance == 1 else [prompt, negative]
         slots = self.text(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
         dtype = self.dit.proj_out.weight.dtype
@@ -149,6 +149,9 @@ class Mini:
             return flow if guidance == 1 else flow[1:] + guidance * (flow[:1] - flow[1:])
 
         return velocity
+
+    def _known(self, canvas: Canvas) -> Tensor:
+        return known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None], self.spec.grid.space)
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words outside the cartoon world, in order, each once."""

@@ -3,6 +3,9 @@
 Four frames and 4x4 pixels are folded into channels before the first layer, so every layer runs once per latent frame
 instead of once per pixel frame. The first frame stands alone: it is folded as four copies of itself, which makes the
 first latent frame the same whether a picture or a film follows. 4 x 8 x 8 pixels become one latent of 16 channels.
+
+With ``detail`` it reads and paints twice the size: pixels are halved before the first layer, and a last stage draws
+what the enlarged picture lacks, so that 4 x 16 x 16 pixels become one latent, at the same price inside.
 """
 
 from __future__ import annotations
@@ -14,13 +17,14 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-TIME, FOLD, SPACE = 4, 4, 8  # frames a latent frame, pixels folded at the door, pixels a latent's side
+TIME, FOLD, SPACE = 4, 4, 8  # frames a latent frame, pixels folded at the door, pixels a latent's side inside
 PAST = 2  # latent frames a temporal layer looks back
 
 
 @dataclass(frozen=True)
 class MiniVAEConfig:
-    """Widths at a quarter and an eighth of the size, and how many residual blocks stand there."""
+    """Widths at a quarter and an eighth of the size inside, and how many residual blocks stand there. detail: width of
+    the last stage that doubles the size, 0 for none."""
 
     channels: int = 16
     encoder_fine: int = 64
@@ -29,6 +33,12 @@ class MiniVAEConfig:
     decoder_fine: int = 128
     decoder_coarse: int = 192
     decoder_blocks: tuple[int, int] = (2, 3)
+    detail: int = 0
+
+    @property
+    def space(self) -> int:
+        """Pixels behind a latent's side."""
+        return 2 * SPACE if self.detail else SPACE
 
 
 def channel_norm(x_NCHW: Tensor) -> Tensor:
@@ -70,6 +80,22 @@ class LookBack(nn.Module):
         return rearrange(x, "b t h w c -> (b t) c h w"), line[:, -PAST:]
 
 
+class Detail(nn.Module):
+    """What the enlarged picture lacks: (N, width, h, w) to (N, pixels, 2h, 2w), nothing before it is trained."""
+
+    def __init__(self, width: int, detail: int, pixels: int) -> None:
+        super().__init__()
+        self.enlarge = nn.Conv2d(width, 4 * detail, 1)
+        self.block = Residual(detail)
+        self.unfold = nn.Conv2d(detail, pixels, 3, padding=1)
+        nn.init.zeros_(self.unfold.weight)
+        nn.init.zeros_(self.unfold.bias)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        x = rearrange(self.enlarge(x_NCHW), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
+        return self.unfold(F.silu(channel_norm(self.block(x))))
+
+
 class MiniVAE(nn.Module):
     """encode and decode; ``mean`` and ``deviation`` (C) bring latents to unit scale."""
 
@@ -93,11 +119,12 @@ class MiniVAE(nn.Module):
         self.enlarge = nn.Conv2d(c.decoder_coarse, 4 * c.decoder_fine, 1)
         self.decoder_fine = nn.ModuleList(Residual(c.decoder_fine) for _ in range(c.decoder_blocks[0]))
         self.unfold = nn.Conv2d(c.decoder_fine, pixels, 3, padding=1)
+        self.detail = Detail(c.decoder_fine, c.detail, pixels) if c.detail else None
         self.register_buffer("mean", torch.zeros(c.channels))
         self.register_buffer("deviation", torch.ones(c.channels))
 
     def encode(self, frames_BCFYX: Tensor) -> Tensor:
-        """Pixels in [-1, 1], F = 1 + 4k, Y and X multiples of 8, to latents_BCTHW of unit scale."""
+        """Pixels in [-1, 1], F = 1 + 4k, Y and X multiples of the config's space, to latents_BCTHW of unit scale."""
         return (self.raw_encode(frames_BCFYX) - self._wide(self.mean)) / self._wide(self.deviation)
 
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
@@ -115,6 +142,8 @@ class MiniVAE(nn.Module):
     def raw_encode(self, frames_BCFYX: Tensor) -> Tensor:
         """As ``encode``, before the latents are brought to unit scale."""
         batch = frames_BCFYX.shape[0]
+        if self.detail is not None:
+            frames_BCFYX = F.avg_pool3d(frames_BCFYX, (1, 2, 2))
         frames = torch.cat([frames_BCFYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1), frames_BCFYX], dim=2)
         x = rearrange(frames, "b c (t f) (h p) (w q) -> (b t) (c f p q) h w", f=TIME, p=FOLD, q=FOLD)
         x = self.fold(x.contiguous(memory_format=torch.channels_last))
@@ -139,8 +168,11 @@ class MiniVAE(nn.Module):
         x = rearrange(self.enlarge(F.silu(channel_norm(x))), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
         for block in self.decoder_fine:
             x = block(x)
-        x = self.unfold(F.silu(channel_norm(x)))
-        return rearrange(x, "(b t) (c f p q) h w -> b c (t f) (h p) (w q)", b=batch, f=TIME, p=FOLD, q=FOLD), kept
+        x = F.silu(channel_norm(x))
+        pixels = _unfolded(self.unfold(x), batch)
+        if self.detail is None:
+            return pixels, kept
+        return _doubled(pixels) + _unfolded(self.detail(x), batch), kept
 
     def in_channels_last(self) -> MiniVAE:
         """The same module, its kernels laid out with channels last, which CPUs convolve faster."""
@@ -151,3 +183,15 @@ class MiniVAE(nn.Module):
 
     def _wide(self, per_channel: Tensor) -> Tensor:
         return per_channel.view(1, -1, 1, 1, 1)
+
+
+def _unfolded(x_NCHW: Tensor, batch: int) -> Tensor:
+    """Channels back to TIME frames of FOLD x FOLD pixels: (B, 3, F, Y, X)."""
+    return rearrange(x_NCHW, "(b t) (c f p q) h w -> b c (t f) (h p) (w q)", b=batch, f=TIME, p=FOLD, q=FOLD)
+
+
+def _doubled(pixels_BCFYX: Tensor) -> Tensor:
+    """Twice the height and width, bilinear."""
+    flat = rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x")
+    flat = F.interpolate(flat, scale_factor=2, mode="bilinear")
+    return rearrange(flat, "(b f) c y x -> b c f y x", b=pixels_BCFYX.shape[0])

@@ -48,10 +48,10 @@ class Batch:
     weight: Tensor
 
 
-def cells(cover_FYX: Tensor) -> Tensor:
+def cells(cover_FYX: Tensor, space: int = SPACE) -> Tensor:
     """Mean over each latent cell, (T, H, W), of a picture a frame, in [0, 1]."""
     whole = torch.cat([cover_FYX[:1].expand(TIME - 1, -1, -1), cover_FYX]).float() / 255
-    return F.avg_pool3d(whole[None, None], (TIME, SPACE, SPACE))[0, 0]
+    return F.avg_pool3d(whole[None, None], (TIME, space, space))[0, 0]
 
 
 class Pool:
@@ -115,7 +115,7 @@ class Pool:
 
     def _with_known(self, item: Item, pixels: Tensor, known: Tensor) -> Item:
         seen = self._encoded(torch.where(known, pixels[0], 0)[None])
-        return replace(item, known=known_channels(known[None])[0].half(), seen=seen)
+        return replace(item, known=known_channels(known[None], self.vae.config.space)[0].half(), seen=seen)
 
     def _pixels(self, film: np.ndarray) -> Tensor:
         return rearrange(torch.from_numpy(film), "f y x c -> 1 c f y x").to(self.vae.mean.device) / 127.5 - 1
@@ -124,7 +124,7 @@ class Pool:
         return self.vae.encode(pixels)[0].half()
 
     def _cells(self, cover: np.ndarray) -> Tensor:
-        return cells(torch.from_numpy(cover)).half().to(self.vae.mean.device)
+        return cells(torch.from_numpy(cover), self.vae.config.space).half().to(self.vae.mean.device)
 
     def batch(self, size: Size, frames: int, count: int) -> Batch:
         """Clips drawn from the kept ones, each with what is known of it drawn anew."""
@@ -152,4 +152,4 @@ class Pool:
             return item.known, item.seen
         asks = frames > 1 and (item.midway or self.rng.random() < 0.3)
         known = patterns.prefix(frames, *size, self.rng) if asks else patterns.nothing(frames, *size)
-        return known_channels(known[None])[0].to(item.clean), item.clean
+        return known_channels(known[None], self.vae.config.space)[0].to(item.clean), item.clean
