@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "networks": {"networks.layers"},
     "networks.lora": {"errors"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"}
-    | {"eightbit"},
+    | {"eightbit", "lorafile"},
     "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
     "refine": {"canvas", "clip", "engine", "tiles"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}

@@ -14,8 +14,10 @@ from sora.errors import ModelError
 from sora.grid import Grid
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from sora.canvas import Canvas, Format, Latents
     from sora.sampler import Velocity
@@ -100,6 +102,15 @@ class Model(Protocol):
         ...
 
 
+class Trainable(Model, Protocol):
+    """A model whose weights a LoRA may change."""
+
+    @property
+    def dit(self) -> nn.Module:
+        """The transformer, whose linear maps a LoRA changes."""
+        ...
+
+
 MODELS: dict[str, ModelSpec] = {
     "mini": ModelSpec(
         name="mini",
@@ -149,6 +160,15 @@ def find(name: str) -> ModelSpec:
         raise ModelError(f"no model is called {name!r}; there is {', '.join(MODELS)} (see `sora models`)") from None
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Model:
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Trainable:
     """The checkpoint in memory, ready to paint. Raises ModelError when its files are missing or damaged."""
     return import_module(f"sora.families.{spec.family}").load(spec, device, dtype)
+
+
+def hang(model: Trainable, path: Path, strength: float) -> None:
+    """Merges a LoRA's file into the model's weights, ``strength`` times. Raises InputError and ModelError."""
+    from sora import lorafile
+    from sora.networks import lora
+
+    tensors, _ = lorafile.read(path)
+    lora.merge(model.dit, tensors, strength, called=str(path))
