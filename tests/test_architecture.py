@@ -48,10 +48,11 @@ ALLOWED: dict[str, set[str]] = {
     | {"eightbit", "lorafile"},
     "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
     "refine": {"canvas", "clip", "engine", "tiles"},
+    "tuning": {"tuning", "media", "clip", "canvas", "families", "networks.lora", "sampler", "prompts", "errors"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
     | {"eightbit", "engine", "operations", "media", "recipe", "prompts", "errors"},
     "cli": {"cli", "operations", "engine", "refine", "families", "media", "recipe", "prompts", "placement", "weights"}
-    | {"clip", "canvas", "grid", "errors", "sora"},
+    | {"clip", "canvas", "grid", "errors", "sora", "tuning", "lorafile"},
     "__main__": {"cli"},
 }
 

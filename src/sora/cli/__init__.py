@@ -7,6 +7,8 @@
 ``job``      a wish checked and completed, in milliseconds and without torch
 ``paint``    files made of it; ``screen`` talks on stderr meanwhile
 ``again``    a recipe as a command line, for ``remake`` and ``finish``
+``train``    a folder of clips to learn from, checked; ``learn`` carries it out
+``hung``     ``--lora``, checked
 ``look``, ``doctor``  answer questions
 """
 
@@ -18,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from sora import __version__
-from sora.cli import doctor, look, paint, verbs
+from sora.cli import doctor, look, paint, train, verbs
 from sora.cli.request import Wish
 from sora.errors import SoraError
 
@@ -90,7 +92,7 @@ for command in PAINTERS:
     app.command()(command)
 # What remake does not know are flags of the command that made the file.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(verbs.remake)
-for command in (look.info, look.models, doctor.doctor):
+for command in (train.train, look.info, look.models, doctor.doctor):
     app.command()(command)
 
 

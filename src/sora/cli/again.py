@@ -26,6 +26,7 @@ RIVALS = {
     "--region": ("--mask",),
     "--mask": ("--region",),
     "--then": ("--then",),
+    "--lora": ("--lora",),
 }
 
 

@@ -18,6 +18,7 @@ PAINTING: Flags = {
     "guidance": o.Guidance,
     "negative": o.Negative,
     "model": o.ModelName,
+    "lora": o.Lora,
     "device": o.DeviceName,
     "dtype": o.DtypeName,
     "shift": o.Shift,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sora import families, prompts
-from sora.cli import shape, sources
+from sora.cli import hung, shape, sources
 from sora.cli.request import MOST_FILES, MOST_SEED, Take, Wish, takes_of, within
 from sora.cli.scenes import SCENES, Scene
 from sora.cli.shape import Size
@@ -43,6 +43,7 @@ class Job:
     sounds: tuple[Sound, ...]
     files: tuple[Path, ...]
     notes: tuple[str, ...]
+    loras: tuple[hung.Hung, ...] = ()
 
     @property
     def size(self) -> Size:
@@ -59,13 +60,15 @@ class Job:
     @property
     def said(self) -> dict[str, Any]:
         settings = {"steps": self.steps, "guidance": self.guidance, "shift": self.shift, "sampler": self.step}
-        return self.scene.said | settings | {"negative": self.negative, "model": self.spec.name}
+        loras = [lora.said for lora in self.loras]
+        return self.scene.said | settings | {"negative": self.negative, "model": self.spec.name, "lora": loras}
 
 
 def resolve(wish: Wish) -> Job:
     """The job a wish means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
     spec = families.find(wish.model or "mini")
     _check_numbers(wish)
+    loras = hung.parse(wish.lora, spec)
     borrowed = _borrowed(wish)
     takes = takes_of(wish, spec, borrowed or "")
     for take in takes:
@@ -75,6 +78,7 @@ def resolve(wish: Wish) -> Job:
         _check_kind(target(wish, take), scene)
     d = spec.defaults
     plan, files = _plan(wish, spec, scene)
+    files = (*files, *(lora.path for lora in loras))
     _check_inputs(wish, files)
     sounds, heard = sources.sounds(wish, scene.sources)
     words = () if borrowed is None else (f"the prompt of {wish.source}: {borrowed}",)
@@ -92,6 +96,7 @@ def resolve(wish: Wish) -> Job:
         sounds=sounds,
         files=files,
         notes=(*words, *scene.notes, *heard),
+        loras=loras,
     )
 
 

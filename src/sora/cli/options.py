@@ -267,6 +267,15 @@ Negative = Annotated[
 ModelName = Annotated[
     str | None, typer.Option("--model", help="Which weights paint; see `sora models`.", show_default="mini")
 ]
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="FILE[:STRENGTH]",
+        help="Weights of your own to add, as `sora train` makes them; may be said again.",
+        show_default=False,
+    ),
+]
 DeviceName = Annotated[Device | None, typer.Option("--device", help="Where to compute.", show_default="the best here")]
 DtypeName = Annotated[
     Dtype | None, typer.Option("--dtype", help="Number format.", show_default="what suits the device")

@@ -55,6 +55,8 @@ def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
     device = placement.choose_device(wish.device.value if wish.device else None)
     number_format = placement.choose_dtype(wish.dtype.value if wish.dtype else None, device)
     model = families.load(job.spec, device, number_format)
+    for lora in job.loras:
+        families.hang(model, lora.path, lora.strength)
     texts = dict.fromkeys(text for take in job.takes for text in take.texts)
     unknown = dict.fromkeys(word for text in texts for word in model.unknown_words(text))
     if unknown:

@@ -38,6 +38,7 @@ class Wish:
     guidance: float | None = None
     negative: str | None = None
     model: str | None = None
+    lora: list[str] | None = None
     device: Device | None = None
     dtype: Dtype | None = None
     shift: float | None = None

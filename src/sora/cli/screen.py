@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Listener = Callable[["Event"], None]
 
-VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining"}
+VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining", "learn": "learning"}
 
 
 class Clock:

@@ -1,0 +1,57 @@
+"""``--lora FILE[:STRENGTH]``: files checked by their headers, before torch is imported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sora.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from sora.families import ModelSpec
+
+STRONGEST = 10.0
+
+
+@dataclass(frozen=True)
+class Hung:
+    """A LoRA's file and how often it is added to the weights."""
+
+    path: Path
+    strength: float
+
+    @property
+    def said(self) -> str:
+        """As the flag takes it."""
+        return f"{self.path.absolute()}:{self.strength:g}"
+
+
+def parse(texts: Sequence[str] | None, spec: ModelSpec) -> tuple[Hung, ...]:
+    """The files of a command's --lora flags. Raises UsageError, InputError and ModelError for what cannot be hung on
+    this model; whether every shape fits is seen when the weights are there."""
+    found = tuple(_one(text) for text in texts or ())
+    for hung in found:
+        _check(hung.path, spec)
+    return found
+
+
+def _one(text: str) -> Hung:
+    path, colon, number = text.rpartition(":")
+    try:
+        strength = float(number) if colon else 1.0
+    except ValueError:  # a colon of the file's own name
+        return Hung(Path(text), 1.0)
+    if not math.isfinite(strength) or abs(strength) > STRONGEST:
+        raise UsageError(f"--lora {text}: strength {number} is out of range; expected {-STRONGEST:g} to {STRONGEST:g}")
+    return Hung(Path(path if colon else text), strength)
+
+
+def _check(path: Path, spec: ModelSpec) -> None:
+    from sora import lorafile
+
+    family = lorafile.facts(path).get("family", spec.family)
+    if family != spec.family:
+        raise ModelError(f"{path} is a LoRA of {family}, and {spec.name} is of {spec.family}; choose another --model")

@@ -1,0 +1,130 @@
+"""``sora train``: flags in, a Course out, all of it checked in milliseconds. ``learn`` carries it out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sora import families, prompts
+from sora.cli import learn, shape
+from sora.cli import options as o
+from sora.cli.learn import Course
+from sora.cli.request import Wish, within
+from sora.errors import InputError, UsageError
+
+MOST_STEPS = 1_000_000
+LARGEST_RANK = 512
+EVERY = 100  # steps between two previews
+
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FOLDER",
+        help="Clips and pictures. The words of clip.mp4 stand in clip.txt beside it, or are its name.",
+        show_default=False,
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The LoRA to write, .safetensors.")]
+Rank = Annotated[int, typer.Option(help="How much it can hold; larger files learn more, and more by heart.")]
+Alpha = Annotated[
+    float | None, typer.Option(help="Scale of what is learnt, over the rank.", show_default="the rank, a scale of 1")
+]
+Steps = Annotated[int | None, typer.Option(help="How long to train.", show_default=str(learn.STEPS))]
+Minutes = Annotated[float | None, typer.Option(help="How long to train, instead of --steps.", show_default=False)]
+Rate = Annotated[float | None, typer.Option(help="Learning rate.", show_default="what suits the model's width")]
+Batch = Annotated[int, typer.Option(help="Examples a step.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same machine, same LoRA.")]
+CaptionDrop = Annotated[float, typer.Option(help="Share of the examples shown without their words, for guidance.")]
+Every = Annotated[int, typer.Option(metavar="STEPS", help="How often to save, and to paint the previews.")]
+Preview = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PROMPT", help="What to paint along the way; may be said again.", show_default=False),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier training of this --out stood.")]
+
+
+def train(
+    folder: Folder,
+    out: Out,
+    model: o.ModelName = None,
+    rank: Rank = 16,
+    alpha: Alpha = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    rate: Rate = None,
+    batch: Batch = 2,
+    size: o.Size = None,
+    aspect: o.Aspect = None,
+    seed: Seed = 0,
+    caption_drop: CaptionDrop = 0.1,
+    every: Every = EVERY,
+    preview: Preview = None,
+    resume: Resume = False,
+    device: o.DeviceName = None,
+    dtype: o.DtypeName = None,
+    force: o.Force = False,
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Teach a model a subject or a style of your own: a LoRA, from a folder of clips and pictures with their words.
+    Paint with it by --lora FILE."""
+    within("--rank", rank, 1, LARGEST_RANK)
+    within("--alpha", alpha, 0.01, 10_000)
+    within("--rate", rate, 1e-8, 1)
+    within("--batch", batch, 1, 256)
+    within("--seed", seed, 0, 2**31 - 1)
+    within("--caption-drop", caption_drop, 0, 1)
+    within("--every", every, 1, MOST_STEPS)
+    within("--steps", steps, 1, MOST_STEPS)
+    within("--minutes", minutes, 0.01, 60 * 24 * 30)
+    if steps is not None and minutes is not None:
+        raise UsageError("--steps and --minutes both say how long; give one of them")
+    spec = families.find(model or "mini")
+    previews = tuple(prompts.clean(text) for text in preview or ())
+    _check_target(out, force or resume)
+    course = Course(
+        spec=spec,
+        materials=_materials(folder),
+        out=out,
+        settings={"rank": rank, "alpha": alpha or rank, "rate": rate, "batch": batch}
+        | {"silent": caption_drop, "seed": seed, "shift": spec.defaults.shift},
+        size=_size(size, aspect, spec),
+        steps=steps,
+        minutes=minutes,
+        every=every,
+        previews=previews,
+        resume=resume,
+        device=device.value if device else None,
+        dtype=dtype.value if dtype else None,
+        quiet=quiet,
+    )
+    if resume and not course.state.is_file():
+        raise UsageError(f"there is no training in {course.folder} to go on from; leave --resume out to begin one")
+    told = learn.learn(course)
+    typer.echo(json.dumps(told) if as_json else told["path"])
+
+
+def _materials(folder: Path) -> learn.Materials:
+    from sora.tuning import dataset
+
+    return dataset.find(folder)
+
+
+def _size(size: str | None, aspect: str | None, spec: families.ModelSpec) -> shape.Size | None:
+    """The size on the model's grid that was asked for; None is each clip's own shape."""
+    if size is None and aspect is None:
+        return None
+    return shape.painted_size(shape.film_size(Wish("train", size=size, aspect=aspect), spec), spec)
+
+
+def _check_target(out: Path, replace: bool) -> None:
+    """Refuses, before any work, a file that could not be written."""
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out {out} is of another kind; a LoRA's name ends in .safetensors")
+    if out.exists() and (out.is_dir() or not replace):
+        raise UsageError(f"{out} exists already; add --force to replace it, --resume to go on, or choose another name")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"cannot write into {out.parent}: there is no such folder; create it")
