@@ -24,7 +24,8 @@ PAST = 2  # latent frames a temporal layer looks back
 @dataclass(frozen=True)
 class MiniVAEConfig:
     """Widths at a quarter and an eighth of the size inside, and how many residual blocks stand there. detail: width of
-    the last stage that doubles the size, 0 for none."""
+    the last stage that doubles the size, 0 for none. reach: kernel of the temporal layers, odd; from 3 on what moved is
+    found again beside where it was."""
 
     channels: int = 16
     encoder_fine: int = 64
@@ -34,6 +35,7 @@ class MiniVAEConfig:
     decoder_coarse: int = 192
     decoder_blocks: tuple[int, int] = (2, 3)
     detail: int = 0
+    reach: int = 1
 
     @property
     def space(self) -> int:
@@ -60,11 +62,12 @@ class Residual(nn.Module):
 
 
 class LookBack(nn.Module):
-    """One causal temporal layer, 1x1 in space: each latent frame sees itself and the PAST ones before it."""
+    """One causal temporal layer, reach x reach in space: each latent frame sees itself and the PAST ones before it."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, reach: int = 1) -> None:
         super().__init__()
-        self.mix = nn.Linear((PAST + 1) * width, width)
+        wide = (PAST + 1) * width
+        self.mix = nn.Linear(wide, width) if reach == 1 else nn.Conv2d(wide, width, reach, padding=reach // 2)
         nn.init.zeros_(self.mix.weight)
 
     def forward(self, x_NCHW: Tensor, batch: int, past_BTHWC: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -76,8 +79,12 @@ class LookBack(nn.Module):
         line = torch.cat([past_BTHWC, normed], dim=1)
         length = x.shape[1]
         seen = torch.cat([line[:, i : i + length] for i in range(PAST + 1)], dim=-1)
-        x = x + self.mix(F.silu(seen))
-        return rearrange(x, "b t h w c -> (b t) c h w"), line[:, -PAST:]
+        return x_NCHW + self._mixed(F.silu(seen)), line[:, -PAST:]
+
+    def _mixed(self, seen_BTHWC: Tensor) -> Tensor:
+        if isinstance(self.mix, nn.Linear):
+            return rearrange(self.mix(seen_BTHWC), "b t h w c -> (b t) c h w")
+        return self.mix(seen_BTHWC.flatten(0, 1).permute(0, 3, 1, 2))
 
 
 class Detail(nn.Module):
@@ -111,11 +118,11 @@ class MiniVAE(nn.Module):
         self.encoder_fine = nn.ModuleList(Residual(c.encoder_fine) for _ in range(c.encoder_blocks[0]))
         self.reduce = nn.Conv2d(4 * c.encoder_fine, c.encoder_coarse, 1)
         self.encoder_coarse = nn.ModuleList(Residual(c.encoder_coarse) for _ in range(c.encoder_blocks[1]))
-        self.encoder_time = nn.ModuleList(LookBack(c.encoder_coarse) for _ in range(c.encoder_blocks[1] - 1))
+        self.encoder_time = nn.ModuleList(LookBack(c.encoder_coarse, c.reach) for _ in range(c.encoder_blocks[1] - 1))
         self.to_latents = nn.Conv2d(c.encoder_coarse, c.channels, 1)
         self.from_latents = nn.Conv2d(c.channels, c.decoder_coarse, 3, padding=1)
         self.decoder_coarse = nn.ModuleList(Residual(c.decoder_coarse) for _ in range(c.decoder_blocks[1]))
-        self.decoder_time = nn.ModuleList(LookBack(c.decoder_coarse) for _ in range(c.decoder_blocks[1] - 1))
+        self.decoder_time = nn.ModuleList(LookBack(c.decoder_coarse, c.reach) for _ in range(c.decoder_blocks[1] - 1))
         self.enlarge = nn.Conv2d(c.decoder_coarse, 4 * c.decoder_fine, 1)
         self.decoder_fine = nn.ModuleList(Residual(c.decoder_fine) for _ in range(c.decoder_blocks[0]))
         self.unfold = nn.Conv2d(c.decoder_fine, pixels, 3, padding=1)
