@@ -1,0 +1,46 @@
+"""The world's settings by name, and the hours of the day at which each can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from PIL import Image
+
+from sora.training.scene import HOURS
+from sora.training.worlds import settings_first as first
+from sora.training.worlds import settings_land as land
+from sora.training.worlds.stage import Stage
+
+
+@dataclass(frozen=True)
+class Setting:
+    """draw: paints the stage's three layers from a random source. hours: those of scene.HOURS it can be seen at."""
+
+    draw: Callable[[Stage, Random], None]
+    hours: tuple[str, ...] = HOURS
+
+
+SETTINGS: dict[str, Setting] = {
+    "meadow": Setting(first.meadow),
+    "snow": Setting(first.snow),
+    "sea": Setting(first.sea),
+    "desert": Setting(first.desert),
+    "night": Setting(first.night, ("night",)),
+    "city": Setting(first.city),
+    "sunset": Setting(first.sunset, ("dusk",)),
+    "beach": Setting(land.beach),
+    "forest": Setting(land.forest),
+    "space": Setting(land.space, ("night",)),
+}
+
+
+def backdrop(
+    setting: str, hour: str, variation: int, height: int, width: int, short: int, *, layered: bool
+) -> list[Image.Image]:
+    """One of a setting's variations: three premultiplied RGBA pictures from far to near, or one of all. short: pixels
+    of the canvas' short side, which sizes are shares of; height, width: of the pictures."""
+    stage = Stage(height, width, short, hour, layered=layered)
+    SETTINGS[setting].draw(stage, Random(f"{setting} {variation}"))
+    return stage.layers()

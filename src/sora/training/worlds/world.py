@@ -1,0 +1,169 @@
+"""Which films each world holds, and how one is drawn from a seed.
+
+Films whose (subject, setting, motion) hash into the held-out tenth are never trained on.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from random import Random
+
+from sora.training.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
+from sora.training.worlds.motions import LATTICE_SIDE, LEFTWARDS, RIGHTWARDS, WRAPS_X
+from sora.training.worlds.settings import SETTINGS
+from sora.training.worlds.subjects import SHAPES, SUBJECTS
+
+FIRST_MOTIONS = MOTIONS[:9]
+FIRST_SETTINGS = ("meadow", "snow", "sea", "desert", "night", "city", "sunset")
+PANNED = ("up", "down", "bounce", "spin")  # a sideways camera would turn "still" and "left" into one another
+
+
+@dataclass(frozen=True)
+class World:
+    """What films are drawn from. pairs, eventful, cut, panning, weathered, styled: shares of the films with two actors,
+    with a lasting event, with two shots, with a moving camera, with weather, in another style than flat. late: share of
+    hours other than day, where the setting leaves a choice. sizes: of sprites, as shares of the short side. lattice:
+    one size of sprite, starting on a lattice of 16 and back on it every fourth frame, all backdrops in one layer. A
+    latent frame then shows a subject in few ways instead of endlessly many, which a small training can learn."""
+
+    subjects: tuple[str, ...]
+    settings: tuple[str, ...] = tuple(SETTINGS)
+    motions: tuple[str, ...] = MOTIONS
+    relations: tuple[str, ...] = RELATIONS
+    events: tuple[str, ...] = EVENTS
+    cameras: tuple[str, ...] = CAMERAS
+    weathers: tuple[str, ...] = WEATHERS
+    hours: tuple[str, ...] = HOURS
+    styles: tuple[str, ...] = STYLES
+    pairs: float = 0.3
+    eventful: float = 0.06
+    cut: float = 0.12
+    panning: float = 0.35
+    weathered: float = 0.2
+    styled: float = 0.2
+    late: float = 2 / 3
+    sizes: tuple[float, float] = (0.35, 0.65)
+    lattice: bool = False
+
+
+SMALL = World(
+    subjects=(
+        *("balloon", "car", "sailboat", "rocket", "turtle", "fish", "elephant", "chick"),
+        *("red ball", "blue ball", "yellow ball", "purple ball"),
+    ),
+    settings=FIRST_SETTINGS,
+    motions=FIRST_MOTIONS,
+    relations=(),
+    events=(),
+    cameras=("static", "pan-left", "pan-right"),
+    weathers=("", "snow"),
+    styles=("flat",),
+    pairs=0,
+    eventful=0,
+    cut=0,
+    panning=0.1,
+    weathered=0.06,
+    styled=0,
+    late=0,
+    lattice=True,
+)
+MEDIUM = replace(
+    SMALL,
+    subjects=(
+        *SMALL.subjects,
+        *("dog", "cat", "butterfly", "octopus", "whale", "crab", "penguin", "bus", "apple", "mushroom", "sunflower"),
+        "yellow star",
+    ),
+    settings=(*FIRST_SETTINGS, "beach", "forest", "space"),
+    weathers=("", "snow", "rain"),
+    weathered=0.08,
+    late=0.15,
+)
+LARGE = World(subjects=tuple(SUBJECTS))
+WORLDS = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
+
+
+def held_out(film: Film) -> bool:
+    """Whether the film's first actor in its first setting and motion belongs to the tenth that is never trained on."""
+    shot = film.shots[0]
+    return _held(shot.actors[0].subject, shot.setting, shot.actors[0].motion)
+
+
+def _held(subject: str, setting: str, motion: str) -> bool:
+    return zlib.crc32(f"{subject}|{setting}|{motion}".encode()) % 10 == 0
+
+
+def mirrored(film: Film) -> Film:
+    """The same film with its actors looking the other way, for a judge that must read motion and not looks."""
+    other = {"left": "right", "right": "left"}
+    shots = (replace(s, actors=tuple(replace(a, faces=other[a.faces]) for a in s.actors)) for s in film.shots)
+    return replace(film, shots=tuple(shots))
+
+
+def draw_film(world: World, seed: int, *, held: bool | None = None) -> Film:
+    """A film from a seed. held: only held-out combinations, only the others, or either."""
+    rng = Random(seed)
+    while True:
+        subject = _draw_subject(world, rng)
+        setting, motion = rng.choice(world.settings), rng.choice(world.motions)
+        if held is None or _held(subject, setting, motion) == held:
+            break
+    shot = _draw_shot(world, rng, subject, setting, motion)
+    return Film((shot,), rng.choice(world.styles[1:]) if rng.random() < world.styled else world.styles[0])
+
+
+def _draw_subject(world: World, rng: Random) -> str:
+    """Glyphs make up at least three quarters."""
+    shapes = [s for s in world.subjects if s in SHAPES]
+    glyphs = [s for s in world.subjects if s not in SHAPES]
+    share = max(0.75, len(glyphs) / len(world.subjects)) if glyphs and shapes else float(bool(glyphs))
+    return rng.choice(glyphs if rng.random() < share else shapes)
+
+
+def _draw_shot(world: World, rng: Random, subject: str, setting: str, motion: str) -> Shot:
+    actor = Actor(subject, motion, _looks(world, motion, rng), _size(world, rng))
+    return Shot(
+        setting=setting,
+        actors=(actor,),
+        camera=_draw_camera(world, rng, motion),
+        weather=rng.choice(world.weathers[1:]) if rng.random() < world.weathered else "",
+        hour=_draw_hour(world, rng, setting),
+        seed=rng.getrandbits(48),
+    )
+
+
+def _size(world: World, rng: Random) -> float:
+    return LATTICE_SIDE / 128 if world.lattice else rng.uniform(*world.sizes)
+
+
+def _looks(world: World, motion: str, rng: Random) -> str:
+    if motion in LEFTWARDS or motion in RIGHTWARDS:
+        return "left" if motion in LEFTWARDS else "right"
+    return "left" if world.lattice else rng.choice(("left", "right"))
+
+
+def _draw_hour(world: World, rng: Random, setting: str) -> str:
+    hours = SETTINGS[setting].hours
+    if "day" in hours and not rng.random() < world.late:
+        return "day"
+    return rng.choice([h for h in hours if h != "day"])
+
+
+def _draw_camera(world: World, rng: Random, motion: str) -> str:
+    """A camera that leaves no doubt about the motion. Its chance is raised where the motion allows it, so that the
+    share of all films is kept."""
+    fitting = [c for c in world.cameras if c != "static" and _suits(c, motion)]
+    able = sum(any(_suits(c, m) for c in world.cameras if c != "static") for m in world.motions)
+    moves = fitting and rng.random() < world.panning * len(world.motions) / able
+    return rng.choice(fitting) if moves else "static"
+
+
+def _suits(camera: str, motion: str) -> bool:
+    if camera.startswith("pan"):
+        return motion in PANNED
+    if camera.startswith("tilt"):
+        return motion in WRAPS_X
+    if camera.startswith("zoom"):
+        return motion not in ("grow", "shrink")
+    return camera == "follow" and motion in WRAPS_X and not motion.startswith("arc")
