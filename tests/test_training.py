@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from random import Random
 
@@ -12,14 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sora.errors import ModelError
 from sora.families.mini import beside_noise, extra_channels, known_channels
 from sora.networks.mini_text import MiniText, MiniTextConfig
-from sora.networks.mini_vae import MiniVAE
-from sora.training import patterns, publish, text
+from sora.training import checkpoint, patterns, publish, text
 from sora.training.dit import load_frozen
 from sora.training.loop import Budget, train
 from sora.training.optim import Both, orthogonalised
-from sora.training.pool import Pool
 from sora.training.sprites import SHAPES
 from sora.training.world import World
 
@@ -35,9 +36,9 @@ def test_orthogonalised_flattens_the_spectrum(rows: int, columns: int, seed: int
     assert values[0] / values.median() < 2
 
 
-def fit_line(folder: Path, minutes: float) -> tuple[nn.Module, list[float]]:
+def fit_line(folder: Path, minutes: float, size: int = 8) -> tuple[nn.Module, list[float]]:
     torch.manual_seed(0)
-    model, seen = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)), []
+    model, seen = nn.Sequential(nn.Linear(4, size), nn.Tanh(), nn.Linear(size, 1)), []
     x = torch.randn(64, 4)
     y = x.sum(dim=1, keepdim=True).tanh()
 
@@ -46,27 +47,73 @@ def fit_line(folder: Path, minutes: float) -> tuple[nn.Module, list[float]]:
         value = (model(x) - y).square().mean()
         return value, {"loss": value.item()}
 
-    train(model, Both(model, matrix_lr=0.02, other_lr=0.01), Budget(minutes), folder, loss, every=0.2)
+    train(model, Both(model, matrix_lr=0.02, other_lr=0.01), Budget(minutes, cooldown=0.2), folder, loss, every=0.2)
     return model, seen
 
 
-def test_training_descends_and_resumes_where_it_stopped(tmp_path: Path) -> None:
+def lines_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_training_descends_and_a_second_run_adds_to_the_first(tmp_path: Path) -> None:
     _, first = fit_line(tmp_path, 0.01)
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    lines = lines_of(tmp_path)
     assert lines[-1]["loss"] < lines[0]["loss"]
-    _, second = fit_line(tmp_path, 0.02)
+    _, second = fit_line(tmp_path, 0.01)
     assert first[0] == 0
-    assert 0.45 < second[0] < 0.65  # half of the doubled budget was spent already
-    resumed = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
-    assert resumed["step"] > lines[-1]["step"]
+    assert 0.2 < second[0] < 0.6  # about half of both runs together, less the first one's cooldown
+    assert lines_of(tmp_path)[-1]["step"] > lines[-1]["step"]
+    assert lines_of(tmp_path)[-1]["seconds"] > 1.7 * lines[-1]["seconds"]
 
 
-def test_a_spent_budget_trains_no_more(tmp_path: Path) -> None:
-    before = fit_line(tmp_path, 0.005)[0]
-    after, seen = fit_line(tmp_path, 0.005)
+def test_a_later_run_goes_on_from_before_the_cooldown(tmp_path: Path) -> None:
+    finished, _ = fit_line(tmp_path, 0.01)
+    tensors, counts = checkpoint.restore(tmp_path / "state")
+    assert 0 < counts["step"] < lines_of(tmp_path)[-1]["step"]
+    assert not torch.equal(tensors["model/0.weight"], finished.state_dict()["0.weight"])
+
+
+def test_no_budget_trains_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    fit_line(tmp_path, 0.005)
+    tensors, _ = checkpoint.restore(tmp_path / "state")
+    after, seen = fit_line(tmp_path, 0.0)
     assert not seen
-    for a, b in zip(before.parameters(), after.parameters(), strict=True):
-        assert torch.equal(a, b)
+    for name, value in after.named_parameters():
+        assert torch.equal(value, tensors[f"average/{name}"])
+
+
+def test_another_network_does_not_take_up_the_state(tmp_path: Path) -> None:
+    fit_line(tmp_path, 0.002)
+    with pytest.raises(ModelError, match="another network"):
+        fit_line(tmp_path, 0.002, size=9)
+
+
+def test_told_to_stop_it_keeps_its_state_and_exits(tmp_path: Path) -> None:
+    model = nn.Linear(4, 1)
+
+    def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return model(torch.ones(1, 4)).square().mean(), {}
+
+    with pytest.raises(SystemExit) as left:
+        train(model, Both(model, matrix_lr=0.1, other_lr=0.1), Budget(1), tmp_path, loss)
+    assert left.value.code == 143
+    tensors, counts = checkpoint.restore(tmp_path / "state")
+    assert counts["step"] == 1 and torch.equal(tensors["model/weight"], model.state_dict()["weight"])
+
+
+def test_a_loss_that_is_not_finite_leaves_the_state_alone(tmp_path: Path) -> None:
+    fit_line(tmp_path, 0.005)
+    before, _ = checkpoint.restore(tmp_path / "state")
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
+        return (model(torch.ones(1, 4)) * float("nan")).mean(), {}
+
+    with pytest.raises(ModelError, match="not finite"):
+        train(model, Both(model, matrix_lr=0.1, other_lr=0.1), Budget(0.003, cooldown=0.01), tmp_path, loss)
+    after, _ = checkpoint.restore(tmp_path / "state")
+    assert torch.equal(before["model/0.weight"], after["model/0.weight"])
 
 
 def test_the_learning_rate_rises_stands_and_falls() -> None:
@@ -75,21 +122,33 @@ def test_the_learning_rate_rises_stands_and_falls() -> None:
     assert at[0] < 0.02 < at[1] < at[2] == at[3] == 1 > at[4] > at[5] == 0
 
 
-@given(st.integers(0, 999), st.sampled_from([1, 9, 17]))
+@given(st.integers(0, 999), st.sampled_from([1, 9, 17, 33]))
 @settings(max_examples=60, deadline=None)
 def test_entangled_patterns_leave_something_to_paint_and_something_known(seed: int, frames: int) -> None:
-    known = patterns.entangled(frames, 64, 96, Random(seed))
-    assert known.shape == (1, frames, 64, 96)
+    holes = patterns.table([patterns.entangled(frames, 64, 96, Random(seed))])
+    known = patterns.known_pixels(holes, frames, 64, 96)
+    assert known.shape == (1, 1, frames, 64, 96)
     assert known.any() and not known.all()
 
 
 @given(st.integers(0, 999))
 @settings(max_examples=30, deadline=None)
 def test_prefixes_are_whole_frames_at_the_start(seed: int) -> None:
-    per_frame = patterns.prefix(17, 16, 16, Random(seed))[0].flatten(1)
+    holes = patterns.table([patterns.prefix(17, 16, 16, Random(seed))])
+    per_frame = patterns.known_pixels(holes, 17, 16, 16)[0, 0].flatten(1)
     assert per_frame.all(dim=1).tolist() == per_frame.any(dim=1).tolist()
     assert per_frame[:, 0].int().diff().max() <= 0
     assert per_frame[0].all() and not per_frame[-1].any()
+
+
+@given(st.integers(0, 999), st.sampled_from([1, 9, 17]), st.sampled_from([8, 16]))
+@settings(max_examples=60, deadline=None)
+def test_cells_of_a_hole_are_those_of_its_pixels(seed: int, frames: int, space: int) -> None:
+    """The table of boxes tells the network what the canvas of the same pixels tells it when it paints."""
+    rng = Random(seed)
+    holes = patterns.table([patterns.entangled(frames, 64, 96, rng), patterns.nothing(frames, 64, 96)])
+    wish = known_channels(patterns.known_pixels(holes, frames, 64, 96), space)
+    assert torch.equal(patterns.known_cells(holes, frames, 64, 96, space).float(), wish)
 
 
 def test_a_cell_is_known_only_where_every_pixel_is() -> None:
@@ -139,22 +198,3 @@ def test_shipped_weights_unpack_into_what_the_trainings_read(tmp_path: Path) -> 
     assert encoder.config.vocabulary == tokenizer.get_vocab_size()
     assert vae.deviation.min() > 0
     assert publish.sizes_of(publish.load_file(tmp_path / "dit" / "dit.safetensors")).out_channels == vae.config.channels
-
-
-def test_the_pool_shows_every_way_a_film_goes_on() -> None:
-    """Clips that begin midway always come with something known, and what melts between two ends is known at both."""
-    torch.manual_seed(0)
-    world = World(subjects=tuple(SHAPES), lattice=True)
-    pool = Pool(MiniVAE().eval(), world, Random(4), entangled=0.8, midway=0.5)
-    pool.add((64, 64), 17, 48)
-    items = list(pool.items[(64, 64), 17])
-    assert {item.midway for item in items} == {True, False}
-    assert any(item.scene is None for item in items)
-    for item in items:
-        known, seen = pool._condition(item, (64, 64), 17)
-        assert known.shape[1:] == item.clean.shape[1:] and seen.shape == item.clean.shape
-        assert known.any() or not item.midway
-        if item.scene is None:
-            assert known[:, 0].all() and known[-1, -1].all() and not known.all()
-    batch = pool.batch((64, 64), 17, 6)
-    assert batch.weight.mean() == pytest.approx(1, abs=1e-3)

@@ -45,7 +45,8 @@ class Muon(torch.optim.Optimizer):
             kept = self.state[p].setdefault("momentum", torch.zeros_like(p))
             kept.lerp_(p.grad, 1 - momentum)
             wishes.append(p.grad.lerp(kept, momentum).flatten(1))
-        updates = orthogonalised(torch.stack(wishes))
+        stacked = torch.stack(wishes)
+        updates = orthogonalised(stacked.bfloat16() if stacked.is_cuda else stacked).to(stacked)
         scale = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
         for p, update in zip(params, updates, strict=True):
             p.mul_(1 - lr * decay)
@@ -74,9 +75,21 @@ class Both:
             part.step()
             part.zero_grad(set_to_none=True)
 
-    def state_dict(self) -> list[dict]:
-        return [part.state_dict() for part in self.parts]
+    def tensors(self) -> dict[str, Tensor]:
+        """What the optimisers remember, as "optimiser/<which>/<parameter>/<name>"."""
+        return {
+            f"optimiser/{i}/{index}/{name}": torch.as_tensor(value)
+            for i, part in enumerate(self.parts)
+            for index, kept in part.state_dict()["state"].items()
+            for name, value in kept.items()
+        }
 
-    def load_state_dict(self, states: list[dict]) -> None:
-        for part, state in zip(self.parts, states, strict=True):
-            part.load_state_dict(state)
+    def take(self, tensors: dict[str, Tensor]) -> None:
+        """Remember what ``tensors`` gave, without the leading "optimiser/"."""
+        for i, part in enumerate(self.parts):
+            state: dict[int, dict[str, Tensor]] = {}
+            for place, tensor in tensors.items():
+                which, index, name = place.split("/")
+                if int(which) == i:
+                    state.setdefault(int(index), {})[name] = tensor
+            part.load_state_dict(part.state_dict() | {"state": state})

@@ -1,63 +1,89 @@
-"""Which pixels of a training clip are known: every way a verb will ask for."""
+"""Which pixels of a training clip are known: every way a verb will ask for, as the hole that is left to paint.
+
+A hole is a box in time, height and width: (first frame, end, top, bottom, left, right), ends excluded. Everything
+outside it is known. Six numbers a clip are drawn on the CPU; masks of whole batches are made from them on the device.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import torch
 from torch import Tensor
 
+from sora.networks.mini_vae import TIME
+
+Hole = tuple[int, int, int, int, int, int]
+
 PREFIXES = (1, 1, 1, 5, 9)  # first frames that a film may start from
 ENDS = ((1, 1), (1, 4), (5, 4), (5, 4), (5, 8))  # frames known at the beginning and at the end
 
 
-def nothing(frames: int, height: int, width: int) -> Tensor:
-    """(1, F, Y, X) bool, nowhere known."""
-    return torch.zeros(1, frames, height, width, dtype=torch.bool)
+def nothing(frames: int, height: int, width: int) -> Hole:
+    """Nowhere known."""
+    return 0, frames, 0, height, 0, width
 
 
-def prefix(frames: int, height: int, width: int, rng: Random) -> Tensor:
+def prefix(frames: int, height: int, width: int, rng: Random) -> Hole:
     """The first frame or frames are known. The rest cannot reach back into their latents: the encoder is causal."""
-    known = nothing(frames, height, width)
-    known[:, : min(rng.choice(PREFIXES), max(1, frames - 4))] = True
-    return known
+    return min(rng.choice(PREFIXES), max(1, frames - 4)), frames, 0, height, 0, width
 
 
-def entangled(frames: int, height: int, width: int, rng: Random) -> Tensor:
+def entangled(frames: int, height: int, width: int, rng: Random) -> Hole:
     """Known parts whose latents unknown pixels touch: last frames, both ends, all but a stretch, all but a region."""
-    known = nothing(frames, height, width)
-    kinds = (_last, _both_ends, _all_but_stretch, _all_but_region) if frames > 1 else (_all_but_region,)
-    rng.choice(kinds)(known, rng)
-    return known
+    kinds = (_last, both_ends, _all_but_stretch, _all_but_region) if frames > 1 else (_all_but_region,)
+    return rng.choice(kinds)(frames, height, width, rng)
 
 
-def _last(known: Tensor, rng: Random) -> None:
-    known[:, -rng.choice((1, 4, 8)) :] = True
-
-
-def _both_ends(known: Tensor, rng: Random) -> None:
-    first, last = rng.choice(ENDS if known.shape[1] > 9 else ENDS[:2])
-    known[:, :first] = True
-    known[:, -last:] = True
-
-
-def both_ends(frames: int, height: int, width: int, rng: Random) -> Tensor:
+def both_ends(frames: int, height: int, width: int, rng: Random) -> Hole:
     """Some frames at the beginning and some at the end are known: a loop's or a bridge's."""
-    known = nothing(frames, height, width)
-    _both_ends(known, rng)
-    return known
+    first, last = rng.choice(ENDS if frames > 9 else ENDS[:2])
+    return first, frames - last, 0, height, 0, width
 
 
-def _all_but_stretch(known: Tensor, rng: Random) -> None:
-    frames = known.shape[1]
+def _last(frames: int, height: int, width: int, rng: Random) -> Hole:
+    return 0, frames - rng.choice((1, 4, 8)), 0, height, 0, width
+
+
+def _all_but_stretch(frames: int, height: int, width: int, rng: Random) -> Hole:
     start = rng.randint(1, frames - 5)
-    known[:] = True
-    known[:, start : start + rng.randint(3, 10)] = False
+    return start, min(frames, start + rng.randint(3, 10)), 0, height, 0, width
 
 
-def _all_but_region(known: Tensor, rng: Random) -> None:
-    height, width = known.shape[-2:]
+def _all_but_region(frames: int, height: int, width: int, rng: Random) -> Hole:
     tall, wide = int(height * rng.uniform(0.3, 0.8)), int(width * rng.uniform(0.3, 0.8))
     y, x = rng.randint(0, height - tall), rng.randint(0, width - wide)
-    known[:] = True
-    known[:, :, y : y + tall, x : x + wide] = False
+    return 0, frames, y, y + tall, x, x + wide
+
+
+def table(holes: Sequence[Hole], device: torch.device | str = "cpu") -> Tensor:
+    """(B, 6) whole numbers, on the device."""
+    return torch.tensor(holes, device=device)
+
+
+def known_pixels(holes_B6: Tensor, frames: int, height: int, width: int) -> Tensor:
+    """(B, 1, F, Y, X) bool, True outside the holes."""
+    axes = [_inside(holes_B6, axis, 1, size) for axis, size in enumerate((frames, height, width))]
+    return ~_box(*axes)[:, None]
+
+
+def known_cells(holes_B6: Tensor, frames: int, height: int, width: int, space: int) -> Tensor:
+    """(B, TIME, T, H, W) bool: for each latent cell of ``space`` pixels, which of its frames are known in every pixel.
+    The first latent frame stands for the first frame alone."""
+    f = _inside(holes_B6, 0, 1, frames)
+    f = torch.cat([f[:, :1].expand(-1, TIME - 1), f], dim=1).unflatten(1, (-1, TIME)).transpose(1, 2)
+    y, x = (_inside(holes_B6, axis, space, size // space) for axis, size in ((1, height), (2, width)))
+    return ~(f[:, :, :, None, None] & _box(None, y, x)[:, None])
+
+
+def _inside(holes_B6: Tensor, axis: int, cell: int, cells: int) -> Tensor:
+    """(B, cells) bool: whether a cell of that many pixels touches the hole along one axis."""
+    start, end = holes_B6[:, 2 * axis, None], holes_B6[:, 2 * axis + 1, None]
+    at = cell * torch.arange(cells, device=holes_B6.device)
+    return (at + cell > start) & (at < end)
+
+
+def _box(f: Tensor | None, y: Tensor, x: Tensor) -> Tensor:
+    plane = y[:, None, :, None] & x[:, None, None, :]
+    return plane if f is None else f[:, :, None, None] & plane
