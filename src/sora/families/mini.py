@@ -154,11 +154,20 @@ class Mini:
         return known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None], self.spec.grid.space)
 
     def unknown_words(self, prompt: str) -> list[str]:
-        """Words outside the cartoon world, in order, each once."""
-        unknown = self.tokenizer.token_to_id("<unk>")
-        encoding = self.tokenizer.encode(prompt)
-        missed = [prompt[a:b].lower() for i, (a, b) in zip(encoding.ids, encoding.offsets, strict=True) if i == unknown]
-        return list(dict.fromkeys(missed))
+        """Words outside the cartoon world, in order, each once: those that the tokenizer does not hold whole."""
+        unknown, encoding = self.tokenizer.token_to_id("<unk>"), self.tokenizer.encode(prompt)
+        pieces: dict[int, list[int]] = {}
+        for token, word in enumerate(encoding.word_ids):
+            if word is not None:
+                pieces.setdefault(word, []).append(token)
+        missed: list[tuple[int, int]] = []
+        for tokens in pieces.values():
+            if len(tokens) == 1 and encoding.ids[tokens[0]] != unknown:
+                continue
+            begin, end = encoding.offsets[tokens[0]][0], encoding.offsets[tokens[-1]][1]
+            beside = missed and missed[-1][1] == begin  # characters of one Chinese word
+            missed[-1:] = [(missed[-1][0], end)] if beside else [*missed[-1:], (begin, end)]
+        return list(dict.fromkeys(prompt[begin:end].lower() for begin, end in missed))
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Mini:

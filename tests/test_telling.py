@@ -1,0 +1,207 @@
+"""Captions say what they claim to tell, and nothing of what they claim to be silent about."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sora.training.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
+from sora.training.telling import LANGUAGES, LENGTHS, SLOTS, caption, doings, facts, looks, places
+from sora.training.telling.chinese import joined
+from sora.training.telling.names import chinese_names, gerund, names, plural
+from sora.training.telling.words import chinese_words, english_words
+from sora.training.worlds.settings import SETTINGS
+from sora.training.worlds.subjects import SUBJECTS
+from sora.training.worlds.world import WORLDS
+
+LARGE = WORLDS["large"]
+
+
+@st.composite
+def films(draw: st.DrawFn) -> Film:
+    """Any film there can be, also those that worlds do not draw."""
+    of = lambda values: draw(st.sampled_from(sorted(values)))  # noqa: E731
+    subject, pair = of(SUBJECTS), draw(st.booleans())
+    actors = (Actor(subject, of(MOTIONS)), *([Actor(of(SUBJECTS), "still")] if pair else []))
+    shots = [
+        Shot(
+            of(SETTINGS),
+            actors,
+            1,
+            hour=of(HOURS),
+            camera=of(CAMERAS),
+            weather=of(WEATHERS),
+            relation=of(RELATIONS) if pair else "",
+            event=of(("", *EVENTS)),
+        )
+    ]
+    if draw(st.booleans()):
+        shots.append(Shot(of(SETTINGS), (Actor(subject, of(MOTIONS)),), 2))
+    return Film(tuple(shots), of(STYLES))
+
+
+SEEDS = st.integers(0, 2**32)
+KINDS = [(length, language) for length in LENGTHS for language in LANGUAGES]
+
+
+def pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    """Any of the phrases, whatever stands for what is named in braces."""
+    told = (re.sub(r"\\\{.*?\\\}", ".*", re.escape(p)) for p in phrases)
+    return re.compile("|".join(told), re.IGNORECASE)
+
+
+def in_table(table: dict[str, tuple[str, ...]], value: str) -> re.Pattern[str]:
+    return pattern(table[doings.sided(value)[0]])
+
+
+def in_chinese(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    return pattern(tuple(joined(p) for p in phrases))
+
+
+@given(films(), SEEDS, st.sampled_from(["terse", "plain", "long"]))
+@settings(max_examples=150, deadline=None)
+def test_english_says_what_it_claims_to_tell(film: Film, seed: int, length: str) -> None:
+    said = caption(film, Random(seed), length=length, language="en")
+    truth = facts(film)
+    assert set(said.told) == set(SLOTS)
+    assert all(said.told[slot] in ("", truth[slot]) for slot in SLOTS)
+    tables = {"weather": looks.WEATHER, "hour": looks.HOUR, "style": looks.STYLE, "event": looks.EVENT}
+    tables |= {"camera": {k: v + looks.CAMERA_MORE.get(k, ()) for k, v in looks.CAMERA.items()}}
+    for slot, table in tables.items():
+        if said.told[slot]:
+            assert in_table(table, said.told[slot]).search(said.text), (slot, said)
+    for slot in ("subject", "second"):
+        if said.told[slot]:
+            assert any(name.lower() in said.text.lower() for name in names(said.told[slot])), (slot, said)
+    if said.told["relation"]:
+        assert in_table(looks.RELATION, said.told["relation"]).search(said.text), said
+    if said.told["setting"]:
+        setting = said.told["setting"]
+        assert pattern(places.phrases(setting) + places.nouns(setting)).search(said.text), said
+    if said.told["motion"].endswith(("left", "right")):
+        assert said.told["motion"].rpartition("-")[2] in said.text
+
+
+@given(films(), SEEDS, st.sampled_from(["terse", "plain", "long"]))
+@settings(max_examples=150, deadline=None)
+def test_chinese_says_what_it_claims_to_tell(film: Film, seed: int, length: str) -> None:
+    said = caption(film, Random(seed), length=length, language="zh")
+    for slot in ("camera", "weather", "hour", "style", "event", "relation"):
+        if said.told[slot]:
+            phrases = looks.CHINESE[slot][doings.sided(said.told[slot])[0]]
+            assert in_chinese(phrases).search(said.text), (slot, said)
+    for slot in ("subject", "second"):
+        if said.told[slot]:
+            assert any(name in said.text for name in chinese_names(said.told[slot])), (slot, said)
+    if said.told["motion"]:
+        assert in_chinese(doings.CHINESE[doings.sided(said.told["motion"])[0]]).search(said.text), said
+
+
+@pytest.mark.parametrize(("length", "language"), KINDS)
+def test_what_is_not_told_is_not_said(length: str, language: str) -> None:
+    """Of films that move to the left under a camera that pans left: no left without either of them told."""
+    film = Film(
+        (Shot("meadow", (Actor("turtle", "left"),), 1, camera="pan-left", weather="rain", hour="night"),), "neon"
+    )
+    silent = 0
+    for seed in range(400):
+        said = caption(film, Random(seed), length=length, language=language)
+        words = set(re.findall(r"[a-z]+", said.text.lower())) or set(said.text)
+        if not said.told["motion"] and not said.told["camera"]:
+            silent += 1
+            assert not words & {"left", "right", "左", "右"}, said.text
+        assert said.told["weather"] or not words & {"rain", "raining", "rainy", "雨"}, said.text
+        assert said.told["style"] or not words & {"neon", "霓"}, said.text
+        assert said.told["hour"] or not words & {"night", "midnight", "夜", "晚"}, said.text
+    assert silent > 0
+
+
+def test_night_without_a_place_is_the_setting_of_that_name() -> None:
+    film = Film((Shot("city", (Actor("car", "left"),), 1, hour="night"),))
+    told = [caption(film, Random(seed)).told for seed in range(400)]
+    assert any(not t["setting"] for t in told)
+    assert all(t["setting"] for t in told if t["hour"])
+
+
+@given(films(), SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_long_captions_are_long_and_fit(film: Film, seed: int) -> None:
+    assert 100 < len(caption(film, Random(seed), length="long", language="en").text.split()) <= 150
+    assert len(caption(film, Random(seed), length="long", language="zh").text) > 120
+
+
+@given(films(), SEEDS, st.sampled_from(KINDS))
+@settings(max_examples=100, deadline=None)
+def test_the_same_seed_says_the_same(film: Film, seed: int, kind: tuple[str, str]) -> None:
+    length, language = kind
+    assert caption(film, Random(seed)) == caption(film, Random(seed))
+    assert caption(film, Random(seed), length=length, language=language).text == (
+        caption(film, Random(seed), length=length, language=language).text
+    )
+
+
+@given(films(), SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_complete_captions_leave_out_only_the_usual(film: Film, seed: int) -> None:
+    told = caption(film, Random(seed), complete=True).told
+    assert all(told[slot] == value for slot, value in facts(film).items() if value not in ("day", "flat"))
+
+
+@given(films(), SEEDS)
+@settings(max_examples=200, deadline=None)
+def test_every_word_of_a_caption_is_in_the_vocabulary(film: Film, seed: int) -> None:
+    said = caption(film, Random(seed), gaits=False).text.lower()
+    assert set(re.findall(r"[a-z0-9]+", said)) <= ENGLISH
+    assert set(re.findall(r"[\u4e00-\u9fff]", said)) <= CHINESE
+
+
+ENGLISH, CHINESE = set(english_words(LARGE)), set("".join(chinese_words(LARGE)))
+
+
+def test_where_walking_is_a_motion_of_its_own_other_motions_do_not_borrow_it() -> None:
+    film = Film((Shot("meadow", (Actor("turtle", "left"),), 1),))
+    free = " ".join(caption(film, Random(s), language="en", gaits=False).text for s in range(200))
+    strict = " ".join(caption(film, Random(s), language="en", gaits=True).text for s in range(200))
+    assert "walks" in free
+    assert "walk" not in strict
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_setting_has_words_in_both_languages(setting: str) -> None:
+    assert all(setting in t for t in (places.PHRASES, places.NOUNS, places.CHINESE, places.CHINESE_NOUNS))
+
+
+def test_everything_that_scenes_can_hold_has_words() -> None:
+    keys = {doings.sided(m)[0] for m in MOTIONS}
+    assert all(keys == set(t) for t in (doings.FINITE, doings.LOOSE, doings.BARE, doings.CHINESE))
+    for english, slot, values in (
+        (looks.WEATHER, "weather", WEATHERS[1:]),
+        (looks.HOUR, "hour", HOURS),
+        (looks.STYLE, "style", STYLES),
+        (looks.RELATION, "relation", RELATIONS),
+        (looks.EVENT, "event", EVENTS),
+        (looks.CAMERA, "camera", [c for c in CAMERAS[1:] if c != "pan-right"]),
+    ):
+        assert set(english) == set(looks.CHINESE[slot]) == set(values), slot
+
+
+def test_no_name_belongs_to_two_subjects() -> None:
+    for own in (names, chinese_names):
+        everybody = [(name, s) for s in SUBJECTS for name in own(s)]
+        assert len({name for name, _ in everybody}) == len(everybody)
+
+
+@pytest.mark.parametrize(
+    ("verb", "doing"), [("flies", "flying"), ("swims up", "swimming up"), ("goes", "going"), ("rises", "rising")]
+)
+def test_participles(verb: str, doing: str) -> None:
+    assert gerund(verb) == doing
+
+
+@pytest.mark.parametrize(("one", "many"), [("box", "boxes"), ("puppy", "puppies"), ("car", "cars"), ("toy", "toys")])
+def test_plurals(one: str, many: str) -> None:
+    assert plural(one) == many
