@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,13 +23,15 @@ from torch import Tensor
 
 from sora import families
 from sora.families.mini import TIME_UNITS, beside_noise
+from sora.networks.mini_vae import TIME
 from sora.networks.wan_dit import WanDiT
 from sora.sampler import timesteps
+from sora.training.dit import Painter, load_frozen, shapes
+from sora.training.films import worlds
 from sora.training.loop import Budget, train
 from sora.training.optim import Both
-from sora.training.pool import Batch
-
-Texts = Callable[[list[str]], Tensor]
+from sora.training.pool import Batch, Mix, Pool
+from sora.training.sizes import SIZES, Recipe, dit_sizes
 
 
 @dataclass(frozen=True)
@@ -114,53 +117,55 @@ def lessons(
     return next_loss
 
 
-def main() -> None:
-    from sora.training.captions import caption
-    from sora.training.dit import Painter, config, load_frozen
-    from sora.training.pool import FRAMES, Pool
-    from sora.training.vae import SIZES
-    from sora.training.world import WORLDS
+class Pupil:
+    """A student with its teacher and an endless source of lessons. batch: clips of 17 frames, others at that cost."""
 
+    def __init__(self, painter: Painter, lesson: Lesson, world: Any, recipe: Recipe, batch: int, rng: Random) -> None:
+        self.painter, self.recipe, self.batch, self.rng = painter, recipe, batch, rng
+        self.teacher = Teacher(copy.deepcopy(painter.dit), lesson)
+        self.pool = Pool(painter.vae, world, rng, Mix(limit=recipe.limit))
+        self.multiple = painter.vae.config.space * painter.dit.config.patch[1]
+        self.shapes = shapes(recipe, self.multiple)
+        self.lengths = recipe.curriculum[-1][1]
+        self.silent = painter.slots([""])
+        self.following: Callable[[], Tensor | None] = lambda: None
+
+    def loss(self, _done: float) -> tuple[Tensor, dict[str, Any]]:
+        value = self.following()
+        if value is None:
+            self.following = self._begun()
+            value = self.following()
+        assert value is not None
+        return value, {"loss": value.detach()}
+
+    def _begun(self) -> Callable[[], Tensor | None]:
+        """The lessons of a new batch."""
+        rng, lengths = self.rng, self.lengths
+        frames = rng.choices(tuple(lengths), tuple(lengths.values()))[0]
+        size = rng.choices(tuple(self.shapes), tuple(self.shapes.values()))[0]
+        count = max(1, self.batch * 5 // (1 + (frames - 1) // TIME))
+        self.pool.fill(size, frames, count, share=1 / 3)
+        batch = self.pool.batch(size, frames, count)
+        told = ["" if film is None else self.pool.source.tell(film, rng) for film in batch.scenes]
+        slots, silent = self.painter.slots(told), self.silent.expand(count, -1, -1)
+        noised = rng.random() < self.teacher.lesson.noised
+        return lessons(self.painter.dit, self.teacher, batch, slots, silent, noised=noised)
+
+
+def main() -> None:
     args = _arguments()
-    world, rng, d = WORLDS[args.world], Random(), families.find(args.like).defaults
+    rng, d = Random(), families.find(args.like).defaults
     torch.manual_seed(rng.getrandbits(32))
     vae, text, tokenizer = load_frozen(args.runs, args.device)
     weights = load_file(args.start)
-    student = WanDiT(config(vae.config.channels, text.config.width, *_sizes(weights))).to(args.device)
+    student = WanDiT(dit_sizes(weights)).to(args.device)
     student.load_state_dict(weights)
     lesson = Lesson(guidance=d.guidance, shift=d.shift, going_on=d.going_on, arriving=d.arriving)
-    teacher = Teacher(copy.deepcopy(student), lesson)
-    slots_of = Painter(student, text, vae, tokenizer, args.device).slots
-    pool, following = Pool(vae, world, rng), [lambda: None]
-    silent = slots_of([""])
-
-    def draw() -> Callable[[], Tensor | None]:
-        frames = rng.choices((FRAMES, 33, 1), (0.7, 0.2, 0.1))[0]
-        size, count = rng.choices(SIZES, (0.6, 0.1, 0.1, 0.1, 0.1))[0], {33: args.batch // 2, 1: 4 * args.batch}
-        count = count.get(frames, args.batch)
-        pool.add(size, frames, max(count - len(pool.items.get((size, frames), ())), count // 3))
-        batch = pool.batch(size, frames, count)
-        told = ["" if s is None else caption(s, rng).text for s in batch.scenes]
-        still = silent.expand(count, -1, -1)
-        return lessons(student, teacher, batch, slots_of(told), still, noised=rng.random() < lesson.noised)
-
-    def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
-        value = following[0]()
-        if value is None:
-            following[0] = draw()
-            value = following[0]()
-        assert value is not None
-        return value, {"loss": value.item()}
-
+    painter = Painter(student, text, vae, tokenizer, args.device)
+    pupil = Pupil(painter, lesson, worlds()[args.world], SIZES[args.size].dit, args.batch, rng)
     optimiser = Both(student, matrix_lr=args.rate, other_lr=2e-4, plain=("patch_embedding", "proj_out", "scale_shift"))
-    train(student, optimiser, Budget(args.minutes, cooldown=0.5), args.folder, loss, average=0.99, every=120)
+    train(student, optimiser, Budget(args.minutes, cooldown=0.5), args.folder, pupil.loss, average=0.99, every=120)
     save_file({k: v.contiguous() for k, v in student.state_dict().items()}, args.folder / "dit.safetensors")
-
-
-def _sizes(weights: dict[str, Tensor]) -> tuple[int, int]:
-    """(width, layers) of a transformer's weights."""
-    layers = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
-    return weights["patch_embedding.weight"].shape[0], len(layers)
 
 
 def _arguments() -> argparse.Namespace:
@@ -170,6 +175,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the matrices")
     parser.add_argument("--start", type=Path, required=True, help="the teacher's weights")
     parser.add_argument("--like", default="mini", help="the model whose guidance and shift the teacher uses")
+    parser.add_argument("--size", choices=SIZES, default="cpu", help="whose shapes and lengths are painted")
     parser.add_argument("--world", default="small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where vae/ and text/ are")
