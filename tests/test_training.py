@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sora.errors import ModelError
@@ -21,6 +22,7 @@ from sora.training import checkpoint, patterns, publish, text
 from sora.training.dit import load_frozen
 from sora.training.loop import Budget, train
 from sora.training.optim import Both, orthogonalised
+from sora.training.sizes import dit_sizes
 from sora.training.sprites import SHAPES
 from sora.training.world import World
 
@@ -197,4 +199,4 @@ def test_shipped_weights_unpack_into_what_the_trainings_read(tmp_path: Path) -> 
     vae, encoder, tokenizer = load_frozen(tmp_path, "cpu")
     assert encoder.config.vocabulary == tokenizer.get_vocab_size()
     assert vae.deviation.min() > 0
-    assert publish.sizes_of(publish.load_file(tmp_path / "dit" / "dit.safetensors")).out_channels == vae.config.channels
+    assert dit_sizes(load_file(tmp_path / "dit" / "dit.safetensors")).out_channels == vae.config.channels

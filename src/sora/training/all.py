@@ -48,11 +48,12 @@ def train_all(
     beside = dict(job.preset.seconds) | _measured(job.runs)
     took: dict[str, float] = {}
     for i, (name, share) in enumerate(shares.items()):
-        left = end - clock()
-        own = left * share / sum(list(shares.values())[i:])
-        training = own - beside.get(name, 0.0)
+        rest = list(shares)[i:]
+        usual = sum(beside.values()) / max(1, len(beside))
+        left = end - clock() - sum(beside.get(other, usual) for other in rest)
+        training = left * share / sum(shares[other] for other in rest)
         if training < LEAST:
-            print(f"{name} is left out: {own:.0f} s are too few for it", flush=True)
+            print(f"{name} is left out: {training:.0f} s are too few for it", flush=True)
             continue
         print(f"{name}: {training:.0f} s of training", flush=True)
         began = clock()

@@ -58,6 +58,7 @@ class Painter:
 
     def __init__(self, dit: WanDiT, text: MiniText, vae: MiniVAE, tokenizer: Tokenizer, device: str) -> None:
         self.dit, self.text, self.vae, self.tokenizer, self.device = dit, text, vae, tokenizer, device
+        self.pooled = False  # in comparisons alone: the engine always shows every slot
 
     def ids(self, texts: list[str]) -> Tensor:
         """(B, L) word ids of the text encoder's full length."""
@@ -66,7 +67,11 @@ class Painter:
 
     @torch.no_grad()
     def slots(self, texts: list[str]) -> Tensor:
-        return self.text(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
+        return self.read(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
+
+    def read(self, ids_BL: Tensor) -> Tensor:
+        slots = self.text(ids_BL)
+        return slots.mean(dim=1, keepdim=True) if self.pooled else slots
 
     def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda")
@@ -192,7 +197,7 @@ class Trainer:
         """What the captions say; some are left out, for guidance."""
         if batch.ids is not None:
             told = torch.rand(len(batch.ids), 1, device=batch.ids.device) >= self.recipe.silent
-            return self.painter.text(batch.ids * told)
+            return self.painter.read(batch.ids * told)
         source, rng, silent = self.pool.source, self.rng, self.recipe.silent
         return self.painter.slots(
             ["" if s is None or rng.random() < silent else source.tell(s, rng) for s in batch.scenes]
@@ -263,6 +268,7 @@ def fit(
     if start:
         dit.load_state_dict(load_file(start))
     painter = Painter(dit, text, vae, tokenizer, device)
+    painter.pooled = recipe.pooled
     trainer = Trainer(painter, world, recipe, rng, features)
     if recipe.compile:
         for block in dit.blocks:

@@ -140,14 +140,15 @@ def train(
     run = Run(model, optimiser, Average(model, average), folder)
     run.resume()
     log = Log(folder / "log.jsonl")
-    first, base, total = run.step == 0, run.spent, 60 * budget.minutes
+    begun, base, total = run.step, run.spent, 60 * budget.minutes
+    first = begun == 0
     clock, mark, reserve, longest = Clock(), 0.0, 0.0, 0.0
     cooling = False
     if report and total > 0:  # what it takes is known before the time is shared out, and a fault in it shows at once
         reserve = _report(run, log, clock, report, keep=False)
     with told_to_stop() as stopping:
-        while clock.used + longest + reserve < total:
-            if not cooling and clock.used >= (total - reserve) * (1 - budget.cooldown):
+        while clock.used + longest + reserve < total or (total > 0 and run.step == begun):
+            if not cooling and run.step > begun and clock.used >= (total - reserve) * (1 - budget.cooldown):
                 cooling = True
                 run.keep()
             began = clock.used

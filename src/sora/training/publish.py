@@ -1,8 +1,9 @@
-"""Pack what the trainings left into the package: ``python -m sora.training.publish``.
+"""Bring what was trained into the package: ``python -m sora.training publish --runs runs``.
 
-Writes ``mini.safetensors`` (float16), the tokenizer, the judge, and the card with sizes, data, compute, scores and
-limits into ``sora/assets``. The card's scores are measured here, on what was just written. With ``--unpack`` it goes
-the other way, to train on from the shipped weights.
+Writes ``mini-vae``, ``mini-text`` and ``mini-dit.safetensors`` in eight bits (``sora.eightbit``), each only where it
+changed, so that the history grows by what is new; the tokenizer, the judge, and the card. What scores worse than what
+is shipped stays out: where the shipped card was measured by another command, the shipped weights are measured by this
+one first. With ``--unpack`` it goes the other way, to train on from the shipped weights.
 """
 
 from __future__ import annotations
@@ -10,134 +11,127 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
+from safetensors.torch import save_file as write
 from torch import Tensor
 
 from sora import weights
-from sora.networks.wan_dit import WanConfig
-from sora.training import judge
-from sora.training.dit import config, load_frozen
-from sora.training.vae import held_out_psnr
-from sora.training.world import WORLDS, World
+from sora.eightbit import pack8, unpack8
+from sora.errors import InputError
+from sora.training import judge, scores
 
-LATER = [
-    "python -m sora.training.dit --start runs/dit/dit.safetensors --folder runs/dit2 --minutes 100 --skip 0.6"
-    " --rate 0.006 --cooldown 0.5"
-]
+PARTS = ("vae", "text", "dit")
+CARD, TOKENIZER = "mini.json", "mini-tokenizer.json"
+PAINTED = "judge on painted clips"
+FEW = 50  # clips under which a comparison says nothing
 
 
-def halves(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the part's prefix, floating ones in float16."""
-    return {f"{part}.{k}": (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
+def file_of(part: str) -> str:
+    return f"mini-{part}.safetensors"
 
 
-def sizes_of(tensors: dict[str, Tensor]) -> WanConfig:
-    """The transformer's sizes, read back from its weights."""
-    width, layers = (
-        tensors["proj_out.weight"].shape[1],
-        1 + max(int(k.split(".")[1]) for k in tensors if k[:6] == "blocks"),
-    )
-    channels = tensors["proj_out.weight"].shape[0] // 4
-    return config(channels, tensors["condition_embedder.text_embedder.linear_1.weight"].shape[1], width, layers)
+def source_of(runs: Path, part: str) -> Path:
+    """The final weights of a part; the distilled transformer where there is one."""
+    distilled = runs / "distil" / "dit.safetensors"
+    return distilled if part == "dit" and distilled.is_file() else runs / part / f"{part}.safetensors"
 
 
-def folders(runs: Path, part: str) -> list[Path]:
-    """Every training of a part in its order: a training that goes on from ``dit`` stands in ``dit2``, and so on."""
-    return sorted(log.parent for log in runs.glob(f"{part}*/log.jsonl"))
+def lay_out(runs: Path, assets: Path) -> list[str]:
+    """Write the parts that changed, the tokenizer and the judge; their names."""
+    assets.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for part in PARTS:
+        raw, path = save(pack8(load_file(source_of(runs, part)))), assets / file_of(part)
+        if not path.is_file() or path.read_bytes() != raw:
+            path.write_bytes(raw)
+            changed.append(path.name)
+    shutil.copy(runs / "text" / "tokenizer.json", assets / TOKENIZER)
+    if (runs / "judge" / judge.FILE).is_file():
+        shutil.copy(runs / "judge" / judge.FILE, assets / judge.FILE)
+    return changed
 
 
-def history(folder: Path) -> dict[str, float]:
-    """The last line of a training's log, with the minutes it took."""
-    line = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
-    return {**line, "minutes": round(line["seconds"] / 60, 1)}
+def shipped(assets: Path, part: str) -> dict[str, Tensor]:
+    """A part's weights as the package has them, in float32."""
+    own = assets / file_of(part)
+    if own.is_file():
+        return unpack8(load_file(own))
+    whole = load_file(assets / "mini.safetensors")
+    return {k.removeprefix(f"{part}."): v.float() for k, v in whole.items() if k.startswith(f"{part}.")}
 
 
-def card(runs: Path, world: World, world_name: str, sizes: WanConfig) -> dict:
-    """What the weights are, before their scores."""
-    vae, text, _ = load_frozen(runs, "cpu")
-    return {
-        "name": "mini",
-        "licence": "Apache-2.0",
-        "sizes": {"vae": asdict(vae.config), "text": asdict(text.config), "dit": asdict(sizes)},
-        "data": {
-            "source": "clips rendered by sora.training.world; no footage, no pictures, no text from elsewhere",
-            "world": world_name,
-            "subjects": list(world.subjects),
-            "settings": list(world.settings),
-            "motions": list(world.motions),
-            "glyphs": "Noto Color Emoji (SIL Open Font License 1.1), drawn while training, not shipped",
-            "held out": "one in ten combinations of subject, setting and motion",
-        },
-        "compute": {part: [history(f) for f in folders(runs, part)] for part in ("vae", "text", "dit", "judge")},
-        "limits": [
-            "knows only the subjects, settings and motions listed here; other words are named and ignored",
-            "trained on clips of 17 and few of 33 frames, at 8 frames a second, of about 128 x 128 pixels",
-            "longer films are painted in windows that go on from one another, and subjects fray on the way",
-            "between two films it knows one way: the one melts into the other",
-            "one subject a clip; small details fray while things move",
-            "the small world moves on a lattice: one size of sprite, starts 16 pixels apart, courses of two seconds",
-            "under-trained: the held-out loss was still falling when the training ended",
-        ],
-        "again": [
-            f"python -m sora.training.{part} --world {world_name}"
-            for part in ("vae", "text", "dit", "judge", "publish")
-        ],
-        "again, the transformer's later trainings": LATER,
-    }
-
-
-def unpack(runs: Path) -> None:
+def unpack(runs: Path, assets: Path = weights.ASSETS) -> None:
     """The shipped weights laid out as the trainings left them, so that one can go on from them: ``dit --start``."""
-    tensors = load_file(weights.asset("mini.safetensors"))
-    for part in ("vae", "text", "dit"):
+    for part in PARTS:
         (runs / part).mkdir(parents=True, exist_ok=True)
-        own = {k.removeprefix(f"{part}."): v.float() for k, v in tensors.items() if k.startswith(f"{part}.")}
-        save_file(own, runs / part / f"{part}.safetensors")
-    shutil.copy(weights.asset("mini-tokenizer.json"), runs / "text" / "tokenizer.json")
+        write({k: v.contiguous() for k, v in shipped(assets, part).items()}, runs / part / f"{part}.safetensors")
+    shutil.copy(assets / TOKENIZER, runs / "text" / "tokenizer.json")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+# Better or worse ----------------------------------------------------------------------------------------------------
+
+
+def worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    """Why scores of the same command speak against the new weights; empty where they do not."""
+    painted, before = new.get(PAINTED), old.get(PAINTED)
+    if not painted or painted["clips"] < FEW:
+        return f"fewer than {FEW} painted clips were judged"
+    if before and painted["all"] < before["all"]:
+        return (
+            f"{painted['all']:.3f} of the painted clips show all they should, {before['all']:.3f} of the shipped ones"
+        )
+    return ""
+
+
+def rival(runs: Path, assets: Path, new: Mapping[str, Any], device: str, seconds: float) -> dict[str, Any]:
+    """The shipped weights' scores by the same command and the same judge: the card's, or measured now."""
+    path = assets / CARD
+    if not path.is_file():
+        return {}
+    old = json.loads(path.read_text(encoding="utf-8")).get("scores", {})
+    if old.get("command") == new.get("command"):
+        return old
+    there = runs / "shipped"
+    unpack(there, assets)
+    (there / "judge").mkdir(exist_ok=True)
+    shutil.copy(runs / "judge" / judge.FILE, there / "judge" / judge.FILE)
+    return scores.measure(there, new["world"], device, new["side"], seconds, new[PAINTED]["clips"])
+
+
+def publish(runs: Path, assets: Path, device: str, seconds: float, *, force: bool) -> list[str]:
+    """Lay out ``runs`` under ``assets`` with its card. Raises InputError where it has none or is worse."""
+    path = runs / scores.CARD
+    if not path.is_file():
+        raise InputError(f"{path} is missing; score the training first: python -m sora.training score --runs {runs}")
+    made = json.loads(path.read_text(encoding="utf-8"))
+    if not force:
+        reason = worse(made["scores"], {})
+        reason = reason or worse(made["scores"], rival(runs, assets, made["scores"], device, seconds))
+        if reason:
+            raise InputError(f"not published: {reason}; train on, or insist with --force")
+    changed = lay_out(runs, assets)
+    (assets / CARD).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return [*changed, CARD]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m sora.training publish", description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--world", choices=WORLDS, default="small")
-    parser.add_argument("--clips", type=int, default=200, help="painted clips to score")
+    parser.add_argument("--into", type=Path, default=weights.ASSETS, help="default: the package's assets")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=10.0, help="to measure the shipped weights in")
+    parser.add_argument("--force", action="store_true", help="publish what is worse, or not comparable")
     parser.add_argument("--unpack", action="store_true", help="lay the shipped weights out under --runs instead")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.unpack:
-        unpack(args.runs)
+        unpack(args.runs, args.into)
         return
-    world = WORLDS[args.world]
-    dit = load_file(folders(args.runs, "dit")[-1] / "dit.safetensors")
-    vae, text = (load_file(args.runs / part / f"{part}.safetensors") for part in ("vae", "text"))
-    weights.ASSETS.mkdir(exist_ok=True)
-    save_file({**halves("vae", vae), **halves("text", text), **halves("dit", dit)}, weights.asset("mini.safetensors"))
-    shutil.copy(args.runs / "text" / "tokenizer.json", weights.asset("mini-tokenizer.json"))
-    shutil.copy(args.runs / "judge" / judge.FILE, weights.asset(judge.FILE))
-    made = card(args.runs, world, args.world, sizes_of(dit))
-    _write(made)
-    made["scores"] = scores(args.runs, world, args.clips)
-    _write(made)
-    print(json.dumps(made["scores"], indent=2))
-
-
-def scores(runs: Path, world: World, clips: int) -> dict:
-    """The autoencoder's PSNR, the judge on rendered clips and on what the model paints, all held out."""
-    vae, _, _ = load_frozen(runs, "cpu")
-    with torch.inference_mode():
-        return {
-            "command": f"python -m sora.training.publish --clips {clips}",
-            "vae PSNR, dB, held-out clips": round(held_out_psnr(vae, world, 60), 2),
-            "judge on rendered clips": judge.on_rendered(judge.load(world), world),
-            "judge on painted clips": judge.score(world, clips),
-        }
-
-
-def _write(made: dict) -> None:
-    weights.asset("mini.json").write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name in publish(args.runs, args.into, args.device, 60 * args.minutes, force=args.force):
+        print(name)
 
 
 if __name__ == "__main__":

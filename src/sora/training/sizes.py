@@ -21,7 +21,8 @@ class Recipe:
     often which width / height. curriculum: until which share of all training, how often clips of how many frames.
     tokens: of a batch. shift, deviation: of the logit-normal training times (Esser et al. 2024, arXiv 2403.03206), a
     deviation of 0 draws them evenly. fresh: share of a batch that is newly rendered. align: weight of the agreement of
-    a middle block with a frozen network's features (REPA, Yu et al. 2024, arXiv 2410.06940)."""
+    a middle block with a frozen network's features (REPA, Yu et al. 2024, arXiv 2410.06940).
+    pooled: one mean of the text's slots instead of them all."""
 
     width: int = 192
     layers: int = 6
@@ -40,6 +41,7 @@ class Recipe:
     motion: float = 0.0
     limit: int = 6000
     align: float = 0.0
+    pooled: bool = False
     compile: bool = False
 
 
@@ -47,14 +49,19 @@ class Recipe:
 class Preset:
     """world: a name of ``worlds.WORLDS``. shares: of the budget, by stage, in their order. seconds: what a stage takes
     beside its training before it has been measured. arguments: flags for the stages that are programs of their own.
-    clips: painted for the scores."""
+    clips: painted for the scores. vae, vae_batch, critic: the autoencoder's sizes, the crops of a step, and the weight
+    of its critic. measured: clips that the autoencoder is measured on."""
 
     world: str
     dit: Recipe
+    vae: MiniVAEConfig
     shares: Mapping[str, float]
     seconds: Mapping[str, float] = field(default_factory=dict)
     arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     clips: int = 200
+    vae_batch: int = 8
+    critic: float = 0.0
+    measured: int = 12
 
 
 SIZES = {
@@ -69,14 +76,19 @@ SIZES = {
             tokens=64,
             limit=64,
         ),
-        shares={"vae": 0.25, "text": 0.15, "dit": 0.25, "judge": 0.15, "distil": 0.1, "score": 0.1},
-        arguments={"vae": ("--batch", "2", "--detail", "8"), "text": ("--batch", "16"), "distil": ("--batch", "2")},
+        shares={"vae": 0.25, "text": 0.15, "judge": 0.15, "dit": 0.25, "distil": 0.1, "score": 0.1},
+        vae=MiniVAEConfig(8, 16, 16, (1, 2), 16, 16, (1, 2), detail=8),
+        vae_batch=2,
+        measured=1,
+        seconds={"vae": 2, "judge": 8, "distil": 2},
+        arguments={"judge": ("--batch", "4"), "distil": ("--batch", "2")},
         clips=4,
     ),
     "cpu": Preset(
         world="small",
         dit=Recipe(),
-        shares={"vae": 0.28, "text": 0.04, "dit": 0.5, "judge": 0.06, "distil": 0.08, "score": 0.04},
+        vae=MiniVAEConfig(channels=24, detail=48, reach=3),
+        shares={"vae": 0.28, "text": 0.04, "judge": 0.06, "dit": 0.5, "distil": 0.08, "score": 0.04},
     ),
     "gpu": Preset(
         world="large",
@@ -94,8 +106,11 @@ SIZES = {
             average=0.999,
             limit=8000,
         ),
-        shares={"vae": 0.25, "text": 0.04, "dit": 0.53, "judge": 0.05, "distil": 0.09, "score": 0.04},
-        arguments={"vae": ("--batch", "64", "--detail", "96"), "distil": ("--batch", "128")},
+        shares={"vae": 0.25, "text": 0.04, "judge": 0.05, "dit": 0.53, "distil": 0.09, "score": 0.04},
+        vae=MiniVAEConfig(24, 96, 192, (1, 3), 160, 256, (2, 3), detail=64, reach=3),
+        vae_batch=64,
+        critic=0.05,
+        arguments={"judge": ("--batch", "256"), "distil": ("--batch", "128")},
         clips=500,
     ),
 }

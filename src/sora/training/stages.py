@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
+from random import Random
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
-from sora.training import checkpoint, dit, reading, scores
+from sora.training import checkpoint, dit, scores
 from sora.training.films import worlds
 from sora.training.loop import STATE, Budget, train
 from sora.training.optim import Both
@@ -45,12 +47,31 @@ Stage = Callable[[Job, float], None]
 
 
 def vae(job: Job, minutes: float) -> None:
-    _program("sora.training.vae", job, minutes, "vae")
+    """As ``training.vae`` does alone, at the preset's sizes; the clips it is measured on are fewer."""
+    from sora.networks.mini_vae import MiniVAE
+    from sora.training import vae as program
+
+    preset, world, folder, rng = job.preset, WORLDS[job.world], job.runs / "vae", Random()
+    torch.manual_seed(rng.getrandbits(32))
+    model = MiniVAE(preset.vae).to(job.device).in_channels_last()
+    trainer = program.Trainer(model, program.Aims(critic=preset.critic), encoding=True)
+    draw = program.batches(world, preset.vae_batch, rng, job.device)
+
+    def loss(done: float) -> tuple[Tensor, dict[str, float]]:
+        with torch.autocast(job.device, torch.bfloat16, enabled=job.device == "cuda"):
+            return trainer.loss(*draw(), done)
+
+    optimiser = Both(model, matrix_lr=0.01, other_lr=1e-3, plain=("to_latents", "unfold", "fold", "detail.unfold"))
+    report = lambda _: {"held_out_psnr": program.held_out_psnr(model, world, preset.measured)}  # noqa: E731
+    train(model, optimiser, Budget(minutes, cooldown=0.3), folder, loss, every=240, report=report)
+    program.measure_scale(model, world, 4 * preset.measured)
+    save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, folder / "vae.safetensors")
 
 
 def text(job: Job, minutes: float) -> None:
     """As ``training.reading`` does alone, but without its long table of scores at the end."""
     from sora.networks.mini_text import MiniText, MiniTextConfig
+    from sora.training import reading
 
     world, folder = WORLDS[job.world], job.runs / "text"
     folder.mkdir(parents=True, exist_ok=True)
