@@ -22,8 +22,8 @@ class Clips:
 @dataclass(frozen=True)
 class Stamps:
     """N sprites through the F frames of their clips. clip_N: which clip. pose_NFP: x, y, side in pixels, angle in
-    radians counter-clockwise. place_NFP: x, y, side in pixels of the picture in the atlas. flip_N: -1 to mirror, 1 as it is.
-    role_N: which of the marks it leaves."""
+    radians counter-clockwise. place_NFP: x, y, side in pixels of the picture in the atlas. flip_N: -1 to mirror, 1 as
+    it is. role_N: which of the marks it leaves."""
 
     atlas_NCAW: Tensor
     clip_N: Tensor

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from sora.training.scene import Film
-from sora.training.worlds import backdrops, paste, weather
+from sora.training.worlds import backdrops, events, paste, styles, weather
 from sora.training.worlds.camera import views
 from sora.training.worlds.motions import Pose
 from sora.training.worlds.sprites import LEVELS, atlas
-from sora.training.worlds.staging import HIDDEN, Take, Track, extent, takes_of
+from sora.training.worlds.staging import Take, takes_of
+from sora.training.worlds.tracks import HIDDEN, Track, extent
 
 CHUNK = 32  # clips pasted at once where the device is no CPU
 
@@ -81,6 +82,9 @@ def _chunk(
         if take.shot.weather:
             stretch = clips.frames_BFCYX[take.film, take.begin : take.end]
             weather.fall(stretch, take.shot.weather, take.times, take.shot.seed)
+    for i, film in enumerate(films):
+        if film.style != "flat":
+            clips.frames_BFCYX[i] = styles.draw(clips.frames_BFCYX[i], film.style)
     return clips.frames_BFCYX, clips.marks_BFRYX
 
 
@@ -98,9 +102,11 @@ def _set_the_scene(clips: paste.Clips, take: Take, unit: float, device: str) -> 
     stretch = clips.frames_BFCYX[take.film, take.begin : take.end]
     if take.shot.camera == "static":
         stretch[:] = backdrops.still_picture(take.shot, height, width, device)
-        return
-    way = views(take.shot.camera, take.times, height / unit, width / unit, layered=take.layered, run=take.run)
-    stretch[:] = backdrops.filmed(take.shot, way, height, width, device, layered=take.layered)
+    else:
+        way = views(take.shot.camera, take.times, height / unit, width / unit, layered=take.layered, run=take.run)
+        stretch[:] = backdrops.filmed(take.shot, way, height, width, device, layered=take.layered)
+    if take.shot.event == "stroke":
+        events.paint(stretch, events.stroke_of(take.shot, height / unit, width / unit), take.times, unit)
 
 
 def _paste(clips: paste.Clips, pairs: list[tuple[Take, Track]], unit: float, device: str) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from sora.training.scene import HOURS
 from sora.training.worlds import settings_first as first
 from sora.training.worlds import settings_land as land
+from sora.training.worlds import settings_more as more
 from sora.training.worlds.stage import Stage
 
 
@@ -33,6 +34,17 @@ SETTINGS: dict[str, Setting] = {
     "beach": Setting(land.beach),
     "forest": Setting(land.forest),
     "space": Setting(land.space, ("night",)),
+    "mountains": Setting(more.mountains),
+    "farm": Setting(more.farm),
+    "village": Setting(more.village),
+    "jungle": Setting(more.jungle),
+    "lake": Setting(more.lake),
+    "moon": Setting(more.moon, ("night",)),
+    "cave": Setting(more.cave, ("day",)),
+    "kitchen": Setting(more.kitchen),
+    "playground": Setting(more.playground),
+    "harbour": Setting(more.harbour),
+    "reef": Setting(more.reef),
 }
 
 

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from sora.training.scene import MOTIONS, Actor, Film, Shot
+from sora.training.worlds import events, relations
 from sora.training.worlds.camera import on_picture
 from sora.training.worlds.motions import (
     LATTICE_SIDE,
     LEFTWARDS,
-    PATHS,
     RIGHTWARDS,
     TRAVEL,
     Course,
-    Pose,
-    around_the_edge,
     free_course,
     lattice_course,
 )
-from sora.training.worlds.subjects import SUBJECTS, UNSEEN
-
-HIDDEN = Pose(0.0, 0.0, 0.0)  # a pose that leaves no pixel
-
-
-@dataclass(frozen=True)
-class Track:
-    """One sprite through a take. poses: one a frame, in 128ths of the short side. flips: whether its picture is turned
-    to look the other way. role: 0 for the first actor, 1 for the second. bites: how many its picture has lost."""
-
-    subject: str
-    poses: tuple[Pose, ...]
-    flips: bool
-    role: int
-    bites: int = 0
+from sora.training.worlds.tracks import HIDDEN, Track, solo
 
 
 @dataclass(frozen=True)
@@ -76,15 +59,23 @@ def takes_of(film: Film, index: int, first: int, frames: int, length: int, heigh
 
 def _take(shot: Shot, times: Sequence[int], bare: Take, height: float, width: float) -> Take:
     """The take with its tracks as they are on the picture."""
-    actor, rng = shot.actors[0], Random(shot.seed)
-    course = _course(actor, height, width, rng)
-    if shot.camera == "follow":
-        course = replace(course, x=width / 2)
-    run = _run(actor.motion, course) if shot.camera == "follow" else 0.0
-    tracks = tuple(_solo(actor, times, course, 0, followed=shot.camera == "follow"))
+    rng, run, actor = Random(shot.seed), 0.0, shot.actors[0]
+    if shot.event == "stroke":
+        return replace(bare, tracks=tuple(events.brush(shot, times, height, width)), layered=True)
+    if shot.event == "bites":
+        tracks, course = events.bites(shot, times, height, width, rng), None
+    elif len(shot.actors) > 1:
+        tracks, course = relations.pair(shot, times, height, width, rng)
+    else:
+        followed = shot.camera == "follow"
+        course = _course(actor, height, width, rng)
+        course = replace(course, x=width / 2) if followed else course
+        tracks = solo(actor, times, course, 0, followed=followed)
+    if course is not None and shot.camera == "follow":
+        run = _run(actor.motion, course)
     if shot.camera != "static":
-        tracks = tuple(_through(shot.camera, track, times, height, width, run) for track in tracks)
-    return replace(bare, tracks=tracks, layered=not course.lattice, run=run)
+        tracks = [_through(shot.camera, track, times, height, width, run) for track in tracks]
+    return replace(bare, tracks=tuple(tracks), layered=course is None or not course.lattice, run=run)
 
 
 def on_lattice(actor: Actor) -> bool:
@@ -104,21 +95,8 @@ def _run(motion: str, course: Course) -> float:
 
 
 def _through(camera: str, track: Track, times: Sequence[int], height: float, width: float, run: float) -> Track:
-    seen = (on_picture(camera, p, t, height, width, run) for p, t in zip(track.poses, times, strict=True))
+    seen = (
+        p if p is HIDDEN else on_picture(camera, p, t, height, width, run)
+        for p, t in zip(track.poses, times, strict=True)
+    )
     return replace(track, poses=tuple(seen))
-
-
-def _solo(actor: Actor, times: Sequence[int], course: Course, role: int, *, followed: bool = False) -> list[Track]:
-    path = PATHS[actor.motion]
-    wraps = "" if followed else actor.motion
-    places = [around_the_edge(wraps, path(t, course), course) for t in times]
-    subject = SUBJECTS.get(actor.subject) or UNSEEN[actor.subject]
-    track = Track(actor.subject, tuple(p[0] for p in places), subject.faces not in ("", actor.faces), role)
-    if all(len(p) == 1 for p in places):
-        return [track]
-    return [replace(track, poses=tuple(p[1] if len(p) > 1 else HIDDEN for p in places)), track]
-
-
-def extent(poses: Sequence[Pose]) -> float:
-    """The side of the square that any of the poses' sprites fits in, turned as it is."""
-    return max(p.side * (abs(math.cos(math.radians(p.angle))) + abs(math.sin(math.radians(p.angle)))) for p in poses)

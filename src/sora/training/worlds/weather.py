@@ -59,10 +59,10 @@ def picture(weather: str, which: int, device: str) -> Tensor:
     elif weather == "rain":
         pen.line(((0.56 * side, 0.06 * side), (0.44 * side, 0.94 * side)), fill=(196, 220, 245), width=18)
     elif weather == "leaves":
-        pen.chord((40, -40, side + 60, side - 60), 90, 180, fill=LEAVES[which])
-        pen.chord((-60, 40, side - 60, side + 60), 270, 360, fill=LEAVES[which])
+        pen.chord((0.1 * side, -0.42 * side, 1.38 * side, 0.86 * side), 90, 180, fill=LEAVES[which])
+        pen.chord((-0.42 * side, 0.1 * side, 0.86 * side, 1.38 * side), 270, 360, fill=LEAVES[which])
     elif weather == "bubbles":
-        pen.ellipse((10, 10, side - 10, side - 10), outline=(222, 243, 255), width=26)
+        pen.ellipse((10, 10, side - 10, side - 10), outline=(222, 243, 255), width=16)
         pen.ellipse((70, 64, 106, 100), fill=(255, 255, 255))
     else:
         pen.rectangle((70, 20, side - 70, side - 20), fill=CONFETTI[which])

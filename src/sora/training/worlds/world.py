@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from sora.training.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
+from sora.training.worlds import relations
 from sora.training.worlds.motions import LATTICE_SIDE, LEFTWARDS, RIGHTWARDS, WRAPS_X
 from sora.training.worlds.settings import SETTINGS
-from sora.training.worlds.subjects import SHAPES, SUBJECTS
+from sora.training.worlds.subjects import SHAPES, SOLID, SUBJECTS
 
 FIRST_MOTIONS = MOTIONS[:9]
 FIRST_SETTINGS = ("meadow", "snow", "sea", "desert", "night", "city", "sunset")
@@ -38,7 +39,7 @@ class World:
     styles: tuple[str, ...] = STYLES
     pairs: float = 0.3
     eventful: float = 0.06
-    cut: float = 0.12
+    cut: float = 0.18
     panning: float = 0.35
     weathered: float = 0.2
     styled: float = 0.2
@@ -104,13 +105,47 @@ def mirrored(film: Film) -> Film:
 def draw_film(world: World, seed: int, *, held: bool | None = None) -> Film:
     """A film from a seed. held: only held-out combinations, only the others, or either."""
     rng = Random(seed)
+    plot = _draw_plot(world, rng)
     while True:
-        subject = _draw_subject(world, rng)
-        setting, motion = rng.choice(world.settings), rng.choice(world.motions)
+        subject = rng.choice(plot.subjects) if plot.subjects else _draw_subject(world, rng)
+        setting, motion = rng.choice(world.settings), rng.choice(plot.motions or world.motions)
         if held is None or _held(subject, setting, motion) == held:
             break
-    shot = _draw_shot(world, rng, subject, setting, motion)
-    return Film((shot,), rng.choice(world.styles[1:]) if rng.random() < world.styled else world.styles[0])
+    style = rng.choice(world.styles[1:]) if rng.random() < world.styled else world.styles[0]
+    shot = _draw_shot(world, rng, plot, subject, setting, motion)
+    cuts = not plot.relation and not plot.event and rng.random() < world.cut
+    return Film((shot, _draw_second_shot(world, rng, shot)) if cuts else (shot,), style)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What kind of film it is, and what it leaves to choose from; nothing where everything is free."""
+
+    relation: str = ""
+    event: str = ""
+    subjects: tuple[str, ...] = ()
+    motions: tuple[str, ...] = ()
+
+
+STROLLS = tuple(f"{m}{side}" for m in ("", "walk-", "swim-", "roll-") for side in ("left", "right"))
+RESTS = {"beside": ("still", "still", "bounce", "spin")}  # what the first of a pair does; elsewhere it keeps still
+
+
+def _draw_plot(world: World, rng: Random) -> Plot:
+    kind = rng.random()
+    if kind < world.pairs and world.relations:
+        relation = rng.choice(world.relations)
+        motions = STROLLS if relation == "follows" else RESTS.get(relation, ("still",))
+        solid = tuple(s for s in world.subjects if s in SOLID)
+        return Plot(relation=relation, motions=motions, subjects=solid if relation == "behind" else ())
+    if kind < world.pairs + world.eventful and world.events:
+        event = rng.choice(world.events)
+        fitting = tuple(
+            s for s in world.subjects if (SUBJECTS[s].kind == "food" if event == "bites" else s == "paintbrush")
+        )
+        if fitting:
+            return Plot(event=event, subjects=fitting, motions=("still",) if event == "bites" else ("left", "right"))
+    return Plot()
 
 
 def _draw_subject(world: World, rng: Random) -> str:
@@ -121,20 +156,51 @@ def _draw_subject(world: World, rng: Random) -> str:
     return rng.choice(glyphs if rng.random() < share else shapes)
 
 
-def _draw_shot(world: World, rng: Random, subject: str, setting: str, motion: str) -> Shot:
-    actor = Actor(subject, motion, _looks(world, motion, rng), _size(world, rng))
+def _draw_shot(world: World, rng: Random, plot: Plot, subject: str, setting: str, motion: str) -> Shot:
+    sizes = relations.SIZES.get(plot.relation, (world.sizes, world.sizes))
+    actor = Actor(subject, motion, _looks(world, motion, rng), _size(world, rng, sizes[0]))
+    actors: tuple[Actor, ...] = (actor,)
+    if plot.relation:
+        actors = (actor, _draw_second(world, rng, plot.relation, actor, sizes[1]))
     return Shot(
         setting=setting,
-        actors=(actor,),
-        camera=_draw_camera(world, rng, motion),
+        actors=actors,
+        camera=_draw_camera(world, rng, motion, plot),
         weather=rng.choice(world.weathers[1:]) if rng.random() < world.weathered else "",
         hour=_draw_hour(world, rng, setting),
+        relation=plot.relation,
+        event=plot.event,
         seed=rng.getrandbits(48),
     )
 
 
-def _size(world: World, rng: Random) -> float:
-    return LATTICE_SIDE / 128 if world.lattice else rng.uniform(*world.sizes)
+def _draw_second(world: World, rng: Random, relation: str, first: Actor, sizes: tuple[float, float]) -> Actor:
+    """Another subject, moving as the relation asks."""
+    subject = first.subject
+    while subject == first.subject:
+        subject = _draw_subject(world, rng)
+    motion = (
+        first.motion if relation == "follows" else rng.choice(("left", "right")) if relation == "behind" else "still"
+    )
+    return Actor(subject, motion, _looks(world, motion, rng), _size(world, rng, sizes))
+
+
+def _draw_second_shot(world: World, rng: Random, shot: Shot) -> Shot:
+    """Somewhere else, or doing something else."""
+    actor, setting = shot.actors[0], shot.setting
+    if rng.random() < 0.7 and len(world.settings) > 1:
+        setting = rng.choice([s for s in world.settings if s != setting])
+    else:
+        motion = rng.choice([m for m in world.motions if m != actor.motion])
+        actor = replace(actor, motion=motion, faces=_looks(world, motion, rng))
+    hours = SETTINGS[setting].hours
+    hour = shot.hour if shot.hour in hours else hours[0]
+    seed = rng.getrandbits(48)
+    return replace(shot, actors=(actor,), setting=setting, hour=hour, camera="static", weather="", seed=seed)
+
+
+def _size(world: World, rng: Random, sizes: tuple[float, float]) -> float:
+    return LATTICE_SIDE / 128 if world.lattice else rng.uniform(*sizes)
 
 
 def _looks(world: World, motion: str, rng: Random) -> str:
@@ -145,23 +211,24 @@ def _looks(world: World, motion: str, rng: Random) -> str:
 
 def _draw_hour(world: World, rng: Random, setting: str) -> str:
     hours = SETTINGS[setting].hours
-    if "day" in hours and not rng.random() < world.late:
-        return "day"
-    return rng.choice([h for h in hours if h != "day"])
+    late = [h for h in hours if h != "day"]
+    return rng.choice(late) if late and ("day" not in hours or rng.random() < world.late) else "day"
 
 
-def _draw_camera(world: World, rng: Random, motion: str) -> str:
+def _draw_camera(world: World, rng: Random, motion: str, plot: Plot) -> str:
     """A camera that leaves no doubt about the motion. Its chance is raised where the motion allows it, so that the
     share of all films is kept."""
-    fitting = [c for c in world.cameras if c != "static" and _suits(c, motion)]
-    able = sum(any(_suits(c, m) for c in world.cameras if c != "static") for m in world.motions)
+    if plot.event:
+        return "static"
+    fitting = [c for c in world.cameras if c != "static" and _suits(c, motion, plot)]
+    able = sum(any(_suits(c, m, Plot()) for c in world.cameras if c != "static") for m in world.motions)
     moves = fitting and rng.random() < world.panning * len(world.motions) / able
     return rng.choice(fitting) if moves else "static"
 
 
-def _suits(camera: str, motion: str) -> bool:
+def _suits(camera: str, motion: str, plot: Plot) -> bool:
     if camera.startswith("pan"):
-        return motion in PANNED
+        return motion in PANNED and not plot.relation
     if camera.startswith("tilt"):
         return motion in WRAPS_X
     if camera.startswith("zoom"):
