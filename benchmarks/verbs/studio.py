@@ -17,15 +17,15 @@ from sora import engine, families
 from sora.canvas import Format, Plan
 from sora.clip import Clip
 from sora.training import judge
-from sora.training.world import SMALL, Scene
+from sora.training.world import Scene
 
-LOOKED_AT = 17  # frames the judge wants
+LOOKED_AT = judge.FRAMES
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Studio:
-    """model: on the CPU, float32. judge: of the small world."""
+    """model: on the CPU, float32. judge: of the world that the model was trained on."""
 
     model: families.Model
     judge: judge.Judge
@@ -53,15 +53,12 @@ class Studio:
 
     def sees(self, film_FYXC: np.ndarray) -> dict[str, str]:
         """What the judge answers to each question. The film has LOOKED_AT frames."""
-        if len(film_FYXC) != LOOKED_AT:
-            raise ValueError(f"the judge looks at {LOOKED_AT} frames, not {len(film_FYXC)}")
-        told = judge.answer(self.judge, film_FYXC).tolist()
-        return {q: options[i] for (q, options), i in zip(judge.choices(SMALL).items(), told, strict=True)}
+        return judge.answer(self.judge, film_FYXC)
 
 
 def load() -> Studio:
     cpu = torch.device("cpu")
-    return Studio(families.load(families.find("mini"), cpu, torch.float32), judge.load(SMALL))
+    return Studio(families.load(families.find("mini"), cpu, torch.float32), judge.load())
 
 
 def right(seen: dict[str, str], scene: Scene, question: str = "subject") -> bool:

@@ -1,214 +1,238 @@
-"""A classifier of pixels that tells what a clip shows: ``python -m sora.training.judge --minutes 5`` trains it,
-``python -m sora.training.judge --score 200`` lets it score what the embedded model paints from held-out captions.
+"""A classifier of pixels that tells what a clip shows: ``python -m sora.training.judge --minutes 25`` trains it.
 
-It is trained on rendered clips alone, never on painted ones nor on latents. In half of them the subject looks against
-its way, so that motion must be read from motion.
+It is trained on rendered clips alone (``training.rough``), never on painted ones nor on latents. In half of them the
+subject looks against its way, so that motion must be read from motion. It knows every subject of the world and those
+that are in no world, so that it can tell whether a model has learnt one of these.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
 
 from sora import weights
-from sora.training.captions import caption
-from sora.training.loop import Budget, train
-from sora.training.optim import Both
-from sora.training.vae import SIZES
-from sora.training.world import WORLDS, Scene, World, draw_scene, mirrored, render
+from sora.errors import ModelError
+from sora.training.scene import Film
+from sora.training.telling.facts import facts
+from sora.training.worlds.subjects import UNSEEN
+from sora.training.worlds.world import World
 
-SIDE, SHOWN = 48, 9  # pixels and frames the judge looks at: every second frame of 17
-QUESTIONS = ("subject", "setting", "motion")
+FRAMES, SIDE = 17, 64  # frames of a clip; pixels of the square that the judge looks at
+SHOWN = (FRAMES + 1) // 2  # every second frame of them
+QUESTIONS = (
+    *("subject", "setting", "motion", "camera", "weather"),
+    *("hour", "style", "second", "relation", "event"),
+)
+"""What it is asked of a clip, with the words of ``telling.facts``: "" is the answer where there is none."""
+
 FILE = "judge.safetensors"
-SCORED = 4 * 10**9  # seed of the first scored scene; settings are to be chosen on other scenes
-KEPT, LOOKS = 8192, 4  # rendered clips kept, and how often each is looked at on average: rendering costs more
+IGNORED = -100  # the index of an answer that is not asked for, as in torch.nn.functional.cross_entropy
+
+Options = Mapping[str, Sequence[str]]
 
 
-def choices(world: World) -> dict[str, tuple[str, ...]]:
-    """What each question may be answered with."""
-    return {"subject": world.subjects, "setting": world.settings, "motion": world.motions}
+def options_of(worlds: Iterable[World]) -> dict[str, tuple[str, ...]]:
+    """What each question may be answered with, for films of any of the worlds."""
+    found: dict[str, dict[str, None]] = {q: {} for q in QUESTIONS}
+    for world in worlds:
+        lists = {
+            "subject": (*world.subjects, *UNSEEN),
+            "setting": world.settings,
+            "motion": world.motions,
+            "camera": ("", *(c for c in world.cameras if c != "static")),
+            "weather": ("", *world.weathers),
+            "hour": ("", *world.hours),
+            "style": world.styles,
+            "second": ("", *(world.subjects if world.pairs else ())),
+            "relation": ("", *(world.relations if world.pairs else ())),
+            "event": ("", *(world.events if world.eventful else ())),
+        }
+        for question, words in lists.items():
+            found[question] |= dict.fromkeys(words)
+    return {question: tuple(words) for question, words in found.items()}
+
+
+class Look(nn.Module):
+    """One frame and what changed since the one before, (N, 6, SIDE, SIDE), to what there is wherever it stands and
+    where it stands, both (N, width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            *(nn.PixelUnshuffle(4), nn.Conv2d(96, 64, 1), nn.SiLU()),
+            *(nn.Conv2d(64, 96, 3, 2, 1), nn.GroupNorm(8, 96), nn.SiLU()),
+            *(nn.Conv2d(96, 96, 3, 1, 1), nn.GroupNorm(8, 96), nn.SiLU()),
+        )
+        self.what = nn.Conv2d(96, width, 1)
+        self.where = nn.Sequential(
+            nn.Conv2d(96, 32, 1), nn.SiLU(), nn.Flatten(), nn.Linear(32 * (SIDE // 8) ** 2, width), nn.SiLU()
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.trunk(x)
+        return self.what(x).amax(dim=(2, 3)), self.where(x)
 
 
 class Judge(nn.Module):
-    """(B, SHOWN, 3, SIDE, SIDE) in [-1, 1] to logits for each of QUESTIONS."""
+    """(B, SHOWN, 3, SIDE, SIDE) in [-1, 1] to logits for each of QUESTIONS, over the words of ``options``."""
 
-    def __init__(self, world: World, width: int = 128) -> None:
+    def __init__(self, options: Options, width: int = 128) -> None:
         super().__init__()
-        stages = ((6, 32), (32, 64), (64, 96))  # a frame, and what changed since the one before
-        self.look = nn.Sequential(
-            *(m for i, o in stages for m in (nn.Conv2d(i, o, 3, 2, 1), nn.GroupNorm(8, o), nn.SiLU())),
-            nn.Conv2d(96, 96, 3, 1, 1),
-            nn.SiLU(),
-            nn.Flatten(),
-            nn.Linear(96 * (SIDE // 8) ** 2, width),
-        )
+        self.options = {q: tuple(options[q]) for q in QUESTIONS}
+        self.look = Look(width)
         self.follow = nn.Sequential(
-            nn.Conv1d(width, width, 3, padding=1),
-            nn.SiLU(),
-            nn.Flatten(),
-            nn.Linear(width * SHOWN, 2 * width),
-            nn.SiLU(),
+            *(nn.Conv1d(2 * width, width, 3, padding=1), nn.SiLU(), nn.Flatten()),
+            *(nn.Linear(width * SHOWN, 2 * width), nn.SiLU()),
         )
-        self.heads = nn.ModuleList(nn.Linear(3 * width, len(c)) for c in choices(world).values())
+        self.heads = nn.ModuleList(nn.Linear(3 * width, len(words)) for words in self.options.values())
+
+    def frames(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, F, 3, SIDE, SIDE) to ``Look``'s two answers for each frame, (B, F, width)."""
+        changes = torch.cat([torch.zeros_like(x[:, :1]), x.diff(dim=1)], dim=1)
+        seen = torch.cat([x, changes], dim=2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        what, where = self.look(seen)
+        return what.unflatten(0, x.shape[:2]), where.unflatten(0, x.shape[:2])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        changes = torch.cat([torch.zeros_like(x[:, :1]), x.diff(dim=1)], dim=1)
-        frames = self.look(torch.cat([x, changes], dim=2).flatten(0, 1)).unflatten(0, x.shape[:2])
-        features = torch.cat([F.silu(frames).mean(dim=1), self.follow(frames.transpose(1, 2))], dim=1)
-        return [head(features) for head in self.heads]
+        what, where = self.frames(x)
+        course = self.follow(torch.cat([what, where], dim=2).transpose(1, 2))
+        known = torch.cat([what.mean(dim=1), course], dim=1)
+        return [head(known) for head in self.heads]
+
+    def truth(self, film: Film) -> Tensor:
+        """The right answer's index for each question. Raises ModelError for a film of a world it does not know."""
+        told = facts(film)
+        for question, words in self.options.items():
+            if told[question] not in words:
+                known = ", ".join(word for word in words if word) or "none"
+                raise ModelError(
+                    f"the judge knows no {question} {told[question]!r}, only {known}; train one on its world"
+                )
+        return torch.tensor([words.index(told[q]) for q, words in self.options.items()])
 
 
-def shown(film_FYXC: np.ndarray) -> Tensor:
-    """(SHOWN, 3, SIDE, SIDE): what the judge looks at of a clip of 17 frames."""
-    frames = torch.from_numpy(np.ascontiguousarray(film_FYXC[::2])).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return F.interpolate(frames, (SIDE, SIDE), mode="area")
+# Looking at clips ---------------------------------------------------------------------------------------------------
 
 
-def truth(scene: Scene, world: World) -> Tensor:
-    """The right answer's index for each question."""
-    return torch.tensor([options.index(getattr(scene, q)) for q, options in choices(world).items()])
+def reduced(frames_BFCYX: Tensor) -> Tensor:
+    """(B, F, 3, SIDE, SIDE) in [0, 255] of clips of any size, which are squeezed into the square."""
+    small = F.interpolate(frames_BFCYX.flatten(0, 1).float(), (SIDE, SIDE), mode="area")
+    return small.unflatten(0, (len(frames_BFCYX), -1))
 
 
-class Rendered(IterableDataset):
-    """An endless stream of (shown, truth) from freshly rendered scenes."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        torch.set_num_threads(1)
-        rng = Random()
-        while True:
-            scene = draw_scene(self.world, rng.getrandbits(48), held=False)
-            height, width = rng.choice(SIZES)
-            film, _ = render(mirrored(scene) if rng.random() < 0.5 else scene, 17, height, width)
-            yield shown(film), truth(scene, self.world)
+def shown(frames_BFCYX: Tensor) -> Tensor:
+    """What the judge looks at of clips of FRAMES frames (uint8, any size). Raises ValueError for other lengths."""
+    if frames_BFCYX.shape[1] != FRAMES:
+        raise ValueError(f"the judge looks at {FRAMES} frames, not {frames_BFCYX.shape[1]}")
+    return reduced(frames_BFCYX[:, ::2]) / 127.5 - 1
 
 
-def roughened(x: Tensor) -> Tensor:
-    """A little noise, blur and brightness, so that the judge does not hang on the renderer's crispness."""
-    batch = x.shape[0]
-    soft = F.avg_pool2d(x.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(x)
-    share = torch.rand(batch, 1, 1, 1, 1) * (torch.rand(batch, 1, 1, 1, 1) < 0.5)
-    x = x.lerp(soft, share) * (1 + 0.1 * torch.randn(batch, 1, 1, 1, 1)) + 0.05 * torch.randn(batch, 1, 3, 1, 1)
-    return x + 0.05 * torch.rand(batch, 1, 1, 1, 1) * torch.randn_like(x)
+def batched(film_FYXC: np.ndarray) -> Tensor:
+    """One film as (1, F, 3, Y, X)."""
+    return torch.from_numpy(np.ascontiguousarray(film_FYXC)).permute(0, 3, 1, 2)[None]
 
 
-@torch.no_grad()
-def on_rendered(judge: Judge, world: World, count: int = 500, seed: int = 2 * 10**9) -> dict[str, float]:
-    """Share of right answers on held-out rendered clips."""
-    right = torch.zeros(len(QUESTIONS))
-    for i in range(count):
-        scene = draw_scene(world, seed + i, held=True)
-        film, _ = render(scene, 17, *SIZES[i % len(SIZES)])
-        right += answer(judge, film) == truth(scene, world)
-    return dict(zip(QUESTIONS, (right / count).tolist(), strict=True))
+@torch.inference_mode()
+def answers(judge: Judge, frames_BFCYX: Tensor) -> list[dict[str, str]]:
+    """The judge's choice for each question, of each clip of FRAMES frames (uint8, any size, any device)."""
+    logits = judge(shown(frames_BFCYX).to(device_of(judge)))
+    picked = torch.stack([each.argmax(dim=1) for each in logits], dim=1).tolist()
+    return [{q: words[i] for (q, words), i in zip(judge.options.items(), row, strict=True)} for row in picked]
 
 
-@torch.no_grad()
-def prefers(judge: Judge, film_FYXC: np.ndarray, world: World, motion: str) -> bool:
-    """Left against right alone: whether the judge finds the asked one of the two likelier than the other."""
-    logits = judge(shown(film_FYXC)[None])[QUESTIONS.index("motion")][0]
-    other = "right" if motion == "left" else "left"
-    return bool(logits[world.motions.index(motion)] > logits[world.motions.index(other)])
+def answer(judge: Judge, film_FYXC: np.ndarray) -> dict[str, str]:
+    """The judge's choice for each question, of one clip of FRAMES frames, uint8."""
+    return answers(judge, batched(film_FYXC))[0]
 
 
-@torch.no_grad()
-def answer(judge: Judge, film_FYXC: np.ndarray) -> Tensor:
-    """The judge's choice for each question."""
-    return torch.stack([logits[0].argmax() for logits in judge(shown(film_FYXC)[None])])
+@torch.inference_mode()
+def prefers(judge: Judge, film_FYXC: np.ndarray, wish: str, other: str, question: str = "motion") -> bool:
+    """Whether the judge finds one answer likelier than another, whatever it thinks of the rest."""
+    logits = judge(shown(batched(film_FYXC)).to(device_of(judge)))[QUESTIONS.index(question)][0]
+    words = judge.options[question]
+    return bool(logits[words.index(wish)] > logits[words.index(other)])
 
 
-def load(world: World) -> Judge:
-    """The judge that ships beside the weights it scored."""
-    return weights.load_into(Judge(world), weights.asset(FILE), dtype=torch.float32)
+def features(judge: Judge, frames_BFCYX: Tensor) -> Tensor:
+    """(B, (F + 1) // 2, channels): what the judge makes of every second frame before it decides, of clips of any
+    length and size, uint8, on its device. For the alignment of other networks (REPA, Yu et al. 2024)."""
+    what, where = judge.frames(reduced(frames_BFCYX[:, ::2]) / 127.5 - 1)
+    return torch.cat([what, where], dim=2)
 
 
-def score(world: World, count: int, overrides: dict[str, float] | None = None) -> dict[str, float]:
-    """What the embedded model shows of ``count`` held-out captions, painted through the engine at its defaults."""
-    from sora import engine, families, operations, placement
-
-    spec = families.find("mini")
-    device = placement.choose_device(None)
-    model = families.load(spec, device, placement.choose_dtype(None, device))
-    judge, rng, right, sideways, sides = load(world), Random(13), [], [], []
-    for i in range(count):
-        scene = draw_scene(world, SCORED + i, held=True)
-        height, width = SIZES[i % len(SIZES)]
-        d = spec.defaults
-        chosen = {"seed": i, "steps": d.steps, "guidance": d.guidance, "shift": d.shift, "step": d.step}
-        settings = engine.Settings(**{**chosen, **(overrides or {})})  # type: ignore[arg-type]
-        text = caption(scene, rng, complete=True).text
-        plan = operations.generate((text,), frames=17, form=spec.form((height, width), d.fps))
-        film = torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
-        verdict = answer(judge, film) == truth(scene, world)
-        right.append(verdict.tolist())
-        if scene.motion in ("left", "right"):
-            sideways.append(bool(verdict[2]))
-            sides.append(prefers(judge, film, world, scene.motion))
-    table = np.array(right)
-    figures = dict(zip(QUESTIONS, table.mean(axis=0).tolist(), strict=True))
-    return {
-        **figures,
-        "all": float(table.all(axis=1).mean()),
-        "motion, of left and right clips": float(np.mean(sideways)),
-        "left against right": float(np.mean(sides)),
-        "left and right clips": len(sides),
-        "clips": count,
-    }
+def device_of(judge: Judge) -> torch.device:
+    return next(judge.parameters()).device
 
 
-def _shuffled(kept: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """A batch drawn from two kept ones, so that no two batches are the same."""
-    (a, x), (b, y) = random.sample(kept, 2)
-    order = torch.randperm(2 * len(a))[: len(a)]
-    return torch.cat([a, b])[order], torch.cat([x, y])[order]
+# Files --------------------------------------------------------------------------------------------------------------
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0)
+def save(judge: Judge, path: Path) -> None:
+    """Its weights in float16, with the words it answers with."""
+    tensors = {name: tensor.half().contiguous() for name, tensor in judge.state_dict().items()}
+    save_file(tensors, path, metadata={"options": json.dumps(judge.options)})
+
+
+def load(path: Path | None = None, device: str | torch.device = "cpu") -> Judge:
+    """A judge from its file, by default the one that ships beside the weights it scored. Raises ModelError."""
+    path = path or weights.asset(FILE)
+    weights.shapes(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            options = json.loads(file.metadata()["options"])
+    except (SafetensorError, TypeError, KeyError, ValueError):
+        raise ModelError(f"{path} holds no judge of this version; train one: python -m sora.training.judge") from None
+    return weights.load_into(Judge(options), path, device=device, dtype=torch.float32)
+
+
+# Training -----------------------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    from sora.training.loop import Budget, train
+    from sora.training.optim import Both
+    from sora.training.rough import Clips, on_rendered, roughened
+    from sora.training.worlds.world import WORLDS
+
+    parser = argparse.ArgumentParser(prog="python -m sora.training.judge", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--world", choices=WORLDS, default="small")
+    parser.add_argument("--world", nargs="+", choices=WORLDS, default=["small", "medium"])
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, default=Path("runs/judge"))
-    parser.add_argument("--score", type=int, metavar="CLIPS", help="score the embedded model instead of training")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="guidance, steps, shift for --score")
-    args = parser.parse_args()
-    world = WORLDS[args.world]
-    if args.score:
-        overrides = {k: (int if k == "steps" else float)(v) for k, v in (pair.split("=") for pair in args.set)}
-        print(json.dumps({"rendered": on_rendered(load(world), world), "painted": score(world, args.score, overrides)}))
-        return
-    judge = Judge(world)
-    stream = iter(DataLoader(Rendered(world), batch_size=args.batch, num_workers=2, prefetch_factor=4))
-    kept: deque[tuple[Tensor, Tensor]] = deque(maxlen=KEPT // args.batch)
+    args = parser.parse_args(argv)
+    worlds = {name: WORLDS[name] for name in args.world}
+    judge = Judge(options_of(worlds.values())).to(args.device)
+    clips = Clips(judge, list(worlds.values()), Random(), batch=args.batch, device=args.device)
 
-    def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
-        while len(kept) < 2:
-            kept.append(next(stream))
-        if random.random() < 1 / LOOKS:
-            kept.append(next(stream))
-        x, right = _shuffled(kept)
-        value = torch.stack([F.cross_entropy(g, right[:, i]) for i, g in enumerate(judge(roughened(x)))]).sum()
-        return value, {"loss": value.item()}
+    def loss(_done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        pixels, right = clips.next()
+        logits = judge(roughened(pixels))
+        parts = [F.cross_entropy(each, right[:, i], ignore_index=IGNORED) for i, each in enumerate(logits)]
+        value = torch.stack(parts).sum()
+        return value, {"loss": value.detach(), "rendered": torch.tensor(float(clips.rendered))}
+
+    def report(count: int) -> dict[str, float]:
+        named = [(name, on_rendered(judge, world, count)) for name, world in worlds.items()]
+        return {f"{name} {q}": share for name, table in named for q, share in table.items()}
 
     optimiser = Both(judge, matrix_lr=0.01, other_lr=2e-3, plain=("heads",))
-    report = lambda _: on_rendered(judge, world, 200)  # noqa: E731
-    train(judge, optimiser, Budget(args.minutes), args.folder, loss, average=0.99, every=60, report=report)
-    save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, args.folder / FILE)
-    print(json.dumps(on_rendered(judge, world)))
+    few = 20 if args.minutes < 5 else 100
+    train(
+        judge, optimiser, Budget(args.minutes), args.folder, loss, average=0.99, every=400, report=lambda _: report(few)
+    )
+    save(judge, args.folder / FILE)
+    print(json.dumps(report(5 * few)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,92 @@
+"""The loaded models and their judge; captions of held-out films; a caption becomes a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+import torch
+
+from sora import engine, families, operations
+from sora.canvas import Format
+from sora.training import captions as first_captions
+from sora.training import world as first_world
+from sora.training.judge import Judge
+from sora.training.scene import Film
+from sora.training.telling import caption
+from sora.training.worlds.world import World
+
+ASPECTS = (1.0, 16 / 9, 9 / 16, 4 / 3, 3 / 4)  # width / height, in turn
+KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption; the length is drawn where None
+    "terse": ("terse", "en"),
+    "plain": ("plain", "en"),
+    "long": ("long", "en"),
+    "chinese": (None, "zh"),
+    "first": (None, ""),
+}
+"""Kinds of captions. "first": in the words of the first version, which knew no others."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to paint. model: a name of ``families.MODELS``. overrides: of its defaults: steps, guidance, shift, step."""
+
+    model: str = "mini"
+    overrides: Mapping[str, float | str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, text: str) -> Way:
+        """From "NAME=VALUE NAME=VALUE", where the name "model" chooses the model."""
+        pairs = dict(pair.split("=", 1) for pair in text.split())
+        model = pairs.pop("model", "mini")
+        kinds = {"steps": int, "guidance": float, "shift": float, "step": str}
+        return cls(model, {name: kinds[name](value) for name, value in pairs.items()})
+
+    def __str__(self) -> str:
+        return " ".join([self.model, *(f"{k}={v}" for k, v in self.overrides.items())])
+
+
+class Easel:
+    """Models are loaded when they are first asked for, and kept."""
+
+    def __init__(self, judge: Judge, device: str = "cpu") -> None:
+        self.judge, self.device = judge, torch.device(device)
+        self._models: dict[str, families.Model] = {}
+
+    def model(self, name: str = "mini") -> families.Model:
+        if name not in self._models:
+            self._models[name] = families.load(families.find(name), self.device, torch.float32)
+        return self._models[name]
+
+    def paint(self, text: str, frames: int, aspect: float, seed: int, way: Way) -> np.ndarray:
+        """frames_FYXC, uint8, at the model's own size."""
+        return np.concatenate([chunk for chunk, _ in self.stream(text, frames, aspect, seed, way)])
+
+    def stream(self, text: str, frames: int, aspect: float, seed: int, way: Way) -> Iterator[tuple[np.ndarray, Format]]:
+        """Chunks of frames_FYXC as they are finished, each with the film's format."""
+        model = self.model(way.model)
+        spec, d = model.spec, model.spec.defaults
+        form = spec.form(spec.grid.nearest_size(aspect, d.area), d.fps)
+        plan = operations.generate((text,), frames=frames, form=form)
+        chosen = {"steps": d.steps, "guidance": d.guidance, "shift": d.shift, "step": d.step} | dict(way.overrides)
+        for chunk_FCYX in engine.paint(model, plan, engine.Settings(seed, **chosen)):  # type: ignore[arg-type]
+            yield chunk_FCYX.permute(0, 2, 3, 1).cpu().numpy(), form
+
+
+def words(film: Film, world: World, kind: str, number: int) -> str:
+    """A caption that tells all there is to tell."""
+    rng = Random(number)
+    if kind == "first":
+        return first_captions.caption(_as_scene(film), rng, complete=True).text
+    length, language = KINDS[kind]
+    gaits = any(motion.startswith("walk") for motion in world.motions)
+    return caption(film, rng, complete=True, length=length, language=language, gaits=gaits).text
+
+
+def _as_scene(film: Film) -> first_world.Scene:
+    """The film as the first version's world would have called it."""
+    shot, actor = film.shots[0], film.shots[0].actors[0]
+    snow, camera = shot.weather == "snow", shot.camera
+    return first_world.Scene(actor.subject, shot.setting, actor.motion, camera, snow, actor.faces, shot.seed, True)
