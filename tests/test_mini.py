@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
-from sora import engine, families, operations
+from sora import engine, families, operations, weights
 from sora.canvas import Canvas, Format, Plan
 from sora.clip import Clip
+from sora.eightbit import pack8
 from sora.engine import Settings
 from sora.families import Model
 from sora.families.mini import evened
@@ -175,3 +178,19 @@ def test_small_ticks_between_latent_frames_are_spread(chunk: int) -> None:
 def test_large_steps_are_motion_and_stay() -> None:
     film = ticking(17, 1.5)
     assert torch.allclose(torch.cat(list(evened(iter(film.split(4))))), film, atol=1e-3)
+
+
+def test_parts_in_files_of_their_own_in_eight_bits_paint_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("vae", "text", "dit"):
+        module = getattr(model(), part)
+        save_file(pack8(module.state_dict()), tmp_path / f"mini-{part}.safetensors")
+    for name in SPEC.files[-2:]:
+        shutil.copy(weights.asset(name), tmp_path / name)
+    monkeypatch.setattr(weights, "ASSETS", tmp_path)
+    files = (*(f"mini-{part}.safetensors" for part in ("dit", "vae", "text")), *SPEC.files[-2:])
+    packed = families.load(replace(SPEC, files=files), torch.device("cpu"), torch.float32)
+    made, how = plan(), settings()
+    exact, near = (torch.cat(list(engine.paint(m, made, how))).float() for m in (model(), packed))
+    assert (exact - near).abs().mean() < 2

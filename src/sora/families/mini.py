@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
-from sora import weights
+from sora import eightbit, weights
 from sora.canvas import Canvas, Latents
 from sora.errors import ModelError
 from sora.families import ModelSpec
@@ -22,6 +22,8 @@ from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE, MiniVAEConfig
 from sora.networks.wan_dit import WanConfig, WanDiT
 from sora.sampler import Velocity
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 PLACES = 9  # channels of ``place_channels``
 PERIOD = 8  # latent frames in which its waves of time come round
@@ -173,17 +175,28 @@ class Mini:
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Mini:
     """The model from the package's assets. The autoencoder stays in float32, which decodes faster on CPUs; ``dtype``
     is the transformer's. Raises ModelError."""
-    tensors, card, tokenizer = (weights.asset(name) for name in spec.files)
+    card, tokenizer = (weights.asset(name) for name in spec.files[-2:])
     vae_config, text_config, dit_config = _sizes(card)
     with torch.device("meta"):
         vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
     return Mini(
         spec,
-        weights.load_into(vae, tensors, "vae.", device=device, dtype=torch.float32).in_channels_last(),
-        weights.load_into(text, tensors, "text.", device=device, dtype=torch.float32),
-        weights.load_into(dit, tensors, "dit.", device=device, dtype=dtype),
+        _filled(vae, spec, "vae", device, torch.float32).in_channels_last(),
+        _filled(text, spec, "text", device, torch.float32),
+        _filled(dit, spec, "dit", device, dtype),
         _tokenizer(tokenizer),
     )
+
+
+def _filled(module: ModuleT, spec: ModelSpec, part: str, device: torch.device, dtype: torch.dtype) -> ModuleT:
+    """The module with its weights: from a file of its own in eight bits, or from the one file that holds all parts."""
+    own = [name for name in spec.files if part in name.removesuffix(".safetensors").split("-")]
+    if not own:
+        return weights.load_into(module, weights.asset(spec.files[0]), f"{part}.", device=device, dtype=dtype)
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    stored = weights.read(weights.asset(own[0]), eightbit.stored_shapes(expected), device=device)
+    module.load_state_dict(eightbit.unpack8(stored, dtype), strict=True, assign=True)
+    return module.eval().requires_grad_(False)
 
 
 def _sizes(card: Path) -> tuple[MiniVAEConfig, MiniTextConfig, WanConfig]:
