@@ -18,7 +18,7 @@ import numpy as np
 from sora import media, operations
 from sora.clip import Clip
 from sora.training.captions import SETTING_WORDS, caption
-from sora.training.vae import SIZES
+from sora.training.rough import SIZES
 from sora.training.world import FPS, SMALL, Scene, draw_scene, render
 from verbs.studio import Studio
 
