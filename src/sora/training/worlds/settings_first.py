@@ -72,7 +72,7 @@ def night(s: Stage, rng: Random) -> None:
     w, h = s.width, s.height
     s.gradient(FAR, (0, 0, w, h), near(rng, (10, 12, 44), 6), near(rng, (42, 42, 98), 10))
     s.stars(rng, 14, 0.75)
-    s.moon(rng)
+    s.moon(rng, MIDDLE)
     ground = h * rng.uniform(0.82, 0.9)
     s.gradient(NEAR, (0, ground, w, h), near(rng, (20, 32, 34), 6), near(rng, (12, 20, 22), 6))
 

@@ -76,9 +76,9 @@ class Stage:
             x, y, r = rng.uniform(0, self.width), rng.uniform(0, self.height * until), rng.uniform(0.007, 0.012)
             self.disc(FAR, x, y, r * self.unit, r * self.unit, (255, 255, 220), glows=True)
 
-    def moon(self, rng: Random) -> None:
+    def moon(self, rng: Random, layer: int = FAR) -> None:
         x, y, r = rng.uniform(0.12, 0.88) * self.width, rng.uniform(0.12, 0.28) * self.height, 0.085 * self.unit
-        self.disc(FAR, x, y, r, r, (250, 245, 205), glows=True)
+        self.disc(layer, x, y, r, r, (250, 245, 205), glows=True)
 
     def land(self, layer: int, horizon: float, top: Colour, bottom: Colour) -> None:
         """The ground below the horizon, in drawn pixels from above."""
