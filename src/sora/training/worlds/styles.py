@@ -63,7 +63,7 @@ def _pencil(x: Tensor, unit: float) -> Tensor:
     paper = 0.96 + 0.02 * _paper(x.shape[-2], x.shape[-1], unit, str(x.device))
     one = torch.sin((rows + columns) * 1.7) * 0.5 + 0.5
     other = torch.sin((rows - columns) * 1.7) * 0.5 + 0.5
-    shade = one * (0.75 - grey).clamp(0, 1) * 0.6 + other * (0.45 - grey).clamp(0, 1) * 0.7
+    shade = one * (0.75 - grey).clamp(0, 1) * 0.5 + other * (0.45 - grey).clamp(0, 1) * 0.4
     line = (_edges(x, 0.6 * unit) * 1.5 - 0.1).clamp(0, 0.75)
     drawn = (paper - 0.12 * (1 - grey) - shade - line).clamp(0.08, 1)
     return drawn * torch.tensor((1.0, 0.99, 0.96), device=x.device)[:, None, None]

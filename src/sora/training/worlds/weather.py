@@ -20,7 +20,7 @@ from torch import Tensor
 from sora.training.worlds import paste
 
 STRIP = 16  # 128ths of the short side
-PICTURE = 64  # pixels of a particle's picture
+DRAWN = 256  # pixels of a particle's picture as it is drawn
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ LEAVES = ((226, 110, 40), (240, 180, 50), (180, 70, 40))
 CONFETTI = ((235, 60, 70), (60, 120, 235), (250, 205, 50), (70, 190, 95), (170, 80, 210), (250, 140, 190))
 
 
-@lru_cache(maxsize=32)
-def picture(weather: str, which: int, device: str) -> Tensor:
-    """(4, PICTURE, PICTURE) uint8, premultiplied RGBA, with a transparent rim."""
-    side = 4 * PICTURE
+@lru_cache(maxsize=256)
+def picture(weather: str, which: int, pixels: int, device: str) -> Tensor:
+    """(4, pixels, pixels) uint8, premultiplied RGBA, with a transparent rim."""
+    side = DRAWN
     sheet = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     pen = ImageDraw.Draw(sheet)
     if weather == "snow":
@@ -66,7 +66,7 @@ def picture(weather: str, which: int, device: str) -> Tensor:
         pen.ellipse((70, 64, 106, 100), fill=(255, 255, 255))
     else:
         pen.rectangle((70, 20, side - 70, side - 20), fill=CONFETTI[which])
-    small = np.asarray(sheet.reduce(4))
+    small = np.asarray(sheet.convert("RGBa").resize((pixels, pixels), Image.Resampling.BILINEAR))
     return torch.from_numpy(small.copy()).permute(2, 0, 1).contiguous().to(device)
 
 
@@ -78,6 +78,7 @@ def fall(frames_FCYX: Tensor, weather: str, times: Sequence[int], seed: int) -> 
     strips = max(1, round(width / unit / STRIP))
     wide = width // strips
     reach = math.ceil(kind.side[1] * unit * (math.sqrt(2) if kind.turns else 1)) + 2
+    pixels = max(4, math.ceil(kind.side[1] * unit))
     t = torch.tensor(times, device=device, dtype=torch.float32)
     for _ in range(kind.passes):
         which = rng.randrange(kind.pictures)
@@ -96,12 +97,12 @@ def fall(frames_FCYX: Tensor, weather: str, times: Sequence[int], seed: int) -> 
         box = (min(reach, height), wide)
         corner = paste.corners(pose, box, (height, width))
         corner[..., 1] = left
-        atlas = picture(weather, which, device)
+        atlas = picture(weather, which, pixels, device)
         stamps = paste.Stamps(
             atlas_NCAW=atlas.expand(strips, *atlas.shape),
             clip_N=torch.zeros(strips, dtype=torch.long, device=device),
             pose_NFP=pose,
-            place_NFP=torch.tensor([0, 0, PICTURE], device=device).expand(strips, frames, 3),
+            place_NFP=torch.tensor([0, 0, pixels], device=device).expand(strips, frames, 3),
             flip_N=torch.ones(strips, device=device),
             role_N=torch.zeros(strips, dtype=torch.long, device=device),
         )
