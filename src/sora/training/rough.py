@@ -63,7 +63,8 @@ class Clips:
 
     def _render(self) -> tuple[Tensor, Tensor]:
         """A batch of one world and one size: pixels in uint8, and what is right."""
-        world, (height, width) = self.rng.choice(self.worlds), self.rng.choice(SIZES)
+        (world,) = self.rng.choices(self.worlds, [len(w.subjects) for w in self.worlds])
+        height, width = self.rng.choice(SIZES)
         drawn = [film_from(world, self.rng) for _ in range(self.batch)]
         films, starts = [film for film, _ in drawn], [start for _, start in drawn]
         clip = render(films, FRAMES, height, width, first=starts, device=self.device).frames_BFCYX
