@@ -1,6 +1,7 @@
 """How the embedded weights were made. Nothing here is imported while painting.
 
-``world`` renders captioned cartoon clips (``sprites``, ``scenery``, ``captions``); ``vae``, ``text`` and ``dit`` train
-the three networks on it, ``judge`` trains a classifier of pixels that scores what they paint, ``publish`` packs the
-weights and their card into ``sora/assets``.
+``python -m sora.training all`` makes them from nothing (``all``, ``stages``, ``sizes``). ``worlds`` draws and renders
+films, ``telling`` says them in words, ``films`` hands both to the trainings; ``vae``, ``reading``, ``dit`` (from the
+``pool``) and ``distil`` train the networks in the common ``loop``, whose states ``checkpoint`` keeps. ``judge`` answers
+what a clip shows, ``scores`` measures with it, ``ablate`` compares settings, ``publish`` brings weights into the package.
 """

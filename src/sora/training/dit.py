@@ -85,15 +85,15 @@ class Painter:
         return (batch.weight * (flow.float() - (noise - batch.clean)).square()).flatten(1).mean(dim=1)
 
     @torch.no_grad()
-    def paint(self, prompt: str, seed: int, side: int = 128) -> np.ndarray:
-        """A square clip, frames_FYXC uint8, through the engine at the model's defaults: what a person would get."""
+    def paint(self, prompt: str, seed: int, side: int = 128, *, steps: int = 12, guidance: float = 4.0) -> np.ndarray:
+        """A square clip, frames_FYXC uint8, through the engine: what a person would get."""
         spec = families.find("mini")
         grid = Grid(TIME, self.vae.config.space, self.vae.config.channels)
         spec = replace(spec, grid=grid, defaults=replace(spec.defaults, area=side * side))
         d = spec.defaults
         model = Mini(spec, self.vae, self.text, self.dit, self.tokenizer)
         plan = operations.generate((prompt,), frames=FRAMES, form=spec.form((side, side), d.fps))
-        settings = engine.Settings(seed, d.steps, d.guidance, d.shift, d.step)
+        settings = engine.Settings(seed, steps, guidance, d.shift, d.step)
         return torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).cpu().numpy()
 
 

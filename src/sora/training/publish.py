@@ -26,7 +26,7 @@ from sora.training import judge, scores
 
 PARTS = ("vae", "text", "dit")
 CARD, TOKENIZER = "mini.json", "mini-tokenizer.json"
-PAINTED = "judge on painted clips"
+PAINTED = scores.PAINTED["dit"]
 FEW = 50  # clips under which a comparison says nothing
 
 
@@ -34,18 +34,20 @@ def file_of(part: str) -> str:
     return f"mini-{part}.safetensors"
 
 
-def source_of(runs: Path, part: str) -> Path:
-    """The final weights of a part; the distilled transformer where there is one."""
+def sources(runs: Path) -> dict[str, Path]:
+    """Final weights by what they are shipped as. Where there is a distilled transformer, it is the one that paints, and
+    the guided one is shipped as "base-dit" beside it."""
+    found = {part: runs / part / f"{part}.safetensors" for part in PARTS}
     distilled = runs / "distil" / "dit.safetensors"
-    return distilled if part == "dit" and distilled.is_file() else runs / part / f"{part}.safetensors"
+    return found | ({"dit": distilled, "base-dit": found["dit"]} if distilled.is_file() else {})
 
 
 def lay_out(runs: Path, assets: Path) -> list[str]:
-    """Write the parts that changed, the tokenizer and the judge; their names."""
+    """Write the parts that changed, the tokenizer and the judge; the parts' names."""
     assets.mkdir(parents=True, exist_ok=True)
     changed = []
-    for part in PARTS:
-        raw, path = save(pack8(load_file(source_of(runs, part)))), assets / file_of(part)
+    for part, source in sources(runs).items():
+        raw, path = save(pack8(load_file(source))), assets / file_of(part)
         if not path.is_file() or path.read_bytes() != raw:
             path.write_bytes(raw)
             changed.append(path.name)
@@ -66,9 +68,13 @@ def shipped(assets: Path, part: str) -> dict[str, Tensor]:
 
 def unpack(runs: Path, assets: Path = weights.ASSETS) -> None:
     """The shipped weights laid out as the trainings left them, so that one can go on from them: ``dit --start``."""
-    for part in PARTS:
+    own = {part: part for part in PARTS}
+    if (assets / file_of("base-dit")).is_file():
+        own |= {"dit": "base-dit", "distil": "dit"}
+    for part, stored in own.items():
+        name = "dit" if part == "distil" else part
         (runs / part).mkdir(parents=True, exist_ok=True)
-        write({k: v.contiguous() for k, v in shipped(assets, part).items()}, runs / part / f"{part}.safetensors")
+        write({k: v.contiguous() for k, v in shipped(assets, stored).items()}, runs / part / f"{name}.safetensors")
     shutil.copy(assets / TOKENIZER, runs / "text" / "tokenizer.json")
 
 
@@ -77,13 +83,11 @@ def unpack(runs: Path, assets: Path = weights.ASSETS) -> None:
 
 def worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
     """Why scores of the same command speak against the new weights; empty where they do not."""
-    painted, before = new.get(PAINTED), old.get(PAINTED)
-    if not painted or painted["clips"] < FEW:
+    if not new.get(PAINTED) or new[PAINTED]["clips"] < FEW:
         return f"fewer than {FEW} painted clips were judged"
-    if before and painted["all"] < before["all"]:
-        return (
-            f"{painted['all']:.3f} of the painted clips show all they should, {before['all']:.3f} of the shipped ones"
-        )
+    for key in scores.PAINTED.values():
+        if key in new and key in old and new[key]["all"] < old[key]["all"]:
+            return f"{key}: {new[key]['all']:.3f} show all they should, {old[key]['all']:.3f} of the shipped weights'"
     return ""
 
 

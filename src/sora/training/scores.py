@@ -26,6 +26,8 @@ CARD = "card.json"
 HELD, SCORED = 10**9, 4 * 10**9  # seeds of the first held-out film for the autoencoder, and for the judge
 PSNR_SHARE, RENDERED_SHARE = 0.15, 0.15  # of the time
 SEED = 13
+WAYS: dict[str, dict[str, Any]] = {"dit": {"steps": 12, "guidance": 4.0}, "distil": {"steps": 4, "guidance": 1.0}}
+PAINTED = {"dit": "judge on painted clips", "distil": "judge on painted clips, 4 steps"}
 MAIN = ("subject", "setting", "motion")  # right all at once in "all"
 
 
@@ -70,8 +72,17 @@ def psnr(painter: Painter, world: Any, side: int, seconds: float, most: int = 60
 
 
 @torch.no_grad()
-def judged(painter: Painter | None, judge: judges.Judge, world: Any, side: int, seconds: float, most: int) -> dict:
-    """Share of right answers about held-out films: painted from their captions, or rendered without a painter."""
+def judged(
+    painter: Painter | None,
+    judge: judges.Judge,
+    world: Any,
+    side: int,
+    seconds: float,
+    most: int,
+    part: str = "dit",
+) -> dict[str, float]:
+    """Share of right answers about held-out films: painted from their captions in the part's way, or
+    rendered without a painter."""
     source, rng, end = source_of(world), Random(SEED), time.monotonic() + seconds
     right: list[list[bool]] = []
     while len(right) < most and (not right or time.monotonic() < end):
@@ -81,7 +92,7 @@ def judged(painter: Painter | None, judge: judges.Judge, world: Any, side: int, 
             shown, _ = source.render([film], FRAMES, side, side, first=[0], device=str(next(judge.parameters()).device))
             clip = shown.transpose(1, 2)
         else:
-            clip = judges.batched(painter.paint(text, len(right), side))
+            clip = judges.batched(painter.paint(text, len(right), side, **WAYS[part]))
         picked = judges.answers(judge, clip)[0]
         wish = {q: judge.options[q][i] for q, i in zip(judge.options, judge.truth(film).tolist(), strict=True)}
         right.append([picked[q] == wish[q] for q in judges.QUESTIONS])
@@ -105,8 +116,10 @@ def measure(runs: Path, world_name: str, device: str, side: int, seconds: float,
         return made | {"judge": "not trained"}
     judge = judge_of(runs, device)
     made["judge on rendered clips"] = judged(None, judge, world, side, RENDERED_SHARE * seconds, 2 * most)
-    left = end - time.monotonic()
-    made["judge on painted clips"] = judged(painter, judge, world, side, left, most)
+    parts = [part for part in WAYS if (runs / part / "dit.safetensors").is_file()]
+    for i, part in enumerate(parts):
+        left = (end - time.monotonic()) / (len(parts) - i)
+        made[PAINTED[part]] = judged(painter_of(runs, device, part), judge, world, side, left, most, part)
     return made
 
 

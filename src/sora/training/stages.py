@@ -106,7 +106,7 @@ def transformer(job: Job, minutes: float) -> None:
 def distil(job: Job, minutes: float) -> None:
     """The student begins anew as a copy of the teacher, which has learnt since: its old state is of no use."""
     shutil.rmtree(job.runs / "distil" / STATE, ignore_errors=True)
-    more = ("--start", str(job.runs / "dit" / "dit.safetensors"), "--runs", str(job.runs))
+    more = ("--start", str(job.runs / "dit" / "dit.safetensors"), "--runs", str(job.runs), "--size", job.size)
     _program("sora.training.distil", job, minutes, "distil", more)
 
 
