@@ -2,8 +2,9 @@
 
 Renders 8 clips of a glyph the embedded model never saw, runs ``sora train`` on them (FLAGS are its own, as --steps),
 paints 20 clips that name the subject in other settings and motions, with the LoRA and without, and counts in how many
-it appears. The eye that counts is a small classifier, trained here on rendered frames of that glyph and of the world's
-own subjects; its score on unseen rendered frames is printed too. Contact sheets stand in FOLDER for eyes of your own.
+it appears. The eye that counts is a small classifier, trained here on rendered frames of that glyph, of the world's own
+subjects, and of wreckage in their colours; its score on unseen rendered frames is printed too. Contact sheets stand in
+FOLDER for eyes of your own.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sora.clip import Clip
 from sora.training.scene import FPS, Actor, Film, Shot
 from sora.training.worlds import WORLDS, render
 
+WRECK = "nothing whole"
 NAME = "sauropod"  # drawn by the larger world's artist, and unknown to smaller worlds
 CLIPS, ASKED, SIDE = 8, 20, 48
 MOTIONS = ("right", "left", "up", "bounce", "still", "down", "grow", "spin")
@@ -106,19 +108,38 @@ def looked_at(frames_FYXC: np.ndarray) -> Tensor:
 
 
 def rendered_frames(rng: Random, count: int) -> tuple[Tensor, Tensor]:
-    """Single frames of the world's subjects and the new one, (count, 3, SIDE, SIDE), and which."""
-    names = (*known_subjects(), NAME)
+    """Single frames of the world's subjects, the new one and wreckage, (count, 3, SIDE, SIDE), and which. The colours
+    of a subject are not the subject: a share of the frames shows one cut into tiles and laid out anew."""
+    names = answers()
     made, truth = [], []
     for _ in range(count):
-        which = rng.randrange(len(names))
-        film = a_film(names[which], rng.choice(list(PLACES)), rng.choice(MOTIONS), rng)
-        made.append(looked_at(frames_of(film, 1, first=rng.randrange(17))))
+        which = rng.choice((rng.randrange(len(names)), len(names) - 1, len(names) - 2))
+        wrecked = names[which] == WRECK
+        subject = rng.choice((NAME, rng.choice(names[:-1]))) if wrecked else names[which]
+        film = a_film(subject, rng.choice(list(PLACES)), rng.choice(MOTIONS), rng)
+        frames = frames_of(film, 1, first=rng.randrange(17))
+        made.append(looked_at(wreck(frames, rng) if wrecked else frames))
         truth.append(which)
     return torch.cat(made), torch.tensor(truth)
 
 
+def answers() -> tuple[str, ...]:
+    return (*known_subjects(), NAME, WRECK)
+
+
+def wreck(frames_FYXC: np.ndarray, rng: Random) -> np.ndarray:
+    """The frame with its tiles exchanged among their neighbours: the same colours in about the same place."""
+    tile, result = rng.choice((8, 16)), frames_FYXC.copy()
+    for _ in range(2 * (128 // tile) ** 2):
+        y, x = (tile * rng.randrange(1, 128 // tile - 1) for _ in range(2))
+        v, u = y + tile * rng.choice((-1, 0, 1)), x + tile * rng.choice((-1, 0, 1))
+        here, there = np.s_[:, y : y + tile, x : x + tile], np.s_[:, v : v + tile, u : u + tile]
+        result[here], result[there] = result[there].copy(), result[here].copy()
+    return result
+
+
 def trained_eye(path: Path, steps: int = 400, batch: int = 32) -> Eye:
-    eye = Eye(len(known_subjects()) + 1)
+    eye = Eye(len(answers()))
     if path.is_file():
         eye.load_state_dict(load_file(path))
         return eye.eval()
@@ -144,7 +165,7 @@ def trained_eye(path: Path, steps: int = 400, batch: int = 32) -> Eye:
 def verdict(eye: Eye, frames_FYXC: np.ndarray) -> tuple[str, float]:
     """(what the film's frames show together, the mean probability of the new subject)."""
     chances = eye(looked_at(frames_FYXC)).softmax(dim=1).mean(dim=0)
-    return (*known_subjects(), NAME)[int(chances.argmax())], float(chances[-1])
+    return answers()[int(chances.argmax())], float(chances[-2])
 
 
 def paint_all(lora: Path | None, texts: list[str], sheet: Path, eye: Eye) -> float:
@@ -182,9 +203,9 @@ def main() -> None:
     x, truth = rendered_frames(Random(2), 400)
     with torch.no_grad():
         guesses = eye(x).argmax(dim=1)
-    new = len(known_subjects())
+    new = answers().index(NAME)
     right, false = (guesses == truth).float().mean(), (guesses[truth != new] == new).float().mean()
-    print(f"eye on rendered frames: {right:.3f} right; takes another subject for a {NAME}: {false:.3f}", flush=True)
+    print(f"eye on rendered frames: {right:.3f} right; takes anything else for a {NAME}: {false:.3f}", flush=True)
     texts = [words(*pair) for pair in asked]
     for label, file in (("with", lora), ("without", None)):
         share = paint_all(file, texts, args.folder / f"{label}.png", eye)

@@ -120,13 +120,13 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def write(path: str | Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> None:
     """The tensors (in memory's names) as a file that any trainer's or painter's reader takes, in one step: the path
     holds the old file or the whole new one. Raises InputError."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     file = Path(path)
     part = file.with_name(f".{file.name}.part")
     named = {PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(named, part, {"format": "pt", **said})
+        part.write_bytes(save(named, {"format": "pt", **said}))
         part.replace(file)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
