@@ -22,6 +22,7 @@ SIZES = ((128, 128), (96, 176), (176, 96), (112, 144), (144, 112))  # (height, w
 LATEST, STEP = 36, 4  # the last frame that a clip begins at; clips begin where latent frames do
 HELD = 2 * 10**9  # seed of the first film that is scored
 SEEN_UNTIL = {"grow": 12, "shrink": 12, "enter": 4, "leave": 4}  # when a motion is over that does not go on for ever
+LIVELY = 0.25  # share of films with a moving camera, and with weather, at least
 LOOKS = 6  # how often a rendered clip is looked at on average: rendering costs more than looking
 
 
@@ -38,7 +39,8 @@ class Clips:
         kept: int = 4096,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.judge, self.worlds, self.rng, self.batch, self.device = judge, worlds, rng, batch, device
+        self.judge, self.rng, self.batch, self.device = judge, rng, batch, device
+        self.worlds = [livelier(world) for world in worlds]
         self.rendered = 0
         self._kept: deque[tuple[Tensor, Tensor]] = deque(maxlen=max(2, kept // batch))
         self._turned = turned(judge)
@@ -72,6 +74,11 @@ class Clips:
         right = torch.stack([asked(self.judge, film, start) for film, start in drawn])
         self.rendered += len(films)
         return pixels, right.to(pixels.device)
+
+
+def livelier(world: World) -> World:
+    """The same world with more cameras that move and more weather, which are rare in some, and so learnt late."""
+    return replace(world, panning=max(world.panning, LIVELY), weathered=max(world.weathered, LIVELY))
 
 
 def film_from(world: World, rng: Random) -> tuple[Film, int]:
