@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sora.errors import ModelError
@@ -97,7 +98,7 @@ def test_all_that_trainings_left_travels_in_few_files(tmp_path: Path) -> None:
     runs, out, there = tmp_path / "runs", tmp_path / "out", tmp_path / "there"
     checkpoint.keep(runs / "dit" / "state", a_state(), {"step": 4})
     (runs / "text").mkdir()
-    save_file({"w": torch.randn(8, 8)}, runs / "text" / "text.safetensors")
+    save_file({"w": torch.randn(8, 8)}, runs / "text" / "text.safetensors", metadata={"words": "a b"})
     (runs / "text" / "log.jsonl").write_text('{"step": 1}\n')
     (runs / "dit" / "sheet.png").write_bytes(b"no text")
     checkpoint.main(["pack", str(runs), str(out)])
@@ -107,6 +108,8 @@ def test_all_that_trainings_left_travels_in_few_files(tmp_path: Path) -> None:
     assert values == {"step": 4} and torch.equal(tensors["model/w"], a_state()["model/w"])
     sent, come = (load_file(r / "text" / "text.safetensors")["w"] for r in (runs, there))
     assert torch.equal(come, sent.half().float())
+    with safe_open(there / "text" / "text.safetensors", framework="pt") as file:
+        assert file.metadata() == {"words": "a b"}
     assert (there / "text" / "log.jsonl").read_text() == '{"step": 1}\n'
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
@@ -199,6 +200,7 @@ def pack(runs: Path, out: Path, only: Sequence[str] = (), *, limit: int = PART) 
     tensors: Tensors = {}
     states: dict[str, Any] = {}
     texts: dict[str, str] = {}
+    notes: dict[str, dict[str, str]] = {}  # what finished files say about themselves, such as a judge's words
     for path in sorted(p for p in runs.rglob("*") if p.is_file()):
         inside = path.relative_to(runs)
         if only and inside.parts[0] not in only:
@@ -210,11 +212,13 @@ def pack(runs: Path, out: Path, only: Sequence[str] = (), *, limit: int = PART) 
         elif path.suffix == ".safetensors" and not path.name.startswith("part-"):
             held = {name: t.half() if t.is_floating_point() else t for name, t in load_file(path).items()}
             tensors |= {f"{inside.as_posix()}|{name}": t for name, t in held.items()}
+            with safe_open(path, framework="pt") as file:
+                notes[inside.as_posix()] = file.metadata() or {}
         elif path.suffix in TEXTS:
             texts[inside.as_posix()] = path.read_text(encoding="utf-8")
     if not tensors and not texts:
         raise ModelError(f"nothing to pack under {runs}; name the folder that trainings wrote to")
-    write_parts(out, tensors, {"states": states, "texts": texts}, limit=limit)
+    write_parts(out, tensors, {"states": states, "texts": texts, "notes": notes}, limit=limit)
     return sorted(out.iterdir())
 
 
@@ -233,7 +237,7 @@ def unpack(packed: Path, runs: Path, *, limit: int = PART) -> None:
         else:
             (runs / place).parent.mkdir(parents=True, exist_ok=True)
             wide = {n: t.float() if t.is_floating_point() else t for n, t in held.items()}
-            save_file(wide, runs / place)
+            save_file(wide, runs / place, metadata=noted["notes"].get(place))
     for place, text in noted["texts"].items():
         (runs / place).parent.mkdir(parents=True, exist_ok=True)
         (runs / place).write_text(text, encoding="utf-8")
