@@ -1,0 +1,166 @@
+"""The text encoder's words, its training, and how it goes on from an older encoder. Nothing here needs a font."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from random import Random
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from sora.families.mini import Mini, word_ids
+from sora.networks.mini_text import MiniText, MiniTextConfig
+from sora.training import anchor, reading
+from sora.training.lexicon import build_tokenizer, roughened
+from sora.training.optim import Both
+from sora.training.telling import SLOTS, Caption, caption
+from sora.training.worlds.world import WORLDS, draw_film
+
+SMALL = WORLDS["small"]
+FEW = replace(SMALL, subjects=("car", "red ball"), settings=("city", "sea"), motions=("left", "right"))
+KINDS = tuple(reading.KINDS)
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    return build_tokenizer(SMALL)
+
+
+def encoder(slots: int = 12, words: Tokenizer | None = None) -> MiniText:
+    size = (words or tokenizer()).get_vocab_size()
+    return MiniText(MiniTextConfig(size, width=16, heads=2, slots=slots, length=reading.LENGTH)).eval()
+
+
+def unknown_words(prompt: str) -> list[str]:
+    class Words:
+        tokenizer = build_tokenizer(SMALL)
+
+    return Mini.unknown_words(Words(), prompt)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("text", ["a red car", "A Red CAR!", " a  red, car ", "ａ ｒｅｄ ｃａｒ"])
+def test_case_punctuation_and_width_do_not_matter(text: str) -> None:
+    assert tokenizer().encode(text).ids == tokenizer().encode("a red car").ids
+
+
+@pytest.mark.parametrize("length", ["terse", "plain", "long"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_captions_are_read_to_the_last_word_and_fit(length: str, language: str) -> None:
+    rng = Random(2)
+    for seed in range(60):
+        said = caption(draw_film(SMALL, seed), rng, length=length, language=language, gaits=False)
+        read = tokenizer().encode(said.text)
+        assert 1 not in read.ids
+        assert len(read.ids) <= reading.LENGTH
+        assert len(set(read.word_ids)) == len(read.ids)  # every word whole
+
+
+@pytest.mark.parametrize("world", ["medium", "large"])
+def test_the_longest_captions_of_larger_worlds_fit(world: str) -> None:
+    words, rng = build_tokenizer(WORLDS[world]), Random(3)
+    for seed in range(80):
+        for language in ("en", "zh"):
+            text = caption(draw_film(WORLDS[world], seed), rng, complete=True, length="long", language=language).text
+            assert len(words.encode(text).ids) <= reading.LENGTH
+
+
+def test_a_word_that_begins_with_a_car_is_no_car() -> None:
+    assert tokenizer().token_to_id("car") not in tokenizer().encode("carpet").ids
+    assert tokenizer().token_to_id("car") in tokenizer().encode("小car").ids
+
+
+@pytest.mark.parametrize(
+    ("prompt", "missed"),
+    [
+        ("A violin, a red ball; an ASTRONAUT and a violin.", ["violin", "astronaut"]),
+        ("two cars on a street", ["two"]),
+        ("红色的汽车在城市里向左移动", []),
+        ("小提琴在城市里", ["提琴"]),
+        ("a balloon rising at night time", []),
+        ("", []),
+    ],
+)
+def test_words_outside_the_world_are_named(prompt: str, missed: list[str]) -> None:
+    assert unknown_words(prompt) == missed
+
+
+def test_hurried_typing_keeps_what_is_told_mostly_whole() -> None:
+    one = caption(draw_film(SMALL, 5), Random(1), length="plain", language="en", complete=True)
+    texts = {roughened(one, Random(seed)) for seed in range(200)}
+    assert one.text in texts
+    assert len(texts) > 20
+    assert all(abs(len(text.split()) - len(one.text.split())) <= 1 for text in texts)
+
+
+def test_captions_become_ids_slots_and_answers() -> None:
+    said = reading.captions(SMALL, 8, Random(1), KINDS, held=False)
+    ids, right = word_ids(tokenizer(), [c.text for c in said], reading.LENGTH), reading.truth(SMALL, said)
+    slots, guesses = reading.Reader(encoder(), SMALL)(ids)
+    assert slots.shape == (8, 12, 16)
+    assert [g.shape for g in guesses] == [(8, len(a)) for a in reading.answers(SMALL).values()]
+    assert right.shape == (8, len(SLOTS))
+    assert [c.text for c in reading.captions(SMALL, 8, Random(1), KINDS, held=False)] == [c.text for c in said]
+
+
+def test_every_world_can_be_asked_about() -> None:
+    for world in WORLDS.values():
+        said = reading.captions(world, 60, Random(1), KINDS, held=True)
+        assert reading.truth(world, said).min() >= 0
+
+
+def test_learning_lowers_the_loss() -> None:
+    torch.manual_seed(0)
+    reader = reading.Reader(encoder(), FEW)
+    optimiser = Both(reader, matrix_lr=0.01, other_lr=0.01, plain=("text.words", "text.places", "text.slots", "heads"))
+    loss = reading.make_loss(reader, FEW, tokenizer(), 32, None)
+    figures = []
+    for _ in range(40):
+        value, parts = loss(0.0)
+        value.backward()
+        optimiser.step(1.0)
+        figures.append(parts["loss"])
+    assert sum(figures[-8:]) < 0.75 * sum(figures[:8])
+
+
+def test_an_anchor_stands_where_the_old_slots_do_on_average() -> None:
+    torch.manual_seed(0)
+    old = encoder(slots=8)
+    hold = anchor.fit(old, tokenizer(), FEW, count=300)
+    told, slots = anchor._old_slots(old, tokenizer(), FEW, 300)
+    where, known = hold.targets(told, 12)
+    assert where.shape == (300, 12, 16)
+    assert known.all()
+    left = (slots - where[:, :8]).square().mean()
+    assert left < (slots - slots.mean(dim=0)).square().mean()
+    assert torch.allclose(where[:, :8].mean(dim=0), slots.mean(dim=0), atol=1e-3)
+
+
+def test_answers_that_the_old_encoder_did_not_know_are_free() -> None:
+    hold = anchor.Anchor(torch.zeros(8, 4), {("subject", "car"): torch.ones(8, 4)})
+    silent = dict.fromkeys(SLOTS, "")
+    where, known = hold.targets([silent | {"subject": "car"}, silent | {"subject": "dog", "event": "bites"}], 12)
+    assert where[0, :8].eq(1).all() and not where[0, 8:].any()
+    assert known[0].all()
+    assert [i for i in range(12) if not known[1, i]] == [0, SLOTS.index("event")]
+
+
+def test_new_words_begin_as_known_ones_that_tell_the_same() -> None:
+    words = Tokenizer.from_str(tokenizer().to_str())
+    new, rng = encoder(), Random(1)
+    car, auto = words.token_to_id("car"), words.token_to_id("auto")
+    subjects = [rng.choice(("car", "red ball")) for _ in range(200)]
+    texts = [rng.choice(("car", "auto")) if subject == "car" else "ball" for subject in subjects]
+    told = [dict.fromkeys(SLOTS, "") | {"subject": subject} for subject in subjects]
+    said = [Caption(*pair) for pair in zip(texts, told, strict=True)]
+    before = new.words.weight[car].clone()
+    anchor.liken(new, said, word_ids(words, texts, 8), {car, words.token_to_id("ball")})
+    assert torch.equal(new.words.weight[car], before)
+    assert torch.cosine_similarity(new.words.weight[auto], before, dim=0) > 0.9
+
+
+def test_padding_does_not_change_what_a_caption_says() -> None:
+    short = torch.tensor([[3, 4, 5]])
+    text = encoder()
+    assert torch.allclose(text(short), text(torch.tensor([[3, 4, 5, 0, 0]])), atol=1e-5)
