@@ -3,8 +3,7 @@
 Prints one row a line: what, the wish, what was found with its standard error, met or missed. ``--json FILE`` keeps rows
 and the record of every painted clip, ``--sheets FOLDER`` draws contact sheets. Painting can be shared by processes:
 ``--first K`` starts at the K-th caption, and ``--records A.json B.json`` makes the table of what they left. ``--way``
-and ``--guided`` say how to paint, such as "steps=8 shift=3" or "model=NAME steps=30 guidance=4"; ``--kinds first`` asks
-in the words of the first version.
+and ``--guided`` say how to paint, such as "steps=8 shift=3" or "model=NAME steps=30 guidance=4".
 """
 
 from __future__ import annotations

@@ -17,16 +17,11 @@ from torch import Tensor, nn
 
 from sora.errors import ModelError
 from sora.families.mini import beside_noise, extra_channels, known_channels
-from sora.networks.mini_text import MiniText, MiniTextConfig
-from sora.training import checkpoint, patterns, publish, text
+from sora.training import checkpoint, patterns, publish
 from sora.training.dit import load_frozen
 from sora.training.loop import Budget, train
 from sora.training.optim import Both, orthogonalised
 from sora.training.sizes import dit_sizes
-from sora.training.sprites import SHAPES
-from sora.training.world import World
-
-SHAPES_ONLY = World(subjects=tuple(SHAPES))
 
 
 @given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 99))
@@ -169,29 +164,6 @@ def test_nothing_shows_through_unknown_cells() -> None:
     assert beside.shape[1] == extra_channels(4)
     assert torch.equal(beside[:, 4:8, 0], clean[:, :, 0])
     assert not beside[:, 4:8, 1].any()
-
-
-def test_captions_become_ids_and_slots() -> None:
-    tokenizer = text.build_tokenizer(SHAPES_ONLY)
-    ids, truth = text.batch(SHAPES_ONLY, tokenizer, 6, Random(1), held=False)
-    reader = text.Reader(MiniText(MiniTextConfig(tokenizer.get_vocab_size(), width=16, heads=2)), SHAPES_ONLY)
-    assert ids.shape[1] <= 32
-    assert [g.shape for g in reader(ids)] == [(6, len(a)) for a in text.answers(SHAPES_ONLY).values()]
-    assert truth.shape == (6, 5)
-
-
-def test_padding_does_not_change_what_a_caption_says() -> None:
-    torch.manual_seed(0)
-    model = MiniText(MiniTextConfig(20, width=16, heads=2)).eval()
-    short = torch.tensor([[3, 4, 5]])
-    assert torch.allclose(model(short), model(torch.tensor([[3, 4, 5, 0, 0]])), atol=1e-5)
-
-
-@pytest.mark.parametrize("words", ["", "A Red BALL!", "red, ball"])
-def test_case_and_punctuation_do_not_matter(words: str) -> None:
-    tokenizer = text.build_tokenizer(SHAPES_ONLY)
-    expected = tokenizer.encode("red ball").ids if words else []
-    assert [i for i in tokenizer.encode(words).ids if i != tokenizer.token_to_id("a")] == expected
 
 
 def test_shipped_weights_unpack_into_what_the_trainings_read(tmp_path: Path) -> None:

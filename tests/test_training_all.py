@@ -15,12 +15,12 @@ from sora.errors import InputError
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan_dit import WanDiT
-from sora.training import ablate, checkpoint, dit, publish, scores, text
+from sora.training import ablate, checkpoint, dit, publish, reading, scores
 from sora.training.__main__ import main
 from sora.training.all import seconds_of, train_all
 from sora.training.sizes import SIZES, Recipe, dit_config, dit_sizes, text_sizes, vae_sizes
 from sora.training.stages import STAGES, Job
-from sora.training.world import WORLDS
+from sora.training.worlds import WORLDS
 
 TINY = SIZES["tiny"]
 
@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vae").mkdir()
     (folder / "text").mkdir()
     save_file(MiniVAE(TINY.vae).state_dict(), folder / "vae" / "vae.safetensors")
-    tokenizer = text.build_tokenizer(WORLDS["small"])
+    tokenizer = reading.build_tokenizer(WORLDS["small"])
     tokenizer.save(str(folder / "text" / "tokenizer.json"))
     encoder = MiniText(MiniTextConfig(tokenizer.get_vocab_size(), width=32, slots=5))
     save_file(encoder.state_dict(), folder / "text" / "text.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,10 +11,10 @@ import torch
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
 from sora.training import patterns
 from sora.training.pool import WORDINGS, Mix, Pool, Ring, changes, dissolve
-from sora.training.sprites import SHAPES
-from sora.training.world import World
+from sora.training.worlds import WORLDS, draw_film
+from sora.training.worlds.subjects import SHAPES
 
-WORLD = World(subjects=tuple(SHAPES), lattice=True)
+WORLD = replace(WORLDS["small"], subjects=tuple(SHAPES))
 SMALL = MiniVAEConfig(4, 8, 8, (1, 2), 8, 8, (1, 2), detail=8)
 
 
@@ -60,10 +61,10 @@ def test_captions_can_be_read_beforehand() -> None:
 
 
 def test_the_oldest_clips_make_room() -> None:
-    ring = Ring(limit=4)
+    ring, films = Ring(limit=4), [draw_film(WORLD, seed) for seed in range(9)]
     for start in range(0, 9, 3):
-        ring.add({"x": torch.arange(start, start + 3)}, [str(i) for i in range(start, start + 3)])
-    assert len(ring) == 4 and ring.films == ["8", "5", "6", "7"]
+        ring.add({"x": torch.arange(start, start + 3)}, films[start : start + 3])
+    assert len(ring) == 4 and ring.films == [films[i] for i in (8, 5, 6, 7)]
     assert ring.rows["x"].tolist() == [8, 5, 6, 7]
 
 

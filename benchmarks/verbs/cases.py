@@ -1,6 +1,6 @@
 """The clips that are measured. Everything comes from seeds, in order; nothing is picked.
 
-Scenes are held-out combinations: the model was never trained on them, nor were its settings chosen on these.
+Films are held-out combinations: the model was never trained on them, nor were its settings chosen on these.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import numpy as np
 
 from sora import media, operations
 from sora.clip import Clip
-from sora.training.captions import SETTING_WORDS, caption
 from sora.training.rough import SIZES
-from sora.training.world import FPS, SMALL, Scene, draw_scene, render
+from sora.training.scene import FPS, Film
+from sora.training.telling import caption
+from sora.training.telling.places import phrases
+from sora.training.worlds import WORLDS, draw_film, render
 from verbs.studio import Studio
 
-FIRST = 7 * 10**9  # seed of the first scene; the training's previews and the judge's scores count from other numbers
+WORLD = WORLDS["small"]  # which every version of the model has learnt
+FIRST = 7 * 10**9  # seed of the first film; the training's previews and the judge's scores count from other numbers
 FRAMES = 17
 LAVFI_FRAMES = 24
 LAVFI = (  # ffmpeg's own pictures; testsrc2 rounds odd sides down
@@ -41,7 +44,7 @@ LAVFI = (  # ffmpeg's own pictures; testsrc2 rounds odd sides down
 
 @dataclass(frozen=True)
 class Case:
-    """One clip. kind: "world", "painted" or "ffmpeg". scene, text: what it shows, where that is known; text is a
+    """One clip. kind: "world", "painted" or "ffmpeg". shows, text: what it shows, where that is known; text is a
     complete caption. share_FYX: the subject's own pixels, bool, where the world rendered it. seed: for what is painted
     from it."""
 
@@ -50,20 +53,25 @@ class Case:
     clip: Clip
     seed: int
     text: str = ""
-    scene: Scene | None = None
+    shows: Film | None = None
     share_FYX: np.ndarray | None = None
 
     @property
-    def known(self) -> Scene:
-        """The scene of a case that has one."""
-        assert self.scene is not None, f"{self.name} shows no scene of the world"
-        return self.scene
+    def known(self) -> Film:
+        """What a case shows that shows something of the world."""
+        assert self.shows is not None, f"{self.name} shows nothing of the world"
+        return self.shows
 
 
-def scene_of(number: int) -> tuple[Scene, str]:
-    """A held-out scene and a complete caption of it."""
-    scene = draw_scene(SMALL, FIRST + number, held=True)
-    return scene, caption(scene, Random(number), complete=True).text
+def film_of(number: int) -> tuple[Film, str]:
+    """A held-out film and a complete caption of it."""
+    film = draw_film(WORLD, FIRST + number, held=True)
+    return film, told(film, number)
+
+
+def told(film: Film, number: int) -> str:
+    """A complete caption of a film, in a plain sentence."""
+    return caption(film, Random(number), complete=True, length="plain", language="en", gaits=False).text
 
 
 def size_of(number: int) -> tuple[int, int]:
@@ -73,16 +81,17 @@ def size_of(number: int) -> tuple[int, int]:
 
 def rendered(number: int) -> Case:
     """A clip as the world shows it."""
-    scene, text = scene_of(number)
-    film, cover = render(scene, FRAMES, *size_of(number))
-    return Case(f"world {number}", "world", Clip(film, FPS), number, text, scene, cover > 128)
+    film, text = film_of(number)
+    shown = render([film], FRAMES, *size_of(number))
+    frames, cover = shown.frames_BFCYX[0].permute(0, 2, 3, 1).numpy(), shown.cover_BFYX[0].numpy()
+    return Case(f"world {number}", "world", Clip(frames, FPS), number, text, film, cover > 128)
 
 
 def painted(studio: Studio, number: int) -> Case:
     """A clip that the model made up from a caption."""
-    scene, text = scene_of(number)
+    film, text = film_of(number)
     clip = studio.paint(operations.generate((text,), frames=FRAMES, form=studio.form(size_of(number))), number)
-    return Case(f"painted {number}", "painted", clip, number, text, scene)
+    return Case(f"painted {number}", "painted", clip, number, text, film)
 
 
 def from_ffmpeg(number: int) -> Case:
@@ -102,9 +111,9 @@ def mixed(studio: Studio, count: int) -> Iterator[Case]:
     yield from (from_ffmpeg(n) for n in range(max(1, count // 4)))
 
 
-def said_elsewhere(scene: Scene, text: str, number: int) -> tuple[str, str]:
-    """(setting, caption): another setting than the scene's, and the same words with it."""
-    rng = Random(number)
-    setting = rng.choice([s for s in SMALL.settings if s != scene.setting])
-    told = max((words for words in SETTING_WORDS[scene.setting] if words in text), key=len)
-    return setting, text.replace(told, rng.choice(SETTING_WORDS[setting]), 1)
+def said_elsewhere(film: Film, text: str, number: int) -> tuple[str, str]:
+    """(setting, caption): another setting than the film's, and the same words with it."""
+    rng, here = Random(number), film.shots[0].setting
+    setting = rng.choice([s for s in WORLD.settings if s != here])
+    said = max((words for words in phrases(here) if words in text), key=len)
+    return setting, text.replace(said, rng.choice(phrases(setting)), 1)

@@ -11,7 +11,7 @@ from sora import operations
 from sora.cli.verbs import FINISHING
 from verbs import cases
 from verbs.report import Report, note
-from verbs.studio import Studio, sora
+from verbs.studio import Studio, right, sora
 
 QUESTIONS = ("subject", "setting", "motion")
 MOST_TIME = 1 / 3  # of the full clip's
@@ -23,14 +23,14 @@ def finish(studio: Studio, report: Report, count: int) -> None:
     agrees, asked = [], {"draft": [], "finish": []}
     for n in range(count):
         note(f"finish {n + 1} of {count}")
-        (scene, text), size = cases.scene_of(900 + n), cases.size_of(n)
+        (wish, text), size = cases.film_of(900 + n), cases.size_of(n)
         sketch = operations.generate((text,), frames=cases.FRAMES, form=studio.form(size, draft=True))
         draft = studio.paint(sketch, n, draft=True)
         done = studio.paint(operations.edit(draft, text, form=studio.form(size), strength=FINISHING), n)
         told = {"draft": studio.sees(draft.frames_FYXC), "finish": studio.sees(done.frames_FYXC)}
         agrees.append([told["draft"][q] == told["finish"][q] for q in QUESTIONS])
         for which, seen in told.items():
-            asked[which].append(all(seen[q] == getattr(scene, q) for q in QUESTIONS))
+            asked[which].append(all(right(seen, wish, q) for q in QUESTIONS))
             film = draft if which == "draft" else done
             words = f"{which}: {text}; {', '.join(seen.values())}"
             report.show("finish", film.frames_FYXC, range(len(film)), words)
@@ -43,7 +43,7 @@ def finish(studio: Studio, report: Report, count: int) -> None:
 
 def times(studio: Studio, report: Report, count: int) -> None:
     """A draft against the full clip: warm, and as cold processes. Nothing else should run meanwhile."""
-    text, size = cases.scene_of(900)[1], (128, 128)
+    text, size = cases.film_of(900)[1], (128, 128)
     warm: dict[bool, list[float]] = {True: [], False: []}
     for n in range(count + 1):
         for draft in warm:

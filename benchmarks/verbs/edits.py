@@ -127,8 +127,8 @@ def whole(studio: Studio, report: Report, count: int) -> None:
 def _verdict(studio: Studio, case: Case, setting: str, film_FYXC: np.ndarray) -> Verdict:
     seen = studio.sees(film_FYXC)
     way, likeness = _place(case, film_FYXC)
-    scene = case.known
-    return Verdict(seen["setting"] == setting, right(seen, scene), right(seen, scene, "motion"), way, likeness)
+    film = case.known
+    return Verdict(seen["setting"] == setting, right(seen, film), right(seen, film, "motion"), way, likeness)
 
 
 def _place(case: Case, film_FYXC: np.ndarray) -> tuple[float, float]:

@@ -6,11 +6,9 @@ import json
 import tempfile
 import time
 from dataclasses import replace
-from random import Random
 
 from sora import measure, operations
-from sora.training.captions import caption
-from sora.training.world import Scene
+from sora.training.scene import Film
 from verbs import cases
 from verbs.report import Report, note
 from verbs.studio import HERE, LOOKED_AT, Studio, process, right
@@ -24,15 +22,15 @@ def minute(studio: Studio, report: Report, count: int) -> None:
     """Films of 60 s from held-out captions: what is seen at the end, and the colours there."""
     seen, settings, drifts, took = [], [], [], []
     for n in range(count):
-        scene, text = cases.scene_of(700 + n)
+        wish, text = cases.film_of(700 + n)
         note(f"minute {n + 1} of {count}: {text}")
         plan = operations.generate((text,), frames=MINUTE, form=studio.form(cases.size_of(n)))
         started = time.perf_counter()
         film = studio.paint(plan, n).frames_FYXC
         took.append(time.perf_counter() - started)
         told = studio.sees(film[-LOOKED_AT:])
-        seen.append(right(told, scene))
-        settings.append(right(told, scene, "setting"))
+        seen.append(right(told, wish))
+        settings.append(right(told, wish, "setting"))
         drifts.append(measure.colour_drift(film[plan.windows[-1].keep.start :], film[:LOOKED_AT]))
         report.show(
             "minute",
@@ -54,7 +52,7 @@ def minute(studio: Studio, report: Report, count: int) -> None:
 def memory(_: Studio, report: Report, __: int) -> None:
     """One film of 4 s and one of 60 s, each in a process of its own, written to an mp4 as they are painted."""
     held = {}
-    text = cases.scene_of(700)[1]
+    text = cases.film_of(700)[1]
     with tempfile.TemporaryDirectory() as folder:
         for frames in (SHORT, MINUTE):
             note(f"memory: {frames} frames")
@@ -75,18 +73,18 @@ def shots(studio: Studio, report: Report, count: int) -> None:
         every, same, settings, total = [], [], [], 0
         for n in range(count):
             note(f"shots, {transition}: {n + 1} of {count}")
-            scenes, texts = _story(800 + SHOTS * n)
+            wishes, texts = _story(800 + SHOTS * n)
             between = operations.MELT if transition == "flow" else 0
             frames = SHOTS * LOOKED_AT + (SHOTS - 1) * between
             plan = operations.generate(texts, frames=frames, form=studio.form(cases.size_of(n)), transition=transition)
             film = studio.paint(plan, n).frames_FYXC
             starts = [i * (LOOKED_AT + between) for i in range(SHOTS)]
             told = [studio.sees(film[start : start + LOOKED_AT]) for start in starts]
-            hits = [right(t, s) for t, s in zip(told, scenes, strict=True)]
+            hits = [right(t, s) for t, s in zip(told, wishes, strict=True)]
             every.append(all(hits))
             total += sum(hits)
             same.append(len({t["subject"] for t in told}) == 1)
-            settings.append(all(right(t, s, "setting") for t, s in zip(told, scenes, strict=True)))
+            settings.append(all(right(t, s, "setting") for t, s in zip(told, wishes, strict=True)))
             report.show(f"shots-{transition}", film, range(frames), " | ".join(texts))
         report.share(f"shots, {transition}: subject asked for seen in all {SHOTS}", every)
         report.say(f"shots, {transition}: subject seen, of all shots", "", f"{total} of {SHOTS * count}")
@@ -94,8 +92,9 @@ def shots(studio: Studio, report: Report, count: int) -> None:
         report.share(f"shots, {transition}: setting asked for seen in all", settings)
 
 
-def _story(number: int) -> tuple[list[Scene], list[str]]:
-    """Scenes of the first one's subject, in the settings and motions of SHOTS held-out scenes."""
-    drawn = [cases.scene_of(number + i)[0] for i in range(SHOTS)]
-    scenes = [replace(scene, subject=drawn[0].subject) for scene in drawn]
-    return scenes, [caption(scene, Random(number + i), complete=True).text for i, scene in enumerate(scenes)]
+def _story(number: int) -> tuple[list[Film], list[str]]:
+    """Films of the first one's subject, in the settings and motions of SHOTS held-out films."""
+    drawn = [cases.film_of(number + i)[0].shots[0] for i in range(SHOTS)]
+    subject = drawn[0].actors[0].subject
+    films = [Film((replace(shot, actors=(replace(shot.actors[0], subject=subject),)),)) for shot in drawn]
+    return films, [cases.told(film, number + i) for i, film in enumerate(films)]

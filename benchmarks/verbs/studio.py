@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from sora import engine, families
 from sora.canvas import Format, Plan
 from sora.clip import Clip
 from sora.training import judge
-from sora.training.world import Scene
+from sora.training.scene import Film
+from sora.training.telling import facts
 
 LOOKED_AT = judge.FRAMES
 HERE = Path(__file__).parent
@@ -61,13 +62,8 @@ def load() -> Studio:
     return Studio(families.load(families.find("mini"), cpu, torch.float32), judge.load())
 
 
-def right(seen: dict[str, str], scene: Scene, question: str = "subject") -> bool:
-    return seen[question] == getattr(scene, question)
-
-
-def elsewhere(scene: Scene, setting: str) -> Scene:
-    """The same scene in another setting. Its details, the subject's place too, are drawn anew when it is rendered."""
-    return replace(scene, setting=setting)
+def right(seen: dict[str, str], film: Film, question: str = "subject") -> bool:
+    return seen[question] == facts(film)[question]
 
 
 def process(*argv: str, folder: Path | None = None) -> tuple[float, subprocess.CompletedProcess[str]]:

@@ -11,8 +11,6 @@ import torch
 
 from sora import engine, families, operations
 from sora.canvas import Format
-from sora.training import captions as first_captions
-from sora.training import world as first_world
 from sora.training.judge import Judge
 from sora.training.scene import Film
 from sora.training.telling import caption
@@ -24,9 +22,7 @@ KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption
     "plain": ("plain", "en"),
     "long": ("long", "en"),
     "chinese": (None, "zh"),
-    "first": (None, ""),
 }
-"""Kinds of captions. "first": in the words of the first version, which knew no others."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +74,6 @@ class Easel:
 def words(film: Film, world: World, kind: str, number: int) -> str:
     """A caption that tells all there is to tell."""
     rng = Random(number)
-    if kind == "first":
-        return first_captions.caption(_as_scene(film), rng, complete=True).text
     length, language = KINDS[kind]
     gaits = any(motion.startswith("walk") for motion in world.motions)
     return caption(film, rng, complete=True, length=length, language=language, gaits=gaits).text
-
-
-def _as_scene(film: Film) -> first_world.Scene:
-    """The film as the first version's world would have called it."""
-    shot, actor = film.shots[0], film.shots[0].actors[0]
-    snow, camera = shot.weather == "snow", shot.camera
-    return first_world.Scene(actor.subject, shot.setting, actor.motion, camera, snow, actor.faces, shot.seed, True)

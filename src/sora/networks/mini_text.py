@@ -1,7 +1,7 @@
 """The embedded model's text encoder: words in, a few slots out.
 
 Learned slots stand before the words; two transformer layers let them read the words, and the slots alone are what the
-painter attends to. Training makes each slot answer one question about the caption (see ``training.text``).
+painter attends to. Training makes each slot answer one question about the caption (see ``training.reading``).
 """
 
 from __future__ import annotations

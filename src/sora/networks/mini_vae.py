@@ -95,8 +95,8 @@ class Detail(nn.Module):
         self.enlarge = nn.Conv2d(width, 4 * detail, 1)
         self.block = Residual(detail)
         self.unfold = nn.Conv2d(detail, pixels, 3, padding=1)
-        nn.init.zeros_(self.unfold.weight)
-        nn.init.zeros_(self.unfold.bias)
+        for p in self.unfold.parameters():
+            nn.init.zeros_(p)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         x = rearrange(self.enlarge(x_NCHW), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)

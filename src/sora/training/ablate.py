@@ -11,14 +11,13 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from sora.errors import InputError
 from sora.training import dit, scores
-from sora.training.films import worlds
 from sora.training.sizes import SIZES, Recipe
+from sora.training.worlds import WORLDS, World
 
 ARMS: dict[str, tuple[str, ...]] = {
     "base": (),
@@ -43,7 +42,7 @@ FOUND = "found.json"
 
 
 def run_arm(
-    name: str, runs: Path, folder: Path, recipe: Recipe, world: Any, device: str, minutes: float, start: Path | None
+    name: str, runs: Path, folder: Path, recipe: Recipe, world: World, device: str, minutes: float, start: Path | None
 ) -> dit.Painter:
     """One arm's training. Sizes other than the start's begin from nothing."""
     changes = {setting.partition("=")[0] for setting in ARMS[name]}
@@ -72,7 +71,7 @@ def compare(
     runs: Path,
     folder: Path,
     recipe: Recipe,
-    world: Any,
+    world: World,
     device: str,
     minutes: float,
     *,
@@ -114,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=5.0, help="of each arm")
     parser.add_argument("--size", choices=SIZES, default="cpu")
     parser.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings of all arms")
-    parser.add_argument("--world", help="default: the size's")
+    parser.add_argument("--world", choices=WORLDS, help="default: the size's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--start", type=Path, help="weights that all arms of their size begin from")
     parser.add_argument("--clips", type=int, default=0, help="clips to paint and judge, of each arm")
@@ -125,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if strange:
         raise InputError(f"no arm is called {strange[0]!r}; there is {', '.join(ARMS)}")
     preset, folder = SIZES[args.size], args.folder or args.runs / "ablate"
-    recipe, world = dit.changed(preset.dit, args.set), worlds()[args.world or preset.world]
+    recipe, world = dit.changed(preset.dit, args.set), WORLDS[args.world or preset.world]
     found = compare(
         *(args.arms, args.runs, folder, recipe, world, args.device, args.minutes), start=args.start, clips=args.clips
     )

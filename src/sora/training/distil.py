@@ -27,11 +27,11 @@ from sora.networks.mini_vae import TIME
 from sora.networks.wan_dit import WanDiT
 from sora.sampler import timesteps
 from sora.training.dit import Painter, load_frozen, shapes
-from sora.training.films import worlds
 from sora.training.loop import Budget, train
 from sora.training.optim import Both
 from sora.training.pool import Batch, Mix, Pool
 from sora.training.sizes import SIZES, Recipe, dit_sizes
+from sora.training.worlds import WORLDS, World
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def lessons(
 class Pupil:
     """A student with its teacher and an endless source of lessons. batch: clips of 17 frames, others at that cost."""
 
-    def __init__(self, painter: Painter, lesson: Lesson, world: Any, recipe: Recipe, batch: int, rng: Random) -> None:
+    def __init__(self, painter: Painter, lesson: Lesson, world: World, recipe: Recipe, batch: int, rng: Random) -> None:
         self.painter, self.recipe, self.batch, self.rng = painter, recipe, batch, rng
         self.teacher = Teacher(copy.deepcopy(painter.dit), lesson)
         self.pool = Pool(painter.vae, world, rng, Mix(limit=recipe.limit))
@@ -162,7 +162,7 @@ def main() -> None:
     student.load_state_dict(weights)
     lesson = Lesson(guidance=d.guidance, shift=d.shift, going_on=d.going_on, arriving=d.arriving)
     painter = Painter(student, text, vae, tokenizer, args.device)
-    pupil = Pupil(painter, lesson, worlds()[args.world], SIZES[args.size].dit, args.batch, rng)
+    pupil = Pupil(painter, lesson, WORLDS[args.world], SIZES[args.size].dit, args.batch, rng)
     optimiser = Both(student, matrix_lr=args.rate, other_lr=2e-4, plain=("patch_embedding", "proj_out", "scale_shift"))
     train(student, optimiser, Budget(args.minutes, cooldown=0.5), args.folder, pupil.loss, average=0.99, every=120)
     save_file({k: v.contiguous() for k, v in student.state_dict().items()}, args.folder / "dit.safetensors")
@@ -176,7 +176,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, required=True, help="the teacher's weights")
     parser.add_argument("--like", default="mini", help="the model whose guidance and shift the teacher uses")
     parser.add_argument("--size", choices=SIZES, default="cpu", help="whose shapes and lengths are painted")
-    parser.add_argument("--world", default="small")
+    parser.add_argument("--world", choices=WORLDS, default="small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where vae/ and text/ are")
     parser.add_argument("--folder", type=Path, default=Path("runs/distil"))

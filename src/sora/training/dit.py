@@ -31,11 +31,11 @@ from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE
 from sora.networks.wan_dit import WanDiT
 from sora.sampler import shift_times
-from sora.training.films import worlds
 from sora.training.loop import Budget, train
 from sora.training.optim import Both
 from sora.training.pool import FRAMES, Batch, Features, Mix, Pool, Size
 from sora.training.sizes import SIZES, Recipe, dit_config, text_sizes, vae_sizes
+from sora.training.worlds import WORLDS, World
 
 config = dit_config
 MOST = 2048  # clips of a batch
@@ -159,7 +159,7 @@ def draw_times(recipe: Recipe, count: int, device: str) -> Tensor:
 class Trainer:
     """The losses of one training. student: the transformer, and what is learnt beside it and dropped."""
 
-    def __init__(self, painter: Painter, world: Any, recipe: Recipe, rng: Random, features: Features | None) -> None:
+    def __init__(self, painter: Painter, world: World, recipe: Recipe, rng: Random, features: Features | None) -> None:
         self.painter, self.world, self.recipe, self.rng = painter, world, recipe, rng
         self.student = nn.ModuleDict({"dit": painter.dit})
         self.multiple = painter.vae.config.space * painter.dit.config.patch[1]
@@ -210,7 +210,7 @@ class Trainer:
 class Holdout:
     """Fixed held-out batches, single frames and clips, nothing known; fixed captions and noise."""
 
-    def __init__(self, painter: Painter, world: Any, size: Size, counts: dict[int, int]) -> None:
+    def __init__(self, painter: Painter, world: World, size: Size, counts: dict[int, int]) -> None:
         pool = Pool(painter.vae, world, Random(11), Mix(entangled=0.0, midway=0.0, limit=64))
         self.painter, self.batches, self.texts = painter, [], []
         for frames, count in counts.items():
@@ -218,7 +218,7 @@ class Holdout:
             batch, rng = pool.batch(size, frames, count), Random(3)
             batch = replace(batch, known=torch.zeros_like(batch.known), weight=torch.ones_like(batch.weight))
             self.batches.append(batch)
-            self.texts.append([pool.source.tell(s, rng, complete=True) for s in batch.scenes])
+            self.texts.append([pool.source.tell(s, rng, complete=True) for s in batch.scenes if s])
 
     @torch.no_grad()
     def losses(self) -> dict[str, float]:
@@ -243,7 +243,7 @@ def fit(
     runs: Path,
     folder: Path,
     recipe: Recipe,
-    world: Any,
+    world: World,
     device: str,
     minutes: float,
     *,
@@ -336,14 +336,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings of sizes.Recipe")
     parser.add_argument("--start", type=Path, help="weights to begin from")
     parser.add_argument("--skip", type=float, default=0.0, help="share of the curriculum that --start has behind it")
-    parser.add_argument("--world", help="default: the size's")
+    parser.add_argument("--world", choices=WORLDS, help="default: the size's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--previews", type=int, default=len(PREVIEWS))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where vae/ and text/ are")
     parser.add_argument("--folder", type=Path, default=None, help="default: dit/ there")
     args = parser.parse_args(argv)
     preset = SIZES[args.size]
-    recipe, world = changed(preset.dit, args.set), worlds()[args.world or preset.world]
+    recipe, world = changed(preset.dit, args.set), WORLDS[args.world or preset.world]
     if args.device == "cuda":
         torch.set_float32_matmul_precision("high")
     fit(

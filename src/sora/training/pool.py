@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,9 @@ from torch import Tensor
 
 from sora.networks.mini_vae import TIME, MiniVAE
 from sora.training import patterns
-from sora.training.films import source_of
+from sora.training.films import Films
+from sora.training.scene import Film
+from sora.training.worlds import World
 
 Size = tuple[int, int]
 FRAMES = 17
@@ -34,7 +35,7 @@ class Batch:
     """clean, seen: (B, C, T, H, W). known: (B, TIME, T, H, W). weight: (B, 1, T, H, W), mean about 1. scenes: the films
     to tell, None for nothing. ids: (B, L) words of captions that were read beforehand. features: (B, D, T, H, W)."""
 
-    scenes: list[Any]
+    scenes: list[Film | None]
     clean: Tensor
     seen: Tensor
     known: Tensor
@@ -62,13 +63,13 @@ class Ring:
 
     limit: int
     rows: dict[str, Tensor] = field(default_factory=dict)
-    films: list[Any] = field(default_factory=list)
+    films: list[Film | None] = field(default_factory=list)
     at: int = 0
 
     def __len__(self) -> int:
         return len(self.films)
 
-    def add(self, rows: dict[str, Tensor], films: Sequence[Any]) -> None:
+    def add(self, rows: dict[str, Tensor], films: Sequence[Film | None]) -> None:
         """The oldest make room. At most ``limit`` rows at a time."""
         self._grow(rows, len(self.films) + len(films))
         places = [(self.at + i) % self.limit for i in range(len(films))]
@@ -98,11 +99,11 @@ class Ring:
 class Drawn:
     """One clip to be: from which frame of which film, which hole, and into what it melts."""
 
-    film: Any
+    film: Film
     first: int
     hole: patterns.Hole | None = None
-    other: tuple[Any, int] | None = None
-    told: Any = None
+    other: tuple[Film, int] | None = None
+    told: Film | None = None
 
 
 class Pool:
@@ -112,14 +113,14 @@ class Pool:
     def __init__(
         self,
         vae: MiniVAE,
-        world: Any,
+        world: World,
         rng: Random,
         mix: Mix | None = None,
         *,
         read: Callable[[list[str]], Tensor] | None = None,
         features: Features | None = None,
     ) -> None:
-        self.vae, self.source, self.rng, self.mix = vae, source_of(world), rng, mix or Mix()
+        self.vae, self.source, self.rng, self.mix = vae, Films(world), rng, mix or Mix()
         self.read, self.features = read, features
         self.items: dict[tuple[Size, int], Ring] = {}
         self.device = vae.mean.device
@@ -150,7 +151,7 @@ class Pool:
         first = 4 * rng.randint(0, 4 if frames == 1 else 9 * midway)
         return Drawn(film, first, patterns.entangled(frames, *size, rng) if entangled else None, told=film)
 
-    def _dissolve(self, film: Any, size: Size, frames: int) -> Drawn:
+    def _dissolve(self, film: Film, size: Size, frames: int) -> Drawn:
         """One film melts into another, or into another moment of itself, between its known ends: how a bridge between
         two clips looks, and a loop's way back."""
         rng = self.rng

@@ -18,9 +18,10 @@ from sora.errors import ModelError
 from sora.networks.wan_dit import WanDiT
 from sora.training import judge as judges
 from sora.training.dit import Painter, load_frozen
-from sora.training.films import source_of, worlds
+from sora.training.films import Films
 from sora.training.pool import FRAMES, Features
 from sora.training.sizes import SIZES, dit_sizes
+from sora.training.worlds import WORLDS, World
 
 CARD = "card.json"
 HELD, SCORED = 10**9, 4 * 10**9  # seeds of the first held-out film for the autoencoder, and for the judge
@@ -59,9 +60,9 @@ def features(runs: Path, device: str) -> Features:
 
 
 @torch.no_grad()
-def psnr(painter: Painter, world: Any, side: int, seconds: float, most: int = 60) -> dict[str, float]:
+def psnr(painter: Painter, world: World, side: int, seconds: float, most: int = 60) -> dict[str, float]:
     """Mean PSNR in dB of held-out clips of FRAMES frames through the autoencoder, decoded to 8 bits."""
-    source, vae, found, end = source_of(world), painter.vae, [], time.monotonic() + seconds
+    source, vae, found, end = Films(world), painter.vae, [], time.monotonic() + seconds
     while len(found) < most and (not found or time.monotonic() < end):
         film = source.draw(HELD + len(found), held=True)
         shown, _ = source.render([film], FRAMES, side, side, first=[0], device=painter.device)
@@ -75,7 +76,7 @@ def psnr(painter: Painter, world: Any, side: int, seconds: float, most: int = 60
 def judged(
     painter: Painter | None,
     judge: judges.Judge,
-    world: Any,
+    world: World,
     side: int,
     seconds: float,
     most: int,
@@ -83,7 +84,7 @@ def judged(
 ) -> dict[str, float]:
     """Share of right answers about held-out films: painted from their captions in the part's way, or
     rendered without a painter."""
-    source, rng, end = source_of(world), Random(SEED), time.monotonic() + seconds
+    source, rng, end = Films(world), Random(SEED), time.monotonic() + seconds
     right: list[list[bool]] = []
     while len(right) < most and (not right or time.monotonic() < end):
         film = source.draw(SCORED + len(right), held=True)
@@ -104,7 +105,7 @@ def judged(
 
 def measure(runs: Path, world_name: str, device: str, side: int, seconds: float, most: int) -> dict[str, Any]:
     """All scores of what is under ``runs``, in about that many seconds: fewer clips where there is less time."""
-    world, end = worlds()[world_name], time.monotonic() + seconds
+    world, end = WORLDS[world_name], time.monotonic() + seconds
     painter = painter_of(runs, device)
     made: dict[str, Any] = {
         "command": f"python -m sora.training score --runs {runs.name} --world {world_name}",
@@ -125,7 +126,7 @@ def measure(runs: Path, world_name: str, device: str, side: int, seconds: float,
 
 def card(runs: Path, size: str, world_name: str, device: str) -> dict[str, Any]:
     """What the weights are, before their scores."""
-    painter, world = painter_of(runs, device), worlds()[world_name]
+    painter, world = painter_of(runs, device), WORLDS[world_name]
     return {
         "name": "mini",
         "licence": "Apache-2.0",

@@ -27,8 +27,14 @@ class Recipe:
     width: int = 192
     layers: int = 6
     sides: Mapping[int, float] = field(default_factory=lambda: {256: 1.0})
-    aspects: Mapping[float, float] = field(default_factory=lambda: {1.0: 0.6, 16 / 9: 0.2, 9 / 16: 0.2})
-    curriculum: tuple[Stage, ...] = ((0.38, {1: 1.0}), (0.58, {1: 0.1, 9: 0.9}), (1.01, {1: 0.1, 9: 0.1, 17: 0.8}))
+    aspects: Mapping[float, float] = field(
+        default_factory=lambda: {1.0: 0.5, 16 / 9: 0.15, 9 / 16: 0.15, 4 / 3: 0.1, 3 / 4: 0.1}
+    )
+    curriculum: tuple[Stage, ...] = (
+        (0.38, {1: 1.0}),
+        (0.58, {1: 0.15, 9: 0.85}),
+        (1.01, {1: 0.12, 9: 0.08, 17: 0.62, 33: 0.18}),
+    )
     tokens: int = 4000
     rate: float = 8e-3
     average: float = 0.995
@@ -36,7 +42,7 @@ class Recipe:
     shift: float = 2.0
     deviation: float = 1.0
     silent: float = 0.12
-    fresh: float = 0.2
+    fresh: float = 0.12
     cover: float = 3.0
     motion: float = 0.0
     limit: int = 6000

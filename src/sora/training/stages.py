@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sora.training import checkpoint, dit, scores
-from sora.training.films import worlds
 from sora.training.loop import STATE, Budget, train
 from sora.training.optim import Both
 from sora.training.sizes import SIZES, Preset
@@ -29,7 +28,7 @@ from sora.training.worlds import WORLDS
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained and where. runs: the folder of all stages. size: a name of SIZES. world: of ``films.worlds``.
+    """What is trained and where. runs: the folder of all stages. size: a name of SIZES. world: of ``worlds.WORLDS``.
     settings: "name=value" changes of the transformer's recipe."""
 
     runs: Path
@@ -99,7 +98,7 @@ def transformer(job: Job, minutes: float) -> None:
     recipe = dit.changed(job.preset.dit, job.settings)
     features = scores.features(job.runs, job.device) if recipe.align else None
     previews = 0 if job.size == "tiny" else len(dit.PREVIEWS)
-    world = worlds()[job.world]
+    world = WORLDS[job.world]
     dit.fit(job.runs, job.runs / "dit", recipe, world, job.device, minutes, previews=previews, features=features)
 
 

@@ -3,12 +3,15 @@
 It learns on crops of rendered clips, half of them cut around the subject, some with grey holes (a box, or a stretch of
 frames), since the canvas it will encode later has unknown parts. Edges, the subject and whatever moves weigh more. With
 ``--frozen-encoder`` the decoder alone is trained: latents keep their meaning, so a transformer trained on them keeps
-its worth, and the decoder meets latents with as much noise as a transformer's last errors have.
+its worth, and the decoder meets latents with as much noise as a transformer's last errors have. With ``--anchor``
+the encoder learns too, but its latents are held near those of ``--start``, so that the transformer has little to learn
+anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +41,14 @@ HELD = 10**9  # seed of the first held-out film
 @dataclass(frozen=True)
 class Aims:
     """Weights of the loss. edges: of the error's differences between neighbours in space and time. critic: of a critic
-    of patches in the last ``critic_share`` of the training, which sharpens and costs a little PSNR."""
+    of patches in the last ``critic_share`` of the training, which sharpens and costs a little PSNR. anchor: of the
+    squared way, in deviations, from where an older encoder puts the same pixels."""
 
     square: float = 2.0
     edges: float = 0.5
     critic: float = 0.0
     critic_share: float = 0.3
+    anchor: float = 0.0
 
 
 def crops(world: World, count: int, rng: Random, device: str = "cpu", per_clip: int = 4) -> tuple[Tensor, Tensor]:
@@ -87,10 +92,12 @@ def with_holes(pixels_BCFYX: Tensor, rng: Random) -> Tensor:
 
 
 class Trainer:
-    """The losses of one training. encoding: whether the encoder learns too."""
+    """The losses of one training. encoding: whether the encoder learns too. With an anchor, the older encoder is the
+    model as it is now."""
 
     def __init__(self, model: MiniVAE, aims: Aims, *, encoding: bool) -> None:
         self.model, self.aims, self.encoding = model, aims, encoding
+        self.older = copy.deepcopy(model).eval().requires_grad_(False) if aims.anchor else None
         self.critic = Critic(model.mean.device) if aims.critic else None
 
     def loss(self, pixels: Tensor, weights: Tensor, done: float) -> tuple[Tensor, dict[str, float]]:
@@ -105,11 +112,20 @@ class Trainer:
         loss = flat + self.aims.square * square + self.aims.edges * edges
         if self.encoding:
             loss = loss + SCALE * raw.square().mean()
+        if self.older is not None:
+            loss = loss + self.aims.anchor * self._way(raw, pixels).square().mean()
         figures = {"loss": loss.item(), "psnr": psnr_of(error)}
         if self.critic is not None and done > 1 - self.aims.critic_share:
             figures["critic"] = self.critic.learn(pixels, painted.detach())
             loss = loss + self.aims.critic * self.critic.dislike(painted)
         return loss, figures
+
+    def _way(self, raw: Tensor, pixels: Tensor) -> Tensor:
+        """How far the raw latents are from the older encoder's, in deviations."""
+        assert self.older is not None
+        with torch.no_grad():
+            before = self.older.raw_encode(pixels)
+        return (raw - before) / self.older.deviation.view(1, -1, 1, 1, 1)
 
     def _latents(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """The raw latents and the noise to add."""
@@ -179,7 +195,7 @@ def main() -> None:
     if args.frozen_encoder:
         for name, p in model.named_parameters():
             p.requires_grad_(not name.startswith(("fold", "encoder", "reduce", "to_latents")))
-    trainer = Trainer(model, Aims(critic=args.critic), encoding=not args.frozen_encoder)
+    trainer = Trainer(model, Aims(critic=args.critic, anchor=args.anchor), encoding=not args.frozen_encoder)
     draw = batches(world, args.batch, rng, args.device)
 
     def loss(done: float) -> tuple[Tensor, dict[str, float]]:
@@ -189,7 +205,7 @@ def main() -> None:
     optimiser = Both(model, matrix_lr=args.rate, other_lr=1e-3, plain=("to_latents", "unfold", "fold", "detail.unfold"))
     budget = Budget(args.minutes)
     train(model, optimiser, budget, args.folder, loss, average=0.995, report=lambda _: _report(model, world, args))
-    if not args.frozen_encoder:
+    if not args.frozen_encoder and not args.anchor:
         measure_scale(model, world)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, args.folder / "vae.safetensors")
     print(f"held-out PSNR {held_out_psnr(model, world, 60):.2f} dB")
@@ -204,6 +220,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--detail", type=int, default=48, help="width of the last stage, which doubles the size")
     parser.add_argument("--reach", type=int, default=3, help="kernel of the temporal layers")
     parser.add_argument("--critic", type=float, default=0.0, help="weight of a critic of patches, near the end")
+    parser.add_argument("--anchor", type=float, default=0.0, help="weight that holds the latents near those of --start")
     parser.add_argument("--start", type=Path, help="weights to begin from, of a smaller network too")
     parser.add_argument("--frozen-encoder", action="store_true", help="train the decoder alone")
     parser.add_argument("--world", choices=WORLDS, default="small")

@@ -26,7 +26,8 @@ class World:
     with a lasting event, with two shots, with a moving camera, with weather, in another style than flat. late: share of
     hours other than day, where the setting leaves a choice. sizes: of sprites, as shares of the short side. lattice:
     one size of sprite, starting on a lattice of 16 and back on it every fourth frame, all backdrops in one layer. A
-    latent frame then shows a subject in few ways instead of endlessly many, which a small training can learn."""
+    latent frame then shows a subject in few ways instead of endlessly many, which a small training can learn. stress:
+    motions that trainings meet twice as often as the others, as they are learnt last."""
 
     subjects: tuple[str, ...]
     settings: tuple[str, ...] = tuple(SETTINGS)
@@ -46,6 +47,7 @@ class World:
     late: float = 2 / 3
     sizes: tuple[float, float] = (0.35, 0.65)
     lattice: bool = False
+    stress: tuple[str, ...] = ("right", "down", "bounce", "spin")
 
 
 SMALL = World(
@@ -106,9 +108,10 @@ def draw_film(world: World, seed: int, *, held: bool | None = None) -> Film:
     """A film from a seed. held: only held-out combinations, only the others, or either."""
     rng = Random(seed)
     plot = _draw_plot(world, rng)
+    motions = world.motions + (world.stress if held is False else ())
     while True:
         subject = rng.choice(plot.subjects) if plot.subjects else _draw_subject(world, rng)
-        setting, motion = rng.choice(world.settings), rng.choice(plot.motions or world.motions)
+        setting, motion = rng.choice(world.settings), rng.choice(plot.motions or motions)
         if held is None or _held(subject, setting, motion) == held:
             break
     style = rng.choice(world.styles[1:]) if rng.random() < world.styled else world.styles[0]
