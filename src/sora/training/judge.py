@@ -98,9 +98,7 @@ class Judge(nn.Module):
 
     def frames(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, 3, SIDE, SIDE) to ``Look``'s two answers for each frame, (B, F, width)."""
-        changes = torch.cat([torch.zeros_like(x[:, :1]), x.diff(dim=1)], dim=1)
-        seen = torch.cat([x, changes], dim=2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        what, where = self.look(seen)
+        what, where = self.look(_with_changes(x))
         return what.unflatten(0, x.shape[:2]), where.unflatten(0, x.shape[:2])
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -119,6 +117,12 @@ class Judge(nn.Module):
                     f"the judge knows no {question} {told[question]!r}, only {known}; train one on its world"
                 )
         return torch.tensor([words.index(told[q]) for q, words in self.options.items()])
+
+
+def _with_changes(x_BFCYX: Tensor) -> Tensor:
+    """(B F, 6, Y, X): each frame with what changed since the one before."""
+    changes = torch.cat([torch.zeros_like(x_BFCYX[:, :1]), x_BFCYX.diff(dim=1)], dim=1)
+    return torch.cat([x_BFCYX, changes], dim=2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 # Looking at clips ---------------------------------------------------------------------------------------------------
@@ -168,6 +172,13 @@ def features(judge: Judge, frames_BFCYX: Tensor) -> Tensor:
     length and size, uint8, on its device. For the alignment of other networks (REPA, Yu et al. 2024)."""
     what, where = judge.frames(reduced(frames_BFCYX[:, ::2]) / 127.5 - 1)
     return torch.cat([what, where], dim=2)
+
+
+def maps(judge: Judge, x_BFCYX: Tensor) -> Tensor:
+    """(B F, channels, Y / 8, X / 8): what the judge's convolutions see in frames of [-1, 1] and in their changes, sides
+    a multiple of 8, at unit length in each place. For the distance of a perceptual loss (LPIPS, Zhang et al. 2018,
+    arXiv 1801.03924), here with a network that was trained on nothing but the cartoon world."""
+    return F.normalize(judge.look.trunk(_with_changes(x_BFCYX)), dim=1)
 
 
 def device_of(judge: Judge) -> torch.device:

@@ -19,10 +19,12 @@ from random import Random
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
+from sora.training import judge
 from sora.training.critic import Critic
 from sora.training.grow import grown_vae
 from sora.training.loop import Budget, train
@@ -42,13 +44,15 @@ HELD = 10**9  # seed of the first held-out film
 class Aims:
     """Weights of the loss. edges: of the error's differences between neighbours in space and time. critic: of a critic
     of patches in the last ``critic_share`` of the training, which sharpens and costs a little PSNR. anchor: of the
-    squared way, in deviations, from where an older encoder puts the same pixels."""
+    squared way, in deviations, from where an older encoder puts the same pixels. perceptual: of the squared distance in
+    what the judge's convolutions see, at half the size, as it was trained to look."""
 
     square: float = 2.0
     edges: float = 0.5
     critic: float = 0.0
     critic_share: float = 0.3
     anchor: float = 0.0
+    perceptual: float = 0.0
 
 
 def crops(world: World, count: int, rng: Random, device: str = "cpu", per_clip: int = 4) -> tuple[Tensor, Tensor]:
@@ -97,6 +101,7 @@ class Trainer:
 
     def __init__(self, model: MiniVAE, aims: Aims, *, encoding: bool) -> None:
         self.model, self.aims, self.encoding = model, aims, encoding
+        self.eye = judge.load(device=model.mean.device).requires_grad_(False) if aims.perceptual else None
         self.older = copy.deepcopy(model).eval().requires_grad_(False) if aims.anchor else None
         self.critic = Critic(model.mean.device) if aims.critic else None
 
@@ -110,6 +115,8 @@ class Trainer:
         square = (weights * error.square()).mean() / weights.mean()
         edges = torch.stack([error.diff(dim=d).abs().mean() for d in (2, 3, 4)]).mean()
         loss = flat + self.aims.square * square + self.aims.edges * edges
+        if self.eye is not None:
+            loss = loss + self.aims.perceptual * self._unlike(painted, pixels)
         if self.encoding:
             loss = loss + SCALE * raw.square().mean()
         if self.older is not None:
@@ -119,6 +126,12 @@ class Trainer:
             figures["critic"] = self.critic.learn(pixels, painted.detach())
             loss = loss + self.aims.critic * self.critic.dislike(painted)
         return loss, figures
+
+    def _unlike(self, painted: Tensor, pixels: Tensor) -> Tensor:
+        """How differently the judge's convolutions see the two, from 0 to 4."""
+        assert self.eye is not None
+        ours, theirs = (judge.maps(self.eye, F.avg_pool3d(x, (1, 2, 2)).transpose(1, 2)) for x in (painted, pixels))
+        return (ours - theirs).square().sum(dim=1).mean()
 
     def _way(self, raw: Tensor, pixels: Tensor) -> Tensor:
         """How far the raw latents are from the older encoder's, in deviations."""
@@ -195,7 +208,11 @@ def main() -> None:
     if args.frozen_encoder:
         for name, p in model.named_parameters():
             p.requires_grad_(not name.startswith(("fold", "encoder", "reduce", "to_latents")))
-    trainer = Trainer(model, Aims(critic=args.critic, anchor=args.anchor), encoding=not args.frozen_encoder)
+    trainer = Trainer(
+        model,
+        Aims(critic=args.critic, anchor=args.anchor, perceptual=args.perceptual),
+        encoding=not args.frozen_encoder,
+    )
     draw = batches(world, args.batch, rng, args.device)
 
     def loss(done: float) -> tuple[Tensor, dict[str, float]]:
@@ -220,6 +237,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--detail", type=int, default=48, help="width of the last stage, which doubles the size")
     parser.add_argument("--reach", type=int, default=3, help="kernel of the temporal layers")
     parser.add_argument("--critic", type=float, default=0.0, help="weight of a critic of patches, near the end")
+    parser.add_argument("--perceptual", type=float, default=0.0, help="weight of what the judge sees")
     parser.add_argument("--anchor", type=float, default=0.0, help="weight that holds the latents near those of --start")
     parser.add_argument("--start", type=Path, help="weights to begin from, of a smaller network too")
     parser.add_argument("--frozen-encoder", action="store_true", help="train the decoder alone")

@@ -1,0 +1,41 @@
+"""What the autoencoder's training asks for beside the pixels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
+from sora.training.vae import Aims, Trainer
+
+CONFIG = MiniVAEConfig(4, 8, 8, (1, 1), 8, 8, (1, 1), detail=4, reach=3)
+
+
+@pytest.fixture
+def model() -> MiniVAE:
+    torch.manual_seed(0)
+    return MiniVAE(CONFIG)
+
+
+def loss_of(trainer: Trainer, pixels: Tensor) -> float:
+    torch.manual_seed(1)
+    return trainer.loss(pixels, torch.ones_like(pixels[:, :1]), 0.0)[0].item()
+
+
+def test_an_anchor_costs_nothing_where_it_was_cast_and_something_elsewhere(model: MiniVAE) -> None:
+    pixels = torch.rand(1, 3, 9, 64, 64) * 2 - 1
+    held, free = Trainer(model, Aims(anchor=1.0), encoding=True), Trainer(model, Aims(), encoding=True)
+    assert loss_of(held, pixels) == pytest.approx(loss_of(free, pixels))
+    with torch.no_grad():
+        model.to_latents.weight.mul_(2)
+    assert loss_of(held, pixels) > loss_of(free, pixels) + 0.01
+
+
+def test_what_the_judge_sees_teaches_the_decoder(model: MiniVAE) -> None:
+    pixels = torch.rand(1, 3, 9, 64, 64) * 2 - 1
+    seen, unseen = Trainer(model, Aims(perceptual=1.0), encoding=False), Trainer(model, Aims(), encoding=False)
+    assert 0 < loss_of(seen, pixels) - loss_of(unseen, pixels) <= 4
+    seen.loss(pixels, torch.ones_like(pixels[:, :1]), 0.0)[0].backward()
+    assert model.from_latents.weight.grad is not None and model.from_latents.weight.grad.abs().sum() > 0
+    assert seen._unlike(pixels, pixels).item() == pytest.approx(0, abs=1e-6)
