@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from sora.cli import app, doctor, options, scenes, shape
 from sora.errors import ModelError, OutOfMemory
 
 README = Path(__file__).parent.parent / "README.md"
+SIDE = isqrt(families.MODELS["mini"].defaults.area)
 BALLOON = "a red balloon floats up"
 MOST = shape.MOST_FRAMES
 Run = Callable[..., Result]
@@ -87,7 +89,7 @@ def test_a_film_of_the_models_default_shape(run: Run):
     assert (result.exit_code, result.stdout, result.stderr) == (0, "a-red-balloon-floats-up.mp4\n", "")
     told = json.loads(run("info", "a-red-balloon-floats-up.mp4", "--json").stdout)
     defaults = families.MODELS["mini"].defaults
-    assert (told["size"], told["frames"], told["fps"]) == ([128, 128], defaults.frames, defaults.fps)
+    assert (told["size"], told["frames"], told["fps"]) == ([SIDE, SIDE], defaults.frames, defaults.fps)
     made = told["recipe"]
     assert (made["verb"], made["prompt"], made["seed"], made["model"]) == ("generate", BALLOON, 7, "mini")
     assert (made["steps"], made["guidance"], made["step"]) == (defaults.steps, defaults.guidance, defaults.step)
@@ -127,7 +129,7 @@ def test_json_is_one_object_a_file(run: Run):
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(t["path"], t["seed"]) for t in told] == [("a-1.mp4", 5), ("a-2.mp4", 6)]
     assert {"encode", "sample", "decode", "write"} <= told[0]["seconds"].keys()
-    assert (told[0]["size"], told[0]["frames"], told[0]["fps"]) == ([128, 128], 4, 12.0)
+    assert (told[0]["size"], told[0]["frames"], told[0]["fps"]) == ([SIDE, SIDE], 4, 12.0)
     assert (told[0]["model"], told[0]["prompt"]) == ("mini", BALLOON)
     assert names() == ["a-1.mp4", "a-2.mp4"]
 
@@ -185,13 +187,13 @@ def test_an_aspect_takes_the_models_nearest_size(run: Run):
     width, height = told["size"]
     assert width % 16 == height % 16 == 0
     assert abs(width / height - 9 / 16) < 0.1
-    assert 0.7 < width * height / 128**2 < 1.4
+    assert 0.7 < width * height / SIDE**2 < 1.4
 
 
 def test_a_picture(run: Run):
     result = run("image", BALLOON, "--seed", 1)
     assert result.stdout == "a-red-balloon-floats-up.png\n"
-    assert Image.open("a-red-balloon-floats-up.png").size == (128, 128)
+    assert Image.open("a-red-balloon-floats-up.png").size == (SIDE, SIDE)
 
 
 def test_img2vid_begins_with_the_picture_itself(run: Run, picture: Path):
@@ -367,7 +369,7 @@ def test_what_goes_wrong_while_painting_leaves_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, line: str
 ):
     def fail(self: GreyModel, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        yield torch.zeros(1, 3, 128, 128)
+        yield torch.zeros(1, 3, SIDE, SIDE)
         raise error
 
     monkeypatch.setattr(GreyModel, "decode", fail)
@@ -414,14 +416,15 @@ def test_info_in_words(run: Run, picture: Path):
     assert "none; sora did not make this file" in run("info", picture).stdout
     run("generate", BALLOON, "--seed", 3, "-o", "a.mp4")
     lines = run("info", "a.mp4").stdout.splitlines()
-    assert {"size 128x128", "frames 17", "seed 3", "verb generate"} <= {" ".join(line.split()) for line in lines}
+    told = {f"size {SIDE}x{SIDE}", f"frames {families.MODELS['mini'].defaults.frames}", "seed 3", "verb generate"}
+    assert told <= {" ".join(line.split()) for line in lines}
 
 
 def test_models(run: Run):
     assert run("models").stdout.startswith("mini  Apache-2.0  ")
     told = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
     assert [t["name"] for t in told] == list(families.MODELS)
-    assert told[0]["size"] == [128, 128]
+    assert told[0]["size"] == [SIDE, SIDE]
 
 
 def test_doctor_says_ok_for_each_part(run: Run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sora import families, media
 from sora.cli import app
 
 DEFAULTS = families.find("mini").defaults
+SIDE, DRAFT = isqrt(DEFAULTS.area), isqrt(DEFAULTS.draft_area)
 QUICK = ("--steps", "1", "--seed", "3")
 SMALL = ("--size", "64x48", "--frames", "5")
 
@@ -112,7 +114,7 @@ def test_options_after_the_file_change_what_is_painted(studio: Studio):
     assert frames("seed.mkv").shape == frames("film.mkv").shape
     assert not np.array_equal(frames("seed.mkv"), frames("film.mkv"))
     again(studio, "remake", "film.mkv", "--seconds", 1, "--aspect", "1:1", "-o", "shape.mkv")
-    assert frames("shape.mkv").shape == (8, 128, 128, 3)
+    assert frames("shape.mkv").shape == (8, SIDE, SIDE, 3)
     again(studio, "remake", "film.mkv", "--prompt", "a red ball", "--then", "a", "--then=b", "-o", "words.mkv")
     argv = recipe("words.mkv")["argv"]
     assert (argv[-1], [argv[i + 1] for i, a in enumerate(argv) if a == "--then"]) == ("a red ball", ["a", "b"])
@@ -210,7 +212,7 @@ def test_a_draft_is_small_and_quick(studio: Studio):
     result = studio("generate", "a ball", "--draft", "--seed", 3, "-o", "draft.mkv")
     assert result.exit_code == 0, result.stderr
     made = recipe("draft.mkv")
-    assert (made["steps"], made["painted"], made["size"]) == (DEFAULTS.draft_steps, [112, 112], [128, 128])
+    assert (made["steps"], made["painted"], made["size"]) == (DEFAULTS.draft_steps, [DRAFT, DRAFT], [SIDE, SIDE])
     assert "--draft" in made["argv"]
 
 

@@ -144,9 +144,21 @@ def card(runs: Path, size: str, world_name: str, device: str) -> dict[str, Any]:
             "glyphs": "Noto Color Emoji (SIL Open Font License 1.1), drawn while training, not shipped",
             "held out": "one in ten combinations of subject, setting and motion",
         },
+        "limits": limits(world),
         "compute": {log.parent.name: last_line(log) for log in sorted(runs.glob("*/log.jsonl"))},
         "again": f"python -m sora.training all --size {size} --world {world_name} --device {device}",
     }
+
+
+def limits(world: World) -> list[str]:
+    """What a reader should not expect."""
+    return [
+        "knows only the subjects, settings and motions listed here; other words are named and ignored",
+        "longer films than 33 frames are painted in windows that go on from one another, and subjects fray on the way",
+        "between two films it knows one way: the one melts into the other",
+        *(() if world.pairs else ("one subject a clip; small details fray while things move",)),
+        *(("subjects have one size and move on a lattice, in courses of two seconds",) if world.lattice else ()),
+    ]
 
 
 def last_line(log: Path) -> dict[str, float]:

@@ -141,14 +141,14 @@ class Trainer:
         return (raw - before) / self.older.deviation.view(1, -1, 1, 1, 1)
 
     def _latents(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """The raw latents and the noise to add."""
-        if self.encoding:
+        """The raw latents and the noise to add: a little, or where a transformer paints such latents already, at times
+        as much as it errs."""
+        with torch.set_grad_enabled(self.encoding):
             raw = self.model.raw_encode(pixels)
+        if self.encoding and self.older is None:
             return raw, NOISE * torch.randn_like(raw)
-        with torch.no_grad():
-            raw = self.model.raw_encode(pixels)
-            amount = WORN * (2 * torch.rand(len(raw), 1, 1, 1, 1, device=raw.device) - 1).clamp(min=0)
-            return raw, amount * self.model.deviation.view(1, -1, 1, 1, 1) * torch.randn_like(raw)
+        amount = WORN * (2 * torch.rand(len(raw), 1, 1, 1, 1, device=raw.device) - 1).clamp(min=0)
+        return raw, amount * self.model.deviation.view(1, -1, 1, 1, 1) * torch.randn_like(raw)
 
 
 def psnr_of(error: Tensor) -> float:
