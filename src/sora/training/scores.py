@@ -145,7 +145,7 @@ def card(runs: Path, size: str, world_name: str, device: str) -> dict[str, Any]:
             "held out": "one in ten combinations of subject, setting and motion",
         },
         "limits": limits(world),
-        "compute": {log.parent.name: last_line(log) for log in sorted(runs.glob("*/log.jsonl"))},
+        "compute": compute(runs),
         "again": f"python -m sora.training all --size {size} --world {world_name} --device {device}",
     }
 
@@ -159,6 +159,13 @@ def limits(world: World) -> list[str]:
         *(() if world.pairs else ("one subject a clip; small details fray while things move",)),
         *(("subjects have one size and move on a lattice, in courses of two seconds",) if world.lattice else ()),
     ]
+
+
+def compute(runs: Path) -> dict[str, list[dict[str, float]]]:
+    """Of each stage, how its trainings ended, oldest first: the logs of those that its weights were grown from may lie
+    beside its own, under names that come before "log.jsonl"."""
+    folders = sorted({log.parent for log in runs.glob("*/*.jsonl")})
+    return {folder.name: [last_line(log) for log in sorted(folder.glob("*.jsonl"))] for folder in folders}
 
 
 def last_line(log: Path) -> dict[str, float]:

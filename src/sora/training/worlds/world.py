@@ -108,7 +108,7 @@ def draw_film(world: World, seed: int, *, held: bool | None = None) -> Film:
     """A film from a seed. held: only held-out combinations, only the others, or either."""
     rng = Random(seed)
     plot = _draw_plot(world, rng)
-    motions = world.motions + (world.stress if held is False else ())
+    motions = (*world.motions, *(m for m in world.stress if held is False and m in world.motions))
     while True:
         subject = rng.choice(plot.subjects) if plot.subjects else _draw_subject(world, rng)
         setting, motion = rng.choice(world.settings), rng.choice(plot.motions or motions)
