@@ -49,8 +49,8 @@ class Blotches:
 
 
 @pytest.fixture
-def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    """studio(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder is an empty one, and the package's weights are files of zeros."""
     folder, assets = tmp_path / "work", tmp_path / "assets"
     folder.mkdir()
     assets.mkdir()
@@ -58,6 +58,11 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
     for name in families.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
+
+
+@pytest.fixture
+def studio(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    """studio(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
     monkeypatch.setattr(families, "load", lambda spec, device, dtype: Blotches(spec, device))
     return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
 

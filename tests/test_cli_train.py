@@ -18,7 +18,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from conftest import Blotches
-from sora import families, lorafile, media, placement, weights
+from sora import families, lorafile, media, placement
 from sora.canvas import Canvas, Latents
 from sora.cli import app
 from sora.clip import Clip
@@ -47,15 +47,8 @@ class Pupil(Blotches):
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Run:
     """run(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
-    folder, assets = tmp_path / "work", tmp_path / "assets"
-    folder.mkdir()
-    assets.mkdir()
-    monkeypatch.chdir(folder)
-    for name in families.MODELS["mini"].files:
-        (assets / name).write_bytes(b"\x00" * 100)
-    monkeypatch.setattr(weights, "ASSETS", assets)
     monkeypatch.setattr(families, "load", lambda spec, device, dtype: Pupil(spec, device))
     return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
 

@@ -75,5 +75,4 @@ def words(film: Film, world: World, kind: str, number: int) -> str:
     """A caption that tells all there is to tell."""
     rng = Random(number)
     length, language = KINDS[kind]
-    gaits = any(motion.startswith("walk") for motion in world.motions)
-    return caption(film, rng, complete=True, length=length, language=language, gaits=gaits).text
+    return caption(film, rng, complete=True, length=length, language=language, gaits=world.gaits).text

@@ -8,7 +8,7 @@ from random import Random
 
 from torch import Tensor
 
-from sora.training.scene import MOTIONS, Film
+from sora.training.scene import Film
 from sora.training.telling import caption
 from sora.training.worlds import World, draw_film, render
 
@@ -34,5 +34,4 @@ class Films:
         return shown.frames_BFCYX.transpose(1, 2), shown.cover_BFYX
 
     def tell(self, film: Film, rng: Random, *, complete: bool = False) -> str:
-        gaits = any(motion not in MOTIONS[:9] for motion in self.world.motions)
-        return caption(film, rng, complete=complete, gaits=gaits).text
+        return caption(film, rng, complete=complete, gaits=self.world.gaits).text

@@ -27,7 +27,6 @@ from sora.training.anchor import Anchor
 from sora.training.lexicon import build_tokenizer, roughened
 from sora.training.loop import Budget, train
 from sora.training.optim import Both
-from sora.training.scene import MOTIONS
 from sora.training.telling import SLOTS, Caption, caption
 from sora.training.worlds.world import WORLDS, World, draw_film
 
@@ -79,12 +78,11 @@ class Reader(nn.Module):
 
 def captions(world: World, count: int, rng: Random, kinds: tuple[str, ...], *, held: bool) -> list[Caption]:
     """Captions of the given kinds. Those to train on are roughened, and some are empty."""
-    gaits = any(m not in MOTIONS[:9] for m in world.motions)
     said = []
     for _ in range(count):
         length, language = KINDS[rng.choice(kinds)]
         film = draw_film(world, rng.getrandbits(48), held=held)
-        one = caption(film, rng, length=length, language=language, gaits=gaits)
+        one = caption(film, rng, length=length, language=language, gaits=world.gaits)
         if not held:
             one = Caption(roughened(one, rng), one.told)
             one = Caption("", dict.fromkeys(SLOTS, "")) if rng.random() < EMPTY else one

@@ -49,6 +49,11 @@ class World:
     lattice: bool = False
     stress: tuple[str, ...] = ("right", "down", "bounce", "spin")
 
+    @property
+    def gaits(self) -> bool:
+        """Whether walking, swimming and rolling are motions of their own here."""
+        return any(motion not in FIRST_MOTIONS for motion in self.motions)
+
 
 SMALL = World(
     subjects=(
