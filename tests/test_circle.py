@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from math import gcd
+from math import gcd, isqrt
 
 import pytest
 import torch
@@ -193,13 +193,12 @@ def mini() -> Model:
 
 
 def orbit(frames: int, period: int) -> Tensor:
-    """A disc that goes round once in ``period`` frames, uint8 (F, 3, 64, 64)."""
-    angle = 2 * torch.pi * torch.arange(frames) / period
-    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    far = (
-        (y - 32 - 16 * angle.sin().view(-1, 1, 1)).square() + (x - 32 - 16 * angle.cos().view(-1, 1, 1)).square()
-    ).sqrt()
-    disc = (10 - far).clamp(0, 1)[:, None]
+    """A disc that goes round once in ``period`` frames, uint8 (F, 3, S, S) at half the model's own side."""
+    side = isqrt(families.find("mini").defaults.area) // 2
+    angle = 2 * torch.pi * torch.arange(frames).view(-1, 1, 1) / period
+    y, x = torch.meshgrid(torch.arange(side) - side / 2, torch.arange(side) - side / 2, indexing="ij")
+    far = ((y - side / 4 * angle.sin()).square() + (x - side / 4 * angle.cos()).square()).sqrt()
+    disc = (side * 5 / 32 - far).clamp(0, 1)[:, None]
     ground, paint = torch.tensor([90.0, 160.0, 220.0]), torch.tensor([230.0, 60.0, 50.0])
     return (ground.view(1, 3, 1, 1) * (1 - disc) + paint.view(1, 3, 1, 1) * disc).round().to(torch.uint8)
 

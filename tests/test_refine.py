@@ -35,9 +35,9 @@ def test_the_size_is_exact(size: tuple[int, int]) -> None:
 
 
 def test_little_noise_keeps_the_picture() -> None:
-    small = picture(48, 48)
-    large = refined(model(), small, (96, 96), "", SETTINGS, 0.05).float()
-    assert (large - resized(small.float(), (96, 96))).abs().mean() < 12
+    small = picture(64, 64)
+    large = refined(model(), small, (128, 128), "", SETTINGS, 0.05).float()
+    assert (large - resized(small.float(), (128, 128))).abs().mean() < 12
 
 
 def test_every_tile_is_told_of() -> None:
