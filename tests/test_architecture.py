@@ -27,10 +27,11 @@ ALLOWED: dict[str, set[str]] = {
     "grid": set(),
     "prompts": {"errors"},
     "recipe": {"errors"},
-    "weights": {"errors"},
+    "weights": {"weights", "networks.stored", "errors"},
+    "hub": {"weights", "families.spec", "errors"},
     "eightbit": {"errors"},
     "lorafile": {"errors", "weights"},
-    "placement": {"errors"},
+    "placement": {"placement", "errors"},
     "canvas": {"clip", "errors", "grid"},
     "windows": {"canvas"},
     "film": {"canvas"},
@@ -43,16 +44,20 @@ ALLOWED: dict[str, set[str]] = {
     "tiles": {"grid"},
     "measure": {"clip"},
     "networks": {"networks.layers"},
-    "networks.lora": {"errors"},
+    "networks.lora": {"errors", "networks.stored"},
+    "networks.wan_blocks": {"networks.layers", "networks.wan_sizes"},
+    "networks.wan_dit": {"networks.layers", "networks.wan_blocks", "networks.wan_sizes"},
+    "networks.wan_vace": {"networks.wan_blocks", "networks.wan_dit", "networks.wan_sizes"},
+    "networks.wan_vae": {"networks.layers", "networks.wan_vae_parts"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"}
-    | {"eightbit", "lorafile"},
+    | {"eightbit", "lorafile", "hub"},
     "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
     "refine": {"canvas", "clip", "engine", "tiles"},
     "tuning": {"tuning", "media", "clip", "canvas", "families", "networks.lora", "sampler", "prompts", "errors"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
     | {"eightbit", "engine", "operations", "media", "recipe", "prompts", "errors"},
     "cli": {"cli", "operations", "engine", "refine", "families", "media", "recipe", "prompts", "placement", "weights"}
-    | {"clip", "canvas", "grid", "errors", "sora", "tuning", "lorafile"},
+    | {"hub", "clip", "canvas", "grid", "errors", "sora", "tuning", "lorafile"},
     "__main__": {"cli"},
 }
 
@@ -72,7 +77,9 @@ FOREIGN_FORBIDDEN: dict[str, set[str]] = {
     "circle": {"typer", "rich"},
     "flowedit": {"typer", "rich"},
     "tiles": {"typer", "rich"},
+    "hub": {"torch", "numpy"},
     "networks": {"typer", "rich", "tqdm", "transformers", "diffusers"},
+    "networks.wan_sizes": {"torch", "numpy", "typer", "rich", "tqdm", "transformers", "diffusers"},
 }
 
 

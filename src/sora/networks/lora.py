@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sora.errors import ModelError
+from sora.networks.stored import StoredLinear
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("ffn.net.0.proj", "ffn.net.2")
@@ -26,13 +27,21 @@ TARGETS = (*ATTENTION, *FEED_FORWARD, *TEXT)
 class LoraLinear(nn.Module):
     """A frozen linear map with an adapter beside it, in float32. Starts out as the map itself: B is zero."""
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+    def __init__(self, base: nn.Linear | StoredLinear, rank: int, alpha: float) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
         self.scale = alpha / rank
         self.lora_A = nn.Parameter(torch.empty(rank, base.in_features, device=base.weight.device))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank, device=base.weight.device))
         nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)
+
+    @property
+    def in_features(self) -> int:
+        return self.lora_A.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.lora_B.shape[0]
 
     @property
     def weight(self) -> Tensor:  # networks ask their maps for a dtype
@@ -97,16 +106,42 @@ def remove(module: nn.Module) -> None:
 @torch.no_grad()
 def merge(module: nn.Module, tensors: Mapping[str, Tensor], strength: float = 1.0, *, called: str = "the LoRA") -> None:
     """W + strength * B A in place of every W it holds: exact, and as fast as before. The sums are in float32, rounded
-    once to the weight's dtype.
+    once to the weight's dtype. Beside a weight that is stored in few bits, B A works on its own.
 
     called: the file's name, for what is said of it. Raises ModelError, before anything is changed, for tensors that
     have no place in the module or another shape.
     """
-    changes = list(_changes(module, tensors, called))
+    stored = _stored(module, tensors, called)
+    changes = list(_changes(module, {k: v for k, v in tensors.items() if _module_of(k) not in stored}, called))
+    for path in stored:
+        _put(module, path, _beside(module.get_submodule(path), tensors, path, strength))
     for parameter, change in changes:
         added = change[0] if len(change) == 1 else _product(*change, like=parameter)
         added = added.to(parameter.device, torch.float32)
         parameter.copy_(parameter.float() + strength * added.reshape(parameter.shape))
+
+
+def _module_of(name: str) -> str:
+    return name.rsplit(".lora_", 1)[0]
+
+
+def _stored(module: nn.Module, tensors: Mapping[str, Tensor], called: str) -> list[str]:
+    """The maps that are stored in few bits and have a pair here. Raises ModelError for a pair of another shape."""
+    maps = {path: part for path, part in module.named_modules() if isinstance(part, StoredLinear | LoraLinear)}
+    found = [path for path in maps if f"{path}.lora_B.weight" in tensors]
+    for path in found:
+        (out, rank), (ranks, width) = (tensors[f"{path}.lora_{part}.weight"].shape for part in "BA")
+        if (out, rank, width) != (maps[path].out_features, ranks, maps[path].in_features):
+            raise ModelError(f"{called} does not fit this model at {path}; expected one trained on the same model")
+    return found
+
+
+def _beside(part: nn.Module, tensors: Mapping[str, Tensor], path: str, strength: float) -> LoraLinear:
+    down, up = (tensors[f"{path}.lora_{name}.weight"] for name in "AB")
+    adapter = LoraLinear(part, len(down), strength * len(down))  # type: ignore[arg-type]
+    adapter.lora_A.copy_(down)
+    adapter.lora_B.copy_(up)
+    return adapter.requires_grad_(False)
 
 
 def _product(up: Tensor, down: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,241 @@
+"""Blocks of a network that wait in CPU memory and come to the device one after another, each just before its turn.
+
+While a block works the next one is on its way, on a stream of its own where the device is CUDA's. What comes to the
+device passes through two buffers, so that nothing is allocated during a pass. The numbers are those of a network that
+stands on the device whole.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+SLOTS = 2
+"""Blocks on the device at once beside those that stay: one at work, one on its way."""
+
+ALIGNED = 256
+"""Bytes that every tensor's place in a buffer is a multiple of: enough for any number format and for wide loads."""
+
+
+class _Kind(NamedTuple):
+    """What a tensor is, but for its numbers. start: its first byte."""
+
+    start: int
+    size: int
+    dtype: torch.dtype
+    shape: torch.Size
+    parameter: bool
+    gradient: bool
+
+
+class _Home:
+    """A block's tensors, side by side in one run of bytes of CPU memory. wants_gradients: whether any of them does."""
+
+    def __init__(self, block: nn.Module, pin: bool) -> None:
+        entries = [entry for table in _tables(block) for entry in _entries(table)]
+        tensors = list({id(tensor): tensor for _, _, tensor in entries}.values())  # once, however many names it has
+        places = {id(tensor): place for place, tensor in enumerate(tensors)}
+        self._entries = [(table, name, places[id(tensor)]) for table, name, tensor in entries]
+        self._kinds = _laid_out(tensors)
+        self.wants_gradients = any(kind.gradient for kind in self._kinds)
+        end = max((kind.start + kind.size for kind in self._kinds), default=0)
+        self.bytes = torch.empty(end, dtype=torch.uint8, device="cpu")
+        self.unpin = _pin(self.bytes) if pin else None
+        self.own = self.within(self.bytes)
+        for own, tensor in zip(self.own, tensors, strict=True):
+            own.copy_(tensor)
+        self.point(self.own)
+
+    def within(self, buffer: Tensor) -> list[Tensor]:
+        """The block's tensors, as views of a run of bytes laid out like its own."""
+        views = [buffer[k.start : k.start + k.size].view(k.dtype).view(k.shape) for k in self._kinds]
+        return [
+            nn.Parameter(view, requires_grad=kind.gradient) if kind.parameter else view
+            for view, kind in zip(views, self._kinds, strict=True)
+        ]
+
+    def point(self, tensors: list[Tensor]) -> None:
+        """From now on the block's tensors are these. Past ``nn.Module.__setattr__``, which would be slow here."""
+        for table, name, place in self._entries:
+            table[name] = tensors[place]
+
+
+def _has_streams(device: torch.device) -> bool:
+    """Whether copies can run beside the work; elsewhere they are done when their line is."""
+    return device.type == "cuda"
+
+
+def _tables(block: nn.Module) -> list[dict[str, Any]]:
+    """Where the modules of a block keep their parameters and buffers."""
+    return [table for module in block.modules() for table in (module._parameters, module._buffers)]
+
+
+def _entries(table: dict[str, Any]) -> list[tuple[dict[str, Any], str, Tensor]]:
+    return [(table, name, tensor) for name, tensor in table.items() if tensor is not None]
+
+
+def _laid_out(tensors: list[Tensor]) -> list[_Kind]:
+    kinds, end = [], 0
+    for tensor in tensors:
+        parameter = isinstance(tensor, nn.Parameter)
+        kinds.append(_Kind(end, tensor.nbytes, tensor.dtype, tensor.shape, parameter, tensor.requires_grad))
+        end += -(-tensor.nbytes // ALIGNED) * ALIGNED
+    return kinds
+
+
+class _Slot:
+    """A buffer on the device. holds: the place of the block whose numbers it has. ready, free: on CUDA, when a block
+    has arrived and when work with it is done."""
+
+    def __init__(self, size: int, homes: list[_Home], device: torch.device) -> None:
+        self.bytes = torch.empty(size, dtype=torch.uint8, device=device)
+        self.views = [home.within(self.bytes) for home in homes]
+        self.holds: int | None = None
+        self.ready, self.free = (torch.cuda.Event(), torch.cuda.Event()) if _has_streams(device) else (None, None)
+        if self.free is not None:  # whoever had this memory before may still be at work
+            self.free.record(torch.cuda.current_stream(device))
+
+
+class StreamedBlocks:
+    """What ``stream_blocks`` returns; as a context it ends with ``remove``. slots: the buffers on the device."""
+
+    def __init__(self, blocks: list[nn.Module], device: torch.device, stay: set[int], pin: bool) -> None:
+        self.device = device
+        self._homes: list[_Home] = []
+        moving = [block for place, block in enumerate(blocks) if place not in stay]
+        self._hooks: list[Any] = []
+        for place in stay:
+            blocks[place].to(device)
+        with torch.inference_mode(False), torch.no_grad():
+            for block in moving:  # one by one, so that no more than one block is ever held twice
+                self._homes.append(_Home(block, pin and _has_streams(device)))
+            size = max((len(home.bytes) for home in self._homes), default=0)
+            self.slots = [_Slot(size, self._homes, device) for _ in range(min(SLOTS, len(moving)))]
+        self._stream = torch.cuda.Stream(device) if _has_streams(device) and moving else None
+        self._at_work: tuple[int, _Slot] | None = None
+        for place, block in enumerate(moving):
+            self._hooks.append(block.register_forward_pre_hook(self._before(place), with_kwargs=True))
+            self._hooks.append(block.register_forward_hook(lambda *_: self._leave(), always_call=True))
+
+    def remove(self) -> None:
+        """Blocks are plain modules again: those that streamed in CPU memory, those that stayed on the device. Gives the
+        buffers back. Harmless when called again."""
+        self._leave()
+        for hook in self._hooks:
+            hook.remove()
+        if self._stream is not None:
+            torch.cuda.synchronize(self.device)
+        for home in self._homes:
+            if home.unpin is not None:
+                home.unpin()
+        self._hooks, self._homes, self.slots = [], [], []
+
+    def __enter__(self) -> StreamedBlocks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def _before(self, place: int) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            wanted = self._homes[place].wants_gradients or _wants_gradients(*args, *kwargs.values())
+            if wanted and torch.is_grad_enabled():
+                raise ValueError("streamed blocks keep no weights for a backward pass; run them under torch.no_grad()")
+            self._enter(place)
+
+        return hook
+
+    def _enter(self, place: int) -> None:
+        """Brings the block in, if it is not there, and sends for the one after it."""
+        self._leave()
+        with torch.inference_mode(False), torch.no_grad():
+            slot = self._slot_of(place)
+            if slot is None:
+                slot = self._fetch(place, self.slots[0])
+            if slot.ready is not None:
+                torch.cuda.current_stream(self.device).wait_event(slot.ready)
+            self._homes[place].point(slot.views[place])
+            self._at_work = place, slot
+            after = (place + 1) % len(self._homes)
+            if self._slot_of(after) is None:
+                self._fetch(after, next(other for other in self.slots if other is not slot))
+
+    def _leave(self) -> None:
+        """The block at work, if any, is back in CPU memory: after its turn, or when an interrupted pass is followed by
+        another."""
+        if self._at_work is None:
+            return
+        place, slot = self._at_work
+        self._at_work = None
+        if slot.free is not None:
+            slot.free.record(torch.cuda.current_stream(self.device))
+        self._homes[place].point(self._homes[place].own)
+
+    def _slot_of(self, place: int) -> _Slot | None:
+        return next((slot for slot in self.slots if slot.holds == place), None)
+
+    def _fetch(self, place: int, slot: _Slot) -> _Slot:
+        """Starts copying a block into a slot whose own is done or will be."""
+        home = self._homes[place]
+        slot.holds = None  # should the copy fail, it has neither
+        if self._stream is None:
+            slot.bytes[: len(home.bytes)].copy_(home.bytes)
+        else:
+            assert slot.free is not None and slot.ready is not None
+            self._stream.wait_event(slot.free)
+            with torch.cuda.stream(self._stream):
+                slot.bytes[: len(home.bytes)].copy_(home.bytes, non_blocking=True)
+                slot.ready.record(self._stream)
+        slot.holds = place
+        return slot
+
+
+def stream_blocks(
+    blocks: Iterable[nn.Module], device: torch.device | str, resident: int = 0, pin: bool = True
+) -> StreamedBlocks:
+    """All but ``resident`` of the blocks wait in CPU memory and come to ``device`` for their turns; call it as the
+    blocks are called, in the order given, as often as you like. Until ``remove``.
+
+    blocks: of any kinds, given in the order of their turns; on the device they compute what they would there. Those
+    that stay are spread evenly, so that copies have the time of several blocks. pin: lock the waiting ones in memory
+    where the device is CUDA's, without which copies are slow and wait for the work before them. Whatever stands beside
+    the blocks in their network is the caller's to move. Their weights must not change meanwhile: merge LoRAs before.
+
+    Raises ValueError for fewer blocks than stay, for two that share a tensor, and, when called, where gradients are
+    wanted.
+    """
+    blocks, device = list(blocks), torch.device(device)
+    if not 0 <= resident <= len(blocks):
+        raise ValueError(f"{resident} of {len(blocks)} blocks cannot stay; expected 0 to {len(blocks)}")
+    tensors = [id(t) for block in blocks for t in {*block.parameters(), *block.buffers()}]
+    if len(set(tensors)) < len(tensors):
+        raise ValueError("two blocks share a tensor; streamed blocks must each have their own")
+    stay = {(2 * i + 1) * len(blocks) // (2 * resident) for i in range(resident)}
+    return StreamedBlocks(blocks, device, stay, pin)
+
+
+def _wants_gradients(*values: object) -> bool:
+    return any(isinstance(value, Tensor) and value.requires_grad for value in values)
+
+
+def _pin(bytes_N: Tensor) -> Callable[[], object] | None:
+    """Locks the bytes where they stand; returns what unlocks them, None where the system refuses.
+
+    torch's own pinned memory comes in powers of two: 40 blocks of 700 MB would take 43 GB for 28.
+    """
+    if not bytes_N.numel():
+        return None
+    runtime: Any = torch.cuda.cudart()
+    start = bytes_N.data_ptr()
+    if int(runtime.cudaHostRegister(start, bytes_N.nbytes, 1)):  # 1: for every context
+        with suppress(RuntimeError):  # takes up the error, which the next kernel would otherwise be blamed for
+            torch.zeros(1, device="cuda")
+        return None
+    unlock = weakref.finalize(bytes_N, runtime.cudaHostUnregister, start)
+    unlock.atexit = False  # the process gives all back by itself, and CUDA may be gone by then
+    return unlock

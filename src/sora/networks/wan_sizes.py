@@ -1,0 +1,168 @@
+"""The sizes of Wan transformers: what a network is built from, how a folder's config.json says it, the published ones.
+
+Needs no torch, so that sizes and memory can be told before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WanConfig:
+    """Sizes. The defaults are Wan 2.1 T2V-1.3B; the 14B has 40 layers, 40 heads and an ffn_dim of 13824.
+
+    head_dim: even. in_channels: latents and whatever condition stands beside them. text_dim: of the text encoder.
+    freq_dim: sinusoids of the time. patch: latents behind one token along (T, H, W).
+    cross_attn_norm: a learnt layer norm before cross-attention.
+    image_dim: of the image encoder's tokens, for networks that also look at pictures; None for those that do not.
+    pos_embed_seq_len: how many tokens the pictures have together, where each has a learnt place (FLF2V: 2 x 257).
+    vace_layers: after which layers the control branch adds its hints, rising from 0; empty for no branch.
+    vace_in_channels: channels of the control. inject_sample_info: whether the frame rate is told (SkyReels-V2-DF-1.3B).
+
+    ValueError for places without pictures, and for a control branch that does not fit the layers.
+    """
+
+    num_layers: int = 30
+    heads: int = 12
+    head_dim: int = 128
+    in_channels: int = 16
+    out_channels: int = 16
+    text_dim: int = 4096
+    freq_dim: int = 256
+    ffn_dim: int = 8960
+    patch: tuple[int, int, int] = (1, 2, 2)
+    eps: float = 1e-6
+    cross_attn_norm: bool = True
+    image_dim: int | None = None
+    pos_embed_seq_len: int | None = None
+    vace_layers: tuple[int, ...] = ()
+    vace_in_channels: int = 96
+    inject_sample_info: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pos_embed_seq_len is not None and self.image_dim is None:
+            raise ValueError("pos_embed_seq_len gives places to pictures' tokens; expected an image_dim beside it")
+        layers = list(self.vace_layers)
+        if layers and (layers != sorted(set(layers)) or layers[0] != 0 or layers[-1] >= self.num_layers):
+            raise ValueError(f"vace_layers is {layers}; expected layers rising from 0 to at most {self.num_layers - 1}")
+
+    @property
+    def dim(self) -> int:
+        """Width of a token."""
+        return self.heads * self.head_dim
+
+    def token_shape(self, latent_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Tokens along (T, H, W) for latents of that shape. ValueError where they do not divide."""
+        if any(size % p for size, p in zip(latent_shape, self.patch, strict=True)):
+            raise ValueError(f"latents of {latent_shape} (T, H, W) do not divide into patches of {self.patch}")
+        t, h, w = (size // p for size, p in zip(latent_shape, self.patch, strict=True))
+        return t, h, w
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> WanConfig:
+        """What a model folder's transformer/config.json says, as diffusers writes it.
+
+        A null out_channels is in_channels. ValueError, in one line, for sizes that are missing or no sizes, for a class
+        of network that is not one of these, and for settings that these networks do not have.
+        """
+        kind = said.get("_class_name", "WanTransformer3DModel")
+        if kind not in _KINDS:
+            raise ValueError(f"the network is a {kind}; expected one of {', '.join(_KINDS)}")
+        settings = {key: value for key, value in said.items() if not key.startswith("_")}
+        sizes: dict[str, Any] = {ours: _size(settings.pop(theirs, None), theirs) for theirs, ours in _SIZES.items()}
+        out = settings.pop("out_channels", None)
+        sizes["out_channels"] = sizes["in_channels"] if out is None else _size(out, "out_channels")
+        sizes["patch"] = _sizes(settings.pop("patch_size", None), "patch_size", least=1, length=3)
+        config = cls(**sizes, **_options(settings, kind))
+        _refuse(config, settings)
+        return config
+
+
+_KINDS = ("WanTransformer3DModel", "WanVACETransformer3DModel", "SkyReelsV2Transformer3DModel")
+
+_SIZES = {
+    "num_layers": "num_layers",
+    "num_attention_heads": "heads",
+    "attention_head_dim": "head_dim",
+    "in_channels": "in_channels",
+    "text_dim": "text_dim",
+    "freq_dim": "freq_dim",
+    "ffn_dim": "ffn_dim",
+}
+"""Their name to ours of the sizes that every config.json gives."""
+
+
+def _size(value: object, name: str, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+    return value
+
+
+def _sizes(value: object, name: str, least: int, length: int | None = None) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not value or len(value) != (length or len(value)):
+        many = "" if length is None else f"{length} "
+        raise ValueError(f"{name} is {value!r}; expected a list of {many}whole numbers")
+    return tuple(_size(part, name, least) for part in value)
+
+
+def _options(settings: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What a config.json may say beyond sizes; what is read is taken out of ``settings``."""
+    options: dict[str, Any] = {}
+    for name, default in (("eps", 1e-6), ("cross_attn_norm", True), ("inject_sample_info", False)):
+        value = settings.pop(name, default)
+        if not isinstance(value, type(default)):
+            raise ValueError(f"{name} is {value!r}; expected something like {default!r}")
+        options[name] = value
+    for name in ("image_dim", "pos_embed_seq_len"):
+        value = settings.pop(name, None)
+        options[name] = None if value is None else _size(value, name)
+    if kind == "WanVACETransformer3DModel":
+        options["vace_layers"] = _sizes(settings.pop("vace_layers", None), "vace_layers", least=0)
+        options["vace_in_channels"] = _size(settings.pop("vace_in_channels", None), "vace_in_channels")
+    return options
+
+
+def _refuse(config: WanConfig, settings: dict[str, Any]) -> None:
+    """Raises ValueError where what is left of ``settings`` asks for a network that is not ours."""
+    left = dict(settings)
+    left.pop("rope_max_seq_len", None)  # tables are made as long as they need to be
+    norm, added = left.pop("qk_norm", "rms_norm_across_heads"), left.pop("added_kv_proj_dim", None)
+    together = left.pop("num_frame_per_block", 1)
+    if norm != "rms_norm_across_heads":
+        raise ValueError(f"qk_norm is {norm!r}; expected 'rms_norm_across_heads'")
+    if added != (None if config.image_dim is None else config.dim):
+        dims = f"image_dim {config.image_dim} and a width of {config.dim}"
+        raise ValueError(f"added_kv_proj_dim is {added!r} beside {dims}; expected the width, or neither of the two")
+    if together != 1:
+        raise ValueError(f"num_frame_per_block is {together!r}; expected 1, every frame seeing all others")
+    unknown = {key: value for key, value in left.items() if value not in (None, False)}
+    if unknown:
+        said = ", ".join(f"{key} = {value!r}" for key, value in unknown.items())
+        raise ValueError(f"this network has no setting for {said}; expected a config.json of a plain Wan transformer")
+
+
+_SMALL = WanConfig()
+_LARGE = WanConfig(num_layers=40, heads=40, ffn_dim=13824)
+_LARGE_SEEING = replace(_LARGE, in_channels=36, image_dim=1280)
+
+CONFIGS: dict[str, WanConfig] = {
+    "wan2.1-t2v-1.3b": _SMALL,
+    "wan2.1-t2v-14b": _LARGE,
+    "wan2.1-i2v-14b-480p": _LARGE_SEEING,
+    "wan2.1-i2v-14b-720p": _LARGE_SEEING,
+    "wan2.1-flf2v-14b-720p": replace(_LARGE_SEEING, pos_embed_seq_len=514),
+    "wan2.1-vace-1.3b": replace(_SMALL, vace_layers=tuple(range(0, 30, 2))),
+    "wan2.1-vace-14b": replace(_LARGE, vace_layers=tuple(range(0, 40, 5))),
+    "wan2.1-fun-1.3b-inp": replace(_SMALL, in_channels=36, image_dim=1280),
+    "wan2.2-ti2v-5b": WanConfig(heads=24, ffn_dim=14336, in_channels=48, out_channels=48),
+    "wan2.2-t2v-a14b": _LARGE,
+    "wan2.2-i2v-a14b": replace(_LARGE, in_channels=36),
+    "skyreels-v2-df-1.3b-540p": replace(_SMALL, inject_sample_info=True),
+}
+"""The published networks, by the checkpoint's name in lower case; those of A14B are each of the two experts'.
+
+Sources: the checkpoints' configurations in diffusers' conversion scripts for Wan and for SkyReels-V2, and in
+DiffSynth-Studio for Fun-1.3B-InP, which its makers give in the original layout alone."""
