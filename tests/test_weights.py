@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import sora
 from sora import weights
 from sora.errors import ModelError
 
@@ -149,5 +150,5 @@ def test_a_buffer_that_nothing_fills_is_a_mistake_of_ours(tmp_path: Path):
 
 
 def test_assets_stand_inside_the_package():
-    assert weights.asset("mini.json").parent.parent == Path(weights.__file__).parent
+    assert weights.asset("mini.json").parent.parent == Path(sora.__file__).parent
     assert not weights.embedded(["no-such-file"])

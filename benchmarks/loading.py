@@ -1,0 +1,115 @@
+"""What loading a checkpoint costs: time, and memory at its peak beside the memory of what was loaded, as a table.
+
+python benchmarks/loading.py [GB]     2 by default: of a file of float32; the other formats hold as many numbers
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sora import weights
+
+WIDE = 4096
+ROWS = ("float32 to float32", "float32 to bfloat16", "bfloat16 to float32", "float8 scaled", "gguf Q8_0")
+
+
+class Row(nn.Module):
+    """Linear maps of 64 MB each in float32."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList([nn.Linear(WIDE, WIDE) for _ in range(maps)])
+
+
+def numbers(maps: int) -> Iterator[tuple[str, Tensor]]:
+    torch.manual_seed(0)
+    for i in range(maps):
+        yield f"maps.{i}.weight", torch.randn(WIDE, WIDE)
+        yield f"maps.{i}.bias", torch.randn(WIDE)
+
+
+def write(row: str, folder: Path, maps: int) -> None:
+    """The checkpoint of a row of the table, of four shards where the format has shards."""
+    if row.startswith("gguf"):
+        return write_gguf(folder / "model.gguf", maps)
+    held: dict[str, Tensor] = {}
+    for name, tensor in numbers(maps):
+        if row.startswith("float8") and tensor.ndim == 2:
+            scale = tensor.abs().amax() / 448
+            held[name] = (tensor / scale).to(torch.float8_e4m3fn)
+            held[name.replace("weight", "scale_weight")] = scale
+        else:
+            held[name] = tensor.to(getattr(torch, row.split()[0], torch.float32))
+    names, where = list(held), {}
+    for i in range(4):
+        part = {name: held[name] for name in names[i::4]}
+        save_file(part, folder / f"model-{i}.safetensors")
+        where |= dict.fromkeys(part, f"model-{i}.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    return None
+
+
+def write_gguf(path: Path, maps: int) -> None:
+    import gguf
+
+    writer = gguf.GGUFWriter(path, "wan")
+    for name, tensor in numbers(maps):
+        kind = gguf.GGMLQuantizationType.Q8_0 if tensor.ndim == 2 else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(name, gguf.quants.quantize(tensor.numpy(), kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def peak() -> int:
+    """Bytes of memory that this program has held at most. Linux' own count, since what getrusage says there begins
+    with what the program that started this one held."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(said.split("VmHWM:")[1].split()[0])
+
+
+def measure(folder: Path, maps: int, dtype: torch.dtype) -> None:
+    """Runs in a program of its own."""
+    with torch.device("meta"):
+        module = Row(maps)
+    before, started = peak(), time.perf_counter()
+    weights.load_checkpoint(module, folder, kind="vae", dtype=dtype)
+    seconds = time.perf_counter() - started
+    held = sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()])
+    print(json.dumps({"seconds": seconds, "held": held, "peak": peak() - before}))
+
+
+def main() -> None:
+    maps = max(1, round(float(sys.argv[1] if len(sys.argv) > 1 else 2) * 1e9 / (4 * WIDE * WIDE)))
+    print(f"{'format':22} {'file MB':>9} {'loaded MB':>10} {'peak MB':>9} {'beside MB':>10} {'seconds':>8}")
+    for row in ROWS:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write(row, folder, maps)
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            dtype = "bfloat16" if row.endswith(("bfloat16", "scaled", "Q8_0")) else "float32"
+            argv = [sys.executable, __file__, "--measure", name, str(maps), dtype]
+            said = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+        figures = f"{size / 1e6:9.0f} {said['held'] / 1e6:10.0f} {said['peak'] / 1e6:9.0f}"
+        print(f"{row:22} {figures} {(said['peak'] - said['held']) / 1e6:10.0f} {said['seconds']:8.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        measure(Path(sys.argv[2]), int(sys.argv[3]), getattr(torch, sys.argv[4]))
+    else:
+        main()

@@ -1,0 +1,272 @@
+"""What ``placement`` says a painting takes, against what networks take: ``python benchmarks/memory.py [TABLE ...]``.
+
+TABLE is one of these; all by default:
+    true    published sizes on the meta device: live tensors of a pass, with two blocks (the others add nothing)
+    rss     small networks on the CPU, a program each: how far resident memory rises over what was there before the pass
+    plans   published checkpoints at their own sizes: bytes by plan and phase, and what is chosen on cards of some sizes
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from sora import placement
+from sora.errors import OutOfMemory
+from sora.networks.umt5 import UMT5, UMT5Config
+from sora.networks.wan_sizes import CONFIGS, WanConfig
+from sora.networks.wan_vace import build
+from sora.networks.wan_vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.placement import Autoencoder, Needs, TextEncoder, Transformer, maps, plans, work
+
+GB = 2**30
+Shape = tuple[int, int, int]
+Run = Callable[[], object]
+
+SIZES = {"480p": (21, 60, 104), "720p": (21, 90, 160), "5B 704p": (31, 44, 80)}
+SMALL = WanConfig(num_layers=2, heads=6, head_dim=64, text_dim=64, ffn_dim=1024)
+
+
+class Live(TorchDispatchMode):
+    """Counts the bytes of tensors made inside it. peak: the most that stood at once, in any storage, on any device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.peak = 0, 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = {thing.untyped_storage()._cdata for thing in tree_iter((args, kwargs)) if isinstance(thing, Tensor)}
+        out = func(*args, **kwargs)
+        for thing in tree_iter(out):
+            if isinstance(thing, Tensor) and thing.untyped_storage()._cdata not in self._known | given:
+                self._count(thing.untyped_storage())
+        self.peak = max(self.peak, self.now)
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        self._known.add(storage._cdata)
+        self.now += storage.nbytes()
+        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+@torch.inference_mode()
+def live_peak(run: Run) -> int:
+    with Live() as live:
+        run()
+    return live.peak
+
+
+def needs_of(
+    config: WanConfig, shape: Shape, batch: int, number: int, *, times: bool = False, experts: int = 1
+) -> Needs:
+    """Of a checkpoint, from networks that take no memory. number: bytes of a number of the transformer's."""
+    vae = WAN22 if config.out_channels == 48 else WAN21
+    with torch.device("meta"):
+        network, umt5, autoencoder = build(config), UMT5(UMT5Config()), WanVAE(vae)
+    return Needs(
+        Transformer.of(network, number, times=times, experts=experts),
+        TextEncoder.of(umt5, number),
+        Autoencoder.of(autoencoder, number=number),
+        latents=(vae.z_dim, *shape),
+        batch=batch,
+        number=number,
+    )
+
+
+def transformer_run(config: WanConfig, shape: Shape, needs: Needs, device: str) -> Run:
+    """A pass of the network as a sampler calls it, without what the sampler itself holds."""
+    number = torch.float32 if needs.number == 4 else torch.bfloat16
+    with torch.device(device):
+        network = build(config).to(number).eval()
+        x = torch.zeros(needs.batch, config.in_channels, *shape, dtype=number)
+        t = torch.zeros((needs.batch, needs.tokens) if needs.transformer.times else needs.batch)
+        text = torch.zeros(needs.batch, *needs.transformer.text, dtype=number)
+        further: dict[str, Any] = {}
+        if config.vace_layers:
+            further["control_BCTHW"] = torch.zeros(needs.batch, config.vace_in_channels, *shape, dtype=number)
+        if config.image_dim:
+            further["image_BLD"] = torch.zeros(needs.batch, config.pos_embed_seq_len or 257, config.image_dim)
+        if config.inject_sample_info:
+            further["fps"] = 24.0
+    return lambda: network(x, t, text, **further)
+
+
+def vae_runs(config: WanVAEConfig, shape: Shape, number: torch.dtype, device: str, tile: int | None) -> dict[str, Run]:
+    time, height, width = shape
+    with torch.device(device):
+        network = WanVAE(config).to(number).eval()
+        latents = torch.zeros(1, config.z_dim, *shape, dtype=number)
+        frames = 1 + config.time * (time - 1)
+        pixels = torch.zeros(1, 3, frames, height * config.space, width * config.space, dtype=number)
+
+    def decode() -> None:
+        for _ in network.stream(latents, tile):
+            pass
+
+    return {"encode": lambda: network.encode(pixels, tile), "decode": decode}
+
+
+def text_run(config: UMT5Config, number: torch.dtype, device: str) -> Run:
+    with torch.device(device):
+        network = UMT5(config).to(number).eval()
+        ids, mask = torch.zeros(2, 512, dtype=torch.long), torch.ones(2, 512, dtype=torch.bool)
+    return lambda: network(ids, mask)
+
+
+Row = tuple[str, int, int]
+
+
+def true_sizes() -> Iterator[Row]:
+    """(case, live bytes, estimate)"""
+    for name, size, number, times in [
+        ("wan2.1-t2v-1.3b", "480p", 2, False),
+        ("wan2.1-t2v-1.3b", "480p", 4, False),
+        ("wan2.1-vace-1.3b", "480p", 2, False),
+        ("skyreels-v2-df-1.3b-540p", "480p", 2, True),
+        ("wan2.1-i2v-14b-720p", "720p", 2, False),
+        ("wan2.1-vace-14b", "720p", 2, False),
+        ("wan2.2-ti2v-5b", "5B 704p", 2, False),
+        ("wan2.2-ti2v-5b", "5B 704p", 2, True),
+        ("wan2.2-ti2v-5b", "5B 704p", 4, True),
+    ]:
+        config, shape = CONFIGS[name], SIZES[size]
+        needs = needs_of(config, shape, 2, number, times=times)
+        layers = tuple(layer for layer in config.vace_layers if layer < 6)
+        run = transformer_run(replace(config, num_layers=6, vace_layers=layers), shape, needs, "meta")
+        case = f"{name} {size} {'float32' if number == 4 else 'bfloat16'}{' a time each' if times else ''}"
+        yield case, live_peak(run), work.transformer(needs, quantised=False)
+    for number in (torch.float32, torch.bfloat16):
+        for name, vae, size in (("wan 2.1", WAN21, "480p"), ("wan 2.2", WAN22, "5B 704p")):
+            with torch.device("meta"):
+                sizes = Autoencoder.of(WanVAE(vae), number.itemsize)
+            for tile in (None, plans.TILE):
+                shape = (4, *SIZES[size][1:])
+                for way, run in vae_runs(vae, shape, number, "meta", tile).items():
+                    count = maps.decoding if way == "decode" else maps.encoding
+                    case = f"{name} {way} {size} {str(number)[6:]}{' in tiles' if tile else ''}"
+                    yield case, live_peak(run), count(sizes, (vae.z_dim, *shape), tile)
+        with torch.device("meta"):
+            encoder = TextEncoder.of(UMT5(UMT5Config()))
+        yield (
+            f"umt5-xxl {str(number)[6:]}",
+            live_peak(text_run(UMT5Config(), number, "meta")),
+            work.text(encoder, 2, number.itemsize),
+        )
+
+
+def small_cases() -> dict[str, tuple[Callable[[], Run], int]]:
+    """Name to what makes a pass on the CPU, and the estimate of it. Large enough to stand out of a program's noise. The
+    autoencoder has its own width, since narrower convolutions go another, hungrier way there."""
+    cases: dict[str, tuple[Callable[[], Run], int]] = {}
+    wide = replace(SMALL, ffn_dim=3072)
+    for name, config, number, times in [
+        ("transformer, attention dearest, float32", SMALL, 4, False),
+        ("transformer, attention dearest, bfloat16", SMALL, 2, False),
+        ("transformer, feed-forward dearest, bfloat16", wide, 2, False),
+        ("transformer, a time each, float32", SMALL, 4, True),
+    ]:
+        needs, shape = needs_of(config, (5, 48, 64), 2, number, times=times), (5, 48, 64)
+        make = lambda c=config, s=shape, n=needs: transformer_run(c, s, n, "cpu")  # noqa: E731
+        cases[name] = make, work.transformer(needs, quantised=False)
+    shape, latents = (2, 6, 8), (WAN21.z_dim, 2, 6, 8)
+    with torch.device("meta"):
+        sizes = Autoencoder.of(WanVAE(WAN21))
+    for way, count in (("encode", maps.encoding), ("decode", maps.decoding)):
+        make = lambda w=way: vae_runs(WAN21, shape, torch.float32, "cpu", None)[w]  # noqa: E731
+        cases[f"wan 2.1 autoencoder, {way}, float32"] = make, count(sizes, latents, None)
+    return cases
+
+
+def status(field: str) -> int:
+    """Bytes of a line of Linux's /proc/self/status."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+@torch.inference_mode()
+def rise_here(case: str) -> int:
+    """How far this program's resident memory rises during one pass, the second."""
+    torch.set_num_threads(1)
+    run = small_cases()[case][0]()
+    run()
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    run()
+    return status("VmHWM") - before
+
+
+def rise(case: str) -> int:
+    """``rise_here`` in a program of its own. Memory goes back to the system at once, so that it is seen to rise."""
+    env = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import memory; print(memory.rise_here(sys.argv[2]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent), case],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+    )
+    return int(done.stdout)
+
+
+def table(title: str, rows: Iterator[Row]) -> None:
+    print(f"\n{title:62} {'measured':>9} {'estimate':>9} {'off by':>7}")
+    for case, measured, estimated in rows:
+        off = 100 * (estimated / measured - 1)
+        print(f"{case:62} {measured / GB:6.2f} GB {estimated / GB:6.2f} GB {off:+6.1f}%", flush=True)
+
+
+def print_plans() -> None:
+    cards = (8, 12, 16, 24, 48, 80)
+    for name, size in [
+        ("wan2.1-t2v-1.3b", "480p"),
+        ("wan2.1-vace-1.3b", "480p"),
+        ("wan2.1-vace-14b", "480p"),
+        ("wan2.1-i2v-14b-720p", "720p"),
+        ("wan2.2-ti2v-5b", "5B 704p"),
+        ("wan2.2-t2v-a14b", "720p"),
+    ]:
+        experts = 2 if "a14b" in name else 1
+        needs = needs_of(CONFIGS[name], SIZES[size], 2, 2, times="ti2v" in name, experts=experts)
+        needs = replace(needs, vae=replace(needs.vae, weights=replace(needs.vae.weights, stored=4), number=4))
+        print(f"\n{name} {size}, {needs.tokens} tokens{'':14} {'text':>7} {'encode':>7} {'sample':>7} {'decode':>7}")
+        for plan in placement.LADDER:
+            found = placement.estimate(replace(needs, encodes=True), plan)
+            print(f"  {plan.name:44}", *(f"{found.phase(p).total / GB:7.1f}" for p in placement.PHASES))
+        for card in cards:
+            try:
+                print(f"  {card:2} GB  {placement.said(*placement.choose(needs, round(0.96 * card * GB)))}")
+            except OutOfMemory as error:
+                print(f"  {card:2} GB  {error}")
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["true", "rss", "plans"]
+    if "true" in wanted:
+        table("live tensors at published sizes (meta device)", true_sizes())
+    if "rss" in wanted:
+        rows = ((case, rise(case), estimated) for case, (_, estimated) in small_cases().items())
+        table("rise of resident memory, small networks (CPU)", rows)
+    if "plans" in wanted:
+        print_plans()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""How much memory is free. torch is imported only for devices that are torch's to ask."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+FALLBACK = 8 * 2**30
+"""Where a system says nothing about its memory."""
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that could be allocated on the device now, what torch holds and does not use included."""
+    if device.type == "cuda":
+        import torch
+
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    if device.type == "mps":
+        import torch
+
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return free_ram()
+
+
+def free_ram() -> int:
+    """Bytes of the machine's memory that a program may still take, within the limits of its container."""
+    return min(_machine(), _container())
+
+
+def _machine() -> int:
+    """What Linux says is available; elsewhere half of what is built in; FALLBACK where nobody says."""
+    try:
+        for line in MEMINFO.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, OSError, ValueError):
+        return FALLBACK
+
+
+def _container() -> int:
+    """What a Linux control group leaves; more than there is where none limits."""
+    try:
+        limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
+        used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
+        stat = (CGROUP / "memory.stat").read_text(encoding="ascii").split()
+        files = int(stat[stat.index("inactive_file") + 1])  # given up when asked for
+    except (OSError, ValueError):
+        return 2**63
+    return max(0, limit - used + files)

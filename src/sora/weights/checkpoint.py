@@ -1,0 +1,146 @@
+"""Open weights into a module that stands on the meta device, whatever layout, spelling and number format they are in.
+
+All that can be wrong is found from headers. Then tensors go one by one, in pieces, to their device and dtype; beside
+what has been loaded, memory holds a few tens of megabytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from sora.errors import ModelError
+from sora.weights import source
+from sora.weights.held import SIZES, Held, Table
+from sora.weights.names import KINDS, renamed
+from sora.weights.reading import Reader
+from sora.weights.scales import fold
+from sora.weights.strict import compare, fill
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    ModuleT = TypeVar("ModuleT", bound=nn.Module)
+    Device = str | torch.device
+
+_ADVICE = "choose the model that these weights are of, or download them again"
+
+
+def checkpoint_shapes(path: Path, *, kind: str) -> dict[str, tuple[int, ...]]:
+    """Name, in our spelling, to shape of every tensor that a network of this kind would take, from headers alone.
+
+    Takes and raises what ``load_checkpoint`` does. Needs no torch.
+    """
+    return {name: held.shape for name, held in _table(path, kind).items()}
+
+
+def load_checkpoint(
+    module: ModuleT,
+    path: Path,
+    *,
+    kind: str,
+    dtype: torch.dtype,
+    device: Device | Callable[[str], Device] = "cpu",
+    keep_small: bool = True,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> ModuleT:
+    """The same module with a checkpoint's tensors in place of its own, in eval mode, frozen.
+
+    module: usually on the meta device; its parameters carry the names of diffusers or transformers.
+    path: a .safetensors or .gguf file, an index of shards, or a folder that holds one of these as diffusers and
+    transformers lay them out. Names in it may be theirs, or those of Wan, ComfyUI or llama.cpp.
+    kind: of KINDS.
+    dtype: to compute in. Linear maps whose weights are float8 or ggml's blocks stay so, as ``StoredLinear``; everything
+    else is unpacked.
+    device: for all tensors, or a function of the module's names for them.
+    keep_small: what diffusers and transformers keep in float32 beside half precision (norms, modulation) stays so.
+    on_bytes: called with (bytes done, bytes in all) after each tensor.
+
+    Raises ModelError, before anything is allocated, for what is missing, damaged, a pickle, in a format that is not
+    read, or of another model; and while reading, for a file that ends too early. ValueError as ``load_into``.
+    """
+    plan = _plan(module, path, kind)
+    dtypes = _dtypes(plan, kind, dtype, keep_small)
+    stored = {name for name, held in plan.items() if _can_stay(module, name, held)}
+    for name in stored:
+        _store(module, name, plan[name], dtypes[name])
+    place = device if callable(device) else lambda _: device
+    reader = Reader()
+    tensors: dict[str, Tensor] = {}
+    done, total = 0, sum(held.nbytes for held in plan.values())
+    for name, held in sorted(plan.items(), key=lambda item: (item[1].file, item[1].start)):
+        tensors |= _read(reader, name, held, name in stored, dtypes[name], place(name))
+        done += held.nbytes
+        if on_bytes:
+            on_bytes(done, total)
+    return fill(module, tensors)
+
+
+def _plan(module: nn.Module, path: Path, kind: str) -> Table:
+    """Where the tensor of each of the module's names stands. Raises ModelError."""
+    table, one = _table(path, kind), KINDS[kind].one
+    state = module.state_dict()
+    found = {name: held.shape for name, held in table.items()}
+    compare(path, found, {one(name): tuple(tensor.shape) for name, tensor in state.items()}, _ADVICE)
+
+    from sora.networks.stored import FORMATS
+
+    for name, held in table.items():
+        if held.format not in FORMATS:
+            raise ModelError(f"{path}: {name} is stored as {held.format}, which sora does not read; get the fp16 file")
+    return {name: table[one(name)] for name in state}
+
+
+def _table(path: Path, kind: str) -> Table:
+    """The tensors that a network of this kind wants, under our one name for each."""
+    held = source.held(path)
+    wanted: Table = {}
+    for theirs, name in renamed(held, kind).items():
+        if name not in wanted:
+            wanted[name] = held[theirs]
+        elif wanted[name].shape != held[theirs].shape:
+            raise ModelError(f"{path} holds two different tensors for {name}; download it again")
+    return fold(path, wanted)
+
+
+def _dtypes(names: Iterable[str], kind: str, dtype: torch.dtype, keep_small: bool) -> dict[str, torch.dtype]:
+    """The dtype of each: float32 for what stays in it beside this one."""
+    import torch
+
+    rules = KINDS[kind]
+    keeps = keep_small and str(dtype).removeprefix("torch.") in rules.halves
+    return {name: torch.float32 if keeps and re.search(rules.float32, name) else dtype for name in names}
+
+
+def _can_stay(module: nn.Module, name: str, held: Held) -> bool:
+    """Whether this is a linear map's weight in a format that it can be used from."""
+    from torch import nn
+
+    from sora.networks.stored import STORABLE
+
+    path, _, leaf = name.rpartition(".")
+    whole = held.shape[-1:] and held.shape[-1] % SIZES[held.format][0] == 0
+    return bool(whole and held.format in STORABLE and leaf == "weight") and isinstance(
+        module.get_submodule(path), nn.Linear
+    )
+
+
+def _store(module: nn.Module, name: str, held: Held, dtype: torch.dtype) -> None:
+    from sora.networks.stored import store
+
+    scales = held.scale.numbers if held.scale else 0
+    store(module, name.removesuffix(".weight"), held.format, scales=scales, dtype=dtype)
+
+
+def _read(reader: Reader, name: str, held: Held, stored: bool, dtype: torch.dtype, device: Device) -> dict[str, Tensor]:
+    """The tensors, by name in the module's state, that this one of the file becomes."""
+    if not stored:
+        return {name: reader.numbers(held, dtype, device)}
+    stem = name.removesuffix("weight")
+    parts = {stem + "blocks": reader.blocks(held, device)}
+    if held.scale:
+        parts[stem + "scale"] = reader.scale_bytes(held.scale, device)
+    return parts

@@ -1,0 +1,161 @@
+"""What a GGUF file holds, checked, from its header alone (github.com/ggml-org/ggml, docs/gguf.md).
+
+Every count is compared with the bytes there are before anything is read for it, and metadata that is not wanted is
+stepped over: a tokenizer of 256,384 words costs a fraction of a second and no memory.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sora.weights.held import SIZES, Held, Table
+
+TYPES = {0: "F32", 1: "F16", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 30: "BF16"}
+"""The number formats that are read, by ggml's codes."""
+
+OTHER_TYPES = {2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 10: "Q2_K", 11: "Q3_K", 20: "IQ4_NL", 23: "IQ4_XS"}
+"""Formats in use that are not read, so that they can be called by name."""
+
+SHAPE_KEY = "comfy.gguf.orig_shape."  # of ComfyUI-GGUF: kernels are stored flat, their shape stands here
+
+_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<B", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+_MOST_DIMS = 8
+_MOST_NESTED = 4
+
+
+class UnreadFormat(ValueError):
+    """The file is whole, and in a number format that is not read."""
+
+
+def table(path: Path) -> Table:
+    """Every tensor by name, shapes in torch's order. Raises UnreadFormat for a number format that is not read,
+    ValueError for a file that is truncated or not GGUF, and OSError."""
+    with path.open("rb") as file:
+        cursor = _Cursor(file, path.stat().st_size)
+        if cursor.take(4) != b"GGUF":
+            raise ValueError("it does not begin with GGUF")
+        version = cursor.number("<I")
+        if version not in (2, 3):
+            raise ValueError(f"its version is {version}, not 2 or 3")
+        tensors, fields = cursor.number("<Q"), cursor.number("<Q")
+        alignment, originals = _metadata(cursor, fields)
+        entries = list(_entries(cursor, tensors))
+    base = math.ceil(cursor.place / alignment) * alignment
+    found = _place(path, entries, base, cursor.total)
+    return {name: _reshaped(name, held, originals.get(name)) for name, held in found.items()}
+
+
+class _Cursor:
+    """A place in a file that never passes its end."""
+
+    def __init__(self, file: BinaryIO, total: int) -> None:
+        self.file, self.total, self.place = file, total, 0
+
+    def need(self, count: int, size: int = 1) -> None:
+        """ValueError where ``count`` things of at least ``size`` bytes cannot follow."""
+        if count * size > self.total - self.place:
+            raise ValueError(f"it ends at byte {self.total}, in its header")
+
+    def take(self, count: int) -> bytes:
+        self.need(count)
+        self.place += count
+        return self.file.read(count)
+
+    def skip(self, count: int) -> None:
+        self.need(count)
+        self.place += count
+        self.file.seek(count, 1)
+
+    def number(self, form: str) -> int:
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    def text(self) -> str:
+        return self.take(self.number("<Q")).decode("utf-8")
+
+
+def _metadata(cursor: _Cursor, fields: int) -> tuple[int, dict[str, tuple[int, ...]]]:
+    """(the alignment of tensors in bytes, original shapes by name of tensor)."""
+    alignment, originals = 32, {}
+    cursor.need(fields, 12)
+    for _ in range(fields):
+        key, kind = cursor.text(), cursor.number("<I")
+        if key == "general.alignment" and kind == 4:
+            alignment = cursor.number("<I")
+        elif key.startswith(SHAPE_KEY) and kind == _ARRAY:
+            originals[key.removeprefix(SHAPE_KEY)] = _shape(cursor)
+        else:
+            _skip(cursor, kind)
+    if alignment < 1 or alignment & (alignment - 1):
+        raise ValueError(f"its alignment of {alignment} bytes is no power of two")
+    return alignment, originals
+
+
+def _shape(cursor: _Cursor) -> tuple[int, ...]:
+    form, count = _SCALARS.get(cursor.number("<I"), "<f"), cursor.number("<Q")
+    if form in ("<f", "<d") or not 0 < count <= _MOST_DIMS:
+        raise ValueError("an original shape in its metadata is no row of counts")
+    return tuple(cursor.number(form) for _ in range(count))
+
+
+def _skip(cursor: _Cursor, kind: int, nested: int = 0) -> None:
+    """Step over a value of this kind."""
+    if kind in _SCALARS:
+        cursor.skip(struct.calcsize(_SCALARS[kind]))
+    elif kind == _STRING:
+        cursor.skip(cursor.number("<Q"))
+    elif kind == _ARRAY and nested < _MOST_NESTED:
+        inner, count = cursor.number("<I"), cursor.number("<Q")
+        if inner in _SCALARS:
+            size = struct.calcsize(_SCALARS[inner])
+            cursor.need(count, size)
+            cursor.skip(count * size)
+            return
+        cursor.need(count, 8)
+        for _ in range(count):
+            _skip(cursor, inner, nested + 1)
+    else:
+        raise ValueError(f"its metadata has a value of the unknown kind {kind}")
+
+
+def _entries(cursor: _Cursor, tensors: int) -> Iterator[tuple[str, tuple[int, ...], int, int]]:
+    """(name, shape in torch's order, ggml's code of the format, offset) of each tensor."""
+    cursor.need(tensors, 24)
+    for _ in range(tensors):
+        name, dims = cursor.text(), cursor.number("<I")
+        if dims > _MOST_DIMS:
+            raise ValueError(f"{name} has {dims} axes")
+        shape = tuple(cursor.number("<Q") for _ in range(dims))[::-1]
+        yield name, shape, cursor.number("<I"), cursor.number("<Q")
+
+
+def _place(path: Path, entries: list[tuple[str, tuple[int, ...], int, int]], base: int, total: int) -> Table:
+    """The tensors by name. ValueError where bytes are missing or shared, or names come twice."""
+    found: Table = {}
+    end = base
+    for name, shape, code, offset in sorted(entries, key=lambda entry: entry[3]):
+        if code not in TYPES:
+            called = OTHER_TYPES.get(code, f"type {code}")
+            raise UnreadFormat(f"{name} is stored as {called}; sora reads {', '.join(TYPES.values())}")
+        held = Held(path, TYPES[code], shape, base + offset)
+        if name in found:
+            raise ValueError(f"{name} is there twice")
+        if (row := shape[-1] if shape else 1) % SIZES[held.format][0]:
+            raise ValueError(f"rows of {row} do not divide into the blocks of {name}, {held.format}")
+        if held.start < end or held.start + held.nbytes > total:
+            raise ValueError(f"the bytes of {name} are not its own or not there")
+        found[name] = held
+        end = held.start + held.nbytes
+    return found
+
+
+def _reshaped(name: str, held: Held, shape: tuple[int, ...] | None) -> Held:
+    if shape is None:
+        return held
+    if min(shape) < 0 or math.prod(shape) != held.numbers:
+        raise ValueError(f"the original shape of {name}, {shape}, has not as many numbers as it holds")
+    return Held(held.file, held.format, shape, held.start)

@@ -1,0 +1,104 @@
+"""The numbers of a tensor from its file to its device, in pieces.
+
+Plain reads instead of a memory map: pages of a map count as memory for as long as any tensor of the file lives, so that
+casting a file of float32 would cost half as much again.
+"""
+
+from __future__ import annotations
+
+from io import FileIO
+from typing import TYPE_CHECKING
+
+from sora.errors import ModelError
+from sora.weights.held import SIZES, Held
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+PIECE = 2**22  # bytes read at a time
+
+
+class Reader:
+    """Reads tensors through one buffer, since buffers that come and go leave holes between tensors that stay."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.buffer = torch.empty(PIECE, dtype=torch.uint8)
+
+    def numbers(self, held: Held, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+        """The tensor in ``dtype`` on ``device``, multiplied by its scale if it has one. Raises ModelError for a file
+        that ends too early."""
+        import torch
+
+        from sora.networks.stored import FORMATS, unpack_into
+
+        out = torch.empty(held.shape, dtype=dtype, device=device)
+        if FORMATS[held.format].dtype == dtype and held.scale is None:
+            self._fill(held, out.view(-1).view(torch.uint8))
+            return out
+        if not held.numbers:
+            return out
+        rows, row = _rows(held)
+        out_RK = out.view(rows, -1)
+        scale_R = None if held.scale is None else self.numbers(held.scale, torch.float32, device).view(-1)
+        step = max(1, PIECE // row)
+        with held.file.open("rb", buffering=0) as file:
+            file.seek(held.start)
+            for start in range(0, rows, step):
+                part = slice(start, min(rows, start + step))
+                bytes_RS = self._next(file, (part.stop - start) * row).view(-1, row).to(device)
+                scale = scale_R[part] if scale_R is not None and len(scale_R) > 1 else scale_R
+                unpack_into(out_RK[part], bytes_RS, held.format, scale)
+        return out
+
+    def blocks(self, held: Held, device: torch.device | str) -> Tensor:
+        """A matrix as it stands in the file: uint8, (rows, bytes of a row), on ``device``. Raises as ``numbers``."""
+        import torch
+
+        out = torch.empty(held.shape[0], held.nbytes // held.shape[0], dtype=torch.uint8, device=device)
+        self._fill(held, out.view(-1))
+        return out
+
+    def scale_bytes(self, scale: Held, device: torch.device | str) -> Tensor:
+        """A scale in float32, as the uint8 that ``StoredLinear`` holds. Raises as ``numbers``."""
+        import torch
+
+        return self.numbers(scale, torch.float32, device).view(-1).view(torch.uint8)
+
+    def _fill(self, held: Held, out: Tensor) -> None:
+        """The file's bytes into a flat uint8 tensor on any device."""
+        with held.file.open("rb", buffering=0) as file:
+            file.seek(held.start)
+            for piece in out.split(PIECE) if len(out) else ():
+                if piece.device.type == "cpu":
+                    _read_into(file, piece)
+                else:
+                    piece.copy_(self._next(file, len(piece)))
+
+    def _next(self, file: FileIO, count: int) -> Tensor:
+        """The next bytes of a file, good until more are asked for."""
+        if count > len(self.buffer):
+            self.buffer = self.buffer.new_empty(count)
+        piece = self.buffer[:count]
+        _read_into(file, piece)
+        return piece
+
+
+def _rows(held: Held) -> tuple[int, int]:
+    """(rows, bytes of a row): rows along the first axis where they are whole blocks, else one for all."""
+    block, size = SIZES[held.format]
+    rows = held.shape[0] if len(held.shape) > 1 else 1
+    if held.numbers // rows % block:
+        rows = 1
+    return rows, held.numbers // rows // block * size
+
+
+def _read_into(file: FileIO, piece: Tensor) -> None:
+    view = piece.numpy().data
+    while view:
+        got = file.readinto(view)
+        if not got:
+            raise ModelError(f"the weights file {file.name} ends too early; download it again")
+        view = view[got:]

@@ -1,0 +1,60 @@
+"""The tensors that ComfyUI's quantised files keep beside weights: scales, which count, and hints, which do not.
+
+Facts: ComfyUI's ``QUANTIZATION.md`` and ``convert_old_quants``. Older files mark themselves with ``scaled_fp8`` and
+call a scale ``scale_weight``; newer ones call it ``weight_scale`` and say a layer's format in ``comfy_quant``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from sora.errors import ModelError
+from sora.weights.held import Held, Table
+
+_SCALE = re.compile(r"(?:\.scale_weight|\.weight_scale)$")
+_FORMAT = re.compile(r"\.comfy_quant$")
+_HINT = re.compile(r"(?:^|\.)(?:scaled_fp8|scale_input|input_scale)$")  # of activations, which stay in full precision
+_KNOWN = ("float8_e4m3fn", "float8_e5m2")
+_MOST = 4096  # bytes of what a layer says about itself
+
+
+def fold(source: Path, table: Table) -> Table:
+    """The table with every scale beside its weight and without hints. Raises ModelError for a format that is not read
+    and for a scale that fits no weight."""
+    weights = {n: h for n, h in table.items() if not (_SCALE.search(n) or _FORMAT.search(n) or _HINT.search(n))}
+    for name, held in table.items():
+        if _FORMAT.search(name):
+            _check_format(source, name, held)
+        elif _SCALE.search(name):
+            weight = _SCALE.sub(".weight", name)
+            if weight not in weights or not _fits(held, weights[weight]):
+                raise ModelError(f"{source}: {name} {held.shape} is the scale of no weight; download it again")
+            whole = weights[weight]
+            weights[weight] = Held(whole.file, whole.format, whole.shape, whole.start, scale=held)
+    return weights
+
+
+def _fits(scale: Held, weight: Held) -> bool:
+    """Whether it is one number, or one a row."""
+    a_row = len(weight.shape) > 1 and scale.numbers == weight.shape[0]
+    return scale.format in ("F32", "F16", "BF16") and (scale.numbers == 1 or a_row)
+
+
+def _check_format(source: Path, name: str, held: Held) -> None:
+    said = None
+    if held.nbytes <= _MOST:
+        with held.file.open("rb") as file:
+            file.seek(held.start)
+            text = file.read(held.nbytes)
+        try:
+            said = json.loads(text).get("format")
+        except (ValueError, AttributeError, RecursionError):
+            said = None
+    if said not in _KNOWN:
+        layer = _FORMAT.sub("", name)
+        raise ModelError(
+            f"{source}: {layer} is stored as {said or 'something unknown'}; sora reads {' and '.join(_KNOWN)};"
+            " get the fp16, fp8 or GGUF file of these weights"
+        )

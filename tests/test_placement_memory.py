@@ -1,0 +1,334 @@
+"""The estimate of memory against live tensors, and the choice among plans by it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sora import placement
+from sora.errors import OutOfMemory, UsageError
+from sora.networks.umt5 import UMT5, UMT5Config
+from sora.networks.wan_sizes import CONFIGS, WanConfig
+from sora.networks.wan_vace import build
+from sora.networks.wan_vae import WAN21, WAN22, WanVAE
+from sora.placement import LADDER, Autoencoder, Needs, TextEncoder, Transformer, Weights, free, maps, plans, work
+
+GB = 2**30
+
+_spec = importlib.util.spec_from_file_location(
+    "memory_benchmark", Path(__file__).parent.parent / "benchmarks/memory.py"
+)
+assert _spec is not None and _spec.loader is not None
+benchmark: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(benchmark)
+
+T2V_14B = Needs(  # sizes as published, so that no network need be built
+    Transformer(Weights(14_288_491_584), 14_055_772_160, 351_394_304, 40, 5120, 128, 13824),
+    TextEncoder(Weights(5_680_910_336), 4_630_757_376, 24, 4096, 10240, 64),
+    Autoencoder(Weights(126_892_531, 4)),
+    latents=(16, 21, 60, 104),
+)
+A14B = replace(T2V_14B, transformer=replace(T2V_14B.transformer, experts=2))
+
+
+# The estimate against the networks.
+
+WIDE = WanConfig(num_layers=2, heads=4, head_dim=32, text_dim=24, ffn_dim=768)
+CASES = {
+    "attention dearest": (replace(WIDE, ffn_dim=256), False),
+    "feed-forward dearest": (WIDE, False),
+    "a time each": (WIDE, True),
+    "control": (replace(WIDE, vace_layers=(0, 1)), False),
+    "pictures": (replace(WIDE, in_channels=36, image_dim=32), False),
+}
+
+
+@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("case", CASES)
+def test_a_pass_takes_what_is_estimated(case: str, number: int):
+    config, times = CASES[case]
+    shape = (5, 24, 32)
+    needs = benchmark.needs_of(config, shape, 2, number, times=times)
+    needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
+    taken = benchmark.live_peak(benchmark.transformer_run(config, shape, needs, "cpu"))
+    assert taken == pytest.approx(work.transformer(needs, quantised=False), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("length", "number", "tile"),
+    [(1, torch.float32, None), (2, torch.float32, None), (2, torch.bfloat16, None), (2, torch.float32, 16)],
+)
+@pytest.mark.parametrize("config", [WAN21, WAN22], ids=["2.1", "2.2"])
+def test_an_autoencoder_takes_what_is_estimated(config: Any, length: int, number: torch.dtype, tile: int | None):
+    with torch.device("meta"):
+        sizes = Autoencoder.of(WanVAE(config), number.itemsize)
+    runs = benchmark.vae_runs(config, (length, 16, 20), number, "meta", tile)
+    latents = (config.z_dim, length, 16, 20)
+    assert benchmark.live_peak(runs["encode"]) == pytest.approx(maps.encoding(sizes, latents, tile), rel=0.15)
+    assert benchmark.live_peak(runs["decode"]) == pytest.approx(maps.decoding(sizes, latents, tile), rel=0.15)
+
+
+def test_attention_that_is_not_fused_holds_scores():
+    few = replace(T2V_14B, latents=(16, 1, 16, 16), scores=2**31 - 1)
+    fused = work.transformer(replace(few, scores=0), quantised=False)
+    assert work.transformer(few, quantised=False) - fused == 2 * 2 * (2 * 40 * 64 * 64)
+    many = replace(T2V_14B, scores=2**31 - 1)
+    fused = work.transformer(T2V_14B, quantised=False)
+    assert work.transformer(many, quantised=False) - fused == 2 * 2 * (2**31 - 1)
+
+
+def test_a_tile_after_another_takes_less_than_all_at_once():
+    vae, latents = T2V_14B.vae, T2V_14B.latents
+    alone = maps.decoding(replace(vae, tile_by_tile=True), latents, 16)
+    assert alone < 0.4 * maps.decoding(vae, latents, 16)
+    assert maps.decoding(replace(vae, tile_by_tile=True), latents, None) == maps.decoding(vae, latents, None)
+
+
+@pytest.mark.parametrize("name", ["wan2.1-t2v-1.3b", "wan2.1-vace-1.3b", "wan2.1-t2v-14b"])
+def test_sizes_are_read_off_networks(name: str):
+    with torch.device("meta"):
+        network = build(CONFIGS[name])
+    read = Transformer.of(network, 0.5625, experts=2, times=True)
+    assert read.weights == Weights(sum(p.numel() for p in network.parameters()), 0.5625)
+    assert read.weights.bytes == pytest.approx(0.5625 * read.weights.parameters, abs=1)
+    assert read.largest * read.blocks >= read.in_blocks > 0.9 * read.weights.parameters
+    assert read.control == ("vace" in name) and read.experts == 2 and read.times
+    assert read.blocks == {"wan2.1-t2v-1.3b": 30, "wan2.1-vace-1.3b": 45, "wan2.1-t2v-14b": 40}[name]
+    if name.endswith("14b"):
+        published = replace(T2V_14B.transformer, weights=read.weights, experts=2, times=True)
+        assert read == published and read.weights.parameters == T2V_14B.transformer.weights.parameters
+
+
+def test_sizes_of_other_parts_are_read_off_networks():
+    with torch.device("meta"):
+        assert TextEncoder.of(UMT5(UMT5Config())) == T2V_14B.text
+        assert Autoencoder.of(WanVAE(WAN21)) == T2V_14B.vae
+
+
+# The choice.
+
+
+def test_names_are_unique_and_found():
+    assert len(set(placement.NAMES)) == len(LADDER)
+    assert all(plans.find(plan.name) is plan for plan in LADDER)
+    with pytest.raises(UsageError, match=r"try --memory resident, text-dropped"):
+        placement.choose(T2V_14B, 80 * GB, "huge")
+
+
+@pytest.mark.parametrize(
+    ("needs", "free_gb", "name"),
+    [
+        (T2V_14B, 80, "resident"),
+        (T2V_14B, 48, "text-dropped"),
+        (T2V_14B, 37, "one-prompt"),
+        (T2V_14B, 24, "streamed"),
+        (A14B, 140, "resident"),
+        (A14B, 73, "text-dropped"),
+        (A14B, 48, "one-expert"),
+        (replace(T2V_14B, latents=(16, 21, 90, 160)), 20, "streamed-tiled"),
+    ],
+)
+def test_the_first_that_fits_is_chosen(needs: Needs, free_gb: int, name: str):
+    plan, found = placement.choose(needs, free_gb * GB)
+    assert plan.name == name
+    assert found.free == free_gb * GB and found.peak < free_gb * GB
+    assert placement.fits(found, free_gb * GB)
+
+
+each_machine = given(
+    gigabytes=st.floats(1, 100),
+    side=st.integers(1, 45),
+    length=st.integers(1, 21),
+    experts=st.sampled_from([1, 2]),
+    encodes=st.booleans(),
+    unified=st.booleans(),
+)
+
+
+def machine(gigabytes: float, side: int, length: int, experts: int, encodes: bool, unified: bool) -> tuple[Needs, int]:
+    transformer = replace(T2V_14B.transformer, experts=experts)
+    latents = (16, length, 2 * side, 2 * side)
+    return replace(T2V_14B, transformer=transformer, latents=latents, encodes=encodes, unified=unified), int(
+        gigabytes * GB
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@each_machine
+def test_what_is_chosen_fits_and_nothing_before_it_does(**sizes: Any):
+    needs, there = machine(**sizes)
+    try:
+        plan, found = placement.choose(needs, there)
+    except OutOfMemory:
+        plan, found = None, None
+    order = [rung.name for rung in LADDER if rung.exact]
+    before = order if plan is None else order[: order.index(plan.name)]
+    for name in before:
+        assert not placement.fits(placement.choose(needs, there, name)[1], there)
+    if plan is not None and found is not None:
+        assert plan.exact and placement.fits(found, there)
+        more, _ = placement.choose(needs, there + GB)
+        assert order.index(more.name) <= order.index(plan.name)
+        assert not (needs.unified and found.host)
+
+
+@settings(max_examples=40, deadline=None)
+@each_machine
+def test_running_out_leads_down_until_nothing_is_left(**sizes: Any):
+    needs, there = machine(**sizes)
+    for phase in placement.PHASES:
+        plan, found = placement.choose(needs, there, "resident")
+        for _ in range(20):
+            before = found.phase(phase).total
+            try:
+                plan, found = placement.next_rung(needs, plan, phase, there)
+            except OutOfMemory as error:
+                assert "--frames" in str(error)
+                break
+            assert plan.exact and found.phase(phase).total < before
+        else:
+            pytest.fail("it never ended")
+
+
+def test_as_many_blocks_stay_as_fit():
+    plan, found = placement.choose(T2V_14B, 24 * GB)
+    assert plan.blocks is not None and 5 < plan.blocks < 38
+    assert not placement.fits(placement.estimate(T2V_14B, replace(plan, blocks=plan.blocks + 1)), 24 * GB)
+    block = T2V_14B.transformer.in_blocks * 2 // 40
+    assert found.host == pytest.approx((40 - plan.blocks) * block, rel=1e-6)
+    fewer = placement.estimate(T2V_14B, replace(plan, blocks=plan.blocks - 1))
+    assert found.sample.total - fewer.sample.total == pytest.approx(block, rel=1e-6)
+
+
+def test_a_plan_by_name_is_taken_even_if_it_does_not_fit():
+    plan, found = placement.choose(T2V_14B, 8 * GB, "resident")
+    assert plan == replace(LADDER[0])
+    assert placement.said(plan, found).endswith("of 8.0 GB, which may not be enough")
+    fp8, small = placement.choose(T2V_14B, 24 * GB, "fp8")
+    assert not fp8.exact and small.sample.weights == pytest.approx(T2V_14B.transformer.weights.parameters, rel=1e-6)
+
+
+def test_weights_that_are_small_already_stay_so_in_fp8():
+    small = replace(T2V_14B.transformer, weights=Weights(T2V_14B.transformer.weights.parameters, 0.5625))
+    needs = replace(T2V_14B, transformer=small)
+    fp8, native = (placement.estimate(needs, plans.find(name)) for name in ("fp8", "one-expert"))
+    assert fp8.sample == native.sample
+    assert native.sample.work > placement.estimate(T2V_14B, plans.find("one-expert")).sample.work
+
+
+def test_nothing_fits_says_what_is_needed_and_what_to_do():
+    with pytest.raises(OutOfMemory, match=r"^[\d.]+ GB are needed at least \(\w+\), and 2.0 GB are free; paint fewer"):
+        placement.choose(T2V_14B, 2 * GB)
+    with pytest.raises(OutOfMemory, match=r"[\d.]+ GB of CPU memory hold what streams \(streamed.*\), and 8.0 GB are"):
+        placement.choose(T2V_14B, 20 * GB, host_bytes=8 * GB)
+    unified = replace(T2V_14B, unified=True)
+    with pytest.raises(OutOfMemory, match="or try --memory fp8, which paints slightly otherwise"):
+        placement.choose(unified, 24 * GB)
+
+
+def test_the_least_that_is_needed_is_enough():
+    with pytest.raises(OutOfMemory) as caught:
+        placement.choose(T2V_14B, 2 * GB)
+    least = float(str(caught.value).split(" GB")[0])
+    placement.choose(T2V_14B, round((least + 0.06) * GB))
+    with pytest.raises(OutOfMemory):
+        placement.choose(T2V_14B, round((least - 0.2) * GB))
+
+
+def test_a_text_encoder_that_does_not_fit_is_streamed():
+    plan, found = placement.choose(replace(T2V_14B, latents=(16, 1, 60, 104)), 9 * GB)
+    assert plan.text == "streamed" and found.text.total < 4 * GB
+
+
+def test_what_makes_no_difference_is_left_out():
+    plan, found = placement.choose(replace(T2V_14B, latents=(16, 3, 32, 32), batch=1), 80 * GB, "fp8")
+    assert plan.tile is None and not plan.one_expert and not plan.one_prompt
+    assert placement.said(plan, found) == (
+        "memory: text encoder dropped after use, weights kept in float8, transformer and autoencoder apart,"
+        f" {found.peak / GB:.1f} of 80.0 GB"
+    )
+
+
+def test_the_line_for_a_person():
+    plan, found = placement.choose(T2V_14B, 80 * GB)
+    assert placement.said(plan, found) == f"memory: everything resident, {found.peak / GB:.1f} of 80.0 GB"
+    plan, found = placement.choose(T2V_14B, 24 * GB)
+    assert f"blocks streamed from CPU memory, {plan.blocks} stay" in placement.said(plan, found)
+    assert "GB" in placement.said(plan, replace(found, free=None))
+
+
+@pytest.mark.parametrize("name", placement.NAMES)
+def test_phases_hold_what_the_plan_says(name: str):
+    plan = plans.find(name)
+    found = placement.estimate(replace(A14B, encodes=True), plan)
+    text, one = A14B.text.weights.bytes, A14B.transformer.weights.bytes
+    assert (found.text.weights > text) == (plan.text == "resident")
+    assert (found.decode.weights < 2 * GB) == plan.alone == (found.encode.weights < 2 * GB)
+    assert (found.sample.weights >= 2 * one) == (not plan.one_expert)
+    assert bool(found.host) == (plan.blocks is not None)
+    if plan.blocks is not None:
+        assert found.sample.weights < 0.1 * one and found.host > 1.8 * one
+
+
+def test_choosing_needs_no_torch():
+    code = (
+        "import sys; from sora.placement import *;"
+        "needs = Needs(Transformer(Weights(10**9), 9 * 10**8, 3 * 10**7, 30, 1536, 128, 8960),"
+        " TextEncoder(Weights(10**9), 9 * 10**8, 24, 4096, 10240, 64), Autoencoder(Weights(10**8, 4)), (16, 3, 6, 8));"
+        "print(said(*choose(needs, 24 * 2**30)), free_ram()); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# What is free.
+
+
+@pytest.fixture
+def linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which /proc and /sys are pretended: 20 GB available, no control group."""
+    monkeypatch.setattr(free, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(free, "CGROUP", tmp_path)
+    (tmp_path / "meminfo").write_text(f"MemTotal: {32 * 2**20} kB\nMemAvailable: {20 * 2**20} kB\n")
+    return tmp_path
+
+
+def test_free_ram_is_what_linux_says(linux: Path):
+    assert placement.free_memory(torch.device("cpu")) == placement.free_ram() == 20 * GB
+    (linux / "memory.max").write_text("max\n")
+    assert placement.free_ram() == 20 * GB
+
+
+def test_free_ram_keeps_within_a_container(linux: Path):
+    (linux / "memory.max").write_text(f"{8 * GB}\n")
+    (linux / "memory.current").write_text(f"{5 * GB}\n")
+    (linux / "memory.stat").write_text(f"anon {3 * GB}\ninactive_file {2 * GB}\n")
+    assert placement.free_ram() == 5 * GB
+    (linux / "memory.current").write_text(f"{11 * GB}\n")
+    assert placement.free_ram() == 0
+
+
+def test_free_ram_where_nobody_says(linux: Path, monkeypatch: pytest.MonkeyPatch):
+    (linux / "meminfo").unlink()
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 4 * 2**20, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert placement.free_ram() == 8 * GB
+    monkeypatch.delattr("os.sysconf")
+    assert placement.free_ram() == free.FALLBACK
+
+
+def test_free_memory_of_devices(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5 * GB, 8 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 2 * GB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: GB)
+    assert placement.free_memory(torch.device("cuda")) == 6 * GB
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 12 * GB)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 2 * GB)
+    assert placement.free_memory(torch.device("mps")) == 10 * GB
