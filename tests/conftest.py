@@ -48,6 +48,14 @@ class Blotches:
         return []
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept to save time is not kept from one run of the tests to the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SORA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The current folder is an empty one, and the package's weights are files of zeros."""

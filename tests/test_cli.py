@@ -421,7 +421,7 @@ def test_info_in_words(run: Run, picture: Path):
 
 
 def test_models(run: Run):
-    assert run("models").stdout.startswith("mini  Apache-2.0  ")
+    assert run("models").stdout.split()[:3] == ["mini", "Apache-2.0", "here"]
     told = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
     assert [t["name"] for t in told] == list(families.MODELS)
     assert told[0]["size"] == [SIDE, SIDE]
@@ -430,7 +430,34 @@ def test_models(run: Run):
 def test_doctor_says_ok_for_each_part(run: Run):
     result = run("doctor")
     assert result.exit_code == 0, result.stdout
-    assert [line.split()[1] for line in result.stdout.splitlines()] == ["ok"] * 8
+    assert [line.split()[1] for line in result.stdout.splitlines()] == ["ok"] * 9
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_doctor_trusts_no_device_that_paints_something_else(run: Run, monkeypatch: pytest.MonkeyPatch, wrong: bool):
+    """The second device is a CPU too, whose frames may be brighter than they are."""
+    real = families.load
+
+    class Turned:
+        def __init__(self, model: families.Model) -> None:
+            self.model = model
+
+        def __getattr__(self, name: str):
+            return getattr(self.model, name)
+
+        def decode(self, latents_BCTHW: Tensor):
+            return (chunk + 0.3 for chunk in self.model.decode(latents_BCTHW))
+
+    def load(spec: families.ModelSpec, device: torch.device, dtype: torch.dtype):
+        model = real(spec, torch.device("cpu"), dtype)
+        return Turned(model) if wrong and device.type == "meta" else model
+
+    monkeypatch.setattr(placement, "devices", lambda: ("meta", "cpu"))
+    monkeypatch.setattr(families, "load", load)
+    monkeypatch.setattr(placement, "choose_device", lambda name: torch.device("cpu"))
+    result = run("doctor")
+    assert result.exit_code == (4 if wrong else 0)
+    assert ("paint with --device cpu" if wrong else "meta within") in result.stdout
 
 
 def test_doctor_names_the_problem_and_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch):
@@ -440,8 +467,8 @@ def test_doctor_names_the_problem_and_goes_on(run: Run, monkeypatch: pytest.Monk
     monkeypatch.setattr(doctor, "_load", damaged)
     result = run("doctor")
     assert result.exit_code == 4
-    assert "weights   problem   the weights file x is damaged" in result.stdout.splitlines()
-    assert "ffmpeg    ok" in result.stdout
+    assert "weights    problem   the weights file x is damaged" in result.stdout.splitlines()
+    assert "ffmpeg     ok" in result.stdout
 
 
 # --- what holds of the program as a whole ------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 from conftest import Blotches
@@ -22,6 +22,7 @@ from sora import families, lorafile, media, placement
 from sora.canvas import Canvas, Latents
 from sora.cli import app
 from sora.clip import Clip
+from sora.networks import lora
 from sora.tuning import dataset
 
 Run = Callable[..., Result]
@@ -40,6 +41,9 @@ class Pupil(Blotches):
         small = F.adaptive_avg_pool3d(canvas.frames_FCYX.float().transpose(0, 1)[None] / 127.5 - 1, (t, h, w))
         known = F.adaptive_avg_pool3d(canvas.known_F1YX.float().transpose(0, 1)[None], (t, h, w))
         return Latents(small.repeat(1, 6, 1, 1, 1)[:, :c], (known < 1).float())
+
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
+        lora.merge(self.dit, tensors, strength, called=called)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float):
         tone = 0.1 * len(prompt) / 20

@@ -10,8 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sora import lorafile
+from sora.cli.hung import Hung
 from sora.errors import InputError, ModelError
 from sora.networks import lora
+from sora.networks.stored import StoredLinear, shrink
 from sora.networks.wan_dit import WanConfig, WanDiT
 
 SIZES = WanConfig(
@@ -215,3 +217,39 @@ def test_diffusers_paints_the_same_with_our_file(tmp_path: Path):
     with torch.no_grad():
         painted = theirs(x, torch.tensor([300.0, 700.0]), text, return_dict=False)[0]
     assert torch.allclose(painted, answer(dit), atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_lora_beside_weights_stored_in_few_bits() -> None:
+    """What is added to stored weights is what would be added to the same weights unpacked; twice, for two files."""
+    torch.manual_seed(0)
+    stored = nn.Sequential(nn.Linear(32, 24), nn.GELU(), nn.Linear(24, 16)).requires_grad_(False)
+    shrink(stored)
+    plain = nn.Sequential(nn.Linear(32, 24), nn.GELU(), nn.Linear(24, 16)).requires_grad_(False)
+    for ours, theirs in ((plain[0], stored[0]), (plain[2], stored[2])):
+        assert isinstance(ours, nn.Linear) and isinstance(theirs, StoredLinear) and theirs.bias is not None
+        ours.weight.copy_(theirs.weight)
+        ours.bias.copy_(theirs.bias)
+    for strength in (0.5, -1.0):
+        tensors = {"0.lora_A.weight": torch.randn(4, 32), "0.lora_B.weight": torch.randn(24, 4)}
+        for network in (stored, plain):
+            lora.merge(network, tensors, strength)
+    x = torch.randn(5, 32)
+    torch.testing.assert_close(stored(x), plain(x), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ModelError, match="does not fit"):
+        lora.merge(stored, {"2.lora_A.weight": torch.randn(4, 32), "2.lora_B.weight": torch.randn(16, 4)})
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32", 4),
+        ("wan2.2-lightning-8steps-high", 8),
+        ("FastWan_T2V_1.3B", 3),
+        ("my style 400 steps", None),
+        ("footsteps", None),
+        ("wug", None),
+    ],
+)
+def test_few_step_loras_are_known_by_their_names(name: str, steps: int | None) -> None:
+    assert Hung(Path(f"{name}.safetensors"), 1.0).steps == steps

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sora.errors import ModelError
-from sora.families.mini import beside_noise, extra_channels, known_channels
+from sora.families.known import known_channels
+from sora.families.mini import beside_noise, extra_channels
 from sora.training import checkpoint, patterns, publish
 from sora.training.dit import load_frozen
 from sora.training.loop import Budget, train

@@ -27,7 +27,7 @@ ANOTHER_DRAW = 1_000_003  # from one window's seed to the next one's, far from s
 @dataclass(frozen=True)
 class Settings:
     """How to sample. guidance: 1 is none. shift: of the timesteps, 1 is none. step: a name in ``sampler.STEPS``.
-    negative: what to steer away from."""
+    negative: what to steer away from. schedule: as in ``sampler.times_for``."""
 
     seed: int
     steps: int
@@ -35,6 +35,7 @@ class Settings:
     shift: float
     step: str
     negative: str = ""
+    schedule: str = "even"
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,29 @@ def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | Non
         with _memory_errors(window.frames, plan.format.painted):
             canvas = film.canvas(window)
             painted = _painted(model, plan, window, canvas, settings, tell)
-            film.put(window, _joined(canvas, painted, window, colours))
+            film.put(window, _joined(model, canvas, painted, window, colours))
         yield from film.ready()
 
 
-def _joined(canvas: Canvas, painted_FCYX: Tensor, window: Window, colours: dict[int, seams.Colours]) -> Tensor:
+def _joined(
+    model: Model, canvas: Canvas, painted_FCYX: Tensor, window: Window, colours: dict[int, seams.Colours]
+) -> Tensor:
     """Painted frames as they will stand in the film. The first window of a part sets the colours of the others."""
     if window.part in colours and not window.right:
         painted_FCYX = seams.matched(painted_FCYX, colours[window.part])
-    settled = seams.settled(canvas, painted_FCYX) if canvas.known_F1YX.any() else painted_FCYX
+    known, settled = canvas.known_F1YX, painted_FCYX
+    if known.any() and (model.spec.defaults.meets_pictures or not _only_pictures(window, known)):
+        settled = seams.settled(canvas, painted_FCYX)
+    elif known.any():
+        settled = torch.where(known, canvas.frames_FCYX, painted_FCYX)
     colours.setdefault(window.part, seams.Colours.of(settled))
     return settled
+
+
+def _only_pictures(window: Window, known_F1YX: Tensor) -> bool:
+    """Whether nothing is known but a frame at either end."""
+    flat = known_F1YX.flatten(1)
+    return max(window.left, window.right) <= 1 and torch.equal(flat.all(dim=1), flat.any(dim=1))
 
 
 def _painted(model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, tell: Listener) -> Tensor:
@@ -129,7 +142,8 @@ def paint_latents(
         length -= 1
         latents = Latents(latents.clean_BCTHW[:, :, 1:], latents.unknown_B1THW[:, :, 1:])
     noise = sampler.noise_for((channels, length, height, width), settings.seed)
-    times = _times(settings, 1.0 if start is None else start.strength)
+    strength = 1.0 if start is None else start.strength
+    times = sampler.times_for(settings.schedule, settings.step, settings.steps, settings.shift, strength)
     if start is not None and (start.strength < 1 or start.method == "flow"):
         everything = Canvas(canvas.frames_FCYX, torch.ones_like(canvas.known_F1YX), canvas.fps)
         latents = Latents(model.encode(everything).clean_BCTHW[:, :, -length:], latents.unknown_B1THW)
@@ -143,13 +157,6 @@ def paint_latents(
         return flow_edit(before, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
     rule = sampler.STEPS[settings.step]
     return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, step=rule, on_step=on_step)
-
-
-def _times(settings: Settings, strength: float) -> Tensor:
-    """The last share of a whole schedule."""
-    steps = max(1, round(settings.steps * strength))
-    begin = float(sampler.shift_times(torch.tensor(strength), settings.shift))
-    return sampler.timesteps(steps, settings.shift, start=begin)
 
 
 def _decoded(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, tell: Listener) -> Iterator[Tensor]:

@@ -17,7 +17,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a clip was made. sora, torch: versions. weights: sha256 in hex. step: a name in ``sampler.STEPS``.
+    """How a clip was made. sora, torch: versions. weights: which, as a sha256 in hex or repository@commit. step: a name
+    in ``sampler.STEPS``.
 
     fps: frames a second. painted, size: (width, height) in pixels, on the canvas and in the file.
     prompt: of the first shot, as it was painted. inputs: (path, sha256 in hex) of every file that was read. argv: the

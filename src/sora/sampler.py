@@ -70,6 +70,23 @@ def euler_timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
     return _shifted(torch.cat([even, even.new_zeros(1)]), shift, start)
 
 
+def times_for(schedule: str, step: str, steps: int, shift: float, strength: float = 1.0) -> Tensor:
+    """The last ``strength`` of a whole run's times, for the step rule of that name.
+
+    schedule: "even" begins at the very noise level that ``strength`` in (0, 1] is of the schedule. "diffusers" gives
+    each rule the times of its scheduler there, and drops whole steps from their beginning, of which it keeps the
+    fewest that make up no more than ``strength``. At least one step is left.
+    """
+    if schedule == "diffusers":
+        left = max(1, min(int(steps * strength), steps))
+        return OF_DIFFUSERS.get(step, timesteps)(steps, shift)[steps - left :]
+    begin = float(shift_times(torch.tensor(strength), shift))
+    return timesteps(max(1, round(steps * strength)), shift, start=begin)
+
+
+OF_DIFFUSERS = {"unipc": wan_timesteps, "euler": euler_timesteps}  # by the step rule
+
+
 def _shifted(even: Tensor, shift: float, start: float) -> Tensor:
     """Even times in [0, 1], scaled so that after the shift the first of them is ``start``; float64 in, float32 out."""
     if len(even) < 2:

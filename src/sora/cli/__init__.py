@@ -10,6 +10,7 @@
 ``train``    a folder of clips to learn from, checked; ``learn`` carries it out
 ``hung``     ``--lora``, checked
 ``look``, ``doctor``  answer questions
+``models``   the group of commands about models: what there is, what is here, fetching and removing
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from sora import __version__
-from sora.cli import doctor, look, paint, train, verbs
+from sora.cli import doctor, look, models, paint, train, verbs
 from sora.cli.request import Wish
 from sora.errors import SoraError
 
@@ -92,8 +93,10 @@ for command in PAINTERS:
     app.command()(command)
 # What remake does not know are flags of the command that made the file.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(verbs.remake)
-for command in (train.train, look.info, look.models, doctor.doctor):
+for command in (train.train, look.info):
     app.command()(command)
+app.add_typer(models.app, name="models")
+app.command()(doctor.doctor)
 
 
 def main() -> None:

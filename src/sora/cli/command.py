@@ -16,14 +16,17 @@ PAINTING: Flags = {
     "seed": o.Seed,
     "steps": o.Steps,
     "guidance": o.Guidance,
+    "guidance_low": o.GuidanceLow,
     "negative": o.Negative,
     "model": o.ModelName,
     "lora": o.Lora,
     "device": o.DeviceName,
     "dtype": o.DtypeName,
+    "memory": o.MemoryPlan,
     "shift": o.Shift,
     "sampler": o.SamplerName,
     "count": o.Count,
+    "dry_run": o.DryRun,
     "force": o.Force,
     "as_json": o.AsJson,
     "quiet": o.Quiet,
@@ -35,7 +38,14 @@ PART: Flags = {"start": o.Start, "end": o.End}
 DRAFT: Flags = {"draft": o.Draft}
 
 # Every other flag that is not said is None, so that "not said" and "said as the default" stay apart.
-DEFAULTS: dict[str, Any] = {"count": 1, "force": False, "as_json": False, "quiet": False, "draft": False}
+DEFAULTS: dict[str, Any] = {
+    "count": 1,
+    "force": False,
+    "dry_run": False,
+    "as_json": False,
+    "quiet": False,
+    "draft": False,
+}
 
 
 def takes(*groups: Flags) -> Callable[[Command], Command]:

@@ -6,11 +6,17 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
 from sora import __version__, families, weights
 from sora.errors import ModelError, SoraError
+
+if TYPE_CHECKING:
+    import torch
+
+AGREES = 0.01  # relative distance of frames up to which two devices paint the same
 
 Check = Callable[[], str]  # the fact to show; raises with the problem
 
@@ -26,6 +32,7 @@ def doctor() -> None:
         "ffmpeg": _ffmpeg,
         "weights": _weights,
         "painting": _painting,
+        "agreement": _agreement,
     }
     well = [_report(name, check) for name, check in checks.items()]
     if not all(well):
@@ -40,7 +47,7 @@ def _report(name: str, check: Check) -> bool:
         said = str(error) if isinstance(error, SoraError) else f"{type(error).__name__}: {error}"
         well = False
     first_line = (said.splitlines() or [""])[0]
-    typer.echo(f"{name.ljust(8)}  {'ok      ' if well else 'problem '}  {first_line}")
+    typer.echo(f"{name.ljust(9)}  {'ok      ' if well else 'problem '}  {first_line}")
     return well
 
 
@@ -83,6 +90,40 @@ def _load(spec: families.ModelSpec) -> families.Model:
     return families.load(spec, torch.device("cpu"), torch.float32)
 
 
+def _agreement() -> str:
+    """Each device's answer to one small pass against the CPU's. A device that computes something else is not to be
+    trusted with a film; some drivers do so without a word."""
+    import torch
+
+    from sora import placement
+
+    others = [name for name in placement.devices() if name != "cpu"]
+    apart = {name: _apart(torch.device(name)) for name in others}
+    wrong = [f"{name} by {100 * by:.2g} %" for name, by in apart.items() if not by < AGREES]
+    if wrong:
+        raise ModelError(f"{', '.join(wrong)} away from the CPU on the same pass; paint with --device cpu")
+    told = ", ".join(f"{name} within {by:.0e} of the CPU" for name, by in apart.items())
+    return told or "only the CPU is here, nothing to compare"
+
+
+def _apart(device: torch.device) -> float:
+    """Relative distance of a device's latents from the CPU's, after one step of a small clip; many queries at once, so
+    that attention is cut where it is cut in films."""
+    import torch
+
+    from sora import engine, operations
+
+    spec = families.find("mini")
+    side = 4 * spec.grid.multiple
+    plan = operations.generate(("a red balloon",), frames=9, form=spec.form((side, side), spec.defaults.fps))
+    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step)
+    films = [
+        torch.cat(list(engine.paint(families.load(spec, where, torch.float32), plan, settings))).float()
+        for where in (torch.device("cpu"), device)
+    ]
+    return float((films[1] - films[0]).norm() / films[0].norm())
+
+
 def _painting() -> str:
     """One step of a small still picture, on the CPU, timed."""
     from sora import engine, operations
@@ -91,7 +132,7 @@ def _painting() -> str:
     model = _load(spec)
     started = time.perf_counter()
     side = 4 * spec.grid.multiple
-    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step, "")
+    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step, "", spec.defaults.schedule)
     plan = operations.image("a red balloon", form=spec.form((side, side), spec.defaults.fps))
     frames = sum(len(chunk) for chunk in engine.paint(model, plan, settings))
     return f"{frames} frame of {side}x{side}, one step, in {time.perf_counter() - started:.2f} s"

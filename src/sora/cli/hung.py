@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from sora.families import ModelSpec
 
 STRONGEST = 10.0
+FEW = 16
+FEW_STEPS = {"lightx2v": 4, "lightning": 4, "fastwan": 3, "causvid": 8, "accvid": 8, "self_forcing": 4, "dmd": 4}
+"""Words in the names of published few-step LoRAs, and the steps their makers sample with."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,14 @@ class Hung:
 
     path: Path
     strength: float
+
+    @property
+    def steps(self) -> int | None:
+        """How few steps it was distilled to, by what its file is called; None for a plain one."""
+        name = self.path.stem.lower()
+        told = re.search(r"(?<![0-9])([1-9][0-9]?)[-_ ]?steps?(?![a-z])", name)
+        known = next((steps for word, steps in FEW_STEPS.items() if word in name), None)
+        return int(told[1]) if told and int(told[1]) <= FEW else known
 
     @property
     def said(self) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sora import families, prompts
-from sora.cli import hung, shape, sources
+from sora.cli import hung, sources
 from sora.cli.request import MOST_FILES, MOST_SEED, Take, Wish, takes_of, within
 from sora.cli.scenes import SCENES, Scene
 from sora.cli.shape import Size
@@ -19,6 +19,7 @@ from sora.errors import InputError, UsageError
 if TYPE_CHECKING:
     from sora.canvas import Format, Plan
     from sora.clip import Clip
+    from sora.engine import Settings
     from sora.media import Sound
 
 LONGEST_SLUG = 60  # characters; file systems allow 255 bytes
@@ -60,14 +61,23 @@ class Job:
     @property
     def said(self) -> dict[str, Any]:
         settings = {"steps": self.steps, "guidance": self.guidance, "shift": self.shift, "sampler": self.step}
+        settings |= {"guidance_low": self.spec.defaults.guidance_low if self.spec.boundary is not None else None}
+        model = str(self.spec.folder.absolute()) if self.spec.folder else self.spec.name
         loras = [lora.said for lora in self.loras]
-        return self.scene.said | settings | {"negative": self.negative, "model": self.spec.name, "lora": loras}
+        return self.scene.said | settings | {"negative": self.negative, "model": model, "lora": loras}
+
+    def settings(self, take: Take) -> Settings:
+        """How the engine samples one take. Imports torch."""
+        from sora.engine import Settings
+
+        schedule = self.spec.defaults.schedule
+        return Settings(take.seed, self.steps, self.guidance, self.shift, self.step, self.negative, schedule)
 
 
 def resolve(wish: Wish) -> Job:
     """The job a wish means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
-    spec = families.find(wish.model or "mini")
     _check_numbers(wish)
+    spec = _guided(families.find(wish.model or "mini"), wish)
     loras = hung.parse(wish.lora, spec)
     borrowed = _borrowed(wish)
     takes = takes_of(wish, spec, borrowed or "")
@@ -81,17 +91,23 @@ def resolve(wish: Wish) -> Job:
     files = (*files, *(lora.path for lora in loras))
     _check_inputs(wish, files)
     sounds, heard = sources.sounds(wish, scene.sources)
+    few = min((lora.steps for lora in loras if lora.steps), default=None)
     words = () if borrowed is None else (f"the prompt of {wish.source}: {borrowed}",)
+    if few and wish.steps is None:
+        words = (
+            *words,
+            f"a few-step LoRA, by its name: {few} steps and guidance 1 unless you say others",
+        )
     return Job(
         spec=spec,
         scene=scene,
         takes=takes,
-        painted=shape.painted_size(scene.size, spec, wish.draft),
-        steps=wish.steps or (d.draft_steps if wish.draft else d.steps),
-        guidance=d.guidance if wish.guidance is None else wish.guidance,
+        painted=spec.painted(scene.size, draft=wish.draft),
+        steps=wish.steps or few or (d.draft_steps if wish.draft else d.steps),
+        guidance=(1.0 if few else d.guidance) if wish.guidance is None else wish.guidance,
         shift=wish.shift or d.shift,
         step=wish.sampler.value if wish.sampler else d.step,
-        negative=prompts.clean(wish.negative) if wish.negative and wish.negative.strip() else "",
+        negative=prompts.clean(wish.negative) if wish.negative and wish.negative.strip() else d.negative,
         plan=plan,
         sounds=sounds,
         files=files,
@@ -100,11 +116,21 @@ def resolve(wish: Wish) -> Job:
     )
 
 
+def _guided(spec: families.ModelSpec, wish: Wish) -> families.ModelSpec:
+    """The model with the second expert's guidance as it is wished: the first's, where only that is said."""
+    if wish.guidance_low is not None and spec.boundary is None:
+        raise UsageError(f"--guidance-low is for models of two experts, and {spec.name} is one; say --guidance")
+    if wish.guidance is None and wish.guidance_low is None:
+        return spec
+    return replace(spec, defaults=replace(spec.defaults, guidance_low=wish.guidance_low))
+
+
 def _check_numbers(wish: Wish) -> None:
     within("--count", wish.count, 1, MOST_FILES)
     within("--seed", wish.seed, 0, MOST_SEED - wish.count + 1)
     within("--steps", wish.steps, 1, 1000)
     within("--guidance", wish.guidance, 0, 100)
+    within("--guidance-low", wish.guidance_low, 0, 100)
     within("--shift", wish.shift, 0.01, 100)
     within("--strength", wish.draft_strength, 0.01, 1)
 
@@ -126,8 +152,6 @@ def _plan(wish: Wish, spec: families.ModelSpec, scene: Scene) -> tuple[Callable[
     draft, strength = _draft(wish.draft_file, scene), wish.draft_strength or 1.0
 
     def finished(take: Take) -> Plan:
-        from dataclasses import replace
-
         from sora.canvas import Start
 
         plan = scene.plan(form(), take)

@@ -122,7 +122,8 @@ def _preview(course: Course, fit: Fit, hear: Listener) -> None:
         spec.form(course.size or spec.grid.nearest_size(1.0, spec.defaults.area), spec.defaults.fps),
     )
     for number, prompt in enumerate(course.previews, start=1):
-        settings = engine.Settings(course.settings["seed"], d.steps, d.guidance, d.shift, d.step)
+        how = d.steps, d.guidance, d.shift, d.step, d.negative, d.schedule
+        settings = engine.Settings(course.settings["seed"], *how)
         plan = operations.generate((prompt,), frames=d.frames, form=form)
         frames_FCYX = torch.cat(list(engine.paint(fit.model, plan, settings, hear)))
         path = course.folder / f"step-{fit.step:06d}-{number}.mp4"

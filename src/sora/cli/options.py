@@ -261,6 +261,14 @@ Guidance = Annotated[
     float | None,
     typer.Option(help="How strictly to follow the prompt; 1 is not pushed at all.", show_default="the model's"),
 ]
+GuidanceLow = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance-low",
+        help="The same for the second of two experts, which paints where little noise is left.",
+        show_default="the model's",
+    ),
+]
 Negative = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What to steer away from, in words.", show_default=False)
 ]
@@ -290,4 +298,18 @@ SamplerName = Annotated[
 Count = Annotated[int, typer.Option(help="How many files, with seeds counting up; names get -1, -2, ...")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Facts as JSON on stdout, one object a line.")]
+MemoryPlan = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="PLAN",
+        help="What of open weights is in memory when; see `sora models show`.",
+        show_default="what fits",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be painted and what it takes; paint nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+Model = Annotated[
+    str, typer.Argument(metavar="NAME", help="A model's name, or the path of a folder or file.", show_default=False)
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -10,24 +10,28 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sora import __version__
-from sora.cli import again
+from sora.cli import again, dry
 from sora.cli.job import Job, resolve, target
 from sora.cli.request import Take, Wish
 from sora.cli.screen import Clock, Listener, note, progress
 from sora.cli.shape import wxh
+from sora.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from sora.engine import Settings
-    from sora.families import Model
+    from sora.families import Model, ModelSpec
 
 
 def perform(wish: Wish, commands: again.Commands) -> None:
     """Check everything, load the model, paint every take; a path (or JSON) on stdout for each file as it is done."""
     job = resolve(wish)
     job.plan(job.takes[0])  # what the verb itself refuses, before a model is loaded
+    if wish.dry_run:
+        dry.say(wish, job)
+        return
     announce(wish, job)
     model, number_format = load(wish, job)
     for take in job.takes:
@@ -55,6 +59,7 @@ def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
     device = placement.choose_device(wish.device.value if wish.device else None)
     number_format = placement.choose_dtype(wish.dtype.value if wish.dtype else None, device)
     model = families.load(job.spec, device, number_format)
+    arrange(wish, job, model)
     for lora in job.loras:
         families.hang(model, lora.path, lora.strength)
     texts = dict.fromkeys(text for take in job.takes for text in take.texts)
@@ -68,11 +73,23 @@ def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
     return model, number_format
 
 
+def arrange(wish: Wish, job: Job, model: Model) -> None:
+    """What is in memory when, for models that may be too large for it."""
+    from sora import families
+
+    if not isinstance(model, families.Arranged):
+        if wish.memory is not None:
+            raise UsageError(f"--memory is for open weights; {job.spec.name} is small and always in memory")
+        return
+    shape_FYX, known = dry.largest(job)
+    note(model.arrange(shape_FYX, encodes=known, forced=wish.memory), wish.quiet)
+
+
 def make(wish: Wish, job: Job, take: Take, model: Model, recipe_json: str, clock: Clock) -> Path:
     """Paint one take and say where it stands. Nothing is left there when it does not finish."""
-    from sora import engine, media
+    from sora import media
 
-    settings = engine.Settings(take.seed, job.steps, job.guidance, job.shift, job.step, job.negative)
+    settings = job.settings(take)
     label = f"file {take.number}/{len(job.takes)}: " if take.number else ""
     overwrite = wish.force and wish.output is not None
     with (
@@ -103,8 +120,7 @@ def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.
     """Everything needed to make this file again, as JSON."""
     import torch
 
-    from sora import weights
-    from sora.recipe import Recipe, digest_of, sha256_of
+    from sora.recipe import Recipe, digest_of
 
     argv = again.spelled(wish, job, take, commands)
     made = Recipe(
@@ -113,7 +129,7 @@ def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.
         prompt=take.prompt,
         negative=job.negative,
         model=job.spec.name,
-        weights=sha256_of(weights.asset(job.spec.files[0])),
+        weights=identity(job.spec),
         seed=take.seed,
         steps=job.steps,
         guidance=job.guidance,
@@ -130,6 +146,17 @@ def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.
         argv=argv,
     )
     return made.to_json()
+
+
+def identity(spec: ModelSpec) -> str:
+    """Which weights painted: the sha256 of a file of the package's, the hub's repository and commit, or the sha256 of
+    what the files of a folder say they hold, since to read them all takes longer than to paint."""
+    from sora import hub, weights
+    from sora.recipe import sha256_of
+
+    if spec.folder is not None:
+        return weights.fingerprint(spec.folder)
+    return f"{spec.repo}@{hub.path(spec).name}" if spec.repo else sha256_of(weights.asset(spec.files[0]))
 
 
 def facts(job: Job, take: Take, path: Path, clock: Clock) -> dict[str, Any]:

@@ -16,25 +16,20 @@ SHORTEST_SIDE, LONGEST_SIDE = 16, 8192
 LONGEST_SHAPE = 4.0
 
 
-def film_size(wish: Wish, spec: ModelSpec, default_shape: float = 1.0) -> Size:
-    """(height, width) of the file. default_shape: width / height when none is said; a picture longer than the longest
-    shape is cropped to it."""
+def film_size(wish: Wish, spec: ModelSpec, default_shape: float | None = None) -> Size:
+    """(height, width) of the file. default_shape: width / height when none is said, else the model's; a picture longer
+    than the longest shape is cropped to it."""
     if wish.aspect is not None and wish.size is not None:
         raise UsageError("--aspect and --size both say the shape; give one of them")
     if wish.size is not None:
         return parse_size(wish.size)
-    shape = min(max(default_shape, 1 / LONGEST_SHAPE), LONGEST_SHAPE)
+    usual = spec.defaults.aspect if default_shape is None else default_shape
+    shape = min(max(usual, 1 / LONGEST_SHAPE), LONGEST_SHAPE)
     if wish.aspect is not None:
         shape = parse_aspect(wish.aspect)
     size = spec.grid.nearest_size(shape, spec.defaults.area)
     # Once more, so that a film of this very size is painted at it: a few long shapes have a nearer neighbour yet.
-    return painted_size(size, spec)
-
-
-def painted_size(size: Size, spec: ModelSpec, draft: bool = False) -> Size:
-    """(height, width) at which the model paints a film of that size; as in ``ModelSpec.form``, without torch."""
-    defaults = spec.defaults
-    return spec.grid.nearest_size(size[1] / size[0], defaults.draft_area if draft else defaults.area)
+    return spec.painted(size)
 
 
 def length(wish: Wish, fps: float, default: int) -> int:

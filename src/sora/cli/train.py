@@ -117,7 +117,7 @@ def _size(size: str | None, aspect: str | None, spec: families.ModelSpec) -> sha
     """The size on the model's grid that was asked for; None is each clip's own shape."""
     if size is None and aspect is None:
         return None
-    return shape.painted_size(shape.film_size(Wish("train", size=size, aspect=aspect), spec), spec)
+    return spec.painted(shape.film_size(Wish("train", size=size, aspect=aspect), spec))
 
 
 def _check_target(out: Path, replace: bool) -> None:

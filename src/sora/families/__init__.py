@@ -5,21 +5,22 @@ Importing this costs no torch: a model's grid and defaults are known before any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sora.errors import ModelError
+from sora.families import wan_models
 from sora.families.spec import Defaults, ModelSpec
 from sora.grid import Grid
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from torch import Tensor, nn
 
     from sora.canvas import Canvas, Latents
+    from sora.placement import Needs
     from sora.sampler import Velocity
 
 
@@ -49,12 +50,27 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class Arranged(Protocol):
+    """A model that may be too large for the memory there is."""
+
+    def arrange(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+        """Chooses what is in memory when, for canvases of this shape, and says it in a line for a person. encodes:
+        whether anything is known. forced: a name of ``placement.NAMES``. Raises OutOfMemory and UsageError."""
+        ...
+
+
 class Trainable(Model, Protocol):
     """A model whose weights a LoRA may change."""
 
     @property
     def dit(self) -> nn.Module:
         """The transformer, whose linear maps a LoRA changes."""
+        ...
+
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
+        """Merges a LoRA's tensors, by ``lorafile``'s names, into the weights. Raises ModelError for what does not fit.
+        called: the file's name, for what is said of it."""
         ...
 
 
@@ -96,15 +112,40 @@ MODELS: dict[str, ModelSpec] = {
             "still": "stands still",
         },
     ),
+    **wan_models.MODELS,
 }
 
 
 def find(name: str) -> ModelSpec:
-    """The row called ``name``. Raises ModelError naming what there is."""
-    try:
+    """The row called ``name``, or what lies at that path: a folder in diffusers' layout, or a file with a transformer.
+    Raises ModelError naming what there is, and for a path that holds no model."""
+    if name in MODELS:
         return MODELS[name]
-    except KeyError:
-        raise ModelError(f"no model is called {name!r}; there is {', '.join(MODELS)} (see `sora models`)") from None
+    path = Path(name).expanduser()
+    if _exists(path):
+        return wan_models.recognise(path, name)
+    if near := _nearest(name):
+        raise ModelError(f"no model is called {name!r}; the nearest is {near} (see `sora models`)")
+    if path.name != name:
+        raise ModelError(f"there is nothing at {name!r}; expected a model's name (see `sora models`) or a path")
+    raise ModelError(f"no model is called {name!r}; there is {', '.join(MODELS)} (see `sora models`)")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or one with a zero in it, is none
+        return False
+
+
+def _nearest(name: str) -> str:
+    """The model that someone who typed this may have meant: by its name or its place on the hub; empty for none."""
+    from difflib import get_close_matches
+
+    names = {row.name.lower(): row.name for row in MODELS.values()}
+    names |= {row.repo.lower(): row.name for row in MODELS.values() if row.repo}
+    found = get_close_matches(name.lower(), names, n=1)
+    return names[found[0]] if found else ""
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Trainable:
@@ -112,10 +153,20 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Trainable
     return import_module(f"sora.families.{spec.family}").load(spec, device, dtype)
 
 
+def needs(
+    spec: ModelSpec, shape_FYX: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, encodes: bool
+) -> Needs:
+    """What painting canvases of this shape needs of memory, with or without the weights here. For families whose
+    models are ``Arranged``."""
+    from sora.families import wan_needs, wan_places
+
+    here = wan_places.places(spec) if spec.folder else None
+    return wan_needs.needs(spec, here, shape_FYX, device, dtype, encodes=encodes)
+
+
 def hang(model: Trainable, path: Path, strength: float) -> None:
     """Merges a LoRA's file into the model's weights, ``strength`` times. Raises InputError and ModelError."""
     from sora import lorafile
-    from sora.networks import lora
 
     tensors, _ = lorafile.read(path)
-    lora.merge(model.dit, tensors, strength, called=str(path))
+    model.add_lora(tensors, strength, str(path))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -17,7 +16,9 @@ from torch import Tensor, nn
 from sora import eightbit, weights
 from sora.canvas import Canvas, Latents
 from sora.errors import ModelError
-from sora.families import ModelSpec
+from sora.families.known import filled, known_channels, known_frames
+from sora.families.spec import ModelSpec
+from sora.networks import lora
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE, MiniVAEConfig
 from sora.networks.wan_dit import WanConfig, WanDiT
@@ -34,14 +35,6 @@ TIME_UNITS = 1000.0  # the network counts noise from 0 to 1000
 def extra_channels(latent_channels: int) -> int:
     """Channels that stand beside the noise: which frames are known, the known latents, and the place."""
     return TIME + latent_channels + PLACES
-
-
-def known_channels(known_B1FYX: Tensor, space: int) -> Tensor:
-    """(B, TIME, T, H, W) float: for each latent cell of ``space`` pixels, which of its frames are known in all."""
-    first = known_B1FYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1)
-    whole = torch.cat([first, known_B1FYX], dim=2).float()
-    cells = -F.max_pool3d(-whole, (1, space, space))
-    return rearrange(cells, "b 1 (t f) h w -> b f t h w", f=TIME)
 
 
 def place_channels(shape_THW: tuple[int, int, int], device: torch.device) -> Tensor:
@@ -63,12 +56,6 @@ def beside_noise(clean_BCTHW: Tensor, known_BFTHW: Tensor) -> Tensor:
     places = place_channels(shape, clean_BCTHW.device).expand(clean_BCTHW.shape[0], -1, -1, -1, -1)
     seen = clean_BCTHW * known_BFTHW.amax(dim=1, keepdim=True)
     return torch.cat([known_BFTHW.to(seen), seen, places.to(seen)], dim=1)
-
-
-def filled(canvas: Canvas) -> Tensor:
-    """(1, 3, F, Y, X) float in [-1, 1], unknown pixels grey, as the autoencoder met them in training."""
-    pixels = torch.where(canvas.known_F1YX, canvas.frames_FCYX / 127.5 - 1, torch.zeros(()))
-    return rearrange(pixels, "f c y x -> 1 c f y x")
 
 
 def evened(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -153,7 +140,10 @@ class Mini:
         return velocity
 
     def _known(self, canvas: Canvas) -> Tensor:
-        return known_channels(canvas.known_F1YX.permute(1, 0, 2, 3)[None], self.spec.grid.space)
+        return known_channels(known_frames(canvas), self.spec.grid.space, TIME)
+
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
+        lora.merge(self.dit, tensors, strength, called=called)
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words outside the cartoon world, in order, each once: those that the tokenizer does not hold whole."""

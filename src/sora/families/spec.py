@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sora.grid import Grid
 
 if TYPE_CHECKING:
     from sora.canvas import Format
+
+# Plans of ``placement`` by which a model's memory is told, from the one that takes most.
+MEMORY = ("resident", "text-dropped", "one-expert", "streamed-tiled")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,11 @@ class Defaults:
     timesteps, 1 is none. step: a name in ``sampler.STEPS``. draft_area, draft_steps: of a quick sketch. cycle: frames
     of an endless loop. going_on: the share of the guidance's push that is left where a window goes on from film that
     stands, which says most of what the words would. arriving: the same where it must also meet film that comes after,
-    which words can pull away from."""
+    which words can pull away from. guidance_low: of the second of two experts, None is ``guidance``. schedule: as in
+    ``sampler.times_for``. most_area: a film is painted at its own size, up to so many pixels a frame; where it is 0,
+    every film at about ``area``. aspect: width / height of a film whose shape nothing says. negative: words to steer
+    away from. meets_pictures: whether frames beside a lone known picture are brought to meet it, as those beside known
+    film always are; off where the model's reference leaves them alone."""
 
     frames: int
     window: int
@@ -36,13 +44,30 @@ class Defaults:
     step: str
     going_on: float = 1.0
     arriving: float = 1.0
+    guidance_low: float | None = None
+    schedule: str = "even"
+    most_area: int = 0
+    aspect: float = 1.0
+    negative: str = ""
+    meets_pictures: bool = True
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One checkpoint. family: the module of this package that drives it. repo and revision: on the Hugging Face hub,
-    empty for weights that ship inside the package. files: relative to the repo or to ``sora/assets``. camera, motion:
-    the words this model understands for a ``--camera`` or ``--motion``; what is missing it cannot do."""
+    """One checkpoint. family: the module of this package that drives it.
+
+    repo, revision: on the Hugging Face hub, empty for weights that ship inside the package or lie in a folder.
+    files: names and patterns relative to the repo, the folder or ``sora/assets``. bytes: about so many to fetch.
+    camera, motion: the words this model understands for a ``--camera`` or ``--motion``; what is missing it cannot do.
+
+    known: how known regions reach the network. "channels" beside the noise, "tokens" with a time of their own,
+    "control" through a branch of its own, or "renoise", put back at every step. takes: what the weights were trained to
+    go on from, for a person. boundary: in [0, 1], the time from which on down the second of two experts paints.
+    memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
+
+    folder: a folder in diffusers' layout, or one file, that a person named instead of a row. like: the row of
+    ``families.MODELS`` that it is a relative of.
+    """
 
     name: str
     family: str
@@ -55,11 +80,25 @@ class ModelSpec:
     revision: str = ""
     camera: Mapping[str, str] = field(default_factory=dict)
     motion: Mapping[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    known: str = "channels"
+    takes: str = "words, and any known frames"
+    boundary: float | None = None
+    memory: Mapping[str, float] = field(default_factory=dict)
+    folder: Path | None = None
+    like: str = ""
+
+    def painted(self, size: tuple[int, int], *, draft: bool = False) -> tuple[int, int]:
+        """(height, width) on the grid at which a film of that size is painted."""
+        d = self.defaults
+        area = d.draft_area if draft else d.area
+        if d.most_area:
+            area = min(size[0] * size[1], d.draft_area if draft else d.most_area)
+        return self.grid.nearest_size(size[1] / size[0], area)
 
     def form(self, size: tuple[int, int], fps: float, *, draft: bool = False) -> Format:
         """The format of a film of (height, width), painted at the grid's nearest size of that shape."""
         from sora.canvas import Format
 
         d = self.defaults
-        painted = self.grid.nearest_size(size[1] / size[0], d.draft_area if draft else d.area)
-        return Format(size, painted, fps, d.window, d.context, d.after, self.grid.time)
+        return Format(size, self.painted(size, draft=draft), fps, d.window, d.context, d.after, self.grid.time)

@@ -1,0 +1,73 @@
+"""``--dry-run``: what a command would paint, what is still to fetch, and what it takes of memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from sora.cli.job import Job
+from sora.cli.request import Wish
+from sora.cli.shape import wxh
+from sora.errors import OutOfMemory
+
+
+def largest(job: Job) -> tuple[tuple[int, int, int], bool]:
+    """((frames, height, width) of the largest canvas of a job, whether anything in any of them is known)."""
+    plan = job.plan(job.takes[0])
+    frames = max((window.frames for window in plan.windows), default=1)
+    known = bool(plan.placed) or plan.start is not None or len(plan.windows) > 1
+    return (frames, *job.painted), known
+
+
+def say(wish: Wish, job: Job) -> None:
+    """On stdout, one line a fact, or one object with ``--json``."""
+    told = facts(wish, job)
+    if wish.as_json:
+        typer.echo(json.dumps(told))
+        return
+    width = max(map(len, told))
+    for name, value in told.items():
+        typer.echo(f"{name.ljust(width)}  {value}")
+
+
+def facts(wish: Wish, job: Job) -> dict[str, Any]:
+    """What is known before anything is loaded."""
+    from sora import hub, weights
+
+    spec, plan = job.spec, job.plan(job.takes[0])
+    shape_FYX, known = largest(job)
+    _, *latents = spec.grid.latent_shape(*shape_FYX)
+    if spec.repo or spec.folder:
+        here = hub.here(spec)
+        fetch = "nothing" if here.state == hub.COMPLETE else hub.gigabytes(max(0, spec.bytes - here.bytes))
+    else:
+        fetch = "nothing" if weights.embedded(spec.files) else "missing; reinstall sora"
+    passes = 1 if job.guidance == 1 else 2
+    told: dict[str, Any] = {
+        "model": spec.name,
+        "to fetch": fetch,
+        "files": len(job.takes),
+        "film": f"{job.frames} frames of {wxh(job.size)} at {job.fps:g} fps",
+        "painted at": wxh(job.painted),
+        "windows": f"{len(plan.windows)} of up to {shape_FYX[0]} frames",
+        "tokens": latents[0] * (latents[1] // spec.grid.patch) * (latents[2] // spec.grid.patch),
+        "sampling": f"{job.steps} steps of {job.step}, {passes} passes each",
+    }
+    if spec.family != "mini":
+        told["memory"] = _memory(wish, job, shape_FYX, known)
+    return told
+
+
+def _memory(wish: Wish, job: Job, shape_FYX: tuple[int, int, int], known: bool) -> str:
+    from sora import families, placement
+
+    device = placement.choose_device(wish.device.value if wish.device else None)
+    number = placement.choose_dtype(wish.dtype.value if wish.dtype else None, device)
+    needs = families.needs(job.spec, shape_FYX, device, number, encodes=known)
+    try:
+        plan, found = placement.choose(needs, placement.free_memory(device), wish.memory)
+    except OutOfMemory as error:
+        return str(error)
+    return placement.said(plan, found).removeprefix("memory: ")

@@ -1,0 +1,284 @@
+"""``sora models``: which models there are, which are here, and fetching, checking and removing them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from sora import families, hub
+from sora.cli import options as o
+from sora.cli import shape
+from sora.cli.look import lines
+from sora.cli.request import Wish
+from sora.cli.screen import note
+from sora.errors import ModelError, UsageError
+from sora.families import ModelSpec
+from sora.families.spec import MEMORY
+
+app = typer.Typer(invoke_without_command=True)
+
+STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
+VERBS = "generate, image, img2vid, extend, loop, bridge, edit"
+KNOWN = {
+    "channels": "beside the noise, as channels of the input",
+    "tokens": "by a time of their own: known tokens are at rest",
+    "control": "through a branch of its own, made for any frames and regions",
+    "renoise": "put back at every step, as noisy as the rest",
+}
+
+
+@app.callback()
+def models(ctx: typer.Context, as_json: o.AsJson = False) -> None:
+    """List the models, show one, fetch, check and remove them."""
+    if ctx.invoked_subcommand is None:
+        every(as_json)
+    elif as_json:
+        raise UsageError(f"--json goes after the command: sora models {ctx.invoked_subcommand} --json")
+
+
+@app.command("list")
+def every(as_json: o.AsJson = False) -> None:
+    """List the models. Each with its licence, whether its files are here, and what it paints by default."""
+    width = max(map(len, families.MODELS))
+    for spec in families.MODELS.values():
+        row = _row(spec)
+        if as_json:
+            typer.echo(json.dumps(row))
+            continue
+        typer.echo(f"{spec.name.ljust(width)}  {spec.licence}  {_state(spec, hub.here(spec))}")
+        typer.echo(f"    {spec.summary}")
+        typer.echo(f"    by default {_by_default(spec)}")
+
+
+@app.command()
+def show(model: o.Model, as_json: o.AsJson = False) -> None:
+    """Say all about a model. Sizes, licence, memory, what it was trained on, what is here, what fits this machine."""
+    spec = families.find(model)
+    row = _row(spec) | {
+        "repo": spec.repo,
+        "revision": spec.revision,
+        "files": spec.files,
+        "grid": [spec.grid.time, spec.grid.space, spec.grid.channels, spec.grid.patch],
+        "verbs": VERBS.split(", "),
+        "known": spec.known,
+        "takes": spec.takes,
+        "memory": dict(spec.memory),
+        **_machine(spec),
+    }
+    if as_json:
+        typer.echo(json.dumps(row))
+        return
+    found = hub.here(spec)
+    facts = {
+        "name": spec.name,
+        "": spec.summary,
+        "licence": spec.licence,
+        "hub": f"{spec.repo} at {spec.revision}" if spec.repo else "",
+        "size": hub.gigabytes(spec.bytes or found.bytes),
+        "state": _state(spec, found),
+        "folder": str(found.folder or ""),
+        "by default": _by_default(spec),
+        "grid": _grid(spec),
+        "paints": VERBS,
+        "trained on": spec.takes,
+        "known": KNOWN[spec.known],
+        "camera": ", ".join(spec.camera),
+        "motion": ", ".join(spec.motion),
+        "memory": ", ".join(f"{plan} {gb:g} GB" for plan, gb in spec.memory.items()),
+        "fits here": _fits(row),
+    }
+    lines({name: value for name, value in facts.items() if value})
+
+
+@app.command()
+def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
+    """Fetch a model's files. From the Hugging Face hub, only those that are missing; what was stopped goes on."""
+    spec = families.find(model)
+    before = hub.here(spec)
+    if before.state == hub.COMPLETE:
+        note(f"{spec.name} is here already", quiet)
+    elif spec.repo:
+        part = f", of which {hub.gigabytes(before.bytes)} are here" if before.bytes else ""
+        note(f"{spec.name}: {hub.gigabytes(spec.bytes)}{part}, from {spec.repo}, {spec.licence}", quiet)
+    try:
+        with _bar(f"fetching {spec.name}", quiet) as hear:
+            folder = hub.pull(spec, hear)
+    except KeyboardInterrupt:
+        note(f"stopped; what has come stays, go on with: sora models pull {model}", quiet)
+        raise typer.Exit(STOPPED) from None
+    typer.echo(json.dumps({"name": spec.name, **_place(hub.here(spec))}) if as_json else str(folder))
+
+
+@app.command()
+def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
+    """Check a model's files. Every byte, against the digests that the hub gave, and that no file is missing."""
+    spec = families.find(model)
+    with _bar(f"checking {spec.name}", quiet) as hear:
+        checked = list(hub.verify(spec, hear))
+    bad = [file for file in checked if file.problem]
+    if as_json:
+        files = [{"file": file.name, "bytes": file.bytes, "problem": file.problem} for file in checked]
+        typer.echo(json.dumps({"name": spec.name, "ok": not bad, "files": files}))
+    for file in [] if as_json else bad:
+        typer.echo(f"{file.name}  {file.problem}")
+    if bad:
+        raise ModelError(f"{spec.name} is not well ({_count(bad)}); {_cure(spec)}")
+    if not as_json:
+        typer.echo(f"{spec.name}  ok  {len(checked)} files, {hub.gigabytes(sum(file.bytes for file in checked))}")
+
+
+@app.command()
+def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> None:
+    """Delete a model's files from this disk."""
+    spec = families.find(model)
+    found = hub.here(spec)
+    if spec.repo and found.state != hub.ABSENT and not yes:
+        what = f"{spec.name}, {hub.gigabytes(found.bytes)}"
+        if not typer.confirm(f"Delete {what} in {found.folder or hub.cache()}?", err=True):
+            raise typer.Exit(1)
+    freed = hub.remove(spec)
+    typer.echo(
+        json.dumps({"name": spec.name, "freed": freed})
+        if as_json
+        else f"{spec.name} is gone, {hub.gigabytes(freed)} are free again"
+    )
+
+
+@app.command()
+def path(model: o.Model, as_json: o.AsJson = False) -> None:
+    """Say where a model's files are."""
+    spec = families.find(model)
+    folder = hub.path(spec)
+    typer.echo(json.dumps({"name": spec.name, **_place(hub.here(spec))}) if as_json else str(folder))
+
+
+def _count(bad: list[hub.Checked]) -> str:
+    names = ", ".join(file.name for file in bad[:3])
+    return names if len(bad) <= 3 else f"{names} and {len(bad) - 3} more"
+
+
+def _cure(spec: ModelSpec) -> str:
+    if not spec.repo:
+        return "put the files back" if spec.folder else "reinstall sora"
+    return f"delete what is damaged, then: sora models pull {spec.name}"
+
+
+def _row(spec: ModelSpec) -> dict[str, Any]:
+    """A line of ``--json``. size: [width, height] in pixels. bytes: to fetch in all, bytes_here: on this disk."""
+    defaults, found = spec.defaults, hub.here(spec)
+    height, width = shape.film_size(Wish("generate"), spec)
+    return {
+        "name": spec.name,
+        "licence": spec.licence,
+        "here": found.state == hub.COMPLETE,
+        **_place(found),
+        "bytes": spec.bytes or found.bytes,
+        "summary": spec.summary,
+        "frames": defaults.frames,
+        "size": [width, height],
+        "fps": defaults.fps,
+        "steps": defaults.steps,
+        "guidance": defaults.guidance,
+        "guidance_low": defaults.guidance_low,
+        "shift": defaults.shift,
+        "sampler": defaults.step,
+    }
+
+
+def _place(found: hub.Here) -> dict[str, Any]:
+    return {"state": found.state, "path": str(found.folder) if found.folder else None, "bytes_here": found.bytes}
+
+
+def _state(spec: ModelSpec, found: hub.Here) -> str:
+    if found.state == hub.COMPLETE:
+        return "here"
+    if not spec.repo:
+        return "not here" if found.state == hub.ABSENT else f"here but for {', '.join(found.missing[:3])}"
+    if found.state == hub.ABSENT:
+        return f"not here, {hub.gigabytes(spec.bytes)} to fetch"
+    return f"here in part, {hub.gigabytes(found.bytes)} of {hub.gigabytes(spec.bytes)}"
+
+
+def _by_default(spec: ModelSpec) -> str:
+    d = spec.defaults
+    said = (
+        f"{d.frames} frames of {shape.wxh(shape.film_size(Wish('generate'), spec))} at {d.fps:g} fps, {d.steps} steps"
+    )
+    low = "" if d.guidance_low is None else f", then {d.guidance_low:g}"
+    return f"{said}, guidance {d.guidance:g}{low}"
+
+
+def _grid(spec: ModelSpec) -> str:
+    grid = spec.grid
+    return f"frames in steps of {grid.time}, sides in steps of {grid.multiple}, {grid.channels} latent channels"
+
+
+def _machine(spec: ModelSpec) -> dict[str, Any]:
+    """The best device here, its memory in bytes, and which of the plans fit it."""
+    from sora import placement
+
+    device = placement.choose_device(None)
+    memory = _memory(device.type)
+    fits = [plan for plan in MEMORY if plan in spec.memory and spec.memory[plan] * 1e9 <= memory]
+    return {"device": device.type, "device_memory": memory, "fits": fits}
+
+
+def _memory(device: str) -> int:
+    """Bytes that a device has in all."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.get_device_properties(0).total_memory
+    if device == "mps":
+        return torch.mps.recommended_max_memory()
+    return _ram()
+
+
+def _ram() -> int:
+    """Bytes of this machine's memory, 0 where the system does not say."""
+    import os
+
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def _fits(row: dict[str, Any]) -> str:
+    if not row["memory"]:
+        return ""
+    whose = f"{hub.gigabytes(row['device_memory'])} of {row['device']} memory"
+    return f"{', '.join(row['fits']) or 'none of these'} ({whose})"
+
+
+@contextmanager
+def _bar(label: str, quiet: bool) -> Iterator[hub.Progress | None]:
+    """A listener for bytes, with a bar on a terminal; None elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,155 @@
+"""The Wan family (arXiv 2503.20314) and what shares its transformer: text, images and known frames in, velocity out.
+
+The numbers are those of diffusers' Wan pipelines: the same cleaning and padding of prompts, whole thousandths of
+time, guidance, and switch between two experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from sora import hub, weights
+from sora.canvas import Canvas, Latents
+from sora.families import wan_image, wan_text
+from sora.families.known import filled, known_channels, known_frames
+from sora.families.spec import ModelSpec
+from sora.families.wan_known import WAYS, Scene, Way
+from sora.families.wan_memory import Memory
+from sora.families.wan_parts import Parts
+from sora.families.wan_places import places
+from sora.networks.wan_dit import WanDiT
+from sora.sampler import Velocity, wan_units
+
+
+@dataclass(frozen=True)
+class Wan:
+    """The model. See ``families.Model`` for what its methods promise."""
+
+    spec: ModelSpec
+    parts: Parts
+    memory: Memory
+    words: wan_text.Words
+    cache: wan_text.EmbeddingCache
+
+    @property
+    def device(self) -> torch.device:
+        return self.parts.device
+
+    @property
+    def dit(self) -> WanDiT:
+        return self.parts.expert(0)
+
+    def arrange(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+        """See ``Memory.arrange``."""
+        return self.memory.arrange(shape_FYX, encodes=encodes, forced=forced)
+
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
+        self.parts.add_lora(tensors, strength, called)
+
+    def encode(self, canvas: Canvas) -> Latents:
+        grid = self.spec.grid
+        clean = self.memory.frugal("encode", lambda: self._encoded(canvas))
+        known = known_channels(known_frames(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
+        return Latents(clean, (1 - known).to(self.device))
+
+    def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+        stream, given = self._stream(latents_BCTHW), 0
+        while True:
+            try:
+                with torch.inference_mode():  # not around the yield, or it would hold for whoever reads the frames
+                    chunk = next(stream, None)
+            except torch.OutOfMemoryError as error:
+                self.memory.step_down("decode", error)
+                stream = islice(self._stream(latents_BCTHW), given, None)
+                continue
+            if chunk is None:
+                return
+            given += 1
+            yield rearrange(chunk, "1 c f y x -> f c y x").float()
+
+    def _encoded(self, canvas: Canvas) -> Tensor:
+        return self.parts.vae.encode(filled(canvas), tile=self.parts.plan.tile)
+
+    def _stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+        yield from self.parts.vae.stream(latents_BCTHW, tile=self.parts.plan.tile)
+
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+        guided = guidance != 1
+        text_BLD = self._read([prompt, negative] if guided else [prompt])
+        seen_BLD = self._look(canvas)
+        way = WAYS[self.spec.known](Scene(canvas, latents, self.encode, self.spec.grid))
+        low = self.spec.defaults.guidance_low if guided else None
+        scales = (guidance, guidance if low is None else low)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            units = wan_units(t)
+            number = self._expert(units)
+            given, times = way.given(x, units)
+
+            def asked(words_BLD: Tensor) -> Tensor:
+                work = lambda: self._pass(number, given, times, words_BLD, seen_BLD, way)  # noqa: E731
+                return self.memory.frugal("sample", work).to(x)
+
+            flow = asked(text_BLD[:1])
+            if guided:
+                without = asked(text_BLD[1:])
+                flow = without + scales[number] * (flow - without)
+            return way.settled(x, t, flow)
+
+        return velocity
+
+    def unknown_words(self, prompt: str) -> list[str]:  # noqa: ARG002, an open vocabulary has none
+        return []
+
+    def _read(self, texts: list[str]) -> Tensor:
+        """(B, L, D) of texts, cleaned; the encoder is loaded only for those never read before."""
+
+        def read(unknown: list[str]) -> Tensor:
+            return self.memory.frugal("text", lambda: wan_text.embed(self.parts.text, self.words, unknown))
+
+        return self.cache.recall([wan_text.clean(text) for text in texts], read).to(self.device)
+
+    def _look(self, canvas: Canvas) -> Tensor | None:
+        """What the image encoder sees of the known pictures at the canvas's ends: (1, M, D), zeros where none is."""
+        if not self.parts.has("image_encoder"):
+            return None
+        ends = [0, len(canvas.frames_FCYX) - 1] if self.parts.sees_two else [0]
+        return torch.cat([self._glance(canvas, end) for end in ends], dim=1)
+
+    def _glance(self, canvas: Canvas, frame: int) -> Tensor:
+        picture = canvas.frames_FCYX[frame].permute(1, 2, 0).numpy()
+        seen = self.parts.image(wan_image.prepare(picture).to(self.device, self.parts.dtype))
+        return seen if canvas.known_F1YX[frame].all() else torch.zeros_like(seen)
+
+    def _expert(self, units: Tensor) -> int:
+        boundary = self.spec.boundary
+        alone = boundary is None or len(self.parts.experts) == 1
+        return 0 if alone or float(units) >= 1000 * boundary else 1
+
+    def _pass(
+        self, number: int, given: Tensor, times: Tensor, text_BLD: Tensor, seen_BLD: Tensor | None, way: Way
+    ) -> Tensor:
+        dit, dtype = self.parts.expert(number), self.parts.dtype
+        extra: dict[str, Any] = {} if seen_BLD is None else {"image_BLD": seen_BLD.to(dtype)}
+        if dit.config.inject_sample_info:
+            extra["fps"] = self.spec.defaults.fps
+        if way.control is not None:
+            extra["control_BCTHW"] = way.control.to(dtype)
+        return dit(given.to(dtype), times, text_BLD.to(dtype), **extra)
+
+
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Wan:
+    """The model, whose networks are loaded as they are needed. ``dtype`` is the encoders' and the transformer's; the
+    autoencoder stays in float32, as its reference does. Raises ModelError."""
+    found = places(spec)
+    words = wan_text.Words(found["tokenizer"] / "tokenizer.json")
+    encoder = f"{weights.fingerprint(found['text_encoder'])} {dtype} {device.type}"
+    cache, parts = wan_text.EmbeddingCache(hub.own_cache() / "texts", encoder), Parts(spec, found, device, dtype)
+    return Wan(spec, parts, Memory(parts), words, cache)

@@ -1,0 +1,44 @@
+"""What painting with a Wan model needs of memory, from the sizes of its networks, before any weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from sora.families.spec import ModelSpec
+from sora.families.wan_places import EXPERTS, network
+from sora.networks.layers import MPS_ATTENTION_LIMIT
+from sora.placement import Autoencoder, Needs, TextEncoder, Transformer, Weights
+
+
+def needs(
+    spec: ModelSpec,
+    places: Mapping[str, Path] | None,
+    shape_FYX: tuple[int, int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    encodes: bool,
+) -> Needs:
+    """places: of ``wan_places``; None for weights that are not here. shape_FYX: of what is painted at once. encodes:
+    whether anything of it is known. Prompt and negative go through the transformer one after the other."""
+    number = dtype.itemsize
+    here = {} if places is None else places
+    experts = len([name for name in EXPERTS if name in here]) if here else 1 + (spec.boundary is not None)
+    dit = network(spec, EXPERTS[0], here.get(EXPERTS[0]))
+    sees = "image_encoder" in here if here else "image_encoder/config.json" in spec.files
+    seen = network(spec, "image_encoder", here.get("image_encoder")) if sees else None
+    return Needs(
+        transformer=Transformer.of(dit, number, experts=experts, times=spec.known == "tokens"),
+        text=TextEncoder.of(network(spec, "text_encoder", here.get("text_encoder")), number),
+        vae=Autoencoder.of(network(spec, "vae", here.get("vae"))),
+        latents=spec.grid.latent_shape(*shape_FYX),
+        image=Weights() if seen is None else Weights.of(seen, number),
+        batch=1,
+        number=number,
+        encodes=encodes or spec.known in ("channels", "control"),
+        scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
+        unified=device.type != "cuda",
+    )

@@ -1,0 +1,106 @@
+"""Open weights in little memory: every exact plan paints the same film, and running out of memory costs time alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+from wan_folders import pipeline
+
+from sora import engine, families, media, operations, placement
+from sora.cli import app
+from sora.networks.wan_vae import WanVAE
+
+KINDS = ("t2v-a14b", "i2v", "vace")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    found = {kind: tmp_path_factory.mktemp("models") / kind for kind in KINDS}
+    for kind, folder in found.items():
+        pipeline(kind).save_pretrained(folder)
+    return found
+
+
+def painted(folder: Path, out: Path, *more: str) -> Result:
+    argv = ["generate", "a red cat walks", "--model", str(folder), "--seed", "7", "--steps", "4", "--size", "96x64"]
+    return CliRunner().invoke(app, [*argv, "--frames", "9", "--device", "cpu", "-o", str(out), *more])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("plan", [plan.name for plan in placement.LADDER if plan.exact])
+def test_every_exact_plan_paints_the_same(folders: dict[str, Path], tmp_path: Path, kind: str, plan: str) -> None:
+    for name in ("resident", plan):
+        result = painted(folders[kind], tmp_path / f"{name}.mkv", "--memory", name, "--force")
+        assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+        assert "memory: " in result.stderr
+    films = [media.read_clip(tmp_path / f"{name}.mkv").frames_FYXC for name in ("resident", plan)]
+    assert np.abs(films[0].astype(int) - films[1].astype(int)).max() <= (1 if "tiled" in plan else 0)
+
+
+def test_weights_in_float8_paint_nearly_the_same(folders: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("resident", "fp8"):
+        result = painted(folders["vace"], tmp_path / f"{name}.mkv", "--memory", name)
+        assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+    films = [media.read_clip(tmp_path / f"{name}.mkv").frames_FYXC.astype(int) for name in ("resident", "fp8")]
+    assert 0 < np.abs(films[0] - films[1]).mean() < 8
+
+
+def test_an_unknown_plan_is_refused_before_anything_is_painted(folders: dict[str, Path], tmp_path: Path) -> None:
+    result = painted(folders["vace"], tmp_path / "a.mkv", "--memory", "tiny")
+    assert result.exit_code == 2 and "resident" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_embedded_model_has_no_plans(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["generate", "a red car", "--memory", "resident", "-o", str(tmp_path / "a.mkv")])
+    assert result.exit_code == 2 and "mini is small" in result.stderr
+
+
+def frames(model: Any) -> torch.Tensor:
+    form = model.spec.form((64, 96), 16.0)
+    plan = operations.generate(("a red cat",), frames=13, form=form)
+    return torch.cat(list(engine.paint(model, plan, engine.Settings(1, 3, 1.0, 3.0, "unipc", schedule="diffusers"))))
+
+
+@pytest.mark.parametrize("fails", [1, 3])
+def test_running_out_while_decoding_goes_on_with_the_next_plan(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    spec = families.find(str(folders["vace"]))
+    whole = frames(families.load(spec, torch.device("cpu"), torch.float32))
+    real, calls = WanVAE._decode_chunk, 0
+
+    def failing(self: WanVAE, *args: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == fails:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, *args)
+
+    monkeypatch.setattr(WanVAE, "_decode_chunk", failing)
+    model: Any = families.load(spec, torch.device("cpu"), torch.float32)
+    model.arrange((13, 64, 96), encodes=False, forced="resident")
+    again = frames(model)
+    assert calls > fails and model.parts.plan.name != "resident"
+    assert (whole.int() - again.int()).abs().max() <= 1
+
+
+def test_a_dry_run_tells_and_paints_nothing(folders: dict[str, Path], tmp_path: Path) -> None:
+    result = painted(folders["vace"], tmp_path / "a.mkv", "--dry-run")
+    assert result.exit_code == 0 and not list(tmp_path.iterdir())
+    told = dict(line.split("  ", 1) for line in result.stdout.splitlines())
+    assert told["tokens"].strip() == str(3 * 4 * 6)
+    assert "GB" in told["memory"] and told["to fetch"].strip() == "nothing"
+
+
+@pytest.mark.parametrize("row", [name for name, row in families.MODELS.items() if row.repo])
+def test_a_dry_run_of_weights_that_are_not_here(tmp_path: Path, row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    result = CliRunner().invoke(app, ["generate", "a cat", "--model", row, "--dry-run", "--device", "cpu"])
+    assert result.exit_code == 0, result.stderr
+    assert "to fetch" in result.stdout and " GB" in result.stdout

@@ -1,0 +1,377 @@
+"""Files of models: what is here, fetching, checking, removing, against a cache of the hub's laid out by hand."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+from huggingface_hub import constants, errors
+from huggingface_hub.utils import are_progress_bars_disabled
+from safetensors.numpy import save
+
+from sora import families, hub
+from sora.errors import ModelError
+from sora.families import ModelSpec
+
+COMMIT, OTHER = "ab" * 20, "cd" * 20
+SPEC = replace(
+    families.MODELS["wan2.1-1.3b"],
+    name="tiny",
+    repo="someone/tiny",
+    revision=COMMIT,
+    files=("model_index.json", "net/config.json", "net/*.json", "net/*.safetensors"),
+    bytes=3000,
+)
+FIRST, SECOND = "net/model-00001-of-00002.safetensors", "net/model-00002-of-00002.safetensors"
+FILES = {
+    "model_index.json": b'{"_class_name": "WanPipeline"}',
+    "net/config.json": b"{}",
+    FIRST: save({"a": np.ones(200, np.float32)}),
+    SECOND: save({"b": np.ones(300, np.float32)}),
+    "README.md": b"words",
+}
+NEEDED = sum(len(content) for name, content in FILES.items() if name != "README.md")
+Lay = Callable[..., Path]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub's, and no network."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda **_: pytest.fail("the hub was asked"))
+    return folder
+
+
+def laid(cache: Path, *names: str, commit: str = COMMIT, branch: str | None = None, repo: str = SPEC.repo) -> Path:
+    """Files in the cache as huggingface_hub leaves them; the snapshot's folder."""
+    root = cache / f"models--{repo.replace('/', '--')}"
+    snapshot = root / "snapshots" / commit
+    for name in names:
+        content, small = FILES[name], not name.endswith(".safetensors")
+        digest = hashlib.sha1(b"blob %d\0" % len(content)) if small else hashlib.sha256()
+        digest.update(content)
+        blob, link = root / "blobs" / digest.hexdigest(), snapshot / name
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not blob.exists():
+            blob.write_bytes(content)
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(blob, link.parent))
+    if branch is not None:
+        (root / "refs").mkdir(exist_ok=True)
+        (root / "refs" / branch).write_text(commit)
+    return snapshot
+
+
+@pytest.fixture
+def lay(cache: Path) -> Lay:
+    """lay(*names, commit, branch): files in the cache; the snapshot's folder."""
+    return partial(laid, cache)
+
+
+# --- what is here ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_here(cache: Path):
+    assert hub.here(SPEC) == hub.Here(hub.ABSENT, 0, None, SPEC.files)
+    with pytest.raises(ModelError, match="tiny is not here; fetch it with: sora models pull tiny"):
+        hub.path(SPEC)
+
+
+def test_all_is_here(lay: Lay):
+    snapshot = lay(*FILES)
+    assert hub.here(SPEC) == hub.Here(hub.COMPLETE, NEEDED, snapshot)
+    assert hub.path(SPEC) == snapshot
+
+
+@pytest.mark.parametrize("lacking", [name for name in FILES if name != "README.md"])
+def test_one_file_is_lacking(lay: Lay, lacking: str):
+    """A shard says by its name how many there are, so none is overlooked before the index has come."""
+    snapshot = lay(*(name for name in FILES if name != lacking))
+    found = hub.here(SPEC)
+    assert (found.state, found.missing, found.folder) == (hub.PARTIAL, (lacking,), snapshot)
+    assert found.bytes == NEEDED - len(FILES[lacking])
+    with pytest.raises(ModelError, match="only in part"):
+        hub.path(SPEC)
+
+
+def test_files_that_are_not_needed_are_nothing(lay: Lay):
+    lay("README.md")
+    assert hub.here(SPEC).state == hub.ABSENT
+
+
+def test_the_beginning_of_a_file_counts(cache: Path):
+    blobs = cache / "models--someone--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "ff.incomplete").write_bytes(b"x" * 70)
+    assert (hub.here(SPEC).state, hub.here(SPEC).bytes) == (hub.PARTIAL, 70)
+
+
+def test_a_broken_link_is_no_file(lay: Lay):
+    snapshot = lay(*FILES)
+    (snapshot / FIRST).resolve().unlink()
+    assert hub.here(SPEC).missing == (FIRST,)
+
+
+def test_a_branch_is_looked_up(lay: Lay):
+    spec = replace(SPEC, revision="main")
+    assert hub.here(spec).state == hub.ABSENT
+    snapshot = lay(*FILES, commit=OTHER, branch="main")
+    assert hub.path(spec) == snapshot
+    assert hub.here(SPEC).state == hub.ABSENT, "another commit is not the pinned one"
+
+
+def test_models_that_are_on_no_hub(tmp_path: Path, cache: Path):
+    mini = families.MODELS["mini"]
+    assert hub.here(replace(mini, files=("mini.json", "none.safetensors"))).missing == ("none.safetensors",)
+    folder = tmp_path / "own"
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    own = replace(SPEC, name=str(folder), repo="", revision="", folder=folder)
+    assert hub.here(own) == hub.Here(hub.COMPLETE, NEEDED, folder)
+    assert hub.pull(own) == folder
+    (folder / FIRST).unlink()
+    with pytest.raises(ModelError, match=f"lacks {FIRST}"):
+        hub.pull(own)
+    single = replace(own, folder=folder / SECOND, files=())
+    assert hub.here(single) == hub.Here(hub.COMPLETE, len(FILES[SECOND]), folder / SECOND)
+
+
+@pytest.mark.parametrize("variable", ["HF_HOME", "HF_HUB_CACHE"])
+def test_the_hubs_own_settings_hold_and_nothing_heavy_is_imported(lay: Lay, cache: Path, variable: str):
+    lay(*FILES, repo=families.MODELS["wan2.1-1.3b"].repo, commit=families.MODELS["wan2.1-1.3b"].revision)
+    home = cache.parent / "home"
+    home.mkdir()
+    cache.rename(home / "hub")
+    code = (
+        "import sys; from sora import families, hub; print(hub.here(families.MODELS['wan2.1-1.3b']).state);"
+        "print(sorted({'torch', 'numpy', 'httpx', 'httpx2', 'requests'} & set(sys.modules)))"
+    )
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
+    where = {variable: str(home if variable == "HF_HOME" else home / "hub")}
+    done = subprocess.run([sys.executable, "-c", code], env=plain | where, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["partial", "[]"]
+
+
+# --- fetching ----------------------------------------------------------------------------------------------------
+
+
+def test_fetching_is_the_librarys(lay: Lay, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """Called with the pinned revision and the named files, over what an interrupted fetch left untouched."""
+    lay("model_index.json", FIRST)
+    half = cache / "models--someone--tiny" / "blobs" / "0123.incomplete"
+    half.write_bytes(b"half of it")
+    asked: list[dict[str, Any]] = []
+
+    def fetch(**said: Any) -> str:
+        assert half.read_bytes() == b"half of it"
+        assert (cache / "models--someone--tiny" / "snapshots" / COMMIT / FIRST).is_file()
+        assert are_progress_bars_disabled()
+        asked.append(said)
+        return str(lay(*FILES))
+
+    rested = are_progress_bars_disabled()
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert hub.pull(SPEC) == hub.path(SPEC)
+    wish = {"repo_id": SPEC.repo, "revision": COMMIT, "allow_patterns": list(SPEC.files), "cache_dir": str(cache)}
+    assert asked == [wish]
+    assert are_progress_bars_disabled() == rested
+    hub.pull(SPEC)
+    assert len(asked) == 1, "what is here is not fetched again"
+
+
+def test_it_tells_how_much_has_come(lay: Lay, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "EVERY", 0.01)
+
+    def fetch(**_: Any) -> None:
+        lay("model_index.json", "net/config.json", FIRST)
+        time.sleep(0.2)
+        lay(*FILES)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    told: list[tuple[int, int]] = []
+    hub.pull(SPEC, lambda done, total: told.append((done, total)))
+    done = [d for d, _ in told]
+    assert {total for _, total in told} == {SPEC.bytes}
+    assert done == sorted(done) and done[0] == 0 and done[-1] >= NEEDED
+    assert any(0 < d < NEEDED for d in done)
+
+
+def test_a_full_disk_is_seen_before_the_hub_is_asked(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=hub.SLACK + SPEC.bytes - 1))
+    with pytest.raises(ModelError, match="free some, or set HF_HOME"):
+        hub.pull(SPEC)
+
+
+def test_what_is_here_already_needs_no_room(lay: Lay, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    lay("model_index.json", FIRST)
+    free = hub.SLACK + SPEC.bytes - len(FILES[FIRST])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda **_: lay(*FILES))
+    assert hub.pull(SPEC).is_dir()
+
+
+def test_offline(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
+        hub.pull(SPEC)
+
+
+def test_a_hub_that_has_less_than_is_needed(lay: Lay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda **_: lay("model_index.json", FIRST))
+    with pytest.raises(ModelError, match=f"lacks net/config.json, {SECOND} on the hub too"):
+        hub.pull(SPEC)
+
+
+def answered(kind: type[Exception], status: int) -> Exception:
+    response = SimpleNamespace(status_code=status, headers={}, request=None, text="")
+    return kind("a long story\nin lines", response=response)  # type: ignore[call-arg]
+
+
+def because(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "fragment"),
+    [
+        (answered(errors.GatedRepoError, 403), "accept its licence at https://huggingface.co/someone/tiny"),
+        (answered(errors.RepositoryNotFoundError, 404), "shows no someone/tiny"),
+        (answered(errors.RevisionNotFoundError, 404), f"no {COMMIT} any more"),
+        (answered(errors.HfHubHTTPError, 401), "refuses .401.; log in"),
+        (answered(errors.HfHubHTTPError, 503), "answered 503; try again later"),
+        (because(errors.LocalEntryNotFoundError("x"), answered(errors.HfHubHTTPError, 504)), "answered 504"),
+        (errors.LocalEntryNotFoundError("no\nconnection"), r"cannot be reached .no.; what has come stays"),
+        (errors.OfflineModeIsEnabled("offline"), "cannot be reached"),
+        (ConnectionError("reset by peer"), "cannot be reached .reset by peer."),
+        (TimeoutError(), "cannot be reached .TimeoutError."),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk of .* is full"),
+        (RuntimeError("Data processing error: I/O: No space left on device"), "disk of .* is full"),
+        (PermissionError(errno.EACCES, "denied"), "cannot be written to; set HF_HOME"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, fragment: str):
+    def fail(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(ModelError, match=fragment) as caught:
+        hub.pull(SPEC)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith("tiny could not be fetched: ")
+
+
+def test_a_bug_is_no_answer_of_the_hub(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(**_: Any) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(TypeError, match="a bug"):
+        hub.pull(SPEC)
+
+
+# --- checking ----------------------------------------------------------------------------------------------------
+
+
+def problems(spec: ModelSpec) -> dict[str, str]:
+    return {file.name: file.problem for file in hub.verify(spec) if file.problem}
+
+
+def test_all_is_well(lay: Lay):
+    lay(*FILES)
+    told: list[tuple[int, int]] = []
+    checked = list(hub.verify(SPEC, lambda *seen: told.append(seen)))
+    assert {file.name: file.bytes for file in checked} == {n: len(c) for n, c in FILES.items() if n != "README.md"}
+    assert not problems(SPEC)
+    assert told[-1] == (NEEDED, NEEDED)
+
+
+@pytest.mark.parametrize("name", [FIRST, "model_index.json"])
+def test_one_bit_is_noticed(lay: Lay, name: str):
+    """Large files are held against SHA-256, small ones against git's digest."""
+    blob = (lay(*FILES) / name).resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + bytes([blob.read_bytes()[-1] ^ 1]))
+    assert problems(SPEC) == {name: f"damaged: other bytes than were published; delete {blob}"}
+
+
+def test_what_is_missing_is_told(lay: Lay):
+    lay("model_index.json", "net/config.json", SECOND)
+    assert problems(SPEC) == {FIRST: "missing"}
+    with pytest.raises(ModelError, match="is not here"):
+        list(hub.verify(replace(SPEC, repo="someone/else")))
+
+
+def test_files_without_a_digest_are_read(tmp_path: Path):
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    own = replace(SPEC, repo="", folder=tmp_path)
+    assert not problems(own)
+    (tmp_path / FIRST).write_bytes(FILES[FIRST][:-1])
+    (tmp_path / "net/config.json").write_text("{")
+    found = problems(own)
+    assert found.keys() == {FIRST, "net/config.json"}
+    assert "damaged" in found[FIRST] and "cannot be read" in found["net/config.json"]
+
+
+# --- removing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_removed_model_is_gone(lay: Lay, cache: Path):
+    lay(*FILES)
+    assert hub.remove(SPEC) == sum(map(len, FILES.values()))
+    assert hub.here(SPEC).state == hub.ABSENT
+    assert not list(cache.rglob("*.safetensors"))
+
+
+def test_another_revision_keeps_what_it_shares(lay: Lay):
+    lay(*FILES)
+    other = lay("model_index.json", FIRST, commit=OTHER)
+    hub.remove(SPEC)
+    assert hub.here(SPEC).state == hub.ABSENT
+    assert (other / FIRST).read_bytes() == FILES[FIRST]
+
+
+def test_the_beginnings_of_files_can_be_removed(cache: Path):
+    blobs = cache / "models--someone--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "ff.incomplete").write_bytes(b"x" * 70)
+    assert hub.remove(SPEC) == 70
+    assert hub.here(SPEC).state == hub.ABSENT
+
+
+@pytest.mark.parametrize(
+    ("spec", "fragment"),
+    [
+        (SPEC, "nothing to remove"),
+        (families.MODELS["mini"], "part of sora"),
+        (replace(SPEC, repo="", folder=Path("own")), "delete it yourself"),
+    ],
+)
+def test_what_cannot_be_removed(cache: Path, spec: ModelSpec, fragment: str):
+    with pytest.raises(ModelError, match=fragment):
+        hub.remove(spec)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(28_930_000_000, "28.9 GB"), (17_300_000, "17.3 MB"), (1500, "1.5 kB"), (70, "70 bytes")]
+)
+def test_bytes_in_words(count: int, said: str):
+    assert hub.gigabytes(count) == said
