@@ -72,7 +72,7 @@ def main() -> None:
         for kind in PIPELINES:
             ready, folder = pipeline(kind), Path(place) / kind
             ready.save_pretrained(folder)
-            for pictures in CASES[kind]:
+            for pictures in CASES.get(kind, ()):
                 started, runs = time.perf_counter(), ready
                 if kind == "ti2v" and pictures:
                     runs = WanImageToVideoPipeline(**ready.components, expand_timesteps=True)

@@ -172,6 +172,7 @@ def test_every_kind_is_known(folders: Any) -> None:
     """What a folder is, is read from its own files."""
     known = {kind: families.find(str(folders(kind)[1])).known for kind in PIPELINES}
     assert known["vace"] == "control" and known["ti2v"] == "tokens" and known["t2v"] == "renoise"
+    assert known["skyreels"] == "tokens"
     assert {known[kind] for kind in ("i2v", "flf2v", "i2v-a14b")} == {"channels"}
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.transformer_skyreels_v2 import SkyReelsV2Transformer3DModel
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan_vace import WanVACETransformer3DModel
+from diffusers.pipelines.skyreels_v2.pipeline_skyreels_v2_diffusion_forcing import SkyReelsV2DiffusionForcingPipeline
 from diffusers.pipelines.wan.pipeline_wan import WanPipeline
 from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from diffusers.pipelines.wan.pipeline_wan_vace import WanVACEPipeline
@@ -70,6 +72,7 @@ def transformer(channels: int, out: int, **more: Any) -> Any:
     sizes: dict[str, Any] = {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 12, "ffn_dim": 32}
     sizes |= {"in_channels": channels, "out_channels": out, "text_dim": TEXT, "freq_dim": 32, **more}
     kind = WanVACETransformer3DModel if "vace_layers" in more else WanTransformer3DModel
+    kind = SkyReelsV2Transformer3DModel if "inject_sample_info" in more else kind
     return lively(kind(**sizes))
 
 
@@ -114,6 +117,9 @@ PIPELINES: dict[str, Callable[[], Any]] = {
         **parts(), transformer=transformer(36, 16), transformer_2=transformer(36, 16), boundary_ratio=0.9
     ),
     "ti2v": lambda: WanPipeline(**parts(second=True), transformer=transformer(8, 8), expand_timesteps=True),
+    "skyreels": lambda: SkyReelsV2DiffusionForcingPipeline(
+        **parts(), transformer=transformer(16, 16, inject_sample_info=True)
+    ),
     "vace": lambda: WanVACEPipeline(
         **parts(), transformer=transformer(16, 16, vace_layers=[0, 1], vace_in_channels=96)
     ),
