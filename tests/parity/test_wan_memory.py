@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner, Result
 from wan_folders import pipeline
 
-from sora import engine, families, media, operations, placement
+from sora import engine, families, lorafile, media, operations, placement
 from sora.cli import app
 from sora.networks.wan_vae import WanVAE
 
@@ -48,6 +48,23 @@ def test_weights_in_float8_paint_nearly_the_same(folders: dict[str, Path], tmp_p
         assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
     films = [media.read_clip(tmp_path / f"{name}.mkv").frames_FYXC.astype(int) for name in ("resident", "fp8")]
     assert 0 < np.abs(films[0] - films[1]).mean() < 8
+
+
+@pytest.mark.parametrize("plan", ["streamed", "one-expert", "fp8"])
+def test_a_lora_counts_under_every_plan(folders: dict[str, Path], tmp_path: Path, plan: str) -> None:
+    draw, file = torch.Generator().manual_seed(0), tmp_path / "lora.safetensors"
+    names = [f"blocks.{i}.attn1.to_{part}" for i in range(2) for part in "qkv"]
+    pairs = {f"{name}.lora_A.weight": torch.randn(4, 24, generator=draw) for name in names}
+    pairs |= {f"{name}.lora_B.weight": torch.randn(24, 4, generator=draw) for name in names}
+    lorafile.write(file, pairs, {})
+    films = {}
+    for name, said in {"plain": [], "resident": ["--lora", str(file)], plan: ["--lora", str(file)]}.items():
+        memory = "resident" if name == "plain" else name
+        result = painted(folders["t2v-a14b"], tmp_path / f"{name}.mkv", "--memory", memory, *said)
+        assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+        films[name] = media.read_clip(tmp_path / f"{name}.mkv").frames_FYXC.astype(int)
+    assert np.abs(films["plain"] - films["resident"]).mean() > 8
+    assert np.abs(films[plan] - films["resident"]).mean() <= (8 if plan == "fp8" else 0)
 
 
 def test_an_unknown_plan_is_refused_before_anything_is_painted(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sora.families.spec import ModelSpec
 from sora.families.wan_places import EXPERTS, network
@@ -30,9 +31,14 @@ def needs(
     dit = network(spec, EXPERTS[0], here.get(EXPERTS[0]))
     sees = "image_encoder" in here if here else "image_encoder/config.json" in spec.files
     seen = network(spec, "image_encoder", here.get("image_encoder")) if sees else None
+    reader = network(spec, "text_encoder", here.get("text_encoder"))
+    dit_bytes, reader_bytes = (
+        _stored(dit, here.get(EXPERTS[0]), number),
+        _stored(reader, here.get("text_encoder"), number),
+    )
     return Needs(
-        transformer=Transformer.of(dit, number, experts=experts, times=spec.known == "tokens"),
-        text=TextEncoder.of(network(spec, "text_encoder", here.get("text_encoder")), number),
+        transformer=Transformer.of(dit, dit_bytes, experts=experts, times=spec.known == "tokens"),
+        text=TextEncoder.of(reader, reader_bytes),
         vae=Autoencoder.of(network(spec, "vae", here.get("vae"))),
         latents=spec.grid.latent_shape(*shape_FYX),
         image=Weights() if seen is None else Weights.of(seen, number),
@@ -42,3 +48,12 @@ def needs(
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
     )
+
+
+def _stored(part: nn.Module, place: Path | None, number: int) -> float:
+    """Bytes a parameter takes in memory: as in its file where that keeps it in fewer bits than it is computed in."""
+    if place is None:
+        return number
+    files = [place] if place.is_file() else [f for f in place.iterdir() if f.suffix in (".safetensors", ".gguf")]
+    count = sum(parameter.numel() for parameter in part.parameters())
+    return min(float(number), sum(file.stat().st_size for file in files) / max(1, count))

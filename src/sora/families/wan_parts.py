@@ -86,9 +86,11 @@ class Parts:
             torch.cuda.empty_cache()
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
-        """To every expert, now and whenever it is loaded again. Raises ModelError."""
-        for number in range(len(self.experts)):
-            lora.merge(self.expert(number), tensors, strength, called=called)
+        """To every expert, whenever it is loaded from now on: weights that stream must not change where they stand.
+        Raises ModelError for what does not fit."""
+        for name in self.experts:
+            lora.check(self.sketch(name), tensors, called)
+            self._here.pop(name, None)
         self._loras.append((tensors, strength, called))
 
     def _get(self, name: str) -> nn.Module:
@@ -125,7 +127,7 @@ class Parts:
                 shrink(block)
             part.to(self.device)
         elif streams:
-            stream_blocks(_blocks(part), self.device, plan.blocks or 0)
+            stream_blocks(_blocks(part), self.device, (plan.blocks or 0) if name in EXPERTS else 0)
         return part
 
 

@@ -121,6 +121,12 @@ def merge(module: nn.Module, tensors: Mapping[str, Tensor], strength: float = 1.
         parameter.copy_(parameter.float() + strength * added.reshape(parameter.shape))
 
 
+def check(module: nn.Module, tensors: Mapping[str, Tensor], called: str) -> None:
+    """Raises ModelError for tensors that ``merge`` would. The module may be without its weights."""
+    for _ in _changes(module, tensors, called):
+        pass
+
+
 def _module_of(name: str) -> str:
     return name.rsplit(".lora_", 1)[0]
 
