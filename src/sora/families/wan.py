@@ -130,8 +130,9 @@ class Wan:
 
     def _expert(self, units: Tensor) -> int:
         boundary = self.spec.boundary
-        alone = boundary is None or len(self.parts.experts) == 1
-        return 0 if alone or float(units) >= 1000 * boundary else 1
+        if boundary is None or len(self.parts.experts) == 1:
+            return 0
+        return 0 if float(units) >= 1000 * boundary else 1
 
     def _pass(
         self, number: int, given: Tensor, times: Tensor, text_BLD: Tensor, seen_BLD: Tensor | None, way: Way
