@@ -67,6 +67,21 @@ def test_a_lora_counts_under_every_plan(folders: dict[str, Path], tmp_path: Path
     assert np.abs(films[plan] - films["resident"]).mean() <= (8 if plan == "fp8" else 0)
 
 
+def test_of_two_experts_a_lora_is_for_the_one_its_name_tells(folders: dict[str, Path], tmp_path: Path) -> None:
+    pair = {
+        "blocks.0.attn1.to_q.lora_A.weight": torch.ones(2, 24),
+        "blocks.0.attn1.to_q.lora_B.weight": torch.ones(24, 2),
+    }
+    model: Any = families.load(families.find(str(folders["t2v-a14b"])), torch.device("cpu"), torch.float32)
+    weight = lambda number: model.parts.expert(number).blocks[0].attn1.to_q.weight.clone()  # noqa: E731
+    before = [weight(0), weight(1)]
+    for called, moved in (("a_high_noise", [2, 0]), ("style-low", [0, 2]), ("highway", [2, 2])):
+        model.add_lora(pair, 1.0, f"{tmp_path}/{called}.safetensors")
+        after = [weight(0), weight(1)]
+        assert [round(float((a - b).mean())) for a, b in zip(after, before, strict=True)] == moved
+        before = after
+
+
 def test_an_unknown_plan_is_refused_before_anything_is_painted(folders: dict[str, Path], tmp_path: Path) -> None:
     result = painted(folders["vace"], tmp_path / "a.mkv", "--memory", "tiny")
     assert result.exit_code == 2 and "resident" in result.stderr

@@ -86,12 +86,19 @@ class Parts:
             torch.cuda.empty_cache()
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
-        """To every expert, whenever it is loaded from now on: weights that stream must not change where they stand.
-        Raises ModelError for what does not fit."""
-        for name in self.experts:
+        """To the experts it is for, whenever they are loaded from now on, since weights that stream must not change
+        where they stand. Raises ModelError for what does not fit."""
+        for name in self._meant(called):
             lora.check(self.sketch(name), tensors, called)
             self._here.pop(name, None)
         self._loras.append((tensors, strength, called))
+
+    def _meant(self, called: str) -> tuple[str, ...]:
+        """All experts; of two, the one that a file's name tells, as LoRAs of Wan 2.2 come in pairs."""
+        told = [word for word in ("high", "low") if re.search(rf"(?<![a-z]){word}(?![a-z])", Path(called).stem.lower())]
+        if len(self.experts) == 1 or len(told) != 1:
+            return self.experts
+        return (self.experts[told == ["low"]],)
 
     def _get(self, name: str) -> nn.Module:
         if name not in self._here:
@@ -121,7 +128,8 @@ class Parts:
         weights.load_checkpoint(part, self.places[name], kind=KINDS[name], device=place, dtype=dtype)
         if name in EXPERTS:
             for tensors, strength, called in self._loras:
-                lora.merge(part, tensors, strength, called=called)
+                if name in self._meant(called):
+                    lora.merge(part, tensors, strength, called=called)
         if shrinks:
             for block in _blocks(part):
                 shrink(block)
