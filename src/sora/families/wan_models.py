@@ -90,10 +90,8 @@ def _row(name: str, repo: str, revision: str, gigabytes: float, parts: tuple[str
     return ModelSpec(name=name, repo=repo, revision=revision, bytes=size, files=_files(parts), **said | more)
 
 
-_ONE_END: dict[str, Any] = {
-    "context": 5,
-    "after": 4,
-}  # frames that weights go on from which were trained on single pictures
+# Frames that weights go on from which were trained on single pictures.
+_ONE_END: dict[str, Any] = {"context": 5, "after": 4}
 
 _ROWS = (
     _row(

@@ -22,9 +22,6 @@ from sora.networks.layers import attention, layer_norm
 PREFIX = "vision_model."
 """What stands before every name in files from before transformers 5 (the published ones); a loader takes both."""
 
-UNUSED = ("embeddings.position_ids", "visual_projection.weight")
-"""Names, without the prefix, that some files hold besides: counted positions, and a projection this network lacks."""
-
 
 def quick_gelu(x: Tensor) -> Tensor:
     """x sigmoid(1.702 x) (arXiv 1606.08415), the activation of the first CLIPs."""

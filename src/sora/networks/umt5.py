@@ -25,10 +25,6 @@ ALIASES = {"encoder.embed_tokens.weight": "shared.weight"}
 """Other names of the same tensor. A file holds either or both; a network here holds the right-hand name alone, so a
 loader takes whichever name is there and drops the other."""
 
-FLOAT32_IN_HALF = (".wo.weight",)
-"""Ends of the names that stay in float32 when all else is float16: the sums behind them pass 65504 (transformers does
-the same, for float16 alone)."""
-
 
 @dataclass(frozen=True)
 class UMT5Config:
