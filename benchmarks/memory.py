@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_iter
 from sora import placement
 from sora.errors import OutOfMemory
 from sora.networks.umt5 import UMT5, UMT5Config
+from sora.networks.wan_dit import Times
 from sora.networks.wan_sizes import CONFIGS, WanConfig
 from sora.networks.wan_vace import build
 from sora.networks.wan_vae import WAN21, WAN22, WanVAE, WanVAEConfig
@@ -73,15 +74,13 @@ def live_peak(run: Run) -> int:
     return live.peak
 
 
-def needs_of(
-    config: WanConfig, shape: Shape, batch: int, number: int, *, times: bool = False, experts: int = 1
-) -> Needs:
+def needs_of(config: WanConfig, shape: Shape, batch: int, number: int, *, experts: int = 1) -> Needs:
     """Of a checkpoint, from networks that take no memory. number: bytes of a number of the transformer's."""
     vae = WAN22 if config.out_channels == 48 else WAN21
     with torch.device("meta"):
         network, umt5, autoencoder = build(config), UMT5(UMT5Config()), WanVAE(vae)
     return Needs(
-        Transformer.of(network, number, times=times, experts=experts),
+        Transformer.of(network, number, experts=experts),
         TextEncoder.of(umt5, number),
         Autoencoder.of(autoencoder, number=number),
         latents=(vae.z_dim, *shape),
@@ -90,13 +89,17 @@ def needs_of(
     )
 
 
-def transformer_run(config: WanConfig, shape: Shape, needs: Needs, device: str) -> Run:
-    """A pass of the network as a sampler calls it, without what the sampler itself holds."""
+def transformer_run(config: WanConfig, shape: Shape, needs: Needs, device: str, *, times: bool = False) -> Run:
+    """A pass of the network as a sampler calls it, without what the sampler itself holds. times: whether the first
+    frame's is another than the rest's."""
     number = torch.float32 if needs.number == 4 else torch.bfloat16
     with torch.device(device):
         network = build(config).to(number).eval()
         x = torch.zeros(needs.batch, config.in_channels, *shape, dtype=number)
-        t = torch.zeros((needs.batch, needs.tokens) if needs.transformer.times else needs.batch)
+        t: Tensor | Times = torch.zeros(needs.batch)
+        if times:
+            first = needs.tokens // shape[0]
+            t = Times(torch.zeros(needs.batch, 2), ((0, first, 1), (first, needs.tokens, 0)))
         text = torch.zeros(needs.batch, *needs.transformer.text, dtype=number)
         further: dict[str, Any] = {}
         if config.vace_layers:
@@ -147,10 +150,10 @@ def true_sizes() -> Iterator[Row]:
         ("wan2.2-ti2v-5b", "5B 704p", 4, True),
     ]:
         config, shape = CONFIGS[name], SIZES[size]
-        needs = needs_of(config, shape, 2, number, times=times)
+        needs = needs_of(config, shape, 2, number)
         layers = tuple(layer for layer in config.vace_layers if layer < 6)
-        run = transformer_run(replace(config, num_layers=6, vace_layers=layers), shape, needs, "meta")
-        case = f"{name} {size} {'float32' if number == 4 else 'bfloat16'}{' a time each' if times else ''}"
+        run = transformer_run(replace(config, num_layers=6, vace_layers=layers), shape, needs, "meta", times=times)
+        case = f"{name} {size} {'float32' if number == 4 else 'bfloat16'}{' two times' if times else ''}"
         yield case, live_peak(run), work.transformer(needs, quantised=False)
     for number in (torch.float32, torch.bfloat16):
         for name, vae, size in (("wan 2.1", WAN21, "480p"), ("wan 2.2", WAN22, "5B 704p")):
@@ -180,10 +183,10 @@ def small_cases() -> dict[str, tuple[Callable[[], Run], int]]:
         ("transformer, attention dearest, float32", SMALL, 4, False),
         ("transformer, attention dearest, bfloat16", SMALL, 2, False),
         ("transformer, feed-forward dearest, bfloat16", wide, 2, False),
-        ("transformer, a time each, float32", SMALL, 4, True),
+        ("transformer, two times, float32", SMALL, 4, True),
     ]:
-        needs, shape = needs_of(config, (5, 48, 64), 2, number, times=times), (5, 48, 64)
-        make = lambda c=config, s=shape, n=needs: transformer_run(c, s, n, "cpu")  # noqa: E731
+        needs, shape = needs_of(config, (5, 48, 64), 2, number), (5, 48, 64)
+        make = lambda c=config, s=shape, n=needs, t=times: transformer_run(c, s, n, "cpu", times=t)  # noqa: E731
         cases[name] = make, work.transformer(needs, quantised=False)
     shape, latents = (2, 6, 8), (WAN21.z_dim, 2, 6, 8)
     with torch.device("meta"):
@@ -244,7 +247,7 @@ def print_plans() -> None:
         ("wan2.2-t2v-a14b", "720p"),
     ]:
         experts = 2 if "a14b" in name else 1
-        needs = needs_of(CONFIGS[name], SIZES[size], 2, 2, times="ti2v" in name, experts=experts)
+        needs = needs_of(CONFIGS[name], SIZES[size], 2, 2, experts=experts)
         needs = replace(needs, vae=replace(needs.vae, weights=replace(needs.vae.weights, stored=4), number=4))
         print(f"\n{name} {size}, {needs.tokens} tokens{'':14} {'text':>7} {'encode':>7} {'sample':>7} {'decode':>7}")
         for plan in placement.LADDER:

@@ -71,7 +71,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def studio(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Studio:
     """studio(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
-    monkeypatch.setattr(families, "load", lambda spec, device, dtype: Blotches(spec, device))
+    monkeypatch.setattr(families, "load", lambda spec, device, dtype, speed=None: Blotches(spec, device))
     return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
 
 

@@ -61,7 +61,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     for name in families.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
-    monkeypatch.setattr(families, "load", lambda spec, device, dtype: GreyModel(spec, device))
+    monkeypatch.setattr(families, "load", lambda spec, device, dtype, speed=None: GreyModel(spec, device))
 
     def invoke(*argv: object, stdin: str | bytes | None = None) -> Result:
         return CliRunner().invoke(app, [str(a) for a in argv], input=stdin)

@@ -46,7 +46,7 @@ WIDE = WanConfig(num_layers=2, heads=4, head_dim=32, text_dim=24, ffn_dim=768)
 CASES = {
     "attention dearest": (replace(WIDE, ffn_dim=256), False),
     "feed-forward dearest": (WIDE, False),
-    "a time each": (WIDE, True),
+    "two times": (WIDE, True),
     "control": (replace(WIDE, vace_layers=(0, 1)), False),
     "pictures": (replace(WIDE, in_channels=36, image_dim=32), False),
 }
@@ -57,9 +57,10 @@ CASES = {
 def test_a_pass_takes_what_is_estimated(case: str, number: int):
     config, times = CASES[case]
     shape = (5, 24, 32)
-    needs = benchmark.needs_of(config, shape, 2, number, times=times)
+    needs = benchmark.needs_of(config, shape, 2, number)
     needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
-    taken = benchmark.live_peak(benchmark.transformer_run(config, shape, needs, "cpu"))
+    # As on an accelerator; a CPU turns queries and keys in less.
+    taken = benchmark.live_peak(benchmark.transformer_run(config, shape, needs, "meta", times=times))
     assert taken == pytest.approx(work.transformer(needs, quantised=False), rel=0.15)
 
 
@@ -97,14 +98,14 @@ def test_a_tile_after_another_takes_less_than_all_at_once():
 def test_sizes_are_read_off_networks(name: str):
     with torch.device("meta"):
         network = build(CONFIGS[name])
-    read = Transformer.of(network, 0.5625, experts=2, times=True)
+    read = Transformer.of(network, 0.5625, experts=2)
     assert read.weights == Weights(sum(p.numel() for p in network.parameters()), 0.5625)
     assert read.weights.bytes == pytest.approx(0.5625 * read.weights.parameters, abs=1)
     assert read.largest * read.blocks >= read.in_blocks > 0.9 * read.weights.parameters
-    assert read.control == ("vace" in name) and read.experts == 2 and read.times
+    assert read.control == ("vace" in name) and read.experts == 2
     assert read.blocks == {"wan2.1-t2v-1.3b": 30, "wan2.1-vace-1.3b": 45, "wan2.1-t2v-14b": 40}[name]
     if name.endswith("14b"):
-        published = replace(T2V_14B.transformer, weights=read.weights, experts=2, times=True)
+        published = replace(T2V_14B.transformer, weights=read.weights, experts=2)
         assert read == published and read.weights.parameters == T2V_14B.transformer.weights.parameters
 
 

@@ -77,7 +77,7 @@ def test_a_block_is_in_a_buffer_for_its_turn_alone():
             return [any(a <= p.data_ptr() < b for a, b in spans) for p in block.parameters()]
 
         for block in blocks_of(network):
-            block.attn2.register_forward_hook(lambda *_, block=block: seen.append(buffered(block)))
+            block.attn1.register_forward_hook(lambda *_, block=block: seen.append(buffered(block)))
         network(*inputs())
         assert not any(any(buffered(block)) for block in network.blocks)
     assert len(stream.slots) == 0 and len(spans) == SLOTS

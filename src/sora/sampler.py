@@ -16,7 +16,7 @@ from torch import Tensor
 from sora.canvas import Latents
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
-"""(x, t) -> noise - data, of x's shape. t: a 0-d float32 tensor on x's device, in [0, 1], 1 is pure noise."""
+"""(x, t) -> noise - data, of x's shape. t: a 0-d float32 tensor on the CPU, in [0, 1], 1 is pure noise."""
 
 Pin = Callable[[Tensor, float], Tensor]
 """(x, t) -> x with its known cells put where they belong at time t."""
@@ -272,8 +272,8 @@ def as_field(velocity: Velocity, pin: Pin | None = None) -> Field:
     pinned = pin or _free
 
     def field(x: Tensor, t: float) -> Tensor:
-        # torch.full fills on the device; torch.tensor would copy from the host and wait.
-        return velocity(pinned(x, t), torch.full((), t, dtype=torch.float32, device=x.device)).to(x.dtype)
+        # On the CPU, where it can be read without waiting for the device.
+        return velocity(pinned(x, t), torch.tensor(t, dtype=torch.float32)).to(x.dtype)
 
     return field
 

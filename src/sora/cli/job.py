@@ -15,6 +15,7 @@ from sora.cli.request import MOST_FILES, MOST_SEED, Take, Wish, takes_of, within
 from sora.cli.scenes import SCENES, Scene
 from sora.cli.shape import Size
 from sora.errors import InputError, UsageError
+from sora.speed import DEFAULT, Speed
 
 if TYPE_CHECKING:
     from sora.canvas import Format, Plan
@@ -45,6 +46,7 @@ class Job:
     files: tuple[Path, ...]
     notes: tuple[str, ...]
     loras: tuple[hung.Hung, ...] = ()
+    speed: Speed = DEFAULT
 
     @property
     def size(self) -> Size:
@@ -92,6 +94,7 @@ def resolve(wish: Wish) -> Job:
     _check_inputs(wish, files)
     sounds, heard = sources.sounds(wish, scene.sources)
     few = min((lora.steps for lora in loras if lora.steps), default=None)
+    speed = _speed(wish, spec, few)
     words = () if borrowed is None else (f"the prompt of {wish.source}: {borrowed}",)
     if few and wish.steps is None:
         words = (
@@ -113,7 +116,17 @@ def resolve(wish: Wish) -> Job:
         files=files,
         notes=(*words, *scene.notes, *heard),
         loras=loras,
+        speed=speed,
     )
+
+
+def _speed(wish: Wish, spec: families.ModelSpec, few: int | None) -> Speed:
+    """few: the steps of a few-step LoRA. Raises UsageError for ``turbo`` where no weights are few-step ones."""
+    speed = Speed(wish.speed or DEFAULT.mode, frozenset(wish.without or ()))
+    if speed.mode == "turbo" and few is None and spec.defaults.guidance != 1:
+        hint = "hang a few-step LoRA on it with --lora, or say --speed fast"
+        raise UsageError(f"--speed turbo paints with few-step weights, and {spec.name} has none; {hint}")
+    return speed
 
 
 def _guided(spec: families.ModelSpec, wish: Wish) -> families.ModelSpec:

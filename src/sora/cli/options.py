@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from sora.speed import EXACT
+
 
 class Device(str, Enum):
     """Where to compute; the names of ``placement.DEVICES``."""
@@ -305,6 +307,24 @@ MemoryPlan = Annotated[
         metavar="PLAN",
         help="What of open weights is in memory when; see `sora models show`.",
         show_default="what fits",
+    ),
+]
+SpeedMode = Annotated[
+    str | None,
+    typer.Option(
+        "--speed",
+        metavar="exact|fast|turbo",
+        help="exact: every step in full. fast: steps that change little are skipped. turbo: few-step weights.",
+        show_default="exact",
+    ),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        metavar="WAY",
+        help=f"Leave out a way of being quick that changes no number, to compare: {', '.join(EXACT)}.",
+        show_default=False,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be painted and what it takes; paint nothing.")]

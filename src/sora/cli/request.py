@@ -43,6 +43,8 @@ class Wish:
     device: Device | None = None
     dtype: Dtype | None = None
     memory: str | None = None
+    speed: str | None = None
+    without: list[str] | None = None
     shift: float | None = None
     sampler: Sampler | None = None
     count: int = 1

@@ -14,6 +14,7 @@ from sora.errors import ModelError
 from sora.families import wan_models
 from sora.families.spec import Defaults, ModelSpec
 from sora.grid import Grid
+from sora.speed import Speed
 
 if TYPE_CHECKING:
     import torch
@@ -148,9 +149,10 @@ def _nearest(name: str) -> str:
     return names[found[0]] if found else ""
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Trainable:
-    """The checkpoint in memory, ready to paint. Raises ModelError when its files are missing or damaged."""
-    return import_module(f"sora.families.{spec.family}").load(spec, device, dtype)
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed | None = None) -> Trainable:
+    """The checkpoint in memory, ready to paint; ``speed`` None is exact, with all that makes it quick. Raises
+    ModelError when its files are missing or damaged."""
+    return import_module(f"sora.families.{spec.family}").load(spec, device, dtype, speed or Speed())
 
 
 def needs(

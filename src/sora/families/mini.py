@@ -17,12 +17,14 @@ from sora import eightbit, weights
 from sora.canvas import Canvas, Latents
 from sora.errors import ModelError
 from sora.families.known import filled, known_channels, known_frames
+from sora.families.passes import Passes, once, together
 from sora.families.spec import ModelSpec
 from sora.networks import lora
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE, MiniVAEConfig
 from sora.networks.wan_dit import WanConfig, WanDiT
 from sora.sampler import Velocity
+from sora.speed import DEFAULT, Speed
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -103,6 +105,7 @@ class Mini:
     text: MiniText
     dit: WanDiT
     tokenizer: Tokenizer
+    speed: Speed = DEFAULT
 
     @property
     def device(self) -> torch.device:
@@ -130,12 +133,20 @@ class Mini:
         texts = [prompt] if guidance == 1 else [prompt, negative]
         slots = self.text(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
         dtype = self.dit.proj_out.weight.dtype
-        beside = beside_noise(latents.clean_BCTHW, known).expand(len(texts), -1, -1, -1, -1).to(dtype)
+        beside = beside_noise(latents.clean_BCTHW, known).to(dtype)
+        tokens = latents.clean_BCTHW[0, 0].numel() // self.spec.grid.patch**2
+        keeps, joins = once(self.speed), together(self.speed, self.device, tokens)
+        passes = Passes(slots.to(dtype), once=lambda: keeps, together=lambda: joins, threshold=self.speed.threshold)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            noisy = torch.cat([x.to(dtype).expand(len(texts), -1, -1, -1, -1), beside], dim=1)
-            flow = self.dit(noisy, (t * TIME_UNITS).expand(len(texts)), slots.to(dtype)).to(x)
-            return flow if guidance == 1 else flow[1:] + guidance * (flow[:1] - flow[1:])
+            noisy = torch.cat([x.to(dtype), beside.expand(len(x), -1, -1, -1, -1)], dim=1)
+            units = torch.full((len(x),), float(t * TIME_UNITS), device=x.device)
+            guided = guidance != 1 and self.speed.guides(float(t))
+            flow = passes.flows(lambda: self.dit, noisy, units, guided=guided).to(x)
+            if not guided:
+                return flow
+            told, unsaid = flow.chunk(2)
+            return unsaid + guidance * (told - unsaid)
 
         return velocity
 
@@ -162,20 +173,19 @@ class Mini:
         return list(dict.fromkeys(prompt[begin:end].lower() for begin, end in missed))
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Mini:
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Mini:
     """The model from the package's assets. The autoencoder stays in float32, which decodes faster on CPUs; ``dtype``
     is the transformer's. Raises ModelError."""
     card, tokenizer = (weights.asset(name) for name in spec.files[-2:])
     vae_config, text_config, dit_config = _sizes(card)
     with torch.device("meta"):
         vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
-    return Mini(
-        spec,
-        _filled(vae, spec, "vae", device, torch.float32).in_channels_last(),
-        _filled(text, spec, "text", device, torch.float32),
-        _filled(dit, spec, "dit", device, dtype),
-        _tokenizer(tokenizer),
-    )
+    vae = _filled(vae, spec, "vae", device, torch.float32).in_channels_last()
+    vae.winograd = speed.uses("winograd")
+    text, dit = _filled(text, spec, "text", device, torch.float32), _filled(dit, spec, "dit", device, dtype)
+    if speed.uses("fused"):
+        dit.fuse()
+    return Mini(spec, vae, text, dit, _tokenizer(tokenizer), speed)
 
 
 def _filled(module: ModuleT, spec: ModelSpec, part: str, device: torch.device, dtype: torch.dtype) -> ModuleT:

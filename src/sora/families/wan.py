@@ -6,8 +6,8 @@ time, guidance, and switch between two experts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -19,13 +19,18 @@ from sora import hub, weights
 from sora.canvas import Canvas, Latents
 from sora.families import wan_image, wan_text
 from sora.families.known import filled, known_channels, known_frames
+from sora.families.passes import Passes, once, together
 from sora.families.spec import ModelSpec
 from sora.families.wan_known import WAYS, Scene, Way
 from sora.families.wan_memory import Memory
 from sora.families.wan_parts import Parts
 from sora.families.wan_places import places
-from sora.networks.wan_dit import WanDiT
+from sora.networks import kernels
+from sora.networks.wan_dit import Times, WanDiT
 from sora.sampler import Velocity, wan_units
+from sora.speed import DEFAULT, Speed
+
+HEAD_DIM = 128  # of every Wan transformer
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Wan:
     memory: Memory
     words: wan_text.Words
     cache: wan_text.EmbeddingCache
+    speed: Speed = DEFAULT
 
     @property
     def device(self) -> torch.device:
@@ -81,29 +87,54 @@ class Wan:
         yield from self.parts.vae.stream(latents_BCTHW, tile=self.parts.plan.tile)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
-        guided = guidance != 1
-        text_BLD = self._read([prompt, negative] if guided else [prompt])
-        seen_BLD = self._look(canvas)
         way = WAYS[self.spec.known](Scene(canvas, latents, self.encode, self.spec.grid))
-        low = self.spec.defaults.guidance_low if guided else None
+        way = replace(way, shares=self.speed.uses("distinct-times"))
+        passes = self._passes([prompt, negative] if guidance != 1 else [prompt], canvas)
+        low = self.spec.defaults.guidance_low if guidance != 1 else None
         scales = (guidance, guidance if low is None else low)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            units = wan_units(t)
+            units = int(wan_units(t))
             number = self._expert(units)
             given, times = way.given(x, units)
-
-            def asked(words_BLD: Tensor) -> Tensor:
-                work = lambda: self._pass(number, given, times, words_BLD, seen_BLD, way)  # noqa: E731
-                return self.memory.frugal("sample", work).to(x)
-
-            flow = asked(text_BLD[:1])
+            guided = guidance != 1 and self.speed.guides(float(t))
+            flow = self._flows(passes, number, given, times, way, guided).to(x)
             if guided:
-                without = asked(text_BLD[1:])
+                flow, without = flow.chunk(2)
                 flow = without + scales[number] * (flow - without)
             return way.settled(x, t, flow)
 
         return velocity
+
+    def _passes(self, texts: list[str], canvas: Canvas) -> Passes:
+        text_BLD, seen_1MD = self._read(texts), self._look(canvas)
+        dtype, (_, t, h, w) = self.parts.dtype, self.spec.grid.latent_shape(*canvas.shape)
+        tokens = t * h * w // self.spec.grid.patch**2
+        keeps, joins = once(self.speed), together(self.speed, self.device, tokens)
+        return Passes(
+            text_BLD.to(dtype),
+            None if seen_1MD is None else seen_1MD.to(dtype),
+            once=lambda: keeps and self.parts.plan.blocks is None,
+            together=lambda: joins and not self.parts.plan.one_prompt,
+            threshold=self.speed.threshold,
+        )
+
+    def _flows(self, passes: Passes, number: int, x: Tensor, times: Tensor | Times, way: Way, guided: bool) -> Tensor:
+        def more(dit: WanDiT) -> dict[str, Any]:
+            extra: dict[str, Any] = {"fps": self.spec.defaults.fps} if dit.config.inject_sample_info else {}
+            return extra if way.control is None else extra | {"control_BCTHW": way.control.to(self.parts.dtype)}
+
+        def frugal(work: Callable[[], Tensor]) -> Tensor:
+            return self.memory.frugal("sample", lambda: self._with_fastest_attention(work))
+
+        dit, x = lambda: self.parts.expert(number), x.to(self.parts.dtype)
+        return passes.flows(dit, x, times, guided=guided, frugal=frugal, more=more)
+
+    def _with_fastest_attention(self, work: Callable[[], Tensor]) -> Tensor:
+        if not self.speed.uses("attention"):
+            return work()
+        with kernels.preferred(self.device, self.parts.dtype, HEAD_DIM):
+            return work()
 
     def unknown_words(self, prompt: str) -> list[str]:  # noqa: ARG002, an open vocabulary has none
         return []
@@ -128,29 +159,18 @@ class Wan:
         seen = self.parts.image(wan_image.prepare(picture).to(self.device, self.parts.dtype))
         return seen if canvas.known_F1YX[frame].all() else torch.zeros_like(seen)
 
-    def _expert(self, units: Tensor) -> int:
+    def _expert(self, units: int) -> int:
         boundary = self.spec.boundary
         if boundary is None or len(self.parts.experts) == 1:
             return 0
-        return 0 if float(units) >= 1000 * boundary else 1
-
-    def _pass(
-        self, number: int, given: Tensor, times: Tensor, text_BLD: Tensor, seen_BLD: Tensor | None, way: Way
-    ) -> Tensor:
-        dit, dtype = self.parts.expert(number), self.parts.dtype
-        extra: dict[str, Any] = {} if seen_BLD is None else {"image_BLD": seen_BLD.to(dtype)}
-        if dit.config.inject_sample_info:
-            extra["fps"] = self.spec.defaults.fps
-        if way.control is not None:
-            extra["control_BCTHW"] = way.control.to(dtype)
-        return dit(given.to(dtype), times, text_BLD.to(dtype), **extra)
+        return 0 if units >= 1000 * boundary else 1
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> Wan:
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Wan:
     """The model, whose networks are loaded as they are needed. ``dtype`` is the encoders' and the transformer's; the
     autoencoder stays in float32, as its reference does. Raises ModelError."""
     found = places(spec)
     words = wan_text.Words(found["tokenizer"] / "tokenizer.json")
     encoder = f"{weights.fingerprint(found['text_encoder'])} {dtype} {device.type}"
-    cache, parts = wan_text.EmbeddingCache(hub.own_cache() / "texts", encoder), Parts(spec, found, device, dtype)
-    return Wan(spec, parts, Memory(parts), words, cache)
+    cache, parts = wan_text.EmbeddingCache(hub.own_cache() / "texts", encoder), Parts(spec, found, device, dtype, speed)
+    return Wan(spec, parts, Memory(parts), words, cache, speed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,10 @@ from torch import Tensor
 from sora.canvas import Canvas, Latents
 from sora.families.known import known_channels, known_frames
 from sora.grid import Grid
+from sora.networks.wan_blocks import Runs
+from sora.networks.wan_dit import Times
+
+MOST_RUNS = 32  # of tokens that share a time; where there are more, each token says which it has
 
 
 @dataclass(frozen=True)
@@ -35,25 +40,51 @@ class Way:
     beside: (1, C, T, H, W) channels behind the state's. control: (1, C, T, H, W) for a branch of its own. held: known
     cells that are led along the straight path to where they belong, whatever the network says of them, so that any
     step rule arrives there. patch: where the network is told of held cells: they stand clean in its sight and their
-    tokens, so many cells wide, are at time 0; None where it is not told.
+    tokens, so many cells wide, are at time 0; None where it is not told. shares: whether times that tokens share are
+    given once.
     """
 
     beside: Tensor | None = None
     control: Tensor | None = None
     held: Latents | None = None
     patch: int | None = None
+    shares: bool = True
 
-    def given(self, x: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """The transformer's latents and times for the sampler's state and time: (B, C, T, H, W), and (B,) or (B, N) in
-        thousandths. units: 0-d."""
+    def given(self, x: Tensor, units: int) -> tuple[Tensor, Tensor | Times]:
+        """The transformer's latents (B, C, T, H, W) and times for the sampler's state and time. units: in
+        thousandths."""
         batch = x.shape[0]
         if self.held is not None and self.patch is not None:
-            unknown = self.held.unknown_B1THW
-            times = unknown[:, 0, :, :: self.patch, :: self.patch] * units
-            return torch.where(unknown > 0, x, self.held.clean_BCTHW), times.flatten(1).expand(batch, -1)
+            return torch.where(self.held.unknown_B1THW > 0, x, self.held.clean_BCTHW), self._times(units)
         if self.beside is not None:
             x = torch.cat([x, self.beside.to(x).expand(batch, -1, -1, -1, -1)], dim=1)
-        return x, units.expand(batch)
+        return x, torch.full((batch,), units, device=x.device)
+
+    def _times(self, units: int) -> Tensor | Times:
+        """Of known tokens 0."""
+        known_N = self._known_N
+        if not self.shares:
+            return ((1 - known_N) * units)[None]
+        distinct = torch.full((1, 2), units, device=known_N.device)
+        distinct[:, 1] = 0
+        if isinstance(self._runs, tuple) and len(self._runs) == 1:
+            return distinct[:, self._runs[0][2]]
+        return Times(distinct, self._runs)
+
+    @cached_property
+    def _known_N(self) -> Tensor:
+        """By token, 1 where it is known."""
+        assert self.held is not None
+        return (self.held.unknown_B1THW[0, 0, :, :: self.patch, :: self.patch].flatten() == 0).long()
+
+    @cached_property
+    def _runs(self) -> Runs:
+        """Tokens at the run's time (0) and at time 0 (1)."""
+        values, counts = self._known_N.cpu().unique_consecutive(return_counts=True)
+        if len(values) > MOST_RUNS:
+            return self._known_N
+        ends = counts.cumsum(0).tolist()
+        return tuple(zip([0, *ends], ends, values.tolist(), strict=False))
 
     def settled(self, x: Tensor, t: Tensor, flow: Tensor) -> Tensor:
         """The velocity that the sampler sees, out of the network's."""

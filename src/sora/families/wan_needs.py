@@ -37,7 +37,7 @@ def needs(
         _stored(reader, here.get("text_encoder"), number),
     )
     return Needs(
-        transformer=Transformer.of(dit, dit_bytes, experts=experts, times=spec.known == "tokens"),
+        transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(reader, reader_bytes),
         vae=Autoencoder.of(network(spec, "vae", here.get("vae"))),
         latents=spec.grid.latent_shape(*shape_FYX),

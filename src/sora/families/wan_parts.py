@@ -17,12 +17,14 @@ from sora.families.spec import ModelSpec
 from sora.families.wan_places import EXPERTS, network
 from sora.networks import lora
 from sora.networks.clip_vision import CLIPVision
+from sora.networks.compiled import compile_blocks
 from sora.networks.stored import shrink
 from sora.networks.streamed import stream_blocks
 from sora.networks.umt5 import UMT5
 from sora.networks.wan_dit import WanDiT
 from sora.networks.wan_vae import WanVAE
 from sora.placement import LADDER, Plan
+from sora.speed import DEFAULT, Speed
 
 STREAMED = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # what waits in CPU memory where a plan streams
 READERS = ("text_encoder", "image_encoder")
@@ -38,6 +40,7 @@ class Parts:
     places: Mapping[str, Path]
     device: torch.device
     dtype: torch.dtype
+    speed: Speed = DEFAULT
     plan: Plan = LADDER[0]
     _here: dict[str, nn.Module] = field(default_factory=dict)
     _loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
@@ -136,7 +139,18 @@ class Parts:
             part.to(self.device)
         elif streams:
             stream_blocks(_blocks(part), self.device, (plan.blocks or 0) if name in EXPERTS else 0)
+        elif isinstance(part, WanDiT):
+            self._quicken(part)
+        if isinstance(part, WanVAE):
+            part.winograd = self.speed.uses("winograd")
         return part
+
+    def _quicken(self, dit: WanDiT) -> None:
+        """What needs weights that stay where they are."""
+        if self.speed.uses("fused"):
+            dit.fuse()
+        if self.speed.uses("compile") and self.device.type == "cuda":
+            compile_blocks(dit.turns())
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:

@@ -10,7 +10,9 @@ Axis letters: B batch; C channels; T H W latents; N tokens; L text or a picture'
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,18 +20,51 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sora.networks.layers import layer_norm, rope_tables, timestep_embedding
-from sora.networks.wan_blocks import Block, FeedForward, RMSNorm, modulate
+from sora.networks.wan_blocks import Attention, Block, FeedForward, Heard, RMSNorm, Runs, TanhGELU, Told, modulate
 from sora.networks.wan_sizes import WanConfig
 
 
-class Given(NamedTuple):
-    """What every block is given beside the tokens, in the order in which it takes them."""
+@dataclass(frozen=True)
+class Said:
+    """Text and pictures as every block hears them: the same at all times of a clip, so made once by ``WanDiT.read``.
 
-    text_BLD: Tensor
-    six_BN6D: Tensor
+    heard: by block. samples: of the batch.
+    """
+
+    heard: Mapping[nn.Module, Heard]
+    samples: int
+
+
+@dataclass(frozen=True)
+class Times:
+    """Times that many tokens share. distinct_BU: in [0, 1000]. runs: which of them the tokens have."""
+
+    distinct_BU: Tensor
+    runs: Runs
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every block is given beside the tokens."""
+
+    told: Told | Said
+    six_BU6D: Tensor
     tables: tuple[Tensor, Tensor]
     text_mask_BL: Tensor | None
-    image_BLD: Tensor | None
+    runs: Runs | None
+
+    def to(self, block: nn.Module) -> tuple[Any, ...]:
+        """In the order in which a block takes them."""
+        told = self.told.heard[block] if isinstance(self.told, Said) else self.told
+        return told, self.six_BU6D, self.tables, self.text_mask_BL, self.runs
+
+
+class Skip(Protocol):
+    """Decides from what the first block did to the tokens whether the others have to work."""
+
+    def through(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
+        """The tokens after all blocks: rest(after), or near to it. before, after: of the first block."""
+        ...
 
 
 class Perceptron(nn.Module):
@@ -76,16 +111,15 @@ class Conditions(nn.Module):
         self.freq_dim = config.freq_dim
         self.time_embedder = Perceptron(config.freq_dim, config.dim, nn.SiLU())
         self.time_proj = nn.Linear(config.dim, 6 * config.dim)
-        self.text_embedder = Perceptron(config.text_dim, config.dim, nn.GELU(approximate="tanh"))
+        self.text_embedder = Perceptron(config.text_dim, config.dim, TanhGELU())
         if config.image_dim is not None:
             self.image_embedder = Pictures(config.image_dim, config.dim, config.pos_embed_seq_len)
 
-    def forward(self, t_BN: Tensor, text_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The time's embedding (B, N, D), its six modulations (B, N, 6, D), and the text (B, L, D). N may be 1."""
-        waves = timestep_embedding(t_BN, self.freq_dim).to(self.time_embedder.linear_1.weight.dtype)
-        time_BND = self.time_embedder(waves).type_as(text_BLD)
-        six_BN6D = self.time_proj(F.silu(time_BND)).unflatten(-1, (6, -1))
-        return time_BND, six_BN6D, self.text_embedder(text_BLD)
+    def time(self, t_BU: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The time's embedding (B, U, D) and its six modulations (B, U, 6, D). U may be 1."""
+        waves = timestep_embedding(t_BU, self.freq_dim).to(self.time_embedder.linear_1.weight.dtype)
+        time_BUD = self.time_embedder(waves).to(dtype)
+        return time_BUD, self.time_proj(F.silu(time_BUD)).unflatten(-1, (6, -1))
 
 
 class WanDiT(nn.Module):
@@ -109,40 +143,73 @@ class WanDiT(nn.Module):
     def forward(
         self,
         x_BCTHW: Tensor,
-        t_B_or_BN: Tensor,
-        text_BLD: Tensor,
+        t_B_or_BN: Tensor | Times,
+        text: Tensor | Said,
         text_mask_BL: Tensor | None = None,
         *,
         image_BLD: Tensor | None = None,
         fps: float | None = None,
+        skip: Skip | None = None,
     ) -> Tensor:
         """The velocity, of shape (B, out_channels, T, H, W) and the dtype of the weights.
 
-        x_BCTHW: float, C = in_channels; H and W (and T) multiples of the patch.
-        t_B_or_BN: the time in [0, 1000], 1000 pure noise; one a sample, or one a token in row-major (T, H, W) order.
-        text_BLD: the text encoder's output, D = text_dim.
+        x_BCTHW: float, C = in_channels; H and W (and T) multiples of the patch. One sample serves for all of a batch of
+        texts, and what does not hang on the text is then done once.
+        t_B_or_BN: the time in [0, 1000], 1000 pure noise; one a sample, or one a token in row-major (T, H, W) order, or
+            ``Times`` that tokens share.
+        text: the text encoder's output (B, L, D), D = text_dim; or what ``read`` made of it and of the pictures.
         text_mask_BL: bool, True where a word is; None lets every place be seen, padding too, as Wan does.
         image_BLD: the image encoder's output, D = image_dim, of one picture (L = 257); with pos_embed_seq_len of a
             first and a last one, as (B, 514, D) or as (2B, 257, D) with a sample's two next to each other. None leaves
             pictures out: text alone is looked at.
         fps: frames a second, for networks with inject_sample_info, which tell 16 from any other.
+        skip: may spare all blocks after the first.
 
         ValueError where these do not fit one another or the network.
         """
-        x_BND, time_BND, given = self._enter(x_BCTHW, t_B_or_BN, text_BLD, text_mask_BL, image_BLD, fps)
-        for block in self.blocks:
-            x_BND = block(x_BND, *given)
-        return self._leave(x_BND, time_BND, x_BCTHW)
+        x_BND, time_BUD, given = self._enter(x_BCTHW, t_B_or_BN, text, text_mask_BL, image_BLD, fps)
+        if skip is None:
+            x_BND = self._through(range(len(self.blocks)), x_BND, given)
+        else:
+            first, others = range(1), range(1, len(self.blocks))
+            after_BND = self._through(first, x_BND, given)
+            x_BND = skip.through(x_BND, after_BND, lambda tokens: self._through(others, tokens, given))
+        return self._leave(x_BND, time_BUD, given.runs, x_BCTHW)
+
+    def read(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> Said:
+        """Text and pictures for all passes of a clip, to be given in place of the text. Arguments as ``forward``'s.
+
+        It takes 2 x L x D numbers of memory a sample and block, and must be made anew where weights change.
+        """
+        told = self._tell(text_BLD, image_BLD)
+        return Said({block: block.attn2.hear(told) for block in self.turns()}, len(told.text_BLD))  # type: ignore
+
+    def fuse(self) -> None:
+        """See ``Attention.fuse``; for every block's self-attention."""
+        for block in self.turns():
+            block.attn1.fuse()  # type: ignore[operator]
+
+    def separate(self) -> None:
+        """Undoes ``fuse``."""
+        for part in self.modules():
+            if isinstance(part, Attention):
+                part.separate()
 
     def turns(self) -> list[nn.Module]:
         """The blocks in the order in which a pass calls them."""
         return list(self.blocks)
 
+    def _through(self, layers: range, x_BND: Tensor, given: Given) -> Tensor:
+        for layer in layers:
+            block = self.blocks[layer]
+            x_BND = block(x_BND, *given.to(block))
+        return x_BND
+
     def _enter(
         self,
         x_BCTHW: Tensor,
-        t: Tensor,
-        text_BLD: Tensor,
+        t: Tensor | Times,
+        text: Tensor | Said,
         text_mask_BL: Tensor | None,
         image_BLD: Tensor | None,
         fps: float | None,
@@ -151,34 +218,41 @@ class WanDiT(nn.Module):
         shape = x_BCTHW.shape[2], x_BCTHW.shape[3], x_BCTHW.shape[4]
         tables = rope_tables(self.config.token_shape(shape), self.config.head_dim, x_BCTHW.device)
         x_BND = self._embed_patches(x_BCTHW, self.patch_embedding)
-        t_BN = t[:, None] if t.ndim == 1 else t
-        time_BND, six_BN6D, text_BLD = self.condition_embedder(t_BN, text_BLD.type_as(x_BND))
-        six_BN6D = self._tell_fps(six_BN6D, fps)
-        return x_BND, time_BND, Given(text_BLD, six_BN6D, tables, text_mask_BL, self._embed_image(image_BLD, x_BND))
+        told = text if isinstance(text, Said) else self._tell(text, image_BLD)
+        samples = told.samples if isinstance(told, Said) else len(told.text_BLD)
+        if len(x_BND) not in (1, samples):
+            raise ValueError(f"text for {samples} samples; expected as many as latents, {len(x_BND)}")
+        runs = t.runs if isinstance(t, Times) else None
+        t_BU = t.distinct_BU if isinstance(t, Times) else t[:, None] if t.ndim == 1 else t
+        time_BUD, six_BU6D = self.condition_embedder.time(t_BU, x_BND.dtype)
+        return x_BND, time_BUD, Given(told, self._tell_fps(six_BU6D, fps), tables, text_mask_BL, runs)
 
-    def _embed_image(self, image_BLD: Tensor | None, x_BND: Tensor) -> Tensor | None:
+    def _tell(self, text_BLD: Tensor, image_BLD: Tensor | None) -> Told:
+        """Embedded. Raises ValueError for pictures that are not looked at, or of other samples than the text."""
+        weight = self.patch_embedding.weight
+        text_BLD = self.condition_embedder.text_embedder(text_BLD.type_as(weight))
         if image_BLD is None:
-            return None
+            return Told(text_BLD)
         if self.config.image_dim is None:
             raise ValueError("this network looks at no pictures (image_dim is None); expected image_BLD = None")
-        seen_BLD = self.condition_embedder.image_embedder(image_BLD.type_as(x_BND))
-        if seen_BLD.shape[0] != x_BND.shape[0]:
-            raise ValueError(f"pictures for {seen_BLD.shape[0]} samples; expected as many as latents, {x_BND.shape[0]}")
-        return seen_BLD
+        seen_BLD = self.condition_embedder.image_embedder(image_BLD.type_as(weight))
+        if len(seen_BLD) != len(text_BLD):
+            raise ValueError(f"pictures for {len(seen_BLD)} samples; expected as many as texts, {len(text_BLD)}")
+        return Told(text_BLD, seen_BLD)
 
-    def _tell_fps(self, six_BN6D: Tensor, fps: float | None) -> Tensor:
+    def _tell_fps(self, six_BU6D: Tensor, fps: float | None) -> Tensor:
         if self.config.inject_sample_info != (fps is not None):
             wanted = "the clip's" if self.config.inject_sample_info else "None, since this network is not told"
             raise ValueError(f"fps is {fps}; expected {wanted}")
         if fps is None:
-            return six_BN6D
-        which = torch.tensor(0 if fps == 16 else 1, device=six_BN6D.device)
-        return six_BN6D + self.fps_projection(self.fps_embedding(which)).unflatten(-1, (6, -1))
+            return six_BU6D
+        which = torch.tensor(0 if fps == 16 else 1, device=six_BU6D.device)
+        return six_BU6D + self.fps_projection(self.fps_embedding(which)).unflatten(-1, (6, -1))
 
-    def _leave(self, x_BND: Tensor, time_BND: Tensor, like_BCTHW: Tensor) -> Tensor:
+    def _leave(self, x_BND: Tensor, time_BUD: Tensor, runs: Runs | None, like_BCTHW: Tensor) -> Tensor:
         """Tokens to a velocity of the time, height and width of ``like_BCTHW``."""
-        shift, scale = (self.scale_shift_table + time_BND.float()[:, :, None]).unbind(dim=2)
-        x_BNP = self.proj_out(modulate(x_BND, shift, scale, self.config.eps))
+        shift, scale = (self.scale_shift_table + time_BUD.float()[:, :, None]).unbind(dim=2)
+        x_BNP = self.proj_out(modulate(x_BND, shift, scale, self.config.eps, runs))
         p, q, r = self.config.patch
         t, h, w = self.config.token_shape((like_BCTHW.shape[2], like_BCTHW.shape[3], like_BCTHW.shape[4]))
         return rearrange(x_BNP, "B (T H W) (p q r C) -> B C (T p) (H q) (W r)", T=t, H=h, W=w, p=p, q=q, r=r)

@@ -9,12 +9,13 @@ Axis letters as in ``wan_dit``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from sora.networks.wan_blocks import Block
-from sora.networks.wan_dit import WanDiT
+from sora.networks.wan_blocks import Block, Heard, Runs, Told
+from sora.networks.wan_dit import Given, Said, Skip, Times, WanDiT
 from sora.networks.wan_sizes import WanConfig
 
 
@@ -33,16 +34,16 @@ class ControlBlock(Block):
         self,
         control_BND: Tensor,
         start_BND: Tensor | None,
-        text_BLD: Tensor,
-        six_BN6D: Tensor,
+        told: Told | Heard,
+        six_BU6D: Tensor,
         tables: tuple[Tensor, Tensor],
-        text_mask_BL: Tensor | None,
-        image_BMD: Tensor | None = None,
+        text_mask_BL: Tensor | None = None,
+        runs: Runs | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(control's tokens for the next block, the hint). start: the latents' tokens before layer 0, for the first."""
         if self.proj_in is not None:
             control_BND = self.proj_in(control_BND) + start_BND
-        control_BND = super().forward(control_BND, text_BLD, six_BN6D, tables, text_mask_BL, image_BMD)
+        control_BND = super().forward(control_BND, told, six_BU6D, tables, text_mask_BL, runs)
         return control_BND, self.proj_out(control_BND)
 
 
@@ -59,12 +60,13 @@ class WanVACE(WanDiT):
     def forward(
         self,
         x_BCTHW: Tensor,
-        t_B_or_BN: Tensor,
-        text_BLD: Tensor,
+        t_B_or_BN: Tensor | Times,
+        text: Tensor | Said,
         text_mask_BL: Tensor | None = None,
         *,
         image_BLD: Tensor | None = None,
         fps: float | None = None,
+        skip: Skip | None = None,
         control_BCTHW: Tensor | None = None,
         control_scale: float | Sequence[float] = 1.0,
     ) -> Tensor:
@@ -77,19 +79,17 @@ class WanVACE(WanDiT):
         """
         scales = self._scales(control_scale)
         if control_BCTHW is None:
-            return super().forward(x_BCTHW, t_B_or_BN, text_BLD, text_mask_BL, image_BLD=image_BLD, fps=fps)
+            return super().forward(x_BCTHW, t_B_or_BN, text, text_mask_BL, image_BLD=image_BLD, fps=fps, skip=skip)
         self._check(control_BCTHW, x_BCTHW)
-        x_BND, time_BND, given = self._enter(x_BCTHW, t_B_or_BN, text_BLD, text_mask_BL, image_BLD, fps)
-        control_BND, start_BND = self._embed_patches(control_BCTHW, self.vace_patch_embedding), x_BND
-        places = {layer: place for place, layer in enumerate(self.config.vace_layers)}
-        for layer, block in enumerate(self.blocks):
-            x_BND = block(x_BND, *given)
-            if layer in places:
-                # A hint is made where it is wanted, so that one is held at a time, not one for each layer.
-                place = places[layer]
-                control_BND, hint_BND = self.vace_blocks[place](control_BND, start_BND, *given)
-                x_BND, start_BND = torch.add(x_BND, hint_BND, alpha=scales[place]), None
-        return self._leave(x_BND, time_BND, x_BCTHW)
+        start_BND, time_BUD, given = self._enter(x_BCTHW, t_B_or_BN, text, text_mask_BL, image_BLD, fps)
+        control_BND = self._embed_patches(control_BCTHW, self.vace_patch_embedding)
+        branch, layers = Branch(self, given, control_BND, start_BND, scales), len(self.blocks)
+        if skip is None:
+            x_BND = branch.through(range(layers), start_BND)
+        else:
+            after_BND = branch.through(range(1), start_BND)
+            x_BND = skip.through(start_BND, after_BND, lambda tokens: branch.through(range(1, layers), tokens))
+        return self._leave(x_BND, time_BUD, given.runs, x_BCTHW)
 
     def turns(self) -> list[nn.Module]:
         """As ``WanDiT.turns``, with a control."""
@@ -110,6 +110,34 @@ class WanVACE(WanDiT):
         wanted = (x_BCTHW.shape[0], self.config.vace_in_channels, *x_BCTHW.shape[2:])
         if control_BCTHW.shape != wanted:
             raise ValueError(f"a control of {tuple(control_BCTHW.shape)} (B, C, T, H, W); expected {wanted}")
+
+
+@dataclass
+class Branch:
+    """One pass through both rows of blocks. A hint is made where it is wanted, so that one is held at a time, not one
+    for each layer."""
+
+    network: WanVACE
+    given: Given
+    control_BND: Tensor
+    start_BND: Tensor | None
+    scales: tuple[float, ...]
+
+    def through(self, layers: range, x_BND: Tensor) -> Tensor:
+        """The tokens after these layers and their hints."""
+        for layer in layers:
+            block = self.network.blocks[layer]
+            x_BND = block(x_BND, *self.given.to(block))
+            if layer in self.network.config.vace_layers:
+                place = self.network.config.vace_layers.index(layer)
+                x_BND = torch.add(x_BND, self._hint(place), alpha=self.scales[place])
+        return x_BND
+
+    def _hint(self, place: int) -> Tensor:
+        block = self.network.vace_blocks[place]
+        self.control_BND, hint_BND = block(self.control_BND, self.start_BND, *self.given.to(block))
+        self.start_BND = None  # only the first wants it
+        return hint_BND
 
 
 def build(config: WanConfig) -> WanDiT:

@@ -60,6 +60,7 @@ def estimate(needs: Needs, plan: Plan) -> Estimate:
     words, reading, words_streamed = _text(needs, plan)
     one_pass = replace(needs, batch=1) if plan.one_prompt else needs
     sampling = work.sampler(one_pass) + work.transformer(one_pass, quantised=_quantised(needs, plan))
+    sampling += work.heard(needs) if plan.blocks is None else 0
     network, streamed = _transformer(needs, plan)
     if needs.unified:
         words, network = words + words_streamed, network + streamed

@@ -38,8 +38,8 @@ class Transformer:
     """A Wan transformer. weights: of one expert, of which ``in_blocks`` parameters are in its ``blocks`` blocks and
     ``largest`` in the largest; only blocks can be streamed. width, head_dim, ffn: channels of a token, of a head, and
     inside the feed-forward. channels: of what goes in, control too. text: (tokens, channels) of text. patch: latents
-    behind a token. experts: networks of this size that take turns. control: whether there is a control branch. times:
-    whether each token has a time of its own."""
+    behind a token. experts: networks of this size that take turns. control: whether there is a control
+    branch."""
 
     weights: Weights
     in_blocks: int
@@ -53,10 +53,9 @@ class Transformer:
     patch: tuple[int, int, int] = (1, 2, 2)
     experts: int = 1
     control: bool = False
-    times: bool = False
 
     @classmethod
-    def of(cls, network: nn.Module, stored: float = 2.0, *, experts: int = 1, times: bool = False) -> Transformer:
+    def of(cls, network: nn.Module, stored: float = 2.0, *, experts: int = 1) -> Transformer:
         """Of a ``WanDiT`` or a ``WanVACE`` without its weights."""
         config: Any = network.config
         control = bool(config.vace_layers)
@@ -74,7 +73,6 @@ class Transformer:
             patch=config.patch,
             experts=experts,
             control=control,
-            times=times,
         )
 
 

@@ -11,6 +11,7 @@ from math import prod
 from sora.placement.needs import Needs, TextEncoder
 
 FLOAT32 = 4
+PROMPTS = 2
 UNPACKED_AT_ONCE = 2**24
 """Numbers of a quantised weight that ``networks.stored`` turns into float32 at a time."""
 
@@ -23,6 +24,12 @@ def transformer(needs: Needs, *, quantised: bool) -> int:
     text = needs.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
     unpacked = t.width * t.ffn * c + 4 * FLOAT32 * min(t.width * t.ffn, UNPACKED_AT_ONCE) if quantised else 0
     return samples * _each_token(needs) + _scores(needs) + tables + text + unpacked
+
+
+def heard(needs: Needs) -> int:
+    """Keys and values of a prompt and its negative in every block, kept for all passes of a clip."""
+    t = needs.transformer
+    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * needs.number
 
 
 def sampler(needs: Needs) -> int:
@@ -40,11 +47,9 @@ def _each_token(needs: Needs) -> int:
     turning = t.width * (6 * c + copy + 3 * FLOAT32)
     # Feed-forward: tokens before the block and within, and under three norms; its inside before and after activation.
     feeding = t.width * 5 * c + t.ffn * 2 * c
-    # Time: its embedding and six modulations, and these once more in float32.
-    time = t.width * (7 * c + 6 * FLOAT32) if t.times else 0
-    # The branch's first block: tokens before layer 0 and after it, and the control's before they are joined.
-    control = 3 * t.width * c if t.control else 0
-    return max(turning, feeding) + time + control
+    # The branch's first block: tokens before layer 0, and the control's before they are joined.
+    control = 2 * t.width * c if t.control else 0
+    return max(turning, feeding) + control
 
 
 def _scores(needs: Needs) -> int:

@@ -92,7 +92,7 @@ class Fit:
         clean = example.clean_BCTHW.to(self.model.device)
         noise = torch.randn(clean.shape, generator=draw).to(clean)
         wanted = latents.unknown_B1THW.to(clean)
-        flow = velocity((1 - time) * clean + time * noise, torch.full((), time, device=clean.device))
+        flow = velocity((1 - time) * clean + time * noise, torch.tensor(time))
         error = wanted * (flow.float() - (noise - clean)).square()
         return error.sum() / (wanted.sum().clamp_min(1) * clean.shape[1])
 

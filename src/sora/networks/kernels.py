@@ -1,0 +1,66 @@
+"""Which of torch's fused attention kernels is fastest on a device. Measured once a process, for each kind of number.
+
+On NVIDIA's Hopper cuDNN's kernel takes about half to two thirds of the time of the one that torch takes by itself;
+elsewhere flash attention is ahead. A CPU and MPS have one kernel each.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+CANDIDATES = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
+TOKENS, HEADS, RUNS = 4096, 8, 5  # of the measurement; some twenty milliseconds
+
+Measure = Callable[[SDPBackend, torch.device, torch.dtype, int], "float | None"]
+"""Seconds that a kernel takes; None where it does not work there."""
+
+
+def preferred(device: torch.device, dtype: torch.dtype, head_dim: int) -> AbstractContextManager[None]:
+    """Inside it, attention takes the fastest kernel that fits; the others stay behind it for what it cannot do."""
+    if device.type != "cuda":
+        return nullcontext()
+    return sdpa_kernel([*_ranked(device, dtype, head_dim), SDPBackend.MATH], set_priority=True)
+
+
+@lru_cache(maxsize=16)
+def _ranked(device: torch.device, dtype: torch.dtype, head_dim: int) -> tuple[SDPBackend, ...]:
+    return ranked(device, dtype, head_dim)
+
+
+def ranked(
+    device: torch.device,
+    dtype: torch.dtype,
+    head_dim: int,
+    candidates: Sequence[SDPBackend] = CANDIDATES,
+    measure: Measure | None = None,
+) -> tuple[SDPBackend, ...]:
+    """The kernels that work there, the fastest first."""
+    found = {kernel: (measure or seconds)(kernel, device, dtype, head_dim) for kernel in candidates}
+    timed = {kernel: took for kernel, took in found.items() if took is not None}
+    return tuple(sorted(timed, key=timed.__getitem__))
+
+
+def seconds(kernel: SDPBackend, device: torch.device, dtype: torch.dtype, head_dim: int) -> float | None:
+    """Of one attention of ``TOKENS`` with themselves, the median of a few; None where the kernel refuses."""
+    q = torch.randn(1, HEADS, TOKENS, head_dim, device=device, dtype=dtype)
+    try:
+        with sdpa_kernel(kernel), torch.no_grad():
+            return statistics.median(_once(q) for _ in range(RUNS))
+    except RuntimeError:
+        return None
+
+
+def _once(q_BHNK: torch.Tensor) -> float:
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    began.record()
+    F.scaled_dot_product_attention(q_BHNK, q_BHNK, q_BHNK)
+    ended.record()
+    ended.synchronize()
+    return began.elapsed_time(ended) / 1000

@@ -1,0 +1,67 @@
+"""What may be done to paint faster, by name, and what a person asked for.
+
+``exact`` changes no number beyond rounding, so all of its ways can be on at all times; each can be left out alone.
+``fast`` and ``turbo`` change the picture a little for a lot of time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sora.errors import UsageError
+
+MODES = {
+    "exact": "every step in full",
+    "fast": "steps that change little are taken from the last one; guidance only where it matters",
+    "turbo": "few-step weights, which take no guidance",
+}
+
+THRESHOLD = 0.08
+"""Of the step cache, as ``networks.first_block`` counts it: see what it costs in ``benchmarks/quality.py``."""
+
+GUIDED_FROM = 0.3
+"""The time below which ``fast`` takes the words alone: late steps draw edges, which guidance changes little
+(Kynkaanniemi et al., arXiv 2404.07724)."""
+
+EXACT = {
+    "attention": "the attention kernel that was measured to be the fastest here",
+    "batched-guidance": "both passes of a guided step at once where the canvas is small",
+    "compile": "blocks compiled, on CUDA",
+    "distinct-times": "a time that many tokens share is embedded once",
+    "fused": "queries, keys and values in one product",
+    "overlap": "frames are encoded while the next are decoded",
+    "text-once": "keys and values of the text once a clip, not once a pass",
+    "winograd": "3x3 convolutions with fewer multiplications on a CPU",
+}
+"""The exact ways, by the name that ``--without`` takes."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """mode: a name in ``MODES``. without: names in ``EXACT`` that are left out. Raises UsageError for others."""
+
+    mode: str = "exact"
+    without: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UsageError(f"--speed {self.mode} is not known; there is {', '.join(MODES)}")
+        unknown = sorted(self.without - EXACT.keys())
+        if unknown:
+            raise UsageError(f"--without {unknown[0]} leaves out nothing; there is {', '.join(EXACT)}")
+
+    def uses(self, name: str) -> bool:
+        """Whether an exact way is taken where it applies."""
+        return name in EXACT and name not in self.without
+
+    @property
+    def threshold(self) -> float:
+        """Of the step cache; 0 for none."""
+        return THRESHOLD if self.mode == "fast" else 0.0
+
+    def guides(self, t: float) -> bool:
+        """Whether guidance pushes at this time in [0, 1]."""
+        return self.mode != "fast" or t >= GUIDED_FROM
+
+
+DEFAULT = Speed()

@@ -1,0 +1,205 @@
+"""Ways of painting faster: the exact ones change nothing beyond rounding, the others say what they leave out."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend
+
+from conftest import Studio
+from sora import engine, families, operations
+from sora.errors import UsageError
+from sora.families.passes import Passes
+from sora.networks.compiled import compile_blocks
+from sora.networks.first_block import FirstBlockCache
+from sora.networks.kernels import preferred, ranked
+from sora.networks.layers import tanh_gelu
+from sora.networks.wan_dit import Times, WanConfig, WanDiT
+from sora.speed import EXACT, MODES, Speed
+
+TINY = WanConfig(num_layers=3, heads=2, head_dim=12, in_channels=4, out_channels=4, text_dim=8, freq_dim=16, ffn_dim=40)
+SPEC = families.find("mini")
+CPU = torch.device("cpu")
+
+
+def lively(config: WanConfig = TINY) -> WanDiT:
+    torch.manual_seed(0)
+    dit = WanDiT(config).eval().requires_grad_(False)
+    for p in dit.parameters():
+        p.normal_(std=p[0].numel() ** -0.5 if p.ndim > 1 else 0.3)
+    return dit
+
+
+def given(batch: int = 1, words: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, a time, texts."""
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(batch, 4, 3, 4, 6, generator=draw)
+    return x, torch.full((batch,), 700.0), torch.randn(words, 5, 8, generator=draw)
+
+
+# Exact ways, network by network
+
+
+def test_text_that_was_read_once_says_the_same() -> None:
+    dit, (x, t, text) = lively(), given(2)
+    said = dit.read(text)
+    for time in (t, t / 2):
+        torch.testing.assert_close(dit(x, time, said), dit(x, time, text), rtol=0, atol=1e-6)
+
+
+def test_one_sample_serves_for_many_texts() -> None:
+    dit, (x, t, text) = lively(), given()
+    together = dit(x, t, text)
+    apart = torch.cat([dit(x, t, text[i : i + 1]) for i in range(2)])
+    torch.testing.assert_close(together, apart, rtol=0, atol=1e-6)
+
+
+def test_fused_products_are_the_same_and_follow_their_weights() -> None:
+    dit, (x, t, text) = lively(), given(2)
+    plain, names = dit(x, t, text), dict(dit.state_dict())
+    dit.fuse()
+    assert dit.state_dict().keys() == names.keys()
+    torch.testing.assert_close(dit(x, t, text), plain, rtol=0, atol=1e-6)
+    with torch.no_grad():
+        dit.blocks[0].attn1.to_k.weight.mul_(3)  # type: ignore[union-attr, operator]
+    changed = dit(x, t, text)
+    dit.separate()
+    torch.testing.assert_close(dit(x, t, text), changed, rtol=0, atol=1e-6)
+    assert (changed - plain).abs().max() > 1e-3
+
+
+def test_fused_weights_may_move_and_learn() -> None:
+    dit, (x, t, text) = lively(), given(2)
+    dit.fuse()
+    plain = dit(x, t, text)
+    torch.testing.assert_close(dit.double()(x.double(), t.double(), text.double()).float(), plain, rtol=0, atol=1e-5)
+    dit = dit.float()
+    dit.fuse()
+    dit.requires_grad_(True)
+    dit(x, t, text).square().sum().backward()
+    assert all(p.grad is not None for name, p in dit.named_parameters() if "attn1" in name)
+
+
+@pytest.mark.parametrize("as_index", [False, True])
+def test_times_that_tokens_share_are_times_of_their_own(as_index: bool) -> None:
+    dit, (x, _, text) = lively(), given()
+    which = torch.tensor([1] * 6 + [0] * 12)
+    runs: Any = which if as_index else ((0, 6, 1), (6, 18, 0))
+    distinct = torch.tensor([[700.0, 0.0]])
+    torch.testing.assert_close(
+        dit(x, Times(distinct, runs), text[:1]), dit(x, distinct[:, which], text[:1]), rtol=0, atol=1e-6
+    )
+
+
+def test_gelu_is_its_tanh_form() -> None:
+    x = 4 * torch.randn(3, 70_001)
+    exact = nn.functional.gelu(x.double(), approximate="tanh")
+    assert (tanh_gelu(x) - exact).abs().max() <= 2 * (nn.functional.gelu(x, approximate="tanh") - exact).abs().max()
+    learnt = x[:, :9].clone().requires_grad_()
+    tanh_gelu(learnt).sum().backward()
+    assert learnt.grad is not None
+
+
+def test_the_fastest_kernel_that_works_comes_first() -> None:
+    took = {SDPBackend.CUDNN_ATTENTION: 2.0, SDPBackend.FLASH_ATTENTION: 1.0, SDPBackend.EFFICIENT_ATTENTION: None}
+    order = ranked(torch.device("cuda"), torch.bfloat16, 128, tuple(took), lambda kernel, *_: took[kernel])
+    assert order == (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION)
+    with preferred(CPU, torch.float32, 128):
+        pass
+
+
+def test_a_block_that_does_not_compile_runs_as_it_is() -> None:
+    dit, (x, t, text) = lively(), given(2)
+    plain = dit(x, t, text)
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    compile_blocks(dit.turns(), backend=broken)  # type: ignore[arg-type]
+    with pytest.warns(RuntimeWarning, match="uncompiled"):
+        torch.testing.assert_close(dit(x, t, text), plain, rtol=0, atol=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dit(x, t, text)
+
+
+def test_compiled_blocks_say_the_same() -> None:
+    dit, (x, t, text) = lively(), given(2)
+    plain = dit(x, t, text)
+    compile_blocks(dit.turns(), backend="eager")
+    torch.testing.assert_close(dit(x, t, text), plain, rtol=0, atol=1e-6)
+
+
+# The step cache
+
+
+def test_the_cache_spares_blocks_where_the_first_changes_little() -> None:
+    dit, (x, t, text) = lively(), given()
+    cache, never = FirstBlockCache(0.05), FirstBlockCache(0.0)
+    first = dit(x, t, text, skip=cache)
+    torch.testing.assert_close(first, dit(x, t, text), rtol=0, atol=0)
+    near = dit(x + 1e-4, t, text, skip=cache)
+    assert (cache.asked, cache.spared) == (2, 1)
+    torch.testing.assert_close(near, dit(x + 1e-4, t, text), rtol=0, atol=1e-2)
+    dit(-3 * x, t / 3, text, skip=cache)
+    assert (cache.asked, cache.spared) == (3, 1)
+    for _ in range(2):
+        torch.testing.assert_close(dit(x, t, text, skip=never), first, rtol=0, atol=0)
+    assert never.spared == 0
+
+
+def test_each_text_has_its_own_cache_and_a_new_network_a_new_one() -> None:
+    one, other, (x, t, text) = lively(), lively(), given()
+    passes = Passes(text, threshold=1e9)
+    apart = passes.flows(lambda: one, x, t, guided=True)
+    torch.testing.assert_close(passes.flows(lambda: one, x, t, guided=True), apart, rtol=0, atol=1e-6)
+    assert (apart[0] - apart[1]).abs().max() > 1e-3
+    other.patch_embedding.weight.mul_(2)
+    torch.testing.assert_close(passes.flows(lambda: other, x, t, guided=True), other(x, t, text), rtol=0, atol=1e-6)
+
+
+# The whole model
+
+
+def painted(speed: Speed, **changes: Any) -> Tensor:
+    side, d = isqrt(SPEC.defaults.area) * 3 // 4, SPEC.defaults
+    form = replace(SPEC.form((side, side), d.fps), painted=SPEC.grid.nearest_size(1.0, side * side))
+    values = {"steps": 6, "guidance": 3.0, "shift": d.shift, "step": d.step, **changes}
+    plan = operations.generate(("a red balloon floats up over a green meadow",), frames=9, form=form)
+    model = families.load(SPEC, CPU, torch.float32, speed)
+    return torch.cat(list(engine.paint(model, plan, engine.Settings(seed=1, **values)))).int()
+
+
+@pytest.mark.parametrize("way", EXACT)
+def test_exact_ways_change_no_grey_level_but_by_rounding(way: str) -> None:
+    apart = (painted(Speed(without=frozenset({way}))) - painted(Speed())).abs()
+    assert apart.max() <= 1 and apart.float().mean() < 0.01
+
+
+def test_fast_paints_nearly_the_same() -> None:
+    apart = (painted(Speed("fast"), steps=16) - painted(Speed(), steps=16)).abs().float()
+    assert 0 < apart.mean() < 12
+
+
+def test_what_is_not_known_is_refused() -> None:
+    with pytest.raises(UsageError, match="exact, fast, turbo"):
+        Speed("warp")
+    with pytest.raises(UsageError, match="winograd"):
+        Speed(without=frozenset({"magic"}))
+    assert set(MODES) == {"exact", "fast", "turbo"}
+
+
+def test_speed_on_the_command_line(studio: Studio, tmp_path: Path) -> None:
+    refused = studio("generate", "a ball", "--speed", "warp")
+    assert refused.exit_code == 2 and "exact, fast, turbo" in refused.stderr
+    turbo = studio("generate", "a ball", "--speed", "turbo", "--model", "wan2.1-1.3b")
+    assert turbo.exit_code == 2 and "--lora" in turbo.stderr
+    left_out = studio("generate", "a ball", "--without", "magic")
+    assert left_out.exit_code == 2 and "winograd" in left_out.stderr
