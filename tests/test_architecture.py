@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "grid": set(),
     "prompts": {"errors"},
     "recipe": {"errors"},
+    "speed": {"errors"},
     "weights": {"weights", "networks.stored", "errors"},
     "hub": {"weights", "families.spec", "errors"},
     "eightbit": {"errors"},
@@ -48,16 +49,18 @@ ALLOWED: dict[str, set[str]] = {
     "networks.wan_blocks": {"networks.layers", "networks.wan_sizes"},
     "networks.wan_dit": {"networks.layers", "networks.wan_blocks", "networks.wan_sizes"},
     "networks.wan_vace": {"networks.wan_blocks", "networks.wan_dit", "networks.wan_sizes"},
-    "networks.wan_vae": {"networks.layers", "networks.wan_vae_parts"},
+    "networks.wan_vae": {"networks.layers", "networks.wan_vae_parts", "networks.winograd"},
+    "networks.wan_vae_parts": {"networks.layers", "networks.winograd"},
+    "networks.mini_vae": {"networks.winograd"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"}
-    | {"eightbit", "lorafile", "hub"},
+    | {"eightbit", "lorafile", "hub", "speed"},
     "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
     "refine": {"canvas", "clip", "engine", "tiles"},
     "tuning": {"tuning", "media", "clip", "canvas", "families", "networks.lora", "sampler", "prompts", "errors"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
     | {"eightbit", "engine", "operations", "media", "recipe", "prompts", "errors"},
     "cli": {"cli", "operations", "engine", "refine", "families", "media", "recipe", "prompts", "placement", "weights"}
-    | {"hub", "clip", "canvas", "grid", "errors", "sora", "tuning", "lorafile"},
+    | {"hub", "clip", "canvas", "grid", "errors", "sora", "tuning", "lorafile", "speed"},
     "__main__": {"cli"},
 }
 
@@ -67,6 +70,7 @@ FOREIGN_FORBIDDEN: dict[str, set[str]] = {
     "grid": {"torch", "numpy"},
     "prompts": {"torch", "numpy"},
     "recipe": {"numpy"},
+    "speed": {"torch", "numpy"},
     "clip": {"torch"},
     "measure": {"torch"},
     "media": {"torch"},

@@ -56,6 +56,10 @@ class Easel:
             self._models[name] = families.load(families.find(name), self.device, torch.float32)
         return self._models[name]
 
+    def take(self, name: str, model: families.Model) -> None:
+        """This model in place of the one of that name."""
+        self._models[name] = model
+
     def paint(self, text: str, frames: int, aspect: float, seed: int, way: Way) -> np.ndarray:
         """frames_FYXC, uint8, at the model's own size."""
         return np.concatenate([chunk for chunk, _ in self.stream(text, frames, aspect, seed, way)])

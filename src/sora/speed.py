@@ -16,13 +16,6 @@ MODES = {
     "turbo": "few-step weights, which take no guidance",
 }
 
-THRESHOLD = 0.08
-"""Of the step cache, as ``networks.first_block`` counts it: see what it costs in ``benchmarks/quality.py``."""
-
-GUIDED_FROM = 0.3
-"""The time below which ``fast`` takes the words alone: late steps draw edges, which guidance changes little
-(Kynkaanniemi et al., arXiv 2404.07724)."""
-
 EXACT = {
     "attention": "the attention kernel that was measured to be the fastest here",
     "batched-guidance": "both passes of a guided step at once where the canvas is small",
@@ -55,13 +48,9 @@ class Speed:
         return name in EXACT and name not in self.without
 
     @property
-    def threshold(self) -> float:
-        """Of the step cache; 0 for none."""
-        return THRESHOLD if self.mode == "fast" else 0.0
-
-    def guides(self, t: float) -> bool:
-        """Whether guidance pushes at this time in [0, 1]."""
-        return self.mode != "fast" or t >= GUIDED_FROM
+    def fast(self) -> bool:
+        """Whether steps and guidance may be spared."""
+        return self.mode == "fast"
 
 
 DEFAULT = Speed()

@@ -68,6 +68,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "known": spec.known,
         "takes": spec.takes,
         "memory": dict(spec.memory),
+        "speeds": dict(spec.speeds),
         **_machine(spec),
     }
     if as_json:
@@ -91,6 +92,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "motion": ", ".join(spec.motion),
         "memory": ", ".join(f"{plan} {gb:g} GB" for plan, gb in spec.memory.items()),
         "fits here": _fits(row),
+        **{f"speed {mode}": cost for mode, cost in spec.speeds.items()},
     }
     lines({name: value for name, value in facts.items() if value})
 

@@ -17,7 +17,7 @@ from sora import eightbit, weights
 from sora.canvas import Canvas, Latents
 from sora.errors import ModelError
 from sora.families.known import filled, known_channels, known_frames
-from sora.families.passes import Passes, once, together
+from sora.families.passes import Passes, guides, once, threshold, together
 from sora.families.spec import ModelSpec
 from sora.networks import lora
 from sora.networks.mini_text import MiniText, MiniTextConfig
@@ -136,12 +136,14 @@ class Mini:
         beside = beside_noise(latents.clean_BCTHW, known).to(dtype)
         tokens = latents.clean_BCTHW[0, 0].numel() // self.spec.grid.patch**2
         keeps, joins = once(self.speed), together(self.speed, self.device, tokens)
-        passes = Passes(slots.to(dtype), once=lambda: keeps, together=lambda: joins, threshold=self.speed.threshold)
+        passes = Passes(
+            slots.to(dtype), once=lambda: keeps, together=lambda: joins, threshold=threshold(self.spec, self.speed)
+        )
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             noisy = torch.cat([x.to(dtype), beside.expand(len(x), -1, -1, -1, -1)], dim=1)
             units = torch.full((len(x),), float(t * TIME_UNITS), device=x.device)
-            guided = guidance != 1 and self.speed.guides(float(t))
+            guided = guidance != 1 and guides(self.spec, self.speed, float(t))
             flow = passes.flows(lambda: self.dit, noisy, units, guided=guided).to(x)
             if not guided:
                 return flow

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sora.families.spec import ModelSpec
 from sora.networks.first_block import FirstBlockCache
 from sora.networks.wan_dit import Said, Times, WanDiT
 from sora.speed import Speed
@@ -89,6 +90,16 @@ class Passes:
 def together(speed: Speed, device: torch.device, tokens: int) -> bool:
     """Whether both passes of a guided step run as one batch."""
     return speed.uses("batched-guidance") and tokens <= TOGETHER.get(device.type, 0)
+
+
+def guides(spec: ModelSpec, speed: Speed, t: float) -> bool:
+    """Whether guidance pushes at this time in [0, 1]."""
+    return not speed.fast or t >= spec.defaults.guided_from
+
+
+def threshold(spec: ModelSpec, speed: Speed) -> float:
+    """Of the step cache; 0 for none."""
+    return spec.defaults.near if speed.fast else 0.0
 
 
 def once(speed: Speed) -> bool:

@@ -27,7 +27,10 @@ class Defaults:
     ``sampler.times_for``. most_area: a film is painted at its own size, up to so many pixels a frame; where it is 0,
     every film at about ``area``. aspect: width / height of a film whose shape nothing says. negative: words to steer
     away from. meets_pictures: whether frames beside a lone known picture are brought to meet it, as those beside known
-    film always are; off where the model's reference leaves them alone."""
+    film always are; off where the model's reference leaves them alone. near: threshold of the step cache under
+    ``--speed fast``, as ``networks.first_block`` counts it. guided_from: the time in [0, 1] below which that takes the
+    words alone, since late steps draw edges, which guidance changes little (Kynkaanniemi et al., arXiv 2404.07724).
+    """
 
     frames: int
     window: int
@@ -50,6 +53,8 @@ class Defaults:
     aspect: float = 1.0
     negative: str = ""
     meets_pictures: bool = True
+    near: float = 0.08
+    guided_from: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class ModelSpec:
     known: how known regions reach the network. "channels" beside the noise, "tokens" with a time of their own,
     "control" through a branch of its own, or "renoise", put back at every step. takes: what the weights were trained to
     go on from, for a person. boundary: in [0, 1], the time from which on down the second of two experts paints.
+    speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``benchmarks/quality.py`` measured it.
     memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
 
     folder: a folder in diffusers' layout, or one file, that a person named instead of a row. like: the row of
@@ -85,6 +91,7 @@ class ModelSpec:
     takes: str = "words, and any known frames"
     boundary: float | None = None
     memory: Mapping[str, float] = field(default_factory=dict)
+    speeds: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     like: str = ""
 

@@ -19,7 +19,7 @@ from sora import hub, weights
 from sora.canvas import Canvas, Latents
 from sora.families import wan_image, wan_text
 from sora.families.known import filled, known_channels, known_frames
-from sora.families.passes import Passes, once, together
+from sora.families.passes import Passes, guides, once, threshold, together
 from sora.families.spec import ModelSpec
 from sora.families.wan_known import WAYS, Scene, Way
 from sora.families.wan_memory import Memory
@@ -97,7 +97,7 @@ class Wan:
             units = int(wan_units(t))
             number = self._expert(units)
             given, times = way.given(x, units)
-            guided = guidance != 1 and self.speed.guides(float(t))
+            guided = guidance != 1 and guides(self.spec, self.speed, float(t))
             flow = self._flows(passes, number, given, times, way, guided).to(x)
             if guided:
                 flow, without = flow.chunk(2)
@@ -116,7 +116,7 @@ class Wan:
             None if seen_1MD is None else seen_1MD.to(dtype),
             once=lambda: keeps and self.parts.plan.blocks is None,
             together=lambda: joins and not self.parts.plan.one_prompt,
-            threshold=self.speed.threshold,
+            threshold=threshold(self.spec, self.speed),
         )
 
     def _flows(self, passes: Passes, number: int, x: Tensor, times: Tensor | Times, way: Way, guided: bool) -> Tensor:

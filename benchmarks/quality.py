@@ -1,0 +1,136 @@
+"""What it costs the picture to paint faster: ``python benchmarks/quality.py [--count N] [--json FILE]``.
+
+The embedded model paints held-out captions in full and in each quicker way, from the same noise, by turns. Found:
+how many times faster, PSNR, SSIM (Wang et al. 2004), a perceptual distance (one minus the cosine of what the judge's
+convolutions see, in place of LPIPS, whose weights this repository cannot make), and the judge's score of both. Open
+weights are not here; what a way costs them is to be measured where they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sora import families, measure
+from sora.speed import DEFAULT, Speed
+from sora.training import judge as judges
+from sora.training.telling.facts import facts
+from sora.training.worlds.world import WORLDS, draw_film
+from timing import machine, table
+from worth.easel import ASPECTS, KINDS, Easel, Way, words
+
+FIRST = 5 * 10**9  # seed of the first film; not those that scores are taken on
+ASKED = ("subject", "setting", "motion")
+
+
+@dataclass
+class Tried:
+    """One way and what was found. spared: of ``Defaults``, for ``fast``. overrides: as ``easel.Way``'s."""
+
+    name: str
+    speed: Speed = DEFAULT
+    spared: Mapping[str, float] = field(default_factory=dict)
+    overrides: Mapping[str, float | str] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    psnr: list[float] = field(default_factory=list)
+    ssim: list[float] = field(default_factory=list)
+    apart: list[float] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+
+
+def ways() -> list[Tried]:
+    """The first is what all others are held against."""
+    d, fast = families.find("mini").defaults, Speed("fast")
+    few = sorted({s for s in (4, 6, 8) if s < d.steps}, reverse=True)
+    return [
+        Tried("exact"),
+        Tried("fast", fast),
+        *(Tried(f"cache {near}", fast, {"near": near, "guided_from": 0.0}) for near in (0.08, 0.15, 0.25)),
+        *(Tried(f"guided from {t}", fast, {"near": 0.0, "guided_from": t}) for t in (0.3, 0.5) if d.guidance != 1),
+        *(Tried(f"{s} steps of unipc", overrides={"steps": s, "step": "unipc"}) for s in few),
+    ]
+
+
+def ssim(a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
+    """Mean structural similarity over frames, of luma, with a Gaussian window of 11 and deviation 1.5."""
+    a, b = (_luma(x) for x in (a_FYXC, b_FYXC))
+    offsets = torch.arange(11.0) - 5
+    line = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    window = (line[:, None] * line)[None, None] / line.sum() ** 2
+    blur = lambda x: F.conv2d(x, window)  # noqa: E731
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    both = blur(a * b) - mean_a * mean_b
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    value = (2 * mean_a * mean_b + c1) * (2 * both + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return value.mean().item()
+
+
+def _luma(frames_FYXC: np.ndarray) -> Tensor:
+    return (torch.from_numpy(frames_FYXC).float() @ torch.tensor([0.2126, 0.7152, 0.0722]))[:, None]
+
+
+def perceptual(judge: judges.Judge, a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
+    """One minus the mean cosine of the judge's features at each place."""
+    a, b = (judges.features(judge, judges.batched(x)) for x in (a_FYXC, b_FYXC))
+    return 1 - F.cosine_similarity(a, b, dim=1).mean().item()
+
+
+def try_all(count: int) -> list[Tried]:
+    judge, tried, world = judges.load(), ways(), WORLDS["small"]
+    easels = [Easel(judge) for _ in tried]
+    for easel, way in zip(easels, tried, strict=True):
+        spec = families.find("mini")
+        spec = replace(spec, defaults=replace(spec.defaults, **way.spared))  # type: ignore[arg-type]
+        easel.take("mini", families.load(spec, torch.device("cpu"), torch.float32, way.speed))
+    for number in range(count):
+        film = draw_film(world, FIRST + number, held=True)
+        text, told = words(film, world, tuple(KINDS)[number % 3], number), facts(film)
+        aspect, clips = ASPECTS[number % len(ASPECTS)], []
+        for easel, way in zip(easels, tried, strict=True):
+            began = time.perf_counter()
+            clips.append(easel.paint(text, judges.FRAMES, aspect, number, Way("mini", way.overrides)))
+            way.seconds.append(time.perf_counter() - began)
+            seen = judges.answer(judge, clips[-1])
+            way.right.append(all(seen[q] == told[q] for q in ASKED))
+        for way, clip in list(zip(tried, clips, strict=True))[1:]:
+            way.psnr.append(min(99.0, measure.psnr(clips[0], clip)))
+            way.ssim.append(ssim(clips[0], clip))
+            way.apart.append(perceptual(judge, clips[0], clip))
+    return tried
+
+
+def row(way: Tried, exact: Tried) -> list[str]:
+    faster = statistics.median(a / b for a, b in zip(exact.seconds, way.seconds, strict=True))
+    right = f"{100 * statistics.mean(way.right):.0f} %"
+    if way is exact:
+        return [way.name, "1", "", "", "", right]
+    means = [statistics.mean(values) for values in (way.psnr, way.ssim, way.apart)]
+    return [way.name, f"{faster:.2f}", f"{means[0]:.1f}", f"{means[1]:.3f}", f"{means[2]:.3f}", right]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=24, help="captions")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    tried = try_all(args.count)
+    print(machine())
+    rows = [row(way, tried[0]) for way in tried]
+    print(table(["way", "times faster", "PSNR, dB", "SSIM", "perceptual", "judge: all three right"], rows))
+    if args.json:
+        args.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
