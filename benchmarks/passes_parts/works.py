@@ -1,0 +1,109 @@
+"""The works that are timed: diffusers as a user gets it and tuned; ours as the product runs it, and with ways off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from torch import Tensor
+
+from passes_parts.networks import Given
+from passes_parts.rows import Row
+from sora.families.passes import Passes, once, together
+from sora.networks import kernels
+from sora.networks.compiled import compile_blocks
+from sora.networks.wan_dit import Times, WanDiT
+from sora.speed import Speed
+
+Pass = Callable[[], Tensor]
+"""One pass, or the two of a guided step: velocities (B, C, T, H, W), the prompt's first."""
+
+WAYS = ("fused", "text-once", "distinct-times", "batched-guidance", "attention", "compile")
+"""The ways of ``sora.speed`` that a pass can take."""
+
+
+def diffusers_pass(network: WanTransformer3DModel, given: Given) -> Pass:
+    """As diffusers' pipelines call it: one pass for the prompt, then one for the negative."""
+
+    @torch.no_grad()
+    def work() -> Tensor:
+        x, times = given.x_BCTHW, given.times_B_or_BN
+        return torch.cat([network(x, times, text, return_dict=False)[0] for text in given.text_BLD.split(1)])
+
+    return work
+
+
+def tuned(network: WanTransformer3DModel, device: str, *, compiled: bool) -> WanTransformer3DModel:
+    """What diffusers' own documentation offers: fused projections, cuDNN's attention on CUDA, compiled blocks."""
+    network.fuse_qkv_projections()
+    if device == "cuda":
+        network.set_attention_backend("_native_cudnn")
+    if compiled:
+        network.compile_repeated_blocks(fullgraph=True)
+    return network
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Our network in some of the ways. work: changes the network it is given, so each wants its own."""
+
+    name: str
+    speed: Speed
+
+    def applies(self, row: Row, device: str) -> bool:
+        """Whether what is left out would do anything to this row."""
+        told = {"distinct-times": row.times, "batched-guidance": row.guided}
+        on_device = device == "cuda"
+        left_out = self.speed.without
+        return len(left_out) != 1 or all(told.get(w, on_device or w in ("fused", "text-once")) for w in left_out)
+
+    def work(self, network: WanDiT, given: Given) -> Pass:
+        """As the Wan family drives a transformer whose weights stay where they are."""
+        speed, guided = self.speed, len(given.text_BLD) == 2
+        x, times = given.x_BCTHW, given.times_B_or_BN
+        if speed.uses("distinct-times") and times.ndim == 2:
+            times = shared(times)
+        joins = together(speed, x.device, x[0, 0].numel() // prod(network.config.patch))
+        passes = Passes(given.text_BLD, once=lambda: once(speed), together=lambda: joins)
+        self._quicken(network, x.device)
+
+        def frugal(one: Pass) -> Tensor:
+            if not speed.uses("attention"):
+                return one()
+            with kernels.preferred(x.device, x.dtype, network.config.head_dim):
+                return one()
+
+        @torch.inference_mode()
+        def work() -> Tensor:
+            return passes.flows(lambda: network, x, times, guided=guided, frugal=frugal)
+
+        return work
+
+    def held(self, network: WanDiT, given: Given) -> int:
+        """Bytes that wait between passes: keys and values of the text, for every block."""
+        texts, words, _ = given.text_BLD.shape
+        numbers = 2 * texts * words * network.config.dim * network.config.num_layers
+        return numbers * given.text_BLD.itemsize if self.speed.uses("text-once") else 0
+
+    def _quicken(self, network: WanDiT, device: torch.device) -> None:
+        if self.speed.uses("fused"):
+            network.fuse()
+        if self.speed.uses("compile") and device.type == "cuda":
+            compile_blocks(network.turns())
+
+
+OURS = (
+    Variant("ours", Speed()),
+    *(Variant(f"ours without {way}", Speed(without=frozenset({way}))) for way in WAYS),
+    Variant("ours, all ways off", Speed(without=frozenset(WAYS))),
+)
+
+
+def shared(times_BN: Tensor) -> Times:
+    """Times by the token as neighbours share them."""
+    distinct_U, counts_U = torch.unique_consecutive(times_BN[0], return_counts=True)
+    ends = counts_U.cumsum(0).tolist()
+    return Times(distinct_U[None], tuple(zip([0, *ends], ends, range(len(ends)), strict=False)))
