@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "networks.wan_blocks": {"networks.layers", "networks.wan_sizes"},
     "networks.wan_dit": {"networks.layers", "networks.wan_blocks", "networks.wan_sizes"},
     "networks.wan_vace": {"networks.wan_blocks", "networks.wan_dit", "networks.wan_sizes"},
-    "networks.wan_vae": {"networks.layers", "networks.wan_vae_parts", "networks.winograd"},
+    "networks.wan_vae": {"networks.layers", "networks.wan_vae_parts"},
     "networks.wan_vae_parts": {"networks.layers", "networks.winograd"},
     "networks.mini_vae": {"networks.winograd"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"}

@@ -3,6 +3,7 @@ says that they and the next one are not to be there together."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sora import weights
+from sora import hub, weights
 from sora.families.spec import ModelSpec
 from sora.families.wan_places import EXPERTS, network
 from sora.networks import lora
@@ -150,6 +151,7 @@ class Parts:
         if self.speed.uses("fused"):
             dit.fuse()
         if self.speed.uses("compile") and self.device.type == "cuda":
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(hub.own_cache() / "compiled"))
             compile_blocks(dit.turns())
 
 

@@ -10,12 +10,16 @@ what the enlarged picture lacks, so that 4 x 16 x 16 pixels become one latent, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from sora.networks import winograd
+from sora.networks.winograd import Scratch
 
 TIME, FOLD, SPACE = 4, 4, 8  # frames a latent frame, pixels folded at the door, pixels a latent's side inside
 PAST = 2  # latent frames a temporal layer looks back
@@ -48,8 +52,34 @@ def channel_norm(x_NCHW: Tensor) -> Tensor:
     return F.rms_norm(x_NCHW.permute(0, 2, 3, 1), (x_NCHW.shape[1],), eps=1e-6).permute(0, 3, 1, 2)
 
 
+def convolved(
+    conv: nn.Conv2d,
+    x_NCHW: Tensor,
+    scratch: Scratch | None,
+    before: Callable[[Tensor], Tensor],
+    added_NDHW: Tensor | None = None,
+) -> Tensor:
+    """The convolution of ``before``, which works on each place of (..., C) alone, of x. scratch: what
+    ``networks.winograd`` may work in where it applies, None to do without it."""
+    h, w = x_NCHW.shape[-2:]
+    if scratch is None or not winograd.takes(conv, h, w, x_NCHW):
+        y = conv(before(x_NCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        return y if added_NDHW is None else added_NDHW + y
+    return winograd.convolved_frames(conv, x_NCHW, scratch, prepare=lambda x: x.copy_(before(x)), added_NDHW=added_NDHW)
+
+
+def normed(x_NHWC: Tensor) -> Tensor:
+    """As ``channel_norm``, where channels come last."""
+    return F.rms_norm(x_NHWC, x_NHWC.shape[-1:], eps=1e-6)
+
+
+def activated(x_NHWC: Tensor) -> Tensor:
+    """SiLU of ``normed``."""
+    return F.silu(normed(x_NHWC))
+
+
 class Residual(nn.Module):
-    """Two 3x3 convolutions within a frame, beside the identity."""
+    """Two 3x3 convolutions within a frame, beside the identity. ``scratch``: see ``convolved``."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -57,8 +87,9 @@ class Residual(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.second.weight)
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        return x_NCHW + self.second(F.silu(self.first(channel_norm(x_NCHW))))
+    def forward(self, x_NCHW: Tensor, scratch: Scratch | None = None) -> Tensor:
+        y = convolved(self.first, x_NCHW, scratch, normed)
+        return convolved(self.second, y, scratch, F.silu, x_NCHW)
 
 
 class LookBack(nn.Module):
@@ -70,8 +101,10 @@ class LookBack(nn.Module):
         self.mix = nn.Linear(wide, width) if reach == 1 else nn.Conv2d(wide, width, reach, padding=reach // 2)
         nn.init.zeros_(self.mix.weight)
 
-    def forward(self, x_NCHW: Tensor, batch: int, past_BTHWC: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x with its past mixed in, and the past for the latent frames that follow."""
+    def forward(
+        self, x_NCHW: Tensor, batch: int, past_BTHWC: Tensor | None, scratch: Scratch | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """x with its past mixed in, and the past for the latent frames that follow. ``scratch``: see ``convolved``."""
         x = rearrange(x_NCHW, "(b t) c h w -> b t h w c", b=batch)
         normed = F.rms_norm(x, (x.shape[-1],), eps=1e-6)
         if past_BTHWC is None:
@@ -79,12 +112,11 @@ class LookBack(nn.Module):
         line = torch.cat([past_BTHWC, normed], dim=1)
         length = x.shape[1]
         seen = torch.cat([line[:, i : i + length] for i in range(PAST + 1)], dim=-1)
-        return x_NCHW + self._mixed(F.silu(seen)), line[:, -PAST:]
-
-    def _mixed(self, seen_BTHWC: Tensor) -> Tensor:
         if isinstance(self.mix, nn.Linear):
-            return rearrange(self.mix(seen_BTHWC), "b t h w c -> (b t) c h w")
-        return self.mix(seen_BTHWC.flatten(0, 1).permute(0, 3, 1, 2))
+            y = x_NCHW + rearrange(self.mix(F.silu(seen)), "b t h w c -> (b t) c h w")
+        else:
+            y = convolved(self.mix, seen.flatten(0, 1).permute(0, 3, 1, 2), scratch, F.silu, x_NCHW)
+        return y, line[:, -PAST:]
 
 
 class Detail(nn.Module):
@@ -98,14 +130,19 @@ class Detail(nn.Module):
         for p in self.unfold.parameters():
             nn.init.zeros_(p)
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
+    def forward(self, x_NCHW: Tensor, scratch: Scratch | None = None) -> Tensor:
         x = rearrange(self.enlarge(x_NCHW), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
-        return self.unfold(F.silu(channel_norm(self.block(x))))
+        return convolved(self.unfold, self.block(x, scratch), scratch, activated)
 
 
 class MiniVAE(nn.Module):
-    """encode and decode; ``mean`` and ``deviation`` (C) bring latents to unit scale."""
+    """encode and decode; ``mean`` and ``deviation`` (C) bring latents to unit scale.
 
+    winograd: whether convolutions are done by ``networks.winograd`` where it applies, with the same result but for
+    rounding.
+    """
+
+    winograd: bool = True
     mean: Tensor
     deviation: Tensor
 
@@ -153,33 +190,34 @@ class MiniVAE(nn.Module):
             frames_BCFYX = F.avg_pool3d(frames_BCFYX, (1, 2, 2))
         frames = torch.cat([frames_BCFYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1), frames_BCFYX], dim=2)
         x = rearrange(frames, "b c (t f) (h p) (w q) -> (b t) (c f p q) h w", f=TIME, p=FOLD, q=FOLD)
-        x = self.fold(x.contiguous(memory_format=torch.channels_last))
+        x, scratch = self.fold(x.contiguous(memory_format=torch.channels_last)), self._scratch()
         for block in self.encoder_fine:
-            x = block(x)
+            x = block(x, scratch)
         x = self.reduce(rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2))
         for i, block in enumerate(self.encoder_coarse):
-            x = block(x)
+            x = block(x, scratch)
             if i < len(self.encoder_time):
-                x, _ = self.encoder_time[i](x, batch, None)
+                x, _ = self.encoder_time[i](x, batch, None, scratch)
         return rearrange(self.to_latents(channel_norm(x)), "(b t) c h w -> b c t h w", b=batch)
 
     def raw_decode(self, raw_BCTHW: Tensor, past: list[Tensor | None]) -> tuple[Tensor, list[Tensor | None]]:
         """TIME pixel frames for each latent frame (the film's first three are copies to drop), and the new past."""
         batch = raw_BCTHW.shape[0]
         x = rearrange(raw_BCTHW, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
-        x, kept = self.from_latents(x), list(past)
+        scratch, kept = self._scratch(), list(past)
+        x = convolved(self.from_latents, x, scratch, nn.Identity())
         for i, block in enumerate(self.decoder_coarse):
-            x = block(x)
+            x = block(x, scratch)
             if i < len(self.decoder_time):
-                x, kept[i] = self.decoder_time[i](x, batch, past[i])
+                x, kept[i] = self.decoder_time[i](x, batch, past[i], scratch)
         x = rearrange(self.enlarge(F.silu(channel_norm(x))), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
         for block in self.decoder_fine:
-            x = block(x)
-        x = F.silu(channel_norm(x))
-        pixels = _unfolded(self.unfold(x), batch)
+            x = block(x, scratch)
         if self.detail is None:
-            return pixels, kept
-        return _doubled(pixels) + _unfolded(self.detail(x), batch), kept
+            return _unfolded(convolved(self.unfold, x, scratch, activated), batch), kept
+        x = F.silu(channel_norm(x))
+        pixels = _unfolded(convolved(self.unfold, x, scratch, nn.Identity()), batch)
+        return _doubled(pixels) + _unfolded(self.detail(x, scratch), batch), kept
 
     def in_channels_last(self) -> MiniVAE:
         """The same module, its kernels laid out with channels last, which CPUs convolve faster."""
@@ -187,6 +225,9 @@ class MiniVAE(nn.Module):
             if p.ndim == 4:
                 p.data = p.data.contiguous(memory_format=torch.channels_last)
         return self
+
+    def _scratch(self) -> Scratch | None:
+        return Scratch() if self.winograd else None
 
     def _wide(self, per_channel: Tensor) -> Tensor:
         return per_channel.view(1, -1, 1, 1, 1)

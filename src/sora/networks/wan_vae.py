@@ -187,7 +187,7 @@ class Encoder(nn.Module):
     def head(self, x_BCTHW: Tensor, past: Past) -> Tensor:
         """What sees whole frames, and the last layers: to 2 * z_dim channels."""
         x = self.mid_block(x_BCTHW, past)
-        return parts.causal(self.conv_out, parts.activated(self.norm_out, x), past)
+        return parts.causal(self.conv_out, x, past, self.norm_out)
 
     def _enter(self, x_BCTHW: Tensor, past: Past) -> Tensor:
         return parts.causal(self.conv_in, x_BCTHW, past)
@@ -220,7 +220,7 @@ class Decoder(nn.Module):
         return [*_steps(self.up_blocks), (self._leave, Reach(before=1))]
 
     def _leave(self, x_BCTHW: Tensor, past: Past) -> Tensor:
-        return parts.causal(self.conv_out, parts.activated(self.norm_out, x_BCTHW), past)
+        return parts.causal(self.conv_out, x_BCTHW, past, self.norm_out)
 
 
 def _steps(layers: nn.ModuleList) -> list[Step]:
@@ -228,7 +228,13 @@ def _steps(layers: nn.ModuleList) -> list[Step]:
 
 
 class WanVAE(nn.Module):
-    """encode and decode. Freshly made weights are torch's own: load a file."""
+    """encode and decode. Freshly made weights are torch's own: load a file.
+
+    winograd: whether convolutions are done by ``networks.winograd`` where it applies, with the same result but for
+    rounding.
+    """
+
+    winograd: bool = True
 
     def __init__(self, config: WanVAEConfig) -> None:
         super().__init__()
@@ -260,8 +266,8 @@ class WanVAE(nn.Module):
                 f"pixels of {tuple(pixels_BCFYX.shape)} (B, C, F, Y, X) cannot be encoded; expected {known}"
             )
         scale, h, w = self.config.scale, height // space, width // space
-        chain = Chain(self.encoder.steps(), (h * scale, w * scale), spans(h, tile), spans(w, tile))
-        past, latents = Past(), []
+        past, latents = Past(self.winograd), []
+        chain = Chain(self.encoder.steps(), (h * scale, w * scale), spans(h, tile), spans(w, tile), past)
         for start, stop in [(0, 1), *((i, i + time) for i in range(1, frames, time))]:
             chunk = fold(pixels_BCFYX[:, :, start:stop].to(self.quant_conv.weight), self.config.patch_size)
             latents.append(self.quant_conv(self.encoder.head(chain(chunk), past)))
@@ -289,7 +295,8 @@ class WanVAE(nn.Module):
         if latents_at_once < 1:
             raise ValueError(f"{latents_at_once} latents at once decode nothing; give 1 or more")
         rows, columns = (spans(size, tile, self.config.scale) for size in (h, w))
-        past, chain = Past(), Chain(self.decoder.steps(), (h, w), rows, columns)
+        past = Past(self.winograd)
+        chain = Chain(self.decoder.steps(), (h, w), rows, columns, past)
         return (
             self._decode_chunk(latents_BCTHW[:, :, start:stop], past, chain)
             for start, stop in [(0, 1), *((i, i + latents_at_once) for i in range(1, length, latents_at_once))]

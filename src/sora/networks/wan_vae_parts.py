@@ -19,7 +19,9 @@ import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
+from sora.networks import winograd
 from sora.networks.layers import attention
+from sora.networks.winograd import Scratch, like_channels_last
 
 Span = tuple[int, int]
 """The first place along an axis, and the one after the last."""
@@ -28,12 +30,18 @@ Span = tuple[int, int]
 class Past:
     """What the causal layers remember of the chunks before; its size does not grow with the film.
 
-    first: whether the film's first chunk, one frame, is on its way.
+    first: whether the film's first chunk, one frame, is on its way. winograd: whether convolutions may be done by
+    ``networks.winograd``. scratch: what these work in.
     """
 
-    def __init__(self) -> None:
-        self.first = True
+    def __init__(self, winograd: bool = False, scratch: Scratch | None = None) -> None:
+        self.first, self.winograd = True, winograd
+        self.scratch = Scratch() if scratch is None else scratch
         self._kept: dict[nn.Module, Tensor] = {}
+
+    def another(self) -> Past:
+        """A fresh one that works in the same way, in the same scratch memory."""
+        return Past(self.winograd, self.scratch)
 
     def before(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> Tensor:
         """x with the last ``frames`` frames the layer was given before it, zeros at the start; x's own last ones take
@@ -46,6 +54,15 @@ class Past:
         line = torch.cat([kept, x_BCTHW], dim=2)
         kept.copy_(line[:, :, -frames:])
         return line
+
+    def room(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> tuple[Tensor, bool]:
+        """What ``before`` would join to x, for the caller to read and then to replace, and whether it is not there yet
+        but holds anything, in place of zeros."""
+        fresh = layer not in self._kept
+        if fresh:
+            b, c, _, h, w = x_BCTHW.shape
+            self._kept[layer] = like_channels_last(x_BCTHW, b, c, frames, h, w)
+        return self._kept[layer], fresh
 
 
 @dataclass(frozen=True)
@@ -71,9 +88,30 @@ class Reach:
 Step = tuple[Callable[[Tensor, Past], Tensor], Reach]
 
 
-def causal(conv: nn.Conv3d, x_BCTHW: Tensor, past: Past) -> Tensor:
-    """A convolution whose last tap in time is the frame itself. As many frames come out as go in."""
-    return conv(past.before(conv, x_BCTHW, conv.kernel_size[0] - 1))
+def causal(
+    conv: nn.Conv3d,
+    x_BCTHW: Tensor,
+    past: Past,
+    norm: ChannelNorm | None = None,
+    added_BDTHW: Tensor | None = None,
+    over: bool = False,
+) -> Tensor:
+    """A convolution whose last tap in time is the frame itself. As many frames come out as go in.
+
+    norm: x goes through it and a SiLU first. added: to the result. over: x is needed no more, so that the result may
+    take its place.
+    """
+    h, w = x_BCTHW.shape[-2:]
+    if past.winograd and winograd.takes(conv, h, w, x_BCTHW):
+        kept, fresh = past.room(conv, x_BCTHW, 2)
+        over = over and conv.in_channels == conv.out_channels and x_BCTHW.stride(1) == 1
+        given = {"past_BCFHW": kept, "fresh": fresh, "added_BDTHW": added_BDTHW, "over": over}
+        return winograd.convolved(conv, x_BCTHW, past.scratch, prepare=norm and norm.activate, **given)
+    y = x_BCTHW if norm is None else activated(norm, x_BCTHW)
+    y = conv(past.before(conv, y, conv.kernel_size[0] - 1))
+    if added_BDTHW is not None:
+        y += added_BDTHW
+    return y
 
 
 def conv_of_3(dim_in: int, dim_out: int) -> nn.Conv3d:
@@ -91,6 +129,12 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
         return (x * (math.sqrt(x.shape[1]) / length.clamp_min(1e-12)) * self.gamma).type_as(x)
+
+    def activate(self, x_THWC: Tensor) -> None:
+        """SiLU of the norm, in place, of float32."""
+        length = torch.linalg.vector_norm(x_THWC, dim=-1, keepdim=True).clamp_min_(1e-12)
+        x_THWC.mul_(length.reciprocal_().mul_(math.sqrt(x_THWC.shape[-1]))).mul_(self.gamma.flatten())
+        F.silu(x_THWC, inplace=True)
 
 
 def activated(norm: nn.Module, x: Tensor) -> Tensor:
@@ -111,10 +155,8 @@ class ResidualBlock(nn.Module):
         self.conv_shortcut = nn.Identity() if dim_in == dim_out else nn.Conv3d(dim_in, dim_out, 1)
 
     def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
-        y = causal(self.conv1, activated(self.norm1, x_BCTHW), past)
-        y = causal(self.conv2, activated(self.norm2, y), past)
-        y += self.conv_shortcut(x_BCTHW)
-        return y
+        y = causal(self.conv1, x_BCTHW, past, self.norm1)
+        return causal(self.conv2, y, past, self.norm2, self.conv_shortcut(x_BCTHW), over=True)
 
 
 def residual_blocks(dim_in: int, dim_out: int, count: int) -> nn.ModuleList:
@@ -187,6 +229,10 @@ class Double(nn.Module):
         b = x_BCTHW.shape[0]
         if self.time_conv is not None and not past.first:
             x_BCTHW = rearrange(causal(self.time_conv, x_BCTHW, past), "B (t C) T H W -> B C (T t) H W", t=2)
+        conv: nn.Conv2d = self.resample[1]  # type: ignore[assignment]
+        h, w = x_BCTHW.shape[-2:]
+        if past.winograd and winograd.takes(conv, 2 * h, 2 * w, x_BCTHW):
+            return winograd.convolved(conv, x_BCTHW, past.scratch, zoom=2)
         frames_NCHW = F.interpolate(rearrange(x_BCTHW, "B C T H W -> (B T) C H W"), scale_factor=2.0, mode="nearest")
         return rearrange(self.resample(frames_NCHW), "(B T) C H W -> B C T H W", B=b)
 
@@ -293,12 +339,15 @@ class Chain:
     the picture's own borders nothing is cut, and zeros are right. Each tile has its own past.
     """
 
-    def __init__(self, steps: Sequence[Step], size: tuple[int, int], rows: Sequence[Span], columns: Sequence[Span]):
-        """size: (H, W) of what goes in. rows, columns: of the tiles, at the scale of what comes out, covering it."""
+    def __init__(
+        self, steps: Sequence[Step], size: tuple[int, int], rows: Sequence[Span], columns: Sequence[Span], past: Past
+    ) -> None:
+        """size: (H, W) of what goes in. rows, columns: of the tiles, at the scale of what comes out, covering it. past:
+        like those of the tiles."""
         self._steps, self._size = steps, (rows[-1][1], columns[-1][1])
         reaches = [reach for _, reach in steps]
         across = [trace(reaches, span, size[1]) for span in columns]
-        self._tiles = [_Tile(trace(reaches, span, size[0]), c, Past()) for span in rows for c in across]
+        self._tiles = [_Tile(trace(reaches, span, size[0]), c, past.another()) for span in rows for c in across]
 
     def __call__(self, x_BCTHW: Tensor) -> Tensor:
         """The next chunk of the film."""
