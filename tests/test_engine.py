@@ -192,3 +192,55 @@ def test_other_faults_are_not_taken_for_memory() -> None:
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
         list(engine.paint(Broken(), words(1), SETTINGS))
+
+
+def edited() -> Plan:
+    mask = np.zeros((1, 4, 6), bool)
+    mask[:, 1:3, 2:5] = True
+    return operations.edit(noisy(12), "", form=FORM, strength=1.0, paint_FYX=mask)
+
+
+class Grained(Toy):
+    """Paints grain that follows the noise, so that colours differ from window to window."""
+
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+        return lambda x, t: 0.7 * x
+
+
+PLANS = {
+    "one window": words(5),
+    "windows": words(40),
+    "shots": operations.generate(("a", "b"), frames=30, form=FORM),
+    "larger": replace(words(20), format=replace(FORM, size=(10, 14))),
+    "extend": operations.extend(noisy(7), "", frames=11, form=FORM),
+    "backward": operations.extend(noisy(7), "", frames=11, form=FORM, backward=True),
+    "circle": operations.cycle("", frames=6, form=FORM),
+    "edit": edited(),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_frames_that_go_out_early_are_the_same(name: str) -> None:
+    early, late = (
+        torch.cat(list(engine.paint(Grained(), PLANS[name], replace(SETTINGS, overlap=on)))) for on in (True, False)
+    )
+    assert len(early) == PLANS[name].frames
+    assert torch.equal(early, late)
+
+
+@pytest.mark.parametrize(("overlap", "decoded"), [(True, 2), (False, 9)])
+def test_frames_go_out_while_the_next_are_decoded(overlap: bool, decoded: int) -> None:
+    heard: list[Event] = []
+    next(engine.paint(Toy(), words(9), replace(SETTINGS, overlap=overlap), heard.append))
+    assert heard[-1] == Event("decode", decoded, 9)
+
+
+def test_no_setting_of_torch_holds_for_who_reads_the_frames() -> None:
+    for _ in engine.paint(Toy(), words(9), SETTINGS):
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def test_pixels_are_rounded_once_and_within_their_range() -> None:
+    pixels = torch.tensor([-9.0, -1.0, 0.0, 0.5, 1.0, 9.0]).view(1, 1, 1, 6).expand(2, 3, 4, 6)
+    assert engine.rounded(pixels, (4, 6))[0, 0, 0].tolist() == [0, 0, 128, PAINTED, 255, 255]
+    assert engine.rounded(pixels, (8, 12)).shape == (2, 3, 8, 12)

@@ -7,6 +7,8 @@ import re
 import shutil
 import struct
 import subprocess
+import threading
+import time
 from pathlib import Path
 from zlib import crc32
 
@@ -18,6 +20,7 @@ from PIL import Image, ImageDraw
 from sora import media
 from sora.clip import Clip
 from sora.errors import InputError, SoraError, UsageError
+from sora.media import relay
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 CLIPS = ["c.mp4", "c.mkv", "c.gif", "c.webp", "frames", "dotted.name/"]
@@ -216,6 +219,94 @@ def test_nothing_is_left_when_the_encoder_is_killed(tmp_path: Path, monkeypatch:
             w.write(film(4))
     assert "\n" not in str(caught.value)
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["c.mkv", "c.mp4", "c.webp", "frames/"])
+def test_a_thread_of_its_own_changes_nothing_in_the_file(tmp_path: Path, name: str) -> None:
+    frames, made = film(9), []
+    for overlap in (True, False):
+        (folder := tmp_path / str(overlap)).mkdir()
+        with media.writer(f"{folder}/{name}", 8.0, (64, 96), recipe(), overlap=overlap) as w:
+            for n in range(9):
+                frame = frames[n : n + 1].copy()
+                w.write(frame)
+                frame[:] = 0  # who paints may use the room again
+        made.append(media.read_clip(w.path).frames_FYXC)
+    assert np.array_equal(*made)
+    assert psnr(made[0], frames) > 27
+
+
+class Stuck:
+    """An encoder that takes no frame until it is let go, and counts those it took."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.go, self.error, self.taken, self.abandoned = threading.Event(), error, 0, False
+
+    def write(self, frame_YXC: np.ndarray) -> None:
+        self.go.wait()
+        if self.error:
+            raise self.error
+        self.taken += 1
+
+    def close(self) -> None:
+        assert self.taken == 3
+
+    def abandon(self) -> None:
+        self.abandoned = True
+        self.go.set()
+
+
+FRAME = np.zeros((2, 2, 3), np.uint8)
+
+
+def test_a_relay_takes_frames_while_the_encoder_is_busy_and_closes_when_it_is_done() -> None:
+    encoder = Stuck()
+    behind = relay.Relay(encoder, FRAME.nbytes)
+    for _ in range(3):
+        behind.write(FRAME)
+    assert encoder.taken == 0
+    encoder.go.set()
+    behind.close()
+    behind.abandon()
+    assert encoder.taken == 3
+
+
+def test_a_relay_waits_where_too_much_is_held() -> None:
+    encoder = Stuck()
+    behind = relay.Relay(encoder, relay.WAITING)
+    writer = threading.Thread(target=lambda: [behind.write(FRAME) for _ in range(9)], daemon=True)
+    writer.start()
+    writer.join(0.2)
+    assert writer.is_alive()
+    encoder.go.set()
+    writer.join(10)
+    assert not writer.is_alive()
+
+
+@pytest.mark.parametrize("ending", ["write", "close"])
+def test_a_relay_says_what_went_wrong(ending: str) -> None:
+    encoder = Stuck(OSError(28, "No space left on device"))
+    encoder.go.set()
+    behind = relay.Relay(encoder, FRAME.nbytes)
+    behind.write(FRAME)
+    with pytest.raises(OSError, match="No space"):
+        if ending == "close":
+            behind.close()
+        for _ in range(10_000):  # more than may wait: after a failure nobody is held up
+            behind.write(FRAME)
+            time.sleep(0.001)
+    behind.abandon()
+    assert encoder.abandoned
+
+
+def test_a_relay_that_is_abandoned_lets_go_of_frames_that_wait() -> None:
+    encoder, before = Stuck(), threading.active_count()
+    behind = relay.Relay(encoder, FRAME.nbytes)
+    for _ in range(50):
+        behind.write(FRAME)
+    behind.abandon()
+    assert encoder.taken <= 1
+    assert threading.active_count() == before
 
 
 def test_frames_of_another_shape_are_a_mistake_of_the_caller(tmp_path: Path) -> None:

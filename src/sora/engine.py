@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.profiler import record_function
 
 from sora import circle, sampler, seams
 from sora.canvas import Canvas, Latents, Plan, Start, Window
@@ -27,7 +28,8 @@ ANOTHER_DRAW = 1_000_003  # from one window's seed to the next one's, far from s
 @dataclass(frozen=True)
 class Settings:
     """How to sample. guidance: 1 is none. shift: of the timesteps, 1 is none. step: a name in ``sampler.STEPS``.
-    negative: what to steer away from. schedule: as in ``sampler.times_for``."""
+    negative: what to steer away from. schedule: as in ``sampler.times_for``. overlap: frames go out as soon as nothing
+    can change them any more, so that they are encoded while the next are decoded; else window by window."""
 
     seed: int
     steps: int
@@ -36,6 +38,7 @@ class Settings:
     step: str
     negative: str = ""
     schedule: str = "even"
+    overlap: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,25 +66,43 @@ def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | Non
     for number, window in enumerate(plan.windows, start=1):
         tell = _told(on_event, number, len(plan.windows))
         with _memory_errors(window.frames, plan.format.painted):
-            canvas = film.canvas(window)
+            canvas, begin = film.canvas(window), 0
             painted = _painted(model, plan, window, canvas, settings, tell)
-            film.put(window, _joined(model, canvas, painted, window, colours))
-        yield from film.ready()
+            wish = None if window.right else colours.get(window.part)
+            alone = settings.overlap and wish is None and not canvas.known_F1YX.any()
+            stands = painted if alone else _joined(model, canvas, painted, window, wish)
+            if window.part not in colours and any(w.part == window.part for w in plan.windows[number:]):
+                stands = _coloured(stands, window.part, colours)
+            for frames_FCYX in stands:
+                film.put(window, frames_FCYX, begin)
+                begin += len(frames_FCYX)
+                yield from film.ready()
 
 
 def _joined(
-    model: Model, canvas: Canvas, painted_FCYX: Tensor, window: Window, colours: dict[int, seams.Colours]
-) -> Tensor:
-    """Painted frames as they will stand in the film. The first window of a part sets the colours of the others."""
-    if window.part in colours and not window.right:
-        painted_FCYX = seams.matched(painted_FCYX, colours[window.part])
-    known, settled = canvas.known_F1YX, painted_FCYX
+    model: Model, canvas: Canvas, chunks: Iterator[Tensor], window: Window, wish: seams.Colours | None
+) -> Iterator[Tensor]:
+    """Painted frames as they will stand in the film, beside what is known and in the colours that are wished for: all
+    at once, since each may depend on all."""
+    painted_FCYX = torch.cat(list(chunks))
+    if wish is not None:
+        painted_FCYX = seams.matched(painted_FCYX, wish)
+    known = canvas.known_F1YX
     if known.any() and (model.spec.defaults.meets_pictures or not _only_pictures(window, known)):
-        settled = seams.settled(canvas, painted_FCYX)
+        yield seams.settled(canvas, painted_FCYX)
     elif known.any():
-        settled = torch.where(known, canvas.frames_FCYX, painted_FCYX)
-    colours.setdefault(window.part, seams.Colours.of(settled))
-    return settled
+        yield torch.where(known, canvas.frames_FCYX, painted_FCYX)
+    else:
+        yield painted_FCYX
+
+
+def _coloured(chunks: Iterator[Tensor], part: int, colours: dict[int, seams.Colours]) -> Iterator[Tensor]:
+    """The same frames, which set the colours for the windows of their part that follow."""
+    seen: list[Tensor] = []
+    for chunk in chunks:
+        seen.append(chunk)
+        yield chunk
+    colours[part] = seams.Colours.of(torch.cat(seen))
 
 
 def _only_pictures(window: Window, known_F1YX: Tensor) -> bool:
@@ -90,19 +111,21 @@ def _only_pictures(window: Window, known_F1YX: Tensor) -> bool:
     return max(window.left, window.right) <= 1 and torch.equal(flat.all(dim=1), flat.any(dim=1))
 
 
-def _painted(model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, tell: Listener) -> Tensor:
-    """All the window's frames as the model gives them, at the film's size, uint8 (F, 3, Y, X)."""
+def _painted(
+    model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, tell: Listener
+) -> Iterator[Tensor]:
+    """The window's frames as the model gives them, at the film's size, uint8 (F, 3, Y, X), as they are decoded."""
     small = scaled(canvas, plan.format.painted)
     seed = (settings.seed + ANOTHER_DRAW * window.draw) % 2**63
     push = 1.0 if plan.start else _push(model, window)
     drawn = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * push)
     latents = paint_latents(model, small, window.prompt, drawn, tell, start=plan.start, circle_of_time=_closes(plan))
-    frames = torch.cat(list(_decoded(model, plan, latents, window.frames, tell)))
+    chunks = _decoded(model, plan, latents, window.frames, tell)
     if not _closes(plan):
-        return frames
-    return torch.cat(
-        [frames[-1:], frames, frames[: -window.first - 1]]
-    )  # once round, from before the film's first frame
+        yield from chunks
+        return
+    frames = torch.cat(list(chunks))
+    yield torch.cat([frames[-1:], frames, frames[: -window.first - 1]])  # once round, from before the film's first
 
 
 def _push(model: Model, window: Window) -> float:
@@ -134,29 +157,49 @@ def paint_latents(
     circle_of_time: a cycle of one latent fewer than the canvas, whose first stands only for the one before.
     """
     tell(Event("encode", 0, 1))
-    latents = model.encode(canvas)
+    with record_function("encode"):
+        latents, velocity = _encoded(model, canvas, prompt, settings, start, circle_of_time)
+    tell(Event("encode", 1, 1))
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
-    velocity = model.bind(canvas, latents, prompt, settings.negative, settings.guidance)
-    if circle_of_time:
-        velocity = circle.rolled(velocity, lead=1)
-        length -= 1
-        latents = Latents(latents.clean_BCTHW[:, :, 1:], latents.unknown_B1THW[:, :, 1:])
-    noise = sampler.noise_for((channels, length, height, width), settings.seed)
+    noise = sampler.noise_for((channels, length - circle_of_time, height, width), settings.seed)
     strength = 1.0 if start is None else start.strength
     times = sampler.times_for(settings.schedule, settings.step, settings.steps, settings.shift, strength)
-    if start is not None and (start.strength < 1 or start.method == "flow"):
-        everything = Canvas(canvas.frames_FCYX, torch.ones_like(canvas.known_F1YX), canvas.fps)
-        latents = Latents(model.encode(everything).clean_BCTHW[:, :, -length:], latents.unknown_B1THW)
-    tell(Event("encode", 1, 1))
 
     def on_step(done: int, total: int) -> None:
         tell(Event("sample", done, total))
 
-    if start is not None and start.method == "flow":
-        before = model.bind(canvas, latents, start.was, settings.negative, 1.0)
-        return flow_edit(before, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
-    rule = sampler.STEPS[settings.step]
-    return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, step=rule, on_step=on_step)
+    with record_function("sample"):
+        if start is not None and start.method == "flow":
+            before = _named("pass", model.bind(canvas, latents, start.was, settings.negative, 1.0))
+            return flow_edit(before, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
+        rule = sampler.STEPS[settings.step]
+        return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, step=rule, on_step=on_step)
+
+
+def _encoded(
+    model: Model, canvas: Canvas, prompt: str, settings: Settings, start: Start | None, circle_of_time: bool
+) -> tuple[Latents, sampler.Velocity]:
+    """(what is known and what is started from, the field that paints the rest)."""
+    latents = model.encode(canvas)
+    velocity = model.bind(canvas, latents, prompt, settings.negative, settings.guidance)
+    if circle_of_time:
+        velocity = circle.rolled(velocity, lead=1)
+        latents = Latents(latents.clean_BCTHW[:, :, 1:], latents.unknown_B1THW[:, :, 1:])
+    if start is not None and (start.strength < 1 or start.method == "flow"):
+        everything = Canvas(canvas.frames_FCYX, torch.ones_like(canvas.known_F1YX), canvas.fps)
+        length = latents.clean_BCTHW.shape[2]
+        latents = Latents(model.encode(everything).clean_BCTHW[:, :, -length:], latents.unknown_B1THW)
+    return latents, _named("pass", velocity)
+
+
+def _named(name: str, velocity: sampler.Velocity) -> sampler.Velocity:
+    """The same field, each of whose calls stands under that name in a profile."""
+
+    def field(x: Tensor, t: Tensor) -> Tensor:
+        with record_function(name):
+            return velocity(x, t)
+
+    return field
 
 
 def _decoded(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, tell: Listener) -> Iterator[Tensor]:
@@ -167,12 +210,22 @@ def _decoded(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, tell: 
     else:
         chunks = model.decode(latents_BCTHW)
     done = 0
-    with torch.inference_mode():
-        for chunk in chunks:
-            pixels = resized(chunk.float().cpu(), plan.format.size).clamp(-1, 1)
-            done += pixels.shape[0]
-            tell(Event("decode", done, total))
-            yield ((pixels + 1) * 127.5).round().to(torch.uint8)
+    while True:
+        with torch.inference_mode(), record_function("decode"):  # not around the yield, or they would hold for a reader
+            chunk = next(chunks, None)
+            if chunk is None:
+                return
+            frames_FCYX = rounded(chunk, plan.format.size)
+        done += len(frames_FCYX)
+        tell(Event("decode", done, total))
+        yield frames_FCYX
+
+
+def rounded(chunk_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels in [-1, 1] as uint8 on the CPU, at ``size``: rounded where they are, so that a byte a number is moved."""
+    if chunk_FCYX.shape[-2:] != torch.Size(size):
+        chunk_FCYX = resized(chunk_FCYX.float().cpu(), size)
+    return ((chunk_FCYX.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
 
 def scaled(canvas: Canvas, size: tuple[int, int]) -> Canvas:

@@ -33,11 +33,14 @@ class Film:
             known[n] = self._kept(i) if i in inside else True
         return Canvas(frames, known, self.plan.format.fps)
 
-    def put(self, window: Window, frames_FCYX: Tensor) -> None:
-        """The window is painted: all its frames, of which the film keeps some."""
-        self._ahead.remove(window)
-        for i in window.keep:
-            self._painted[i] = frames_FCYX[i - window.first].clone()  # a view would hold the whole window in memory
+    def put(self, window: Window, frames_FCYX: Tensor, begin: int = 0) -> None:
+        """The window's painted frames from its frame ``begin`` on, of which the film keeps some; they may come in
+        several pieces, in order."""
+        for i, frame_CYX in enumerate(frames_FCYX, start=window.first + begin):
+            if i in window.keep:
+                self._painted[i] = frame_CYX.clone()  # a view would hold the whole window in memory
+        if begin + len(frames_FCYX) >= window.frames > begin:
+            self._ahead.remove(window)
 
     def ready(self) -> Iterator[Tensor]:
         """The frames that no window has to paint any more, in order, as uint8 (1, 3, Y, X); each comes once."""

@@ -23,6 +23,8 @@ PAINTING: Flags = {
     "device": o.DeviceName,
     "dtype": o.DtypeName,
     "memory": o.MemoryPlan,
+    "speed": o.SpeedMode,
+    "without": o.Without,
     "shift": o.Shift,
     "sampler": o.SamplerName,
     "count": o.Count,

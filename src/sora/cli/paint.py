@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sora import __version__
-from sora.cli import again, dry
+from sora.cli import again, dry, profile
 from sora.cli.job import Job, resolve, target
 from sora.cli.request import Take, Wish
 from sora.cli.screen import Clock, Listener, note, progress
@@ -27,18 +30,34 @@ if TYPE_CHECKING:
 
 def perform(wish: Wish, commands: again.Commands) -> None:
     """Check everything, load the model, paint every take; a path (or JSON) on stdout for each file as it is done."""
-    job = resolve(wish)
-    job.plan(job.takes[0])  # what the verb itself refuses, before a model is loaded
-    if wish.dry_run:
-        dry.say(wish, job)
-        return
-    announce(wish, job)
-    model, number_format = load(wish, job)
+    clock = Clock()
+    with _nothing_is_garbage():
+        job = resolve(wish)
+        clock.lap("start")
+        job.plan(job.takes[0])  # what the verb itself refuses, before a model is loaded; imports torch
+        if wish.dry_run:
+            dry.say(wish, job)
+            return
+        announce(wish, job)
+        with profile.named("load"):
+            model, number_format = load(wish, job)
+        clock.lap("load")
     for take in job.takes:
-        clock = Clock()
         recipe_json = recipe(wish, job, take, model, number_format, commands)
+        clock.lap("start")
         path = make(wish, job, take, model, recipe_json, clock)
         typer.echo(json.dumps(facts(job, take, path, clock)) if wish.as_json else str(path))
+        clock = Clock()
+
+
+@contextmanager
+def _nothing_is_garbage() -> Iterator[None]:
+    """While modules and weights come into memory, nothing leaves it; to look for garbage meanwhile is lost time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def announce(wish: Wish, job: Job) -> None:
@@ -58,7 +77,7 @@ def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
 
     device = placement.choose_device(wish.device.value if wish.device else None)
     number_format = placement.choose_dtype(wish.dtype.value if wish.dtype else None, device)
-    model = families.load(job.spec, device, number_format)
+    model = families.load(job.spec, device, number_format, job.speed)
     arrange(wish, job, model)
     for lora in job.loras:
         families.hang(model, lora.path, lora.strength)
@@ -89,15 +108,18 @@ def make(wish: Wish, job: Job, take: Take, model: Model, recipe_json: str, clock
     """Paint one take and say where it stands. Nothing is left there when it does not finish."""
     from sora import media
 
-    settings = job.settings(take)
+    overlap = job.speed.uses("overlap")
+    settings = replace(job.settings(take), overlap=overlap)
     label = f"file {take.number}/{len(job.takes)}: " if take.number else ""
     overwrite = wish.force and wish.output is not None
-    with (
-        progress(clock, label, wish.quiet) as hear,
-        media.writer(target(wish, take), job.fps, job.size, recipe_json, overwrite, sounds=job.sounds) as file,
-    ):
+    place, sounds = target(wish, take), job.sounds
+    with progress(clock, label, wish.quiet) as hear, ExitStack() as written:
+        opened = media.writer(place, job.fps, job.size, recipe_json, overwrite, sounds=sounds, overlap=overlap)
+        file = written.enter_context(opened)
         for frames_FCYX in painted(wish, job, take, model, settings, hear):
             file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
+        with profile.named("write"):
+            written.close()
     clock.lap("write")
     return file.path  # not always the target: a name that was taken meanwhile is left alone
 
@@ -169,5 +191,5 @@ def facts(job: Job, take: Take, path: Path, clock: Clock) -> dict[str, Any]:
         "size": [job.size[1], job.size[0]],
         "frames": job.frames,
         "fps": job.fps,
-        "seconds": clock.rounded(),
+        "seconds": clock.whole(),
     }

@@ -17,6 +17,10 @@ Listener = Callable[["Event"], None]
 
 VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining", "learn": "learning"}
 
+PHASES = ("start", "load", "encode", "sample", "decode", "write")
+"""Of a painting. start: what is checked and read before. load: torch and the model. write: what is left of encoding
+after the last frame is decoded, and the look at the finished file."""
+
 
 class Clock:
     """Seconds spent in each phase, told apart by the engine's events."""
@@ -39,6 +43,11 @@ class Clock:
 
     def rounded(self) -> dict[str, float]:
         return {phase: round(seconds, 3) for phase, seconds in self.seconds.items()}
+
+    def whole(self) -> dict[str, float]:
+        """Every phase of a painting, in order and 0 where there was none, and their ``total``."""
+        phases = dict.fromkeys(PHASES, 0.0) | self.rounded()
+        return phases | {"total": round(sum(self.seconds.values()), 3)}
 
 
 def note(text: str, quiet: bool) -> None:

@@ -180,8 +180,8 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     is the transformer's. Raises ModelError."""
     card, tokenizer = (weights.asset(name) for name in spec.files[-2:])
     vae_config, text_config, dit_config = _sizes(card)
-    with torch.device("meta"):
-        vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
+    # Not on the meta device, whose first use imports torch's compiler: a second, for networks that are this small.
+    vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
     vae = _filled(vae, spec, "vae", device, torch.float32).in_channels_last()
     vae.winograd = speed.uses("winograd")
     text, dit = _filled(text, spec, "text", device, torch.float32), _filled(dit, spec, "dit", device, dtype)

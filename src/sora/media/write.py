@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from sora.clip import Clip
 from sora.errors import InputError, UsageError
 from sora.media import embed, ffmpeg, sound, target
 from sora.media.facts import Info, probe
+from sora.media.relay import Encoder, Relay
 from sora.media.sound import Sound
 
 # rgb24 in. The matrix is said to the scaler and tagged on the frames, or players show colours a shade off.
@@ -34,18 +35,10 @@ _ENCODE: dict[str, Sequence[str]] = {
 }
 
 
-class _Encoder(Protocol):
-    def write(self, frame_YXC: np.ndarray) -> None: ...
-
-    def close(self) -> None: ...
-
-    def abandon(self) -> None: ...
-
-
 class Writer:
     """Takes a clip's frames as they come. ``path``: the target and, once closed, where the file stands."""
 
-    def __init__(self, path: Path, size: tuple[int, int], encoder: _Encoder) -> None:
+    def __init__(self, path: Path, size: tuple[int, int], encoder: Encoder) -> None:
         self.path, self.frames, self._size, self._encoder = path, 0, size, encoder
 
     def write(self, frames_FYXC: np.ndarray) -> None:
@@ -54,7 +47,7 @@ class Writer:
             raise ValueError(f"expected uint8 (F, {self._size}, 3), not {frames_FYXC.dtype} {frames_FYXC.shape}")
         with _told(self.path):
             for frame_YXC in frames_FYXC:
-                self._encoder.write(np.ascontiguousarray(frame_YXC))
+                self._encoder.write(np.array(frame_YXC, order="C"))  # its own, which nobody changes meanwhile
                 self.frames += 1
 
 
@@ -66,6 +59,7 @@ def writer(
     recipe_json: str = "",
     force: bool = False,
     sounds: Sequence[Sound] = (),
+    overlap: bool = True,
 ) -> Iterator[Writer]:
     """A file at ``path`` of the kind its suffix says, from frames of ``size`` = (height, width) at ``fps``.
 
@@ -73,8 +67,9 @@ def writer(
     a folder of numbered PNGs with recipe.json. Frames go to a hidden folder beside the target; when the block ends
     well the file is opened again, its frames and size are checked, and it is renamed into place. When the block
     raises, nothing is left. .mp4 (AAC) and .mkv (FLAC) get ``sounds``, read before the block starts; the other kinds
-    are silent. Raises UsageError and InputError as ``check_target`` and ``check_size`` do, and InputError when a film
-    in ``sounds`` has none or encoding fails.
+    are silent. overlap: frames are encoded in a thread of their own while the block goes on. Raises UsageError and
+    InputError as ``check_target`` and ``check_size`` do, and InputError when a film in ``sounds`` has none or encoding
+    fails.
     """
     target.check_target(path, force)
     check_size(path, size, fps)
@@ -85,6 +80,7 @@ def writer(
         with _told(place):
             staged = sound.stage(sounds, folder) if kind in sound.ENCODE else []
             encoder = _encoder(kind, made, fps, size, recipe_json)
+            encoder = Relay(encoder, math.prod((*size, 3))) if overlap else encoder
         try:
             w = Writer(place, size, encoder)
             yield w
@@ -149,7 +145,7 @@ def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], heard: 
         raise InputError(f"{place} came out without its sound; it is not kept, try .mkv")
 
 
-def _encoder(kind: str, made: Path, fps: float, size: tuple[int, int], recipe: str) -> _Encoder:
+def _encoder(kind: str, made: Path, fps: float, size: tuple[int, int], recipe: str) -> Encoder:
     if kind in _ENCODE:
         return _Pipe(kind, made, fps, size, recipe)
     if kind == ".webp":

@@ -94,7 +94,6 @@ def rope_split(head_dim: int) -> tuple[int, int, int]:
     return head_dim - 2 * space, space, space
 
 
-@torch.compiler.assume_constant_result
 def rope_tables(shape: tuple[int, int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosines and sines, float32, each (N, head_dim), for the tokens of a T x H x W volume in row-major order.
 
@@ -102,6 +101,10 @@ def rope_tables(shape: tuple[int, int, int], head_dim: int, device: torch.device
     2104.09864). The last few shapes are remembered; a compiled graph takes its table as a constant.
     """
     return _rope_tables(shape, head_dim, device)
+
+
+# What torch.compiler.assume_constant_result does, but that this does not import the compiler, which takes a second.
+rope_tables.__dict__["_dynamo_marked_constant"] = True
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,80 @@
+"""How long a person waits: whole programs, from a cold process to the finished mp4, split by phase.
+
+    python benchmarks/end_to_end.py [--runs N] [--without WAY]
+
+The embedded model where its weights are, and a tiny Wan with random weights where diffusers is there to build it. The
+phases are those of ``--json``; "process" is the rest of the wall time: the interpreter, imports before the command
+begins, and the end of the process. Medians, a Markdown table. The machine's file cache is warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from sora import families, weights
+from timing import machine, table
+
+PROMPT = "a red balloon floats up over a green meadow"
+PHASES = ("process", "start", "load", "encode", "sample", "decode", "write")
+PARITY = Path(__file__).parent.parent / "tests" / "parity"
+
+
+def run(argv: list[str], folder: str) -> dict[str, float]:
+    """Seconds of one program by phase, and ``wall``, from start to end."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "sora", *argv, "--seed", "1", "--json", "--quiet", "--force", "-o", "made.mp4"]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    wall = time.perf_counter() - started
+    seconds: dict[str, float] = json.loads(done.stdout)["seconds"]
+    return seconds | {"wall": wall, "process": wall - seconds["total"]}
+
+
+def tiny_wan(folder: Path) -> Path:
+    """A Wan text-to-video model of two blocks with random weights, in diffusers' layout."""
+    sys.path.insert(0, str(PARITY))
+    import_module("wan_folders").pipeline("t2v").save_pretrained(folder)
+    return folder
+
+
+def cases(place: Path) -> dict[str, list[str]]:
+    """Name to command line of all that can be measured here."""
+    found: dict[str, list[str]] = {}
+    if weights.embedded(families.MODELS["mini"].files):
+        found = {
+            "mini, default clip": ["generate", PROMPT],
+            "mini, 4 s clip": ["generate", PROMPT, "--seconds", "4"],
+            "mini, draft": ["generate", PROMPT, "--draft"],
+        }
+    if find_spec("diffusers") and find_spec("transformers"):
+        size = ["--size", "64x48", "--frames", "17", "--steps", "8"]
+        found["tiny Wan, 64x48, 17 frames"] = ["generate", PROMPT, "--model", str(tiny_wan(place / "wan")), *size]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--without", action="append", default=[], help="as sora's own; may be said again")
+    asked = parser.parse_args()
+    left_out = [part for way in asked.without for part in ("--without", way)]
+    print(f"{machine()}; {asked.runs} runs; medians, seconds {' '.join(left_out)}\n")
+    with tempfile.TemporaryDirectory() as place:
+        rows = []
+        for name, argv in cases(Path(place)).items():
+            took = [run([*argv, *left_out], place) for _ in range(asked.runs)]
+            shown = [statistics.median(one[phase] for one in took) for phase in (*PHASES, "wall")]
+            rows.append([name, *(f"{seconds:.2f}" for seconds in shown)])
+        print(table(["case", *PHASES, "wall"], rows))
+
+
+if __name__ == "__main__":
+    main()
