@@ -19,6 +19,7 @@ from sora.errors import UsageError
 from sora.families.passes import Passes
 from sora.networks.compiled import compile_blocks
 from sora.networks.first_block import FirstBlockCache
+from sora.networks.float8 import Float8Linear, capable, in_float8
 from sora.networks.kernels import preferred, ranked
 from sora.networks.layers import tanh_gelu
 from sora.networks.wan_dit import Times, WanConfig, WanDiT
@@ -163,6 +164,22 @@ def test_each_text_has_its_own_cache_and_a_new_network_a_new_one() -> None:
     assert (apart[0] - apart[1]).abs().max() > 1e-3
     other.patch_embedding.weight.mul_(2)
     torch.testing.assert_close(passes.flows(lambda: other, x, t, guided=True), other(x, t, text), rtol=0, atol=1e-6)
+
+
+# Products in float8
+
+
+def test_products_in_float8_are_near() -> None:
+    config = replace(TINY, head_dim=16, ffn_dim=64)
+    dit, (x, t, text) = lively(config).bfloat16(), given()
+    plain = dit(x, t, text).float()
+    in_float8(dit.turns())
+    dit.fuse()  # leaves them alone
+    kinds = [type(part) for name, part in dit.named_modules() if name.endswith(("to_q", "to_out.0", "net.2"))]
+    assert kinds and set(kinds) == {Float8Linear}
+    apart = (dit(x, t, text).float() - plain).square().mean().sqrt() / plain.square().mean().sqrt()
+    assert 0 < apart < 0.1
+    assert not capable(CPU)
 
 
 # The whole model

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sora import hub, weights
 from sora.families.spec import ModelSpec
 from sora.families.wan_places import EXPERTS, network
-from sora.networks import lora
+from sora.networks import float8, lora
 from sora.networks.clip_vision import CLIPVision
 from sora.networks.compiled import compile_blocks
 from sora.networks.stored import shrink
@@ -148,6 +148,8 @@ class Parts:
 
     def _quicken(self, dit: WanDiT) -> None:
         """What needs weights that stay where they are."""
+        if self.speed.fast and float8.capable(self.device) and self.dtype == torch.bfloat16:
+            float8.in_float8(dit.turns())
         if self.speed.uses("fused"):
             dit.fuse()
         if self.speed.uses("compile") and self.device.type == "cuda":

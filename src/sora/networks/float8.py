@@ -1,0 +1,60 @@
+"""Linear maps whose products are made in eight-bit floats (arXiv 2209.05433), for accelerators that do these at twice
+the rate of sixteen bits: NVIDIA's from Ada and Hopper on. It changes the picture.
+
+Each row of the weight and each token has a scale of its own, so that its largest number is float8's largest. Axis
+letters: N tokens; K channels in; R channels out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+FLOAT8 = torch.float8_e4m3fn
+LARGEST = torch.finfo(FLOAT8).max
+MULTIPLE = 16
+"""Channels in and out are multiples of it, or the product is not to be had."""
+
+CAPABLE = (8, 9)
+"""CUDA's compute capability from which on these products exist."""
+
+
+def capable(device: torch.device) -> bool:
+    """Whether the device has such products."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= CAPABLE
+
+
+class Float8Linear(nn.Module):
+    """In place of a trained ``nn.Linear``, in its dtype, bfloat16 or float16."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        scale_R1, weight_RK = rounded(linear.weight.detach())
+        self.register_buffer("scale", scale_R1.T.contiguous())
+        self.register_buffer("weight", weight_RK)
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale_N1, x_NK = rounded(x.reshape(-1, self.in_features))
+        weight_KR, scale_1R = self.weight.t(), self.scale
+        y_NR = torch._scaled_mm(x_NK, weight_KR, scale_a=scale_N1, scale_b=scale_1R, out_dtype=x.dtype)  # type: ignore
+        y_NR = y_NR if self.bias is None else y_NR + self.bias
+        return y_NR.view(*x.shape[:-1], self.out_features)
+
+
+def rounded(x_RK: Tensor) -> tuple[Tensor, Tensor]:
+    """(a scale for each row, float32 (R, 1); what is to be multiplied with it, float8 (R, K))."""
+    scale_R1 = (x_RK.abs().amax(dim=1, keepdim=True).float() / LARGEST).clamp(min=1e-12)
+    return scale_R1, (x_RK.float() / scale_R1).clamp(-LARGEST, LARGEST).to(FLOAT8)
+
+
+def in_float8(modules: Iterable[nn.Module]) -> None:
+    """Every plain linear map inside them whose sizes allow it becomes a ``Float8Linear``, one by one."""
+    for module in modules:
+        for parent in module.modules():
+            for name, part in list(parent.named_children()):
+                if type(part) is nn.Linear and not (part.in_features % MULTIPLE or part.out_features % MULTIPLE):
+                    setattr(parent, name, Float8Linear(part))
