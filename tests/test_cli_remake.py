@@ -216,11 +216,13 @@ def test_a_draft_is_small_and_quick(studio: Studio):
     assert "--draft" in made["argv"]
 
 
+BACK = max(8, DEFAULTS.window - DEFAULTS.context - DEFAULTS.after)  # frames in which a loop finds back
+
 DRAFTS = [
     (["generate", "a ball", "--then", "at night", *SMALL], (5, 48, 64)),
     (["img2vid", "PNG", *SMALL], (5, 48, 64)),
     (["extend", "A", "--frames", "4"], (10, 48, 64)),
-    (["loop", "A"], (14, 48, 64)),
+    (["loop", "A"], (6 + BACK, 48, 64)),
     (["loop", "--prompt", "a ball", "--frames", "8", "--size", "64x48"], (8, 48, 64)),
     (["bridge", "A", "A", "--frames", "4"], (16, 48, 64)),
     (["edit", "A", "a ball", "--region", "0,0,20,20"], (6, 48, 64)),

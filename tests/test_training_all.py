@@ -222,12 +222,12 @@ def test_a_worse_model_never_replaces_a_better_one(trained: Path, tmp_path: Path
     assert json.loads((assets / "mini.json").read_text())["scores"] == score_of(0.5)
 
 
-def test_a_distilled_transformer_is_the_one_that_paints(trained: Path, tmp_path: Path) -> None:
+def test_a_distilled_transformer_is_shipped_beside_the_guided_one(trained: Path, tmp_path: Path) -> None:
     torch.manual_seed(2)
     (trained / "distil").mkdir()
     save_file(WanDiT(dit_config(8, 32, 96, 2)).state_dict(), trained / "distil" / "dit.safetensors")
     names = publish.publish(trained, tmp_path / "assets", "cpu", 1, force=False)
-    assert "mini-base-dit.safetensors" in names
+    assert "mini-few-dit.safetensors" in names
     publish.unpack(tmp_path / "again", tmp_path / "assets")
     for part in ("dit", "distil"):
         sent, come = (load_file(r / part / "dit.safetensors") for r in (trained, tmp_path / "again"))

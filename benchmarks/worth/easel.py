@@ -27,7 +27,8 @@ KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption
 
 @dataclass(frozen=True)
 class Way:
-    """How to paint. model: a name of ``families.MODELS``. overrides: of its defaults: steps, guidance, shift, step."""
+    """How to paint. model: a name of ``families.MODELS``, or "turbo" for mini's few-step weights. overrides: of its
+    defaults: steps, guidance, shift, step."""
 
     model: str = "mini"
     overrides: Mapping[str, float | str] = field(default_factory=dict)
@@ -53,7 +54,8 @@ class Easel:
 
     def model(self, name: str = "mini") -> families.Model:
         if name not in self._models:
-            self._models[name] = families.load(families.find(name), self.device, torch.float32)
+            spec = families.find("mini").turbo() if name == "turbo" else families.find(name)
+            self._models[name] = families.load(spec, self.device, torch.float32)
         return self._models[name]
 
     def take(self, name: str, model: families.Model) -> None:

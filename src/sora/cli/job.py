@@ -80,6 +80,7 @@ def resolve(wish: Wish) -> Job:
     """The job a wish means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
     _check_numbers(wish)
     spec = _guided(families.find(wish.model or "mini"), wish)
+    spec = spec.turbo() if wish.speed == "turbo" else spec
     loras = hung.parse(wish.lora, spec)
     borrowed = _borrowed(wish)
     takes = takes_of(wish, spec, borrowed or "")

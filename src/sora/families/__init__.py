@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sora.errors import ModelError
 from sora.families import wan_models
-from sora.families.spec import Defaults, ModelSpec
+from sora.families.spec import Defaults, FewStep, ModelSpec
 from sora.grid import Grid
 from sora.speed import Speed
 
@@ -81,25 +81,29 @@ MODELS: dict[str, ModelSpec] = {
         family="mini",
         summary="small cartoon world, inside the package, paints on any CPU",
         licence="Apache-2.0",
-        files=("mini.safetensors", "mini.json", "mini-tokenizer.json"),
-        grid=Grid(time=4, space=8, channels=16),
+        files=(
+            *("mini-dit.safetensors", "mini-vae.safetensors", "mini-text.safetensors"),
+            *("mini.json", "mini-tokenizer.json"),
+        ),
+        grid=Grid(time=4, space=16, channels=16),
         defaults=Defaults(
             frames=17,
-            window=17,
+            window=33,
             context=5,
             after=4,
             cycle=32,
             fps=8.0,
-            area=128 * 128,
-            steps=12,
-            draft_area=112 * 112,
+            area=256 * 256,
+            steps=6,
+            draft_area=224 * 224,
             draft_steps=3,
             guidance=4.0,
             shift=3.0,
-            step="euler",
+            step="unipc",
             going_on=0.3,
             arriving=0.0,
         ),
+        few=FewStep("mini-few-dit.safetensors", steps=4, draft_steps=2, step="euler"),
         camera={"static": "", "pan-left": "the camera pans left", "pan-right": "the camera pans right"},
         motion={
             "left": "moving to the left",

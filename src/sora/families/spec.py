@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,17 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class FewStep:
+    """A transformer of the same sizes that was distilled to paint in few steps without guidance, for ``--speed turbo``.
+    file: in place of the other's. steps, draft_steps, step: as in ``Defaults``."""
+
+    file: str
+    steps: int
+    draft_steps: int
+    step: str
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One checkpoint. family: the module of this package that drives it.
 
@@ -68,6 +79,7 @@ class ModelSpec:
     known: how known regions reach the network. "channels" beside the noise, "tokens" with a time of their own,
     "control" through a branch of its own, or "renoise", put back at every step. takes: what the weights were trained to
     go on from, for a person. boundary: in [0, 1], the time from which on down the second of two experts paints.
+    few: the transformer that paints under ``--speed turbo``, where there is one; it takes the place of files[0].
     speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``benchmarks/quality.py`` measured it.
     memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
 
@@ -92,8 +104,17 @@ class ModelSpec:
     boundary: float | None = None
     memory: Mapping[str, float] = field(default_factory=dict)
     speeds: Mapping[str, str] = field(default_factory=dict)
+    few: FewStep | None = None
     folder: Path | None = None
     like: str = ""
+
+    def turbo(self) -> ModelSpec:
+        """The same with its few-step transformer, where there is one."""
+        if self.few is None:
+            return self
+        few = self.few
+        quick = replace(self.defaults, steps=few.steps, draft_steps=few.draft_steps, step=few.step, guidance=1.0)
+        return replace(self, files=(few.file, *self.files[1:]), defaults=quick, few=None)
 
     def painted(self, size: tuple[int, int], *, draft: bool = False) -> tuple[int, int]:
         """(height, width) on the grid at which a film of that size is painted."""

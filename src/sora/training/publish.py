@@ -35,11 +35,11 @@ def file_of(part: str) -> str:
 
 
 def sources(runs: Path) -> dict[str, Path]:
-    """Final weights by what they are shipped as. Where there is a distilled transformer, it is the one that paints, and
-    the guided one is shipped as "base-dit" beside it."""
+    """Final weights by what they are shipped as. A distilled transformer is shipped as "few-dit" beside the guided
+    one."""
     found = {part: runs / part / f"{part}.safetensors" for part in PARTS}
     distilled = runs / "distil" / "dit.safetensors"
-    return found | ({"dit": distilled, "base-dit": found["dit"]} if distilled.is_file() else {})
+    return found | ({"few-dit": distilled} if distilled.is_file() else {})
 
 
 def lay_out(runs: Path, assets: Path) -> list[str]:
@@ -69,8 +69,8 @@ def shipped(assets: Path, part: str) -> dict[str, Tensor]:
 def unpack(runs: Path, assets: Path = weights.ASSETS) -> None:
     """The shipped weights laid out as the trainings left them, so that one can go on from them: ``dit --start``."""
     own = {part: part for part in PARTS}
-    if (assets / file_of("base-dit")).is_file():
-        own |= {"dit": "base-dit", "distil": "dit"}
+    if (assets / file_of("few-dit")).is_file():
+        own |= {"distil": "few-dit"}
     for part, stored in own.items():
         name = "dit" if part == "distil" else part
         (runs / part).mkdir(parents=True, exist_ok=True)
