@@ -31,6 +31,7 @@ from worth.easel import ASPECTS, KINDS, Easel, Way, words
 
 FIRST = 5 * 10**9  # seed of the first film; not those that scores are taken on
 ASKED = ("subject", "setting", "motion")
+TURBO = "turbo"
 
 
 @dataclass
@@ -48,15 +49,21 @@ class Tried:
     right: list[bool] = field(default_factory=list)
 
 
-def ways() -> list[Tried]:
+def ways(steps: int | None = None) -> list[Tried]:
     """The first is what all others are held against."""
     d, fast = families.find("mini").defaults, Speed("fast")
-    few = sorted({s for s in (4, 6, 8) if s < d.steps}, reverse=True)
+    few = sorted({s for s in (4, 6, 8) if s < (steps or d.steps)}, reverse=True)
+    many = {} if steps is None else {"steps": steps}
     return [
-        Tried("exact"),
-        Tried("fast", fast),
-        *(Tried(f"cache {near}", fast, {"near": near, "guided_from": 0.0}) for near in (0.08, 0.15, 0.25)),
-        *(Tried(f"guided from {t}", fast, {"near": 0.0, "guided_from": t}) for t in (0.3, 0.5) if d.guidance != 1),
+        Tried("exact", overrides=many),
+        Tried("fast", fast, overrides=many),
+        *([Tried(TURBO)] if families.find("mini").few else []),
+        *(Tried(f"cache {near}", fast, {"near": near, "guided_from": 0.0}, many) for near in (0.08, 0.15, 0.25)),
+        *(
+            Tried(f"guided from {t}", fast, {"near": 0.0, "guided_from": t}, many)
+            for t in (0.3, 0.5)
+            if d.guidance != 1
+        ),
         *(Tried(f"{s} steps of unipc", overrides={"steps": s, "step": "unipc"}) for s in few),
     ]
 
@@ -86,11 +93,11 @@ def perceptual(judge: judges.Judge, a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> f
     return 1 - F.cosine_similarity(a, b, dim=1).mean().item()
 
 
-def try_all(count: int) -> list[Tried]:
-    judge, tried, world = judges.load(), ways(), WORLDS["small"]
+def try_all(count: int, steps: int | None = None) -> list[Tried]:
+    judge, tried, world = judges.load(), ways(steps), WORLDS["small"]
     easels = [Easel(judge) for _ in tried]
     for easel, way in zip(easels, tried, strict=True):
-        spec = families.find("mini")
+        spec = families.find("mini").turbo() if way.name == TURBO else families.find("mini")
         spec = replace(spec, defaults=replace(spec.defaults, **way.spared))  # type: ignore[arg-type]
         easel.take("mini", families.load(spec, torch.device("cpu"), torch.float32, way.speed))
     for number in range(count):
@@ -122,9 +129,10 @@ def row(way: Tried, exact: Tried) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=24, help="captions")
+    parser.add_argument("--steps", type=int, help="of the guided ways, instead of the model's own")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    tried = try_all(args.count)
+    tried = try_all(args.count, args.steps)
     print(machine())
     rows = [row(way, tried[0]) for way in tried]
     print(table(["way", "times faster", "PSNR, dB", "SSIM", "perceptual", "judge: all three right"], rows))

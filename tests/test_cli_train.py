@@ -53,7 +53,7 @@ class Pupil(Blotches):
 @pytest.fixture
 def run(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Run:
     """run(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
-    monkeypatch.setattr(families, "load", lambda spec, device, dtype: Pupil(spec, device))
+    monkeypatch.setattr(families, "load", lambda spec, device, dtype, speed=None: Pupil(spec, device))
     return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
 
 

@@ -60,7 +60,8 @@ def test_extend_keeps_the_clip_and_paints_what_is_asked(studio: Studio, footage:
 def test_loop_keeps_the_clip_and_paints_the_way_back(studio: Studio, footage: Footage, size: tuple[int, int]):
     path = footage(size=size)
     film = made(studio, "loop", path)
-    assert (len(film), film.size) == (6 + 8, size)
+    back = max(8, DEFAULTS.window - DEFAULTS.context - DEFAULTS.after)
+    assert (len(film), film.size) == (6 + back, size)
     assert same(film[:6], media.read_clip(path))
     assert len(made(studio, "loop", path, "--frames", 5, "--prompt", "a ball")) == 11
 

@@ -102,7 +102,13 @@ MODELS: dict[str, ModelSpec] = {
             step="unipc",
             going_on=0.3,
             arriving=0.0,
+            near=0.25,
+            guided_from=0.5,
         ),
+        speeds={
+            "fast": "1.1 times faster, 33 dB from exact (6 steps leave little to spare)",
+            "turbo": "1.7 times faster; a judge finds all that was asked in 75 % of clips, for 79 %",
+        },
         few=FewStep("mini-few-dit.safetensors", steps=4, draft_steps=2, step="euler"),
         camera={"static": "", "pan-left": "the camera pans left", "pan-right": "the camera pans right"},
         motion={

@@ -29,6 +29,9 @@ def capable(device: torch.device) -> bool:
 class Float8Linear(nn.Module):
     """In place of a trained ``nn.Linear``, in its dtype, bfloat16 or float16."""
 
+    scale: Tensor
+    weight: Tensor
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features

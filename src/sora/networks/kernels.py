@@ -22,7 +22,7 @@ Measure = Callable[[SDPBackend, torch.device, torch.dtype, int], "float | None"]
 """Seconds that a kernel takes; None where it does not work there."""
 
 
-def preferred(device: torch.device, dtype: torch.dtype, head_dim: int) -> AbstractContextManager[None]:
+def preferred(device: torch.device, dtype: torch.dtype, head_dim: int) -> AbstractContextManager[object]:
     """Inside it, attention takes the fastest kernel that fits; the others stay behind it for what it cannot do."""
     if device.type != "cuda":
         return nullcontext()
