@@ -17,6 +17,7 @@ from conftest import Studio
 from sora import engine, families, operations
 from sora.errors import UsageError
 from sora.families.passes import Passes
+from sora.networks import lora
 from sora.networks.compiled import compile_blocks
 from sora.networks.first_block import FirstBlockCache
 from sora.networks.float8 import Float8Linear, capable, in_float8
@@ -86,6 +87,22 @@ def test_fused_weights_may_move_and_learn() -> None:
     dit.requires_grad_(True)
     dit(x, t, text).square().sum().backward()
     assert all(p.grad is not None for name, p in dit.named_parameters() if "attn1" in name)
+
+
+def test_adapters_are_heard_and_learn_where_weights_were_fused() -> None:
+    dit, (x, t, text) = lively(), given()
+    dit.fuse()
+    passes = Passes(text[:1])
+    plain = passes.flows(lambda: dit, x, t, guided=False)
+    learnt = lora.inject(dit, 2, targets=("to_q", "to_k", "to_v"))
+    with torch.no_grad():
+        for p in learnt:
+            p.normal_()
+    for _ in range(2):  # no pass leans on what an earlier one made
+        flow = passes.flows(lambda: dit, x, t, guided=False)
+        flow.square().sum().backward()
+    assert (flow - plain).abs().max() > 1e-3
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learnt)
 
 
 @pytest.mark.parametrize("as_index", [False, True])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from passes_parts.networks import Given
 from passes_parts.rows import Row
-from sora.families.passes import Passes, once, together
+from sora.families.passes import Passes, together
 from sora.networks import kernels
 from sora.networks.compiled import compile_blocks
 from sora.networks.wan_dit import Times, WanDiT
@@ -67,7 +67,7 @@ class Variant:
         if speed.uses("distinct-times") and times.ndim == 2:
             times = shared(times)
         joins = together(speed, x.device, x[0, 0].numel() // prod(network.config.patch))
-        passes = Passes(given.text_BLD, once=lambda: once(speed), together=lambda: joins)
+        passes = Passes(given.text_BLD, once=lambda: speed.uses("text-once"), together=lambda: joins)
         self._quicken(network, x.device)
 
         def frugal(one: Pass) -> Tensor:

@@ -17,7 +17,7 @@ from sora import eightbit, weights
 from sora.canvas import Canvas, Latents
 from sora.errors import ModelError
 from sora.families.known import filled, known_channels, known_frames
-from sora.families.passes import Passes, guides, once, threshold, together
+from sora.families.passes import Passes, guides, threshold, together
 from sora.families.spec import ModelSpec
 from sora.networks import lora
 from sora.networks.mini_text import MiniText, MiniTextConfig
@@ -135,7 +135,7 @@ class Mini:
         dtype = self.dit.proj_out.weight.dtype
         beside = beside_noise(latents.clean_BCTHW, known).to(dtype)
         tokens = latents.clean_BCTHW[0, 0].numel() // self.spec.grid.patch**2
-        keeps, joins = once(self.speed), together(self.speed, self.device, tokens)
+        keeps, joins = self.speed.uses("text-once"), together(self.speed, self.device, tokens)
         passes = Passes(
             slots.to(dtype), once=lambda: keeps, together=lambda: joins, threshold=threshold(self.spec, self.speed)
         )

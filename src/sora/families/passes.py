@@ -28,8 +28,9 @@ Frugal = Callable[[Callable[[], Tensor]], Tensor]
 @dataclass
 class Passes:
     """text_BLD: what is asked for first, and what is steered away from second, where guided. image_1MD: of pictures.
-    once: whether keys and values of the text are kept from pass to pass, asked at each; not where weights change, or
-    come and go. together: whether both passes are one batch, asked likewise. threshold: of the step cache, 0 for none.
+    once: whether keys and values of the text are kept from pass to pass, asked at each; not where weights come and go,
+    and never where any of them learns. together: whether both passes are one batch, asked likewise. threshold: of the
+    step cache, 0 for none.
     """
 
     text_BLD: Tensor
@@ -61,7 +62,7 @@ class Passes:
         self, dit: WanDiT, rows: Rows, x: Tensor, times: Tensor | Times, extra: Callable[[WanDiT], dict[str, Any]]
     ) -> Tensor:
         skip, more = self._skip(dit, rows), extra(dit)
-        if self.once():
+        if self.once() and not any(p.requires_grad for p in dit.parameters()):
             return dit(x, times, self._heard(dit, rows), skip=skip, **more)
         text_BLD, image_BLD = self._told(rows)
         return dit(x, times, text_BLD, image_BLD=image_BLD, skip=skip, **more)
@@ -100,8 +101,3 @@ def guides(spec: ModelSpec, speed: Speed, t: float) -> bool:
 def threshold(spec: ModelSpec, speed: Speed) -> float:
     """Of the step cache; 0 for none."""
     return spec.defaults.near if speed.fast else 0.0
-
-
-def once(speed: Speed) -> bool:
-    """Whether keys and values of the text may be kept: not where they are to be learnt through."""
-    return speed.uses("text-once") and not torch.is_grad_enabled()

@@ -19,7 +19,7 @@ from sora import hub, weights
 from sora.canvas import Canvas, Latents
 from sora.families import wan_image, wan_text
 from sora.families.known import filled, known_channels, known_frames
-from sora.families.passes import Passes, guides, once, threshold, together
+from sora.families.passes import Passes, guides, threshold, together
 from sora.families.spec import ModelSpec
 from sora.families.wan_known import WAYS, Scene, Way
 from sora.families.wan_memory import Memory
@@ -110,7 +110,7 @@ class Wan:
         text_BLD, seen_1MD = self._read(texts), self._look(canvas)
         dtype, (_, t, h, w) = self.parts.dtype, self.spec.grid.latent_shape(*canvas.shape)
         tokens = t * h * w // self.spec.grid.patch**2
-        keeps, joins = once(self.speed), together(self.speed, self.device, tokens)
+        keeps, joins = self.speed.uses("text-once"), together(self.speed, self.device, tokens)
         return Passes(
             text_BLD.to(dtype),
             None if seen_1MD is None else seen_1MD.to(dtype),

@@ -74,7 +74,7 @@ class Attention(nn.Module):
 
     def forward(self, x_BND: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
         """Tokens look at one another. tables: of ``rope_tables``."""
-        if self._fused is not None and not self.to_q.weight.requires_grad:
+        if self._fused is not None and all(map(_is_frozen, (self.to_q, self.to_k, self.to_v))):
             q, k, v = F.linear(x_BND, *self._fused).chunk(3, dim=-1)
             q, k = self._turned(self.norm_q, q, tables), self._turned(self.norm_k, k, tables)
         else:  # one after the other, so that no more stands at once than must
@@ -131,6 +131,11 @@ class Attention(nn.Module):
 
     def _out(self, seen_BhNk: Tensor) -> Tensor:
         return self.to_out[0](seen_BhNk.transpose(1, 2).flatten(2))
+
+
+def _is_frozen(part: nn.Module) -> bool:
+    """Whether it is a plain linear map that does not learn, and no adapter stands in its place."""
+    return type(part) is nn.Linear and not part.weight.requires_grad
 
 
 class Activated(nn.Module):
