@@ -58,7 +58,7 @@ def ways(steps: int | None = None) -> list[Tried]:
         Tried("exact", overrides=many),
         Tried("fast", fast, overrides=many),
         *([Tried(TURBO)] if families.find("mini").few else []),
-        *(Tried(f"cache {near}", fast, {"near": near, "guided_from": 0.0}, many) for near in (0.08, 0.15, 0.25)),
+        *(Tried(f"cache {near}", fast, {"near": near, "guided_from": 0.0}, many) for near in (0.08, 0.12, 0.15)),
         *(
             Tried(f"guided from {t}", fast, {"near": 0.0, "guided_from": t}, many)
             for t in (0.3, 0.5)

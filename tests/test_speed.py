@@ -226,7 +226,7 @@ def test_turbo_paints_with_weights_of_its_own() -> None:
 
 
 def test_fast_paints_nearly_the_same() -> None:
-    apart = (painted(Speed("fast"), steps=16) - painted(Speed(), steps=16)).abs().float()
+    apart = (painted(Speed("fast"), steps=24) - painted(Speed(), steps=24)).abs().float()
     assert 0 < apart.mean() < 12
 
 

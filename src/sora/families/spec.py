@@ -53,7 +53,7 @@ class Defaults:
     aspect: float = 1.0
     negative: str = ""
     meets_pictures: bool = True
-    near: float = 0.08
+    near: float = 0.1
     guided_from: float = 0.3
 
 
