@@ -106,7 +106,7 @@ _ROWS = (
         summary="large open weights for words, at 480p and 720p",
         known="renoise", takes="words",
         defaults=_defaults(guidance=5.0, shift=5.0),
-        memory=_memory(48.3, 36.9, 33.4, 11.5),
+        memory=_memory(48.3, 36.9, 34.2, 11.5),
     ),
     _row(
         "wan2.1-i2v-14b-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "b184e23a8a16b20f108f727c902e769e873ffc73",
@@ -114,7 +114,7 @@ _ROWS = (
         summary="large open weights that set pictures in motion, at 480p",
         takes="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=3.0, **_ONE_END),
-        memory=_memory(53.7, 41.1, 37.6, 11.5),
+        memory=_memory(53.7, 41.1, 38.5, 11.5),
     ),
     _row(
         "wan2.1-i2v-14b-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "eb849f76dfa246545b65774a9e25943ee69b3fa3",
@@ -122,7 +122,7 @@ _ROWS = (
         summary="large open weights that set pictures in motion, at 720p",
         takes="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=5.0, size=P720, **_ONE_END),
-        memory=_memory(64.0, 51.3, 43.9, 13.2),
+        memory=_memory(64.0, 51.3, 44.7, 13.2),
     ),
     _row(
         "wan2.1-flf2v-14b", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "17c30769b1e0b5dcaa1799b117bf20a9c31f59d7",
@@ -130,7 +130,7 @@ _ROWS = (
         summary="large open weights that paint from one picture to another, at 720p",
         takes="words, the first and the last frame",
         defaults=_defaults(guidance=5.5, shift=16.0, size=P720, **_ONE_END),
-        memory=_memory(64.0, 51.3, 43.9, 13.2),
+        memory=_memory(64.0, 51.3, 44.7, 13.2),
     ),
     _row(
         "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "ec4d2cb062b548996b179d493fdd05340de702a1",
@@ -145,7 +145,7 @@ _ROWS = (
         summary="large open weights made for every command of sora, at 480p and 720p",
         known="control", takes="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
-        memory=_memory(54.4, 43.0, 40.2, 11.5),
+        memory=_memory(54.4, 43.0, 41.2, 11.5),
     ),
     _row(
         "wan2.1-fun-1.3b-inp", "weizhou03/Wan2.1-Fun-1.3B-InP-Diffusers", "main", 27.65, _SEEING,
@@ -167,7 +167,7 @@ _ROWS = (
         summary="the finest open weights for words: two large experts, at 720p",
         known="renoise", takes="words", boundary=0.875,
         defaults=_defaults(guidance=4.0, shift=12.0, guidance_low=3.0, steps=40, size=P720),
-        memory=_memory(87.1, 75.7, 39.7, 12.9),
+        memory=_memory(87.1, 75.7, 40.5, 12.9),
     ),
     _row(
         "wan2.2-i2v-a14b", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "596658fd9ca6b7b71d5057529bbf319ecbc61d74",
@@ -175,7 +175,7 @@ _ROWS = (
         summary="the finest open weights for pictures: two large experts, at 720p",
         takes="words, the first and the last frame", boundary=0.9,
         defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
-        memory=_memory(87.1, 75.7, 39.7, 13.0),
+        memory=_memory(87.1, 75.7, 40.5, 13.0),
     ),
     _row(
         "skyreels-v2-df-1.3b", "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers", "958acd63685c7e632e4b194549f2a703e34bd98b",
