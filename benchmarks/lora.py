@@ -48,7 +48,7 @@ PLACES = {
 
 def known_subjects() -> tuple[str, ...]:
     """The subjects of the world that the embedded model was trained on."""
-    card = json.loads(weights.asset(families.find("mini").files[1]).read_text(encoding="utf-8"))
+    card = json.loads(weights.asset(families.find("mini").files[-2]).read_text(encoding="utf-8"))
     subjects = WORLDS[card["data"]["world"]].subjects
     if NAME in subjects:
         raise SystemExit(f"the embedded model knows a {NAME} already; choose another NAME")
