@@ -98,6 +98,7 @@ def test_adapters_are_heard_and_learn_where_weights_were_fused() -> None:
     with torch.no_grad():
         for p in learnt:
             p.normal_()
+    flow = plain
     for _ in range(2):  # no pass leans on what an earlier one made
         flow = passes.flows(lambda: dit, x, t, guided=False)
         flow.square().sum().backward()
