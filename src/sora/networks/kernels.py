@@ -26,7 +26,11 @@ def preferred(device: torch.device, dtype: torch.dtype, head_dim: int) -> Abstra
     """Inside it, attention takes the fastest kernel that fits; the others stay behind it for what it cannot do."""
     if device.type != "cuda":
         return nullcontext()
-    return sdpa_kernel([*_ranked(device, dtype, head_dim), SDPBackend.MATH], set_priority=True)
+    order = [*_ranked(device, dtype, head_dim), SDPBackend.MATH]
+    try:
+        return sdpa_kernel(order, set_priority=True)
+    except TypeError:  # torch 2.6 knows no order: the fastest, or what works everywhere
+        return sdpa_kernel([order[0], SDPBackend.MATH])
 
 
 @lru_cache(maxsize=16)
