@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -182,6 +184,15 @@ def test_each_text_has_its_own_cache_and_a_new_network_a_new_one() -> None:
     assert (apart[0] - apart[1]).abs().max() > 1e-3
     other.patch_embedding.weight.mul_(2)
     torch.testing.assert_close(passes.flows(lambda: other, x, t, guided=True), other(x, t, text), rtol=0, atol=1e-6)
+
+
+def test_a_network_that_is_let_go_is_not_kept() -> None:
+    loaded, (x, t, text) = [lively()], given()
+    passes, gone = Passes(text, threshold=0.1), ref(loaded[0])
+    passes.flows(lambda: loaded[0], x, t, guided=True)
+    loaded.clear()
+    gc.collect()
+    assert gone() is None
 
 
 # Products in float8

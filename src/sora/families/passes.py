@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -38,8 +39,9 @@ class Passes:
     once: Callable[[], bool] = lambda: True
     together: Callable[[], bool] = lambda: False
     threshold: float = 0.0
-    _said: dict[Rows, tuple[WanDiT, Said]] = field(default_factory=dict)
-    _skips: dict[Rows, tuple[WanDiT, FirstBlockCache]] = field(default_factory=dict)
+    # Networks by weak references: the memory plan lets one go before it loads the next.
+    _said: dict[Rows, tuple[ref[WanDiT], Said]] = field(default_factory=dict)
+    _skips: dict[Rows, tuple[ref[WanDiT], FirstBlockCache]] = field(default_factory=dict)
 
     def flows(
         self,
@@ -74,17 +76,17 @@ class Passes:
     def _heard(self, dit: WanDiT, rows: Rows) -> Said:
         """Made anew for another network, whose predecessor's is then let go."""
         held = self._said.get(rows)
-        if held is None or held[0] is not dit:
-            self._said = {r: pair for r, pair in self._said.items() if pair[0] is dit}
-            held = self._said[rows] = dit, dit.read(*self._told(rows))
+        if held is None or held[0]() is not dit:
+            self._said = {r: pair for r, pair in self._said.items() if pair[0]() is dit}
+            held = self._said[rows] = ref(dit), dit.read(*self._told(rows))
         return held[1]
 
     def _skip(self, dit: WanDiT, rows: Rows) -> FirstBlockCache | None:
         if not self.threshold:
             return None
         held = self._skips.get(rows)
-        if held is None or held[0] is not dit:
-            held = self._skips[rows] = dit, FirstBlockCache(self.threshold)
+        if held is None or held[0]() is not dit:
+            held = self._skips[rows] = ref(dit), FirstBlockCache(self.threshold)
         return held[1]
 
 

@@ -28,10 +28,10 @@ from sora.networks.wan_sizes import WanConfig
 class Said:
     """Text and pictures as every block hears them: the same at all times of a clip, so made once by ``WanDiT.read``.
 
-    heard: by block. samples: of the batch.
+    heard: by the block's id, so that it does not keep a network that is let go. samples: of the batch.
     """
 
-    heard: Mapping[nn.Module, Heard]
+    heard: Mapping[int, Heard]
     samples: int
 
 
@@ -55,7 +55,7 @@ class Given:
 
     def to(self, block: nn.Module) -> tuple[Any, ...]:
         """In the order in which a block takes them."""
-        told = self.told.heard[block] if isinstance(self.told, Said) else self.told
+        told = self.told.heard[id(block)] if isinstance(self.told, Said) else self.told
         return told, self.six_BU6D, self.tables, self.text_mask_BL, self.runs
 
 
@@ -182,7 +182,7 @@ class WanDiT(nn.Module):
         It takes 2 x L x D numbers of memory a sample and block, and must be made anew where weights change.
         """
         told = self._tell(text_BLD, image_BLD)
-        return Said({block: block.attn2.hear(told) for block in self.turns()}, len(told.text_BLD))  # type: ignore
+        return Said({id(block): block.attn2.hear(told) for block in self.turns()}, len(told.text_BLD))  # type: ignore
 
     def fuse(self) -> None:
         """See ``Attention.fuse``; for every block's self-attention."""
