@@ -85,7 +85,7 @@ MODELS: dict[str, ModelSpec] = {
             *("mini-dit.safetensors", "mini-vae.safetensors", "mini-text.safetensors"),
             *("mini.json", "mini-tokenizer.json"),
         ),
-        grid=Grid(time=4, space=16, channels=16),
+        grid=Grid(time=4, space=16, channels=32),
         defaults=Defaults(
             frames=17,
             window=33,

@@ -27,13 +27,13 @@ class Critic(nn.Module):
     def forward(self, pixels_BCFYX: Tensor) -> Tensor:
         return self.look(rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x"))
 
-    def learn(self, rendered_BCFYX: Tensor, painted_BCFYX: Tensor) -> float:
+    def learn(self, rendered_BCFYX: Tensor, painted_BCFYX: Tensor) -> Tensor:
         """One step on pixels of which no gradient is wanted; the loss before it."""
         loss = F.relu(1 - self(rendered_BCFYX)).mean() + F.relu(1 + self(painted_BCFYX)).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
-        return loss.item()
+        return loss.detach()
 
     def dislike(self, painted_BCFYX: Tensor) -> Tensor:
         """What the decoder should lower."""

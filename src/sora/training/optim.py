@@ -39,18 +39,16 @@ class Muon(torch.optim.Optimizer):
 
     def _move(self, params: list[Tensor], lr: float, momentum: float, decay: float) -> None:
         """One update of parameters of one shape."""
-        wishes = []
-        for p in params:
-            assert p.grad is not None
-            kept = self.state[p].setdefault("momentum", torch.zeros_like(p))
-            kept.lerp_(p.grad, 1 - momentum)
-            wishes.append(p.grad.lerp(kept, momentum).flatten(1))
-        stacked = torch.stack(wishes)
+        grads = [p.grad for p in params if p.grad is not None]
+        kept = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in params]
+        torch._foreach_lerp_(kept, grads, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
+        wishes = torch._foreach_lerp(grads, kept, momentum)  # pyright: ignore[reportPrivateImportUsage]
+        stacked = torch.stack([wish.flatten(1) for wish in wishes])
         updates = orthogonalised(stacked.bfloat16() if stacked.is_cuda else stacked).to(stacked)
         scale = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
-        for p, update in zip(params, updates, strict=True):
-            p.mul_(1 - lr * decay)
-            p.add_(update.view_as(p), alpha=-lr * scale)
+        torch._foreach_mul_(params, 1 - lr * decay)  # pyright: ignore[reportPrivateImportUsage]
+        moves = [update.view_as(p) for p, update in zip(params, updates, strict=True)]
+        torch._foreach_add_(params, moves, alpha=-lr * scale)  # pyright: ignore[reportPrivateImportUsage]
 
 
 class Both:

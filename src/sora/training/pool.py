@@ -48,13 +48,15 @@ class Batch:
 class Mix:
     """What the pool holds. entangled: share of new clips encoded a second time with a pattern of holes. midway: of the
     others, the share that begins in the middle of its motion, as the next window of a long film does. cover, motion:
-    extra weight of cells that show the first actor, and of cells that change. limit: clips kept of each shape."""
+    extra weight of cells that show the first actor, and of cells that change. limit: clips kept of each shape. starts:
+    share of the clips without a pattern whose first frames are known."""
 
     entangled: float = 0.45
     midway: float = 0.15
     cover: float = 3.0
     motion: float = 0.0
     limit: int = 6000
+    starts: float = 0.3
 
 
 @dataclass
@@ -164,26 +166,35 @@ class Pool:
     def _encoded(self, drawn: list[Drawn], size: Size, frames: int) -> dict[str, Tensor]:
         """The ring's rows of new clips."""
         pixels, cover = self._rendered(drawn, size, frames)
+        rows = self.encoded(pixels, self._cells(cover), [d.hole for d in drawn], [self._is_midway(d) for d in drawn])
+        if self.read:
+            rows["ids"] = self._read(drawn).to(self.device)
+        return rows
+
+    @torch.no_grad()
+    def encoded(
+        self, pixels: Tensor, cells: Tensor, drawn: Sequence[patterns.Hole | None], midway: Sequence[bool]
+    ) -> dict[str, Tensor]:
+        """The rows of clips that were rendered here or elsewhere. cells: of the cover, (B, T, H, W) in [0, 1]."""
+        frames, size = pixels.shape[2], (pixels.shape[3], pixels.shape[4])
         clean = self.vae.encode(pixels)
         whole = patterns.nothing(frames, *size)
-        holes = patterns.table([d.hole or whole for d in drawn], self.device)
+        holes = patterns.table([hole or whole for hole in drawn], self.device)
         seen = clean.clone()
-        own = torch.tensor([i for i, d in enumerate(drawn) if d.hole], dtype=torch.long, device=self.device)
+        own = torch.tensor([i for i, hole in enumerate(drawn) if hole], dtype=torch.long, device=self.device)
         if len(own):
             known = patterns.known_pixels(holes[own], frames, *size)
             seen[own] = self.vae.encode(torch.where(known, pixels[own], 0))
         rows = {
             "clean": clean.half(),
             "seen": seen.half(),
-            "cover": self._cells(cover).half(),
+            "cover": cells.half(),
             "known": patterns.known_cells(holes, frames, *size, self.vae.config.space),
-            "own": torch.tensor([d.hole is not None for d in drawn], device=self.device),
-            "midway": torch.tensor([frames > 1 and self._is_midway(d) for d in drawn], device=self.device),
+            "own": torch.tensor([hole is not None for hole in drawn], device=self.device),
+            "midway": torch.tensor([frames > 1 and m for m in midway], device=self.device),
         }
         if self.features:
             rows["features"] = self.features(pixels).half()
-        if self.read:
-            rows["ids"] = self._read(drawn).to(self.device)
         return rows
 
     @staticmethod
@@ -239,7 +250,7 @@ class Pool:
         """(known, seen): of each clip its own pattern, or the first frames, or nothing."""
         midway = rows["midway"]
         own = rows["own"] & (midway | (self._even(len(midway)) < 0.6))
-        asks = (midway | (self._even(len(midway)) < 0.3)) if frames > 1 else torch.zeros_like(midway)
+        asks = (midway | (self._even(len(midway)) < self.mix.starts)) if frames > 1 else torch.zeros_like(midway)
         starts = torch.tensor(patterns.PREFIXES, device=self.device)[self._whole(len(patterns.PREFIXES), len(midway))]
         holes = patterns.table([patterns.nothing(frames, *size)], self.device).repeat(len(midway), 1)
         holes[:, 0] = torch.where(asks, starts.clamp(max=max(1, frames - 4)), 0)

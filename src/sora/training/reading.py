@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -114,11 +115,11 @@ def make_loss(
         slots, guesses = reader(ids)
         right = truth(world, said).to(device)
         value = torch.stack([F.cross_entropy(g, right[:, i]) for i, g in enumerate(guesses)]).sum()
-        parts = {"loss": value.item()}
+        parts: dict[str, Any] = {"loss": value.detach()}
         if hold:
             where, known = (t.to(device) for t in hold.targets([c.told for c in said], slots.shape[1]))
             distance = ((slots - where).square().mean(dim=2) * known).sum() / known.sum()
-            value, parts = value + FAITH * distance, {**parts, "distance": distance.item()}
+            value, parts = value + FAITH * distance, {**parts, "distance": distance.detach()}
         return value, parts
 
     return loss

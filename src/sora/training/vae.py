@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ class Trainer:
         self.older = copy.deepcopy(model).eval().requires_grad_(False) if aims.anchor else None
         self.critic = Critic(model.mean.device) if aims.critic else None
 
-    def loss(self, pixels: Tensor, weights: Tensor, done: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, pixels: Tensor, weights: Tensor, done: float) -> tuple[Tensor, dict[str, Any]]:
         """Weighted absolute and squared error, differences of neighbours, the latents' scale, the critic's word."""
         raw, noise = self._latents(pixels)
         painted, _ = self.model.raw_decode(raw + noise, [None] * len(self.model.decoder_time))
@@ -121,7 +122,10 @@ class Trainer:
             loss = loss + SCALE * raw.square().mean()
         if self.older is not None:
             loss = loss + self.aims.anchor * self._way(raw, pixels).square().mean()
-        figures = {"loss": loss.item(), "psnr": psnr_of(error)}
+        figures: dict[str, Any] = {
+            "loss": loss.detach(),
+            "psnr": 10 * torch.log10(4 / error.detach().float().square().mean()),
+        }
         if self.critic is not None and done > 1 - self.aims.critic_share:
             figures["critic"] = self.critic.learn(pixels, painted.detach())
             loss = loss + self.aims.critic * self.critic.dislike(painted)

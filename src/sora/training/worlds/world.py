@@ -27,7 +27,8 @@ class World:
     hours other than day, where the setting leaves a choice. sizes: of sprites, as shares of the short side. lattice:
     one size of sprite, starting on a lattice of 16 and back on it every fourth frame, all backdrops in one layer. A
     latent frame then shows a subject in few ways instead of endlessly many, which a small training can learn. stress:
-    motions that trainings meet twice as often as the others, as they are learnt last."""
+    motions that trainings meet twice as often as the others, as they are learnt last. faces:
+    where an actor may look whose motion leaves it open."""
 
     subjects: tuple[str, ...]
     settings: tuple[str, ...] = tuple(SETTINGS)
@@ -48,6 +49,7 @@ class World:
     sizes: tuple[float, float] = (0.35, 0.65)
     lattice: bool = False
     stress: tuple[str, ...] = ("right", "down", "bounce", "spin")
+    faces: tuple[str, ...] = ("left", "right")
 
     @property
     def gaits(self) -> bool:
@@ -89,7 +91,34 @@ MEDIUM = replace(
     late=0.15,
 )
 LARGE = World(subjects=tuple(SUBJECTS))
-WORLDS = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
+RICH = replace(
+    MEDIUM,
+    subjects=(
+        *MEDIUM.subjects,
+        *("rabbit", "pig", "panda", "lion", "fox", "bear", "frog", "snail", "dolphin", "bee", "duck", "dinosaur"),
+        *("robot", "ghost", "snowman", "teddy", "taxi", "fire engine", "locomotive", "helicopter"),
+        *("flying saucer", "strawberry", "pumpkin", "red heart"),
+    ),
+    settings=(*MEDIUM.settings, "mountains", "farm", "village", "lake", "moon", "reef"),
+    weathered=0.06,
+    panning=0.08,
+    late=0.25,
+    sizes=(0.44, 0.6),
+    lattice=False,
+    faces=("left",),
+)
+WIDE = replace(
+    RICH,
+    subjects=tuple(SUBJECTS),
+    settings=tuple(SETTINGS),
+    motions=MOTIONS,
+    sizes=(0.3, 0.65),
+    weathers=WEATHERS,
+    weathered=0.15,
+    panning=0.15,
+    late=0.5,
+)  # what an autoencoder is trained on that shall serve larger worlds later
+WORLDS = {"small": SMALL, "medium": MEDIUM, "rich": RICH, "wide": WIDE, "large": LARGE}
 
 
 def held_out(film: Film) -> bool:
@@ -214,7 +243,7 @@ def _size(world: World, rng: Random, sizes: tuple[float, float]) -> float:
 def _looks(world: World, motion: str, rng: Random) -> str:
     if motion in LEFTWARDS or motion in RIGHTWARDS:
         return "left" if motion in LEFTWARDS else "right"
-    return "left" if world.lattice else rng.choice(("left", "right"))
+    return "left" if world.lattice else rng.choice(world.faces)
 
 
 def _draw_hour(world: World, rng: Random, setting: str) -> str:
