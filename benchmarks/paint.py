@@ -1,0 +1,93 @@
+"""Paint captions and keep the clips, to be looked at and judged later: ``python benchmarks/paint.py list --world rich``.
+
+``list`` writes held-out captions of a world as JSON, one object a line; ``paint FILE FOLDER`` paints them in order, each
+to ``FOLDER/NUMBER.npz``, and leaves out those that are there. It needs nothing of this tree but the engine, so that it
+also runs with another version's ``PYTHONPATH``. ``--part K/N`` shares the work among processes. ``--set steps=12
+guidance=4`` changes the model's defaults; ``--speed turbo`` takes few-step weights where they are not the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sora import engine, families, operations
+
+FRAMES = 17
+
+
+def listed(world: str, first: int, count: int) -> Iterator[dict[str, Any]]:
+    """What ``worth.painted`` paints: every kind of caption and every shape in turn."""
+    from sora.training.telling.facts import facts
+    from sora.training.worlds.world import WORLDS, draw_film
+    from worth.easel import ASPECTS, KINDS, words
+    from worth.painted import SCORED
+
+    kinds = tuple(KINDS)
+    for number in range(first, first + count):
+        film = draw_film(WORLDS[world], SCORED + number, held=True)
+        kind = kinds[number // len(ASPECTS) % len(kinds)]
+        text = words(film, WORLDS[world], kind, number)
+        row = {"world": world, "number": number, "kind": kind, "text": text, "aspect": ASPECTS[number % len(ASPECTS)]}
+        yield row | {"facts": facts(film)}
+
+
+def paint(model: families.Model, row: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:
+    """frames_FYXC, uint8, through the engine at the model's own size; the caption's number is the seed."""
+    spec, d = model.spec, model.spec.defaults
+    form = spec.form(spec.grid.nearest_size(row["aspect"], d.area), d.fps)
+    plan = operations.generate((row["text"],), frames=FRAMES, form=form)
+    chosen = {"steps": d.steps, "guidance": d.guidance, "shift": d.shift, "step": d.step} | settings
+    chunks = engine.paint(model, plan, engine.Settings(row["number"], **chosen))
+    return torch.cat(list(chunks)).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    lists = verbs.add_parser("list")
+    lists.add_argument("--world", default="rich")
+    lists.add_argument("--first", type=int, default=0)
+    lists.add_argument("--count", type=int, default=300)
+    paints = verbs.add_parser("paint")
+    paints.add_argument("captions", type=Path)
+    paints.add_argument("folder", type=Path)
+    paints.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE")
+    paints.add_argument("--speed", choices=("exact", "turbo"), default="exact")
+    paints.add_argument("--part", default="0/1", metavar="K/N")
+    paints.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    if args.verb == "list":
+        for row in listed(args.world, args.first, args.count):
+            print(json.dumps(row, ensure_ascii=False))
+        return
+    torch.set_num_threads(args.threads)
+    kinds = {"steps": int, "guidance": float, "shift": float, "step": str}
+    settings = {name: kinds[name](value) for name, value in (pair.split("=", 1) for pair in args.set)}
+    spec = families.find("mini")
+    model = families.load(spec.turbo() if args.speed == "turbo" else spec, torch.device("cpu"), torch.float32)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    part, parts = (int(n) for n in args.part.split("/"))
+    for i, line in enumerate(args.captions.read_text(encoding="utf-8").splitlines()):
+        row = json.loads(line)
+        path = args.folder / f"{row['number']}.npz"
+        if i % parts != part or path.exists():
+            continue
+        began = time.perf_counter()
+        frames_FYXC = paint(model, row, settings)
+        held = path.with_suffix(".part.npz")
+        np.savez_compressed(held, frames=frames_FYXC, row=json.dumps(row), seconds=time.perf_counter() - began)
+        held.rename(path)
+        print(f"{row['number']} {time.perf_counter() - began:.1f} s {row['text']}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
