@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help="every stage" if name == "all" else f"the stage {name} alone")
         verb.add_argument("--budget", default="30m", help="time of this call, such as 90s, 30m, 2h")
         verb.add_argument("--size", choices=SIZES, default="cpu", help="networks, batches and frames")
-        verb.add_argument("--world", choices=("small", "medium", "rich", "wide", "large"), help="default: the size's")
+        verb.add_argument(
+            "--world", choices=("small", "medium", "rich", "rich-v2", "wide", "large"), help="default: the size's"
+        )
         verb.add_argument("--device", default="cpu", help="cpu or cuda")
         verb.add_argument("--runs", type=Path, default=Path("runs"), help="where everything is kept")
         verb.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings of sizes.Recipe")

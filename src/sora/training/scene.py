@@ -48,7 +48,8 @@ class Actor:
 @dataclass(frozen=True)
 class Shot:
     """relation: of the second actor to the first, one of RELATIONS, "" where there is no second. event: one of EVENTS
-    or "". seed: fixes every remaining detail of the shot, such as where things stand."""
+    or "". seed: fixes every remaining detail of the shot, such as where things stand. contained: whether an actor alone
+    stays inside the picture; elsewhere a traveller comes in again at the edge opposite to that where it went out."""
 
     setting: str
     actors: tuple[Actor, ...]
@@ -58,6 +59,7 @@ class Shot:
     weather: str = ""
     relation: str = ""
     event: str = ""
+    contained: bool = False
 
 
 @dataclass(frozen=True)

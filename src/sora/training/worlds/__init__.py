@@ -1,4 +1,4 @@
-"""The cartoon world in three sizes: drawn from seeds, rendered in batches on any device."""
+"""The cartoon world in several sizes: drawn from seeds, rendered in batches on any device."""
 
 from sora.training.worlds.render import Rendered, render
 from sora.training.worlds.world import WORLDS, World, draw_film, held_out, mirrored

@@ -70,7 +70,7 @@ def _take(shot: Shot, times: Sequence[int], bare: Take, height: float, width: fl
         followed = shot.camera == "follow"
         course = _course(actor, height, width, rng)
         course = replace(course, x=width / 2) if followed else course
-        tracks = solo(actor, times, course, 0, followed=followed)
+        tracks = solo(actor, times, course, 0, followed=followed, contained=shot.contained)
     if course is not None and shot.camera == "follow":
         run = _run(actor.motion, course)
     if shot.camera != "static":
