@@ -171,7 +171,7 @@ def verdict(eye: Eye, frames_FYXC: np.ndarray) -> tuple[str, float]:
 def paint_all(lora: Path | None, texts: list[str], sheet: Path, eye: Eye) -> float:
     """The share of the films that show the subject; a sheet of all."""
     device = placement.choose_device(None)
-    model = families.load(families.find("mini"), device, placement.choose_dtype(None, device))
+    model = families.load(families.find("mini").with_guidance(), device, placement.choose_dtype(None, device))
     if lora is not None:
         families.hang(model, lora, 1.0)
     rows, found = [], []

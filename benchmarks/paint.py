@@ -1,9 +1,9 @@
-"""Paint captions and keep the clips, to be looked at and judged later: ``python benchmarks/paint.py list --world rich``.
+"""Paint captions and keep the clips, to be judged later: ``python benchmarks/paint.py list --world rich``.
 
-``list`` writes held-out captions of a world as JSON, one object a line; ``paint FILE FOLDER`` paints them in order, each
-to ``FOLDER/NUMBER.npz``, and leaves out those that are there. It needs nothing of this tree but the engine, so that it
-also runs with another version's ``PYTHONPATH``. ``--part K/N`` shares the work among processes. ``--set steps=12
-guidance=4`` changes the model's defaults; ``--speed turbo`` takes few-step weights where they are not the default.
+``list`` writes held-out captions of a world as JSON, one object a line; ``paint FILE FOLDER`` paints them in order,
+each to ``FOLDER/NUMBER.npz``, and leaves out those that are there. ``paint`` needs nothing of this tree but the engine,
+so that it also runs with another version's ``PYTHONPATH``. ``--part K/N`` shares the work among processes. ``--set
+steps=12 guidance=4`` changes the model's defaults; ``--guided`` takes the weights that take guidance.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
     paints.add_argument("captions", type=Path)
     paints.add_argument("folder", type=Path)
     paints.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE")
-    paints.add_argument("--speed", choices=("exact", "turbo"), default="exact")
+    paints.add_argument("--guided", action="store_true")
     paints.add_argument("--part", default="0/1", metavar="K/N")
     paints.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -73,7 +73,7 @@ def main() -> None:
     kinds = {"steps": int, "guidance": float, "shift": float, "step": str}
     settings = {name: kinds[name](value) for name, value in (pair.split("=", 1) for pair in args.set)}
     spec = families.find("mini")
-    model = families.load(spec.turbo() if args.speed == "turbo" else spec, torch.device("cpu"), torch.float32)
+    model = families.load(spec.with_guidance() if args.guided else spec, torch.device("cpu"), torch.float32)
     args.folder.mkdir(parents=True, exist_ok=True)
     part, parts = (int(n) for n in args.part.split("/"))
     for i, line in enumerate(args.captions.read_text(encoding="utf-8").splitlines()):

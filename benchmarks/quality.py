@@ -31,7 +31,7 @@ from worth.easel import ASPECTS, KINDS, Easel, Way, words
 
 FIRST = 5 * 10**9  # seed of the first film; not those that scores are taken on
 ASKED = ("subject", "setting", "motion")
-TURBO = "turbo"
+DISTILLED = "distilled"
 
 
 @dataclass
@@ -51,13 +51,13 @@ class Tried:
 
 def ways(steps: int | None = None) -> list[Tried]:
     """The first is what all others are held against."""
-    d, fast = families.find("mini").defaults, Speed("fast")
+    d, fast = families.find("mini").with_guidance().defaults, Speed("fast")
     few = sorted({s for s in (4, 6, 8) if s < (steps or d.steps)}, reverse=True)
     many = {} if steps is None else {"steps": steps}
     return [
         Tried("exact", overrides=many),
         Tried("fast", fast, overrides=many),
-        *([Tried(TURBO)] if families.find("mini").few else []),
+        Tried(DISTILLED),
         *(Tried(f"cache {near}", fast, {"near": near, "guided_from": 0.0}, many) for near in (0.08, 0.12, 0.15)),
         *(
             Tried(f"guided from {t}", fast, {"near": 0.0, "guided_from": t}, many)
@@ -97,7 +97,7 @@ def try_all(count: int, steps: int | None = None) -> list[Tried]:
     judge, tried, world = judges.load(), ways(steps), WORLDS["small"]
     easels = [Easel(judge) for _ in tried]
     for easel, way in zip(easels, tried, strict=True):
-        spec = families.find("mini").turbo() if way.name == TURBO else families.find("mini")
+        spec = families.find("mini") if way.name == DISTILLED else families.find("mini").with_guidance()
         spec = replace(spec, defaults=replace(spec.defaults, **way.spared))  # type: ignore[arg-type]
         easel.take("mini", families.load(spec, torch.device("cpu"), torch.float32, way.speed))
     for number in range(count):

@@ -3,7 +3,7 @@
 Prints one row a line: what, the wish, what was found with its standard error, met or missed. ``--json FILE`` keeps rows
 and the record of every painted clip, ``--sheets FOLDER`` draws contact sheets. Painting can be shared by processes:
 ``--first K`` starts at the K-th caption, and ``--records A.json B.json`` makes the table of what they left. ``--way``
-and ``--guided`` say how to paint, such as "steps=8 shift=3" or "model=turbo", the few-step weights.
+and ``--guided`` say how to paint, such as "steps=8 shift=3" or "model=guided", the weights that take guidance.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--world", choices=WORLDS, default="medium")
     parser.add_argument("--kinds", default="terse,plain,long,chinese", help=f"of captions, of {', '.join(KINDS)}")
     parser.add_argument("--way", default="", metavar="SETTINGS", help="instead of the model's defaults")
-    parser.add_argument("--guided", default="steps=30 guidance=4", metavar="SETTINGS")
+    parser.add_argument("--guided", default="model=guided steps=30", metavar="SETTINGS")
     parser.add_argument("--judge", type=Path, help="the judge's file, by default the one that ships")
     parser.add_argument("--records", type=Path, nargs="+", default=[], help="JSON files to make the table of")
     parser.add_argument("--threads", type=int, default=1)

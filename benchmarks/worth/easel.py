@@ -27,8 +27,8 @@ KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption
 
 @dataclass(frozen=True)
 class Way:
-    """How to paint. model: a name of ``families.MODELS``, or "turbo" for mini's few-step weights. overrides: of its
-    defaults: steps, guidance, shift, step."""
+    """How to paint. model: a name of ``families.MODELS``, or "guided" for mini's weights that take guidance.
+    overrides: of its defaults: steps, guidance, shift, step."""
 
     model: str = "mini"
     overrides: Mapping[str, float | str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Easel:
 
     def model(self, name: str = "mini") -> families.Model:
         if name not in self._models:
-            spec = families.find("mini").turbo() if name == "turbo" else families.find(name)
+            spec = families.find("mini").with_guidance() if name == "guided" else families.find(name)
             self._models[name] = families.load(spec, self.device, torch.float32)
         return self._models[name]
 

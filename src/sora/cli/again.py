@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,10 +84,9 @@ def changes_since(recipe: Recipe) -> list[str]:
 
     found = ["torch"] if version("torch") != recipe.torch else []
     spec = families.MODELS.get(recipe.model)
-    if spec is not None and ("--speed", "turbo") in pairwise(recipe.argv):
-        spec = spec.turbo()
-    if spec is not None and not spec.repo and sha256_of(weights.asset(spec.files[0])) != recipe.weights:
-        found.append("weights")
+    if spec is not None and not spec.repo:
+        own = {sha256_of(weights.asset(each.files[0])) for each in (spec, spec.with_guidance())}
+        found += [] if recipe.weights in own else ["weights"]
     return found
 
 

@@ -80,7 +80,7 @@ def resolve(wish: Wish) -> Job:
     """The job a wish means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
     _check_numbers(wish)
     spec = _guided(families.find(wish.model or "mini"), wish)
-    spec = spec.turbo() if wish.speed == "turbo" else spec
+    spec = spec.with_guidance() if _needs_guidance(wish) else spec
     loras = hung.parse(wish.lora, spec)
     borrowed = _borrowed(wish)
     takes = takes_of(wish, spec, borrowed or "")
@@ -124,10 +124,23 @@ def resolve(wish: Wish) -> Job:
 def _speed(wish: Wish, spec: families.ModelSpec, few: int | None) -> Speed:
     """few: the steps of a few-step LoRA. Raises UsageError for ``turbo`` where no weights are few-step ones."""
     speed = Speed(wish.speed or DEFAULT.mode, frozenset(wish.without or ()))
-    if speed.mode == "turbo" and few is None and spec.defaults.guidance != 1:
-        hint = "hang a few-step LoRA on it with --lora, or say --speed fast"
+    if speed.mode == "turbo" and few is None and not spec.few_step:
+        if spec.name in families.MODELS and families.MODELS[spec.name].few_step:
+            told = (
+                f"--speed turbo is without guidance, which --guidance, --negative, --lora and edits of {spec.name} need"
+            )
+            raise UsageError(f"{told}; leave --speed turbo out")
+        hint = "add a few-step LoRA with --lora, or say --speed fast"
         raise UsageError(f"--speed turbo paints with few-step weights, and {spec.name} has none; {hint}")
     return speed
+
+
+def _needs_guidance(wish: Wish) -> bool:
+    """Whether what is asked for needs weights that take guidance, where a model's own are distilled: a scale of it,
+    words to steer away from, an edit, or a LoRA, which was trained on those."""
+    if wish.guidance is not None:
+        return wish.guidance != 1
+    return bool(wish.negative and wish.negative.strip()) or wish.verb == "edit" or bool(wish.lora)
 
 
 def _guided(spec: families.ModelSpec, wish: Wish) -> families.ModelSpec:

@@ -58,13 +58,14 @@ class Defaults:
 
 
 @dataclass(frozen=True)
-class FewStep:
-    """A transformer of the same sizes that was distilled to paint in few steps without guidance, for ``--speed turbo``.
-    file: in place of the other's. steps, draft_steps, step: as in ``Defaults``."""
+class Guided:
+    """The transformer that takes guidance, of a model whose own was distilled from it to paint in few steps without.
+    file: in place of ``ModelSpec.files[0]``. steps, draft_steps, guidance, step: as in ``Defaults``."""
 
     file: str
     steps: int
     draft_steps: int
+    guidance: float
     step: str
 
 
@@ -79,7 +80,8 @@ class ModelSpec:
     known: how known regions reach the network. "channels" beside the noise, "tokens" with a time of their own,
     "control" through a branch of its own, or "renoise", put back at every step. takes: what the weights were trained to
     go on from, for a person. boundary: in [0, 1], the time from which on down the second of two experts paints.
-    few: the transformer that paints under ``--speed turbo``, where there is one; it takes the place of files[0].
+    guided: the transformer for what a distilled one cannot do: guidance, negative prompts, edits, LoRA training. None
+    where files[0] takes guidance itself.
     speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``benchmarks/quality.py`` measured it.
     memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
 
@@ -104,17 +106,23 @@ class ModelSpec:
     boundary: float | None = None
     memory: Mapping[str, float] = field(default_factory=dict)
     speeds: Mapping[str, str] = field(default_factory=dict)
-    few: FewStep | None = None
+    guided: Guided | None = None
     folder: Path | None = None
     like: str = ""
 
-    def turbo(self) -> ModelSpec:
-        """The same with its few-step transformer, where there is one."""
-        if self.few is None:
+    @property
+    def few_step(self) -> bool:
+        """Whether it paints without guidance, in few steps."""
+        return self.defaults.guidance == 1
+
+    def with_guidance(self) -> ModelSpec:
+        """The same with the transformer that takes guidance; itself where it has no other."""
+        if self.guided is None:
             return self
-        few = self.few
-        quick = replace(self.defaults, steps=few.steps, draft_steps=few.draft_steps, step=few.step, guidance=1.0)
-        return replace(self, files=(few.file, *self.files[1:]), defaults=quick, few=None)
+        g = self.guided
+        defaults = replace(self.defaults, steps=g.steps, draft_steps=g.draft_steps, guidance=g.guidance, step=g.step)
+        files = (g.file, *(name for name in self.files if name != g.file))
+        return replace(self, files=files, defaults=defaults, guided=None)
 
     def painted(self, size: tuple[int, int], *, draft: bool = False) -> tuple[int, int]:
         """(height, width) on the grid at which a film of that size is painted."""

@@ -154,7 +154,7 @@ class Pupil:
 
 def main() -> None:
     args = _arguments()
-    rng, d = Random(), families.find(args.like).defaults
+    rng, d = Random(), families.find(args.like).with_guidance().defaults
     torch.manual_seed(rng.getrandbits(32))
     vae, text, tokenizer = load_frozen(args.runs, args.device)
     weights = load_file(args.start)

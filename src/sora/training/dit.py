@@ -87,7 +87,7 @@ class Painter:
     @torch.no_grad()
     def paint(self, prompt: str, seed: int, side: int = 128, *, steps: int = 12, guidance: float = 4.0) -> np.ndarray:
         """A square clip, frames_FYXC uint8, through the engine: what a person would get."""
-        spec = families.find("mini")
+        spec = families.find("mini").with_guidance()
         grid = Grid(TIME, self.vae.config.space, self.vae.config.channels)
         spec = replace(spec, grid=grid, defaults=replace(spec.defaults, area=side * side))
         d = spec.defaults
