@@ -34,13 +34,15 @@ class Pupil(Blotches):
     def __init__(self, spec: families.ModelSpec, device: torch.device) -> None:
         super().__init__(spec, device)
         torch.manual_seed(1)
-        self.dit = nn.ModuleDict({"to_q": nn.Linear(16, 24), "to_v": nn.Linear(24, 16)}).requires_grad_(False)
+        channels = spec.grid.channels
+        maps = {"to_q": nn.Linear(channels, 24), "to_v": nn.Linear(24, channels)}
+        self.dit = nn.ModuleDict(maps).requires_grad_(False)
 
     def encode(self, canvas: Canvas) -> Latents:
         c, t, h, w = self.spec.grid.latent_shape(*canvas.shape)
         small = F.adaptive_avg_pool3d(canvas.frames_FCYX.float().transpose(0, 1)[None] / 127.5 - 1, (t, h, w))
         known = F.adaptive_avg_pool3d(canvas.known_F1YX.float().transpose(0, 1)[None], (t, h, w))
-        return Latents(small.repeat(1, 6, 1, 1, 1)[:, :c], (known < 1).float())
+        return Latents(small.repeat(1, -(-c // 3), 1, 1, 1)[:, :c], (known < 1).float())
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
         lora.merge(self.dit, tensors, strength, called=called)

@@ -103,7 +103,8 @@ def test_night_is_darker_than_snow() -> None:
 
 
 def test_a_negative_prompt_changes_the_film() -> None:
-    assert not torch.equal(paint(plan(1), settings()), paint(plan(1), settings(negative="a turtle at night")))
+    plain, steered = (paint(plan(1), settings(guidance=3.0, negative=n)) for n in ("", "a turtle at night"))
+    assert not torch.equal(plain, steered)
 
 
 def test_without_guidance_the_negative_prompt_is_not_asked() -> None:
