@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "sora": set(),
     "errors": set(),
     "clip": set(),
+    "crop": set(),
     "grid": set(),
     "prompts": {"errors"},
     "recipe": {"errors"},
@@ -33,11 +34,11 @@ ALLOWED: dict[str, set[str]] = {
     "eightbit": {"errors"},
     "lorafile": {"errors", "weights"},
     "placement": {"placement", "errors"},
-    "canvas": {"clip", "errors", "grid"},
+    "canvas": {"clip", "crop", "errors", "grid"},
     "windows": {"canvas"},
     "film": {"canvas"},
     "seams": {"canvas"},
-    "operations": {"clip", "canvas", "errors", "grid", "windows"},
+    "operations": {"clip", "crop", "canvas", "errors", "grid", "windows"},
     "media": {"media", "clip", "errors", "recipe"},
     "sampler": {"canvas"},
     "circle": {"canvas", "sampler"},
@@ -54,13 +55,13 @@ ALLOWED: dict[str, set[str]] = {
     "networks.mini_vae": {"networks.winograd"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"}
     | {"eightbit", "lorafile", "hub", "speed"},
-    "engine": {"canvas", "clip", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
+    "engine": {"canvas", "clip", "crop", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
     "refine": {"canvas", "clip", "engine", "tiles"},
     "tuning": {"tuning", "media", "clip", "canvas", "families", "networks.lora", "sampler", "prompts", "errors"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
     | {"eightbit", "engine", "operations", "media", "recipe", "prompts", "errors"},
     "cli": {"cli", "operations", "engine", "refine", "families", "media", "recipe", "prompts", "placement", "weights"}
-    | {"hub", "clip", "canvas", "grid", "errors", "sora", "tuning", "lorafile", "speed"},
+    | {"hub", "clip", "crop", "canvas", "grid", "errors", "sora", "tuning", "lorafile", "speed"},
     "__main__": {"cli"},
 }
 
@@ -72,6 +73,7 @@ FOREIGN_FORBIDDEN: dict[str, set[str]] = {
     "recipe": {"numpy"},
     "speed": {"torch", "numpy"},
     "clip": {"torch"},
+    "crop": {"torch"},
     "measure": {"torch"},
     "media": {"torch"},
     "operations": {"typer", "rich"},

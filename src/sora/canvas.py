@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sora.clip import Clip
+from sora.crop import Crop
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Plan:
 
     frames: of the whole film. placed: (first frame, clip) of all that stands already, at the film's size. windows: in
     the order of painting; together they keep every frame that is not placed, each once. circle: after the film's last
-    frame comes its first.
+    frame comes its first. crop: the part of each frame that the model paints, at ``format.painted``; None is all.
     """
 
     format: Format
@@ -131,3 +132,4 @@ class Plan:
     placed: tuple[tuple[int, Clip], ...] = ()
     start: Start | None = None
     circle: bool = False
+    crop: Crop | None = None

@@ -14,6 +14,7 @@ from torch.profiler import record_function
 
 from sora import circle, sampler, seams
 from sora.canvas import Canvas, Latents, Plan, Start, Window
+from sora.crop import Crop
 from sora.errors import OutOfMemory
 from sora.film import Film
 from sora.flowedit import flow_edit
@@ -115,14 +116,14 @@ def _painted(
     model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, tell: Listener
 ) -> Iterator[Tensor]:
     """The window's frames as the model gives them, at the film's size, uint8 (F, 3, Y, X), as they are decoded."""
-    small = scaled(canvas, plan.format.painted)
+    small = scaled(canvas if plan.crop is None else cropped(canvas, plan.crop), plan.format.painted)
     seed = (settings.seed + ANOTHER_DRAW * window.draw) % 2**63
     push = 1.0 if plan.start else _push(model, window)
     drawn = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * push)
     latents = paint_latents(model, small, window.prompt, drawn, tell, start=plan.start, circle_of_time=_closes(plan))
     chunks = _decoded(model, plan, latents, window.frames, tell)
     if not _closes(plan):
-        yield from chunks
+        yield from chunks if plan.crop is None else _pasted(canvas, chunks, plan.crop)
         return
     frames = torch.cat(list(chunks))
     yield torch.cat([frames[-1:], frames, frames[: -window.first - 1]])  # once round, from before the film's first
@@ -203,22 +204,39 @@ def _named(name: str, velocity: sampler.Velocity) -> sampler.Velocity:
 
 
 def _decoded(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, tell: Listener) -> Iterator[Tensor]:
-    """Frames as the decoder gives them out, at the film's size, rounded."""
+    """Frames as the decoder gives them out, at the size of the film or of the plan's crop, rounded."""
     if _closes(plan):
         total = plan.frames
         chunks = circle.circular(model.decode, latents_BCTHW, model.spec.grid.time, LEAD)
     else:
         chunks = model.decode(latents_BCTHW)
-    done = 0
+    done, size = 0, plan.format.size if plan.crop is None else plan.crop.size
     while True:
         with torch.inference_mode(), record_function("decode"):  # not around the yield, or they would hold for a reader
             chunk = next(chunks, None)
             if chunk is None:
                 return
-            frames_FCYX = rounded(chunk, plan.format.size)
+            frames_FCYX = rounded(chunk, size)
         done += len(frames_FCYX)
         tell(Event("decode", done, total))
         yield frames_FCYX
+
+
+def cropped(canvas: Canvas, crop: Crop) -> Canvas:
+    """The part of the canvas that lies in the crop."""
+    rows, columns = crop.slices
+    return Canvas(canvas.frames_FCYX[..., rows, columns], canvas.known_F1YX[..., rows, columns], canvas.fps)
+
+
+def _pasted(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterator[Tensor]:
+    """Chunks of painted crops as whole frames: the canvas's own, with the crops in their place."""
+    rows, columns = crop.slices
+    begin = 0
+    for chunk in chunks:
+        frames = canvas.frames_FCYX[begin : begin + len(chunk)].clone()
+        frames[..., rows, columns] = chunk
+        begin += len(chunk)
+        yield frames
 
 
 def rounded(chunk_FCYX: Tensor, size: tuple[int, int]) -> Tensor:

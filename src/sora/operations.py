@@ -13,6 +13,7 @@ import torch
 
 from sora.canvas import Format, Plan, Start, Window
 from sora.clip import Clip
+from sora.crop import Crop
 from sora.errors import UsageError
 from sora.windows import windows
 
@@ -113,9 +114,11 @@ def edit(
     stretch: range | None = None,
     method: str = "noise",
     was: str = "",
+    crop: Crop | None = None,
 ) -> Plan:
     """A clip painted anew: all of it, the pixels of ``paint_FYX`` (bool; one frame stands for all), the frames of
-    ``stretch``, or where both meet. strength: in [0, 1]; 0 returns the clip, 1 keeps nothing of what it paints."""
+    ``stretch``, or where both meet. strength: in [0, 1]; 0 returns the clip, 1 keeps nothing of what it paints. crop:
+    what the model sees of each frame, and ``form.painted`` is of its shape."""
     _check(clip, form)
     if strength == 0:
         return Plan(form, len(clip), (), ((0, clip),))
@@ -127,7 +130,7 @@ def edit(
         start = None
     made = windows(gap, prompt, form, left=gap.start, right=right)
     placed = [(0, clip[: gap.start]) if gap.start else None, (gap.stop, clip[gap.stop :]) if right else None]
-    return Plan(form, len(clip), made, tuple(p for p in placed if p), start)
+    return Plan(form, len(clip), made, tuple(p for p in placed if p), start, crop=crop)
 
 
 def _still(picture_YXC: np.ndarray, form: Format) -> Clip:

@@ -6,7 +6,7 @@ Nothing here needs torch but the plans themselves, which are made when all else 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +181,9 @@ def bridge(wish: Wish, _: ModelSpec) -> Scene:
     return _joined(total, plan, both, _length(frames), tuple(notes))
 
 
-def edit(wish: Wish, _: ModelSpec) -> Scene:
+def edit(wish: Wish, spec: ModelSpec) -> Scene:
+    from sora.crop import crop_around
+
     if wish.region is not None and wish.mask is not None:
         raise UsageError("--region and --mask both say where to paint; give one of them")
     whole = wish.region is None and wish.mask is None and wish.stretch is None
@@ -194,17 +196,20 @@ def edit(wish: Wish, _: ModelSpec) -> Scene:
     clip = source.clip
     stretch = None if wish.stretch is None else shape.parse_stretch(wish.stretch, len(clip))
     paint_FYX = sources.painted_where(wish, clip)
+    crop = None if paint_FYX is None else crop_around(paint_FYX, spec.defaults.region_share)
     was = (sources.prompt_of(source.path) or "") if wish.was is None and method == "flow" else wish.was or ""
 
     def plan(form: Format, take: Take) -> Plan:
         from sora import operations
 
         where: dict[str, Any] = {"paint_FYX": paint_FYX, "stretch": stretch}
-        how: dict[str, Any] = {"strength": strength, "method": method, "was": was}
+        how: dict[str, Any] = {"strength": strength, "method": method, "was": was, "crop": crop}
+        form = form if crop is None else replace(form, painted=spec.painted(crop.size))
         return operations.edit(clip, take.prompt, form=form, **where, **how)
 
     said = {"strength": strength, "method": method, "was": was or None}
-    scene = _joined(len(clip), plan, (source,), said)
+    notes = () if crop is None else (f"the region is painted with {wxh(crop.size)} pixels of the frame around it",)
+    scene = _joined(len(clip), plan, (source,), said, notes)
     return scene if wish.mask is None else _reading(scene, wish.mask)
 
 
@@ -228,8 +233,6 @@ def _joined(
 
 
 def _reading(scene: Scene, file: Path) -> Scene:
-    from dataclasses import replace
-
     return replace(scene, files=(*scene.files, file))
 
 

@@ -95,7 +95,7 @@ MODELS: dict[str, ModelSpec] = {
             fps=8.0,
             area=256 * 256,
             steps=4,
-            draft_area=224 * 224,
+            draft_area=192 * 192,
             draft_steps=2,
             guidance=1.0,
             shift=3.0,
@@ -104,6 +104,7 @@ MODELS: dict[str, ModelSpec] = {
             arriving=0.0,
             near=0.12,
             guided_from=0.0,
+            region_share=0.7,
         ),
         speeds={
             "fast": "no faster in few steps, none of which can be spared; with --guidance 4 --steps 30 1.8 times",
