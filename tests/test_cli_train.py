@@ -87,7 +87,7 @@ SMALL = ("--steps", 4, "--size", "64x64", "--rank", 4)
 def test_a_folder_becomes_a_lora(run: Run, clips: Path):
     result = run("train", clips, "--out", "wug.safetensors", *SMALL)
     assert (result.exit_code, result.stdout) == (0, "wug.safetensors\n"), f"{result.stderr}{result.exception!r}"
-    assert result.stderr.startswith("3 files, 5 examples, rank 4, rate ")
+    assert result.stderr.startswith("3 files, 11 examples, rank 4, rate ")
     tensors, said = lorafile.read("wug.safetensors")
     assert set(tensors) == {f"to_{m}.lora_{x}.weight" for m in "qv" for x in "AB"}
     assert tensors["to_v.lora_B.weight"].abs().max() > 0
@@ -156,11 +156,13 @@ def test_previews_are_painted_on_the_way(run: Run, clips: Path):
 
 
 def test_minutes_say_how_long_too(run: Run, clips: Path):
-    result = run("train", clips, "-o", "wug.safetensors", "--minutes", 0.01, "--size", "64x64", "--json")
+    flags = ("--minutes", 0.01, "--size", "64x64", "--json", "--preview", "a wug")
+    result = run("train", clips, "-o", "wug.safetensors", *flags)
     assert result.exit_code == 0
+    assert list(Path("wug-training").glob("step-*-1.mp4")), "the shortest training shows what it has learnt"
     told = json.loads(result.stdout)
     assert told["steps"] >= 1
-    assert (told["path"], told["examples"]) == ("wug.safetensors", 5)
+    assert (told["path"], told["examples"]) == ("wug.safetensors", 11)
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -334,7 +336,7 @@ def test_the_embedded_model_can_be_trained(tmp_path: Path):
     model = families.load(families.find("mini"), torch.device("cpu"), placement.choose_dtype(None, torch.device("cpu")))
     clip(tmp_path / "a wug runs.mkv", frames=5, size=(64, 64))
     made = examples.prepare(model, dataset.find(tmp_path), (64, 64), 0, lambda *_: None)
-    assert [len(e.frames_FCYX) for e in made] == [1, 5]
+    assert [len(e.frames_FCYX) for e in made] == [1, 1, 1, 1, 5]
     fit = Fit(model, made, Tuning(rank=4, alpha=4, rate=3e-3, shift=3.0, silent=0.0))
     before = held(fit)
     for n in range(12):

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 STEPS = 400  # where neither steps nor minutes are said
 STOPPED = 130
 RECENT = 50  # steps whose mean loss is told
+PREVIEWS = 4  # times that a training saves and shows what it has learnt, where nobody says how often
 
 
 @dataclass(frozen=True)
 class Course:
     """What to train, how long, and where it goes. settings: of ``tuning.fit.Tuning``. size: (height, width) on the
-    grid, or None for each clip's own shape."""
+    grid, or None for each clip's own shape. every: steps between two previews, None for PREVIEWS in all."""
 
     spec: families.ModelSpec
     materials: Materials
@@ -36,7 +37,7 @@ class Course:
     size: tuple[int, int] | None
     steps: int | None
     minutes: float | None
-    every: int
+    every: int | None
     previews: tuple[str, ...]
     resume: bool
     device: str | None
@@ -89,20 +90,22 @@ def learn(course: Course) -> dict[str, Any]:
 
 
 def _train(course: Course, fit: Fit, losses: list[float], hear: Listener) -> None:
-    """Steps until the course is done; previews, and a state to go on from, every so often."""
+    """Steps until the course is done; previews, and a state to go on from, every so often and at the end."""
     from sora.engine import Event
 
-    begun, painting = time.monotonic(), 0.0
+    begun, painting, shown, at = time.monotonic(), 0.0, 0.0, -1
     while (done := course.done(fit.step, time.monotonic() - begun - painting)) < 1:
         losses.append(fit.advance(done))
         total = (course.steps or STEPS) if course.minutes is None else max(fit.step, round(fit.step / max(done, 1e-3)))
         hear(Event("learn", fit.step, total))
-        if fit.step % course.every == 0:
-            mark = time.monotonic()
+        if fit.step % course.every == 0 if course.every else done - shown >= 1 / PREVIEWS:
+            mark, shown, at = time.monotonic(), done, fit.step
             fit.save(course.state)
             note(f"step {fit.step}: loss {_recent(losses):.4f}", course.quiet)
             _preview(course, fit, hear)
             painting += time.monotonic() - mark  # previews are not charged to --minutes
+    if at != fit.step:
+        _preview(course, fit, hear)
 
 
 def _recent(losses: list[float]) -> float:

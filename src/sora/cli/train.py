@@ -17,7 +17,6 @@ from sora.errors import InputError, UsageError
 
 MOST_STEPS = 1_000_000
 LARGEST_RANK = 512
-EVERY = 100  # steps between two previews
 
 Folder = Annotated[
     Path,
@@ -38,7 +37,12 @@ Rate = Annotated[float | None, typer.Option(help="Learning rate.", show_default=
 Batch = Annotated[int, typer.Option(help="Examples a step.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same machine, same LoRA.")]
 CaptionDrop = Annotated[float, typer.Option(help="Share of the examples shown without their words, for guidance.")]
-Every = Annotated[int, typer.Option(metavar="STEPS", help="How often to save, and to paint the previews.")]
+Every = Annotated[
+    int | None,
+    typer.Option(
+        metavar="STEPS", help="How often to save, and to paint the previews.", show_default="four times in all"
+    ),
+]
 Preview = Annotated[
     list[str] | None,
     typer.Option(metavar="PROMPT", help="What to paint along the way; may be said again.", show_default=False),
@@ -60,7 +64,7 @@ def train(
     aspect: o.Aspect = None,
     seed: Seed = 0,
     caption_drop: CaptionDrop = 0.1,
-    every: Every = EVERY,
+    every: Every = None,
     preview: Preview = None,
     resume: Resume = False,
     device: o.DeviceName = None,

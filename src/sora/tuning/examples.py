@@ -16,6 +16,7 @@ from sora.families import Model, ModelSpec
 from sora.tuning.dataset import Material
 
 MOST_CUTS = 4  # of one clip
+STILLS = 4  # of one clip: what a subject looks like is learnt from more than one of its moments
 LONGEST_SHAPE = 4.0
 
 
@@ -43,9 +44,9 @@ def prepare(
     seed: int,
     tell: Callable[[int, int], None],
 ) -> list[Example]:
-    """Every material's cuts. A picture, and one frame of each clip, is an example one frame long: looks are learnt from
-    those at a fraction of the cost. size: (height, width) on the grid; None takes each at the nearest of its shape.
-    tell: hears how many are done of how many. Raises InputError.
+    """Every material's cuts. A picture, and a few frames of each clip, are examples one frame long: looks are learnt
+    from those at a fraction of the cost. size: (height, width) on the grid; None takes each at the nearest of its
+    shape. tell: hears how many are done of how many. Raises InputError.
     """
     rng, made = Random(seed), []
     for number, material in enumerate(materials, start=1):
@@ -56,9 +57,9 @@ def prepare(
 
 
 def cuts(clip: Clip, spec: ModelSpec, rng: Random) -> list[Clip]:
-    """A still out of the clip, and of a clip long enough its windows, begun at random places."""
-    still = rng.randrange(len(clip))
-    found = [clip[still : still + 1]]
+    """STILLS out of the clip, and of a clip long enough its windows, begun at random places."""
+    stills = sorted(rng.sample(range(len(clip)), min(STILLS, len(clip))))
+    found = [clip[still : still + 1] for still in stills]
     length = min(spec.defaults.window, 1 + (len(clip) - 1) // spec.grid.time * spec.grid.time)
     if length > 1:
         spare = len(clip) - length
