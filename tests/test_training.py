@@ -19,9 +19,9 @@ from sora.errors import ModelError
 from sora.families.known import known_channels
 from sora.families.mini import beside_noise, extra_channels
 from sora.training import checkpoint, patterns, publish
-from sora.training.dit import load_frozen
 from sora.training.loop import Budget, train
 from sora.training.optim import Both, orthogonalised
+from sora.training.painter import load_frozen
 from sora.training.sizes import dit_sizes
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from sora.eightbit import unpack8
-from sora.errors import InputError
+from sora.errors import InputError, ModelError
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan_dit import WanDiT
 from sora.training import ablate, checkpoint, dit, publish, reading, scores
 from sora.training.__main__ import main
+from sora.training.agreement import Agreement
 from sora.training.all import seconds_of, train_all
-from sora.training.sizes import SIZES, Recipe, dit_config, dit_sizes, text_sizes, vae_sizes
-from sora.training.stages import STAGES, Job
+from sora.training.distil import load_student
+from sora.training.latent_buffer import Batch
+from sora.training.painter import Painter, load_frozen
+from sora.training.sizes import SIZES, Recipe, clips_of, dit_config, dit_sizes, shapes, text_sizes, vae_sizes
+from sora.training.stages import STAGES, START, Job
 from sora.training.worlds import WORLDS
 
 TINY = SIZES["tiny"]
@@ -87,6 +90,20 @@ def test_what_the_transformer_stands_on_is_left_alone_once_it_has_begun(tmp_path
     assert [name for name, _ in clock.ran] == ["judge", "dit", "distil", "score"]
 
 
+def test_what_failed_is_told_at_the_end_where_the_others_are_worth_having(tmp_path: Path) -> None:
+    clock = Ticking(0.0)
+
+    def failing(_job: Job, _minutes: float) -> None:
+        raise RuntimeError("no luck")
+
+    stages = {name: clock.stage(name) for name in STAGES} | {"distil": failing}
+    with pytest.raises(ModelError, match="distil failed"):
+        train_all(Job(tmp_path, "cpu", "small"), 600, stages=stages, clock=lambda: clock.now)
+    assert [name for name, _ in clock.ran] == ["vae", "text", "judge", "dit", "score"]
+    with pytest.raises(RuntimeError, match="no luck"):
+        train_all(Job(tmp_path, "cpu", "small"), 600, stages=stages | {"vae": failing}, clock=lambda: clock.now)
+
+
 def test_stages_are_told_by_name() -> None:
     with pytest.raises(SystemExit) as left:
         main(["everything"])
@@ -94,14 +111,15 @@ def test_stages_are_told_by_name() -> None:
 
 
 def test_the_transformer_trains_and_goes_on_from_its_parts(runs: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "dit"
+    folder, job = tmp_path / "dit", Job(runs, "tiny", "small")
 
     def fit() -> None:
-        dit.fit(runs, folder, TINY.dit, WORLDS["small"], "cpu", 0.03, previews=0)
+        with job.rendering() as bank:
+            dit.fit(runs, folder, TINY.dit, bank, job.held(), 0.05, previews=1)
 
     fit()
     first = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
-    assert checkpoint.exists(folder / "state") and {"held_1", "held_3", "held_t0.5"} <= first.keys()
+    assert checkpoint.exists(folder / "state") and {"held_1", "held_5", "held_t0.5", "samples"} <= first.keys()
     fit()
     second = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     assert second["step"] > first["step"] and second["seconds"] > first["seconds"]
@@ -136,32 +154,64 @@ def test_settings_that_are_none_are_refused(setting: str) -> None:
         dit.changed(Recipe(), [setting])
 
 
-@pytest.mark.parametrize("aligned", [True, False])
-def test_agreement_with_another_network_is_learnt_beside(runs: Path, aligned: bool) -> None:
+def test_agreement_with_another_network_is_learnt_beside() -> None:
     torch.manual_seed(0)
-    vae, encoder, tokenizer = dit.load_frozen(runs, "cpu")
+    net = WanDiT(dit_config(8, 32, 96, 2))
+    net.init_weights()
+    agreement = Agreement(net, seen=5)
+    net(torch.randn(2, net.config.in_channels, 2, 4, 4), torch.rand(2), torch.randn(2, 3, 32))
+    value = agreement(torch.randn(2, 5, 2, 1, 1), (2, 4, 4))
+    value.backward()
+    assert 0 < value.item() < 2
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in agreement.project.parameters())
+    assert not any(name.startswith("align") for name in net.state_dict())
+
+
+class Held:
+    """Stands for a buffer of clips and for what feeds it."""
+
+    multiple, features = 32, None
+
+    def __init__(self) -> None:
+        self.buffer, self.asked = self, []
+
+    def feed(self, done: float) -> None:
+        self.done = done
+
+    def shape(self, lengths: dict[int, float]) -> tuple[tuple[int, int], int]:
+        self.asked.append(lengths)
+        return (64, 64), 1
+
+    def batch(self, size: tuple[int, int], frames: int, count: int) -> Batch:
+        clean = torch.randn(count, 8, 1, 4, 4)
+        return Batch(
+            clean, clean, torch.zeros(count, 4, 1, 4, 4), torch.ones(count, 1, 1, 4, 4), torch.randn(count, 5, 32)
+        )
+
+
+def test_weights_that_go_on_begin_where_the_curriculum_had_got_to(runs: Path) -> None:
+    vae, encoder, tokenizer = load_frozen(runs, "cpu")
     net = WanDiT(dit_config(vae.config.channels, encoder.config.width, 96, 2))
     net.init_weights()
-    recipe = dit.changed(TINY.dit, ["align=1"] if aligned else [])
-    painter = dit.Painter(net, encoder, vae, tokenizer, "cpu")
-    trainer = dit.Trainer(painter, WORLDS["small"], recipe, Random(1), lambda x: x[:, :2].mean((3, 4), keepdim=True))
-    value, figures = trainer.loss(0.1)
-    value.backward()
-    assert ("apart" in figures) == aligned
-    assert all(not name.startswith("align") for name in net.state_dict())
-    if aligned:
-        grads = [p.grad for p in trainer.student["align"].parameters()]
-        assert all(g is not None and g.abs().sum() > 0 for g in grads)
+    painter, held = Painter(net, encoder, vae, tokenizer, "cpu"), Held()
+    trainer = dit.Trainer(painter, held, TINY.dit, skip=0.5)  # type: ignore[arg-type]
+    for done in (0.0, 0.5, 1.0):
+        value, figures = trainer.loss(done)
+        assert value.requires_grad and set(figures) == {"loss_1"}
+    assert held.done == 1.0 and all(lengths == {1: 0.3, 17: 0.7} for lengths in held.asked)
+    assert trainer.samples == 3 * 16
+    with pytest.raises(InputError, match="align needs the features"):
+        dit.Trainer(painter, held, dit.changed(TINY.dit, ["align=1"]))  # type: ignore[arg-type]
 
 
 def test_shapes_are_on_the_grid_and_batches_hold_as_many_tokens() -> None:
-    recipe = SIZES["gpu"].dit
-    found = dit.shapes(recipe, 32)
+    recipe = SIZES["h100"].dit
+    found = shapes(recipe, 32)
     assert sum(found.values()) == pytest.approx(1)
-    assert {(256, 256), (256, 448), (448, 256), (128, 128)} <= found.keys()
+    assert {(256, 256), (256, 448), (448, 256), (256, 352), (352, 256)} == found.keys()
     for size in found:
         assert size[0] % 32 == size[1] % 32 == 0
-        tokens = dit.clips_of(recipe, size, 33, 32) * 9 * (size[0] // 32) * (size[1] // 32)
+        tokens = clips_of(recipe, size, 33, 32) * 9 * (size[0] // 32) * (size[1] // 32)
         assert tokens <= 1.1 * recipe.tokens
 
 
@@ -244,3 +294,70 @@ def test_what_was_hardly_judged_is_not_published(trained: Path, tmp_path: Path, 
 def test_nothing_is_published_without_scores(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="score the training first"):
         publish.publish(runs, tmp_path, "cpu", 1, force=False)
+
+
+# The whole ----------------------------------------------------------------------------------------------------------
+
+
+def whole(job: Job, seconds: float) -> None:
+    """All stages, each with its share of the time however slow the machine is."""
+    train_all(job, seconds, clock=lambda: 0.0)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a whole training from nothing leaves."""
+    folder = tmp_path_factory.mktemp("whole")
+    whole(Job(folder, "tiny", "small", command="python -m sora.training all --size tiny"), 14)
+    return folder
+
+
+def test_everything_from_nothing_is_scored_and_can_be_carried_away(finished: Path, tmp_path: Path) -> None:
+    card = json.loads((finished / scores.CARD).read_text())
+    assert card["again"] == "python -m sora.training all --size tiny"
+    assert {"vae", "text", "judge", "dit", "distil"} <= card["compute"].keys()
+    assert card["compute"]["dit"][-1]["samples"] > 0
+    assert (
+        card["scores"]["judge on painted clips"]["clips"] == card["scores"]["judge on painted clips, 4 steps"]["clips"]
+    )
+    assert load_student(finished, "cpu") is not None and (finished / "sheet-few.jpg").is_file()
+    files = list((finished / publish.EXPORT).iterdir())
+    assert {"manifest.json", "sheet.jpg", "vae-sheet.jpg"} <= {f.name for f in files}
+    assert all(f.stat().st_size <= checkpoint.PART for f in files)
+    checkpoint.unpack(finished / publish.EXPORT, tmp_path)
+    for made in (finished / publish.ASSETS).glob("*.safetensors"):
+        sent, come = load_file(made), load_file(tmp_path / made.name)
+        assert all(torch.equal(come[name].to(t.dtype), t.half().to(t.dtype)) for name, t in sent.items())
+        if made.name.startswith("mini"):
+            assert all(come[name].dtype == t.dtype for name, t in sent.items())
+    assert {"mini-dit-before-cooldown.safetensors", "mini-few-lora.safetensors"} <= {f.name for f in tmp_path.iterdir()}
+
+
+def test_training_goes_on_from_what_was_carried_away(finished: Path, tmp_path: Path) -> None:
+    """Autoencoder, text encoder and judge stay; the transformer begins before its cooldown."""
+    world = WORLDS["small"]
+    publish.lay_start(tmp_path, finished / publish.EXPORT, world)
+    before = unpack8(load_file(finished / publish.ASSETS / "mini-dit-before-cooldown.safetensors"))
+    assert all(torch.equal(t, before[name]) for name, t in load_file(tmp_path / "dit" / START).items())
+    vae = (tmp_path / "vae" / "vae.safetensors").read_bytes()
+    whole(Job(tmp_path, "tiny", "small"), 10)
+    assert (tmp_path / "vae" / "vae.safetensors").read_bytes() == vae
+    assert not (tmp_path / "text" / "log.jsonl").exists() and not (tmp_path / "judge" / "log.jsonl").exists()
+    assert load_file(tmp_path / "dit" / "dit.safetensors").keys() == before.keys()
+    assert json.loads((tmp_path / scores.CARD).read_text())["scores"]["judge on painted clips"]["clips"] > 0
+    with pytest.raises(InputError, match="leave --from away"):
+        publish.lay_start(tmp_path, finished / publish.ASSETS, world)
+
+
+def test_weights_of_another_size_are_not_gone_on_from(runs: Path, tmp_path: Path) -> None:
+    publish.lay_start(tmp_path, publish.weights.ASSETS, WORLDS["rich"])
+    job = Job(tmp_path, "tiny", "rich")
+    with pytest.raises(InputError, match="choose the --size"):
+        STAGES["dit"](job, 0.01)
+    with pytest.raises(InputError, match=r"holds no mini-dit.safetensors; name a folder of published weights"):
+        publish.lay_start(tmp_path, tmp_path, WORLDS["rich"])
+
+
+def test_a_judge_of_another_world_stays_behind(finished: Path, tmp_path: Path) -> None:
+    publish.lay_start(tmp_path, finished / publish.ASSETS, WORLDS["large"])
+    assert not (tmp_path / "judge").exists()

@@ -11,7 +11,7 @@ from torch import Tensor
 from sora.families.mini import extra_channels
 from sora.networks.wan_dit import WanConfig, WanDiT
 from sora.training.distil import Lesson, Teacher, lessons
-from sora.training.pool import Batch
+from sora.training.latent_buffer import Batch
 
 C, SHAPE = 4, (3, 4, 4)
 
@@ -29,7 +29,7 @@ def batch(known: Tensor | None = None) -> Batch:
     torch.manual_seed(6)
     clean = torch.randn(2, C, *SHAPE)
     known = torch.zeros(2, 4, *SHAPE) if known is None else known
-    return Batch([None, None], clean, clean, known, torch.ones(2, 1, *SHAPE))
+    return Batch(clean, clean, known, torch.ones(2, 1, *SHAPE), torch.zeros(2, 3, 8))
 
 
 def losses(lesson: Lesson, *, noised: bool) -> list[float]:

@@ -1,4 +1,4 @@
-"""At the edges of the picture: in ``rich-v2`` travellers turn back and nobody is cut off; older worlds are unchanged."""
+"""At the edges of the picture: in ``rich-v2`` travellers turn back and nobody is cut off; older worlds stay."""
 
 from __future__ import annotations
 

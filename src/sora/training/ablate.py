@@ -1,8 +1,8 @@
 """What is worth its time: ``python -m sora.training ablate --runs runs --minutes 5``.
 
-Each arm changes some settings of the transformer's recipe and trains as long as the others, with the same seed and on
-the same frozen networks. What counts is the held-out loss after equal time, by noise level; with ``--clips`` the judge
-also looks at what was painted. An arm that has run already under ``--folder`` is not run again.
+Each arm changes some settings of the transformer's recipe and trains as long as the others, from the same first weights
+and on the same frozen networks. What counts is the held-out loss after equal time, by noise level; with ``--clips`` the
+judge also looks at what was painted. An arm that has run already under ``--folder`` is not run again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch
 
 from sora.errors import InputError
 from sora.training import dit, scores
-from sora.training.sizes import SIZES, Recipe
-from sora.training.worlds import WORLDS, World
+from sora.training.sizes import SIZES
+from sora.training.stages import Job
+from sora.training.worlds import WORLDS
 
 ARMS: dict[str, tuple[str, ...]] = {
     "base": (),
@@ -41,23 +42,21 @@ SEED = 7
 FOUND = "found.json"
 
 
-def run_arm(
-    name: str, runs: Path, folder: Path, recipe: Recipe, world: World, device: str, minutes: float, start: Path | None
-) -> dit.Painter:
+def run_arm(name: str, job: Job, folder: Path, minutes: float, start: Path | None) -> dit.Painter:
     """One arm's training. Sizes other than the start's begin from nothing."""
     changes = {setting.partition("=")[0] for setting in ARMS[name]}
-    varied = dit.changed(recipe, ARMS[name])
-    features = scores.features(runs, device) if varied.align else None
-    begin = None if changes & set(LARGER) else start
-    where = folder / name
-    return dit.fit(
-        *(runs, where, varied, world, device, minutes),
-        start=begin,
-        previews=0,
-        every=float("inf"),
-        seed=SEED,
-        features=features,
-    )
+    varied = dit.changed(job.recipe, ARMS[name])
+    begin = dit.Start(start, skip=0.0) if start and not changes & set(LARGER) else None
+    with job.rendering() as bank:
+        features = scores.features(job.runs, job.device) if varied.align else None
+        return dit.fit(
+            *(job.runs, folder / name, varied, bank, job.held(), minutes),
+            start=begin,
+            previews=0,
+            every=float("inf"),
+            seed=SEED,
+            features=features,
+        )
 
 
 def figures(folder: Path) -> dict[str, float]:
@@ -67,27 +66,18 @@ def figures(folder: Path) -> dict[str, float]:
 
 
 def compare(
-    names: Sequence[str],
-    runs: Path,
-    folder: Path,
-    recipe: Recipe,
-    world: World,
-    device: str,
-    minutes: float,
-    *,
-    start: Path | None = None,
-    clips: int = 0,
+    names: Sequence[str], job: Job, folder: Path, minutes: float, *, start: Path | None = None, clips: int = 0
 ) -> dict[str, dict[str, float]]:
     """Run the arms that have not run, and return what all of them reached; written to ``folder``/found.json."""
     found: dict[str, dict[str, float]] = {}
     for name in names:
         if not (folder / name / "dit.safetensors").exists():
             torch.manual_seed(SEED)
-            painter = run_arm(name, runs, folder, recipe, world, device, minutes, start)
+            painter = run_arm(name, job, folder, minutes, start)
             found[name] = figures(folder / name)
             if clips and not painter.pooled:
-                judge = scores.judge_of(runs, device)
-                seen = scores.judged(painter, judge, world, max(recipe.sides), float("inf"), clips)
+                judge, world = scores.judge_of(job.runs, job.device), WORLDS[job.world]
+                seen = scores.judged(painter, judge, world, max(job.recipe.sides), float("inf"), clips)
                 found[name] |= {f"judge {k}": v for k, v in seen.items()}
             (folder / name / FOUND).write_text(json.dumps(found[name]) + "\n", encoding="utf-8")
         found[name] = json.loads((folder / name / FOUND).read_text(encoding="utf-8"))
@@ -124,10 +114,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if strange:
         raise InputError(f"no arm is called {strange[0]!r}; there is {', '.join(ARMS)}")
     preset, folder = SIZES[args.size], args.folder or args.runs / "ablate"
-    recipe, world = dit.changed(preset.dit, args.set), WORLDS[args.world or preset.world]
-    found = compare(
-        *(args.arms, args.runs, folder, recipe, world, args.device, args.minutes), start=args.start, clips=args.clips
-    )
+    job = Job(args.runs, args.size, args.world or preset.world, args.device, tuple(args.set))
+    found = compare(args.arms, job, folder, args.minutes, start=args.start, clips=args.clips)
     print(table(found))
 
 

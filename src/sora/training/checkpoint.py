@@ -3,7 +3,7 @@
 Tensors lie in safetensors parts of at most 16 MiB, tensors larger than that in pieces along their first axis; a
 manifest names the parts with their SHA-256. Parts are named after their bytes and the manifest comes last, so whoever
 stops half-way leaves the old state whole. ``pack`` gathers all that trainings left under one folder into such parts,
-to be carried in few small files; ``unpack`` lays them out again.
+to be carried in few small files; ``unpack`` lays them out again, what was in eight bits or float16 as it was.
 """
 
 from __future__ import annotations
@@ -200,6 +200,7 @@ def pack(runs: Path, out: Path, only: Sequence[str] = (), *, limit: int = PART) 
     tensors: Tensors = {}
     states: dict[str, Any] = {}
     texts: dict[str, str] = {}
+    wide: list[str] = []  # tensors that were in float32
     notes: dict[str, dict[str, str]] = {}  # what finished files say about themselves, such as a judge's words
     for path in sorted(p for p in runs.rglob("*") if p.is_file()):
         inside = path.relative_to(runs)
@@ -210,34 +211,36 @@ def pack(runs: Path, out: Path, only: Sequence[str] = (), *, limit: int = PART) 
             states[inside.parent.as_posix()] = {"values": noted["values"], "exact": noted["exact"]}
             tensors |= {f"{inside.parent.as_posix()}|{name}": t for name, t in held.items()}
         elif path.suffix == ".safetensors" and not path.name.startswith("part-"):
-            held = {name: t.half() if t.is_floating_point() else t for name, t in load_file(path).items()}
-            tensors |= {f"{inside.as_posix()}|{name}": t for name, t in held.items()}
+            held = {f"{inside.as_posix()}|{name}": t for name, t in load_file(path).items()}
+            wide += [name for name, t in held.items() if t.dtype == torch.float32]
+            tensors |= {name: t.half() if t.is_floating_point() else t for name, t in held.items()}
             with safe_open(path, framework="pt") as file:
                 notes[inside.as_posix()] = file.metadata() or {}
         elif path.suffix in TEXTS:
             texts[inside.as_posix()] = path.read_text(encoding="utf-8")
     if not tensors and not texts:
         raise ModelError(f"nothing to pack under {runs}; name the folder that trainings wrote to")
-    write_parts(out, tensors, {"states": states, "texts": texts, "notes": notes}, limit=limit)
+    write_parts(out, tensors, {"states": states, "texts": texts, "notes": notes, "wide": wide}, limit=limit)
     return sorted(out.iterdir())
 
 
 def unpack(packed: Path, runs: Path, *, limit: int = PART) -> None:
-    """Lay out what ``pack`` gathered, final weights in float32. Raises ModelError where a part is missing."""
+    """Lay out what ``pack`` gathered, each tensor in the format it had. Raises ModelError where a part is missing."""
     tensors, noted = read_parts(packed)
     if "states" not in noted:
         raise ModelError(f"{packed} is a single state; it needs no unpacking, copy it to where it belongs")
     places: dict[str, Tensors] = {place: {} for place in noted["states"]}
+    wide = set(noted.get("wide", (name for name, tensor in tensors.items() if tensor.is_floating_point())))
     for name, tensor in tensors.items():
         place, _, own = name.partition("|")
-        places.setdefault(place, {})[own] = tensor
+        whole = name in wide and place not in noted["states"]
+        places.setdefault(place, {})[own] = tensor.float() if whole else tensor
     for place, held in places.items():
         if place in noted["states"]:
             write_parts(runs / place, held, noted["states"][place], limit=limit)
         else:
             (runs / place).parent.mkdir(parents=True, exist_ok=True)
-            wide = {n: t.float() if t.is_floating_point() else t for n, t in held.items()}
-            save_file(wide, runs / place, metadata=noted["notes"].get(place))
+            save_file(held, runs / place, metadata=noted["notes"].get(place))
     for place, text in noted["texts"].items():
         (runs / place).parent.mkdir(parents=True, exist_ok=True)
         (runs / place).write_text(text, encoding="utf-8")

@@ -1,15 +1,17 @@
-"""Teach the embedded transformer to paint in few unguided steps: ``python -m sora.training.distil --minutes 15``.
+"""Teach the embedded transformer to paint in few unguided steps: ``python -m sora.training distil --budget 15m``.
 
 The teacher takes several guided steps where the student takes one. Both start from the state that the student itself
 has reached, so it learns to mend its own errors (dataset aggregation, Ross et al., arXiv 1011.0686; guidance distilled
-as in Meng et al., arXiv 2210.03142; a window of the path at a time as in PeRFlow, Yan et al., arXiv 2405.07510). The
-student starts as a copy of the teacher.
+as in Meng et al., arXiv 2210.03142; a window of the path at a time as in PeRFlow, Yan et al., arXiv 2405.07510).
+
+The student is its teacher and a difference of low rank (``networks.lora``), which is all that is trained and shipped;
+with rank 0 all of its weights are its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,25 +23,36 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sora import families
 from sora.families.mini import TIME_UNITS, beside_noise
+from sora.networks import lora
 from sora.networks.mini_vae import TIME
 from sora.networks.wan_dit import WanDiT
 from sora.sampler import timesteps
-from sora.training.dit import Painter, load_frozen, shapes
-from sora.training.loop import Budget, train
+from sora.training.blocks import compile_blocks
+from sora.training.clip_bank import ClipBank
+from sora.training.clips import Mix
+from sora.training.dit import AT_ONCE, Feeder, trial
+from sora.training.latent_buffer import Batch, LatentBuffer
+from sora.training.loop import Budget, Loss
 from sora.training.optim import Both
-from sora.training.pool import Batch, Mix, Pool
-from sora.training.sizes import SIZES, Recipe, dit_sizes
-from sora.training.worlds import WORLDS, World
+from sora.training.painter import Painter, load_frozen, weights_of
+from sora.training.retry import Attempt, left, persist
+from sora.training.sizes import Recipe, dit_sizes
+
+TARGETS = (*lora.TARGETS, "time_embedder.linear_1", "time_embedder.linear_2", "time_proj", "proj_out")
+"""Maps of the student that differ from its teacher's."""
+
+DIFFERENCE = "lora.safetensors"  # beside the log: what the student adds to its teacher
+WHOLE = "dit.safetensors"  # the same of a student with weights of its own
+PLAIN = ("patch_embedding", "proj_out", "scale_shift")  # not matrices that Muon may turn
 
 
 @dataclass(frozen=True)
 class Lesson:
     """steps: of the student. within: guided steps of the teacher in each of them. guidance: the teacher's from words
     alone; going_on and arriving: the share of its push where the beginning, or the end too, is known (as in
-    ``families.Defaults``). noised: share of batches that start from rendered clips with noise and not on the student's
-    own path."""
+    ``families.Defaults`` of guided weights). noised: share of batches that start from rendered clips with noise and not
+    on the student's own path."""
 
     steps: int = 4
     within: int = 3
@@ -118,70 +131,101 @@ def lessons(
 
 
 class Pupil:
-    """A student with its teacher and an endless source of lessons. batch: clips of 17 frames, others at that cost."""
+    """A student with its teacher and an endless source of lessons. batch: clips of 17 square frames of the recipe's
+    first side, others at that cost."""
 
-    def __init__(self, painter: Painter, lesson: Lesson, world: World, recipe: Recipe, batch: int, rng: Random) -> None:
-        self.painter, self.recipe, self.batch, self.rng = painter, recipe, batch, rng
-        self.teacher = Teacher(copy.deepcopy(painter.dit), lesson)
-        self.pool = Pool(painter.vae, world, rng, Mix(limit=recipe.limit))
-        self.multiple = painter.vae.config.space * painter.dit.config.patch[1]
-        self.shapes = shapes(recipe, self.multiple)
-        self.lengths = recipe.curriculum[-1][1]
+    def __init__(self, painter: Painter, teacher: WanDiT, feeder: Feeder, batch: int, rng: Random) -> None:
+        self.painter, self.feeder, self.batch, self.rng = painter, feeder, batch, rng
+        self.teacher = Teacher(teacher, Lesson())
+        self.lengths = dict(feeder.recipe.curriculum[-1][1])
         self.silent = painter.slots([""])
-        self.following: Callable[[], Tensor | None] = lambda: None
+        side = next(iter(feeder.recipe.sides))
+        self.tokens = 5 * side * side * batch
+        self._following: Callable[[], Tensor | None] = lambda: None
 
-    def loss(self, _done: float) -> tuple[Tensor, dict[str, Any]]:
-        value = self.following()
-        if value is None:
-            self.following = self._begun()
-            value = self.following()
+    def loss(self, attempt: Attempt | None = None) -> tuple[Tensor, dict[str, Any]]:
+        with self.painter.autocast():
+            value = self._following()
+            if value is None:
+                self._following = self._begun(attempt or Attempt())
+                value = self._following()
         assert value is not None
         return value, {"loss": value.detach()}
 
-    def _begun(self) -> Callable[[], Tensor | None]:
+    def _begun(self, attempt: Attempt) -> Callable[[], Tensor | None]:
         """The lessons of a new batch."""
-        rng, lengths = self.rng, self.lengths
-        frames = rng.choices(tuple(lengths), tuple(lengths.values()))[0]
-        size = rng.choices(tuple(self.shapes), tuple(self.shapes.values()))[0]
-        count = max(1, self.batch * 5 // (1 + (frames - 1) // TIME))
-        self.pool.fill(size, frames, count, share=1 / 3)
-        batch = self.pool.batch(size, frames, count)
-        told = ["" if film is None else self.pool.source.tell(film, rng) for film in batch.scenes]
-        slots, silent = self.painter.slots(told), self.silent.expand(count, -1, -1)
-        noised = rng.random() < self.teacher.lesson.noised
-        return lessons(self.painter.dit, self.teacher, batch, slots, silent, noised=noised)
+        self.feeder.feed(1.0)
+        size, frames = self.feeder.shape(self.lengths)
+        count = attempt.clips(self.tokens // ((1 + (frames - 1) // TIME) * size[0] * size[1]))
+        batch = self.feeder.buffer.batch(size, frames, count)
+        silent = self.silent.expand(count, -1, -1)
+        noised = self.rng.random() < self.teacher.lesson.noised
+        return lessons(self.painter.dit, self.teacher, batch, batch.slots, silent, noised=noised)
 
 
-def main() -> None:
-    args = _arguments()
-    rng, d = Random(), families.find(args.like).with_guidance().defaults
-    torch.manual_seed(rng.getrandbits(32))
-    vae, text, tokenizer = load_frozen(args.runs, args.device)
-    weights = load_file(args.start)
-    student = WanDiT(dit_sizes(weights)).to(args.device)
-    student.load_state_dict(weights)
-    lesson = Lesson(guidance=d.guidance, shift=d.shift, going_on=d.going_on, arriving=d.arriving)
-    painter = Painter(student, text, vae, tokenizer, args.device)
-    pupil = Pupil(painter, lesson, WORLDS[args.world], SIZES[args.size].dit, args.batch, rng)
-    optimiser = Both(student, matrix_lr=args.rate, other_lr=2e-4, plain=("patch_embedding", "proj_out", "scale_shift"))
-    train(student, optimiser, Budget(args.minutes, cooldown=0.5), args.folder, pupil.loss, average=0.99, every=120)
-    save_file({k: v.contiguous() for k, v in student.state_dict().items()}, args.folder / "dit.safetensors")
+# The stage ----------------------------------------------------------------------------------------------------------
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the matrices")
-    parser.add_argument("--start", type=Path, required=True, help="the teacher's weights")
-    parser.add_argument("--like", default="mini", help="the model whose guidance and shift the teacher uses")
-    parser.add_argument("--size", choices=SIZES, default="cpu", help="whose shapes and lengths are painted")
-    parser.add_argument("--world", choices=WORLDS, default="small")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where vae/ and text/ are")
-    parser.add_argument("--folder", type=Path, default=Path("runs/distil"))
-    return parser.parse_args()
+def fit(runs: Path, folder: Path, recipe: Recipe, bank: ClipBank, minutes: float, *, batch: int) -> None:
+    """Teach for that long a student of ``runs``/dit, and write ``folder``/lora.safetensors, or dit.safetensors with all
+    of its weights where the recipe's rank is 0."""
+    end = time.monotonic() + 60 * minutes
+    folder.mkdir(parents=True, exist_ok=True)
+    device, rng = bank.workers.device, Random()
+    vae, text, tokenizer = load_frozen(runs, device)
+    teacher = _transformer(load_file(runs / "dit" / "dit.safetensors"), device)
+    student = copy.deepcopy(teacher)
+    adapters = lora.inject(student, recipe.rank, targets=TARGETS) if recipe.rank else []
+    first = [a.detach().clone() for a in adapters] or [p.detach().clone() for p in student.parameters()]
+    painter = Painter(student, text, vae, tokenizer, device)
+    feeder = _feeder(painter, bank, recipe, rng)
+    if recipe.compile:
+        for dit in (teacher, student):
+            compile_blocks(dit, lambda dit=dit: trial(dit, recipe, feeder.multiple, device))
+    pupil = Pupil(painter, teacher, feeder, batch, rng)
+
+    def setup(attempt: Attempt) -> tuple[Both, Loss]:
+        rates = {"matrix_lr": recipe.student_rate * attempt.rate, "other_lr": 2e-4 * attempt.rate}
+        return Both(student, **rates, plain=PLAIN if not adapters else ()), lambda _: pupil.loss(attempt)
+
+    def begin() -> None:
+        with torch.no_grad():
+            for parameter, value in zip(adapters or student.parameters(), first, strict=True):
+                parameter.copy_(value)
+
+    budget = Budget(left(end), cooldown=0.5)
+    persist(student, setup, budget, folder, begin, average=0.98, every=120)
+    for name in (DIFFERENCE, WHOLE):
+        (folder / name).unlink(missing_ok=True)
+    if adapters:
+        save_file({name: t.half().contiguous() for name, t in lora.extract(student).items()}, folder / DIFFERENCE)
+    else:
+        save_file(weights_of(student), folder / WHOLE)
 
 
-if __name__ == "__main__":
-    main()
+def load_student(runs: Path, device: str) -> WanDiT | None:
+    """The student that was taught under ``runs``; None where there is none."""
+    folder = runs / "distil"
+    if (folder / WHOLE).is_file():
+        return _transformer(load_file(folder / WHOLE), device)
+    if not (folder / DIFFERENCE).is_file():
+        return None
+    student = _transformer(load_file(runs / "dit" / "dit.safetensors"), device)
+    lora.merge(student, load_file(folder / DIFFERENCE), called=str(folder / DIFFERENCE))
+    return student
+
+
+def _transformer(weights: dict[str, Tensor], device: str) -> WanDiT:
+    dit = WanDiT(dit_sizes(weights)).to(device)
+    dit.load_state_dict(weights)
+    return dit
+
+
+def _feeder(painter: Painter, bank: ClipBank, recipe: Recipe, rng: Random) -> Feeder:
+    mix, lengths = Mix(cover=recipe.cover, limit=recipe.limit), {n for _, row in recipe.curriculum for n in row}
+    at_once = min(AT_ONCE.get(painter.device, 4), recipe.begin)
+    bank.workers.broad = False
+    kept = bank.encoded or LatentBuffer(painter.vae, painter.read, mix, lengths, rng, at_once=at_once)
+    feeder = Feeder(bank, kept, recipe, painter.vae.config.space * painter.dit.config.patch[1], rng)
+    feeder.begin(recipe.begin)
+    return feeder

@@ -31,6 +31,10 @@ STATE = "state"  # the folder, beside the log
 Loss = Callable[[float], "tuple[Tensor, dict[str, Any]]"]
 
 
+class NotFinite(ModelError):
+    """Weights or losses are no numbers any more."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """minutes: of this run, its reports and checkpoints counted in; what earlier runs spent stays spent. warmup: share
@@ -84,9 +88,9 @@ class Run:
     values: dict[str, Any] = field(default_factory=dict)
 
     def keep(self) -> None:
-        """Write the state. Raises ModelError, and leaves the last one, where weights are no longer finite."""
+        """Write the state. Raises NotFinite, and leaves the last one, where weights are no longer finite."""
         if not all(p.isfinite().all() for p in self.model.parameters()):
-            raise ModelError(
+            raise NotFinite(
                 f"weights are not finite after step {self.step}; the state in {self.folder / STATE} is from before,"
                 " go on from it at a lower rate"
             )
@@ -222,14 +226,14 @@ class Log:
             self.figures.setdefault(name, []).append(part.detach() if isinstance(part, Tensor) else part)
 
     def note(self, step: int, seconds: float, more: dict[str, float]) -> None:
-        """Write and print a line. Raises ModelError where a figure is not finite."""
+        """Write and print a line. Raises NotFinite where a figure is not finite."""
         means = {name: sum(float(v) for v in values) / len(values) for name, values in self.figures.items()}
         line = {"step": step, "seconds": round(self.before + seconds, 1)}
         line |= {name: round(value, 5) for name, value in (means | more).items()}
         self.figures = {}
         print(json.dumps(line), flush=True)
         if not all(math.isfinite(v) for v in means.values()):
-            raise ModelError(f"the loss is not finite at step {step}; go on from the last state at a lower rate")
+            raise NotFinite(f"the loss is not finite at step {step}; go on from the last state at a lower rate")
         with self.path.open("a") as log:
             log.write(json.dumps(line) + "\n")
 

@@ -59,10 +59,11 @@ class Both:
         matrices = [p for n, p in named if p.ndim >= 2 and not n.startswith(plain)]
         chosen = {id(p) for p in matrices}
         others = [p for _, p in named if id(p) not in chosen]
-        self.parts = [
-            Muon(matrices, lr=matrix_lr, decay=0.01),
-            torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self.parts.append(Muon(matrices, lr=matrix_lr, decay=0.01))
+        if others:
+            self.parts.append(torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0))
         self.base = [[g["lr"] for g in part.param_groups] for part in self.parts]
 
     def step(self, factor: float) -> None:

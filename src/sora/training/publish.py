@@ -1,9 +1,11 @@
 """Bring what was trained into the package: ``python -m sora.training publish --runs runs``.
 
 Writes ``mini-vae``, ``mini-text`` and ``mini-dit.safetensors`` in eight bits (``sora.eightbit``), each only where it
-changed, so that the history grows by what is new; the tokenizer, the judge, and the card. What scores worse than what
-is shipped stays out: where the shipped card was measured by another command, the shipped weights are measured by this
-one first. With ``--unpack`` it goes the other way, to train on from the shipped weights.
+changed, so that the history grows by what is new; the tokenizer, the judge, and the card. A few-step student comes
+beside them, as ``mini-few-lora`` where it is a difference to its teacher and as ``mini-few-dit`` where its weights are
+its own; which of them is painted with stands in the model's row in ``families``. What scores worse than what is shipped
+stays out: where the shipped card was measured by another command, the shipped weights are measured by this one first.
+With ``--unpack`` it goes the other way. ``all --from`` trains on from what lies in such a folder.
 """
 
 from __future__ import annotations
@@ -22,12 +24,18 @@ from torch import Tensor
 from sora import weights
 from sora.eightbit import pack8, unpack8
 from sora.errors import InputError
-from sora.training import judge, scores
+from sora.training import checkpoint, judge, scores
+from sora.training.distil import DIFFERENCE, WHOLE
+from sora.training.loop import STATE
+from sora.training.stages import START
+from sora.training.worlds import World
 
 PARTS = ("vae", "text", "dit")
 CARD, TOKENIZER = "mini.json", "mini-tokenizer.json"
 PAINTED = scores.PAINTED["dit"]
 FEW = 50  # clips under which a comparison says nothing
+BEFORE = "dit-before-cooldown"  # the transformer as it was before its learning rate fell: to train on, begin there
+ASSETS, EXPORT = "assets", "export"  # folders of a training: as the package has it, and in files of at most 16 MiB
 
 
 def file_of(part: str) -> str:
@@ -35,11 +43,10 @@ def file_of(part: str) -> str:
 
 
 def sources(runs: Path) -> dict[str, Path]:
-    """Final weights by what they are shipped as. A distilled transformer is shipped as "few-dit" beside the guided
-    one."""
+    """Final weights by what they are shipped as."""
     found = {part: runs / part / f"{part}.safetensors" for part in PARTS}
-    distilled = runs / "distil" / "dit.safetensors"
-    return found | ({"few-dit": distilled} if distilled.is_file() else {})
+    students = {"few-dit": runs / "distil" / WHOLE, "few-lora": runs / "distil" / DIFFERENCE}
+    return found | {part: path for part, path in students.items() if path.is_file()}
 
 
 def lay_out(runs: Path, assets: Path) -> list[str]:
@@ -47,7 +54,8 @@ def lay_out(runs: Path, assets: Path) -> list[str]:
     assets.mkdir(parents=True, exist_ok=True)
     changed = []
     for part, source in sources(runs).items():
-        raw, path = save(pack8(load_file(source))), assets / file_of(part)
+        tensors = load_file(source)  # a difference of low rank is small enough in float16
+        raw, path = save(tensors if part == "few-lora" else pack8(tensors)), assets / file_of(part)
         if not path.is_file() or path.read_bytes() != raw:
             path.write_bytes(raw)
             changed.append(path.name)
@@ -68,14 +76,76 @@ def shipped(assets: Path, part: str) -> dict[str, Tensor]:
 
 def unpack(runs: Path, assets: Path = weights.ASSETS) -> None:
     """The shipped weights laid out as the trainings left them, so that one can go on from them: ``dit --start``."""
-    own = {part: part for part in PARTS}
-    if (assets / file_of("few-dit")).is_file():
-        own |= {"distil": "few-dit"}
-    for part, stored in own.items():
-        name = "dit" if part == "distil" else part
-        (runs / part).mkdir(parents=True, exist_ok=True)
-        write({k: v.contiguous() for k, v in shipped(assets, stored).items()}, runs / part / f"{name}.safetensors")
+    for part in PARTS:
+        _write(shipped(assets, part), runs / part / f"{part}.safetensors")
+    for part, name in (("few-dit", WHOLE), ("few-lora", DIFFERENCE)):
+        if (assets / file_of(part)).is_file():
+            _write(shipped(assets, part), runs / "distil" / name)
     shutil.copy(assets / TOKENIZER, runs / "text" / "tokenizer.json")
+
+
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+# Carrying away and going on -----------------------------------------------------------------------------------------
+
+
+def export(runs: Path) -> Path:
+    """What ``all`` leaves to be carried away: ``runs``/assets as the package would have them, with the transformer from
+    before its cooldown, and the same in ``runs``/export in files of at most 16 MiB, with logs and sheets. Returns the
+    latter."""
+    assets, out = runs / ASSETS, runs / EXPORT
+    lay_out(runs, assets)
+    shutil.copy(runs / scores.CARD, assets / CARD)
+    before = _before_cooldown(runs)
+    if before:
+        (assets / file_of(BEFORE)).write_bytes(save(pack8(before)))
+    for log in runs.glob("*/log.jsonl"):
+        shutil.copy(log, assets / f"{log.parent.name}.jsonl")
+    checkpoint.pack(assets, out)
+    for sheet in (*runs.glob("sheet*.jpg"), *runs.glob("*/sheet*.jpg")):
+        if sheet.parent not in (out, assets):
+            name = sheet.name if sheet.parent == runs else f"{sheet.parent.name}-{sheet.name}"
+            shutil.copy(sheet, out / name)
+    return out
+
+
+def _before_cooldown(runs: Path) -> dict[str, Tensor]:
+    """The averaged weights of the state, which is from before the learning rate fell."""
+    if not checkpoint.exists(runs / "dit" / STATE):
+        return {}
+    tensors, _ = checkpoint.restore(runs / "dit" / STATE)
+    prefix = "average/dit."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def lay_start(runs: Path, source: Path, world: World) -> None:
+    """Lay weights out under ``runs`` that a training goes on from. source: a folder as ``lay_out`` or ``export`` made
+    it; what it lacks comes from the package. A transformer from before its cooldown is preferred, and a judge comes
+    along where it knows the world. Raises InputError where there is no transformer, and where a training has begun."""
+    if checkpoint.exists(runs / "dit" / STATE):
+        raise InputError(f"a training has begun in {runs}; leave --from away to go on with it, or name other --runs")
+    if checkpoint.exists(source):
+        checkpoint.unpack(source, runs / "from")
+        source = runs / "from"
+    part = next((part for part in (BEFORE, "dit") if (source / file_of(part)).is_file()), None)
+    if part is None:
+        raise InputError(f"{source} holds no {file_of('dit')}; name a folder of published weights, or 'shipped'")
+    _write(shipped(source, part), runs / "dit" / START)
+    for name in ("vae", "text"):
+        _write(shipped(_with(source, file_of(name)), name), runs / name / f"{name}.safetensors")
+    shutil.copy(_with(source, TOKENIZER) / TOKENIZER, runs / "text" / "tokenizer.json")
+    if (source / judge.FILE).is_file() and scores.knows(judge.load(source / judge.FILE), world):
+        (runs / "judge").mkdir(exist_ok=True)
+        shutil.copy(source / judge.FILE, runs / "judge" / judge.FILE)
+    print(f"going on from {source / file_of(part)}", flush=True)
+
+
+def _with(source: Path, name: str) -> Path:
+    """The folder that has the file, or else the package's."""
+    return source if (source / name).is_file() else weights.ASSETS
 
 
 # Better or worse ----------------------------------------------------------------------------------------------------

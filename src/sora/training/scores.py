@@ -17,36 +17,64 @@ from torch import Tensor
 from sora.errors import ModelError
 from sora.networks.wan_dit import WanDiT
 from sora.training import judge as judges
-from sora.training.dit import Painter, load_frozen
+from sora.training.distil import load_student
 from sora.training.films import Films
-from sora.training.pool import FRAMES, Features
-from sora.training.sizes import SIZES, dit_sizes
+from sora.training.held_out import FIRST, FRAMES, psnr_of, reconstructed
+from sora.training.latent_buffer import Features
+from sora.training.painter import Painter, load_frozen, sheet
+from sora.training.scene import Film
+from sora.training.sizes import dit_sizes
 from sora.training.worlds import WORLDS, World
 
 CARD = "card.json"
-HELD, SCORED = 10**9, 4 * 10**9  # seeds of the first held-out film for the autoencoder, and for the judge
+SCORED = 4 * 10**9  # seed of the first held-out film that the judge looks at
 PSNR_SHARE, RENDERED_SHARE = 0.15, 0.15  # of the time
 SEED = 13
+AT_ONCE = {"cpu": 4, "cuda": 96}  # clips painted or rendered, and judged, together
 WAYS: dict[str, dict[str, Any]] = {"dit": {"steps": 12, "guidance": 4.0}, "distil": {"steps": 4, "guidance": 1.0}}
 PAINTED = {"dit": "judge on painted clips", "distil": "judge on painted clips, 4 steps"}
+SHEETS = {"sheet.jpg": 17, "sheet-33.jpg": 33}  # frames of the clips on each sheet of the whole
+SHOWN = (
+    *("a red balloon floats up over a green meadow", "a turtle swims to the right under the sea"),
+    *("a red car drives left through the city", "an elephant stands still in the snow"),
+    *("a blue ball bounces in the desert", "a rocket flies up at night under the stars"),
+    *("a chick gets bigger in the meadow", "a sailboat goes to the left at sunset"),
+    *("a penguin moves to the right in the snow", "a cat stands still in the meadow"),
+    *("一只猫在草地上跳", "a red balloon spins at sunset"),
+)
+"""Prompts of the sheets."""
+
 MAIN = ("subject", "setting", "motion")  # right all at once in "all"
 
 
 def painter_of(runs: Path, device: str, part: str = "dit") -> Painter:
     """The networks as their trainings left them. part: "dit" or "distil". Raises ModelError."""
-    path = runs / part / "dit.safetensors"
-    if not path.is_file():
-        raise ModelError(f"{path} is missing; train it first: python -m sora.training {part} --runs {runs}")
     vae, text, tokenizer = load_frozen(runs, device)
+    dit = _teacher(runs, device) if part == "dit" else load_student(runs, device)
+    if dit is None:
+        raise ModelError(f"{runs / part} holds no weights; train them first: python -m sora.training {part}")
+    return Painter(dit.eval().requires_grad_(False), text, vae, tokenizer, device)
+
+
+def _teacher(runs: Path, device: str) -> WanDiT | None:
+    path = runs / "dit" / "dit.safetensors"
+    if not path.is_file():
+        return None
     tensors = load_file(path)
     dit = WanDiT(dit_sizes(tensors)).to(device)
     dit.load_state_dict(tensors)
-    return Painter(dit.eval().requires_grad_(False), text, vae, tokenizer, device)
+    return dit
 
 
 def judge_of(runs: Path, device: str = "cpu") -> judges.Judge:
     """The judge that was trained here. Raises ModelError."""
     return judges.load(runs / "judge" / judges.FILE, device)
+
+
+def knows(judge: judges.Judge, world: World) -> bool:
+    """Whether it can be asked about films of that world."""
+    lists = {"subject": world.subjects, "setting": world.settings, "motion": world.motions}
+    return all(set(words) <= set(judge.options[question]) for question, words in lists.items())
 
 
 def features(runs: Path, device: str) -> Features:
@@ -59,48 +87,48 @@ def features(runs: Path, device: str) -> Features:
     return seen
 
 
-@torch.no_grad()
 def psnr(painter: Painter, world: World, side: int, seconds: float, most: int = 60) -> dict[str, float]:
     """Mean PSNR in dB of held-out clips of FRAMES frames through the autoencoder, decoded to 8 bits."""
-    source, vae, found, end = Films(world), painter.vae, [], time.monotonic() + seconds
+    source, found, end = Films(world), [], time.monotonic() + seconds
     while len(found) < most and (not found or time.monotonic() < end):
-        film = source.draw(HELD + len(found), held=True)
-        shown, _ = source.render([film], FRAMES, side, side, first=[0], device=painter.device)
-        pixels = shown.float() / 127.5 - 1
-        painted = ((vae.decode(vae.encode(pixels)).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
-        found.append((10 * torch.log10(4 / (painted - pixels).square().mean())).item())
+        film = source.draw(FIRST + len(found), held=True)
+        shown, _ = source.render([film], FRAMES, side, side, first=[0], device="cpu")
+        pixels = shown.to(painter.device).float() / 127.5 - 1
+        found.append(psnr_of(reconstructed(painter.vae, pixels) - pixels))
     return {"dB": round(fmean(found), 2), "clips": len(found)}
 
 
-@torch.no_grad()
 def judged(
-    painter: Painter | None,
-    judge: judges.Judge,
-    world: World,
-    side: int,
-    seconds: float,
-    most: int,
-    part: str = "dit",
+    painter: Painter | None, judge: judges.Judge, world: World, side: int, seconds: float, most: int, part: str = "dit"
 ) -> dict[str, float]:
-    """Share of right answers about held-out films: painted from their captions in the part's way, or
-    rendered without a painter."""
+    """Share of right answers about held-out films: painted from their captions in the part's way, or rendered without a
+    painter. Films are taken AT_ONCE together, and no more of them once the time is over."""
     source, rng, end = Films(world), Random(SEED), time.monotonic() + seconds
+    at_once = AT_ONCE.get(str(judges.device_of(judge).type), 4)
     right: list[list[bool]] = []
     while len(right) < most and (not right or time.monotonic() < end):
-        film = source.draw(SCORED + len(right), held=True)
-        text = source.tell(film, rng, complete=True)
+        some = range(len(right), min(most, len(right) + at_once))
+        films = [source.draw(SCORED + i, held=True) for i in some]
+        texts = [source.tell(film, rng, complete=True) for film in films]
         if painter is None:
-            shown, _ = source.render([film], FRAMES, side, side, first=[0], device=str(next(judge.parameters()).device))
-            clip = shown.transpose(1, 2)
+            clips = source.render(films, FRAMES, side, side, first=[0] * len(films), device="cpu")[0].transpose(1, 2)
         else:
-            clip = judges.batched(painter.paint(text, len(right), side, **WAYS[part]))
-        picked = judges.answers(judge, clip)[0]
-        wish = {q: judge.options[q][i] for q, i in zip(judge.options, judge.truth(film).tolist(), strict=True)}
-        right.append([picked[q] == wish[q] for q in judges.QUESTIONS])
+            clips = painter.paint(texts, (side, side), FRAMES, seed=100 + some[0], **WAYS[part])
+        right += _verdicts(judge, films, clips)
     table = torch.tensor(right).float()
     figures = dict(zip(judges.QUESTIONS, table.mean(dim=0).tolist(), strict=True))
     main = table[:, [judges.QUESTIONS.index(q) for q in MAIN]].amin(dim=1).mean().item()
     return {k: round(v, 3) for k, v in figures.items()} | {"all": round(main, 3), "clips": len(right)}
+
+
+def _verdicts(judge: judges.Judge, films: list[Film], clips: Tensor) -> list[list[bool]]:
+    """For each film, whether each of the questions is answered rightly."""
+    found = []
+    for film, picked in zip(films, judges.answers(judge, clips), strict=True):
+        right = zip(judge.options, judge.truth(film).tolist(), strict=True)
+        wish = {q: judge.options[q][i] for q, i in right}
+        found.append([picked[q] == wish[q] for q in judges.QUESTIONS])
+    return found
 
 
 def measure(runs: Path, world_name: str, device: str, side: int, seconds: float, most: int) -> dict[str, Any]:
@@ -111,21 +139,37 @@ def measure(runs: Path, world_name: str, device: str, side: int, seconds: float,
         "command": f"python -m sora.training score --runs {runs.name} --world {world_name}",
         "world": world_name,
         "side": side,
+        "sampler": "Euler steps, all prompts of a batch at once",
         "vae PSNR, held-out clips": psnr(painter, world, side, PSNR_SHARE * seconds),
     }
     if not (runs / "judge" / judges.FILE).is_file():
         return made | {"judge": "not trained"}
     judge = judge_of(runs, device)
     made["judge on rendered clips"] = judged(None, judge, world, side, RENDERED_SHARE * seconds, 2 * most)
-    parts = [part for part in WAYS if (runs / part / "dit.safetensors").is_file()]
+    parts = [part for part in WAYS if part == "dit" or load_student(runs, "cpu") is not None]
     for i, part in enumerate(parts):
         left = (end - time.monotonic()) / (len(parts) - i)
         made[PAINTED[part]] = judged(painter_of(runs, device, part), judge, world, side, left, most, part)
     return made
 
 
-def card(runs: Path, size: str, world_name: str, device: str) -> dict[str, Any]:
-    """What the weights are, before their scores."""
+def sheets(runs: Path, device: str, side: int) -> None:
+    """What the weights paint, as pictures in ``runs``."""
+    painter = painter_of(runs, device)
+    few = AT_ONCE.get(device, 4)
+    for name, frames in SHEETS.items():
+        sheet(painter.paint(SHOWN[:few], (side, side), frames, steps=8), runs / name, every=frames // 4)
+    if load_student(runs, "cpu") is not None:
+        clips = painter_of(runs, device, "distil").paint(SHOWN[:few], (side, side), FRAMES, **WAYS["distil"])
+        sheet(clips, runs / "sheet-few.jpg")
+
+
+# The card -----------------------------------------------------------------------------------------------------------
+
+
+def card(runs: Path, world_name: str, device: str, command: str) -> dict[str, Any]:
+    """What the weights are and how they came to be, before their scores. command: repeats it; where it is empty, the
+    one of the card that is there stays."""
     painter, world = painter_of(runs, device), WORLDS[world_name]
     return {
         "name": "mini",
@@ -146,8 +190,18 @@ def card(runs: Path, size: str, world_name: str, device: str) -> dict[str, Any]:
         },
         "limits": limits(world),
         "compute": compute(runs),
-        "again": f"python -m sora.training all --size {size} --world {world_name} --device {device}",
+        "again": command or last(runs).get("again", ""),
+        "scores": {},
     }
+
+
+def last(runs: Path) -> dict[str, Any]:
+    path = runs / CARD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write(runs: Path, made: dict[str, Any]) -> None:
+    (runs / CARD).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def limits(world: World) -> list[str]:
@@ -158,6 +212,7 @@ def limits(world: World) -> list[str]:
         "between two films it knows one way: the one melts into the other",
         *(() if world.pairs else ("one subject a clip; small details fray while things move",)),
         *(("subjects have one size and move on a lattice, in courses of two seconds",) if world.lattice else ()),
+        *(() if world.contained else ("what leaves the picture comes in again at the opposite edge",)),
     ]
 
 
@@ -172,12 +227,3 @@ def last_line(log: Path) -> dict[str, float]:
     """The last line of a training's log, with the minutes of all its runs together."""
     line = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
     return {**line, "minutes": round(line["seconds"] / 60, 1)}
-
-
-def main_scores(runs: Path, size: str, world_name: str, device: str, seconds: float) -> None:
-    """Measure, print, and write ``runs``/card.json."""
-    preset = SIZES[size]
-    made = card(runs, size, world_name, device)
-    made["scores"] = measure(runs, world_name, device, max(preset.dit.sides), seconds, preset.clips)
-    (runs / CARD).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(made["scores"], indent=2))

@@ -7,64 +7,128 @@ its weights and its log in a folder of its name.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from random import Random
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from tokenizers import Tokenizer
 
-from sora.training import checkpoint, dit, scores
+from sora.training import checkpoint, distil, dit, scores
+from sora.training.clip_bank import ClipBank
+from sora.training.clips import Mix
+from sora.training.held_out import HeldOut, held_out
+from sora.training.lexicon import build_tokenizer
 from sora.training.loop import STATE, Budget, train
 from sora.training.optim import Both
-from sora.training.sizes import SIZES, Preset
+from sora.training.painter import weights_of, word_reader
+from sora.training.render_workers import CELL, RenderPlan, RenderWorkers
+from sora.training.sizes import SIZES, Preset, Recipe, shapes
 from sora.training.worlds import WORLDS
+
+START = "start.safetensors"  # the transformer's weights that a training goes on from, in its folder
+BUSY = 3  # cores that the trainer and the stages beside it keep for themselves, beside a graphics card
+
+
+@dataclass
+class Session:
+    """What the stages of one call share: the clips and the workers that render them, once a stage wanted them."""
+
+    bank: ClipBank | None = None
+
+    def close(self) -> None:
+        if self.bank is not None:
+            self.bank.workers.close()
+            self.bank = None
 
 
 @dataclass(frozen=True)
 class Job:
     """What is trained and where. runs: the folder of all stages. size: a name of SIZES. world: of ``worlds.WORLDS``.
-    settings: "name=value" changes of the transformer's recipe."""
+    settings: "name=value" changes of the transformer's recipe. workers: processes that render, 0 for as many as fit.
+    command: what a person typed for this, for the card."""
 
     runs: Path
     size: str
     world: str
     device: str = "cpu"
     settings: tuple[str, ...] = ()
+    workers: int = 0
+    command: str = ""
+    session: Session | None = field(default=None, compare=False)
 
     @property
     def preset(self) -> Preset:
         return SIZES[self.size]
 
+    @property
+    def recipe(self) -> Recipe:
+        return dit.changed(self.preset.dit, self.settings)
+
+    @property
+    def start(self) -> dit.Start | None:
+        """What the transformer begins from, where that was laid out (see ``publish.lay_start``)."""
+        weights = self.runs / "dit" / START
+        return dit.Start(weights) if weights.is_file() else None
+
+    def held(self) -> HeldOut:
+        return _held(self.world, self.preset.measured, max(self.preset.dit.sides))
+
+    @contextmanager
+    def rendering(self) -> Iterator[ClipBank]:
+        """The session's clips, or some for this stage alone. A stage asks for them before it touches a card."""
+        session = self.session or Session()
+        session.bank = session.bank or open_bank(self)
+        try:
+            yield session.bank
+        finally:
+            if session is not self.session:
+                session.close()
+
 
 Stage = Callable[[Job, float], None]
 
 
+@cache
+def _held(world: str, count: int, side: int) -> HeldOut:
+    return held_out(WORLDS[world], count, side)
+
+
+def open_bank(job: Job) -> ClipBank:
+    """Workers that render the job's world, and an empty bank."""
+    from sora.training.reading import LENGTH
+
+    recipe, preset, written = job.recipe, job.preset, job.runs / "text" / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(written)) if written.is_file() else build_tokenizer(WORLDS[job.world])
+    mix = Mix(cover=recipe.cover, motion=recipe.motion, limit=recipe.limit)
+    plan = RenderPlan(shapes(recipe, 2 * CELL), preset.lengths, wide=preset.wide, mix=mix)
+    count = job.workers or (max(1, (os.cpu_count() or 1) - BUSY) if job.device == "cuda" else 1)
+    worlds = [WORLDS[job.world], WORLDS["wide"]]
+    seed = Random().getrandbits(32)
+    workers = RenderWorkers(worlds, plan, word_reader(tokenizer, LENGTH), count, seed, device=job.device)
+    return ClipBank(workers, preset.bank, Random())
+
+
 def vae(job: Job, minutes: float) -> None:
-    """As ``training.vae`` does alone, at the preset's sizes; the clips it is measured on are fewer."""
+    """As ``training.vae`` does alone, at the preset's sizes."""
     from sora.networks.mini_vae import MiniVAE
     from sora.training import vae as program
 
-    preset, world, folder, rng = job.preset, WORLDS[job.world], job.runs / "vae", Random()
-    torch.manual_seed(rng.getrandbits(32))
-    model = MiniVAE(preset.vae).to(job.device).in_channels_last()
-    trainer = program.Trainer(model, program.Aims(critic=preset.critic), encoding=True)
-    draw = program.batches(world, preset.vae_batch, rng, job.device)
-
-    def loss(done: float) -> tuple[Tensor, dict[str, float]]:
-        with torch.autocast(job.device, torch.bfloat16, enabled=job.device == "cuda"):
-            return trainer.loss(*draw(), done)
-
-    optimiser = Both(model, matrix_lr=0.01, other_lr=1e-3, plain=("to_latents", "unfold", "fold", "detail.unfold"))
-    report = lambda _: {"held_out_psnr": program.held_out_psnr(model, world, preset.measured)}  # noqa: E731
-    train(model, optimiser, Budget(minutes, cooldown=0.3), folder, loss, every=240, report=report)
-    program.measure_scale(model, world, 4 * preset.measured)
-    save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, folder / "vae.safetensors")
+    preset, held = job.preset, job.held()
+    with job.rendering() as bank:
+        bank.workers.broad = True
+        torch.manual_seed(Random().getrandbits(32))
+        model = MiniVAE(preset.vae).to(job.device).in_channels_last()
+        how = {"aims": program.Aims(critic=preset.critic), "batch": preset.vae_batch, "every": preset.every}
+        program.fit(model, bank, held, job.runs / "vae", minutes, **how)
 
 
 def text(job: Job, minutes: float) -> None:
@@ -72,22 +136,19 @@ def text(job: Job, minutes: float) -> None:
     from sora.networks.mini_text import MiniText, MiniTextConfig
     from sora.training import reading
 
-    world, folder = WORLDS[job.world], job.runs / "text"
+    world, folder, tiny = WORLDS[job.world], job.runs / "text", job.size == "tiny"
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = reading.build_tokenizer(world)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = MiniTextConfig(tokenizer.get_vocab_size(), slots=reading.ALL_SLOTS, length=reading.LENGTH)
     (folder / "config.json").write_text(json.dumps(asdict(config)) + "\n", encoding="utf-8")
     reader = reading.Reader(MiniText(config), world).to(job.device)
-    optimiser = Both(
-        reader, matrix_lr=0.005, other_lr=0.002, plain=("text.words", "text.places", "text.slots", "heads")
-    )
-    loss = reading.make_loss(reader, world, tokenizer, 16 if job.size == "tiny" else 96, None)
-    clips = 4 if job.size == "tiny" else 60
-    report = lambda _: reading.summary(reading.scores(reader, world, tokenizer, None, clips))  # noqa: E731
-    budget = Budget(minutes, cooldown=0.3)
-    train(reader, optimiser, budget, folder, loss, average=0.99, every=120, report=report)
-    save_file({k: v.cpu().contiguous() for k, v in reader.text.state_dict().items()}, folder / "text.safetensors")
+    plain = ("text.words", "text.places", "text.slots", "heads")
+    optimiser = Both(reader, matrix_lr=0.005, other_lr=0.002, plain=plain)
+    loss = reading.make_loss(reader, world, tokenizer, 16 if tiny else 96, None)
+    report = lambda _: reading.summary(reading.scores(reader, world, tokenizer, None, 4 if tiny else 60))  # noqa: E731
+    train(reader, optimiser, Budget(minutes, cooldown=0.3), folder, loss, average=0.99, every=120, report=report)
+    save_file(weights_of(reader.text), folder / "text.safetensors")
 
 
 def judge(job: Job, minutes: float) -> None:
@@ -95,23 +156,30 @@ def judge(job: Job, minutes: float) -> None:
 
 
 def transformer(job: Job, minutes: float) -> None:
-    recipe = dit.changed(job.preset.dit, job.settings)
-    features = scores.features(job.runs, job.device) if recipe.align else None
+    recipe, preset = job.recipe, job.preset
     previews = 0 if job.size == "tiny" else len(dit.PREVIEWS)
-    world = WORLDS[job.world]
-    dit.fit(job.runs, job.runs / "dit", recipe, world, job.device, minutes, previews=previews, features=features)
+    with job.rendering() as bank:
+        features = scores.features(job.runs, job.device) if recipe.align else None
+        how = {"start": job.start, "previews": previews, "every": preset.every, "features": features}
+        dit.fit(job.runs, job.runs / "dit", recipe, bank, job.held(), minutes, **how)
 
 
-def distil(job: Job, minutes: float) -> None:
-    """The student begins anew as a copy of the teacher, which has learnt since: its old state is of no use."""
-    shutil.rmtree(job.runs / "distil" / STATE, ignore_errors=True)
-    more = ("--start", str(job.runs / "dit" / "dit.safetensors"), "--runs", str(job.runs), "--size", job.size)
-    _program("sora.training.distil", job, minutes, "distil", more)
+def student(job: Job, minutes: float) -> None:
+    """The student begins anew at its teacher, which has learnt since: its old state is of no use."""
+    folder = job.runs / "distil"
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+    with job.rendering() as bank:
+        distil.fit(job.runs, folder, job.recipe, bank, minutes, batch=job.preset.student_batch)
 
 
 def score(job: Job, minutes: float) -> None:
-    """Scores and the card, in as many clips as fit into the time."""
-    scores.main_scores(job.runs, job.size, job.world, job.device, 60 * minutes)
+    """Scores, sheets and the card, in as many clips as fit into the time."""
+    made = scores.card(job.runs, job.world, job.device, job.command)
+    side = max(job.recipe.sides)
+    scores.sheets(job.runs, job.device, side)
+    made["scores"] = scores.measure(job.runs, job.world, job.device, side, 60 * minutes, job.preset.clips)
+    scores.write(job.runs, made)
+    print(json.dumps(made["scores"], indent=1), flush=True)
 
 
 STAGES: dict[str, Stage] = {
@@ -119,7 +187,7 @@ STAGES: dict[str, Stage] = {
     "text": text,
     "judge": judge,
     "dit": transformer,
-    "distil": distil,
+    "distil": student,
     "score": score,
 }
 
@@ -128,8 +196,8 @@ FIXED = ("vae", "text")
 
 
 def begun(runs: Path) -> bool:
-    """Whether the transformer's training has begun."""
-    return checkpoint.exists(runs / "dit" / STATE)
+    """Whether the transformer's training has begun, here or where its first weights come from."""
+    return checkpoint.exists(runs / "dit" / STATE) or (runs / "dit" / START).is_file()
 
 
 def _program(module: str, job: Job, minutes: float, folder: str, more: Sequence[str] = ()) -> None:
@@ -141,5 +209,5 @@ def _program(module: str, job: Job, minutes: float, folder: str, more: Sequence[
         import_module(module).main()
     finally:
         sys.argv = before
-        if torch.cuda.is_available():
+        if job.device == "cuda":
             torch.cuda.empty_cache()

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
@@ -26,19 +26,25 @@ from torch import Tensor
 
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
 from sora.training import judge
+from sora.training.clip_bank import ClipBank
 from sora.training.critic import Critic
 from sora.training.grow import grown_vae
-from sora.training.loop import Budget, train
+from sora.training.held_out import HeldOut, held_out, psnr, reconstructed
+from sora.training.lexicon import build_tokenizer
+from sora.training.loop import Budget, Loss
 from sora.training.optim import Both
-from sora.training.worlds import WORLDS, World, draw_film
-from sora.training.worlds.render import Rendered, render
+from sora.training.painter import sheet, weights_of, word_reader
+from sora.training.render_workers import CELL, ClipGroup, RenderPlan, RenderWorkers
+from sora.training.retry import Attempt, left, persist
+from sora.training.sizes import SIZES, shapes
+from sora.training.worlds import WORLDS
 
-CROP, FRAMES, CLIP = 128, 9, 17
-SIZES = ((256, 256), (192, 352), (352, 192), (224, 288), (288, 224))
+CLIP = 17  # frames of the clips that the latents' scale is measured on
+MEASURED = 96  # groups of them
 NOISE = 0.05  # added to raw latents, so that neighbours in latent space decode alike
 WORN = 0.2  # most noise, in deviations, that a decoder trained alone must see through
 SCALE = 1e-3  # weight of the raw latents' mean square
-HELD = 10**9  # seed of the first held-out film
+PLAIN = ("to_latents", "unfold", "fold", "detail.unfold")  # not matrices that Muon may turn
 
 
 @dataclass(frozen=True)
@@ -54,33 +60,6 @@ class Aims:
     critic_share: float = 0.3
     anchor: float = 0.0
     perceptual: float = 0.0
-
-
-def crops(world: World, count: int, rng: Random, device: str = "cpu", per_clip: int = 4) -> tuple[Tensor, Tensor]:
-    """(pixels_BCFYX in [-1, 1], weights_B1FYX): crops of CROP pixels and FRAMES frames from freshly rendered clips."""
-    films = [draw_film(world, rng.getrandbits(48), held=False) for _ in range(-(-count // per_clip))]
-    shown = render(films, CLIP, *rng.choice(SIZES), device=device)
-    pixels, covers = [], []
-    for i in range(count):
-        b, f = i // per_clip, rng.randint(0, CLIP - FRAMES)
-        y, x = _corner(shown.cover_BFYX[b, f + FRAMES // 2], rng)
-        pixels.append(shown.frames_BFCYX[b, f : f + FRAMES, :, y : y + CROP, x : x + CROP])
-        covers.append(shown.cover_BFYX[b, None, f : f + FRAMES, y : y + CROP, x : x + CROP])
-    stacked = torch.stack(pixels).transpose(1, 2).float() / 127.5 - 1
-    moving = (stacked.diff(dim=2).abs().amax(dim=1, keepdim=True) > 0.1).float()
-    moving = torch.cat([moving[:, :, :1], moving], dim=2)
-    return stacked, 1 + torch.stack(covers).float() / 255 + 2 * moving
-
-
-def _corner(cover_YX: Tensor, rng: Random) -> tuple[int, int]:
-    """Top left of a crop, more than half the time with a place of the subject near its middle."""
-    height, width = cover_YX.shape
-    inside = torch.nonzero(cover_YX[::8, ::8] > 128) * 8
-    if len(inside) and rng.random() < 0.6:
-        y, x = (int(v) - CROP // 2 for v in inside[rng.randrange(len(inside))])
-    else:
-        y, x = rng.randint(0, height - CROP), rng.randint(0, width - CROP)
-    return min(max(0, y), height - CROP), min(max(0, x), width - CROP)
 
 
 def with_holes(pixels_BCFYX: Tensor, rng: Random) -> Tensor:
@@ -155,89 +134,95 @@ class Trainer:
         return raw, amount * self.model.deviation.view(1, -1, 1, 1, 1) * torch.randn_like(raw)
 
 
-def psnr_of(error: Tensor) -> float:
-    """Peak signal to noise in dB of an error on a scale of 2."""
-    return (10 * torch.log10(4 / error.square().mean())).item()
-
-
-def _whole(shown: Rendered) -> Tensor:
-    return shown.frames_BFCYX.transpose(1, 2).float() / 127.5 - 1
-
-
 @torch.no_grad()
-def reconstructed(model: MiniVAE, world: World, clips: int, seed: int = HELD):
-    """Held-out clips of CLIP frames, one by one: (rendered, painted), each (1, C, F, Y, X) on 8 bits in [-1, 1]."""
-    for i in range(clips):
-        film = draw_film(world, seed + i, held=True)
-        pixels = _whole(render([film], CLIP, *SIZES[i % len(SIZES)], device=str(model.mean.device)))
-        painted = model.decode(model.encode(pixels)).clamp(-1, 1)
-        yield pixels, ((painted + 1) * 127.5).round() / 127.5 - 1
-
-
-def held_out_psnr(model: MiniVAE, world: World, clips: int = 20) -> float:
-    """Mean PSNR in dB over whole held-out clips, decoded to 8-bit pixels."""
-    return float(np.mean([psnr_of(painted - pixels) for pixels, painted in reconstructed(model, world, clips)]))
-
-
-@torch.no_grad()
-def measure_scale(model: MiniVAE, world: World, clips: int = 64) -> None:
-    """Set the latents' mean and deviation per channel from freshly rendered clips."""
-    rng, raw, device = Random(7), [], str(model.mean.device)
-    for _ in range(clips):
-        film = draw_film(world, rng.getrandbits(48), held=False)
-        raw.append(model.raw_encode(_whole(render([film], CLIP, *rng.choice(SIZES), device=device)))[0].flatten(1))
+def measure_scale(model: MiniVAE, groups: Sequence[ClipGroup]) -> None:
+    """Set the latents' mean and deviation per channel from rendered clips."""
+    raw = [model.raw_encode(g.frames[:, :, :CLIP].float() / 127.5 - 1).transpose(0, 1).flatten(1) for g in groups]
     values = torch.cat(raw, dim=1)
     model.mean.copy_(values.mean(dim=1))
     model.deviation.copy_(values.std(dim=1))
 
 
-def batches(world: World, count: int, rng: Random, device: str) -> Callable[[], tuple[Tensor, Tensor]]:
-    """A source of (pixels with holes, weights)."""
+def fit(
+    model: MiniVAE,
+    bank: ClipBank,
+    held: HeldOut,
+    folder: Path,
+    minutes: float,
+    *,
+    aims: Aims | None = None,
+    batch: int = 8,
+    rate: float = 0.01,
+    encoding: bool = True,
+    every: float = 240.0,
+) -> None:
+    """Train for that long, going on from ``folder``/state where there is one, and write ``folder``/vae.safetensors.
+    encoding: whether the encoder learns too."""
+    aims, end = aims or Aims(), time.monotonic() + 60 * minutes
+    device, begun = str(model.mean.device), copy.deepcopy(model.state_dict())
+    if not encoding:
+        for name, p in model.named_parameters():
+            p.requires_grad_(not name.startswith(("fold", "encoder", "reduce", "to_latents")))
+    trainer = Trainer(model, aims, encoding=encoding)
+    bank.fill(-(-batch // bank.workers.plan.group))
 
-    def draw() -> tuple[Tensor, Tensor]:
-        pixels, weights = crops(world, count, rng, device)
-        return with_holes(pixels, rng), weights
+    def setup(attempt: Attempt) -> tuple[Both, Loss]:
+        def loss(done: float) -> tuple[Tensor, dict[str, Any]]:
+            bank.pump()
+            pixels, weights = bank.crops(attempt.clips(batch))
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                return trainer.loss(with_holes(pixels, bank.rng), weights, done)
 
-    return draw
+        return Both(model, matrix_lr=rate * attempt.rate, other_lr=1e-3 * attempt.rate, plain=PLAIN), loss
+
+    def report(_: int) -> dict[str, float]:
+        return {"held_out_psnr": psnr(model, held), "clips": bank.workers.clips}
+
+    def begin() -> None:
+        model.load_state_dict(begun)
+
+    budget = Budget(left(end), cooldown=0.3)
+    persist(model, setup, budget, folder, begin, every=every, report=report)
+    if encoding and not aims.anchor:
+        measure_scale(model, bank.told(MEASURED))
+    save_file(weights_of(model), folder / "vae.safetensors")
+    preview(model, held, folder / "sheet.jpg")
 
 
-def main() -> None:
-    args = _arguments()
-    world, rng = WORLDS[args.world], Random()
-    torch.manual_seed(rng.getrandbits(32))
+@torch.no_grad()
+def preview(model: MiniVAE, held: HeldOut, path: Path, count: int = 6) -> None:
+    """Originals above their reconstructions."""
+    pairs = []
+    for i in range(min(count, len(held.pixels))):
+        pixels = held.shown(i, model.mean.device)
+        pairs += [pixels, reconstructed(model, pixels)]
+    shown = ((torch.cat(pairs) + 1) * 127.5).round().byte().transpose(1, 2).cpu()
+    sheet(shown, path, columns=1)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = _arguments(argv)
+    preset, world = SIZES["cpu"], WORLDS[args.world]
     model = MiniVAE(MiniVAEConfig(channels=args.channels, detail=args.detail, reach=args.reach))
     if args.start:
         model.load_state_dict(grown_vae(load_file(args.start), model))
-    model = model.to(args.device).in_channels_last()
-    if args.frozen_encoder:
-        for name, p in model.named_parameters():
-            p.requires_grad_(not name.startswith(("fold", "encoder", "reduce", "to_latents")))
-    trainer = Trainer(
-        model,
-        Aims(critic=args.critic, anchor=args.anchor, perceptual=args.perceptual),
-        encoding=not args.frozen_encoder,
-    )
-    draw = batches(world, args.batch, rng, args.device)
-
-    def loss(done: float) -> tuple[Tensor, dict[str, float]]:
-        with torch.autocast(args.device, torch.bfloat16, enabled=args.device == "cuda"):
-            return trainer.loss(*draw(), done)
-
-    optimiser = Both(model, matrix_lr=args.rate, other_lr=1e-3, plain=("to_latents", "unfold", "fold", "detail.unfold"))
-    budget = Budget(args.minutes)
-    train(model, optimiser, budget, args.folder, loss, average=0.995, report=lambda _: _report(model, world, args))
-    if not args.frozen_encoder and not args.anchor:
-        measure_scale(model, world)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, args.folder / "vae.safetensors")
-    print(f"held-out PSNR {held_out_psnr(model, world, 60):.2f} dB")
+    plan = RenderPlan(shapes(preset.dit, 2 * CELL), {CLIP: 1.0})
+    blind = word_reader(build_tokenizer(world), 1)  # it learns nothing of captions
+    with RenderWorkers([world], plan, blind, args.workers, Random().getrandbits(32), device=args.device) as workers:
+        model = model.to(args.device).in_channels_last()
+        bank = ClipBank(workers, preset.bank, Random())
+        aims = Aims(critic=args.critic, anchor=args.anchor, perceptual=args.perceptual)
+        held = held_out(world, 12, max(preset.dit.sides))
+        how = {"aims": aims, "batch": args.batch, "rate": args.rate, "encoding": not args.frozen_encoder}
+        fit(model, bank, held, args.folder, args.minutes, **how)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sora.training.vae", description=__doc__)
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=0.01, help="learning rate of the matrices")
-    parser.add_argument("--channels", type=int, default=24, help="of a latent")
+    parser.add_argument("--channels", type=int, default=32, help="of a latent")
     parser.add_argument("--detail", type=int, default=48, help="width of the last stage, which doubles the size")
     parser.add_argument("--reach", type=int, default=3, help="kernel of the temporal layers")
     parser.add_argument("--critic", type=float, default=0.0, help="weight of a critic of patches, near the end")
@@ -246,23 +231,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="weights to begin from, of a smaller network too")
     parser.add_argument("--frozen-encoder", action="store_true", help="train the decoder alone")
     parser.add_argument("--world", choices=WORLDS, default="small")
+    parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, default=Path("runs/vae"))
-    return parser.parse_args()
-
-
-@torch.no_grad()
-def _report(model: MiniVAE, world: World, args: argparse.Namespace) -> dict[str, float]:
-    """Held-out PSNR, and a sheet of originals over reconstructions."""
-    from PIL import Image
-
-    rows = []
-    for pair in reconstructed(model, world, 4):
-        shown = [((p[0].permute(1, 2, 3, 0)[1::8] + 1) * 127.5).byte().cpu().numpy() for p in pair]
-        width = CLIP // 8 * 352
-        rows += [np.pad(r := np.concatenate(list(s), axis=1), ((0, 0), (0, width - r.shape[1]), (0, 0))) for s in shown]
-    Image.fromarray(np.concatenate(rows)).save(args.folder / "sheet.png")
-    return {"held_out_psnr": held_out_psnr(model, world, 10)}
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

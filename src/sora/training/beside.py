@@ -1,0 +1,50 @@
+"""A stage in a process of its own, beside those that the trainer's process runs."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+class Beside:
+    """A forked process whose words go to ``log``. It is started before anything touches a graphics card."""
+
+    def __init__(self, name: str, work: Callable[[], None], log: Path) -> None:
+        self.name, self.log, self._work = name, log, work
+        self._process = mp.get_context("fork").Process(target=self._run, daemon=False)
+        self._process.start()
+
+    def _run(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer ends us
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with self.log.open("w", buffering=1) as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            torch.set_num_threads(1)
+            try:
+                self._work()
+            except BaseException:
+                traceback.print_exc(file=log)
+                os._exit(1)
+        os._exit(0)
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait for its end, so long at most, and end it then; whether it ended well. Where it did not, the end of its
+        log is printed."""
+        self._process.join(seconds)
+        if self._process.exitcode == 0:
+            return True
+        self.stop()
+        print(f"{self.name} failed beside the others:\n{self.log.read_text()[-1500:]}", flush=True)
+        return False
+
+    def stop(self) -> None:
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
