@@ -1,0 +1,29 @@
+"""The gentle motion and the place that suit a subject, for prompts that name none."""
+
+from __future__ import annotations
+
+MOTION, HOME = "still", "meadow"
+MOTIONS: dict[str, str] = {
+    **dict.fromkeys(("balloon", "rocket"), "up"),
+    **dict.fromkeys(("car", "bus", "taxi", "fire engine", "locomotive", "sailboat", "helicopter"), "left"),
+    **dict.fromkeys(("fish", "whale", "dolphin", "turtle", "snail", "bee", "butterfly", "flying saucer"), "left"),
+    **dict.fromkeys(("red ball", "blue ball", "yellow ball", "purple ball", "frog", "rabbit", "chick"), "bounce"),
+}
+"""By subject; any other's is ``MOTION``."""
+
+HOMES: dict[str, str] = {
+    **dict.fromkeys(("fish", "whale", "dolphin", "octopus", "turtle"), "sea"),
+    **dict.fromkeys(("car", "bus", "taxi", "fire engine", "robot"), "city"),
+    **dict.fromkeys(("rocket", "flying saucer", "yellow star"), "space"),
+    **dict.fromkeys(("penguin", "snowman"), "snow"),
+    **dict.fromkeys(("bear", "fox", "mushroom"), "forest"),
+    **dict.fromkeys(("ghost", "pumpkin"), "night"),
+    **dict.fromkeys(("lion", "dinosaur"), "desert"),
+    **dict.fromkeys(("pig", "chick"), "farm"),
+    **dict.fromkeys(("locomotive", "helicopter"), "mountains"),
+    **dict.fromkeys(("duck", "sailboat", "frog"), "lake"),
+    "crab": "beach",
+    "teddy": "village",
+    "red heart": "sunset",
+}
+"""By subject; any other's is ``HOME``."""
