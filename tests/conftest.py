@@ -44,9 +44,6 @@ class Blotches:
         tone = zlib.crc32(prompt.encode()) / 2**32
         return lambda x, t: 0.5 * x + tone
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        return []
-
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -50,9 +50,6 @@ class Toy:
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
         return lambda x, t: (x - TARGET) / t
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        return []
-
 
 FORM = Format((4, 6), (4, 6), 8.0, window=9, context=3, after=2, time=1)
 

@@ -146,11 +146,6 @@ def test_latents_are_unknown_where_any_pixel_is() -> None:
     assert unknown[:, :, 1:].min() == 1  # the second frame shares its latent with three unknown ones
 
 
-def test_words_it_never_learnt_are_named_once_and_in_order() -> None:
-    assert model().unknown_words("A violin, a red ball; an ASTRONAUT and a violin.") == ["violin", "astronaut"]
-    assert model().unknown_words(PROMPT) == []
-
-
 def test_bfloat16_paints_almost_the_same() -> None:
     half = families.load(SPEC, torch.device("cpu"), torch.bfloat16)
     chunks = engine.paint(half, plan(1), settings())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from sora.families.mini import Mini, word_ids
+from sora.families.mini import word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.training import anchor, reading
 from sora.training.lexicon import build_tokenizer, roughened
@@ -31,13 +31,6 @@ def tokenizer() -> Tokenizer:
 def encoder(slots: int = 12, words: Tokenizer | None = None) -> MiniText:
     size = (words or tokenizer()).get_vocab_size()
     return MiniText(MiniTextConfig(size, width=16, heads=2, slots=slots, length=reading.LENGTH)).eval()
-
-
-def unknown_words(prompt: str) -> list[str]:
-    class Words:
-        tokenizer = build_tokenizer(SMALL)
-
-    return Mini.unknown_words(Words(), prompt)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("text", ["a red car", "A Red CAR!", " a  red, car ", "ａ ｒｅｄ ｃａｒ"])
@@ -69,21 +62,6 @@ def test_the_longest_captions_of_larger_worlds_fit(world: str) -> None:
 def test_a_word_that_begins_with_a_car_is_no_car() -> None:
     assert tokenizer().token_to_id("car") not in tokenizer().encode("carpet").ids
     assert tokenizer().token_to_id("car") in tokenizer().encode("小car").ids
-
-
-@pytest.mark.parametrize(
-    ("prompt", "missed"),
-    [
-        ("A violin, a red ball; an ASTRONAUT and a violin.", ["violin", "astronaut"]),
-        ("two cars on a street", ["two"]),
-        ("红色的汽车在城市里向左移动", []),
-        ("小提琴在城市里", ["提琴"]),
-        ("a balloon rising at night time", []),
-        ("", []),
-    ],
-)
-def test_words_outside_the_world_are_named(prompt: str, missed: list[str]) -> None:
-    assert unknown_words(prompt) == missed
 
 
 def test_hurried_typing_keeps_what_is_told_mostly_whole() -> None:

@@ -9,6 +9,7 @@
 ``again``    a recipe as a command line, for ``remake`` and ``finish``
 ``train``    a folder of clips to learn from, checked; ``learn`` carries it out
 ``hung``     ``--lora``, checked
+``advice``   what a model makes of the words; ``ideas`` lists what it can paint
 ``look``, ``doctor``  answer questions
 ``models``   the group of commands about models: what there is, what is here, fetching and removing
 """
@@ -23,7 +24,7 @@ import typer
 from typer.core import TyperGroup
 
 from sora import __version__
-from sora.cli import doctor, look, models, paint, profile, train, verbs
+from sora.cli import doctor, ideas, look, models, paint, profile, train, verbs
 from sora.cli.request import Wish
 from sora.errors import SoraError
 
@@ -109,7 +110,7 @@ for command in PAINTERS:
     app.command()(command)
 # What remake does not know are flags of the command that made the file.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(verbs.remake)
-for command in (train.train, look.info):
+for command in (train.train, ideas.ideas, look.info):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)

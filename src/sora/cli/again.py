@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Commands = Mapping[str, Any]  # by name, as typer holds them; their class's home differs between versions of typer
 
-ELSEWHERE = {"output", "force", "as_json", "quiet", "count"}  # flags that say nothing about the frames
+ELSEWHERE = {"output", "force", "as_json", "quiet", "count", "anyway"}  # flags that say nothing about the frames
 # A flag on the left takes the place of those on the right, which say the same thing otherwise.
 RIVALS = {
     "--aspect": ("--size",),

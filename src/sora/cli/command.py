@@ -28,6 +28,7 @@ PAINTING: Flags = {
     "shift": o.Shift,
     "sampler": o.SamplerName,
     "count": o.Count,
+    "anyway": o.Anyway,
     "dry_run": o.DryRun,
     "force": o.Force,
     "as_json": o.AsJson,
@@ -42,6 +43,7 @@ DRAFT: Flags = {"draft": o.Draft}
 # Every other flag that is not said is None, so that "not said" and "said as the default" stay apart.
 DEFAULTS: dict[str, Any] = {
     "count": 1,
+    "anyway": False,
     "force": False,
     "dry_run": False,
     "as_json": False,

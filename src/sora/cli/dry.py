@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from sora.cli import advice
 from sora.cli.job import Job
 from sora.cli.request import Wish
 from sora.cli.shape import wxh
@@ -24,12 +25,15 @@ def largest(job: Job) -> tuple[tuple[int, int, int], bool]:
 def say(wish: Wish, job: Job) -> None:
     """On stdout, one line a fact, or one object with ``--json``."""
     told = facts(wish, job)
+    notes = [*job.notes, *advice.lines(job.takes)]
     if wish.as_json:
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(told | {"notes": notes}))
         return
     width = max(map(len, told))
     for name, value in told.items():
         typer.echo(f"{name.ljust(width)}  {value}")
+    for line in notes:
+        typer.echo(f"{'note'.ljust(width)}  {line}")
 
 
 def facts(wish: Wish, job: Job) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sora import families, prompts
-from sora.cli import hung, sources
+from sora.cli import advice, hung, sources
 from sora.cli.request import MOST_FILES, MOST_SEED, Take, Wish, takes_of, within
 from sora.cli.scenes import SCENES, Scene
 from sora.cli.shape import Size
@@ -83,7 +83,7 @@ def resolve(wish: Wish) -> Job:
     spec = spec.with_guidance() if _needs_guidance(wish) else spec
     loras = hung.parse(wish.lora, spec)
     borrowed = _borrowed(wish)
-    takes = takes_of(wish, spec, borrowed or "")
+    takes = advice.advised(wish, spec, takes_of(wish, spec, borrowed or ""))
     for take in takes:
         _check_place(target(wish, take), wish)
     scene = SCENES[wish.verb](wish, spec)

@@ -69,6 +69,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "takes": spec.takes,
         "memory": dict(spec.memory),
         "speeds": dict(spec.speeds),
+        **_paintable(spec),
         **_machine(spec),
     }
     if as_json:
@@ -90,6 +91,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "known": KNOWN[spec.known],
         "camera": ", ".join(spec.camera),
         "motion": ", ".join(spec.motion),
+        **{name: ", ".join(words) for name, words in _paintable(spec).items() if name != "motions"},
         "memory": ", ".join(f"{plan} {gb:g} GB" for plan, gb in spec.memory.items()),
         "fits here": _fits(row),
         **{f"speed {mode}": cost for mode, cost in spec.speeds.items()},
@@ -218,6 +220,12 @@ def _by_default(spec: ModelSpec) -> str:
 def _grid(spec: ModelSpec) -> str:
     grid = spec.grid
     return f"frames in steps of {grid.time}, sides in steps of {grid.multiple}, {grid.channels} latent channels"
+
+
+def _paintable(spec: ModelSpec) -> dict[str, list[str]]:
+    """Of a model of a closed vocabulary: what there is of subjects, settings and motions."""
+    found = families.repertoire(spec)
+    return {} if found is None else {name: found.lists[name] for name in ("subjects", "settings", "motions")}
 
 
 def _machine(spec: ModelSpec) -> dict[str, Any]:

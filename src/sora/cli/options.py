@@ -256,6 +256,8 @@ Seed = Annotated[
     int | None,
     typer.Option(help="Same seed, same machine, same film.", show_default="random, and printed"),
 ]
+IdeasCount = Annotated[int, typer.Option("--count", help="How many prompts to try.")]
+IdeasSeed = Annotated[int | None, typer.Option("--seed", help="Same seed, same prompts.", show_default="random")]
 Steps = Annotated[
     int | None, typer.Option(help="Sampling steps: more is slower and finer.", show_default="the model's")
 ]
@@ -298,6 +300,7 @@ SamplerName = Annotated[
     Sampler | None, typer.Option("--sampler", help="For the curious: the step rule.", show_default="the model's")
 ]
 Count = Annotated[int, typer.Option(help="How many files, with seeds counting up; names get -1, -2, ...")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="Paint a prompt even if it names nothing that the model knows.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Facts as JSON on stdout, one object a line.")]
 MemoryPlan = Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sora import __version__
-from sora.cli import again, dry, profile
+from sora.cli import advice, again, dry, profile
 from sora.cli.job import Job, resolve, target
 from sora.cli.request import Take, Wish
 from sora.cli.screen import Clock, Listener, note, progress
@@ -67,12 +67,12 @@ def announce(wish: Wish, job: Job) -> None:
     if job.size != job.painted:
         brought = "refined" if wish.refine else "fitted"
         note(f"painted at {wxh(job.painted)}, then {brought} to {wxh(job.size)}", wish.quiet)
-    for line in job.notes:
+    for line in (*job.notes, *advice.lines(job.takes)):
         note(line, wish.quiet)
 
 
 def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
-    """The model, ready; words it never learnt are named once. This is where torch is first imported."""
+    """The model, ready. This is where torch is first imported."""
     from sora import families, placement
 
     device = placement.choose_device(wish.device.value if wish.device else None)
@@ -81,14 +81,6 @@ def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
     arrange(wish, job, model)
     for lora in job.loras:
         families.hang(model, lora.path, lora.strength)
-    texts = dict.fromkeys(text for take in job.takes for text in take.texts)
-    unknown = dict.fromkeys(word for text in texts for word in model.unknown_words(text))
-    if unknown:
-        note(
-            f"{job.spec.name} does not know: {', '.join(unknown)}. It paints a small cartoon world;"
-            " open weights (--model) follow any prompt.",
-            wish.quiet,
-        )
     return model, number_format
 
 
@@ -191,5 +183,6 @@ def facts(job: Job, take: Take, path: Path, clock: Clock) -> dict[str, Any]:
         "size": [job.size[1], job.size[0]],
         "frames": job.frames,
         "fps": job.fps,
+        "notes": [*job.notes, *take.notes],
         "seconds": clock.whole(),
     }

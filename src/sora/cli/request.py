@@ -50,6 +50,7 @@ class Wish:
     count: int = 1
     force: bool = False
     dry_run: bool = False
+    anyway: bool = False
     as_json: bool = False
     quiet: bool = False
     draft: bool = False
@@ -91,12 +92,14 @@ class Wish:
 @dataclass(frozen=True)
 class Take:
     """One file to make. shots: the words of each shot as asked, without alternatives. texts: the same as they are
-    painted, with the subject and the camera in them. number: its place when the job makes several, else None."""
+    painted, with the subject and the camera in them. number: its place when the job makes several, else None. notes:
+    what the model makes of the words otherwise than they say."""
 
     shots: tuple[str, ...]
     texts: tuple[str, ...]
     seed: int
     number: int | None
+    notes: tuple[str, ...] = ()
 
     @property
     def prompt(self) -> str:

@@ -140,4 +140,5 @@ def remake(ctx: typer.Context, file: o.Painted, prompt: o.OtherPrompt = None) ->
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     stem = f"{slug(file.stem) or 'film'}-remake"
     again_so = replace(wish, stem=stem, suffix=target.FOLDER if file.is_dir() else suffix)
-    return again_so if prompt is None else replace(again_so, prompt=prompt)
+    # What could be painted once can be painted again, whatever its words say.
+    return replace(again_so, anyway=True) if prompt is None else replace(again_so, prompt=prompt)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sora.errors import ModelError
 from sora.families import wan_models
-from sora.families.spec import Defaults, Guided, ModelSpec
+from sora.families.spec import Advice, Defaults, Guided, ModelSpec
 from sora.grid import Grid
 from sora.speed import Speed
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sora.canvas import Canvas, Latents
+    from sora.families.mini_ideas import Repertoire
     from sora.placement import Needs
     from sora.sampler import Velocity
 
@@ -44,10 +45,6 @@ class Model(Protocol):
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
         """A velocity field that knows the text, the known pixels and the guidance scale."""
-        ...
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Words of the prompt this model never learnt; empty for models with an open vocabulary."""
         ...
 
 
@@ -123,6 +120,7 @@ MODELS: dict[str, ModelSpec] = {
             "shrink": "gets smaller",
             "still": "stands still",
         },
+        vocabulary="mini-words.json",
     ),
     **wan_models.MODELS,
 }
@@ -175,6 +173,25 @@ def needs(
 
     here = wan_places.places(spec) if spec.folder else None
     return wan_needs.needs(spec, here, shape_FYX, device, dtype, encodes=encodes)
+
+
+def advise(spec: ModelSpec, prompt: str, *, own_words: bool = False) -> Advice | None:
+    """What a model of a closed vocabulary makes of a prompt; None for an open one. own_words: words that it does not
+    know are the person's own, taught by a LoRA. Imports no torch. Raises ModelError."""
+    if not spec.vocabulary:
+        return None
+    from sora.families import mini_advice
+
+    return mini_advice.advice(spec.vocabulary, prompt, own_words=own_words)
+
+
+def repertoire(spec: ModelSpec) -> Repertoire | None:
+    """All that a model of a closed vocabulary can paint; None for an open one. Imports no torch. Raises ModelError."""
+    if not spec.vocabulary:
+        return None
+    from sora.families import mini_ideas
+
+    return mini_ideas.repertoire(spec.vocabulary)
 
 
 def hang(model: Trainable, path: Path, strength: float) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sora import eightbit, weights
 from sora.canvas import Canvas, Latents
 from sora.errors import ModelError
+from sora.families import mini_prompt, mini_words
 from sora.families.known import filled, known_channels, known_frames
 from sora.families.passes import Passes, guides, threshold, together
 from sora.families.spec import ModelSpec
@@ -130,7 +131,8 @@ class Mini:
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
         known = self._known(canvas).to(self.device)
-        texts = [prompt] if guidance == 1 else [prompt, negative]
+        told = self._told(prompt)
+        texts = [told] if guidance == 1 else [told, negative]
         slots = self.text(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
         dtype = self.dit.proj_out.weight.dtype
         beside = beside_noise(latents.clean_BCTHW, known).to(dtype)
@@ -147,32 +149,22 @@ class Mini:
             flow = passes.flows(lambda: self.dit, noisy, units, guided=guided).to(x)
             if not guided:
                 return flow
-            told, unsaid = flow.chunk(2)
-            return unsaid + guidance * (told - unsaid)
+            asked, unsaid = flow.chunk(2)
+            return unsaid + guidance * (asked - unsaid)
 
         return velocity
+
+    def _told(self, prompt: str) -> str:
+        """The prompt as the text encoder was trained on them, with a place and a motion."""
+        if not self.spec.vocabulary:
+            return prompt
+        return mini_prompt.expanded(mini_words.load(self.spec.vocabulary), prompt)
 
     def _known(self, canvas: Canvas) -> Tensor:
         return known_channels(known_frames(canvas), self.spec.grid.space, TIME)
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
         lora.merge(self.dit, tensors, strength, called=called)
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Words outside the cartoon world, in order, each once: those that the tokenizer does not hold whole."""
-        unknown, encoding = self.tokenizer.token_to_id("<unk>"), self.tokenizer.encode(prompt)
-        pieces: dict[int, list[int]] = {}
-        for token, word in enumerate(encoding.word_ids):
-            if word is not None:
-                pieces.setdefault(word, []).append(token)
-        missed: list[tuple[int, int]] = []
-        for tokens in pieces.values():
-            if len(tokens) == 1 and encoding.ids[tokens[0]] != unknown:
-                continue
-            begin, end = encoding.offsets[tokens[0]][0], encoding.offsets[tokens[-1]][1]
-            beside = missed and missed[-1][1] == begin  # characters of one Chinese word
-            missed[-1:] = [(missed[-1][0], end)] if beside else [*missed[-1:], (begin, end)]
-        return list(dict.fromkeys(prompt[begin:end].lower() for begin, end in missed))
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Mini:

@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from sora.families.mini_words import THINGS, Meaning, Vocabulary, pieces, stem
 
 TWINS = {"night": "night", "sunset": "dusk"}  # settings that beside another setting are but an hour of it
-BEFORE_A_PLACE = frozenset("in on at over under through near by inside into across from to onto around 在 穿".split())
+BEFORE_A_PLACE = frozenset(
+    (
+        *("in", "on", "at", "over", "under", "through", "near", "by", "inside", "into", "across", "from", "to", "onto"),
+        *("around", "在", "穿"),
+    )
+)
 STEPS_OVER = frozenset({"silent", "number", "look"})  # may stand between a colour and what has it
 
 

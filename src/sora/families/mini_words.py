@@ -14,14 +14,25 @@ from typing import Any
 from sora.errors import ModelError
 
 ASSETS = Path(__file__).parents[1] / "assets"
-NOUNS = {
-    **{"mice": "mouse", "wolves": "wolf", "leaves": "leaf", "geese": "goose", "fishes": "fish"},
-    **{w: w for w in ("evening", "morning", "during", "something", "nothing", "everything", "building", "lightning")},
-}
+SELVES = ("evening", "morning", "during", "something", "nothing", "everything", "building", "lightning")
+NOUNS = {"mice": "mouse", "wolves": "wolf", "leaves": "leaf", "geese": "goose", "fishes": "fish"}
+NOUNS |= {word: word for word in SELVES}
 VERBS = {
-    **{"goes": "go", "went": "go", "ran": "run", "swam": "swim", "flew": "fly", "fell": "fall", "rose": "ris"},
-    **{"stood": "stand", "sat": "sit", "grew": "grow", "shrank": "shrink", "spun": "spin", "sank": "sink"},
-    **{"lying": "lie", "lies": "lie"},
+    "goes": "go",
+    "went": "go",
+    "ran": "run",
+    "swam": "swim",
+    "flew": "fly",
+    "fell": "fall",
+    "rose": "ris",
+    "stood": "stand",
+    "sat": "sit",
+    "grew": "grow",
+    "shrank": "shrink",
+    "spun": "spin",
+    "sank": "sink",
+    "lying": "lie",
+    "lies": "lie",
 }
 ANY_VERB = "{verb}"
 Phrase = tuple[str, ...]
@@ -49,7 +60,24 @@ THINGS = frozenset({"subject", "shape", "setting", "stranger", "place", "colour"
 NUMBERS = (
     *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred", "several", "many", "couple"),
     *("pair", "group", "herd", "flock", "lots", "dozen", "dozens", "swarm", "crowd", "family", "pack", "school of"),
-    *("两只", "两个", "两辆", "两条", "两", "三只", "三个", "三", "几只", "几个", "许多", "很多", "一群", "一对", "四只", "五只"),
+    *(
+        "两只",
+        "两个",
+        "两辆",
+        "两条",
+        "两",
+        "三只",
+        "三个",
+        "三",
+        "几只",
+        "几个",
+        "许多",
+        "很多",
+        "一群",
+        "一对",
+        "四只",
+        "五只",
+    ),
 )
 
 
@@ -80,9 +108,11 @@ class Vocabulary:
         return list(self.words[slot])
 
     def name(self, slot: str, key: str, language: str = "en") -> str:
-        """What people call it: the key itself in English, in Chinese the shortest name of two characters or more."""
+        """What people call it: the key itself in English where it is a name, in Chinese the shortest name of two
+        characters or more."""
         if language == "en":
-            return key
+            english = self.words[slot][key]["english"]
+            return key if slot != "subjects" or key in english else english[0]
         names = self.words[slot][key]["chinese"]
         return min((name for name in names if len(name) > 1), key=len, default=names[0])
 
@@ -103,8 +133,9 @@ class Vocabulary:
         where = self.phrase("settings", setting, language) if setting else ""
         if language != "en":
             return f"{self.name('subjects', subject, language)}{where}{doing}"
-        article = "an" if subject[0] in "aeiou" else "a"
-        return " ".join(part for part in (article, subject, doing, where) if part)
+        name = self.name("subjects", subject)
+        article = "an" if name[0] in "aeiou" else "a"
+        return " ".join(part for part in (article, name, doing, where) if part)
 
     def colours(self, subject: str) -> list[str]:
         return self.words["subjects"][subject]["colours"]

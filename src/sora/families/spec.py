@@ -73,6 +73,16 @@ class Guided:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """What a model of a closed vocabulary makes of a prompt. subject: what it would paint, as a person calls it; "" for
+    nothing. missing: why that is, and what could be said instead. notes: what is painted otherwise or left out."""
+
+    subject: str = ""
+    missing: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One checkpoint. family: the module of this package that drives it.
 
@@ -87,6 +97,8 @@ class ModelSpec:
     where files[0] takes guidance itself.
     speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``benchmarks/quality.py`` measured it.
     memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
+
+    vocabulary: the asset that lists all it can paint; empty for an open vocabulary.
 
     folder: a folder in diffusers' layout, or one file, that a person named instead of a row. like: the row of
     ``families.MODELS`` that it is a relative of.
@@ -112,6 +124,7 @@ class ModelSpec:
     guided: Guided | None = None
     folder: Path | None = None
     like: str = ""
+    vocabulary: str = ""
 
     @property
     def few_step(self) -> bool:

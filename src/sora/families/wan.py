@@ -136,9 +136,6 @@ class Wan:
         with kernels.preferred(self.device, self.parts.dtype, HEAD_DIM):
             return work()
 
-    def unknown_words(self, prompt: str) -> list[str]:  # noqa: ARG002, an open vocabulary has none
-        return []
-
     def _read(self, texts: list[str]) -> Tensor:
         """(B, L, D) of texts, cleaned; the encoder is loaded only for those never read before."""
 

@@ -1,11 +1,12 @@
 """Bring what was trained into the package: ``python -m sora.training publish --runs runs``.
 
 Writes ``mini-vae``, ``mini-text`` and ``mini-dit.safetensors`` in eight bits (``sora.eightbit``), each only where it
-changed, so that the history grows by what is new; the tokenizer, the judge, and the card. A few-step student comes
-beside them, as ``mini-few-lora`` where it is a difference to its teacher and as ``mini-few-dit`` where its weights are
-its own; which of them is painted with stands in the model's row in ``families``. What scores worse than what is shipped
-stays out: where the shipped card was measured by another command, the shipped weights are measured by this one first.
-With ``--unpack`` it goes the other way. ``all --from`` trains on from what lies in such a folder.
+changed, so that the history grows by what is new; the tokenizer, the judge, the word list (``training.vocabulary``)
+and the card. A few-step student comes beside them, as ``mini-few-lora`` where it is a difference to its teacher and as
+``mini-few-dit`` where its weights are its own; which of them is painted with stands in the model's row in ``families``.
+What scores worse than what is shipped stays out: where the shipped card was measured by another command, the shipped
+weights are measured by this one first. With ``--unpack`` it goes the other way. ``all --from`` trains on from what lies
+in such a folder.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from torch import Tensor
 from sora import weights
 from sora.eightbit import pack8, unpack8
 from sora.errors import InputError
-from sora.training import checkpoint, judge, scores
+from sora.training import checkpoint, judge, scores, vocabulary
 from sora.training.distil import DIFFERENCE, WHOLE
 from sora.training.loop import STATE
 from sora.training.stages import START
 from sora.training.worlds import World
+from sora.training.worlds.world import WORLDS
 
 PARTS = ("vae", "text", "dit")
 CARD, TOKENIZER = "mini.json", "mini-tokenizer.json"
@@ -188,6 +190,7 @@ def publish(runs: Path, assets: Path, device: str, seconds: float, *, force: boo
         if reason:
             raise InputError(f"not published: {reason}; train on, or insist with --force")
     changed = lay_out(runs, assets)
+    changed += vocabulary.write(WORLDS[made["scores"]["world"]], assets)
     (assets / CARD).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return [*changed, CARD]
 

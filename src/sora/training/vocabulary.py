@@ -13,7 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from sora.training.scene import WEATHERS
-from sora.training.telling import chinese, colours, doings, english, fillers, gentle, long, looks, places, strangers
+from sora.training.telling import (
+    asides,
+    chinese,
+    colours,
+    doings,
+    english,
+    fillers,
+    gentle,
+    long,
+    looks,
+    places,
+    strangers,
+)
 from sora.training.telling.names import chinese_names, names, verbs
 from sora.training.worlds.subjects import SUBJECTS
 from sora.training.worlds.world import WORLDS, World
@@ -55,7 +67,7 @@ def _subject(key: str) -> dict[str, Any]:
 
 def _setting(key: str) -> dict[str, Any]:
     return {
-        "english": _once((*places.phrases(key), *places.nouns(key))),
+        "english": _once((*places.phrases(key), *places.nouns(key), key)),
         "chinese": _joined((*places.chinese_phrases(key), *places.chinese_nouns(key))),
     }
 
@@ -154,16 +166,16 @@ def _silent() -> list[str]:
     )
     said = [part.strip(" .,:").lower() for sentence in sentences for part in sentence.split("{}")]
     said += [part.replace(" ", "") for sentence in zh for part in sentence.split("{}")]
-    for table in (strangers.SMALL, strangers.CHINESE_SMALL, strangers.MOODS, strangers.CHINESE_MOODS):
+    for table in (asides.SMALL, asides.CHINESE_SMALL, asides.MOODS, asides.CHINESE_MOODS):
         said += table.split()
     said += [word for sentence in zh for word in sentence.replace("{}", " ").split()]
     return sorted(set(said) - {""})
 
 
-def _known(table: Mapping[str, Sequence[str]], keys: Sequence[str]) -> dict[str, list[str]]:
-    """Each word of the table's keys with what of its answers the world holds, where that is anything."""
-    found = {word: _first(like, keys) for words, like in table.items() for word in words.split()}
-    return {word: like for word, like in sorted(found.items()) if like and word not in keys}
+def _known(table: Mapping[tuple[str, ...], str], keys: Sequence[str]) -> dict[str, list[str]]:
+    """Each word of the table with what of its answers the world holds, where that is anything."""
+    found = {word: _first(near, keys) for near, words in table.items() for word in words.split()}
+    return {word: near for word, near in sorted(found.items()) if near and word not in keys}
 
 
 def _first(like: Iterable[str], keys: Sequence[str], count: int = 3) -> list[str]:
@@ -184,12 +196,21 @@ def written(world: World) -> str:
     return json.dumps(vocabulary(world), ensure_ascii=False, indent=1) + "\n"
 
 
+def write(world: World, assets: Path) -> list[str]:
+    """Write the file where it changed; its name, or nothing."""
+    path, text = assets / FILE, written(world)
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return []
+    path.write_text(text, encoding="utf-8")
+    return [FILE]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m sora.training.vocabulary", description=__doc__)
     parser.add_argument("--world", choices=WORLDS, default="rich")
     parser.add_argument("--into", type=Path, default=Path("src/sora/assets"))
     args = parser.parse_args(argv)
-    (args.into / FILE).write_text(written(WORLDS[args.world]), encoding="utf-8")
+    write(WORLDS[args.world], args.into)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,14 @@ CHINESE = {
     "golden": "金色",
     "silver": "银色",
 }
-SPELLINGS = {"gray": "grey", "violet": "purple", "gold": "golden", "scarlet": "red", "turquoise": "blue", "cyan": "blue"}
+SPELLINGS = {
+    "gray": "grey",
+    "violet": "purple",
+    "gold": "golden",
+    "scarlet": "red",
+    "turquoise": "blue",
+    "cyan": "blue",
+}
 
 COLOURS: dict[str, tuple[str, ...]] = {
     "balloon": ("red",),

@@ -7,7 +7,9 @@ MOTIONS: dict[str, str] = {
     **dict.fromkeys(("balloon", "rocket"), "up"),
     **dict.fromkeys(("car", "bus", "taxi", "fire engine", "locomotive", "sailboat", "helicopter"), "left"),
     **dict.fromkeys(("fish", "whale", "dolphin", "turtle", "snail", "bee", "butterfly", "flying saucer"), "left"),
-    **dict.fromkeys(("red ball", "blue ball", "yellow ball", "purple ball", "frog", "rabbit", "chick"), "bounce"),
+    **dict.fromkeys(("dog", "elephant", "penguin", "pig", "rabbit", "duck", "chick", "dinosaur", "crab"), "left"),
+    **dict.fromkeys(("red ball", "blue ball", "yellow ball", "purple ball", "ghost"), "left"),
+    "red heart": "grow",
 }
 """By subject; any other's is ``MOTION``."""
 

@@ -1,7 +1,7 @@
 """Common words for what a world may not hold, each with what comes near it: by likeness, for advice to a person.
 
-Groups name subjects in order of likeness; the first few that a world holds are the advice. English words stand in the
-singular, Chinese words joined.
+Groups name what is near in order of likeness; the first few that a world holds are the advice. English nouns stand in
+the singular, verbs in the infinitive. What a world holds under the same name is left out.
 """
 
 from __future__ import annotations
@@ -39,51 +39,82 @@ KINDS: dict[str, str] = {
 """The group of a larger world's subjects, by their kind, where no row below says better."""
 
 SUBJECTS: dict[str, str] = {
-    "person": "person people man woman men women boy girl child children kid human guy lady gentleman king queen prince"
-    " princess knight pirate ninja soldier hero doctor nurse teacher farmer chef cook dancer singer artist player"
-    " policeman fireman firefighter cowboy monster zombie vampire witch wizard fairy angel alien giant dwarf elf"
-    " friend family mother father mom dad grandma grandpa baby astronaut clown santa mermaid superhero cyborg doll"
-    " samurai skeleton ballerina runner swimmer surfer skier cyclist bride toddler teenager student viking gnome",
-    "bird": "bird sparrow crow raven hen chicken goose gull seagull pigeon hawk falcon stork crane pelican ostrich robin"
-    " hummingbird woodpecker toucan kiwi phoenix owl parrot swan eagle dove peacock flamingo turkey rooster bat",
-    "beast": "wolf deer moose elk tiger leopard jaguar panther cheetah rhino hippo giraffe zebra kangaroo gorilla monkey"
-    " camel koala raccoon badger bison buffalo boar antelope lynx animal creature beast yak mammoth unicorn"
-    " hyena chimp chimpanzee orangutan ape sloth",
-    "pet": "hamster mouse rat squirrel hedgehog guinea ferret otter beaver mole weasel chipmunk poodle corgi dachshund"
-    " terrier retriever husky labrador pug pet",
+    "person": (
+        "person people man woman men women boy girl child children kid human guy lady gentleman king queen prince "
+        "princess knight pirate ninja soldier hero doctor nurse teacher farmer chef cook dancer singer artist "
+        "player policeman fireman firefighter cowboy monster zombie vampire witch wizard fairy angel alien giant "
+        "dwarf elf friend family mother father mom dad grandma grandpa baby astronaut clown santa mermaid "
+        "superhero cyborg doll samurai skeleton ballerina runner swimmer surfer skier cyclist bride toddler "
+        "teenager student viking gnome"
+    ),
+    "bird": (
+        "bird sparrow crow raven hen chicken goose gull seagull pigeon hawk falcon stork crane pelican ostrich "
+        "robin hummingbird woodpecker toucan kiwi phoenix owl parrot swan eagle dove peacock flamingo turkey "
+        "rooster bat"
+    ),
+    "beast": (
+        "wolf deer moose elk tiger leopard jaguar panther cheetah rhino hippo giraffe zebra kangaroo gorilla "
+        "monkey camel koala raccoon badger bison buffalo boar antelope lynx animal creature beast yak mammoth "
+        "unicorn hyena chimp chimpanzee orangutan ape sloth"
+    ),
+    "pet": (
+        "hamster mouse rat squirrel hedgehog guinea ferret otter beaver mole weasel chipmunk poodle corgi "
+        "dachshund terrier retriever husky labrador pug pet"
+    ),
     "livestock": "cow sheep goat horse donkey bull calf lamb foal ox llama alpaca mule ram",
-    "sea animal": "shark squid jellyfish seahorse starfish seal walrus ray eel salmon tuna shrimp lobster orca manatee"
-    " pufferfish clam oyster narwhal",
+    "sea animal": (
+        "shark squid jellyfish seahorse starfish seal walrus ray eel salmon tuna shrimp lobster orca manatee "
+        "pufferfish clam oyster narwhal"
+    ),
     "reptile": "dragon lizard snake crocodile alligator gecko chameleon toad newt salamander iguana cobra raptor",
-    "insect": "ant spider ladybug ladybird beetle mosquito moth dragonfly grasshopper cricket worm caterpillar wasp"
-    " scorpion firefly slug bug insect",
-    "vehicle": "truck lorry van tractor motorcycle motorbike bicycle bike scooter tram jeep ambulance tank wagon cart"
-    " carriage trailer digger excavator bulldozer limousine racecar skateboard sled sleigh subway monorail",
+    "insect": (
+        "ant spider ladybug ladybird beetle mosquito moth dragonfly grasshopper cricket worm caterpillar wasp "
+        "scorpion firefly slug bug insect"
+    ),
+    "vehicle": (
+        "truck lorry van tractor motorcycle motorbike bicycle bike scooter tram jeep ambulance tank wagon cart "
+        "carriage trailer digger excavator bulldozer limousine racecar skateboard sled sleigh subway monorail"
+    ),
     "aircraft": "airplane plane aeroplane jet drone glider zeppelin airship parachute kite satellite shuttle",
     "boat": "ship canoe kayak ferry raft submarine speedboat motorboat gondola",
-    "plant": "tree flower rose tulip daisy lily grass bush palm cactus fern leaf oak pine fir bamboo plant dandelion"
-    " blossom orchid poppy lotus cherry",
-    "food": "banana orange lemon grape grapes pear peach plum melon watermelon pineapple cherries tomato potato carrot"
-    " onion corn pepper broccoli bread cake cookie pizza burger hamburger sandwich cheese egg eggs chocolate"
-    " candy donut doughnut pie soup noodles sushi rice pasta coffee tea milk juice wine beer cupcake lollipop fruit"
-    " vegetable food cucumber avocado cabbage fries pancake muffin honey",
-    "toy": "toy puppet lego top marble dice cube box square block basketball football tennis bubble bubbles gift"
-    " present",
-    "sky": "sun cloud rainbow lightning comet meteor planet earth saturn mars snowflake tornado fire flame firework"
-    " fireworks volcano explosion asteroid",
-    "thing": "guitar piano violin drum trumpet book pen pencil clock watch phone telephone computer laptop camera lamp"
-    " candle chair table bed sofa door window bottle cup glass plate bowl spoon fork knife sword shield crown ring"
-    " diamond gem coin key bell umbrella hat shoe shoes shirt dress coat glasses bag basket bucket broom ladder hammer"
-    " axe flag sign letter lantern mirror pillow blanket vase statue treasure chest television tv skull bone feather"
-    " shell stone rock crystal pot kettle anchor wheel engine machine trophy scarf sock glove brush triangle circle",
-    "building": "house castle tower church bridge windmill lighthouse temple palace cottage barn hut tent skyscraper"
-    " pyramid school hospital igloo fountain",
+    "plant": (
+        "tree flower rose tulip daisy lily grass bush palm cactus fern leaf oak pine fir bamboo plant dandelion "
+        "blossom orchid poppy lotus cherry"
+    ),
+    "food": (
+        "banana orange lemon grape grapes pear peach plum melon watermelon pineapple cherries tomato potato "
+        "carrot onion corn pepper broccoli bread cake cookie pizza burger hamburger sandwich cheese egg eggs "
+        "chocolate candy donut doughnut pie soup noodles sushi rice pasta coffee tea milk juice wine beer cupcake "
+        "lollipop fruit vegetable food cucumber avocado cabbage fries pancake muffin honey"
+    ),
+    "toy": (
+        "toy puppet lego top marble dice cube box square block basketball football tennis bubble bubbles gift present"
+    ),
+    "sky": (
+        "sun cloud rainbow lightning comet meteor planet earth saturn mars snowflake tornado fire flame firework "
+        "fireworks volcano explosion asteroid"
+    ),
+    "thing": (
+        "guitar piano violin drum trumpet book pen pencil clock watch phone telephone computer laptop camera lamp "
+        "candle chair table bed sofa door window bottle cup glass plate bowl spoon fork knife sword shield crown "
+        "ring diamond gem coin key bell umbrella hat shoe shoes shirt dress coat glasses bag basket bucket broom "
+        "ladder hammer axe flag sign letter lantern mirror pillow blanket vase statue treasure chest television "
+        "tv skull bone feather shell stone rock crystal pot kettle anchor wheel engine machine trophy scarf sock "
+        "glove brush triangle circle"
+    ),
+    "building": (
+        "house castle tower church bridge windmill lighthouse temple palace cottage barn hut tent skyscraper "
+        "pyramid school hospital igloo fountain"
+    ),
 }
-"""Nouns by group. What a world holds under the same name is left out."""
+"""Nouns by group of ``LIKE``."""
 
 CHINESE_SUBJECTS: dict[str, str] = {
-    "person": "人 男人 女人 男孩 女孩 孩子 小孩 小朋友 国王 王后 公主 王子 骑士 海盗 忍者 士兵 医生 老师 妈妈 爸爸 爷爷 奶奶"
-    " 宇航员 小丑 圣诞老人 怪物 女巫 巫师 仙女 天使 外星人 老人 朋友 美人鱼 超人 婴儿 宝宝 农夫 警察 姑娘 少年 少女",
+    "person": (
+        "人 男人 女人 男孩 女孩 孩子 小孩 小朋友 国王 王后 公主 王子 骑士 海盗 忍者 士兵 医生 老师 妈妈 爸爸 爷爷 "
+        "奶奶 宇航员 小丑 圣诞老人 怪物 女巫 巫师 仙女 天使 外星人 老人 朋友 美人鱼 超人 婴儿 宝宝 农夫 警察 姑娘 "
+        "少年 少女"
+    ),
     "bird": "鸟 小鸟 鸡 公鸡 母鸡 鹅 天鹅 老鹰 猫头鹰 鹦鹉 孔雀 鸽子 麻雀 乌鸦 燕子 火烈鸟 海鸥 凤凰 蝙蝠",
     "beast": "狼 鹿 老虎 虎 豹子 犀牛 河马 长颈鹿 斑马 袋鼠 猴子 大猩猩 骆驼 考拉 动物 独角兽 野猪",
     "pet": "老鼠 松鼠 刺猬 仓鼠 水獭",
@@ -95,81 +126,53 @@ CHINESE_SUBJECTS: dict[str, str] = {
     "aircraft": "飞机 无人机 风筝 降落伞 卫星",
     "boat": "轮船 独木舟 快艇 潜水艇",
     "plant": "树 大树 花 花朵 玫瑰 郁金香 草 仙人掌 松树 樱花 枫叶 竹子 植物 荷花",
-    "food": "香蕉 橘子 橙子 柠檬 葡萄 西瓜 梨 桃子 樱桃 菠萝 西红柿 土豆 胡萝卜 玉米 面包 蛋糕 饼干 披萨 汉堡 冰淇淋 鸡蛋"
-    " 咖啡 茶 牛奶 水果 蔬菜 米饭 面条 饺子 月饼 糖果 棒棒糖",
+    "food": (
+        "香蕉 橘子 橙子 柠檬 葡萄 西瓜 梨 桃子 樱桃 菠萝 西红柿 土豆 胡萝卜 玉米 面包 蛋糕 饼干 披萨 汉堡 冰淇淋 "
+        "鸡蛋 咖啡 茶 牛奶 水果 蔬菜 米饭 面条 饺子 月饼 糖果 棒棒糖"
+    ),
     "toy": "玩具 娃娃 积木 足球 篮球 方块 礼物",
     "sky": "太阳 月牙 云 白云 彩虹 闪电 彗星 地球 土星 火焰 火 烟花 火山",
-    "thing": "吉他 钢琴 小提琴 鼓 书 钟 闹钟 电话 手机 电脑 灯 蜡烛 椅子 桌子 床 门 窗户 瓶子 杯子 刀 剑 王冠 钻石 钥匙"
-    " 雨伞 帽子 鞋子 衣服 灯笼 宝石",
+    "thing": (
+        "吉他 钢琴 小提琴 鼓 书 钟 闹钟 电话 手机 电脑 灯 蜡烛 椅子 桌子 床 门 窗户 瓶子 杯子 刀 剑 王冠 钻石 "
+        "钥匙 雨伞 帽子 鞋子 衣服 灯笼 宝石"
+    ),
     "building": "房子 城堡 塔 教堂 桥 帐篷 宫殿",
 }
 
-PLACES: dict[str, tuple[str, ...]] = {
-    "kitchen room bedroom bathroom house home office school classroom hospital museum church castle garage cellar attic"
-    " hotel restaurant bar cafe library shop store supermarket mall theater theatre cinema studio gym hall palace"
-    " corridor factory lab laboratory 厨房 灶台 房间 卧室 教室 学校 医院 商店 超市 办公室 家里 屋里 餐厅": ("village", "city"),
-    "playground park garden yard backyard zoo stadium pitch golf picnic vineyard orchard 公园 花园 游乐场 操场 秋千 滑梯 院子"
-    " 动物园": ("meadow", "village"),
-    "jungle rainforest swamp bush savanna savannah bamboo 丛林 雨林 热带雨林 藤蔓": ("forest", "meadow"),
-    "cave cavern grotto mine tunnel volcano canyon cliff rocks gorge 山洞 洞穴 岩洞 火山 峡谷": ("mountains", "moon"),
-    "harbour harbor port dock docks pier quay island bay lighthouse 港口 港湾 码头 海港 岛上 小岛": ("beach", "lake"),
-    "river stream waterfall pool canal puddle fountain bath bathtub water 河 河里 河边 小河 瀑布 泳池": ("lake", "sea"),
-    "sky air clouds heaven 天空 天上 空中 云端": ("sunset", "mountains", "night"),
-    "airport station highway motorway bridge railway tracks racetrack 机场 车站 高速公路 铁路": ("city", "village"),
-    "mars planet saturn jupiter venus 火星 行星": ("moon", "space"),
-    "ice glacier arctic antarctica iceberg ski north pole 冰川 北极 南极": ("snow", "mountains"),
+PLACES: dict[tuple[str, ...], str] = {
+    ("village", "city"): (
+        "kitchen room bedroom bathroom house home office school classroom hospital museum church castle garage "
+        "cellar attic hotel restaurant bar cafe library shop store supermarket mall theater theatre cinema studio "
+        "gym hall palace corridor factory lab laboratory 厨房 灶台 房间 卧室 教室 学校 医院 商店 超市 办公室 家里 "
+        "屋里 餐厅"
+    ),
+    ("meadow", "village"): (
+        "playground park garden yard backyard zoo stadium pitch golf picnic vineyard orchard 公园 花园 游乐场 "
+        "操场 秋千 滑梯 院子 动物园"
+    ),
+    ("forest", "meadow"): "jungle rainforest swamp bush savanna savannah bamboo 丛林 雨林 热带雨林 藤蔓",
+    ("mountains", "moon"): "cave cavern grotto mine tunnel volcano canyon cliff rocks gorge 山洞 洞穴 岩洞 火山 峡谷",
+    ("beach", "lake"): "harbour harbor port dock docks pier quay island bay lighthouse 港口 港湾 码头 海港 岛上 小岛",
+    ("lake", "sea"): "river stream waterfall pool canal puddle fountain bath bathtub water 河 河里 河边 小河 瀑布 泳池",
+    ("sunset", "mountains", "night"): "sky air clouds heaven 天空 天上 空中 云端",
+    ("city", "village"): "airport station highway motorway bridge railway tracks racetrack 机场 车站 高速公路 铁路",
+    ("moon", "space"): "mars planet saturn jupiter venus 火星 行星",
+    ("snow", "mountains"): "ice glacier arctic antarctica iceberg ski north pole 冰川 北极 南极",
 }
-"""Places by what comes near them. What a world holds under the same name is left out."""
+"""Places by the settings that come near them."""
 
-DEEDS: dict[str, tuple[str, ...]] = {
-    "dance party sing perform play clap celebrate wave cheer laugh fight box juggle skate surf ski 跳舞 唱歌 玩 打架 滑冰 冲浪"
-    " 笑 玩耍": ("bounce", "spin"),
-    "sleep eat drink read think cook talk speak pray cry smile wait dream lie watch listen write smoke work study hide"
-    " 睡觉 吃 喝 看书 说话 哭 做饭 写字 吃饭 微笑": ("still",),
-    "explode burn melt transform morph open bloom inflate 爆炸 燃烧 融化 变成": ("grow",),
-    "vanish fade disappear close 消失": ("shrink",),
-    "dive land crash collapse drown 潜水 降落 坠落": ("down",),
-    "race chase hunt march ride pull push carry kick throw 追 赛跑 打 推 拉 踢": ("left", "right"),
+DEEDS: dict[tuple[str, ...], str] = {
+    ("bounce", "spin"): (
+        "dance party sing perform play clap celebrate wave cheer laugh fight box juggle skate surf ski 跳舞 唱歌 "
+        "玩 打架 滑冰 冲浪 笑 玩耍"
+    ),
+    ("still",): (
+        "sleep eat drink read think cook talk speak pray cry smile wait dream lie watch listen write smoke work "
+        "study hide 睡觉 吃 喝 看书 说话 哭 做饭 写字 吃饭 微笑"
+    ),
+    ("grow",): "explode burn melt transform morph open bloom inflate 爆炸 燃烧 融化 变成",
+    ("shrink",): "vanish fade disappear close 消失",
+    ("down",): "dive land crash collapse drown 潜水 降落 坠落",
+    ("left", "right"): "race chase hunt march ride pull push carry kick throw 追 赛跑 打 推 拉 踢",
 }
 """Verbs by the motions that come near them."""
-
-MOODS = (
-    "shiny glossy old new young ancient modern magical magic majestic gorgeous epic dreamy cozy cosy warm cold hot wet"
-    " dry dark light deep vivid vibrant soft fluffy furry brave proud lonely sad angry sleepy lazy busy silly crazy cool"
-    " amazing awesome wonderful fantastic elegant graceful mysterious spooky scary creepy wild wooden metal golden hour"
-    " giant enormous massive mini short tall long wide fat thin round fast quick slow speedy smiling laughing dancing"
-    " realistic photorealistic detailed stylized dramatic peaceful serene quiet noisy loud empty crowded busy foggy"
-    " misty cloudy sunny windy stormy hazy rainy snowy starry moonlit sunlit glowing sparkling glittering colored"
-    " coloured perfect polar hot air highly simple complex strange weird little lovely striped spotted toy baby clear calm gentle"
-    " rough smooth fresh delicious tasty ripe sweet real fake plastic paper stuffed wooden rusty dusty muddy"
-)
-CHINESE_MOODS = "大 小 新 旧 老 美 美丽 漂亮 可爱 快乐 开心 神奇 温暖 安静 明亮 巨大 小小 胖 高 长 红红 圆圆 卡通 高清 开心地 慢慢 静静"
-
-SMALL = (
-    "a an the some any this that these those my your his her its our their one of off on in into onto at to from for"
-    " with without within by near next beside behind before after above below under underneath over across along around"
-    " through between among towards toward against about up down out inside outside and or but not no as if then than so"
-    " while when where which who whose what how that there here is are was were be been being am do does did has have"
-    " had can could will would shall should may might must it he she they we i you them him us me itself himself"
-    " herself just only also too very really quite rather slightly little bit lot more most less least much many few"
-    " all every each both other another same such own again still always never often sometimes once twice ever now later"
-    " soon suddenly slowly quickly gently softly quietly happily peacefully calmly lazily gracefully smoothly steadily"
-    " playfully carefully freely continuously constantly together alone away back forward forwards backward backwards"
-    " ahead side sides left right middle center centre corner top bottom front top edge end side way part piece kind"
-    " type sort scene shot view angle frame frames image picture photo video clip film movie animation cartoon footage"
-    " style art drawing painting illustration render rendering background foreground camera lens focus cinematic"
-    " cinema lighting light lights shadow shadows colour colours color colors quality best high low resolution ultra hd"
-    " uhd 4k 8k 3d 2d beautiful pretty nice cute funny happy lovely big small large tiny huge long short close closeup"
-    " up wide full half whole macro medium shot time lapse slow motion fast speed loop looping seconds second minute"
-    " please show make create generate draw paint want see look looks looking like seen shown showing depicting"
-    " featuring appears appear starts start begins begin goes go going gets get getting comes come coming makes made"
-    " keeps keep has having takes take let lets world place thing something somebody someone nothing everything day"
-    " morning noon afternoon hour evening dawn weather season spring summer autumn"
-)
-CHINESE_SMALL = (
-    "的 了 着 棵 朵 块 群 种 名 在 里 上 下 中 是 有 和 与 及 一个 一只 一辆 一位 一条 一艘 一颗 一朵 一架 一头 一匹 一座 一片 一张 一段 一幅 这个 那个"
-    " 这 那 它 他 她 我 你 们 地 得 很 非常 正在 正 从 到 向 往 朝 把 被 让 就 也 都 还 又 再 不 没 没有 着 过 来 去 起来 旁 边 旁边"
-    " 面 前 前面 后 后面 之间 之中 外 内 里面 上面 下面 视频 动画 画面 卡通 镜头 请 画 给 看 看到 生成 展示 风格 慢慢 慢慢地 轻轻"
-    " 轻轻地 快 快速 只 个 辆 位 条 艘 颗 朵 架 头 匹 座 片 张 段 幅 并 而 然后 时 时候 色 着 中间 左 右 左边 右边 上方 下方 一 处 要"
-    " 动 开 飞 走 跑 游 滚 爬 行 行驶 航行 飞行 飞翔 奔跑 走路 游泳 游动 爬行 移动 前进 以 用 为 对 吧 呢 啊 一起 以及 还有"
-)

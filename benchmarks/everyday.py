@@ -1,0 +1,150 @@
+"""Prompts as people type them: ``python benchmarks/everyday.py FOLDER [--seed 1] [--no-judge] [--only NUMBERS]``.
+
+Each is handed to ``sora generate`` as it stands. Printed is what it answers beforehand (it paints, paints with notes,
+or stops) beside the answer that was expected, and what the judge reads in the clip where it knows the subject. FOLDER
+gets an .mp4 each and ``sheet.png``, a row of five frames a prompt. Everything that is painted must show what the prompt
+names, but for what the notes take back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sora import media
+
+PAINTS, NOTES, STOPS = "paints", "notes", "stops"
+EVERYDAY: tuple[tuple[str, str, str], ...] = (
+    ("a cat", PAINTS, "cat"),
+    ("a dog runs", PAINTS, "dog"),
+    ("an elephant", PAINTS, "elephant"),
+    ("a red car drives through the city", PAINTS, "car"),
+    ("a sailboat at sunset", PAINTS, "sailboat"),
+    ("a penguin in the snow", PAINTS, "penguin"),
+    ("a rocket flies into space", PAINTS, "rocket"),
+    ("a cute little bunny hops over the grass", PAINTS, "rabbit"),
+    ("a butterfly in the forest", PAINTS, "butterfly"),
+    ("a spooky pumpkin at night", PAINTS, "pumpkin"),
+    ("strawberry", PAINTS, "strawberry"),
+    ("a helicopter flies over the mountains, cinematic", PAINTS, "helicopter"),
+    ("a blue car in the city", NOTES, "car"),
+    ("a green ball bounces", NOTES, "red ball"),
+    ("a pink elephant in the desert", NOTES, "elephant"),
+    ("two dogs play on the beach", NOTES, "dog"),
+    ("a cat and a dog in the snow", NOTES, "cat"),
+    ("ducks on a pond", NOTES, "duck"),
+    ("a fish in a kitchen", NOTES, "fish"),
+    ("a robot dances in the rain", NOTES, "robot"),
+    ("a dragon breathes fire", STOPS, ""),
+    ("a woman walks down the street", STOPS, ""),
+    ("a white horse gallops along the beach", STOPS, ""),
+    ("an elefant on the beach", STOPS, ""),
+    ("sunset over the ocean", STOPS, ""),
+    ("a quiet forest in the morning", STOPS, ""),
+    ("一只熊猫在森林里", PAINTS, "panda"),
+    ("蓝色的汽车在城市里", NOTES, "car"),
+    ("一条龙在天上飞", STOPS, ""),
+)
+"""Prompt, expected answer, and the subject to be seen."""
+
+SHOWN, SIDE, STRIP = 5, 160, 30  # frames a row; their height and a caption's, in pixels
+FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf", "DejaVuSans.ttf")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How ``sora generate`` answered one prompt. kind: one of PAINTS, NOTES, STOPS. clip: the file, if it painted."""
+
+    prompt: str
+    kind: str
+    lines: tuple[str, ...] = ()
+    clip: Path | None = None
+    read: dict[str, str] = field(default_factory=dict)
+
+
+def asked(prompt: str, clip: Path, seed: int) -> Answer:
+    """One process, with the command line's own defaults."""
+    options = ["--seed", str(seed), "-o", str(clip), "--force", "--json"]
+    argv = [sys.executable, "-m", "sora", "generate", prompt, *options]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode == 2:
+        return Answer(prompt, STOPS, (done.stderr.strip(),))
+    if done.returncode:
+        raise SystemExit(f"{prompt!r} ended with {done.returncode}: {done.stderr}")
+    notes = tuple(json.loads(done.stdout)["notes"])
+    return Answer(prompt, NOTES if notes else PAINTS, notes, clip)
+
+
+def judged(clip: Path) -> dict[str, str]:
+    """What the judge of the training reads in a clip."""
+    from sora.training import judge
+
+    return judge.answer(judge.load(), media.read_clip(clip).frames_FYXC)
+
+
+def row(answer: Answer) -> Image.Image:
+    """Evenly chosen frames under the prompt and the answer."""
+    picture = Image.new("RGB", (SHOWN * SIDE, STRIP + (SIDE if answer.clip else 0)), "white")
+    pen, font = ImageDraw.Draw(picture), _font()
+    pen.text((3, 1), f"{answer.prompt}   [{answer.kind}] {answer.read.get('subject', '')}", "black", font)
+    pen.text((3, 15), "; ".join(answer.lines)[:150], "gray", font)
+    if answer.clip:
+        frames_FYXC = media.read_clip(answer.clip).frames_FYXC
+        for n, at in enumerate(np.linspace(0, len(frames_FYXC) - 1, SHOWN).round().astype(int)):
+            picture.paste(Image.fromarray(frames_FYXC[at]).resize((SIDE, SIDE)), (n * SIDE, STRIP))
+    return picture
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    for name in FONTS:
+        try:
+            return ImageFont.truetype(name, 11)
+        except OSError:
+            continue
+    return ImageFont.load_default()
+
+
+def sheet(answers: list[Answer], path: Path) -> None:
+    rows = [row(answer) for answer in answers]
+    picture = Image.new("RGB", (SHOWN * SIDE, sum(r.height for r in rows)), "white")
+    top = 0
+    for each in rows:
+        picture.paste(each, (0, top))
+        top += each.height
+    picture.save(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-judge", action="store_true")
+    parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="of the list, from 1")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    answers, right, seen = [], 0, 0
+    for n, (prompt, expected, subject) in enumerate(EVERYDAY, start=1):
+        if args.only and n not in args.only:
+            continue
+        answer = asked(prompt, args.folder / f"{n:02}.mp4", args.seed)
+        if answer.clip and not args.no_judge:
+            answer = Answer(answer.prompt, answer.kind, answer.lines, answer.clip, judged(answer.clip))
+        answers.append(answer)
+        right += answer.kind == expected
+        seen += answer.clip is not None and answer.read.get("subject") == subject
+        verdict = answer.kind if answer.kind == expected else f"{answer.kind}, expected {expected}"
+        print(f"{n:2} {prompt}\n     {verdict}", *answer.lines, answer.read.get("subject", ""), sep="  ", flush=True)
+    sheet(answers, args.folder / "sheet.png")
+    painted = sum(answer.clip is not None for answer in answers)
+    print(f"answered as expected {right} of {len(answers)}; judge sees the subject in {seen} of {painted} painted")
+
+
+if __name__ == "__main__":
+    main()

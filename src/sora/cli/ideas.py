@@ -1,0 +1,64 @@
+"""``sora ideas``: what a model of a closed vocabulary can paint, with prompts to try."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+
+import typer
+
+from sora import families
+from sora.cli import options as o
+from sora.cli.request import MOST_SEED, within
+from sora.errors import UsageError
+
+MOST = 1000  # prompts
+WIDTH = 96  # columns of a list
+UNBROKEN = "\u00a0"  # a blank at which textwrap breaks no line
+TITLES = {
+    "subjects": "subjects, one a clip",
+    "settings": "settings",
+    "motions": "motions",
+    "cameras": "camera",
+    "weathers": "weather",
+    "hours": "hours",
+}
+
+
+def ideas(
+    model: o.ModelName = None, count: o.IdeasCount = 6, seed: o.IdeasSeed = None, as_json: o.AsJson = False
+) -> None:
+    """Say what can be painted. Subjects, settings, motions, camera and weather, with random prompts to try."""
+    within("--count", count, 0, MOST)
+    within("--seed", seed, 0, MOST_SEED)
+    spec = families.find(model or "mini")
+    found = families.repertoire(spec)
+    if found is None:
+        raise UsageError(f"{spec.name} follows any prompt, so there is no list; `sora ideas` tells what mini paints")
+    prompts = found.prompts(count, Random(int.from_bytes(os.urandom(4), "little") if seed is None else seed))
+    if as_json:
+        typer.echo(json.dumps({"model": spec.name, **found.lists, "prompts": prompts}, ensure_ascii=False))
+        return
+    for line in (*listed(found.lists), *tried(spec.name, prompts)):
+        typer.echo(line)
+
+
+def listed(lists: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Each list under its title."""
+    for name, title in TITLES.items():
+        yield title
+        words = ", ".join(word.replace(" ", UNBROKEN) for word in lists[name])
+        rows = textwrap.wrap(words, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        yield from (row.replace(UNBROKEN, " ") for row in rows)
+
+
+def tried(model: str, prompts: Sequence[str]) -> Iterator[str]:
+    """Commands to try, and what happens to words that are not on the lists."""
+    yield ""
+    yield "Prompts may be English or Chinese (也可以用中文). What a prompt leaves open is chosen to suit its subject."
+    chosen = "" if model == "mini" else f" --model {shlex.quote(model)}"
+    yield from (f"  sora generate {shlex.quote(prompt)}{chosen}" for prompt in prompts)
