@@ -12,13 +12,15 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sora import media
+from sora import media, prompts
 
 PAINTS, NOTES, STOPS = "paints", "notes", "stops"
 EVERYDAY: tuple[tuple[str, str, str], ...] = (
@@ -69,17 +71,27 @@ class Answer:
     read: dict[str, str] = field(default_factory=dict)
 
 
-def asked(prompt: str, clip: Path, seed: int) -> Answer:
-    """One process, with the command line's own defaults."""
-    options = ["--seed", str(seed), "-o", str(clip), "--force", "--json"]
-    argv = [sys.executable, "-m", "sora", "generate", prompt, *options]
+def asked(prompt: str, *options: str) -> tuple[int, list[dict[str, Any]], str]:
+    """(exit status, an object a line, what stderr says) of one ``sora generate --json``, with its own defaults."""
+    argv = [sys.executable, "-m", "sora", "generate", prompt, "--json", *options]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode == 2:
-        return Answer(prompt, STOPS, (done.stderr.strip(),))
-    if done.returncode:
-        raise SystemExit(f"{prompt!r} ended with {done.returncode}: {done.stderr}")
-    notes = tuple(json.loads(done.stdout)["notes"])
-    return Answer(prompt, NOTES if notes else PAINTS, notes, clip)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.strip()
+
+
+def stopped(prompt: str) -> Answer:
+    """The answer to a prompt that should stop; nothing is painted if it does not."""
+    status, told, stderr = asked(prompt, "--dry-run")
+    return Answer(prompt, STOPS, (stderr,)) if status == 2 else Answer(prompt, NOTES, tuple(told[0]["notes"]))
+
+
+def painted(texts: Sequence[str], folder: Path, seed: int) -> list[Answer]:
+    """The answers to prompts that should be painted, as alternatives of one command. Ends where one of them stops."""
+    alternatives = "{" + "|".join(map(prompts.escaped, texts)) + "}"
+    status, told, stderr = asked(alternatives, "--seed", str(seed), "-o", str(folder / "clip.mp4"), "--force")
+    if status:
+        raise SystemExit(f"sora ended with {status}: {stderr}")
+    rows = zip(texts, told, strict=True)
+    return [Answer(t, NOTES if r["notes"] else PAINTS, tuple(r["notes"]), Path(r["path"])) for t, r in rows]
 
 
 def judged(clip: Path) -> dict[str, str]:
@@ -129,21 +141,21 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="of the list, from 1")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
+    listed = [row for n, row in enumerate(EVERYDAY, start=1) if not args.only or n in args.only]
+    clips = painted([prompt for prompt, expected, _ in listed if expected != STOPS], args.folder, args.seed)
+    made = {answer.prompt: answer for answer in clips}
     answers, right, seen = [], 0, 0
-    for n, (prompt, expected, subject) in enumerate(EVERYDAY, start=1):
-        if args.only and n not in args.only:
-            continue
-        answer = asked(prompt, args.folder / f"{n:02}.mp4", args.seed)
+    for prompt, expected, subject in listed:
+        answer = made.get(prompt) or stopped(prompt)
         if answer.clip and not args.no_judge:
-            answer = Answer(answer.prompt, answer.kind, answer.lines, answer.clip, judged(answer.clip))
+            answer = replace(answer, read=judged(answer.clip))
         answers.append(answer)
         right += answer.kind == expected
         seen += answer.clip is not None and answer.read.get("subject") == subject
         verdict = answer.kind if answer.kind == expected else f"{answer.kind}, expected {expected}"
-        print(f"{n:2} {prompt}\n     {verdict}", *answer.lines, answer.read.get("subject", ""), sep="  ", flush=True)
+        print(f"{prompt}\n    {verdict}", *answer.lines, answer.read.get("subject", ""), sep="  ", flush=True)
     sheet(answers, args.folder / "sheet.png")
-    painted = sum(answer.clip is not None for answer in answers)
-    print(f"answered as expected {right} of {len(answers)}; judge sees the subject in {seen} of {painted} painted")
+    print(f"answered as expected {right} of {len(answers)}; judge sees the subject in {seen} of {len(clips)} painted")
 
 
 if __name__ == "__main__":

@@ -266,7 +266,8 @@ def frames(path: str) -> np.ndarray:
 
 
 def paint(run: Run, *argv: object, to: str) -> np.ndarray:
-    result = run("generate", "a wug", "--frames", 5, "--steps", 2, "--seed", 1, "--size", "64x64", "-o", to, *argv)
+    settings = ("--frames", 5, "--steps", 2, "--seed", 1, "--size", "64x64", "--anyway")
+    result = run("generate", "a wug", *settings, "-o", to, *argv)
     assert (result.exit_code, result.stdout) == (0, f"{to}\n"), f"{result.stderr}{result.exception!r}"
     return frames(to)
 
@@ -317,12 +318,18 @@ def test_a_lora_that_does_not_fit_is_refused_in_one_line(run: Run, wug: Path, fl
     save_file({f"transformer.to_q.{n}": torch.ones(3, 3) for n in pair}, "wide.safetensors")
     save_file({f"transformer.blocks.9.to_q.{n}": p for n, p in pair.items()}, "deep.safetensors")
     Path("text.safetensors").write_text("words and words and words")
-    result = run("generate", "a wug", "--frames", 5, "--seed", 1, "-o", "film.mkv", "--lora", flag)
+    result = run("generate", "a wug", "--frames", 5, "--seed", 1, "-q", "-o", "film.mkv", "--lora", flag)
     assert (result.exit_code, result.stdout) == (status, "")
     assert result.stderr.startswith("sora: ")
     assert result.stderr.count("\n") == 1
     assert said in result.stderr
     assert not Path("film.mkv").exists()
+
+
+def test_the_subject_may_be_the_loras_own(run: Run, wug: Path):
+    result = run("generate", "a wug", "--frames", 1, "--seed", 1, "-o", "film.mkv", "--lora", wug)
+    assert result.exit_code == 0
+    assert '"a wug" names no subject that mini knows by itself; the LoRA has to bring it' in result.stderr
 
 
 # --- the embedded model ----------------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ def test_night_is_a_setting_but_an_hour_of_another_one():
         ("the elephant is pink", "the elephant is grey here, not pink"),
         ("a green ball", "no green ball; a ball is red, blue, yellow or purple here"),
         ("two dogs in the snow", 'one subject a clip: "two" shows one dog'),
+        ("3 bees", 'one subject a clip: "3" shows one bee'),
         ("ducks on a pond", 'one subject a clip: "ducks" shows one duck'),
         ("a cat and a dog on the beach", "one subject a clip: cat, without dog"),
         ("a cat on the beach in a forest", "one place a clip: beach, without forest"),

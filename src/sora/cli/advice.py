@@ -27,7 +27,7 @@ def _advised(wish: Wish, spec: ModelSpec, take: Take) -> Take:
     ]
     notes = list(dict.fromkeys(line for each in read for line in each.notes))
     notes += [f"shot {n} names no subject and goes on with the first one's: {hero}" for n in _anonymous(read) if hero]
-    if not hero and take.prompt:
+    if not hero and take.shots[0]:
         notes.append(_without_subject(wish, spec, take, read[0].missing))
     return replace(take, texts=tuple(texts), notes=tuple(notes))
 

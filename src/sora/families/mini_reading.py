@@ -107,10 +107,15 @@ def phrases(vocabulary: Vocabulary, prompt: str) -> Iterator[Found]:
             if meanings:
                 break
         else:
-            length, meanings = 1, [Meaning("silent" if words[at].endswith("ly") else "", words[at], words[at])]
+            length, meanings = 1, [Meaning(_slot_by_form(words[at]), words[at], words[at])]
         text, beside = _joined(words[at : at + length]), vocabulary.said_by(words[at + length : at + length + 1])
         yield Found(_fitting(meanings, words[max(0, at - 2) : at], beside), at, at + length, text)
         at += length
+
+
+def _slot_by_form(word: str) -> str:
+    """What a word says that is on no list: digits are a number, adverbs such as "merrily" tell nothing."""
+    return "number" if word.isdigit() else "silent" if word.endswith("ly") else ""
 
 
 def _fitting(meanings: Sequence[Meaning], before: Sequence[str], beside: Sequence[Meaning]) -> Meaning:

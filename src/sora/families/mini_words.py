@@ -57,29 +57,6 @@ place, deed, look: a subject, setting, motion, and camera, weather or style that
 THINGS = frozenset({"subject", "shape", "setting", "stranger", "place", "colour", "number"})
 """Slots of nouns, which have a plural; the others' words have stems: "care" is no car, but "rising" is "rises"."""
 
-NUMBERS = (
-    *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred", "several", "many", "couple"),
-    *("pair", "group", "herd", "flock", "lots", "dozen", "dozens", "swarm", "crowd", "family", "pack", "school of"),
-    *(
-        "两只",
-        "两个",
-        "两辆",
-        "两条",
-        "两",
-        "三只",
-        "三个",
-        "三",
-        "几只",
-        "几个",
-        "许多",
-        "很多",
-        "一群",
-        "一对",
-        "四只",
-        "五只",
-    ),
-)
-
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -177,7 +154,7 @@ def _meanings(words: Mapping[str, Any]) -> Iterator[tuple[str, Meaning]]:
         yield from ((phrase, Meaning(slot, phrase, phrase)) for phrase in table)
     for colour, spellings in words["colours"].items():
         yield from ((spelling, Meaning("colour", colour, spelling)) for spelling in spellings)
-    lists = {"verb": verbs, "number": NUMBERS, "look": words["looks"], "silent": words["silent"]}
+    lists = {"verb": verbs, "number": words["numbers"], "look": words["looks"], "silent": words["silent"]}
     for slot, phrases in lists.items():
         yield from ((phrase, Meaning(slot, phrase, phrase)) for phrase in phrases)
 

@@ -48,6 +48,7 @@ def vocabulary(world: World) -> dict[str, Any]:
         "places": _places(world),
         "deeds": _known(strangers.DEEDS, world.motions),
         "looks": _strange_looks(world),
+        "numbers": [*asides.NUMBERS, *asides.CHINESE_NUMBERS.split()],
         "silent": _silent(),
     }
 

@@ -1,4 +1,4 @@
-"""Words that prompts are full of and that tell nothing of what is painted: small words, and moods."""
+"""Words that prompts are full of and that no film of a world tells: small words, moods, and numbers."""
 
 from __future__ import annotations
 
@@ -49,3 +49,9 @@ CHINESE_MOODS = (
     "大 小 新 旧 老 美 美丽 漂亮 可爱 快乐 开心 神奇 温暖 安静 明亮 巨大 小小 胖 高 长 红红 圆圆 卡通 高清 "
     "开心地 慢慢 静静"
 )
+NUMBERS = (
+    *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred", "several", "many", "couple"),
+    *("pair", "group", "herd", "flock", "lots", "dozen", "dozens", "swarm", "crowd", "family", "pack", "school of"),
+)
+CHINESE_NUMBERS = "两 两只 两个 两辆 两条 两艘 三 三只 三个 三辆 三条 四只 四个 五只 几只 几个 许多 很多 一群 一对"
+"""Of which one clip shows but one."""
