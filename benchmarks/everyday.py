@@ -94,11 +94,12 @@ def painted(texts: Sequence[str], folder: Path, seed: int) -> list[Answer]:
     return [Answer(t, NOTES if r["notes"] else PAINTS, tuple(r["notes"]), Path(r["path"])) for t, r in rows]
 
 
-def judged(clip: Path) -> dict[str, str]:
-    """What the judge of the training reads in a clip."""
+def judged(clip: Path, subject: str) -> dict[str, str]:
+    """What the judge of the training reads in a clip; nothing where it does not know the subject that should be there."""
     from sora.training import judge
 
-    return judge.answer(judge.load(), media.read_clip(clip).frames_FYXC)
+    found = judge.load()
+    return judge.answer(found, media.read_clip(clip).frames_FYXC) if subject in found.options["subject"] else {}
 
 
 def row(answer: Answer) -> Image.Image:
@@ -144,18 +145,21 @@ def main() -> None:
     listed = [row for n, row in enumerate(EVERYDAY, start=1) if not args.only or n in args.only]
     clips = painted([prompt for prompt, expected, _ in listed if expected != STOPS], args.folder, args.seed)
     made = {answer.prompt: answer for answer in clips}
-    answers, right, seen = [], 0, 0
+    answers, right, seen, known = [], 0, 0, 0
     for prompt, expected, subject in listed:
         answer = made.get(prompt) or stopped(prompt)
         if answer.clip and not args.no_judge:
-            answer = replace(answer, read=judged(answer.clip))
+            answer = replace(answer, read=judged(answer.clip, subject))
         answers.append(answer)
         right += answer.kind == expected
-        seen += answer.clip is not None and answer.read.get("subject") == subject
+        known += bool(answer.read)
+        seen += bool(answer.read) and answer.read["subject"] == subject
         verdict = answer.kind if answer.kind == expected else f"{answer.kind}, expected {expected}"
         print(f"{prompt}\n    {verdict}", *answer.lines, answer.read.get("subject", ""), sep="  ", flush=True)
     sheet(answers, args.folder / "sheet.png")
-    print(f"answered as expected {right} of {len(answers)}; judge sees the subject in {seen} of {len(clips)} painted")
+    print(
+        f"answered as expected {right} of {len(answers)}; judge sees the subject in {seen} of the {known} it knows, of {len(clips)}"
+    )
 
 
 if __name__ == "__main__":
