@@ -56,8 +56,8 @@ EVERYDAY: tuple[tuple[str, str, str], ...] = (
 )
 """Prompt, expected answer, and the subject to be seen."""
 
-SHOWN, SIDE, STRIP = 5, 160, 30  # frames a row; their height and a caption's, in pixels
-FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf", "DejaVuSans.ttf")
+SHOWN, SIDE, STRIP, GAP = 5, 128, 30, 12  # frames a row; their height, a caption's and between columns, in pixels
+FONTS = ("NotoSansCJK-Regular.ttc", "DroidSansFallbackFull.ttf", "DejaVuSans.ttf")  # the last for Latin letters alone
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def painted(texts: Sequence[str], folder: Path, seed: int) -> list[Answer]:
 
 
 def judged(clip: Path, subject: str) -> dict[str, str]:
-    """What the judge of the training reads in a clip; nothing where it does not know the subject that should be there."""
+    """What the judge of the training reads in a clip; nothing where it does not know what should be there."""
     from sora.training import judge
 
     found = judge.load()
@@ -105,9 +105,12 @@ def judged(clip: Path, subject: str) -> dict[str, str]:
 def row(answer: Answer) -> Image.Image:
     """Evenly chosen frames under the prompt and the answer."""
     picture = Image.new("RGB", (SHOWN * SIDE, STRIP + (SIDE if answer.clip else 0)), "white")
-    pen, font = ImageDraw.Draw(picture), _font()
-    pen.text((3, 1), f"{answer.prompt}   [{answer.kind}] {answer.read.get('subject', '')}", "black", font)
-    pen.text((3, 15), "; ".join(answer.lines)[:150], "gray", font)
+    pen = ImageDraw.Draw(picture)
+    for y, text, ink in (
+        (1, f"{answer.prompt}   [{answer.kind}] {answer.read.get('subject', '')}", "black"),
+        (15, "; ".join(answer.lines).removeprefix("sora: ")[:115], "gray"),
+    ):
+        pen.text((3, y), text, ink, _font(text))
     if answer.clip:
         frames_FYXC = media.read_clip(answer.clip).frames_FYXC
         for n, at in enumerate(np.linspace(0, len(frames_FYXC) - 1, SHOWN).round().astype(int)):
@@ -115,8 +118,9 @@ def row(answer: Answer) -> Image.Image:
     return picture
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    for name in FONTS:
+def _font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font that has the text's letters; the fallback of Debian's fonts-droid-fallback has no Latin ones."""
+    for name in FONTS[::-1] if text.isascii() else FONTS:
         try:
             return ImageFont.truetype(name, 11)
         except OSError:
@@ -124,12 +128,16 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default()
 
 
-def sheet(answers: list[Answer], path: Path) -> None:
+def sheet(answers: Sequence[Answer], path: Path) -> None:
+    """Rows under one another, in two columns of about the same height."""
     rows = [row(answer) for answer in answers]
-    picture = Image.new("RGB", (SHOWN * SIDE, sum(r.height for r in rows)), "white")
-    top = 0
+    half = sum(r.height for r in rows) / 2
+    picture = Image.new("RGB", (2 * SHOWN * SIDE + GAP, round(half) + SIDE + STRIP), "white")
+    left = top = 0
     for each in rows:
-        picture.paste(each, (0, top))
+        if top >= half:
+            left, top = SHOWN * SIDE + GAP, 0
+        picture.paste(each, (left, top))
         top += each.height
     picture.save(path)
 
@@ -157,8 +165,9 @@ def main() -> None:
         verdict = answer.kind if answer.kind == expected else f"{answer.kind}, expected {expected}"
         print(f"{prompt}\n    {verdict}", *answer.lines, answer.read.get("subject", ""), sep="  ", flush=True)
     sheet(answers, args.folder / "sheet.png")
+    print(f"answered as expected: {right} of {len(answers)}")
     print(
-        f"answered as expected {right} of {len(answers)}; judge sees the subject in {seen} of the {known} it knows, of {len(clips)}"
+        f"the judge sees the subject in {seen} of {known} clips, and does not know those of {len(clips) - known}"
     )
 
 

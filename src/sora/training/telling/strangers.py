@@ -162,13 +162,11 @@ PLACES: dict[tuple[str, ...], str] = {
 """Places by the settings that come near them."""
 
 DEEDS: dict[tuple[str, ...], str] = {
-    ("bounce", "spin"): (
-        "dance party sing perform play clap celebrate wave cheer laugh fight box juggle skate surf ski 跳舞 唱歌 "
-        "玩 打架 滑冰 冲浪 笑 玩耍"
-    ),
+    ("bounce", "spin"): "dance party celebrate cheer skip somersault 跳舞",
     ("still",): (
+        "sing perform play clap wave laugh fight box juggle skate surf ski "
         "sleep eat drink read think cook talk speak pray cry smile wait dream lie watch listen write smoke work "
-        "study hide 睡觉 吃 喝 看书 说话 哭 做饭 写字 吃饭 微笑"
+        "study hide 唱歌 玩 玩耍 打架 滑冰 冲浪 笑 睡觉 吃 喝 看书 说话 哭 做饭 写字 吃饭 微笑"
     ),
     ("grow",): "explode burn melt transform morph open bloom inflate 爆炸 燃烧 融化 变成",
     ("shrink",): "vanish fade disappear close 消失",
