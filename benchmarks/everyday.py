@@ -166,9 +166,7 @@ def main() -> None:
         print(f"{prompt}\n    {verdict}", *answer.lines, answer.read.get("subject", ""), sep="  ", flush=True)
     sheet(answers, args.folder / "sheet.png")
     print(f"answered as expected: {right} of {len(answers)}")
-    print(
-        f"the judge sees the subject in {seen} of {known} clips, and does not know those of {len(clips) - known}"
-    )
+    print(f"the judge sees the subject in {seen} of {known} clips, and does not know those of {len(clips) - known}")
 
 
 if __name__ == "__main__":
