@@ -80,7 +80,8 @@ Prompt = Annotated[
     str,
     typer.Argument(
         metavar="PROMPT",
-        help="What to paint, in words; - reads them from standard input. {a|b} makes a file for each.",
+        help="What to paint, in words (`sora ideas` lists what mini knows); - reads them from standard input."
+        " {a|b} makes a file for each.",
         show_default=False,
     ),
 ]
