@@ -193,8 +193,18 @@ def _joined(phrases: Iterable[str]) -> list[str]:
 
 
 def written(world: World) -> str:
-    """The file's text."""
-    return json.dumps(vocabulary(world), ensure_ascii=False, indent=1) + "\n"
+    """The file's text, a row of a table on each line."""
+    return "{\n" + ",\n".join(_table(name, rows) for name, rows in vocabulary(world).items()) + "\n}\n"
+
+
+def _table(name: str, rows: Mapping[str, Any] | Sequence[str]) -> str:
+    if not isinstance(rows, Mapping):
+        return f" {_json(name)}: {_json(rows)}"
+    return f" {_json(name)}: {{\n" + ",\n".join(f"  {_json(key)}: {_json(row)}" for key, row in rows.items()) + "\n }"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def write(world: World, assets: Path) -> list[str]:
