@@ -29,8 +29,7 @@ from sora.training import checkpoint, judge, scores, vocabulary
 from sora.training.distil import DIFFERENCE, WHOLE
 from sora.training.loop import STATE
 from sora.training.stages import START
-from sora.training.worlds import World
-from sora.training.worlds.world import WORLDS
+from sora.training.worlds import WORLDS, World
 
 PARTS = ("vae", "text", "dit")
 CARD, TOKENIZER = "mini.json", "mini-tokenizer.json"
