@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan_dit import WanDiT
 from sora.training import ablate, checkpoint, dit, publish, reading, scores
-from sora.training.__main__ import main
+from sora.training.__main__ import main, parser
 from sora.training.agreement import Agreement
 from sora.training.all import seconds_of, train_all
 from sora.training.distil import load_student
@@ -295,6 +297,24 @@ def test_what_was_hardly_judged_is_not_published(trained: Path, tmp_path: Path, 
 def test_nothing_is_published_without_scores(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="score the training first"):
         publish.publish(runs, tmp_path, "cpu", 1, force=False)
+
+
+def test_the_shipped_card_tells_how_its_weights_were_made() -> None:
+    """With the command that does it again, as this trainer understands it."""
+    card = json.loads(publish.weights.asset(publish.CARD).read_text(encoding="utf-8"))
+    program, flags = shlex.split(card["again"])[:3], shlex.split(card["again"])[3:]
+    args = parser().parse_args(flags)
+    assert program == ["python", "-m", "sora.training"] and args.verb == "all"
+    preset = SIZES[args.size]
+    recipe = dit.changed(preset.dit, args.set)
+    with torch.device("meta"):
+        sizes = asdict(WanDiT(dit_config(preset.vae.channels, 128, recipe.width, recipe.layers)).config)
+    assert json.loads(json.dumps(sizes)) == card["sizes"]["dit"]
+    assert json.loads(json.dumps(asdict(preset.vae))) == card["sizes"]["vae"]
+    assert card["data"]["world"] == (args.world or preset.world)
+    assert "Open Font License" in card["data"]["glyphs"] and card["licence"] == "Apache-2.0"
+    assert card["made"]["seconds"].keys() >= {"vae", "dit", "distil"} and card["made"]["samples"]["dit"] > 0
+    assert all(card["scores"][way]["clips"] >= publish.FEW for way in scores.PAINTED.values())
 
 
 # The whole ----------------------------------------------------------------------------------------------------------

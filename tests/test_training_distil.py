@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sora import families, weights
+from sora.errors import ModelError
+from sora.families import mini
 from sora.families.mini import extra_channels
+from sora.networks.mini_text import MiniText, MiniTextConfig
+from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan_dit import WanConfig, WanDiT
-from sora.training.distil import Lesson, Teacher, lessons
+from sora.training import publish, reading, scores
+from sora.training.distil import Lesson, Teacher, fit, lessons, load_student
 from sora.training.latent_buffer import Batch
+from sora.training.sizes import SIZES, dit_config
+from sora.training.stages import Job
+from sora.training.worlds import WORLDS
 
 C, SHAPE = 4, (3, 4, 4)
 
@@ -69,3 +82,78 @@ def test_the_teacher_ends_where_fine_steps_from_the_start_would() -> None:
     a, b, c = lesson.times()
     halves = teacher.walk(teacher.walk(x, given, told, silent, a, b), given, told, silent, b, c)
     assert torch.allclose(halves, teacher.walk(x, given, told, silent, a, c), atol=1e-6)
+
+
+# Students of low rank -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained networks whose transformer has something to say, as their trainings would leave them."""
+    folder, preset = tmp_path_factory.mktemp("runs"), SIZES["tiny"]
+    torch.manual_seed(0)
+    tokenizer = reading.build_tokenizer(WORLDS["small"])
+    encoder = MiniText(MiniTextConfig(tokenizer.get_vocab_size(), width=32, slots=5, length=reading.LENGTH))
+    dit = WanDiT(dit_config(preset.vae.channels, 32, preset.dit.width, preset.dit.layers))
+    dit.init_weights()
+    torch.nn.init.normal_(dit.proj_out.weight, std=0.1)
+    for part, module in {"vae": MiniVAE(preset.vae), "text": encoder, "dit": dit}.items():
+        (folder / part).mkdir()
+        save_file(module.state_dict(), folder / part / f"{part}.safetensors")
+    tokenizer.save(str(folder / "text" / "tokenizer.json"))
+    return folder
+
+
+def taught(runs: Path, folder: Path, *settings: str) -> Path:
+    """A copy of ``runs`` whose student was taught for a moment."""
+    shutil.copytree(runs, folder)
+    job = Job(folder, "tiny", "small", settings=settings)
+    with job.rendering() as bank:
+        fit(folder, folder / "distil", job.recipe, bank, 0.05, batch=2)
+    return folder
+
+
+def test_a_student_is_its_teacher_and_a_small_difference(runs: Path, tmp_path: Path) -> None:
+    there = taught(runs, tmp_path / "low", "student_rate=0.05")
+    assert [f.name for f in (there / "distil").glob("*.safetensors")] == ["lora.safetensors"]
+    difference = load_file(there / "distil" / "lora.safetensors")
+    assert all(min(t.shape) == 4 and t.dtype == torch.float16 for t in difference.values())
+    student, teacher = load_student(there, "cpu"), load_file(there / "dit" / "dit.safetensors")
+    assert student is not None
+    apart = {name: t - teacher[name] for name, t in student.state_dict().items() if not torch.equal(t, teacher[name])}
+    assert {name.removesuffix(".weight") for name in apart} == {name.rsplit(".lora_", 1)[0] for name in difference}
+    assert all(torch.linalg.matrix_rank(change, rtol=1e-3) <= 4 for change in apart.values())
+
+
+def test_with_rank_nothing_a_student_has_weights_of_its_own(runs: Path, tmp_path: Path) -> None:
+    there = taught(runs, tmp_path / "whole", "rank=0")
+    assert [f.name for f in (there / "distil").glob("*.safetensors")] == ["dit.safetensors"]
+    student, own = load_student(there, "cpu"), load_file(there / "distil" / "dit.safetensors")
+    assert student is not None and all(torch.equal(t, own[name]) for name, t in student.state_dict().items())
+    assert load_student(runs, "cpu") is None
+
+
+def test_the_model_paints_with_teacher_and_difference(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the package would hold them: the student that was scored is the one that paints."""
+    there, assets = taught(runs, tmp_path / "low", "student_rate=0.05"), tmp_path / "assets"
+    publish.lay_out(there, assets)
+    scores.write(there, scores.card(there, "small", "cpu", ""))
+    shutil.copy(there / scores.CARD, assets / publish.CARD)
+    monkeypatch.setattr(weights, "asset", lambda name: assets / name)
+    names = ("mini-few-lora.safetensors", "mini-dit.safetensors", "mini-vae.safetensors", "mini-text.safetensors")
+    spec = replace(families.find("mini"), files=(*names, "mini.json", "mini-tokenizer.json"))
+    guided, student = (mini.load(s, torch.device("cpu"), torch.float32) for s in (spec.with_guidance(), spec))
+    wish, teacher = load_student(there, "cpu"), load_file(there / "dit" / "dit.safetensors")
+    assert wish is not None
+    name = "proj_out.weight"
+    step = teacher[name].abs().max().item() / 100  # eight bits
+    assert torch.allclose(guided.dit.state_dict()[name], teacher[name], atol=step)
+    learnt = student.dit.state_dict()[name] - guided.dit.state_dict()[name]
+    assert learnt.abs().max() > 0 and torch.allclose(learnt, wish.state_dict()[name] - teacher[name], atol=1e-3)
+    save_file(
+        {"proj_out.lora_A.weight": torch.zeros(4, 7), "proj_out.lora_B.weight": torch.zeros(3, 4)}, assets / names[0]
+    )
+    with pytest.raises(ModelError, match=r"mini-few-lora.safetensors does not fit"):
+        mini.load(spec, torch.device("cpu"), torch.float32)

@@ -33,6 +33,7 @@ PLACES = 9  # channels of ``place_channels``
 PERIOD = 8  # latent frames in which its waves of time come round
 FLICKER = 40 / 127.5  # of [-1, 1]: steps of this size are halfway between flicker and motion
 TIME_UNITS = 1000.0  # the network counts noise from 0 to 1000
+DIFFERENCE = "lora"  # in the name of a model's first file: it is added to the transformer of another
 
 
 def extra_channels(latent_channels: int) -> int:
@@ -177,6 +178,8 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     vae = _filled(vae, spec, "vae", device, torch.float32).in_channels_last()
     vae.winograd = speed.uses("winograd")
     text, dit = _filled(text, spec, "text", device, torch.float32), _filled(dit, spec, "dit", device, dtype)
+    if DIFFERENCE in spec.files[0]:
+        _add_difference(dit, weights.asset(spec.files[0]))
     if speed.uses("fused"):
         dit.fuse()
     return Mini(spec, vae, text, dit, _tokenizer(tokenizer), speed)
@@ -191,6 +194,12 @@ def _filled(module: ModuleT, spec: ModelSpec, part: str, device: torch.device, d
     stored = weights.read(weights.asset(own[0]), eightbit.stored_shapes(expected), device=device)
     module.load_state_dict(eightbit.unpack8(stored, dtype), strict=True, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def _add_difference(dit: WanDiT, path: Path) -> None:
+    """Make the guided transformer the few-step one, by the difference of low rank that was learnt. Raises ModelError
+    where it is of other weights."""
+    lora.merge(dit, weights.read(path, weights.shapes(path)), called=path.name)
 
 
 def _sizes(card: Path) -> tuple[MiniVAEConfig, MiniTextConfig, WanConfig]:

@@ -34,7 +34,11 @@ class Attempt:
 
 def left(end: float) -> float:
     """Minutes until a moment of the monotonic clock; a second at least, so that late stages are not without weights."""
-    return max(1.0, end - time.monotonic()) / 60
+    return _minutes(end - time.monotonic())
+
+
+def _minutes(seconds: float) -> float:
+    return max(1.0, seconds) / 60
 
 
 Setup = Callable[[Attempt], "tuple[Both, Loss]"]
@@ -57,7 +61,7 @@ def persist(
     for tried in range(TRIES):
         optimiser, loss = setup(attempt)
         try:
-            train(model, optimiser, replace(budget, minutes=max(0.0, end - clock()) / 60), folder, loss, **how)
+            train(model, optimiser, replace(budget, minutes=_minutes(end - clock())), folder, loss, **how)
             return attempt
         except (NotFinite, torch.OutOfMemoryError) as error:
             if tried == TRIES - 1 or end - clock() < LEAST * 60 * budget.minutes:
