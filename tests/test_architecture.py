@@ -26,9 +26,11 @@ ALLOWED: dict[str, set[str]] = {
     "clip": set(),
     "crop": set(),
     "grid": set(),
+    "heap": set(),
     "prompts": {"errors"},
     "recipe": {"errors"},
     "speed": {"errors"},
+    "threads": set(),
     "weights": {"weights", "networks.stored", "errors"},
     "hub": {"weights", "families.spec", "errors"},
     "eightbit": {"errors"},
@@ -52,16 +54,17 @@ ALLOWED: dict[str, set[str]] = {
     "networks.wan_vace": {"networks.wan_blocks", "networks.wan_dit", "networks.wan_sizes"},
     "networks.wan_vae": {"networks.layers", "networks.wan_vae_parts"},
     "networks.wan_vae_parts": {"networks.layers", "networks.winograd"},
-    "networks.mini_vae": {"networks.winograd"},
+    "networks.mini_vae": {"networks.layers", "networks.winograd"},
     "families": {"networks", "weights", "placement", "canvas", "sampler", "errors", "grid", "clip", "families"}
     | {"eightbit", "lorafile", "hub", "speed"},
-    "engine": {"canvas", "clip", "crop", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"},
+    "engine": {"canvas", "clip", "crop", "sampler", "recipe", "errors", "grid", "film", "seams", "circle", "flowedit"}
+    | {"heap"},
     "refine": {"canvas", "clip", "engine", "tiles"},
     "tuning": {"tuning", "media", "clip", "canvas", "families", "networks.lora", "sampler", "prompts", "errors"},
     "training": {"training", "networks", "weights", "placement", "families", "canvas", "clip", "grid", "sampler"}
     | {"eightbit", "engine", "operations", "media", "recipe", "prompts", "errors"},
     "cli": {"cli", "operations", "engine", "refine", "families", "media", "recipe", "prompts", "placement", "weights"}
-    | {"hub", "clip", "crop", "canvas", "grid", "errors", "sora", "tuning", "lorafile", "speed"},
+    | {"hub", "clip", "crop", "canvas", "grid", "errors", "sora", "tuning", "lorafile", "speed", "threads"},
     "__main__": {"cli"},
 }
 
@@ -72,6 +75,7 @@ FOREIGN_FORBIDDEN: dict[str, set[str]] = {
     "prompts": {"torch", "numpy"},
     "recipe": {"numpy"},
     "speed": {"torch", "numpy"},
+    "threads": {"torch", "numpy"},
     "clip": {"torch"},
     "crop": {"torch"},
     "measure": {"torch"},

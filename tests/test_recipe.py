@@ -69,7 +69,7 @@ def test_values_of_the_wrong_kind_are_refused(key: str, value: object) -> None:
     assert "\n" not in str(caught.value)
 
 
-OPTIONAL = {"inputs", "argv", "format"}  # what earlier versions may not have written
+OPTIONAL = {"inputs", "argv", "threads", "format"}  # what earlier versions may not have written
 
 
 @pytest.mark.parametrize("key", sorted(json.loads(EXAMPLE.to_json()).keys() - OPTIONAL))

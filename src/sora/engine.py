@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import record_function
 
-from sora import circle, sampler, seams
+from sora import circle, heap, sampler, seams
 from sora.canvas import Canvas, Latents, Plan, Start, Window
 from sora.crop import Crop
 from sora.errors import OutOfMemory
@@ -65,6 +65,8 @@ def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | Non
     film, colours = Film(plan), dict[int, seams.Colours]()
     yield from film.ready()
     for number, window in enumerate(plan.windows, start=1):
+        if number > 1:
+            heap.trim()
         tell = _told(on_event, number, len(plan.windows))
         with _memory_errors(window.frames, plan.format.painted):
             canvas, begin = film.canvas(window), 0
@@ -121,6 +123,8 @@ def _painted(
     push = 1.0 if plan.start else _push(model, window)
     drawn = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * push)
     latents = paint_latents(model, small, window.prompt, drawn, tell, start=plan.start, circle_of_time=_closes(plan))
+    if len(plan.windows) > 1:
+        heap.trim()  # before the phase that takes the most
     chunks = _decoded(model, plan, latents, window.frames, tell)
     if not _closes(plan):
         yield from chunks if plan.crop is None else _pasted(canvas, chunks, plan.crop)

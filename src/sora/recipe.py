@@ -22,7 +22,9 @@ class Recipe:
 
     fps: frames a second. painted, size: (width, height) in pixels, on the canvas and in the file.
     prompt: of the first shot, as it was painted. inputs: (path, sha256 in hex) of every file that was read. argv: the
-    command that makes this file, without where to; empty in recipes of earlier versions. format: of this record, 1.
+    command that makes this file, without where to; empty in recipes of earlier versions. threads: that painted, where
+    the device is a CPU; 0 in recipes of earlier versions. Frames of the embedded model do not depend on it; those of
+    open weights may, in the last digits of their numbers. format: of this record, 1.
     """
 
     sora: str
@@ -45,6 +47,7 @@ class Recipe:
     torch: str
     inputs: tuple[tuple[str, str], ...] = ()
     argv: tuple[str, ...] = ()
+    threads: int = 0
     format: int = FORMAT
 
     def to_json(self) -> str:

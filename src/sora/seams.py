@@ -109,5 +109,9 @@ def matched(frames_FCYX: Tensor, wish: Colours) -> Tensor:
     found = Colours.of(frames_FCYX)
     stretch = (wish.deviation / found.deviation.clamp(min=1)).clamp(1 / MOST_STRETCH, MOST_STRETCH)
     shift = (wish.mean - found.mean).clamp(-MOST_SHIFT, MOST_SHIFT)
-    mean, shift, stretch = (v.view(1, 3, 1, 1) for v in (found.mean, shift, stretch))
-    return ((frames_FCYX.float() - mean) * stretch + mean + shift).round().clamp(0, 255).to(torch.uint8)
+    mean, shift, stretch = (v.view(3, 1, 1) for v in (found.mean, shift, stretch))
+    moved = (  # frame by frame: all at once took more memory than decoding them
+        ((frame_CYX.float() - mean) * stretch + mean + shift).round().clamp(0, 255).to(torch.uint8)
+        for frame_CYX in frames_FCYX
+    )
+    return torch.stack(list(moved))

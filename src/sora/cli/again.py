@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sora import families, prompts, weights
+from sora import families, prompts, threads, weights
 from sora.cli.request import Take, Wish
 from sora.errors import InputError, UsageError
 from sora.recipe import Recipe, digest_of, sha256_of
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 Commands = Mapping[str, Any]  # by name, as typer holds them; their class's home differs between versions of typer
 
-ELSEWHERE = {"output", "force", "as_json", "quiet", "count", "anyway"}  # flags that say nothing about the frames
+# Flags that say nothing about the frames.
+ELSEWHERE = {"output", "force", "as_json", "quiet", "count", "anyway", "threads"}
 # A flag on the left takes the place of those on the right, which say the same thing otherwise.
 RIVALS = {
     "--aspect": ("--size",),
@@ -88,6 +90,16 @@ def changes_since(recipe: Recipe) -> list[str]:
         own = {sha256_of(weights.asset(each.files[0])) for each in (spec, spec.with_guidance())}
         found += [] if recipe.weights in own else ["weights"]
     return found
+
+
+def threads_of(recipe: Recipe) -> tuple[int | None, str]:
+    """(how many threads to paint with again, None where that is free; what a person should know of it, if anything)."""
+    if recipe.device != "cpu" or not recipe.threads:
+        return None, ""
+    most = threads.most(os.environ)
+    if recipe.threads <= most:
+        return recipe.threads, ""
+    return None, f"was painted by {recipe.threads} threads, and there are {most} here; the frames may differ a little"
 
 
 def command_of(file: Path, recipe: Recipe) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ PAINTING: Flags = {
     "sampler": o.SamplerName,
     "count": o.Count,
     "anyway": o.Anyway,
+    "threads": o.Threads,
     "dry_run": o.DryRun,
     "force": o.Force,
     "as_json": o.AsJson,

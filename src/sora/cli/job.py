@@ -158,6 +158,7 @@ def _check_numbers(wish: Wish) -> None:
     within("--steps", wish.steps, 1, 1000)
     within("--guidance", wish.guidance, 0, 100)
     within("--guidance-low", wish.guidance_low, 0, 100)
+    within("--threads", wish.threads, 1, 1024)
     within("--shift", wish.shift, 0.01, 100)
     within("--strength", wish.draft_strength, 0.01, 1)
 

@@ -331,6 +331,12 @@ Without = Annotated[
         show_default=False,
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads to paint with on a CPU.", show_default="the cores that other programs leave free", metavar="N"
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be painted and what it takes; paint nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
 Model = Annotated[

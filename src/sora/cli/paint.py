@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sora import __version__
+from sora import __version__, threads
 from sora.cli import advice, again, dry, profile
 from sora.cli.job import Job, resolve, target
 from sora.cli.request import Take, Wish
@@ -30,15 +31,17 @@ if TYPE_CHECKING:
 
 def perform(wish: Wish, commands: again.Commands) -> None:
     """Check everything, load the model, paint every take; a path (or JSON) on stdout for each file as it is done."""
-    clock = Clock()
+    clock, watch = Clock(), threads.Watch()
     with _nothing_is_garbage():
         job = resolve(wish)
+        threads.wait_passively(os.environ, watch.others())
         clock.lap("start")
         job.plan(job.takes[0])  # what the verb itself refuses, before a model is loaded; imports torch
         if wish.dry_run:
             dry.say(wish, job)
             return
         announce(wish, job)
+        spread(wish, watch)
         with profile.named("load"):
             model, number_format = load(wish, job)
         clock.lap("load")
@@ -69,6 +72,16 @@ def announce(wish: Wish, job: Job) -> None:
         note(f"painted at {wxh(job.painted)}, then {brought} to {wxh(job.size)}", wish.quiet)
     for line in (*job.notes, *advice.lines(job.takes)):
         note(line, wish.quiet)
+
+
+def spread(wish: Wish, watch: threads.Watch) -> None:
+    """Sets how many threads torch paints with."""
+    import torch
+
+    default = torch.get_num_threads()
+    wanted = threads.count(wish.threads, watch.others(), default)
+    if wanted != default:
+        torch.set_num_threads(wanted)
 
 
 def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
@@ -158,6 +171,7 @@ def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.
         torch=torch.__version__,
         inputs=tuple((str(file.absolute()), digest_of(file)) for file in job.files),
         argv=argv,
+        threads=torch.get_num_threads(),
     )
     return made.to_json()
 

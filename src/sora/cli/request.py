@@ -48,6 +48,7 @@ class Wish:
     shift: float | None = None
     sampler: Sampler | None = None
     count: int = 1
+    threads: int | None = None
     force: bool = False
     dry_run: bool = False
     anyway: bool = False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sora import families, prompts
+from sora import families, prompts, threads
 from sora.cli import learn, shape
 from sora.cli import options as o
 from sora.cli.learn import Course
@@ -75,6 +76,7 @@ def train(
 ) -> None:
     """Teach a model a subject or a style of your own: a LoRA, from a folder of clips and pictures with their words.
     Paint with it by --lora FILE."""
+    threads.wait_passively(os.environ, threads.BUSY)  # it runs for long, and others will want the cores meanwhile
     within("--rank", rank, 1, LARGEST_RANK)
     within("--alpha", alpha, 0.01, 10_000)
     within("--rate", rate, 1e-8, 1)

@@ -139,6 +139,10 @@ def remake(ctx: typer.Context, file: o.Painted, prompt: o.OtherPrompt = None) ->
     wish = again.wished(ctx, again.changed(again.command_of(file, recipe), ctx.args))
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     stem = f"{slug(file.stem) or 'film'}-remake"
+    if wish.threads is None:
+        count, told = again.threads_of(recipe)
+        note(f"{file} {told}", quiet=not told)
+        wish = replace(wish, threads=count)
     again_so = replace(wish, stem=stem, suffix=target.FOLDER if file.is_dir() else suffix)
     # What could be painted once can be painted again, whatever its words say.
     return replace(again_so, anyway=True) if prompt is None else replace(again_so, prompt=prompt)

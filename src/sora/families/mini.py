@@ -23,6 +23,7 @@ from sora.families.spec import ModelSpec
 from sora.networks import lora
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE, MiniVAEConfig
+from sora.networks.unfilled import Unfilled
 from sora.networks.wan_dit import WanConfig, WanDiT
 from sora.sampler import Velocity
 from sora.speed import DEFAULT, Speed
@@ -173,8 +174,8 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     is the transformer's. Raises ModelError."""
     card, tokenizer = (weights.asset(name) for name in spec.files[-2:])
     vae_config, text_config, dit_config = _sizes(card)
-    # Not on the meta device, whose first use imports torch's compiler: a second, for networks that are this small.
-    vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
+    with Unfilled():
+        vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
     vae = _filled(vae, spec, "vae", device, torch.float32).in_channels_last()
     vae.winograd = speed.uses("winograd")
     text, dit = _filled(text, spec, "text", device, torch.float32), _filled(dit, spec, "dit", device, dtype)

@@ -19,6 +19,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sora.networks import winograd
+from sora.networks.layers import silu
 from sora.networks.winograd import Scratch
 
 TIME, FOLD, SPACE = 4, 4, 8  # frames a latent frame, pixels folded at the door, pixels a latent's side inside
@@ -68,6 +69,14 @@ def convolved(
     return winograd.convolved_frames(conv, x_NCHW, scratch, prepare=lambda x: x.copy_(before(x)), added_NDHW=added_NDHW)
 
 
+def pointwise(conv: nn.Conv2d, x_NCHW: Tensor) -> Tensor:
+    """A 1x1 convolution. Without gradients as one matrix product over channels: a convolution of torch's on a CPU cuts
+    its sums by the number of threads, which then shows in the last digits."""
+    if torch.is_grad_enabled() and (x_NCHW.requires_grad or conv.weight.requires_grad):
+        return conv(x_NCHW)
+    return F.linear(x_NCHW.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+
+
 def normed(x_NHWC: Tensor) -> Tensor:
     """As ``channel_norm``, where channels come last."""
     return F.rms_norm(x_NHWC, x_NHWC.shape[-1:], eps=1e-6)
@@ -75,7 +84,7 @@ def normed(x_NHWC: Tensor) -> Tensor:
 
 def activated(x_NHWC: Tensor) -> Tensor:
     """SiLU of ``normed``."""
-    return F.silu(normed(x_NHWC))
+    return silu(normed(x_NHWC))
 
 
 class Residual(nn.Module):
@@ -89,7 +98,7 @@ class Residual(nn.Module):
 
     def forward(self, x_NCHW: Tensor, scratch: Scratch | None = None) -> Tensor:
         y = convolved(self.first, x_NCHW, scratch, normed)
-        return convolved(self.second, y, scratch, F.silu, x_NCHW)
+        return convolved(self.second, y, scratch, silu, x_NCHW)
 
 
 class LookBack(nn.Module):
@@ -113,9 +122,9 @@ class LookBack(nn.Module):
         length = x.shape[1]
         seen = torch.cat([line[:, i : i + length] for i in range(PAST + 1)], dim=-1)
         if isinstance(self.mix, nn.Linear):
-            y = x_NCHW + rearrange(self.mix(F.silu(seen)), "b t h w c -> (b t) c h w")
+            y = x_NCHW + rearrange(self.mix(silu(seen)), "b t h w c -> (b t) c h w")
         else:
-            y = convolved(self.mix, seen.flatten(0, 1).permute(0, 3, 1, 2), scratch, F.silu, x_NCHW)
+            y = convolved(self.mix, seen.flatten(0, 1).permute(0, 3, 1, 2), scratch, silu, x_NCHW)
         return y, line[:, -PAST:]
 
 
@@ -131,7 +140,7 @@ class Detail(nn.Module):
             nn.init.zeros_(p)
 
     def forward(self, x_NCHW: Tensor, scratch: Scratch | None = None) -> Tensor:
-        x = rearrange(self.enlarge(x_NCHW), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
+        x = rearrange(pointwise(self.enlarge, x_NCHW), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
         return convolved(self.unfold, self.block(x, scratch), scratch, activated)
 
 
@@ -190,15 +199,16 @@ class MiniVAE(nn.Module):
             frames_BCFYX = F.avg_pool3d(frames_BCFYX, (1, 2, 2))
         frames = torch.cat([frames_BCFYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1), frames_BCFYX], dim=2)
         x = rearrange(frames, "b c (t f) (h p) (w q) -> (b t) (c f p q) h w", f=TIME, p=FOLD, q=FOLD)
-        x, scratch = self.fold(x.contiguous(memory_format=torch.channels_last)), self._scratch()
+        x = pointwise(self.fold, x.contiguous(memory_format=torch.channels_last))
+        scratch = self._scratch(keeps_weights=False)  # all frames come at once
         for block in self.encoder_fine:
             x = block(x, scratch)
-        x = self.reduce(rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2))
+        x = pointwise(self.reduce, rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2))
         for i, block in enumerate(self.encoder_coarse):
             x = block(x, scratch)
             if i < len(self.encoder_time):
                 x, _ = self.encoder_time[i](x, batch, None, scratch)
-        return rearrange(self.to_latents(channel_norm(x)), "(b t) c h w -> b c t h w", b=batch)
+        return rearrange(pointwise(self.to_latents, channel_norm(x)), "(b t) c h w -> b c t h w", b=batch)
 
     def raw_decode(self, raw_BCTHW: Tensor, past: list[Tensor | None]) -> tuple[Tensor, list[Tensor | None]]:
         """TIME pixel frames for each latent frame (the film's first three are copies to drop), and the new past."""
@@ -210,12 +220,13 @@ class MiniVAE(nn.Module):
             x = block(x, scratch)
             if i < len(self.decoder_time):
                 x, kept[i] = self.decoder_time[i](x, batch, past[i], scratch)
-        x = rearrange(self.enlarge(F.silu(channel_norm(x))), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
+        x = pointwise(self.enlarge, silu(channel_norm(x)))
+        x = rearrange(x, "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
         for block in self.decoder_fine:
             x = block(x, scratch)
         if self.detail is None:
             return _unfolded(convolved(self.unfold, x, scratch, activated), batch), kept
-        x = F.silu(channel_norm(x))
+        x = silu(channel_norm(x))
         pixels = _unfolded(convolved(self.unfold, x, scratch, nn.Identity()), batch)
         return _doubled(pixels) + _unfolded(self.detail(x, scratch), batch), kept
 
@@ -226,8 +237,8 @@ class MiniVAE(nn.Module):
                 p.data = p.data.contiguous(memory_format=torch.channels_last)
         return self
 
-    def _scratch(self) -> Scratch | None:
-        return Scratch() if self.winograd else None
+    def _scratch(self, keeps_weights: bool = True) -> Scratch | None:
+        return Scratch(keeps_weights) if self.winograd else None
 
     def _wide(self, per_channel: Tensor) -> Tensor:
         return per_channel.view(1, -1, 1, 1, 1)
@@ -239,7 +250,20 @@ def _unfolded(x_NCHW: Tensor, batch: int) -> Tensor:
 
 
 def _doubled(pixels_BCFYX: Tensor) -> Tensor:
-    """Twice the height and width, bilinear."""
-    flat = rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x")
-    flat = F.interpolate(flat, scale_factor=2, mode="bilinear")
-    return rearrange(flat, "(b f) c y x -> b c f y x", b=pixels_BCFYX.shape[0])
+    """Twice the height and width, bilinear. Without gradients written out, since torch takes one way with one thread
+    and another with several."""
+    if torch.is_grad_enabled() and pixels_BCFYX.requires_grad:
+        flat = rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x")
+        flat = F.interpolate(flat, scale_factor=2, mode="bilinear")
+        return rearrange(flat, "(b f) c y x -> b c f y x", b=pixels_BCFYX.shape[0])
+    return _doubled_along(_doubled_along(pixels_BCFYX, -2), -1)
+
+
+def _doubled_along(x: Tensor, axis: int) -> Tensor:
+    """Each place becomes two, three quarters of its own and a quarter of its neighbour's; at the ends all its own."""
+    size = x.shape[axis]
+    before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)], axis)
+    after = torch.cat([x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)], axis)
+    own = 0.75 * x
+    both = torch.stack([own.add(before, alpha=0.25), own.add_(after, alpha=0.25)], axis)
+    return both.flatten(axis - 1, axis)

@@ -114,8 +114,13 @@ def _is_three(layer: Layer) -> bool:
 
 @dataclass
 class Scratch:
-    """Memory used again and again, since fresh pages cost as much as what is written to them."""
+    """Memory used again and again, since fresh pages cost as much as what is written to them.
 
+    keeps_weights: whether layers keep their transformed weights (at most ``REMEMBERED`` bytes each) until they are let
+    go. It pays for layers that see a few frames at a time, again and again.
+    """
+
+    keeps_weights: bool = True
     _held: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, name: str, *shape: int) -> Tensor:
@@ -226,7 +231,8 @@ def weights_of(layer: Layer, outputs: int, scratch: Scratch) -> Weights:
         matrices = matrices[..., -9:]
     if _big(layer, outputs):
         return lambda point: _transformed(weight, matrices[point], scratch.take("weights", 36, places))
-    if weight.ndim == 5 or 4 * 36 * places > REMEMBERED or weight.is_inference():
+    forgets = weight.ndim == 5 or 4 * 36 * places > REMEMBERED or weight.is_inference()
+    if forgets or not scratch.keeps_weights:
         return _all_transformed(weight, matrices, scratch.take("weights", len(matrices), 36, places))
     state = weight.data_ptr(), weight._version
     if layer not in _kept or _kept[layer][0] != state:

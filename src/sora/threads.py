@@ -1,0 +1,161 @@
+"""How many threads paint, and how they wait for one another. Everything here is decided before torch is imported.
+
+Threads that share the work of one operation wait for the slowest. On a machine where other programs run too, a thread
+that waits by spinning takes the very core that the slowest needs: beside two busy programs on two cores a clip took
+five to nine times its idle time. Threads that sleep while they wait take it once and a half.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, MutableMapping
+from pathlib import Path
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""Environment variables that say how OpenMP's threads wait. A person who sets one of them has decided."""
+
+COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""As WAITING, of how many threads there are."""
+
+PATIENCE = {
+    False: {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"},
+    True: {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"},
+}
+"""By whether other programs are busy. GNU's OpenMP (Linux) counts turns of a loop: 20,000 are some tenth of a
+millisecond, which on an idle machine saves most of the time that waking up takes; beside two busy programs 1,000 took
+1.5 times the idle time, none 1.7 and 20,000 2.4. Intel's and LLVM's (macOS, Windows) count milliseconds."""
+
+BUSY = 0.5  # cores that other programs use, from which on they count as busy
+
+
+def choose(cores: int, others: float, quota: float = math.inf) -> int:
+    """How many threads are fastest, at least one.
+
+    cores: that this process may run on. others: how many of them other programs keep busy. quota: cores' worth of time
+    that the process may take. Threads on free cores run at full speed, and one that shares its core slows all down to
+    half of it; so the free cores alone are taken where they are more than half, and else all.
+    """
+    free = cores - round(others)
+    wanted = free if 2 * free > cores else cores
+    return max(1, int(min(wanted, quota)))
+
+
+class Watch:
+    """How busy other programs have kept this process's cores since the watch began."""
+
+    def __init__(self) -> None:
+        self._began = _Reading()
+
+    def others(self) -> float:
+        """Cores in use by others, on average; where the system counts no such thing, the load of the last minute
+        (macOS) or 0 (Windows)."""
+        now = _Reading()
+        if now.busy is None or self._began.busy is None:
+            return min(_load(), float(cores()))
+        passed = now.at - self._began.at
+        if passed <= 0:
+            return 0.0
+        return max(0.0, (now.busy - self._began.busy - (now.own - self._began.own)) / passed)
+
+
+class _Reading:
+    """busy: seconds that this process's cores have worked, None where that is not counted. own: those for itself."""
+
+    def __init__(self) -> None:
+        times = os.times()
+        self.at, self.own, self.busy = time.perf_counter(), sum(times[:4]), _busy_seconds()
+
+
+def _busy_seconds() -> float | None:
+    """Linux counts it by core."""
+    try:
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+        niced = os.getpriority(os.PRIO_PROCESS, 0) > 0
+        return busy_ticks(lines, os.sched_getaffinity(0), niced=niced) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def busy_ticks(lines: Iterable[str], numbers: Iterable[int], *, niced: bool) -> int:
+    """Ticks that the cores of these numbers have worked, of the lines of /proc/stat. niced: whether work of programs
+    that give way to others counts; it does for a program that gives way itself. Idle time, time that waits for disks,
+    and a guest's time, which counts as its host's already, are left out."""
+    names = {f"cpu{n}" for n in numbers}
+    rows = [line.split() for line in lines]
+    columns = (1, 2, 3, 6, 7, 8) if niced else (1, 3, 6, 7, 8)  # user, nice, system, irq, softirq, steal
+    return sum(int(row[i]) for row in rows if row and row[0] in names for i in columns)
+
+
+def _load() -> float:
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def cores() -> int:
+    """That this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))  # type: ignore[attr-defined]
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
+
+
+def quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """Cores' worth of time that the control groups of this process allow, infinite where none does. root, own: where
+    Linux tells of groups, and of this process's."""
+    found = [_limit(group / "cpu.max") for group in _groups(root, own)]
+    return min([*found, _old_limit(root / "cpu")])
+
+
+def _groups(root: Path, own: Path) -> list[Path]:
+    """The folders of this process's group and those above it, of version 2."""
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return [root]
+    inside = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    group = root / inside
+    return [group, *(p for p in group.parents if p == root or root in p.parents)]
+
+
+def _limit(file: Path) -> float:
+    """Of a line such as "150000 100000": microseconds of work in microseconds of time; or "max 100000"."""
+    try:
+        work, period = file.read_text(encoding="ascii").split()
+        return math.inf if work == "max" else int(work) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+def _old_limit(folder: Path) -> float:
+    """As ``_limit``, for groups of version 1."""
+    try:
+        files = (folder / f"cpu.cfs_{name}_us" for name in ("quota", "period"))
+        work, period = (int(file.read_text(encoding="ascii")) for file in files)
+        return work / period if work > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+def most(environ: Mapping[str, str]) -> int:
+    """The most threads that this process should have, by its cores, its control groups and the environment."""
+    said = [int(environ[name]) for name in COUNTS if environ.get(name, "").isdecimal()]
+    return max(1, int(min([cores(), quota(), *said])))
+
+
+def wait_passively(environ: MutableMapping[str, str], others: float) -> None:
+    """Tells OpenMP, before torch brings it in, to let threads sleep while they wait, sooner where other programs are
+    busy. Does nothing where the person has decided, or where it is too late. others: see ``choose``."""
+    if "torch" not in sys.modules and not any(name in environ for name in WAITING):
+        environ.update(PATIENCE[others >= BUSY])
+
+
+def count(asked: int | None, others: float, default: int) -> int:
+    """Of threads to paint with. asked: by the person, None where not said. default: what torch takes by itself, which
+    follows the environment, and physical cores; more are never taken unasked."""
+    if asked is not None:
+        return asked
+    if any(name in os.environ for name in COUNTS):
+        return default
+    return min(default, choose(cores(), others, quota()))
