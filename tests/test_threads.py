@@ -132,7 +132,7 @@ def test_frames_do_not_depend_on_the_number_of_threads(known: bool):
         clip = Clip(torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy(), d.fps)
         if known:
             plan = operations.extend(clip, "a red balloon floats up", frames=4, form=form)
-        for count in (1, 2, 3, 5):
+        for count in (1, 2, 3):
             torch.set_num_threads(count)
             frames = torch.cat(list(engine.paint(model, plan, settings)))
             found.add(hashlib.sha256(frames.numpy().tobytes()).hexdigest())
