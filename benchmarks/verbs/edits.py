@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
 
 from sora import measure, operations
 from sora.clip import Clip
+from sora.crop import Crop, crop_around
+from sora.training.scene import Film
 from verbs import cases
 from verbs.cases import Case
 from verbs.report import Report, note
@@ -24,30 +26,54 @@ MOST = 1.6
 
 def part(studio: Studio, report: Report, count: int) -> None:
     """A region in each clip, a stretch of frames in each, and the two ends of --strength."""
-    outside, edges, stretches, seams = [], [], [], []
+    outside, edges, stretches, seams, shown = [], [], [], [], []
     for n in range(count):
         note(f"edit: part {n + 1} of {count}")
         case = cases.rendered(400 + n)
         before, form = case.clip.frames_FYXC, studio.form(case.clip.size, case.clip.fps)
         box, paint = _region(case.clip.size, Random(n))
-        plan = operations.edit(case.clip, case.text, form=form, strength=1.0, paint_FYX=paint)
-        film = studio.paint(plan, n).frames_FYXC
+        wish, text = _another(case, n)
+        film, crop = _region_painted(studio, case, text, paint, n)
+        shown.append(
+            right(studio.sees(np.ascontiguousarray(film[(slice(None), *crop.slices)] if crop else film)), wish)
+        )
         outside.append(bool((film[:, ~paint[0]] == before[:, ~paint[0]]).all()))
         edges.append((measure.edge_ratio(film, box), measure.edge_ratio(before, box)))
-        report.show("edit-region", film, range(len(film)), f"x, y, w, h {box}: {case.text}; edge {edges[-1][0]:.2f}")
+        report.show("edit-region", film, range(len(film)), f"x, y, w, h {box}: {text}; edge {edges[-1][0]:.2f}")
         plan = operations.edit(case.clip, case.text, form=form, strength=1.0, stretch=STRETCH)
-        film = studio.paint(plan, n).frames_FYXC
+        film = studio.guided.paint(plan, n).frames_FYXC
         kept = [i for i in range(len(film)) if i not in STRETCH]
         stretches.append(bool((film[kept] == before[kept]).all()))
         seams.append(max(measure.seam_ratio(film, STRETCH.start - 1), measure.seam_ratio(film, STRETCH.stop - 1)))
         report.show("edit-stretch", film, STRETCH, f"{case.text}; worse seam {seams[-1]:.2f}")
     report.share("edit of a region: pixels outside identical before encoding", outside, 1.0)
+    report.share("edit of a region: judge sees the subject asked for, close up", shown)
     report.spread("edit of a region: step across its edge over steps beside it", (a for a, _ in edges))
     report.spread("the same at the same place in the source", (b for _, b in edges))
     report.share("edit of a stretch: frames outside identical before encoding", stretches, 1.0)
     report.share(f"edit of a stretch: both seams <= {MOST}", (r <= MOST for r in seams))
     report.spread("edit of a stretch: the worse seam", seams)
     _ends(studio, report, count)
+
+
+def _another(case: Case, number: int) -> tuple[Film, str]:
+    """A film of another subject that stands still where the case's clip was taken, and its caption."""
+    here = case.known.shots[0]
+    subjects = [s for s in cases.WORLD.subjects if s != here.actors[0].subject]
+    actor = replace(here.actors[0], subject=Random(number).choice(subjects), motion="still")
+    film = Film((replace(here, actors=(actor,)),), case.known.style)
+    return film, cases.told(film, number)
+
+
+def _region_painted(
+    studio: Studio, case: Case, text: str, paint_FYX: np.ndarray, seed: int
+) -> tuple[np.ndarray, Crop | None]:
+    """The clip with a region painted as `sora edit --region` does, and the crop that the model saw."""
+    crop = crop_around(paint_FYX, studio.spec.defaults.region_share)
+    form = studio.form(case.clip.size, case.clip.fps)
+    form = form if crop is None else replace(form, painted=studio.spec.painted(crop.size))
+    plan = operations.edit(case.clip, text, form=form, strength=1.0, paint_FYX=paint_FYX, crop=crop)
+    return studio.guided.paint(plan, seed).frames_FYXC, crop
 
 
 def _region(size: tuple[int, int], rng: Random) -> tuple[tuple[int, int, int, int], np.ndarray]:
@@ -65,7 +91,9 @@ def _ends(studio: Studio, report: Report, count: int) -> None:
     for n in range(min(count, 5)):
         case = cases.rendered(400 + n)
         form = studio.form(case.clip.size, case.clip.fps)
-        films = [studio.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)]
+        films = [
+            studio.guided.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)
+        ]
         other = studio.paint(operations.generate((case.text,), frames=len(case.clip), form=form), 1000 + n)
         same.append(bool((films[0].frames_FYXC == case.clip.frames_FYXC).all()))
         apart.append(_difference(films[1], case.clip))
@@ -106,7 +134,7 @@ def whole(studio: Studio, report: Report, count: int) -> None:
         form = studio.form(case.clip.size, case.clip.fps)
         for method, strength in WAYS:
             plan = operations.edit(case.clip, text, form=form, strength=strength, method=method, was=case.text)
-            film = studio.paint(plan, n).frames_FYXC
+            film = studio.guided.paint(plan, n).frames_FYXC
             verdict = _verdict(studio, case, setting, film)
             found[method, strength].append(verdict)
             sheet = f"edit-whole-{method}-{strength:g}"

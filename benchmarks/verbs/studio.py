@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ class Studio:
     @property
     def spec(self) -> families.ModelSpec:
         return self.model.spec
+
+    @cached_property
+    def guided(self) -> Studio:
+        """The same with the weights that take guidance, which edits are painted with."""
+        spec = self.spec.with_guidance()
+        return replace(self, model=families.load(spec, torch.device("cpu"), torch.float32))
 
     def form(self, size: tuple[int, int], fps: float = 0.0, *, draft: bool = False) -> Format:
         """The format of a film of (height, width); the model's own rate where none is said."""
