@@ -41,7 +41,7 @@ def part(studio: Studio, report: Report, count: int) -> None:
         edges.append((measure.edge_ratio(film, box), measure.edge_ratio(before, box)))
         report.show("edit-region", film, range(len(film)), f"x, y, w, h {box}: {text}; edge {edges[-1][0]:.2f}")
         plan = operations.edit(case.clip, case.text, form=form, strength=1.0, stretch=STRETCH)
-        film = studio.guided.paint(plan, n).frames_FYXC
+        film = studio.paint(plan, n).frames_FYXC
         kept = [i for i in range(len(film)) if i not in STRETCH]
         stretches.append(bool((film[kept] == before[kept]).all()))
         seams.append(max(measure.seam_ratio(film, STRETCH.start - 1), measure.seam_ratio(film, STRETCH.stop - 1)))
@@ -73,7 +73,7 @@ def _region_painted(
     form = studio.form(case.clip.size, case.clip.fps)
     form = form if crop is None else replace(form, painted=studio.spec.painted(crop.size))
     plan = operations.edit(case.clip, text, form=form, strength=1.0, paint_FYX=paint_FYX, crop=crop)
-    return studio.guided.paint(plan, seed).frames_FYXC, crop
+    return studio.paint(plan, seed).frames_FYXC, crop
 
 
 def _region(size: tuple[int, int], rng: Random) -> tuple[tuple[int, int, int, int], np.ndarray]:
@@ -92,7 +92,7 @@ def _ends(studio: Studio, report: Report, count: int) -> None:
         case = cases.rendered(400 + n)
         form = studio.form(case.clip.size, case.clip.fps)
         films = [
-            studio.guided.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)
+            studio.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)
         ]
         other = studio.paint(operations.generate((case.text,), frames=len(case.clip), form=form), 1000 + n)
         same.append(bool((films[0].frames_FYXC == case.clip.frames_FYXC).all()))

@@ -38,7 +38,7 @@ class Studio:
 
     @cached_property
     def guided(self) -> Studio:
-        """The same with the weights that take guidance, which edits are painted with."""
+        """The same with the weights that take guidance, which whole clips are edited with."""
         spec = self.spec.with_guidance()
         return replace(self, model=families.load(spec, torch.device("cpu"), torch.float32))
 

@@ -137,10 +137,11 @@ def _speed(wish: Wish, spec: families.ModelSpec, few: int | None) -> Speed:
 
 def _needs_guidance(wish: Wish) -> bool:
     """Whether what is asked for needs weights that take guidance, where a model's own are distilled: a scale of it,
-    words to steer away from, an edit, or a LoRA, which was trained on those."""
+    words to steer away from, a whole clip led to other words, or a LoRA, which was trained on those."""
     if wish.guidance is not None:
         return wish.guidance != 1
-    return bool(wish.negative and wish.negative.strip()) or wish.verb == "edit" or bool(wish.lora)
+    leads = wish.verb == "edit" and wish.region is wish.mask is wish.stretch is None
+    return bool(wish.negative and wish.negative.strip()) or leads or bool(wish.lora)
 
 
 def _guided(spec: families.ModelSpec, wish: Wish) -> families.ModelSpec:

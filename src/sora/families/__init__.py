@@ -101,7 +101,7 @@ MODELS: dict[str, ModelSpec] = {
             arriving=0.0,
             near=0.12,
             guided_from=0.0,
-            region_share=0.7,
+            region_share=0.8,
         ),
         speeds={
             "fast": "no faster in few steps, none of which can be spared; with --guidance 4 --steps 30 1.8 times",
