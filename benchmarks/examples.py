@@ -1,0 +1,135 @@
+"""The README's six examples, each over 20 seeds: ``python benchmarks/examples.py FOLDER [--gif docs/mini.gif]``.
+
+Prints, for each prompt of EXAMPLES, the share of seeds whose clip the judge finds right: subject, setting and motion as
+asked, and the subject whole. Clips are kept in FOLDER as ``PROMPT/SEED.npz`` and not painted twice. ``--gif`` lays one
+clip of each side by side, of the seeds that the README names. ``--candidates`` measures more prompts, to choose from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import torch
+from PIL import Image
+
+from paint import paint
+from sora import families
+from sora.training import judge as judges
+
+ROOT = Path(__file__).parent.parent
+LEAST = 0.8  # share of the seeds
+TILE, COLUMNS, RATE = 200, 3, 8  # pixels; tiles of a row; frames a second
+
+
+@dataclass(frozen=True)
+class Example:
+    """prompt: as the README has it. subject, setting, motion: what it asks for. seed: the one shown."""
+
+    prompt: str
+    subject: str
+    setting: str
+    motion: str
+    seed: int = 1
+
+    def right(self, seen: dict[str, str]) -> bool:
+        """Whether the judge's answers are what was asked for, and the subject is whole."""
+        asked = {"subject": self.subject, "setting": self.setting, "motion": self.motion, "whole": "whole"}
+        return all(seen[question] == answer for question, answer in asked.items())
+
+
+EXAMPLES = (
+    Example("a red balloon floats up over a green meadow", "balloon", "meadow", "up"),
+    Example("a red car drives to the left through the city", "car", "city", "left"),
+    Example("a pumpkin gets bigger on the moon", "pumpkin", "moon", "grow"),
+    Example("a fox moves to the left in front of the mountains", "fox", "mountains", "left"),
+    Example("a ghost in the village at night", "ghost", "village", "still"),
+    Example("a sailboat moves to the left at sunset", "sailboat", "sunset", "left"),
+)
+CANDIDATES = (
+    Example("a red apple floats up in space", "apple", "space", "up"),
+    Example("a penguin moves to the right in the snow", "penguin", "snow", "right"),
+    Example("a red heart gets bigger in the village", "red heart", "village", "grow"),
+    Example("a fish swims to the left under the sea", "fish", "sea", "left"),
+    Example("a blue ball rolls to the left in the forest", "blue ball", "forest", "left"),
+)
+
+
+def clip(model: families.Model, example: Example, seed: int, folder: Path) -> np.ndarray:
+    """frames_FYXC, uint8: painted at the defaults, or as kept from an earlier run."""
+    path = folder / example.prompt.replace(" ", "-") / f"{seed}.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames_FYXC = paint(model, {"text": example.prompt, "number": seed, "aspect": 1.0}, {})
+        np.savez_compressed(path, frames=frames_FYXC)
+    return np.load(path)["frames"]
+
+
+def share(model: families.Model, judge: judges.Judge, example: Example, count: int, folder: Path) -> float:
+    """The share of right clips, and a line about them."""
+    seen = [judges.answer(judge, clip(model, example, seed, folder)) for seed in range(1, count + 1)]
+    right = [example.right(each) for each in seen]
+    wrong = [
+        f"{n}: {each['subject']}, {each['setting']}, {each['motion']}, {each['whole']}"
+        for n, (each, fits) in enumerate(zip(seen, right, strict=True), start=1)
+        if not fits
+    ]
+    part = sum(right) / count
+    print(
+        f"{part:4.0%}  {'met' if part >= LEAST else 'MISSED'}  {example.prompt}", *wrong, sep="\n        ", flush=True
+    )
+    return part
+
+
+def gif(clips: list[np.ndarray], path: Path) -> None:
+    """The clips as tiles of one GIF that plays there and back, with one palette."""
+    tiles = [[np.asarray(Image.fromarray(f).resize((TILE, TILE), Image.Resampling.LANCZOS)) for f in c] for c in clips]
+    rows = [tiles[i : i + COLUMNS] for i in range(0, len(tiles), COLUMNS)]
+    whole = [np.concatenate([np.concatenate([t[n] for t in row], 1) for row in rows]) for n in range(len(clips[0]))]
+    with tempfile.TemporaryDirectory() as folder:
+        for n, frame in enumerate([*whole, *whole[-2:0:-1]]):
+            Image.fromarray(frame).save(Path(folder) / f"{n:03d}.png")
+        palette = (
+            "split[a][b];[a]palettegen=max_colors=128:stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4"
+        )
+        source = ["-framerate", str(RATE), "-i", f"{folder}/%03d.png"]
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-v",
+            "error",
+            "-y",
+            *source,
+            "-vf",
+            palette,
+            "-loop",
+            "0",
+            str(path),
+        ]
+        subprocess.run(command, check=True)
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=20, help="seeds of each prompt")
+    parser.add_argument("--candidates", action="store_true")
+    parser.add_argument("--gif", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    model = families.load(families.find("mini"), torch.device("cpu"), torch.float32)
+    judge = judges.load()
+    shares = [share(model, judge, e, args.count, args.folder) for e in (*EXAMPLES, *CANDIDATES * args.candidates)]
+    print(f"met by {sum(s >= LEAST for s in shares)} of {len(shares)}")
+    if args.gif:
+        args.gif.parent.mkdir(parents=True, exist_ok=True)
+        gif([clip(model, e, e.seed, args.folder) for e in EXAMPLES], args.gif)
+
+
+if __name__ == "__main__":
+    main()
