@@ -133,7 +133,7 @@ class Mini:
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
         known = self._known(canvas).to(self.device)
-        told = self._told(prompt)
+        told = prompt if canvas.known_F1YX.any() else self._told(prompt)  # what is known says where and how
         texts = [told] if guidance == 1 else [told, negative]
         slots = self.text(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
         dtype = self.dit.proj_out.weight.dtype
