@@ -17,6 +17,7 @@ from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan_dit import WanDiT
 from sora.training import ablate, checkpoint, dit, publish, reading, scores
+from sora.training import judge as judges
 from sora.training.__main__ import main, parser
 from sora.training.agreement import Agreement
 from sora.training.all import seconds_of, train_all
@@ -206,6 +207,16 @@ def test_weights_that_go_on_begin_where_the_curriculum_had_got_to(runs: Path) ->
         dit.Trainer(painter, held, dit.changed(TINY.dit, ["align=1"]))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("setting", "compiled"), [("compile=0", 0), ("compile=1", 1)])
+def test_blocks_are_compiled_beforehand_where_they_will_be(
+    setting: str, compiled: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = []
+    monkeypatch.setattr("sora.training.stages.compile_blocks", lambda net, trial: losses.append(trial().item()))
+    STAGES["warm"](Job(tmp_path, "tiny", "small", settings=(setting,)), 0.1)
+    assert len(losses) == compiled
+
+
 def test_shapes_are_on_the_grid_and_batches_hold_as_many_tokens() -> None:
     recipe = SIZES["h100"].dit
     found = shapes(recipe, 32)
@@ -321,8 +332,13 @@ def test_the_shipped_card_tells_how_its_weights_were_made() -> None:
 
 
 def whole(job: Job, seconds: float) -> None:
-    """All stages, each with its share of the time however slow the machine is."""
-    train_all(job, seconds, clock=lambda: 0.0)
+    """All stages, each with its share of the time however slow the machine is; the judge does not learn anything."""
+
+    def judge(job: Job, _minutes: float) -> None:
+        (job.runs / "judge").mkdir(exist_ok=True)
+        judges.save(judges.Judge(judges.options_of([WORLDS[job.world]])), job.runs / "judge" / judges.FILE)
+
+    train_all(job, seconds, stages=STAGES | {"judge": judge}, clock=lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -336,7 +352,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_from_nothing_is_scored_and_can_be_carried_away(finished: Path, tmp_path: Path) -> None:
     card = json.loads((finished / scores.CARD).read_text())
     assert card["again"] == "python -m sora.training all --size tiny"
-    assert {"vae", "text", "judge", "dit", "distil"} <= card["compute"].keys()
+    assert {"vae", "text", "dit", "distil"} <= card["compute"].keys()
     assert card["compute"]["dit"][-1]["samples"] > 0
     assert (
         card["scores"]["judge on painted clips"]["clips"] == card["scores"]["judge on painted clips, 4 steps"]["clips"]

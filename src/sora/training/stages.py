@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,10 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
+from sora.networks.mini_text import MiniText, MiniTextConfig
+from sora.networks.wan_dit import WanDiT
 from sora.training import checkpoint, distil, dit, scores
+from sora.training.blocks import compile_blocks
 from sora.training.clip_bank import ClipBank
 from sora.training.clips import Mix
 from sora.training.held_out import HeldOut, held_out
@@ -31,7 +34,7 @@ from sora.training.loop import STATE, Budget, train
 from sora.training.optim import Both
 from sora.training.painter import weights_of, word_reader
 from sora.training.render_workers import CELL, RenderPlan, RenderWorkers
-from sora.training.sizes import SIZES, Preset, Recipe, shapes
+from sora.training.sizes import SIZES, Preset, Recipe, dit_config, shapes
 from sora.training.worlds import WORLDS
 
 START = "start.safetensors"  # the transformer's weights that a training goes on from, in its folder
@@ -133,7 +136,6 @@ def vae(job: Job, minutes: float) -> None:
 
 def text(job: Job, minutes: float) -> None:
     """As ``training.reading`` does alone, but without its long table of scores at the end."""
-    from sora.networks.mini_text import MiniText, MiniTextConfig
     from sora.training import reading
 
     world, folder, tiny = WORLDS[job.world], job.runs / "text", job.size == "tiny"
@@ -153,6 +155,16 @@ def text(job: Job, minutes: float) -> None:
 
 def judge(job: Job, minutes: float) -> None:
     _program("sora.training.judge", job, minutes, "judge")
+
+
+def warm(job: Job, _minutes: float) -> None:
+    """Fill the compiler's cache with the transformer's blocks, beside other stages, so that its own training need not
+    wait for them. Where nothing is compiled, it does nothing."""
+    recipe, channels = replace(job.recipe, tokens=job.recipe.tokens // 4), job.preset.vae.channels
+    if recipe.compile:
+        net = WanDiT(dit_config(channels, MiniTextConfig(1).width, recipe.width, recipe.layers)).to(job.device)
+        net.init_weights()
+        compile_blocks(net, lambda: dit.trial(net, recipe, 2 * CELL, job.device))
 
 
 def transformer(job: Job, minutes: float) -> None:
@@ -186,6 +198,7 @@ STAGES: dict[str, Stage] = {
     "vae": vae,
     "text": text,
     "judge": judge,
+    "warm": warm,
     "dit": transformer,
     "distil": student,
     "score": score,
