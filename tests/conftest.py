@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+# Before torch is imported: two cores are shared with whatever else runs, and threads that spin would starve each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import imageio_ffmpeg
 import numpy as np
