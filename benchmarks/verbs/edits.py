@@ -17,7 +17,7 @@ from verbs.cases import Case
 from verbs.report import Report, note
 from verbs.studio import Studio, right
 
-WAYS = (("noise", 0.6), ("noise", 0.7), ("noise", 0.8), ("noise", 0.9), ("flow", 0.7), ("flow", 0.8), ("flow", 0.9))
+WAYS = (("noise", 0.75), ("noise", 0.85), ("flow", 0.7), ("flow", 0.8), ("flow", 0.9))  # noise by the student
 MOST_MOVED = 0.15  # of the frame's width
 LOOKED = (0, 8, 16)  # frames in which the subject is looked for
 STRETCH = range(6, 12)
@@ -91,9 +91,7 @@ def _ends(studio: Studio, report: Report, count: int) -> None:
     for n in range(min(count, 5)):
         case = cases.rendered(400 + n)
         form = studio.form(case.clip.size, case.clip.fps)
-        films = [
-            studio.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)
-        ]
+        films = [studio.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)]
         other = studio.paint(operations.generate((case.text,), frames=len(case.clip), form=form), 1000 + n)
         same.append(bool((films[0].frames_FYXC == case.clip.frames_FYXC).all()))
         apart.append(_difference(films[1], case.clip))
@@ -134,7 +132,7 @@ def whole(studio: Studio, report: Report, count: int) -> None:
         form = studio.form(case.clip.size, case.clip.fps)
         for method, strength in WAYS:
             plan = operations.edit(case.clip, text, form=form, strength=strength, method=method, was=case.text)
-            film = studio.guided.paint(plan, n).frames_FYXC
+            film = (studio.guided if method == "flow" else studio).paint(plan, n).frames_FYXC
             verdict = _verdict(studio, case, setting, film)
             found[method, strength].append(verdict)
             sheet = f"edit-whole-{method}-{strength:g}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sora import families, prompts
 from sora.cli import advice, hung, sources
 from sora.cli.request import MOST_FILES, MOST_SEED, Take, Wish, takes_of, within
-from sora.cli.scenes import SCENES, Scene
+from sora.cli.scenes import SCENES, Scene, method_of
 from sora.cli.shape import Size
 from sora.errors import InputError, UsageError
 from sora.speed import DEFAULT, Speed
@@ -140,7 +140,7 @@ def _needs_guidance(wish: Wish) -> bool:
     words to steer away from, a whole clip led to other words, or a LoRA, which was trained on those."""
     if wish.guidance is not None:
         return wish.guidance != 1
-    leads = wish.verb == "edit" and wish.region is wish.mask is wish.stretch is None
+    leads = wish.verb == "edit" and method_of(wish) == "flow"
     return bool(wish.negative and wish.negative.strip()) or leads or bool(wish.lora)
 
 

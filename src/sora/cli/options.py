@@ -176,7 +176,7 @@ Strength = Annotated[
     float | None,
     typer.Option(
         help="How much may change, 0 to 1: 0 returns the clip, 1 keeps nothing of what is painted over.",
-        show_default="0.7, or 1 for a part",
+        show_default="the model's, or 1 for a part",
     ),
 ]
 FinishStrength = Annotated[

@@ -186,11 +186,11 @@ def edit(wish: Wish, spec: ModelSpec) -> Scene:
 
     if wish.region is not None and wish.mask is not None:
         raise UsageError("--region and --mask both say where to paint; give one of them")
-    whole = wish.region is None and wish.mask is None and wish.stretch is None
-    strength = (0.7 if whole else 1.0) if wish.strength is None else wish.strength
+    method, d = method_of(wish), spec.defaults
+    usual = 1.0 if _in_part(wish) else d.flow_strength if method == "flow" else d.noise_strength
+    strength = usual if wish.strength is None else wish.strength
     within("--strength", strength, 0, 1)
     source = sources.read(wish, wish.clip, wish.start, wish.end)
-    method = wish.method.value if wish.method else _best_method(wish, source, whole and strength < 1)
     if wish.was is not None and method != "flow":
         raise UsageError("--was tells --method flow what the clip shows; add --method flow or leave --was out")
     clip = source.clip
@@ -213,10 +213,19 @@ def edit(wish: Wish, spec: ModelSpec) -> Scene:
     return scene if wish.mask is None else _reading(scene, wish.mask)
 
 
-def _best_method(wish: Wish, source: Source, changes: bool) -> str:
+def method_of(wish: Wish) -> str:
     """To change a whole clip, flow keeps things in their places better, but it has to know what the clip shows."""
-    told = wish.was is not None or sources.prompt_of(source.path) is not None
-    return "flow" if changes and told else "noise"
+    if wish.method is not None:
+        return wish.method.value
+    if _in_part(wish) or wish.strength == 1:
+        return "noise"
+    told = wish.was is not None or (wish.clip is not None and sources.prompt_of(wish.clip) is not None)
+    return "flow" if told else "noise"
+
+
+def _in_part(wish: Wish) -> bool:
+    """Whether an edit paints a region or a stretch, and not the whole clip."""
+    return not (wish.region is wish.mask is wish.stretch is None)
 
 
 def _joined(

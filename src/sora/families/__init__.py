@@ -101,6 +101,8 @@ MODELS: dict[str, ModelSpec] = {
             arriving=0.0,
             near=0.12,
             guided_from=0.0,
+            noise_strength=0.75,
+            flow_strength=0.8,
             region_share=0.8,
         ),
         speeds={

@@ -30,6 +30,7 @@ class Defaults:
     film always are; off where the model's reference leaves them alone. near: threshold of the step cache under
     ``--speed fast``, as ``networks.first_block`` counts it. guided_from: the time in [0, 1] below which that takes the
     words alone, since late steps draw edges, which guidance changes little (Kynkaanniemi et al., arXiv 2404.07724).
+    noise_strength, flow_strength: of an edit of a whole clip, by its method.
     region_share: of each side of what the model sees, the part that a region to paint takes up; with 0 it sees whole
     frames.
     """
@@ -57,6 +58,8 @@ class Defaults:
     meets_pictures: bool = True
     near: float = 0.1
     guided_from: float = 0.3
+    noise_strength: float = 0.7
+    flow_strength: float = 0.7
     region_share: float = 0.0
 
 
