@@ -26,7 +26,7 @@ def loss_of(trainer: Trainer, pixels: Tensor) -> float:
 def test_an_anchor_pulls_back_what_drifts(model: MiniVAE) -> None:
     pixels = torch.rand(1, 3, 9, 64, 64) * 2 - 1
     trainer = Trainer(model, Aims(anchor=1e4), encoding=True)
-    assert not trainer._way(model.raw_encode(pixels), pixels).any()
+    assert trainer._way(model.raw_encode(pixels), pixels).abs().max() < 1e-5  # with gradients another kernel may add up
     with torch.no_grad():
         model.to_latents.weight.mul_(2)
     assert loss_of(trainer, pixels) > 1
