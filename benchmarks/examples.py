@@ -46,17 +46,17 @@ class Example:
 EXAMPLES = (
     Example("a red balloon floats up over a green meadow", "balloon", "meadow", "up"),
     Example("a red car drives to the left through the city", "car", "city", "left"),
-    Example("a pumpkin gets bigger on the moon", "pumpkin", "moon", "grow"),
+    Example("a red apple floats up in space", "apple", "space", "up"),
     Example("a fox moves to the left in front of the mountains", "fox", "mountains", "left"),
-    Example("a ghost in the village at night", "ghost", "village", "still"),
     Example("a sailboat moves to the left at sunset", "sailboat", "sunset", "left"),
+    Example("a fish swims to the left under the sea", "fish", "sea", "left"),
 )
 CANDIDATES = (
-    Example("a red apple floats up in space", "apple", "space", "up"),
-    Example("a penguin moves to the right in the snow", "penguin", "snow", "right"),
     Example("a red heart gets bigger in the village", "red heart", "village", "grow"),
-    Example("a fish swims to the left under the sea", "fish", "sea", "left"),
+    Example("a penguin moves to the right in the snow", "penguin", "snow", "right"),
+    Example("a pumpkin gets bigger on the moon", "pumpkin", "moon", "grow"),
     Example("a blue ball rolls to the left in the forest", "blue ball", "forest", "left"),
+    Example("a ghost in the village at night", "ghost", "village", "still"),
 )
 
 
