@@ -104,7 +104,7 @@ def warm() -> None:
 def judged(clips: int) -> None:
     """The judge on rendered clips, all held out; benchmarks/worth.py asks it about painted ones."""
     from sora.training import judge
-    from sora.training.rough import on_rendered
+    from sora.training.judge_scores import on_rendered
     from sora.training.worlds.world import WORLDS
 
     for name, value in on_rendered(judge.load(), WORLDS["small"], clips).items():

@@ -4,6 +4,9 @@ Prints one row a line: what, the wish, what was found with its standard error, m
 and the record of every painted clip, ``--sheets FOLDER`` draws contact sheets. Painting can be shared by processes:
 ``--first K`` starts at the K-th caption, and ``--records A.json B.json`` makes the table of what they left. ``--way``
 and ``--guided`` say how to paint, such as "steps=8 shift=3" or "model=guided", the weights that take guidance.
+
+``--clips A [B]`` judges clips that ``benchmarks/paint.py`` kept instead of painting, and compares those of two folders
+on the captions they share; ``--only agreement --clips ROOT`` holds the judge against a person's labels.
 """
 
 from __future__ import annotations
@@ -20,18 +23,21 @@ import torch
 from sora.training import judge as judges
 from sora.training.worlds.world import WORLDS
 from verbs.report import Report, note, write_json
-from worth import whole
+from worth import kept, whole
 from worth.easel import KINDS, Easel, Way
 from worth.painted import paint
-from worth.records import Record, against, confusion, scores
+from worth.records import Record, against, by, confusion, scores
 
+KEPT = ("agreement", "kept")  # sections about clips that are there
 SECTIONS = ("rendered", "painted", "small", "steps", "vae", "lasting", "times")
 COUNTS = {"rendered": 500, "painted": 200, "small": 200, "steps": 100, "vae": 60, "lasting": 20, "times": 5}
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(SECTIONS), metavar="NAMES", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument(
+        "--only", metavar="NAMES", help=f"of {', '.join((*SECTIONS, *KEPT))}; by default all that paint"
+    )
     parser.add_argument("--count", type=int, help=f"clips a section, instead of {COUNTS}")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="the first caption's number")
     parser.add_argument("--world", choices=WORLDS, default="medium")
@@ -40,14 +46,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--guided", default="model=guided steps=30", metavar="SETTINGS")
     parser.add_argument("--judge", type=Path, help="the judge's file, by default the one that ships")
     parser.add_argument("--records", type=Path, nargs="+", default=[], help="JSON files to make the table of")
+    parser.add_argument("--clips", type=Path, nargs="+", default=[], metavar="FOLDER", help="kept clips to judge")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--sheets", type=Path, metavar="FOLDER")
     args = parser.parse_args()
-    for name, known in (("only", SECTIONS), ("kinds", KINDS)):
+    args.only = args.only or ("kept" if args.clips else ",".join(SECTIONS))
+    for name, known in (("only", (*SECTIONS, *KEPT)), ("kinds", KINDS)):
         if strange := [w for w in getattr(args, name).split(",") if w not in known]:
             parser.error(f"--{name}: nothing is called {', '.join(strange)}; there is {', '.join(known)}")
+    if not args.clips and any(section in KEPT for section in args.only.split(",")):
+        parser.error("--clips: say which folder of kept clips to judge; benchmarks/paint.py keeps them")
     return args
 
 
@@ -59,8 +69,25 @@ def tell(report: Report, records: Sequence[Record]) -> None:
         print(f"motions of {world}, {way}: asked (rows) against seen (columns)\n{confusion(group)}", flush=True)
 
 
+def judge_kept(folders: Sequence[Path], easel: Easel, report: Report) -> list[Record]:
+    """Rows of each folder's clips, in all and by what they were asked to show; then the first less the second."""
+    found = [kept.records(easel.judge, folder, report) for folder in folders]
+    for records in found:
+        tell(report, records)
+        for question in ("subject", "motion"):
+            by(report, records, question, f"{records[0].world}, {records[0].way}")
+    for records in found[1:]:
+        against(report, found[0], records, f"{found[0][0].way} less {records[0].way}", None)
+    return [record for records in found for record in records]
+
+
 def measure(section: str, args: argparse.Namespace, easel: Easel, report: Report) -> list[Record]:
     """One section: its rows into the report, its painted clips returned."""
+    if section == "kept":
+        return judge_kept(args.clips, easel, report)
+    if section == "agreement":
+        kept.agreement(easel.judge, args.clips[0], report)
+        return []
     way, count = Way.of(args.way), args.count or COUNTS[section]
     kinds, numbers = args.kinds.split(","), range(args.first, args.first + count)
     records: list[Record] = []

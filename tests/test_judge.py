@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,8 +13,11 @@ import torch
 
 from sora.errors import ModelError
 from sora.training import judge as judges
-from sora.training.judge import FRAMES, IGNORED, QUESTIONS, SHOWN, SIDE, Judge
-from sora.training.rough import Clips, asked, film_from, roughened, turned
+from sora.training import labelled, mimic
+from sora.training.broken import MILD, WAYS, apart, broken, worn
+from sora.training.judge import FRAMES, IGNORED, NEAR, QUESTIONS, SHOWN, SIDE, Judge, close_up
+from sora.training.judge_data import Clips, Frames, asked, film_from, reversed_in_time, seen_moving, turned
+from sora.training.rough import roughened
 from sora.training.scene import Actor, Film, Shot
 from sora.training.telling.facts import facts
 from sora.training.worlds.subjects import UNSEEN
@@ -43,7 +47,7 @@ def test_every_film_of_a_world_can_be_answered(world) -> None:
         film = draw_film(world, seed)
         right = known.truth(film)
         words = [known.options[q][i] for q, i in zip(QUESTIONS, right.tolist(), strict=True)]
-        assert words == [facts(film)[q] for q in QUESTIONS]
+        assert words == [(facts(film) | {"whole": "whole"})[q] for q in QUESTIONS]
 
 
 def test_subjects_of_no_world_are_known(judge: Judge) -> None:
@@ -57,8 +61,8 @@ def test_a_film_of_another_world_is_refused(judge: Judge) -> None:
 
 
 def test_the_largest_judge_is_small_on_disk(tmp_path: Path) -> None:
-    judges.save(Judge(judges.options_of([WORLDS["small"], WORLDS["medium"]])), tmp_path / "judge.safetensors")
-    assert (tmp_path / "judge.safetensors").stat().st_size <= 2e6
+    judges.save(Judge(judges.options_of([WORLDS["rich"], WORLDS["large"]])), tmp_path / "judge.safetensors")
+    assert (tmp_path / "judge.safetensors").stat().st_size <= 4e6
 
 
 @pytest.mark.parametrize("size", [(128, 128), (256, 448), (90, 51)])
@@ -105,12 +109,37 @@ def test_a_file_brings_its_words_along(judge: Judge, tmp_path: Path) -> None:
     assert again(judges.shown(clip))[0].sub(judge(judges.shown(clip))[0]).abs().max() < 0.02  # float16 on the way
 
 
+def test_a_judge_that_leans_calls_more_clips_broken() -> None:
+    torch.manual_seed(12)
+    strict, clips = Judge(judges.options_of([TINY])).eval(), torch.cat([a_clip(48, 48) for _ in range(4)])
+    judges.lean(strict, -50)
+    assert {told["whole"] for told in judges.answers(strict, clips)} == {"whole"}
+    judges.lean(strict, 100)
+    assert {told["whole"] for told in judges.answers(strict, clips)} == {"broken"}
+
+
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "judge.safetensors")
     with pytest.raises(ModelError, match="no judge of this version"):
         judges.load(tmp_path / "judge.safetensors")
+
+
+def test_a_file_without_all_questions_is_refused(judge: Judge, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    options = {q: list(words) for q, words in judge.options.items() if q != "whole"}
+    save_file({"a": torch.zeros(1)}, tmp_path / "judge.safetensors", metadata={"options": json.dumps(options)})
+    with pytest.raises(ModelError, match="no judge of this version"):
+        judges.load(tmp_path / "judge.safetensors")
+
+
+@pytest.mark.parametrize("size", [(64, 96), (40, 40)])
+def test_maps_are_an_eighth_of_the_picture(judge: Judge, size: tuple[int, int]) -> None:
+    seen = judges.maps(judge, torch.rand(2, 3, 3, *size) * 2 - 1)
+    assert seen.shape[0] == 6 and seen.shape[2:] == (size[0] // 8, size[1] // 8)
+    assert torch.allclose(seen.norm(dim=1), torch.ones(6, *seen.shape[2:]), atol=1e-4)
 
 
 def test_a_looking_glass_turns_left_to_right(judge: Judge) -> None:
@@ -122,6 +151,47 @@ def test_a_looking_glass_turns_left_to_right(judge: Judge) -> None:
     ):
         words = judge.options[question]
         assert words[tables[question][words.index(word)]] == other
+
+
+@pytest.mark.parametrize(
+    ("question", "word", "other"),
+    [
+        *(
+            ("motion", "left", "right"),
+            ("motion", "down", "up"),
+            ("motion", "grow", "shrink"),
+            ("motion", "spin", "spin"),
+        ),
+        *(("camera", "zoom-in", "zoom-out"), ("camera", "", ""), ("setting", "sea", "sea")),
+    ],
+)
+def test_a_clip_played_backwards_shows_the_opposite(question: str, word: str, other: str) -> None:
+    known = Judge(judges.options_of([WORLDS["large"]]), width=8)
+    table, words = dict(zip(QUESTIONS, reversed_in_time(known), strict=True))[question], known.options[question]
+    assert words[table[words.index(word)]] == other
+
+
+def test_what_looks_like_nothing_else_backwards_is_not_asked() -> None:
+    known = Judge(judges.options_of([WORLDS["large"]]), width=8)
+    table = dict(zip(QUESTIONS, reversed_in_time(known), strict=True))["motion"]
+    assert {w for w, i in zip(known.options["motion"], table, strict=True) if i == IGNORED} == {
+        *("arc-left", "arc-right", "fall", "enter-left", "enter-right", "leave-left", "leave-right"),
+    }
+
+
+@pytest.mark.parametrize(("top", "left", "side"), [(10, 50, 30), (40, 20, 44)])
+def test_close_up_the_subject_fills_the_picture(top: int, left: int, side: int) -> None:
+    cover = torch.zeros(1, 1, SIDE, SIDE)
+    cover[:, :, top : top + side, left : left + side] = 1
+    crop = close_up(cover, cover)
+    assert crop.shape == (1, 1, NEAR, NEAR)
+    assert 0.45 < crop.mean() < 0.85
+    assert crop[0, 0, NEAR // 2, NEAR // 2] == 1 and crop[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]].max() < 0.5
+
+
+def test_close_up_of_nothing_is_the_middle() -> None:
+    pixels = torch.rand(2, 3, SIDE, SIDE)
+    assert close_up(pixels, torch.zeros(2, 1, 12, 12)).isfinite().all()
 
 
 def test_what_cannot_be_seen_is_not_asked(judge: Judge) -> None:
@@ -141,12 +211,131 @@ def test_it_is_trained_on_the_middle_of_films_and_on_unseen_subjects() -> None:
     assert {actor.faces for actor in leftwards} == {"left", "right"}
 
 
-def test_batches_are_what_the_network_takes(judge: Judge) -> None:
+@pytest.fixture(scope="module")
+def clips(judge: Judge) -> Clips:
     pytest.importorskip("PIL")
-    pixels, right = Clips(judge, [TINY], Random(2), batch=3).next()
-    assert pixels.shape == (3, SHOWN, 3, SIDE, SIDE) and right.shape == (3, len(QUESTIONS))
+    torch.manual_seed(3)
+    held = Clips(judge, [TINY], Random(2), kept=8)
+    held.add(8)
+    return held
+
+
+def test_clips_are_what_the_network_takes(judge: Judge, clips: Clips) -> None:
+    pixels, right = clips.latest(3)
+    assert pixels.shape == (6, SHOWN, 3, SIDE, SIDE) and right.shape == (6, len(QUESTIONS))
     rough = roughened(pixels)
     assert rough.shape == pixels.shape and rough.isfinite().all()
     assert 0 < (rough - pixels).abs().mean() < 0.3
     for words, column in zip(judge.options.values(), right.T, strict=True):
         assert all(i == IGNORED or 0 <= i < len(words) for i in column.tolist())
+
+
+def test_the_newest_clips_are_kept(judge: Judge) -> None:
+    pytest.importorskip("PIL")
+    held = Clips(judge, [TINY], Random(4), kept=3)
+    held.add(2)
+    assert held.held == 2
+    first = held.pixels[1].clone()
+    held.add(2)
+    assert held.held == 3
+    assert torch.equal(held.pixels[1], first) and not torch.equal(held.pixels[0], held.pixels[1])
+
+
+def test_frames_know_where_their_subject_stands(clips: Clips) -> None:
+    frames = clips.frames(60)
+    assert frames.pixels.shape == frames.bare.shape == (60, 3, SIDE, SIDE)
+    there = (frames.pixels - frames.bare).abs().mean(dim=1, keepdim=True)
+    shown = frames.cover.flatten(1).mean(dim=1) > 0.05
+    inside = (there * (frames.cover > 0.9)).sum() / (frames.cover > 0.9).sum()
+    outside = (there * (frames.cover < 0.1)).sum() / (frames.cover < 0.1).sum()
+    assert shown.any() and inside > 3 * outside
+
+
+def a_picture(count: int = 6) -> Frames:
+    """A bright striped square on a dark ground."""
+    torch.manual_seed(5)
+    cover = torch.zeros(count, 1, SIDE, SIDE)
+    cover[:, :, 24:72, 28:70] = 1
+    bare = torch.full((count, 3, SIDE, SIDE), -0.8)
+    stripes = torch.sin(torch.arange(SIDE) / 3).expand(SIDE, SIDE) * torch.linspace(-1, 1, SIDE)[:, None]
+    pixels = torch.where(cover > 0, stripes.expand(count, 3, SIDE, SIDE) * torch.rand(count, 3, 1, 1), bare)
+    return Frames(pixels, bare, cover, torch.zeros(count, len(QUESTIONS), dtype=torch.long))
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_each_way_breaks_the_subject_and_leaves_what_is_around(way) -> None:
+    frames = a_picture()
+    spoilt = way(frames)
+    assert spoilt.shape == frames.pixels.shape and spoilt.isfinite().all()
+    assert (spoilt - frames.pixels).abs().flatten(1).amax(dim=1).min() > 0.1
+    assert torch.allclose(spoilt[:, :, :, -2:], frames.pixels[:, :, :, -2:], atol=0.02) or way.__name__ == "doubled"
+
+
+def test_worn_pictures_are_nearer_to_what_they_were_than_broken_ones() -> None:
+    frames = a_picture(40)
+    assert apart(frames, worn(frames)).mean() < apart(frames, broken(frames)).mean() / 2
+    assert all(way(frames).isfinite().all() for way in MILD)
+
+
+def test_a_picture_of_an_empty_place_can_be_broken_and_worn() -> None:
+    empty = a_picture(12)
+    empty = Frames(empty.bare, empty.bare, torch.zeros_like(empty.cover), empty.right)
+    assert broken(empty).isfinite().all() and worn(empty).isfinite().all()
+
+
+def test_a_motion_that_is_over_is_not_seen() -> None:
+    assert seen_moving(a_film("shrink"), 12) and not seen_moving(a_film("shrink"), 16)
+    assert seen_moving(a_film("bounce"), 36)
+
+
+# Mimics -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model():
+    pytest.importorskip("PIL")
+    from sora import families
+
+    return families.load(families.find("mini"), torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("name", mimic.WAYS)
+def test_mimics_keep_the_background(model, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    way, verdict, _ = mimic.WAYS[name]
+    monkeypatch.setattr(mimic, "WAYS", {name: (way, verdict, 1.0)})
+    torch.manual_seed(7)
+    frames, told = mimic.make(model, TINY, Random(8))
+    assert len(told) == len(frames["pixels"]) == len(frames["cover"])
+    assert {row["whole"] for row in told} == {verdict}
+    assert all((row["subject"] == "") == (verdict == "broken") for row in told)
+    far = (frames["pixels"].float() - frames["bare"].float()).abs().mean(dim=(1, 2, 3))
+    assert far.median() < 40
+
+
+def test_a_judge_learns_from_a_file_of_mimics(judge: Judge, model, tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    mimic.write([mimic.make(model, TINY, Random(seed)) for seed in range(2)], tmp_path / "mimics.safetensors")
+    frames = mimic.Mimics(judge, tmp_path / "mimics.safetensors").frames(10)
+    assert frames.pixels.shape == (10, 3, SIDE, SIDE) and frames.cover.shape == (10, 1, SIDE, SIDE)
+    assert frames.pixels.abs().max() <= 1 and frames.cover.min() >= 0 and frames.cover.max() <= 1
+    assert set(frames.right[:, QUESTIONS.index("whole")].tolist()) <= {0, 1}
+    assert (frames.right[:, QUESTIONS.index("motion")] == IGNORED).all()
+
+
+def test_a_judge_learns_from_labelled_clips_of_the_part_for_training_alone(judge: Judge, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    (tmp_path / "kept").mkdir()
+    for number in range(3):
+        frames = rng.integers(0, 256, (FRAMES, 32, 32, 3), dtype=np.uint8)
+        row = json.dumps({"facts": {"subject": "fish"}})
+        np.savez_compressed(tmp_path / "kept" / f"{number}.npz", frames=frames, row=row)
+    rows = [{"folder": "kept", "number": n, "whole": n == 0, "why": ""} for n in range(3)]
+    (tmp_path / "labels.json").write_text(json.dumps({"train": rows[:2], "test": rows[2:]}))
+    torch.manual_seed(11)
+    painted = labelled.Painted(judge, tmp_path, tmp_path / "labels.json")
+    assert len(painted.pixels) == 2 * SHOWN
+    right = painted.frames(400).right
+    whole, subject = right[:, QUESTIONS.index("whole")], right[:, QUESTIONS.index("subject")]
+    assert 0.4 < (whole == 0).float().mean() < 0.6
+    assert (subject[whole == 0] == judge.options["subject"].index("fish")).all()
+    assert (subject[whole == 1] == IGNORED).all()

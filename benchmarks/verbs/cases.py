@@ -17,7 +17,7 @@ import numpy as np
 
 from sora import media, operations
 from sora.clip import Clip
-from sora.training.rough import SIZES
+from sora.training.judge_data import SIZES
 from sora.training.scene import FPS, Film
 from sora.training.telling import caption
 from sora.training.telling.places import phrases

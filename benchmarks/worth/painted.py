@@ -5,15 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from sora.training import judge as judges
+from sora.training.judge import Judge
 from sora.training.telling.facts import facts
 from sora.training.worlds.world import WORLDS, draw_film
 from verbs.report import Report, note
 from worth.easel import ASPECTS, Easel, Way, words
-from worth.records import Record
+from worth.records import ASKED, Record
 
 SCORED = 4 * 10**9  # seed of the first film; settings are to be chosen on other films
 MIRRORED = {"left": "right", "right": "left"}
+
+
+def answered(judge: Judge, clip_FYXC: np.ndarray, motion: str) -> tuple[dict[str, str], bool | None]:
+    """The judge's answers, and which way it leans where a clip to the left or right was asked for."""
+    other = MIRRORED.get(motion)
+    leans = judges.prefers(judge, clip_FYXC, motion, other) if other else None
+    return judges.answer(judge, clip_FYXC), leans
+
+
+def in_words(record: Record) -> str:
+    """What is wrong with the clip."""
+    wrong = [f"{record.facts[q]} read as {record.seen[q]}" for q in ASKED if not record.read(q)]
+    return "; ".join(wrong + ([] if record.whole else ["not whole"])) or "right"
 
 
 def paint(
@@ -28,12 +44,9 @@ def paint(
         started = time.perf_counter()
         clip = easel.paint(text, judges.FRAMES, ASPECTS[number % len(ASPECTS)], number, way)
         took = time.perf_counter() - started
-        seen, motion = judges.answer(easel.judge, clip), told["motion"]
-        leans = judges.prefers(easel.judge, clip, motion, MIRRORED[motion]) if motion in MIRRORED else None
+        seen, leans = answered(easel.judge, clip, told["motion"])
         record = Record(world_name, str(way), number, kind, text, told, seen, leans, took)
-        wrong = {q: f"{told[q]} read as {seen[q]}" for q in ("subject", "setting", "motion") if not record.right(q)}
-        asked = ", ".join(told[q] for q in ("subject", "setting", "motion"))
-        verdict = "; ".join(wrong.values()) or "right"
+        asked, verdict = ", ".join(told[q] for q in ASKED), in_words(record)
         report.show(
             f"painted-{world_name}-{str(way).replace(' ', '-')}", clip, (), f"{number} {kind}: {asked}: {verdict}"
         )

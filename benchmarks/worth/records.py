@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from sora.training.judge import WHOLE
 from verbs.report import Report
 
 ASKED = ("subject", "setting", "motion")
@@ -26,8 +27,17 @@ class Record:
     leans: bool | None
     seconds: float
 
-    def right(self, question: str) -> bool:
+    def read(self, question: str) -> bool:
+        """Whether the judge names what was asked for, in whatever state it is."""
         return self.seen[question] == self.facts[question]
+
+    @property
+    def whole(self) -> bool:
+        return self.seen.get("whole", WHOLE) == WHOLE
+
+    def right(self, question: str) -> bool:
+        """Whether the clip shows what was asked for: a subject that is not whole is not shown."""
+        return self.read(question) and (question != "subject" or self.whole)
 
     @property
     def all(self) -> bool:
@@ -57,11 +67,13 @@ def share(report: Report, what: str, held: Iterable[bool], least: float | None =
 
 
 def scores(report: Report, records: Sequence[Record], name: str) -> None:
-    """Every row about painted clips of one world, painted in one way."""
+    """Every row about painted clips of one world, painted in one way. A subject is right where it is whole as well."""
     wishes = {"subject": 0.95, "setting": 0.95, "motion": 0.9}
     for question, least in wishes.items():
         share(report, f"{name}: {question}", (r.right(question) for r in records), least)
     share(report, f"{name}: all three", (r.all for r in records))
+    share(report, f"{name}: subject, whole or not", (r.read("subject") for r in records))
+    share(report, f"{name}: whole", (r.whole for r in records))
     sideways = [r for r in records if r.leans is not None]
     share(report, f"{name}: motion, of clips to the left and right", (r.right("motion") for r in sideways))
     share(report, f"{name}: left against right", (bool(r.leans) for r in sideways))
@@ -106,17 +118,37 @@ def confusion(records: Sequence[Record], question: str = "motion") -> str:
     return "\n".join(lines)
 
 
-def against(report: Report, ours: Sequence[Record], theirs: Sequence[Record]) -> None:
+def by(report: Report, records: Sequence[Record], question: str, name: str) -> None:
+    """A row for each subject, setting or motion that was asked for: what its clips show."""
+    for value in sorted({r.facts[question] for r in records}):
+        own = [r for r in records if r.facts[question] == value]
+        counts = {
+            "right": sum(r.right(question) for r in own),
+            "read": sum(r.read(question) for r in own),
+            "whole": sum(r.whole for r in own),
+            "all": sum(r.all for r in own),
+        }
+        report.say(f"{name}: {value}", "", ", ".join(f"{what} {n}" for what, n in counts.items()) + f" of {len(own)}")
+
+
+def against(
+    report: Report,
+    ours: Sequence[Record],
+    theirs: Sequence[Record],
+    name: str = "default less guided",
+    least: float | None = -0.03,
+) -> None:
     """Our way's scores less the other's on the same captions, with the standard error of the paired difference."""
     other = {(r.world, r.number): r for r in theirs}
     pairs = [(r, other[r.world, r.number]) for r in ours if (r.world, r.number) in other]
-    for what in (*ASKED, "all"):
+    for what in (*ASKED, "all", "whole"):
         apart = [float(_held(a, what)) - float(_held(b, what)) for a, b in pairs]
         n, mean = len(apart), sum(apart) / max(1, len(apart))
         error = math.sqrt(sum((d - mean) ** 2 for d in apart) / max(1, n - 1) / max(1, n))
         found = f"{100 * mean:+.1f} points +- {100 * error:.1f} (n {n})"
-        report.say(f"default less guided: {what}", ">= -3 points", found, mean >= -0.03)
+        wish = "" if least is None else f">= {100 * least:.0f} points"
+        report.say(f"{name}: {what}", wish, found, None if least is None else mean >= least)
 
 
 def _held(record: Record, what: str) -> bool:
-    return record.all if what == "all" else record.right(what)
+    return {"all": record.all, "whole": record.whole}[what] if what in ("all", "whole") else record.right(what)

@@ -12,7 +12,8 @@ import torch
 
 from sora import media
 from sora.training import judge as judges
-from sora.training.rough import SIZES, verdicts
+from sora.training.judge_data import SIZES
+from sora.training.judge_scores import verdicts
 from sora.training.telling.facts import facts
 from sora.training.worlds.render import render
 from sora.training.worlds.world import WORLDS, World, draw_film
@@ -23,18 +24,25 @@ from worth.records import ASKED, share
 
 HELD = 10**9  # seed of the first film for the autoencoder
 LARGE = tuple((2 * height, 2 * width) for height, width in SIZES)
+WISHES = {"subject": 0.96, "setting": 0.98, "motion": 0.98}
 LONG, HIDDEN, CLIP = 97, 49, 33  # frames: 12 s, enough to go behind something and come out, 4 s
 PROMPT = "a red balloon floats up over a green meadow"
 
 
 def rendered(easel: Easel, report: Report, world_name: str, count: int) -> None:
-    """Held-out clips, as large as the judge was trained on and twice that."""
-    for name, sizes, most in (("", SIZES, count), (" at twice the size", LARGE, max(1, count // 4))):
-        table = verdicts(easel.judge, WORLDS[world_name], most, sizes=sizes)
+    """Held-out clips from the start of a motion and from its middle, and at twice the size that the judge was trained
+    on."""
+    few = max(1, count // 4)
+    for name, sizes, most, midway in (
+        ("", SIZES, count, False),
+        (" midway", SIZES, count, True),
+        (" at twice the size", LARGE, few, False),
+    ):
+        table = verdicts(easel.judge, WORLDS[world_name], most, sizes=sizes, midway=midway)
         for i, question in enumerate(judges.QUESTIONS):
             if len(easel.judge.options[question]) > 1:
-                least = 0.97 if question in ASKED else None
-                share(report, f"judge on rendered clips of {world_name}{name}: {question}", table[:, i].tolist(), least)
+                what = f"judge on rendered clips of {world_name}{name}: {question}"
+                share(report, what, table[:, i].tolist(), WISHES.get(question))
 
 
 @torch.inference_mode()

@@ -44,7 +44,7 @@ SHOWN = (
 )
 """Prompts of the sheets."""
 
-MAIN = ("subject", "setting", "motion")  # right all at once in "all"
+MAIN = ("subject", "setting", "motion", "whole")  # right all at once in "all"
 
 
 def painter_of(runs: Path, device: str, part: str = "dit") -> Painter:

@@ -1,0 +1,76 @@
+"""Judges clips that ``benchmarks/paint.py`` has kept, and holds the judge against labels that a person gave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sora.training import judge as judges
+from sora.training.judge import WHOLE, Judge
+from verbs.report import Report, note
+from worth.painted import answered, in_words
+from worth.records import Record, share
+
+LABELS = Path(__file__).with_name("labels.json")
+
+
+def clips(folder: Path) -> Iterator[tuple[np.ndarray, dict[str, Any], float]]:
+    """(frames_FYXC, what was asked, seconds to paint) of each kept clip, by its number. Raises SystemExit."""
+    paths = sorted((p for p in folder.glob("*.npz") if p.stem.isdigit()), key=lambda p: int(p.stem))
+    if not paths:
+        raise SystemExit(
+            f"{folder} holds no clips; keep some first: python benchmarks/paint.py paint CAPTIONS {folder}"
+        )
+    for path in paths:
+        with np.load(path) as held:
+            yield held["frames"], json.loads(str(held["row"])), float(held["seconds"])
+
+
+def records(judge: Judge, folder: Path, report: Report) -> list[Record]:
+    """What the judge says of each clip of a folder, whose name stands for the way it was painted."""
+    found = []
+    for clip, row, seconds in clips(folder):
+        seen, leans = answered(judge, clip, row["facts"]["motion"])
+        texts = (row["world"], folder.name, row["number"], row["kind"], row["text"])
+        found.append(Record(*texts, row["facts"], seen, leans, seconds))
+        report.show(folder.name, clip, (), f"{row['number']} {row['text'][:60]}: {in_words(found[-1])}")
+    return found
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a person says of a kept clip: whether its subject is whole, and why in a word."""
+
+    folder: str
+    number: int
+    whole: bool
+    why: str
+
+
+def labels(part: str, path: Path = LABELS) -> list[Label]:
+    """part: "train", "validation" or "test"."""
+    return [Label(**row) for row in json.loads(path.read_text(encoding="utf-8"))[part]]
+
+
+def agreement(judge: Judge, root: Path, report: Report) -> None:
+    """How often judge and labels agree on whether a clip's subject is whole, of clips in the root's folders. The judge
+    has learnt from no clip for validation, which served to choose how readily it says so, and none for the test, which
+    served no choice."""
+    for part, least in (("test", 0.9), ("validation", None)):
+        verdicts = []
+        for label in labels(part):
+            with np.load(root / label.folder / f"{label.number}.npz") as held:
+                seen = judges.answer(judge, held["frames"])
+            verdicts.append((label, seen["whole"] == WHOLE))
+        for label, whole in verdicts:
+            if whole != label.whole:
+                note(f"{part} {label.folder} {label.number}, {label.why}: called {'whole' if whole else 'broken'}")
+        share(report, f"judge and eye, {part}: whole or broken", (w == v.whole for v, w in verdicts), least)
+        for kind, wish in (("whole", True), ("broken", False)):
+            own = (w == v.whole for v, w in verdicts if v.whole == wish)
+            share(report, f"judge and eye, {part}: of those that are {kind}", own)
