@@ -1,9 +1,9 @@
 """A classifier of pixels that tells what a clip shows: ``python -m sora.training.judge --minutes 60`` trains it.
 
 It is trained on rendered clips (``training.judge_data``), roughened like paint (``training.rough``). In half of them
-the subject looks against its way, so that motion must be read from motion. It knows every subject of the world and those
-that are in no world, so that it can tell whether a model has learnt one of these. Whether the subject is whole is a
-question of its own, learnt from pictures that were broken on purpose (``training.broken``) and, with ``--painted``,
+the subject looks against its way, so that motion must be read from motion. It knows every subject of the world and
+those that are in no world, so that it can tell whether a model has learnt one of these. Whether the subject is whole is
+a question of its own, learnt from pictures that were broken on purpose (``training.broken``) and, with ``--painted``,
 from painted clips that a person labelled, so that a heap of the right colours is not taken for what was asked for.
 """
 
