@@ -24,7 +24,7 @@ from sora.training import judge as judges
 
 ROOT = Path(__file__).parent.parent
 LEAST = 0.8  # share of the seeds
-TILE, COLUMNS, RATE = 200, 3, 8  # pixels; tiles of a row; frames a second
+TILE, COLUMNS, RATE = 184, 3, 8  # pixels; tiles of a row; frames a second
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Example:
 
 EXAMPLES = (
     Example("a red balloon floats up over a green meadow", "balloon", "meadow", "up"),
-    Example("a red car drives to the left through the city", "car", "city", "left"),
+    Example("a red car drives to the left through the city", "car", "city", "left", 6),
     Example("a red apple floats up in space", "apple", "space", "up"),
-    Example("a fox moves to the left in front of the mountains", "fox", "mountains", "left"),
+    Example("a fox moves to the left in front of the mountains", "fox", "mountains", "left", 2),
     Example("a sailboat moves to the left at sunset", "sailboat", "sunset", "left"),
-    Example("a fish swims to the left under the sea", "fish", "sea", "left"),
+    Example("a fish swims to the left under the sea", "fish", "sea", "left", 12),
 )
 CANDIDATES = (
     Example("a red heart gets bigger in the village", "red heart", "village", "grow"),
