@@ -22,6 +22,7 @@ Section = Callable[[Studio, Report, int], None]
 # Name -> what measures it, and the number of clips of the list.
 SECTIONS: dict[str, tuple[Section, int]] = {
     "extend": (joins.extend, 40),
+    "variants": (joins.variants, 6),
     "loop": (joins.loop, 20),
     "bridge": (joins.bridge, 20),
     "edit-part": (edits.part, 10),

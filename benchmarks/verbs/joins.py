@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,25 @@ def extend(studio: Studio, report: Report, count: int) -> None:
         report.share(
             f"extend {way}, {words}: the same subject in the new part", answers, 0.8 if words == "its caption" else None
         )
+
+
+def variants(studio: Studio, report: Report, count: int) -> None:
+    """What ``--variants`` gives: the same extension by three seeds, each beside the one before; two films of the same
+    words by two seeds tell how far apart new films are."""
+    apart, strangers = [], []
+    for n in range(count):
+        note(f"variants {n + 1} of {count}")
+        case = cases.rendered(250 + n)
+        plan = operations.extend(
+            case.clip, case.text, frames=LOOKED_AT, form=studio.form(case.clip.size, case.clip.fps)
+        )
+        films = [studio.paint(plan, seed).frames_FYXC[len(case.clip) :].astype(np.int16) for seed in range(3)]
+        apart += [float(np.abs(a - b).mean()) for a, b in pairwise(films)]
+        fresh = operations.generate((case.text,), frames=LOOKED_AT, form=plan.format)
+        one, other = (studio.paint(fresh, seed).frames_FYXC.astype(np.int16) for seed in range(2))
+        strangers.append(float(np.abs(one - other).mean()))
+    report.spread("variants of an extension: mean difference", apart, " grey levels")
+    report.spread("two new films of the same words: mean difference", strangers, " grey levels")
 
 
 def _extended(studio: Studio, case: Case, way: str, text: str) -> tuple[Clip, slice, int]:
