@@ -132,7 +132,7 @@ def test_strength_of_an_edit(studio: Studio, footage: Footage):
     assert same(made(studio, "edit", path, "a ball", "--strength", 0), clip)
     assert not same(made(studio, "edit", path, "a ball"), clip)
     argv = recipe("made.mkv")["argv"]
-    assert argv[argv.index("--strength") + 1] == "0.7"
+    assert argv[argv.index("--strength") + 1] == str(DEFAULTS.noise_strength)
     made(studio, "edit", path, "a ball", "--frames", "2:3")
     argv = recipe("made.mkv")["argv"]
     assert argv[argv.index("--strength") + 1] == "1.0"
