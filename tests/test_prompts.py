@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import re
 from pathlib import Path
 
 import pytest
@@ -119,21 +118,11 @@ def test_variants_refuses(prompt: str, says: str) -> None:
         prompts.variants(prompt)
 
 
-SUBJECT = r"(an?) (red balloon|car|sailboat|rocket|turtle|tropical fish|elephant|chick|(red|blue|yellow|purple) ball)"
-MOTION = r"(moves (left|right)|floats up|falls down|bounces|spins|grows|shrinks|stands still)"
-PLACE = (
-    r"((on|over) a green meadow|in the snow|under the sea|in the desert|at night under the stars|on a city street"
-    r"|at sunset over the water)"
-)
-
-
 @pytest.mark.parametrize(("name", "count"), [("first-light.txt", 12), ("portrait.txt", 6)])
-def test_our_prompt_files_stay_in_the_small_models_world(name: str, count: int) -> None:
+def test_our_prompt_files_hold_plain_prompts_each_once(name: str, count: int) -> None:
     found = prompts.parse_file((PROMPTS / name).read_text(encoding="utf-8"))
     assert len(found) == len(set(found)) == count
-    for prompt in found:
-        assert re.fullmatch(f"{SUBJECT} {MOTION} {PLACE}", prompt), prompt
-        assert prompts.variants(prompt) == [prompt]
+    assert all(prompts.variants(prompt) == [prompt] for prompt in found)
 
 
 def test_the_first_prompt_of_the_readme() -> None:
