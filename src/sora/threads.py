@@ -2,7 +2,8 @@
 
 Threads that share the work of one operation wait for the slowest. On a machine where other programs run too, a thread
 that waits by spinning takes the very core that the slowest needs: beside two busy programs on two cores a clip took
-five to nine times its idle time. Threads that sleep while they wait take it once and a half.
+five to nine times its idle time. Threads that sleep while they wait take it not quite twice
+(``benchmarks/busy.py``).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ PATIENCE = {
     True: {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"},
 }
 """By whether other programs are busy. GNU's OpenMP (Linux) counts turns of a loop: 20,000 are some tenth of a
-millisecond, which on an idle machine saves most of the time that waking up takes; beside two busy programs 1,000 took
-1.5 times the idle time, none 1.7 and 20,000 2.4. Intel's and LLVM's (macOS, Windows) count milliseconds."""
+millisecond, which on an idle machine saves most of the time that waking up takes and beside busy programs costs more.
+Intel's and LLVM's (macOS, Windows) count milliseconds."""
 
 BUSY = 0.5  # cores that other programs use, from which on they count as busy
 

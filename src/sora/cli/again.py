@@ -94,7 +94,7 @@ def changes_since(recipe: Recipe) -> list[str]:
 
 def threads_of(recipe: Recipe) -> tuple[int | None, str]:
     """(how many threads to paint with again, None where that is free; what a person should know of it, if anything)."""
-    if recipe.device != "cpu" or not recipe.threads:
+    if recipe.device != "cpu" or recipe.threads < 1:
         return None, ""
     most = threads.most(os.environ)
     if recipe.threads <= most:
