@@ -17,7 +17,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 
-from sora.networks.wan_vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 from timing import by_turns, forget_peak, machine, peak_memory, ratio, table
 
 HEAD = ["work", "diffusers s", "ours s", "times faster", "spread", "without winograd", "MB, diffusers", "MB, ours"]

@@ -20,7 +20,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from sora import families, weights
+from sora import catalog, weights
 from timing import machine, table
 
 PROMPT = "a red balloon floats up over a green meadow"
@@ -48,7 +48,7 @@ def tiny_wan(folder: Path) -> Path:
 def cases(place: Path) -> dict[str, list[str]]:
     """Name to command line of all that can be measured here."""
     found: dict[str, list[str]] = {}
-    if weights.embedded(families.MODELS["mini"].files):
+    if weights.embedded(catalog.MODELS["mini"].files):
         found = {
             "mini, default clip": ["generate", PROMPT],
             "mini, 4 s clip": ["generate", PROMPT, "--seconds", "4"],

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sora import media, prompts
+from sora import media
+from sora.plan import prompts
 
 PAINTS, NOTES, STOPS = "paints", "notes", "stops"
 EVERYDAY: tuple[tuple[str, str, str], ...] = (
@@ -96,7 +97,7 @@ def painted(texts: Sequence[str], folder: Path, seed: int) -> list[Answer]:
 
 def judged(clip: Path, subject: str) -> dict[str, str]:
     """What the judge of the training reads in a clip; nothing where it does not know what should be there."""
-    from sora.training import judge
+    from minitrain import judge
 
     found = judge.load()
     return judge.answer(found, media.read_clip(clip).frames_FYXC) if subject in found.options["subject"] else {}

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from minitrain import judge as judges
 from paint import paint
-from sora import families
-from sora.training import judge as judges
+from sora import catalog, models
+from sora.engine.model import Model
 
 ROOT = Path(__file__).parent.parent
 LEAST = 0.8  # share of the seeds
@@ -60,7 +61,7 @@ CANDIDATES = (
 )
 
 
-def clip(model: families.Model, example: Example, seed: int, folder: Path) -> np.ndarray:
+def clip(model: Model, example: Example, seed: int, folder: Path) -> np.ndarray:
     """frames_FYXC, uint8: painted at the defaults, or as kept from an earlier run."""
     path = folder / example.prompt.replace(" ", "-") / f"{seed}.npz"
     if not path.exists():
@@ -70,7 +71,7 @@ def clip(model: families.Model, example: Example, seed: int, folder: Path) -> np
     return np.load(path)["frames"]
 
 
-def share(model: families.Model, judge: judges.Judge, example: Example, count: int, folder: Path) -> float:
+def share(model: Model, judge: judges.Judge, example: Example, count: int, folder: Path) -> float:
     """The share of right clips, and a line about them."""
     seen = [judges.answer(judge, clip(model, example, seed, folder)) for seed in range(1, count + 1)]
     right = [example.right(each) for each in seen]
@@ -122,7 +123,7 @@ def main() -> None:
     parser.add_argument("--gif", type=Path, metavar="FILE")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    model = families.load(families.find("mini"), torch.device("cpu"), torch.float32)
+    model = models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
     judge = judges.load()
     shares = [share(model, judge, e, args.count, args.folder) for e in (*EXAMPLES, *CANDIDATES * args.candidates)]
     print(f"met by {sum(s >= LEAST for s in shares)} of {len(shares)}")

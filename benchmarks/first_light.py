@@ -20,7 +20,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sora import engine, families, media, operations
+from sora import catalog, media, models
+from sora.engine import engine
+from sora.plan import operations
 
 PROMPT = "a red balloon floats up over a green meadow"
 
@@ -55,7 +57,7 @@ def sameness(folder: Path) -> None:
         sora(folder, "generate", PROMPT, "--seed", "7", "-o", f"{name}.mkv")
     a, b = (media.read_clip(folder / f"{name}.mkv").frames_FYXC for name in ("a", "b"))
     say("same seed, two processes: differing pixels", "0", str(int((a != b).sum())))
-    spec = families.find("mini")
+    spec = catalog.find("mini")
     wish = torch.randn((1, 16, 5, 16, 16), generator=torch.Generator("cpu").manual_seed(7), dtype=torch.float32)
     given = engine.sampler.noise_for(spec.grid.latent_shape(17, 128, 128), 7)
     say("noise of seed 7 is torch.randn's", "equal", str(torch.equal(wish, given)))
@@ -73,7 +75,7 @@ def first_frame(folder: Path) -> None:
 
 def playing(folder: Path) -> None:
     """The mp4 as a browser would meet it, and against the frames that were painted."""
-    d = families.find("mini").defaults
+    d = catalog.find("mini").defaults
     sora(folder, "generate", PROMPT, "--seed", "1", "-o", "p.mp4")
     sora(folder, "generate", PROMPT, "--seed", "1", "-o", "p.mkv")
     answer = subprocess.run(
@@ -89,8 +91,8 @@ def playing(folder: Path) -> None:
 
 def warm() -> None:
     """Seconds of one default clip in a process that has painted already."""
-    spec = families.find("mini")
-    model = families.load(spec, torch.device("cpu"), torch.float32)
+    spec = catalog.find("mini")
+    model = models.load(spec, torch.device("cpu"), torch.float32)
     d = spec.defaults
     took = []
     for seed in range(4):
@@ -103,9 +105,9 @@ def warm() -> None:
 
 def judged(clips: int) -> None:
     """The judge on rendered clips, all held out; benchmarks/worth.py asks it about painted ones."""
-    from sora.training import judge
-    from sora.training.judge_scores import on_rendered
-    from sora.training.worlds.world import WORLDS
+    from minitrain import judge
+    from minitrain.judge_scores import on_rendered
+    from minitrain.worlds.world import WORLDS
 
     for name, value in on_rendered(judge.load(), WORLDS["small"], clips).items():
         if name in ("subject", "setting", "motion"):

@@ -25,11 +25,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from minitrain.scene import FPS, Actor, Film, Shot
+from minitrain.worlds import WORLDS, render
 from sheet import film, row
-from sora import families, media, placement, weights
-from sora.clip import Clip
-from sora.training.scene import FPS, Actor, Film, Shot
-from sora.training.worlds import WORLDS, render
+from sora import catalog, media, memory, models, weights
+from sora.plan.clip import Clip
 
 WRECK = "nothing whole"
 NAME = "sauropod"  # drawn by the larger world's artist, and unknown to smaller worlds
@@ -48,7 +48,7 @@ PLACES = {
 
 def known_subjects() -> tuple[str, ...]:
     """The subjects of the world that the embedded model was trained on."""
-    card = json.loads(weights.asset(families.find("mini").files[-2]).read_text(encoding="utf-8"))
+    card = json.loads(weights.asset(catalog.find("mini").files[-2]).read_text(encoding="utf-8"))
     subjects = WORLDS[card["data"]["world"]].subjects
     if NAME in subjects:
         raise SystemExit(f"the embedded model knows a {NAME} already; choose another NAME")
@@ -68,7 +68,7 @@ def pairs() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
 
 
 def words(setting: str, motion: str) -> str:
-    return f"a {NAME} {families.find('mini').motion[motion]} {PLACES[setting]}"
+    return f"a {NAME} {catalog.find('mini').motion[motion]} {PLACES[setting]}"
 
 
 def frames_of(film: Film, frames: int, first: int = 0) -> np.ndarray:
@@ -170,10 +170,10 @@ def verdict(eye: Eye, frames_FYXC: np.ndarray) -> tuple[str, float]:
 
 def paint_all(lora: Path | None, texts: list[str], sheet: Path, eye: Eye) -> float:
     """The share of the films that show the subject; a sheet of all."""
-    device = placement.choose_device(None)
-    model = families.load(families.find("mini").with_guidance(), device, placement.choose_dtype(None, device))
+    device = memory.choose_device(None)
+    model = models.load(catalog.find("mini").with_guidance(), device, memory.choose_dtype(None, device))
     if lora is not None:
-        families.hang(model, lora, 1.0)
+        models.add_lora(model, lora, 1.0)
     rows, found = [], []
     for i, text in enumerate(texts):
         frames = film(model, text, 1000 + i)

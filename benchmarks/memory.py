@@ -22,14 +22,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from sora import placement
+from sora import memory
 from sora.errors import OutOfMemory
+from sora.memory import Autoencoder, Needs, TextEncoder, Transformer, plans, transformer
+from sora.memory import vae as maps
 from sora.networks.umt5 import UMT5, UMT5Config
-from sora.networks.wan_dit import Times
-from sora.networks.wan_sizes import CONFIGS, WanConfig
-from sora.networks.wan_vace import build
-from sora.networks.wan_vae import WAN21, WAN22, WanVAE, WanVAEConfig
-from sora.placement import Autoencoder, Needs, TextEncoder, Transformer, maps, plans, work
+from sora.networks.wan.config import CONFIGS, WanConfig
+from sora.networks.wan.dit import Times
+from sora.networks.wan.vace import build
+from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 
 GB = 2**30
 Shape = tuple[int, int, int]
@@ -154,7 +155,7 @@ def true_sizes() -> Iterator[Row]:
         layers = tuple(layer for layer in config.vace_layers if layer < 6)
         run = transformer_run(replace(config, num_layers=6, vace_layers=layers), shape, needs, "meta", times=times)
         case = f"{name} {size} {'float32' if number == 4 else 'bfloat16'}{' two times' if times else ''}"
-        yield case, live_peak(run), work.transformer(needs, quantised=False)
+        yield case, live_peak(run), transformer.transformer(needs, quantised=False)
     for number in (torch.float32, torch.bfloat16):
         for name, vae, size in (("wan 2.1", WAN21, "480p"), ("wan 2.2", WAN22, "5B 704p")):
             with torch.device("meta"):
@@ -170,7 +171,7 @@ def true_sizes() -> Iterator[Row]:
         yield (
             f"umt5-xxl {str(number)[6:]}",
             live_peak(text_run(UMT5Config(), number, "meta")),
-            work.text(encoder, 2, number.itemsize),
+            transformer.text(encoder, 2, number.itemsize),
         )
 
 
@@ -187,7 +188,7 @@ def small_cases() -> dict[str, tuple[Callable[[], Run], int]]:
     ]:
         needs, shape = needs_of(config, (5, 48, 64), 2, number), (5, 48, 64)
         make = lambda c=config, s=shape, n=needs, t=times: transformer_run(c, s, n, "cpu", times=t)  # noqa: E731
-        cases[name] = make, work.transformer(needs, quantised=False)
+        cases[name] = make, transformer.transformer(needs, quantised=False)
     shape, latents = (2, 6, 8), (WAN21.z_dim, 2, 6, 8)
     with torch.device("meta"):
         sizes = Autoencoder.of(WanVAE(WAN21))
@@ -250,12 +251,12 @@ def print_plans() -> None:
         needs = needs_of(CONFIGS[name], SIZES[size], 2, 2, experts=experts)
         needs = replace(needs, vae=replace(needs.vae, weights=replace(needs.vae.weights, stored=4), number=4))
         print(f"\n{name} {size}, {needs.tokens} tokens{'':14} {'text':>7} {'encode':>7} {'sample':>7} {'decode':>7}")
-        for plan in placement.LADDER:
-            found = placement.estimate(replace(needs, encodes=True), plan)
-            print(f"  {plan.name:44}", *(f"{found.phase(p).total / GB:7.1f}" for p in placement.PHASES))
+        for plan in memory.LADDER:
+            found = memory.estimate(replace(needs, encodes=True), plan)
+            print(f"  {plan.name:44}", *(f"{found.phase(p).total / GB:7.1f}" for p in memory.PHASES))
         for card in cards:
             try:
-                print(f"  {card:2} GB  {placement.said(*placement.choose(needs, round(0.96 * card * GB)))}")
+                print(f"  {card:2} GB  {memory.said(*memory.choose(needs, round(0.96 * card * GB)))}")
             except OutOfMemory as error:
                 print(f"  {card:2} GB  {error}")
 

@@ -19,15 +19,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from sora import engine, families, operations
+from sora import catalog, models
+from sora.engine import engine
+from sora.engine.model import Model
+from sora.plan import operations
 
 FRAMES = 17
 
 
 def listed(world: str, first: int, count: int) -> Iterator[dict[str, Any]]:
     """What ``worth.painted`` paints: every kind of caption and every shape in turn."""
-    from sora.training.telling.facts import facts
-    from sora.training.worlds.world import WORLDS, draw_film
+    from minitrain.telling.facts import facts
+    from minitrain.worlds.world import WORLDS, draw_film
     from worth.easel import ASPECTS, KINDS, words
     from worth.painted import SCORED
 
@@ -40,7 +43,7 @@ def listed(world: str, first: int, count: int) -> Iterator[dict[str, Any]]:
         yield row | {"facts": facts(film)}
 
 
-def paint(model: families.Model, row: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:
+def paint(model: Model, row: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:
     """frames_FYXC, uint8, through the engine at the model's own size; the caption's number is the seed."""
     spec, d = model.spec, model.spec.defaults
     form = spec.form(spec.grid.nearest_size(row["aspect"], d.area), d.fps)
@@ -72,8 +75,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     kinds = {"steps": int, "guidance": float, "shift": float, "step": str}
     settings = {name: kinds[name](value) for name, value in (pair.split("=", 1) for pair in args.set)}
-    spec = families.find("mini")
-    model = families.load(spec.with_guidance() if args.guided else spec, torch.device("cpu"), torch.float32)
+    spec = catalog.find("mini")
+    model = models.load(spec.with_guidance() if args.guided else spec, torch.device("cpu"), torch.float32)
     args.folder.mkdir(parents=True, exist_ok=True)
     part, parts = (int(n) for n in args.part.split("/"))
     for i, line in enumerate(args.captions.read_text(encoding="utf-8").splitlines()):

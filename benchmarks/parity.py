@@ -23,8 +23,8 @@ from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from test_wan_pipelines import FRAMES, HEIGHT, PROMPT, WIDTH, ours, picture, theirs  # type: ignore[import-not-found]
 from wan_folders import PIPELINES, pipeline  # type: ignore[import-not-found]
 
-from sora import operations
-from sora.canvas import Format, Plan
+from sora.plan import operations
+from sora.plan.plan import Format, Plan
 
 WISH = 1e-3
 

@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sora import families, measure
-from sora.speed import DEFAULT, Speed
-from sora.training import judge as judges
-from sora.training.telling.facts import facts
-from sora.training.worlds.world import WORLDS, draw_film
+from minitrain import judge as judges
+from minitrain import measure
+from minitrain.telling.facts import facts
+from minitrain.worlds.world import WORLDS, draw_film
+from sora import catalog, models
+from sora.runtime.speed import DEFAULT, Speed
 from timing import machine, table
 from worth.easel import ASPECTS, KINDS, Easel, Way, words
 
@@ -51,7 +52,7 @@ class Tried:
 
 def ways(steps: int | None = None) -> list[Tried]:
     """The first is what all others are held against."""
-    d, fast = families.find("mini").with_guidance().defaults, Speed("fast")
+    d, fast = catalog.find("mini").with_guidance().defaults, Speed("fast")
     few = sorted({s for s in (4, 6, 8) if s < (steps or d.steps)}, reverse=True)
     many = {} if steps is None else {"steps": steps}
     return [
@@ -97,9 +98,9 @@ def try_all(count: int, steps: int | None = None) -> list[Tried]:
     judge, tried, world = judges.load(), ways(steps), WORLDS["small"]
     easels = [Easel(judge) for _ in tried]
     for easel, way in zip(easels, tried, strict=True):
-        spec = families.find("mini") if way.name == DISTILLED else families.find("mini").with_guidance()
+        spec = catalog.find("mini") if way.name == DISTILLED else catalog.find("mini").with_guidance()
         spec = replace(spec, defaults=replace(spec.defaults, **way.spared))  # type: ignore[arg-type]
-        easel.take("mini", families.load(spec, torch.device("cpu"), torch.float32, way.speed))
+        easel.take("mini", models.load(spec, torch.device("cpu"), torch.float32, way.speed))
     for number in range(count):
         film = draw_film(world, FIRST + number, held=True)
         text, told = words(film, world, tuple(KINDS)[number % 3], number), facts(film)

@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 
 import memory
-from sora import engine, families, operations
-from sora.networks.wan_dit import WanDiT
-from sora.networks.wan_sizes import WanConfig
-from sora.networks.wan_vae import WanVAE, WanVAEConfig
+from sora import catalog, models
+from sora.engine import engine
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import WanDiT
+from sora.networks.wan.vae import WanVAE, WanVAEConfig
+from sora.plan import operations
 from timing import Work, by_turns, forget_peak, machine, peak_memory, table
 
 LEAST_OFF, MOST_OFF, FLAT = 0.10, 0.15, 1.15
@@ -80,7 +82,7 @@ def batch() -> Iterator[Line]:
 
 def decode() -> Iterator[Line]:
     torch.manual_seed(0)
-    mini = families.load(families.find("mini"), torch.device("cpu"), torch.float32)
+    mini = models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
     for name, channels, side, stream in (
         ("Wan's autoencoder (width 32)", 16, 8, small_vae().stream),
         ("mini's autoencoder", mini.spec.grid.channels, 16, mini.decode),
@@ -169,8 +171,8 @@ def film_here(frames: int) -> dict[str, int]:
     """Bytes resident at most, and over what was resident once the model was loaded. Two steps are enough: what stays
     from window to window does not depend on them."""
     torch.set_num_threads(1)
-    spec = families.find("mini")
-    model, d = families.load(spec, torch.device("cpu"), torch.float32), spec.defaults
+    spec = catalog.find("mini")
+    model, d = models.load(spec, torch.device("cpu"), torch.float32), spec.defaults
     form = spec.form(spec.grid.nearest_size(1.0, d.area), d.fps)
     plan = operations.generate(("a red balloon floats up over a green meadow",), frames=frames, form=form)
     loaded = memory.status("VmRSS")

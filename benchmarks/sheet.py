@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from sora import engine, families, operations, placement, prompts
+from sora import catalog, memory, models
+from sora.engine import engine
+from sora.engine.model import Model
+from sora.plan import operations, prompts
 
 SHOWN, STRIP = 8, 14  # frames a row; pixels of a caption
 
 
-def film(model: families.Model, prompt: str, seed: int) -> np.ndarray:
+def film(model: Model, prompt: str, seed: int) -> np.ndarray:
     """The default clip for a prompt, frames_FYXC uint8."""
     d = model.spec.defaults
     height, width = model.spec.grid.nearest_size(1.0, d.area)
@@ -37,8 +40,8 @@ def main() -> None:
     parser.add_argument("prompts", type=Path, nargs="?", default=Path("prompts/first-light.txt"))
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    device = placement.choose_device(None)
-    model = families.load(families.find("mini"), device, placement.choose_dtype(None, device))
+    device = memory.choose_device(None)
+    model = models.load(catalog.find("mini"), device, memory.choose_dtype(None, device))
     texts = prompts.parse_file(args.prompts.read_text(encoding="utf-8"))
     rows = [row(film(model, text, args.seed + i), text) for i, text in enumerate(texts)]
     Image.fromarray(np.concatenate(rows)).save(args.out)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from sora import families, weights
+from sora import catalog, weights
 
 PROMPT = "a red balloon floats up over a green meadow"
 
@@ -26,7 +26,7 @@ def seconds_of(argv: list[str], folder: str) -> float:
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     rows = {"sora --help": ["--help"], "sora --version": ["--version"], "sora generate --help": ["generate", "--help"]}
-    if weights.embedded(families.MODELS["mini"].files):
+    if weights.embedded(catalog.MODELS["mini"].files):
         rows["sora generate (default, cold)"] = ["generate", PROMPT, "--seed", "1"]
     print(f"{'command':32} {'median s':>9} {'min s':>9} {'max s':>9}   ({runs} runs)")
     for name, argv in rows.items():

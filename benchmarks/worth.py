@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-from sora.training import judge as judges
-from sora.training.worlds.world import WORLDS
+from minitrain import judge as judges
+from minitrain.worlds.world import WORLDS
 from verbs.report import Report, note, write_json
 from worth import kept, whole
 from worth.easel import KINDS, Easel, Way

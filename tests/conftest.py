@@ -19,19 +19,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from sora import families, media, weights
-from sora.canvas import Canvas, Latents
+from sora import catalog, media, models, weights
 from sora.cli import app
-from sora.clip import Clip
+from sora.engine.canvas import Canvas, Latents
+from sora.plan.clip import Clip
 
 Studio = Callable[..., Result]
 Footage = Callable[..., Path]
 
 
 class Blotches:
-    """A stand-in that satisfies ``families.Model``: it paints blotches that follow the noise and the words."""
+    """A stand-in that satisfies ``engine.model.Model``: it paints blotches that follow the noise and the words."""
 
-    def __init__(self, spec: families.ModelSpec, device: torch.device) -> None:
+    def __init__(self, spec: catalog.ModelSpec, device: torch.device) -> None:
         self.spec, self.device = spec, device
 
     def encode(self, canvas: Canvas) -> Latents:
@@ -64,7 +64,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     assets.mkdir()
     monkeypatch.chdir(folder)
-    for name in families.MODELS["mini"].files:
+    for name in catalog.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
 
@@ -72,7 +72,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def studio(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Studio:
     """studio(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
-    monkeypatch.setattr(families, "load", lambda spec, device, dtype, speed=None: Blotches(spec, device))
+    monkeypatch.setattr(models, "load", lambda spec, device, dtype, speed=None: Blotches(spec, device))
     return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sora.canvas import Canvas, to_FCYX
-from sora.clip import Clip
+from sora.engine.canvas import Canvas, to_FCYX
+from sora.plan.clip import Clip
 
 
 def film(frames: int, height: int = 4, width: int = 6, seed: int = 1) -> Clip:

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sora import families
-from sora.canvas import Canvas, Latents
-from sora.circle import circular, rolled, stride
-from sora.engine import LEAD
-from sora.families import Model
-from sora.sampler import STEPS, noise_for, sample, timesteps
+from sora import catalog, models
+from sora.engine.canvas import Canvas, Latents
+from sora.engine.cyclic import circular, rolled, stride
+from sora.engine.engine import LEAD
+from sora.engine.model import Model
+from sora.engine.sampler import STEPS, noise_for, sample, timesteps
 
 TIME = 3  # frames a latent of the toy decoder
 PAST = 2  # latents it looks back
@@ -189,12 +189,12 @@ def test_a_negative_lead_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def mini() -> Model:
-    return families.load(families.find("mini"), torch.device("cpu"), torch.float32)
+    return models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
 
 
 def orbit(frames: int, period: int) -> Tensor:
     """A disc that goes round once in ``period`` frames, uint8 (F, 3, S, S) at half the model's own side."""
-    side = isqrt(families.find("mini").defaults.area) // 2
+    side = isqrt(catalog.find("mini").defaults.area) // 2
     angle = 2 * torch.pi * torch.arange(frames).view(-1, 1, 1) / period
     y, x = torch.meshgrid(torch.arange(side) - side / 2, torch.arange(side) - side / 2, indexing="ij")
     far = ((y - side / 4 * angle.sin()).square() + (x - side / 4 * angle.cos()).square()).sqrt()

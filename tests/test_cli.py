@@ -21,17 +21,18 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from conftest import Blotches
-from sora import __version__, families, placement, weights
-from sora.canvas import Canvas, Latents
+from sora import __version__, catalog, memory, models, weights
 from sora.cli import app, doctor, options, scenes, shape
+from sora.engine.canvas import Canvas, Latents
+from sora.engine.model import Model
 from sora.errors import ModelError, OutOfMemory
 
 README = Path(__file__).parent.parent / "README.md"
-SIDE = isqrt(families.MODELS["mini"].defaults.area)
+SIDE = isqrt(catalog.MODELS["mini"].defaults.area)
 BALLOON = "a red balloon floats up"
 MOST = shape.MOST_FRAMES
 Run = Callable[..., Result]
-LOAD = families.load  # the real one; tests put a stand-in there
+LOAD = models.load  # the real one; tests put a stand-in there
 
 
 class GreyModel(Blotches):
@@ -55,10 +56,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(folder)
     assets = tmp_path / "assets"
     assets.mkdir()
-    for name in families.MODELS["mini"].files:
+    for name in catalog.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
-    monkeypatch.setattr(families, "load", lambda spec, device, dtype, speed=None: GreyModel(spec, device))
+    monkeypatch.setattr(models, "load", lambda spec, device, dtype, speed=None: GreyModel(spec, device))
 
     def invoke(*argv: object, stdin: str | bytes | None = None) -> Result:
         return CliRunner().invoke(app, [str(a) for a in argv], input=stdin)
@@ -85,7 +86,7 @@ def test_a_film_of_the_models_default_shape(run: Run):
     result = run("generate", BALLOON, "--seed", 7)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "a-red-balloon-floats-up.mp4\n", "")
     told = json.loads(run("info", "a-red-balloon-floats-up.mp4", "--json").stdout)
-    defaults = families.MODELS["mini"].defaults
+    defaults = catalog.MODELS["mini"].defaults
     assert (told["size"], told["frames"], told["fps"]) == ([SIDE, SIDE], defaults.frames, defaults.fps)
     made = told["recipe"]
     assert (made["verb"], made["prompt"], made["seed"], made["model"]) == ("generate", BALLOON, 7, "mini")
@@ -314,7 +315,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bad_input_gets_a_clear_line_and_leaves_nothing(
     run: Run, inputs: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], status: int, fragment: str
 ):
-    monkeypatch.setattr(families, "load", lambda *_: pytest.fail("the model was loaded for a wish that cannot be"))
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("the model was loaded for a wish that cannot be"))
     result = run(*(a.replace("INPUTS", str(inputs)) for a in argv))
     said = result.stderr + (result.stdout if not argv else "")  # sora alone shows its help
     assert result.exit_code == status, said
@@ -386,14 +387,14 @@ def test_a_full_device_exits_with_five(run: Run, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_absent_device_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(placement, "devices", lambda: ("cpu",))
+    monkeypatch.setattr(memory, "devices", lambda: ("cpu",))
     result = run("generate", BALLOON, "--device", "cuda")
     assert result.exit_code == 2
     assert "try --device cpu" in result.stderr
 
 
 def test_corrupt_weights_are_a_clear_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(families, "load", LOAD)
+    monkeypatch.setattr(models, "load", LOAD)
     result = run("generate", BALLOON, "--seed", 1)
     assert result.exit_code == 4, result.output
     assert str(tmp_path / "assets") in result.stderr
@@ -412,14 +413,14 @@ def test_info_in_words(run: Run, picture: Path):
     assert "none; sora did not make this file" in run("info", picture).stdout
     run("generate", BALLOON, "--seed", 3, "-o", "a.mp4")
     lines = run("info", "a.mp4").stdout.splitlines()
-    told = {f"size {SIDE}x{SIDE}", f"frames {families.MODELS['mini'].defaults.frames}", "seed 3", "verb generate"}
+    told = {f"size {SIDE}x{SIDE}", f"frames {catalog.MODELS['mini'].defaults.frames}", "seed 3", "verb generate"}
     assert told <= {" ".join(line.split()) for line in lines}
 
 
 def test_models(run: Run):
     assert run("models").stdout.split()[:3] == ["mini", "Apache-2.0", "here"]
     told = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
-    assert [t["name"] for t in told] == list(families.MODELS)
+    assert [t["name"] for t in told] == list(catalog.MODELS)
     assert told[0]["size"] == [SIDE, SIDE]
 
 
@@ -432,10 +433,10 @@ def test_doctor_says_ok_for_each_part(run: Run):
 @pytest.mark.parametrize("wrong", [False, True])
 def test_doctor_trusts_no_device_that_paints_something_else(run: Run, monkeypatch: pytest.MonkeyPatch, wrong: bool):
     """The second device is a CPU too, whose frames may be brighter than they are."""
-    real = families.load
+    real = models.load
 
     class Turned:
-        def __init__(self, model: families.Model) -> None:
+        def __init__(self, model: Model) -> None:
             self.model = model
 
         def __getattr__(self, name: str):
@@ -444,13 +445,13 @@ def test_doctor_trusts_no_device_that_paints_something_else(run: Run, monkeypatc
         def decode(self, latents_BCTHW: Tensor):
             return (chunk + 0.3 for chunk in self.model.decode(latents_BCTHW))
 
-    def load(spec: families.ModelSpec, device: torch.device, dtype: torch.dtype):
+    def load(spec: catalog.ModelSpec, device: torch.device, dtype: torch.dtype):
         model = real(spec, torch.device("cpu"), dtype)
         return Turned(model) if wrong and device.type == "meta" else model
 
-    monkeypatch.setattr(placement, "devices", lambda: ("meta", "cpu"))
-    monkeypatch.setattr(families, "load", load)
-    monkeypatch.setattr(placement, "choose_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(memory, "devices", lambda: ("meta", "cpu"))
+    monkeypatch.setattr(models, "load", load)
+    monkeypatch.setattr(memory, "choose_device", lambda name: torch.device("cpu"))
     result = run("doctor")
     assert result.exit_code == (4 if wrong else 0)
     assert ("paint with --device cpu" if wrong else "meta within") in result.stdout
@@ -488,13 +489,13 @@ def test_help_brings_neither_torch_nor_numpy():
 
 
 def test_names_said_twice_agree():
-    from sora import operations
-    from sora.sampler import STEPS
+    from sora.engine.sampler import STEPS
+    from sora.plan import operations
 
     assert {s.value for s in options.Sampler} == set(STEPS)
     assert scenes.MELT == operations.MELT
-    assert tuple(d.value for d in options.Device) == placement.DEVICES
-    assert tuple(d.value for d in options.Dtype) == placement.DTYPES
+    assert tuple(d.value for d in options.Device) == memory.DEVICES
+    assert tuple(d.value for d in options.Dtype) == memory.DTYPES
 
 
 def commands() -> dict[str, set[str]]:

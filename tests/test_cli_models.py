@@ -17,15 +17,15 @@ from huggingface_hub import constants
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
-from sora import families, hub, placement
+from sora import catalog, memory
+from sora.catalog import hub
+from sora.catalog.spec import MEMORY, ModelSpec
 from sora.cli import app, models, options
+from sora.engine.sampler import STEPS
 from sora.errors import ModelError
-from sora.families import ModelSpec
-from sora.families.spec import MEMORY
-from sora.sampler import STEPS
 from test_hub import COMMIT, FILES, NEEDED, SPEC, laid
 
-WAN = [spec for spec in families.MODELS.values() if spec.family == "wan"]
+WAN = [spec for spec in catalog.MODELS.values() if spec.family == "wan"]
 Save = Callable[..., Path]
 Run = Callable[..., Result]
 
@@ -68,11 +68,11 @@ def test_a_row_knows_every_move(spec: ModelSpec):
 
 
 def test_memory_is_told_by_plans_that_there_are():
-    assert set(MEMORY) <= set(placement.NAMES)
+    assert set(MEMORY) <= set(memory.NAMES)
 
 
 def test_films_are_painted_at_their_own_size_where_that_can_be():
-    wan, mini = families.MODELS["wan2.1-1.3b"], families.MODELS["mini"]
+    wan, mini = catalog.MODELS["wan2.1-1.3b"], catalog.MODELS["mini"]
     assert wan.painted((64, 96)) == (64, 96)
     assert wan.painted((720, 1280)) == (720, 1280)
     height, width = wan.painted((2160, 3840))
@@ -145,12 +145,12 @@ def test_a_folder_is_known_by_its_configurations(
     save: Save, index: dict[str, Any], dit: dict[str, Any], vae: dict[str, Any] | None, like: str, known: str
 ):
     folder = save(index, dit, vae)
-    spec = families.find(str(folder))
+    spec = catalog.find(str(folder))
     assert (spec.name, spec.folder, spec.family) == (str(folder), folder, "wan")
     assert (spec.like, spec.known, spec.boundary) == (like, known, index.get("boundary_ratio"))
     assert spec.grid.channels == (vae or {"z_dim": 16})["z_dim"]
-    assert spec.grid.space == families.MODELS[like].grid.space
-    assert spec.defaults == families.MODELS[like].defaults, "no scheduler says otherwise"
+    assert spec.grid.space == catalog.MODELS[like].grid.space
+    assert spec.defaults == catalog.MODELS[like].defaults, "no scheduler says otherwise"
     assert (spec.repo, spec.bytes) == ("", 0)
 
 
@@ -163,22 +163,22 @@ def test_a_folder_is_known_by_its_configurations(
     ],
 )
 def test_the_folders_own_scheduler_holds(save: Save, scheduler: dict[str, Any], shift: float, step: str):
-    d = families.find(str(save(scheduler=scheduler))).defaults
+    d = catalog.find(str(save(scheduler=scheduler))).defaults
     assert (d.shift, d.step, d.schedule) == (shift, step, "diffusers")
 
 
 def test_480p_and_720p_differ_in_their_shift(save: Save):
     scheduler = {"_class_name": "UniPCMultistepScheduler", "flow_shift": 5.0}
-    assert families.find(str(save(dit=SEES | LARGE, scheduler=scheduler))).like == "wan2.1-i2v-14b-720p"
+    assert catalog.find(str(save(dit=SEES | LARGE, scheduler=scheduler))).like == "wan2.1-i2v-14b-720p"
 
 
 def test_memory_is_told_of_what_has_a_rows_own_size(save: Save):
-    assert families.find(str(save(dit=LARGE))).memory == families.MODELS["wan2.1-14b"].memory
-    assert not families.find(str(save())).memory
+    assert catalog.find(str(save(dit=LARGE))).memory == catalog.MODELS["wan2.1-14b"].memory
+    assert not catalog.find(str(save())).memory
 
 
 def test_only_the_parts_that_a_folder_names_are_wanted(save: Save):
-    spec = families.find(str(save(TWO)))
+    spec = catalog.find(str(save(TWO)))
     parts = {pattern.split("/")[0] for pattern in spec.files}
     assert parts == {"model_index.json", "transformer", "transformer_2", "vae", "text_encoder", "tokenizer"}
 
@@ -195,18 +195,18 @@ def test_only_the_parts_that_a_folder_names_are_wanted(save: Save):
 )
 def test_a_folder_that_cannot_be_driven(save: Save, broken: dict[str, Any], fragment: str):
     with pytest.raises(ModelError, match=re.escape(fragment)):
-        families.find(str(save(**broken)))
+        catalog.find(str(save(**broken)))
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path):
     with pytest.raises(ModelError, match="holds no model; expected model_index"):
-        families.find(str(tmp_path))
+        catalog.find(str(tmp_path))
     (tmp_path / "model_index.json").write_text("[]")
     with pytest.raises(ModelError, match="no configuration"):
-        families.find(str(tmp_path))
+        catalog.find(str(tmp_path))
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(ModelError, match=r"has no .*config\.json"):
-        families.find(str(tmp_path))
+        catalog.find(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_file_is_known_by_its_shapes(
     tensors = {prefix + name: np.zeros(shape, np.float16) for name, shape in shapes.items()}
     tensors[f"{prefix}blocks.0.self_attn.q.weight"] = np.zeros((2, 2), np.float16)
     save_file(tensors, tmp_path / "dit.safetensors")
-    spec = families.find(str(tmp_path / "dit.safetensors"))
+    spec = catalog.find(str(tmp_path / "dit.safetensors"))
     assert (spec.like, spec.known, spec.folder) == (like, known, tmp_path / "dit.safetensors")
 
 
@@ -244,14 +244,14 @@ def test_two_experts_in_wans_own_layout(tmp_path: Path):
         tensors = {"patch_embedding.weight": np.zeros((256, 16, 1, 2, 2)), "head.head.weight": np.zeros((64, 256))}
         tensors["blocks.0.self_attn.q.weight"] = np.zeros((2, 2))
         save_file(tensors, tmp_path / expert / "diffusion_pytorch_model.safetensors")
-    spec = families.find(str(tmp_path))
+    spec = catalog.find(str(tmp_path))
     assert (spec.like, spec.boundary) == ("wan2.2-t2v-a14b", 0.875)
 
 
 def test_a_file_that_is_no_transformer(tmp_path: Path):
     save_file({"shared.weight": np.zeros((2, 2))}, tmp_path / "text.safetensors")
     with pytest.raises(ModelError, match="holds no transformer of Wan's"):
-        families.find(str(tmp_path / "text.safetensors"))
+        catalog.find(str(tmp_path / "text.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_file_that_is_no_transformer(tmp_path: Path):
 )
 def test_a_name_that_is_none(typed: str, fragment: str):
     with pytest.raises(ModelError, match=re.escape(fragment)) as caught:
-        families.find(typed)
+        catalog.find(typed)
     assert "sora models" in str(caught.value)
 
 
@@ -283,7 +283,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda **_: laid(folder, *FILES))
-    monkeypatch.setitem(families.MODELS, "tiny", SPEC)
+    monkeypatch.setitem(catalog.MODELS, "tiny", SPEC)
     return folder
 
 

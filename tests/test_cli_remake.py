@@ -15,10 +15,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from conftest import Footage, Studio
-from sora import families, media
+from sora import catalog, media
 from sora.cli import app
 
-DEFAULTS = families.find("mini").defaults
+DEFAULTS = catalog.find("mini").defaults
 SIDE, DRAFT = isqrt(DEFAULTS.area), isqrt(DEFAULTS.draft_area)
 QUICK = ("--steps", "1", "--seed", "3")
 SMALL = ("--size", "64x48", "--frames", "5")
@@ -254,7 +254,7 @@ def test_finish_takes_all_the_steps_and_another_size(studio: Studio):
     assert frames("draft-finish.mp4").shape == (5, 96, 96, 3)
     assert recipe("draft-finish.mp4")["steps"] == DEFAULTS.steps
     again(studio, "finish", "draft.mkv", "--aspect", "9:16", "-q", "-o", "tall.mkv")
-    assert frames("tall.mkv").shape == (5, *families.find("mini").grid.nearest_size(9 / 16, DEFAULTS.area), 3)
+    assert frames("tall.mkv").shape == (5, *catalog.find("mini").grid.nearest_size(9 / 16, DEFAULTS.area), 3)
     assert recipe("tall.mkv")["argv"][:3] == ["finish", "--strength", "0.6"]
 
 

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 from conftest import Blotches
-from sora import families, lorafile, media, placement
-from sora.canvas import Canvas, Latents
+from sora import catalog, media, memory, models
 from sora.cli import app
-from sora.clip import Clip
-from sora.networks import lora
-from sora.tuning import dataset
+from sora.engine.canvas import Canvas, Latents
+from sora.finetune import dataset
+from sora.plan.clip import Clip
+from sora.runtime import lora
+from sora.weights import lora_file
 
 Run = Callable[..., Result]
 
@@ -31,7 +32,7 @@ Run = Callable[..., Result]
 class Pupil(Blotches):
     """A stand-in that can learn: latents are shrunken pixels, the velocity a linear map of them and of the words."""
 
-    def __init__(self, spec: families.ModelSpec, device: torch.device) -> None:
+    def __init__(self, spec: catalog.ModelSpec, device: torch.device) -> None:
         super().__init__(spec, device)
         torch.manual_seed(1)
         channels = spec.grid.channels
@@ -55,7 +56,7 @@ class Pupil(Blotches):
 @pytest.fixture
 def run(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Run:
     """run(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
-    monkeypatch.setattr(families, "load", lambda spec, device, dtype, speed=None: Pupil(spec, device))
+    monkeypatch.setattr(models, "load", lambda spec, device, dtype, speed=None: Pupil(spec, device))
     return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
 
 
@@ -88,7 +89,7 @@ def test_a_folder_becomes_a_lora(run: Run, clips: Path):
     result = run("train", clips, "--out", "wug.safetensors", *SMALL)
     assert (result.exit_code, result.stdout) == (0, "wug.safetensors\n"), f"{result.stderr}{result.exception!r}"
     assert result.stderr.startswith("3 files, 11 examples, rank 4, rate ")
-    tensors, said = lorafile.read("wug.safetensors")
+    tensors, said = lora_file.read("wug.safetensors")
     assert set(tensors) == {f"to_{m}.lora_{x}.weight" for m in "qv" for x in "AB"}
     assert tensors["to_v.lora_B.weight"].abs().max() > 0
     assert (said["family"], said["model"], said["rank"], said["alpha"], said["steps"]) == (
@@ -120,7 +121,7 @@ def test_the_same_seed_gives_the_same_file(run: Run, clips: Path):
 
 
 def test_a_stopped_training_goes_on(run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch):
-    from sora.tuning.fit import Fit
+    from sora.finetune.fit import Fit
 
     whole = run("train", clips, "-o", "whole.safetensors", *SMALL)
     assert whole.exit_code == 0
@@ -135,7 +136,7 @@ def test_a_stopped_training_goes_on(run: Run, clips: Path, monkeypatch: pytest.M
     result = run("train", clips, "-o", "wug.safetensors", *SMALL)
     assert (result.exit_code, result.stdout) == (130, "")
     assert "stopped at step 2; wug.safetensors holds what was learnt, --resume goes on" in result.stderr
-    assert lorafile.facts("wug.safetensors")["steps"] == "2"
+    assert lora_file.facts("wug.safetensors")["steps"] == "2"
     monkeypatch.setattr(Fit, "advance", advance)
     result = run("train", clips, "-o", "wug.safetensors", *SMALL, "--resume")
     assert (result.exit_code, "from step 2" in result.stderr) == (0, True)
@@ -152,7 +153,7 @@ def test_previews_are_painted_on_the_way(run: Run, clips: Path):
     assert [line.split(":")[0] for line in result.stderr.splitlines()[1:]] == ["step 2", "step 4"]
     films = sorted(p.name for p in Path("wug-training").glob("*.mp4"))
     assert films == [f"step-{step:06d}-{n}.mp4" for step in (2, 4) for n in (1, 2)]
-    assert media.probe(f"wug-training/{films[0]}").frames == families.find("mini").defaults.frames
+    assert media.probe(f"wug-training/{films[0]}").frames == catalog.find("mini").defaults.frames
 
 
 def test_minutes_say_how_long_too(run: Run, clips: Path):
@@ -314,7 +315,7 @@ def test_the_recipe_knows_it_and_makes_the_film_again(run: Run, wug: Path):
 )
 def test_a_lora_that_does_not_fit_is_refused_in_one_line(run: Run, wug: Path, flag: str, status: int, said: str):
     pair = {"lora_A.weight": torch.ones(2, 16), "lora_B.weight": torch.ones(24, 2)}
-    lorafile.write("wan.safetensors", {f"to_q.{n}": p for n, p in pair.items()}, {"family": "wan"})
+    lora_file.write("wan.safetensors", {f"to_q.{n}": p for n, p in pair.items()}, {"family": "wan"})
     save_file({f"transformer.to_q.{n}": torch.ones(3, 3) for n in pair}, "wide.safetensors")
     save_file({f"transformer.blocks.9.to_q.{n}": p for n, p in pair.items()}, "deep.safetensors")
     Path("text.safetensors").write_text("words and words and words")
@@ -337,10 +338,10 @@ def test_the_subject_may_be_the_loras_own(run: Run, wug: Path):
 
 def test_the_embedded_model_can_be_trained(tmp_path: Path):
     """Its velocity field has gradients where the words and the first frames are frozen, and a step lowers the loss."""
-    from sora.tuning import examples
-    from sora.tuning.fit import Fit, Tuning
+    from sora.finetune import examples
+    from sora.finetune.fit import Fit, Tuning
 
-    model = families.load(families.find("mini"), torch.device("cpu"), placement.choose_dtype(None, torch.device("cpu")))
+    model = models.load(catalog.find("mini"), torch.device("cpu"), memory.choose_dtype(None, torch.device("cpu")))
     clip(tmp_path / "a wug runs.mkv", frames=5, size=(64, 64))
     made = examples.prepare(model, dataset.find(tmp_path), (64, 64), 0, lambda *_: None)
     assert [len(e.frames_FCYX) for e in made] == [1, 1, 1, 1, 5]

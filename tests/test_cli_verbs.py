@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from conftest import Footage, Studio
-from sora import families, media
-from sora.clip import Clip
+from sora import catalog, media, models
+from sora.plan.clip import Clip
 
-DEFAULTS = families.find("mini").defaults
+DEFAULTS = catalog.find("mini").defaults
 SHAPES = {"9:16": (64, 36), "16:9": (36, 64), "1:1": (48, 48), "21:9": (36, 84)}
 QUICK = ("--steps", 1, "--seed", 1)
 
@@ -362,7 +362,7 @@ REFUSED = [
 def test_what_cannot_be_gets_one_line_and_leaves_nothing(
     studio: Studio, footage: Footage, monkeypatch: pytest.MonkeyPatch, argv: list[str], status: int, fragment: str
 ):
-    monkeypatch.setattr(families, "load", lambda *_: pytest.fail("the model was loaded for a wish that cannot be"))
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("the model was loaded for a wish that cannot be"))
     clip = footage("CLIP.mkv")
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(clip.with_suffix(".png"))
     clip.with_suffix(".txt").write_text("words")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sora.clip import Clip, fit, join, resampled
+from sora.plan.clip import Clip, fit, join, resampled
 
 
 def noise(frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:

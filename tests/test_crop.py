@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sora.crop import crop_around
+from sora.plan.crop import crop_around
 
 
 def region(size: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora.eightbit import pack8, packable, stored_shapes, unpack8
 from sora.errors import ModelError
+from sora.weights.int8 import pack8, packable, stored_shapes, unpack8
 
 
 @given(st.sampled_from([(64, 64), (16, 32, 3, 3), (8, 16, 1, 8, 8)]), st.floats(-6, 4), st.integers(0, 99))

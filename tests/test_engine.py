@@ -10,15 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora import engine, families, operations
-from sora.canvas import Canvas, Format, Latents, Plan
-from sora.clip import Clip
-from sora.engine import Event, Settings
+from sora import catalog
+from sora.catalog.spec import ModelSpec
+from sora.engine import engine
+from sora.engine.canvas import Canvas, Latents
+from sora.engine.engine import Event, Settings
+from sora.engine.sampler import Velocity
+from sora.engine.timeline import Film
 from sora.errors import OutOfMemory
-from sora.families import ModelSpec
-from sora.film import Film
-from sora.grid import Grid
-from sora.sampler import Velocity
+from sora.plan import operations
+from sora.plan.clip import Clip
+from sora.plan.grid import Grid
+from sora.plan.plan import Format, Plan
 
 SETTINGS = Settings(seed=3, steps=4, guidance=1.0, shift=1.0, step="euler")
 TARGET = 0.5  # what the toy paints, on the scale of [-1, 1]
@@ -30,7 +33,7 @@ class Toy:
     """Paints every unknown pixel the same; decodes in chunks of two frames."""
 
     spec: ModelSpec = field(
-        default_factory=lambda: replace(families.find("mini"), grid=Grid(time=1, space=1, channels=3, patch=1))
+        default_factory=lambda: replace(catalog.find("mini"), grid=Grid(time=1, space=1, channels=3, patch=1))
     )
     fails: bool = False
 

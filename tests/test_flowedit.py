@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora.canvas import Latents
-from sora.flowedit import flow_edit
-from sora.sampler import hold, renoise, timesteps
+from sora.engine.canvas import Latents
+from sora.engine.flowedit import flow_edit
+from sora.engine.sampler import hold, renoise, timesteps
 
 SHAPE = (1, 2, 3, 4, 5)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sora.families import MODELS
-from sora.grid import Grid
+from sora.catalog import MODELS
+from sora.plan.grid import Grid
 
 grids = st.sampled_from([Grid(4, 8, 16), Grid(4, 16, 48), Grid(8, 32, 128, patch=1), Grid(1, 8, 4)])
 

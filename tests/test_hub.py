@@ -22,13 +22,14 @@ from huggingface_hub import constants, errors
 from huggingface_hub.utils import are_progress_bars_disabled
 from safetensors.numpy import save
 
-from sora import families, hub
+from sora import catalog
+from sora.catalog import hub
+from sora.catalog.spec import ModelSpec
 from sora.errors import ModelError
-from sora.families import ModelSpec
 
 COMMIT, OTHER = "ab" * 20, "cd" * 20
 SPEC = replace(
-    families.MODELS["wan2.1-1.3b"],
+    catalog.MODELS["wan2.1-1.3b"],
     name="tiny",
     repo="someone/tiny",
     revision=COMMIT,
@@ -137,7 +138,7 @@ def test_a_branch_is_looked_up(lay: Lay):
 
 
 def test_models_that_are_on_no_hub(tmp_path: Path, cache: Path):
-    mini = families.MODELS["mini"]
+    mini = catalog.MODELS["mini"]
     assert hub.here(replace(mini, files=("mini.json", "none.safetensors"))).missing == ("none.safetensors",)
     folder = tmp_path / "own"
     for name, content in FILES.items():
@@ -155,12 +156,13 @@ def test_models_that_are_on_no_hub(tmp_path: Path, cache: Path):
 
 @pytest.mark.parametrize("variable", ["HF_HOME", "HF_HUB_CACHE"])
 def test_the_hubs_own_settings_hold_and_nothing_heavy_is_imported(lay: Lay, cache: Path, variable: str):
-    lay(*FILES, repo=families.MODELS["wan2.1-1.3b"].repo, commit=families.MODELS["wan2.1-1.3b"].revision)
+    lay(*FILES, repo=catalog.MODELS["wan2.1-1.3b"].repo, commit=catalog.MODELS["wan2.1-1.3b"].revision)
     home = cache.parent / "home"
     home.mkdir()
     cache.rename(home / "hub")
     code = (
-        "import sys; from sora import families, hub; print(hub.here(families.MODELS['wan2.1-1.3b']).state);"
+        "import sys; from sora import catalog; from sora.catalog import hub;"
+        "print(hub.here(catalog.MODELS['wan2.1-1.3b']).state);"
         "print(sorted({'torch', 'numpy', 'httpx', 'httpx2', 'requests'} & set(sys.modules)))"
     )
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
@@ -361,7 +363,7 @@ def test_the_beginnings_of_files_can_be_removed(cache: Path):
     ("spec", "fragment"),
     [
         (SPEC, "nothing to remove"),
-        (families.MODELS["mini"], "part of sora"),
+        (catalog.MODELS["mini"], "part of sora"),
         (replace(SPEC, repo="", folder=Path("own")), "delete it yourself"),
     ],
 )

@@ -12,17 +12,19 @@ from random import Random
 import pytest
 
 from conftest import Footage, Studio
-from sora import families, prompts
+from minitrain import vocabulary
+from minitrain.lexicon import build_tokenizer
+from minitrain.telling import caption
+from minitrain.worlds.world import WORLDS, draw_film
+from sora import catalog, models
+from sora.catalog.spec import Advice
 from sora.errors import ModelError
-from sora.families import Advice, mini_words
-from sora.families.mini_prompt import expanded
-from sora.families.mini_reading import read
-from sora.training import vocabulary
-from sora.training.lexicon import build_tokenizer
-from sora.training.telling import caption
-from sora.training.worlds.world import WORLDS, draw_film
+from sora.models.mini import words as mini_words
+from sora.models.mini.prompt import expanded
+from sora.models.mini.reading import read
+from sora.plan import prompts
 
-MINI = families.MODELS["mini"]
+MINI = catalog.MODELS["mini"]
 RICH = WORLDS["rich"]
 FOLDER = Path(__file__).parent.parent / "prompts"
 SLOTS = ("subject", "setting", "motion")
@@ -33,7 +35,7 @@ def words() -> mini_words.Vocabulary:
 
 
 def advice(prompt: str) -> Advice:
-    found = families.advise(MINI, prompt)
+    found = models.advise(MINI, prompt)
     assert found is not None
     return found
 
@@ -163,9 +165,9 @@ def test_the_prompt_that_it_proposes_can_be_painted(prompt: str):
 
 
 def test_open_weights_take_any_prompt():
-    wan = families.MODELS["wan2.1-1.3b"]
-    assert families.advise(wan, "a dragon") is None
-    assert families.repertoire(wan) is None
+    wan = catalog.MODELS["wan2.1-1.3b"]
+    assert models.advise(wan, "a dragon") is None
+    assert models.repertoire(wan) is None
 
 
 # --- the word list -------------------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def test_open_weights_take_any_prompt():
 def test_the_word_list_says_what_the_tables_of_the_training_say():
     world = json.loads((mini_words.ASSETS / "mini.json").read_text(encoding="utf-8"))["data"]["world"]
     said = json.loads((mini_words.ASSETS / MINI.vocabulary).read_text(encoding="utf-8"))
-    again = "make it anew: python -m sora.training.vocabulary"
+    again = "make it anew: python -m minitrain.vocabulary"
     assert said == json.loads(json.dumps(vocabulary.vocabulary(WORLDS[world]))), again
 
 
@@ -324,7 +326,7 @@ def test_a_model_is_shown_with_what_it_paints(studio: Studio):
 
 
 def test_advice_and_ideas_need_no_torch():
-    code = "import sys; from sora import families; families.advise(families.MODELS['mini'], 'a cat'); "
-    code += "families.repertoire(families.MODELS['mini']); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = "import sys; from sora import catalog, models; models.advise(catalog.MODELS['mini'], 'a cat'); "
+    code += "models.repertoire(catalog.MODELS['mini']); print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from minitrain import judge as judges
+from minitrain import labelled, mimic
+from minitrain.broken import MILD, WAYS, apart, broken, worn
+from minitrain.judge import FRAMES, IGNORED, NEAR, QUESTIONS, SHOWN, SIDE, Judge, close_up
+from minitrain.judge_data import Clips, Frames, asked, film_from, reversed_in_time, seen_moving, turned
+from minitrain.rough import roughened
+from minitrain.scene import Actor, Film, Shot
+from minitrain.telling.facts import facts
+from minitrain.worlds.subjects import UNSEEN
+from minitrain.worlds.world import WORLDS, draw_film
 from sora.errors import ModelError
-from sora.training import judge as judges
-from sora.training import labelled, mimic
-from sora.training.broken import MILD, WAYS, apart, broken, worn
-from sora.training.judge import FRAMES, IGNORED, NEAR, QUESTIONS, SHOWN, SIDE, Judge, close_up
-from sora.training.judge_data import Clips, Frames, asked, film_from, reversed_in_time, seen_moving, turned
-from sora.training.rough import roughened
-from sora.training.scene import Actor, Film, Shot
-from sora.training.telling.facts import facts
-from sora.training.worlds.subjects import UNSEEN
-from sora.training.worlds.world import WORLDS, draw_film
 
 TINY = replace(WORLDS["small"], subjects=("fish", "car"), settings=("sea", "desert"))
 
@@ -294,9 +294,9 @@ def test_a_motion_that_is_over_is_not_seen() -> None:
 @pytest.fixture(scope="module")
 def model():
     pytest.importorskip("PIL")
-    from sora import families
+    from sora import catalog, models
 
-    return families.load(families.find("mini"), torch.device("cpu"), torch.float32)
+    return models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize("name", mimic.WAYS)

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sora import lorafile
 from sora.cli.hung import Hung
 from sora.errors import InputError, ModelError
-from sora.networks import lora
-from sora.networks.stored import StoredLinear, shrink
-from sora.networks.wan_dit import WanConfig, WanDiT
+from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.runtime import lora
+from sora.runtime.quantized import StoredLinear, shrink
+from sora.weights import lora_file
 
 SIZES = WanConfig(
     num_layers=2, heads=2, head_dim=12, in_channels=4, out_channels=4, text_dim=16, freq_dim=8, ffn_dim=32
@@ -125,12 +125,12 @@ def test_nothing_to_adapt_is_a_mistake():
 
 def test_a_file_comes_back_as_it_went(tmp_path: Path):
     tensors = learnt(network(), alpha=1.0)
-    lorafile.write(tmp_path / "a.safetensors", tensors, {"family": "mini", "rank": "3"})
-    read, said = lorafile.read(tmp_path / "a.safetensors")
+    lora_file.write(tmp_path / "a.safetensors", tensors, {"family": "mini", "rank": "3"})
+    read, said = lora_file.read(tmp_path / "a.safetensors")
     assert read.keys() == tensors.keys()
     assert all(torch.equal(read[name], tensors[name]) for name in tensors)
     assert said["family"] == "mini"
-    assert lorafile.facts(tmp_path / "a.safetensors") == said
+    assert lora_file.facts(tmp_path / "a.safetensors") == said
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
     assert all(
         name.startswith("transformer.blocks.") or "embedder" in name for name in load_file(tmp_path / "a.safetensors")
@@ -154,7 +154,7 @@ def test_files_of_other_trainers(tmp_path: Path, layout: str, alpha: float | Non
     a, b = torch.randn(3, 24), torch.randn(24, 3)
     held = {path + down: a, path + up: b} | ({} if alpha is None else {path + ".alpha": torch.tensor(alpha)})
     save_file(held, tmp_path / "theirs.safetensors")
-    tensors, said = lorafile.read(tmp_path / "theirs.safetensors")
+    tensors, said = lora_file.read(tmp_path / "theirs.safetensors")
     assert said == {}
     dit, plain = network(), network()
     lora.merge(dit, tensors, 0.5)
@@ -175,30 +175,30 @@ def test_files_of_other_trainers(tmp_path: Path, layout: str, alpha: float | Non
     ],
 )
 def test_wans_own_names(theirs: str, ours: str):
-    assert lorafile.canonical(f"{theirs}.lora_down.weight") == f"{ours}.lora_A.weight"
+    assert lora_file.canonical(f"{theirs}.lora_down.weight") == f"{ours}.lora_A.weight"
 
 
 def test_whole_differences_are_added_too(tmp_path: Path):
     change = {"diffusion_model.blocks.0.self_attn.o.diff_b": torch.ones(24), "blocks.0.norm3.diff": torch.ones(24)}
     save_file(change, tmp_path / "theirs.safetensors")
     dit, plain = network(), network()
-    lora.merge(dit, lorafile.read(tmp_path / "theirs.safetensors")[0], 2.0)
+    lora.merge(dit, lora_file.read(tmp_path / "theirs.safetensors")[0], 2.0)
     for name in ("blocks.0.attn1.to_out.0.bias", "blocks.0.norm2.weight"):
         assert torch.allclose(dit.get_parameter(name), plain.get_parameter(name) + 2)
 
 
 def test_what_is_no_lora_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="there is no"):
-        lorafile.facts(tmp_path / "none.safetensors")
+        lora_file.facts(tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("a poem about nothing much")
     with pytest.raises(ModelError, match="damaged"):
-        lorafile.facts(tmp_path / "text.safetensors")
+        lora_file.facts(tmp_path / "text.safetensors")
     save_file({"blocks.0.attn1.to_q.weight": torch.ones(2, 2)}, tmp_path / "whole.safetensors")
     with pytest.raises(ModelError, match="no LoRA"):
-        lorafile.facts(tmp_path / "whole.safetensors")
+        lora_file.facts(tmp_path / "whole.safetensors")
     save_file({"blocks.0.attn1.to_q.lora_A.weight": torch.ones(2, 2)}, tmp_path / "half.safetensors")
     with pytest.raises(ModelError, match="half a pair"):
-        lorafile.read(tmp_path / "half.safetensors")
+        lora_file.read(tmp_path / "half.safetensors")
 
 
 def test_diffusers_paints_the_same_with_our_file(tmp_path: Path):
@@ -210,7 +210,7 @@ def test_diffusers_paints_the_same_with_our_file(tmp_path: Path):
         num_attention_heads=c.heads, attention_head_dim=c.head_dim, num_layers=c.num_layers, **sizes
     ).eval()
     theirs.load_state_dict(dit.state_dict(), strict=False)
-    lorafile.write(tmp_path / "a.safetensors", learnt(dit, alpha=6), {})
+    lora_file.write(tmp_path / "a.safetensors", learnt(dit, alpha=6), {})
     theirs.load_lora_adapter(load_file(tmp_path / "a.safetensors"), prefix="transformer")
     torch.manual_seed(9)
     x, text = torch.randn(2, 4, 3, 4, 4), torch.randn(2, 5, 16)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora import measure
+from minitrain import measure
 
 
 def greys(*levels: int, height: int = 4, width: int = 6) -> np.ndarray:

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sora import media
-from sora.clip import Clip
 from sora.errors import InputError, SoraError, UsageError
 from sora.media import relay
+from sora.plan.clip import Clip
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 CLIPS = ["c.mp4", "c.mkv", "c.gif", "c.webp", "frames", "dotted.name/"]

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from sora import media
-from sora.clip import Clip
 from sora.errors import InputError, UsageError
+from sora.plan.clip import Clip
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 SINE = ["-f", "lavfi", "-i", "sine=d=6"]

@@ -17,24 +17,27 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sora import engine, families, operations, weights
-from sora.canvas import Canvas, Format, Plan
-from sora.clip import Clip
-from sora.eightbit import pack8
-from sora.engine import Settings
-from sora.families import Model
-from sora.families.mini import evened
-from sora.film import Film
+from sora import catalog, models, weights
+from sora.engine import engine
+from sora.engine.canvas import Canvas
+from sora.engine.engine import Settings
+from sora.engine.model import Model
+from sora.engine.timeline import Film
+from sora.models.mini.model import evened
+from sora.plan import operations
+from sora.plan.clip import Clip
+from sora.plan.plan import Format, Plan
+from sora.weights.int8 import pack8
 
 GOLDEN = Path(__file__).parent / "goldens" / "mini.json"
 PROMPT = "a red balloon floats up over a green meadow"
-SPEC = families.find("mini")
+SPEC = catalog.find("mini")
 SIDE = isqrt(SPEC.defaults.area) * 3 // 4  # smaller than its own size, large enough for its subjects
 
 
 @cache
 def model() -> Model:
-    return families.load(SPEC, torch.device("cpu"), torch.float32)
+    return models.load(SPEC, torch.device("cpu"), torch.float32)
 
 
 def settings(seed: int = 1, **changes: Any) -> Settings:
@@ -147,13 +150,13 @@ def test_latents_are_unknown_where_any_pixel_is() -> None:
 
 
 def test_bfloat16_paints_almost_the_same() -> None:
-    half = families.load(SPEC, torch.device("cpu"), torch.bfloat16)
+    half = models.load(SPEC, torch.device("cpu"), torch.bfloat16)
     chunks = engine.paint(half, plan(1), settings())
     assert (torch.cat(list(chunks)).float() - paint(plan(1), settings()).float()).abs().mean() < 8
 
 
 def test_the_card_tells_what_it_must() -> None:
-    card = json.loads((Path(families.__file__).parent.parent / "assets" / "mini.json").read_text(encoding="utf-8"))
+    card = json.loads((Path(catalog.__file__).parent.parent / "assets" / "mini.json").read_text(encoding="utf-8"))
     assert {"sizes", "data", "compute", "scores", "limits", "again", "licence"} <= set(card)
     assert {"judge on painted clips", "judge on rendered clips"} <= set(card["scores"])
 
@@ -188,7 +191,7 @@ def test_parts_in_files_of_their_own_in_eight_bits_paint_the_same(
         shutil.copy(weights.asset(name), tmp_path / name)
     monkeypatch.setattr(weights, "ASSETS", tmp_path)
     files = (*(f"mini-{part}.safetensors" for part in ("dit", "vae", "text")), *SPEC.files[-2:])
-    packed = families.load(replace(SPEC, files=files), torch.device("cpu"), torch.float32)
+    packed = models.load(replace(SPEC, files=files), torch.device("cpu"), torch.float32)
     made, how = plan(), settings()
     exact, near = (torch.cat(list(engine.paint(m, made, how))).float() for m in (model(), packed))
     assert (exact - near).abs().mean() < 2

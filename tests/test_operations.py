@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sora import operations
-from sora.canvas import Format, Plan
-from sora.clip import Clip
+from sora.engine.timeline import Film
 from sora.errors import UsageError
-from sora.film import Film
+from sora.plan import operations
+from sora.plan.clip import Clip
+from sora.plan.plan import Format, Plan
 
 FORM = Format((32, 48), (32, 48), 8.0, window=17, context=5, after=4, time=4)
 

@@ -14,13 +14,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora import placement
+from sora import memory
 from sora.errors import OutOfMemory, UsageError
+from sora.memory import LADDER, Autoencoder, Needs, TextEncoder, Transformer, Weights, free, plans
+from sora.memory import transformer as work
+from sora.memory import vae as maps
 from sora.networks.umt5 import UMT5, UMT5Config
-from sora.networks.wan_sizes import CONFIGS, WanConfig
-from sora.networks.wan_vace import build
-from sora.networks.wan_vae import WAN21, WAN22, WanVAE
-from sora.placement import LADDER, Autoencoder, Needs, TextEncoder, Transformer, Weights, free, maps, plans, work
+from sora.networks.wan.config import CONFIGS, WanConfig
+from sora.networks.wan.vace import build
+from sora.networks.wan.vae import WAN21, WAN22, WanVAE
 
 GB = 2**30
 
@@ -119,10 +121,10 @@ def test_sizes_of_other_parts_are_read_off_networks():
 
 
 def test_names_are_unique_and_found():
-    assert len(set(placement.NAMES)) == len(LADDER)
+    assert len(set(memory.NAMES)) == len(LADDER)
     assert all(plans.find(plan.name) is plan for plan in LADDER)
     with pytest.raises(UsageError, match=r"try --memory resident, text-dropped"):
-        placement.choose(T2V_14B, 80 * GB, "huge")
+        memory.choose(T2V_14B, 80 * GB, "huge")
 
 
 @pytest.mark.parametrize(
@@ -139,10 +141,10 @@ def test_names_are_unique_and_found():
     ],
 )
 def test_the_first_that_fits_is_chosen(needs: Needs, free_gb: int, name: str):
-    plan, found = placement.choose(needs, free_gb * GB)
+    plan, found = memory.choose(needs, free_gb * GB)
     assert plan.name == name
     assert found.free == free_gb * GB and found.peak < free_gb * GB
-    assert placement.fits(found, free_gb * GB)
+    assert memory.fits(found, free_gb * GB)
 
 
 each_machine = given(
@@ -168,16 +170,16 @@ def machine(gigabytes: float, side: int, length: int, experts: int, encodes: boo
 def test_what_is_chosen_fits_and_nothing_before_it_does(**sizes: Any):
     needs, there = machine(**sizes)
     try:
-        plan, found = placement.choose(needs, there)
+        plan, found = memory.choose(needs, there)
     except OutOfMemory:
         plan, found = None, None
     order = [rung.name for rung in LADDER if rung.exact]
     before = order if plan is None else order[: order.index(plan.name)]
     for name in before:
-        assert not placement.fits(placement.choose(needs, there, name)[1], there)
+        assert not memory.fits(memory.choose(needs, there, name)[1], there)
     if plan is not None and found is not None:
-        assert plan.exact and placement.fits(found, there)
-        more, _ = placement.choose(needs, there + GB)
+        assert plan.exact and memory.fits(found, there)
+        more, _ = memory.choose(needs, there + GB)
         assert order.index(more.name) <= order.index(plan.name)
         assert not (needs.unified and found.host)
 
@@ -186,12 +188,12 @@ def test_what_is_chosen_fits_and_nothing_before_it_does(**sizes: Any):
 @each_machine
 def test_running_out_leads_down_until_nothing_is_left(**sizes: Any):
     needs, there = machine(**sizes)
-    for phase in placement.PHASES:
-        plan, found = placement.choose(needs, there, "resident")
+    for phase in memory.PHASES:
+        plan, found = memory.choose(needs, there, "resident")
         for _ in range(20):
             before = found.phase(phase).total
             try:
-                plan, found = placement.next_rung(needs, plan, phase, there)
+                plan, found = memory.next_rung(needs, plan, phase, there)
             except OutOfMemory as error:
                 assert "--frames" in str(error)
                 break
@@ -201,76 +203,76 @@ def test_running_out_leads_down_until_nothing_is_left(**sizes: Any):
 
 
 def test_as_many_blocks_stay_as_fit():
-    plan, found = placement.choose(T2V_14B, 24 * GB)
+    plan, found = memory.choose(T2V_14B, 24 * GB)
     assert plan.blocks is not None and 5 < plan.blocks < 38
-    assert not placement.fits(placement.estimate(T2V_14B, replace(plan, blocks=plan.blocks + 1)), 24 * GB)
+    assert not memory.fits(memory.estimate(T2V_14B, replace(plan, blocks=plan.blocks + 1)), 24 * GB)
     block = T2V_14B.transformer.in_blocks * 2 // 40
     assert found.host == pytest.approx((40 - plan.blocks) * block, rel=1e-6)
-    fewer = placement.estimate(T2V_14B, replace(plan, blocks=plan.blocks - 1))
+    fewer = memory.estimate(T2V_14B, replace(plan, blocks=plan.blocks - 1))
     assert found.sample.total - fewer.sample.total == pytest.approx(block, rel=1e-6)
 
 
 def test_a_plan_by_name_is_taken_even_if_it_does_not_fit():
-    plan, found = placement.choose(T2V_14B, 8 * GB, "resident")
+    plan, found = memory.choose(T2V_14B, 8 * GB, "resident")
     assert plan == replace(LADDER[0])
-    assert placement.said(plan, found).endswith("of 8.0 GB, which may not be enough")
-    fp8, small = placement.choose(T2V_14B, 24 * GB, "fp8")
+    assert memory.said(plan, found).endswith("of 8.0 GB, which may not be enough")
+    fp8, small = memory.choose(T2V_14B, 24 * GB, "fp8")
     assert not fp8.exact and small.sample.weights == pytest.approx(T2V_14B.transformer.weights.parameters, rel=1e-6)
 
 
 def test_weights_that_are_small_already_stay_so_in_fp8():
     small = replace(T2V_14B.transformer, weights=Weights(T2V_14B.transformer.weights.parameters, 0.5625))
     needs = replace(T2V_14B, transformer=small)
-    fp8, native = (placement.estimate(needs, plans.find(name)) for name in ("fp8", "one-expert"))
+    fp8, native = (memory.estimate(needs, plans.find(name)) for name in ("fp8", "one-expert"))
     assert fp8.sample == native.sample
-    assert native.sample.work > placement.estimate(T2V_14B, plans.find("one-expert")).sample.work
+    assert native.sample.work > memory.estimate(T2V_14B, plans.find("one-expert")).sample.work
 
 
 def test_nothing_fits_says_what_is_needed_and_what_to_do():
     with pytest.raises(OutOfMemory, match=r"^[\d.]+ GB are needed at least \(\w+\), and 2.0 GB are free; paint fewer"):
-        placement.choose(T2V_14B, 2 * GB)
+        memory.choose(T2V_14B, 2 * GB)
     with pytest.raises(OutOfMemory, match=r"[\d.]+ GB of CPU memory hold what streams \(streamed.*\), and 8.0 GB are"):
-        placement.choose(T2V_14B, 20 * GB, host_bytes=8 * GB)
+        memory.choose(T2V_14B, 20 * GB, host_bytes=8 * GB)
     unified = replace(T2V_14B, unified=True)
     with pytest.raises(OutOfMemory, match="or try --memory fp8, which paints slightly otherwise"):
-        placement.choose(unified, 24 * GB)
+        memory.choose(unified, 24 * GB)
 
 
 def test_the_least_that_is_needed_is_enough():
     with pytest.raises(OutOfMemory) as caught:
-        placement.choose(T2V_14B, 2 * GB)
+        memory.choose(T2V_14B, 2 * GB)
     least = float(str(caught.value).split(" GB")[0])
-    placement.choose(T2V_14B, round((least + 0.06) * GB))
+    memory.choose(T2V_14B, round((least + 0.06) * GB))
     with pytest.raises(OutOfMemory):
-        placement.choose(T2V_14B, round((least - 0.2) * GB))
+        memory.choose(T2V_14B, round((least - 0.2) * GB))
 
 
 def test_a_text_encoder_that_does_not_fit_is_streamed():
-    plan, found = placement.choose(replace(T2V_14B, latents=(16, 1, 60, 104)), 9 * GB)
+    plan, found = memory.choose(replace(T2V_14B, latents=(16, 1, 60, 104)), 9 * GB)
     assert plan.text == "streamed" and found.text.total < 4 * GB
 
 
 def test_what_makes_no_difference_is_left_out():
-    plan, found = placement.choose(replace(T2V_14B, latents=(16, 3, 32, 32), batch=1), 80 * GB, "fp8")
+    plan, found = memory.choose(replace(T2V_14B, latents=(16, 3, 32, 32), batch=1), 80 * GB, "fp8")
     assert plan.tile is None and not plan.one_expert and not plan.one_prompt
-    assert placement.said(plan, found) == (
+    assert memory.said(plan, found) == (
         "memory: text encoder dropped after use, weights kept in float8, transformer and autoencoder apart,"
         f" {found.peak / GB:.1f} of 80.0 GB"
     )
 
 
 def test_the_line_for_a_person():
-    plan, found = placement.choose(T2V_14B, 80 * GB)
-    assert placement.said(plan, found) == f"memory: everything resident, {found.peak / GB:.1f} of 80.0 GB"
-    plan, found = placement.choose(T2V_14B, 24 * GB)
-    assert f"blocks streamed from CPU memory, {plan.blocks} stay" in placement.said(plan, found)
-    assert "GB" in placement.said(plan, replace(found, free=None))
+    plan, found = memory.choose(T2V_14B, 80 * GB)
+    assert memory.said(plan, found) == f"memory: everything resident, {found.peak / GB:.1f} of 80.0 GB"
+    plan, found = memory.choose(T2V_14B, 24 * GB)
+    assert f"blocks streamed from CPU memory, {plan.blocks} stay" in memory.said(plan, found)
+    assert "GB" in memory.said(plan, replace(found, free=None))
 
 
-@pytest.mark.parametrize("name", placement.NAMES)
+@pytest.mark.parametrize("name", memory.NAMES)
 def test_phases_hold_what_the_plan_says(name: str):
     plan = plans.find(name)
-    found = placement.estimate(replace(A14B, encodes=True), plan)
+    found = memory.estimate(replace(A14B, encodes=True), plan)
     text, one = A14B.text.weights.bytes, A14B.transformer.weights.bytes
     assert (found.text.weights > text) == (plan.text == "resident")
     assert (found.decode.weights < 2 * GB) == plan.alone == (found.encode.weights < 2 * GB)
@@ -282,7 +284,7 @@ def test_phases_hold_what_the_plan_says(name: str):
 
 def test_choosing_needs_no_torch():
     code = (
-        "import sys; from sora.placement import *;"
+        "import sys; from sora.memory import *;"
         "needs = Needs(Transformer(Weights(10**9), 9 * 10**8, 3 * 10**7, 30, 1536, 128, 8960),"
         " TextEncoder(Weights(10**9), 9 * 10**8, 24, 4096, 10240, 64), Autoencoder(Weights(10**8, 4)), (16, 3, 6, 8));"
         "print(said(*choose(needs, 24 * 2**30)), free_ram()); sys.exit('torch' in sys.modules)"
@@ -303,33 +305,33 @@ def linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_free_ram_is_what_linux_says(linux: Path):
-    assert placement.free_memory(torch.device("cpu")) == placement.free_ram() == 20 * GB
+    assert memory.free_memory(torch.device("cpu")) == memory.free_ram() == 20 * GB
     (linux / "memory.max").write_text("max\n")
-    assert placement.free_ram() == 20 * GB
+    assert memory.free_ram() == 20 * GB
 
 
 def test_free_ram_keeps_within_a_container(linux: Path):
     (linux / "memory.max").write_text(f"{8 * GB}\n")
     (linux / "memory.current").write_text(f"{5 * GB}\n")
     (linux / "memory.stat").write_text(f"anon {3 * GB}\ninactive_file {2 * GB}\n")
-    assert placement.free_ram() == 5 * GB
+    assert memory.free_ram() == 5 * GB
     (linux / "memory.current").write_text(f"{11 * GB}\n")
-    assert placement.free_ram() == 0
+    assert memory.free_ram() == 0
 
 
 def test_free_ram_where_nobody_says(linux: Path, monkeypatch: pytest.MonkeyPatch):
     (linux / "meminfo").unlink()
     monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 4 * 2**20, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert placement.free_ram() == 8 * GB
+    assert memory.free_ram() == 8 * GB
     monkeypatch.delattr("os.sysconf")
-    assert placement.free_ram() == free.FALLBACK
+    assert memory.free_ram() == free.FALLBACK
 
 
 def test_free_memory_of_devices(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5 * GB, 8 * GB))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 2 * GB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: GB)
-    assert placement.free_memory(torch.device("cuda")) == 6 * GB
+    assert memory.free_memory(torch.device("cuda")) == 6 * GB
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 12 * GB)
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 2 * GB)
-    assert placement.free_memory(torch.device("mps")) == 10 * GB
+    assert memory.free_memory(torch.device("mps")) == 10 * GB

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora import prompts
 from sora.errors import UsageError
-from sora.prompts import escaped
+from sora.plan import prompts
+from sora.plan.prompts import escaped
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)

@@ -10,13 +10,13 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from sora.families.mini import word_ids
+from minitrain import anchor, reading
+from minitrain.lexicon import build_tokenizer, roughened
+from minitrain.optim import Both
+from minitrain.telling import SLOTS, Caption, caption
+from minitrain.worlds.world import WORLDS, draw_film
+from sora.models.mini.model import word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
-from sora.training import anchor, reading
-from sora.training.lexicon import build_tokenizer, roughened
-from sora.training.optim import Both
-from sora.training.telling import SLOTS, Caption, caption
-from sora.training.worlds.world import WORLDS, draw_film
 
 SMALL = WORLDS["small"]
 FEW = replace(SMALL, subjects=("car", "red ball"), settings=("city", "sea"), motions=("left", "right"))

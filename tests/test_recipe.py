@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sora.errors import InputError
-from sora.recipe import Recipe, digest_of, sha256_of
+from sora.plan.recipe import Recipe, digest_of, sha256_of
 
 words = st.text(st.characters(exclude_categories=[]))  # lone surrogates too: that is how odd file names arrive
 size = st.tuples(st.integers(1, 9999), st.integers(1, 9999))
@@ -117,5 +117,7 @@ def test_digest_of_a_folder_tells_what_is_in_it(tmp_path) -> None:
 
 
 def test_recipes_and_prompts_load_without_numpy_or_torch() -> None:
-    code = "import sys, sora.recipe, sora.prompts; sys.exit(bool({'numpy', 'torch', 'PIL'} & set(sys.modules)))"
+    code = (
+        "import sys, sora.plan.recipe, sora.plan.prompts; sys.exit(bool({'numpy', 'torch', 'PIL'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora import families
-from sora.engine import Event, Settings, resized
-from sora.families import Model
-from sora.refine import refined
+from sora import catalog, models
+from sora.engine.engine import Event, Settings, resized
+from sora.engine.model import Model
+from sora.engine.upscale import refined
 
 SETTINGS = Settings(seed=1, steps=2, guidance=1.0, shift=1.0, step="euler")
 
 
 @cache
 def model() -> Model:
-    return families.load(families.find("mini"), torch.device("cpu"), torch.float32)
+    return models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
 
 
 def picture(height: int, width: int) -> Tensor:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sora.canvas import Latents
-from sora.sampler import (
+from sora.engine.canvas import Latents
+from sora.engine.sampler import (
     STEPS,
     euler_timesteps,
     hold,

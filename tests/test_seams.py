@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sora.canvas import Canvas
-from sora.seams import REACH, Colours, matched, settled
+from sora.engine.blend import REACH, Colours, matched, settled
+from sora.engine.canvas import Canvas
 
 
 def noisy(frames: int, seed: int, low: int = 0, high: int = 256) -> Tensor:

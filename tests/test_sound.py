@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sora import media
-from sora.clip import Clip
 from sora.errors import InputError
 from sora.media import Sound
+from sora.plan.clip import Clip
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 RATE = 48_000

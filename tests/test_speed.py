@@ -16,20 +16,22 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 
 from conftest import Studio
-from sora import engine, families, operations
+from sora import catalog, models
+from sora.engine import engine
 from sora.errors import UsageError
-from sora.families.passes import Passes
-from sora.networks import lora
-from sora.networks.compiled import compile_blocks
-from sora.networks.first_block import FirstBlockCache
-from sora.networks.float8 import Float8Linear, capable, in_float8
-from sora.networks.kernels import preferred, ranked
+from sora.models.guidance import Passes
 from sora.networks.layers import tanh_gelu
-from sora.networks.wan_dit import Times, WanConfig, WanDiT
-from sora.speed import EXACT, MODES, Speed
+from sora.networks.wan.dit import Times, WanConfig, WanDiT
+from sora.plan import operations
+from sora.runtime import lora
+from sora.runtime.attention import preferred, ranked
+from sora.runtime.compile import compile_blocks
+from sora.runtime.float8 import Float8Linear, capable, in_float8
+from sora.runtime.speed import EXACT, MODES, Speed
+from sora.runtime.step_cache import FirstBlockCache
 
 TINY = WanConfig(num_layers=3, heads=2, head_dim=12, in_channels=4, out_channels=4, text_dim=8, freq_dim=16, ffn_dim=40)
-SPEC = families.find("mini")
+SPEC = catalog.find("mini")
 CPU = torch.device("cpu")
 
 
@@ -219,7 +221,7 @@ def painted(speed: Speed, **changes: Any) -> Tensor:
     form = replace(SPEC.form((side, side), d.fps), painted=SPEC.grid.nearest_size(1.0, side * side))
     values = {"steps": 6, "guidance": 3.0, "shift": d.shift, "step": d.step, **changes}
     plan = operations.generate(("a red balloon floats up over a green meadow",), frames=9, form=form)
-    model = families.load(SPEC, CPU, torch.float32, speed)
+    model = models.load(SPEC, CPU, torch.float32, speed)
     return torch.cat(list(engine.paint(model, plan, engine.Settings(seed=1, **values)))).int()
 
 
@@ -234,7 +236,7 @@ def test_guidance_has_weights_of_its_own() -> None:
     assert guided.files[0] != SPEC.files[0] and sorted(guided.files) == sorted(SPEC.files)
     assert SPEC.few_step and not guided.few_step and guided.with_guidance() == guided
     assert SPEC.defaults.steps < 2 * guided.defaults.steps  # passes, of which a guided step takes two
-    quick, slow = (families.load(spec, CPU, torch.float32).dit.state_dict() for spec in (SPEC, guided))
+    quick, slow = (models.load(spec, CPU, torch.float32).dit.state_dict() for spec in (SPEC, guided))
     assert not all(torch.equal(quick[name], slow[name]) for name in slow)
 
 

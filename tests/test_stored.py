@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sora.networks.stored import FORMATS, STORABLE, StoredLinear, store, unpack
+from sora.runtime.quantized import FORMATS, STORABLE, StoredLinear, store, unpack
 from sora.weights.held import SIZES
 
 BLOCKS = ("Q8_0", "Q4_K", "Q5_K", "Q6_K")

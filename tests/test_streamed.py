@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sora.networks import stored, streamed
-from sora.networks.streamed import SLOTS, stream_blocks
 from sora.networks.umt5 import UMT5, UMT5Config
-from sora.networks.wan_dit import WanConfig, WanDiT
-from sora.networks.wan_vace import WanVACE
+from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.networks.wan.vace import WanVACE
+from sora.runtime import offload, quantized
+from sora.runtime.offload import SLOTS, stream_blocks
 
 SMALL = WanConfig(
     num_layers=5, heads=2, head_dim=12, in_channels=4, out_channels=4, text_dim=20, freq_dim=32, ffn_dim=64
@@ -185,8 +185,8 @@ class Mixed(nn.Module):
         rng = torch.Generator().manual_seed(seed)
         self.first = nn.Linear(8, 8, dtype=torch.bfloat16)
         self.again = self.first
-        self.quantised = stored.StoredLinear(256, 8, "Q8_0", scales=0)
-        self.eight = stored.StoredLinear(8, 256, "F8_E4M3", scales=256)
+        self.quantised = quantized.StoredLinear(256, 8, "Q8_0", scales=0)
+        self.eight = quantized.StoredLinear(8, 256, "F8_E4M3", scales=256)
         whole = torch.randint(0, 60, self.quantised.blocks.shape, generator=rng, dtype=torch.uint8)
         self.quantised.blocks.copy_(whole)
         self.eight.blocks.copy_(torch.randint(0, 60, self.eight.blocks.shape, generator=rng, dtype=torch.uint8))
@@ -274,12 +274,12 @@ def test_pinned_bytes_are_unpinned_once(monkeypatch: pytest.MonkeyPatch):
     runtime = Runtime(0)
     monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
     waiting, lost = torch.empty(512, dtype=torch.uint8), torch.empty(100, dtype=torch.uint8)
-    unpin = streamed._pin(waiting)
+    unpin = offload._pin(waiting)
     assert runtime.pinned == {waiting.data_ptr(): 512} and unpin is not None
     unpin()
     unpin()
     assert runtime.pinned == {}
-    assert streamed._pin(lost) is not None and list(runtime.pinned.values()) == [100]
+    assert offload._pin(lost) is not None and list(runtime.pinned.values()) == [100]
     del lost
     assert runtime.pinned == {}
 
@@ -288,7 +288,7 @@ def test_a_refusal_to_pin_is_no_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "cudart", lambda: Runtime(712))
     waiting = torch.empty(512, dtype=torch.uint8)
     monkeypatch.setattr(torch, "zeros", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("CUDA error: 712")))
-    assert streamed._pin(waiting) is None
+    assert offload._pin(waiting) is None
 
 
 class Streams:
@@ -297,7 +297,7 @@ class Streams:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[tuple[str, str, Any]] = []
         self.current = self.stream("work")
-        monkeypatch.setattr(streamed, "_has_streams", lambda _: True)
+        monkeypatch.setattr(offload, "_has_streams", lambda _: True)
         monkeypatch.setattr(torch.cuda, "cudart", lambda: Runtime(0))
         monkeypatch.setattr(torch.cuda, "synchronize", lambda _: self.log.append(("done", "all", None)))
         monkeypatch.setattr(torch.cuda, "Event", self.event)

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora.training.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
-from sora.training.telling import LANGUAGES, LENGTHS, SLOTS, caption, doings, facts, looks, places
-from sora.training.telling.chinese import joined
-from sora.training.telling.names import chinese_names, gerund, names, plural
-from sora.training.telling.words import chinese_words, english_words
-from sora.training.worlds.settings import SETTINGS
-from sora.training.worlds.subjects import SUBJECTS
-from sora.training.worlds.world import WORLDS
+from minitrain.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
+from minitrain.telling import LANGUAGES, LENGTHS, SLOTS, caption, doings, facts, looks, places
+from minitrain.telling.chinese import joined
+from minitrain.telling.names import chinese_names, gerund, names, plural
+from minitrain.telling.words import chinese_words, english_words
+from minitrain.worlds.settings import SETTINGS
+from minitrain.worlds.subjects import SUBJECTS
+from minitrain.worlds.world import WORLDS
 
 LARGE = WORLDS["large"]
 

@@ -13,9 +13,12 @@ import pytest
 import torch
 
 from conftest import Studio
-from sora import engine, families, media, operations, threads
-from sora.clip import Clip
-from sora.speed import Speed
+from sora import catalog, media, models
+from sora.engine import engine
+from sora.plan import operations
+from sora.plan.clip import Clip
+from sora.runtime import threads
+from sora.runtime.speed import Speed
 
 SMALL = ("--size", "64x48", "--frames", "5", "--steps", "1", "--seed", "3")
 
@@ -50,7 +53,7 @@ def test_a_person_and_the_environment_decide_before_the_load_does(monkeypatch: p
 
 
 def test_threads_are_told_to_sleep_before_torch_is_imported():
-    code = "import sys, sora.threads as t, os; t.wait_passively(os.environ, float(sys.argv[1])); import torch\n"
+    code = "import sys, sora.runtime.threads as t, os; t.wait_passively(os.environ, float(sys.argv[1])); import torch\n"
     code += "print({name: os.environ.get(name) for name in t.WAITING}); "
     code += "e = {}; t.wait_passively(e, 0.0); print(e)"  # too late
     for others in (0.0, 2.0):
@@ -122,8 +125,8 @@ def test_no_threads_are_refused(studio: Studio):
 
 @pytest.mark.parametrize("known", [False, True], ids=["words", "words and frames"])
 def test_frames_do_not_depend_on_the_number_of_threads(known: bool):
-    spec = families.find("mini")
-    model, d = families.load(spec, torch.device("cpu"), torch.float32, Speed()), spec.defaults
+    spec = catalog.find("mini")
+    model, d = models.load(spec, torch.device("cpu"), torch.float32, Speed()), spec.defaults
     form = spec.form((208, 272), d.fps)  # cut by threads at no round number
     plan = operations.generate(("a red balloon floats up",), frames=9, form=form)
     settings = engine.Settings(1, 1, d.guidance, d.shift, d.step)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora.tiles import Tile, blend, tiles, window
+from sora.engine.tiles import Tile, blend, tiles, window
 
 Size = tuple[int, int]
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from minitrain import checkpoint, patterns, publish
+from minitrain.loop import Budget, train
+from minitrain.optim import Both, orthogonalised
+from minitrain.painter import load_frozen
+from minitrain.sizes import dit_sizes
 from sora.errors import ModelError
-from sora.families.known import known_channels
-from sora.families.mini import beside_noise, extra_channels
-from sora.training import checkpoint, patterns, publish
-from sora.training.loop import Budget, train
-from sora.training.optim import Both, orthogonalised
-from sora.training.painter import load_frozen
-from sora.training.sizes import dit_sizes
+from sora.models.conditioning import known_channels
+from sora.models.mini.model import beside_noise, extra_channels
 
 
 @given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 99))

@@ -11,22 +11,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sora.eightbit import unpack8
+from minitrain import ablate, checkpoint, dit, publish, reading, scores
+from minitrain import judge as judges
+from minitrain.__main__ import main, parser
+from minitrain.agreement import Agreement
+from minitrain.all import seconds_of, train_all
+from minitrain.distil import load_student
+from minitrain.latent_buffer import Batch
+from minitrain.painter import Painter, load_frozen
+from minitrain.sizes import SIZES, Recipe, clips_of, dit_config, dit_sizes, shapes, text_sizes, vae_sizes
+from minitrain.stages import STAGES, START, Job
+from minitrain.worlds import WORLDS
 from sora.errors import InputError, ModelError
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
-from sora.networks.wan_dit import WanDiT
-from sora.training import ablate, checkpoint, dit, publish, reading, scores
-from sora.training import judge as judges
-from sora.training.__main__ import main, parser
-from sora.training.agreement import Agreement
-from sora.training.all import seconds_of, train_all
-from sora.training.distil import load_student
-from sora.training.latent_buffer import Batch
-from sora.training.painter import Painter, load_frozen
-from sora.training.sizes import SIZES, Recipe, clips_of, dit_config, dit_sizes, shapes, text_sizes, vae_sizes
-from sora.training.stages import STAGES, START, Job
-from sora.training.worlds import WORLDS
+from sora.networks.wan.dit import WanDiT
+from sora.weights.int8 import unpack8
 
 TINY = SIZES["tiny"]
 
@@ -212,7 +212,7 @@ def test_blocks_are_compiled_beforehand_where_they_will_be(
     setting: str, compiled: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = []
-    monkeypatch.setattr("sora.training.stages.compile_blocks", lambda net, trial: losses.append(trial().item()))
+    monkeypatch.setattr("minitrain.stages.compile_blocks", lambda net, trial: losses.append(trial().item()))
     STAGES["warm"](Job(tmp_path, "tiny", "small", settings=(setting,)), 0.1)
     assert len(losses) == compiled
 
@@ -315,7 +315,7 @@ def test_the_shipped_card_tells_how_its_weights_were_made() -> None:
     card = json.loads(publish.weights.asset(publish.CARD).read_text(encoding="utf-8"))
     program, flags = shlex.split(card["again"])[:3], shlex.split(card["again"])[3:]
     args = parser().parse_args(flags)
-    assert program == ["python", "-m", "sora.training"] and args.verb == "all"
+    assert program == ["python", "-m", "minitrain"] and args.verb == "all"
     preset = SIZES[args.size]
     recipe = dit.changed(preset.dit, args.set)
     with torch.device("meta"):
@@ -345,13 +345,13 @@ def whole(job: Job, seconds: float) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a whole training from nothing leaves."""
     folder = tmp_path_factory.mktemp("whole")
-    whole(Job(folder, "tiny", "small", command="python -m sora.training all --size tiny"), 14)
+    whole(Job(folder, "tiny", "small", command="python -m minitrain all --size tiny"), 14)
     return folder
 
 
 def test_everything_from_nothing_is_scored_and_can_be_carried_away(finished: Path, tmp_path: Path) -> None:
     card = json.loads((finished / scores.CARD).read_text())
-    assert card["again"] == "python -m sora.training all --size tiny"
+    assert card["again"] == "python -m minitrain all --size tiny"
     assert {"vae", "text", "dit", "distil"} <= card["compute"].keys()
     assert card["compute"]["dit"][-1]["samples"] > 0
     assert (

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from minitrain import patterns
+from minitrain.clips import Clips, Mix, dissolve
+from minitrain.latent_buffer import LatentBuffer, Ring, changes
+from minitrain.render_workers import CELL, WORDINGS, ClipGroup
+from minitrain.worlds import WORLDS
+from minitrain.worlds.subjects import SHAPES
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
-from sora.training import patterns
-from sora.training.clips import Clips, Mix, dissolve
-from sora.training.latent_buffer import LatentBuffer, Ring, changes
-from sora.training.render_workers import CELL, WORDINGS, ClipGroup
-from sora.training.worlds import WORLDS
-from sora.training.worlds.subjects import SHAPES
 
 WORLD = replace(WORLDS["small"], subjects=tuple(SHAPES))
 SMALL = MiniVAEConfig(4, 8, 8, (1, 2), 8, 8, (1, 2), detail=8)

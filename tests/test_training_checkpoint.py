@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from minitrain import checkpoint
 from sora.errors import ModelError
-from sora.training import checkpoint
 
 LIMIT = checkpoint.HEADER + 40_000
 

@@ -12,19 +12,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sora import families, weights
+from minitrain import publish, reading, scores
+from minitrain.distil import Lesson, Teacher, fit, lessons, load_student
+from minitrain.latent_buffer import Batch
+from minitrain.sizes import SIZES, dit_config
+from minitrain.stages import Job
+from minitrain.worlds import WORLDS
+from sora import catalog, weights
 from sora.errors import ModelError
-from sora.families import mini
-from sora.families.mini import extra_channels
+from sora.models.mini import model
+from sora.models.mini.model import extra_channels
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
-from sora.networks.wan_dit import WanConfig, WanDiT
-from sora.training import publish, reading, scores
-from sora.training.distil import Lesson, Teacher, fit, lessons, load_student
-from sora.training.latent_buffer import Batch
-from sora.training.sizes import SIZES, dit_config
-from sora.training.stages import Job
-from sora.training.worlds import WORLDS
+from sora.networks.wan.dit import WanConfig, WanDiT
 
 C, SHAPE = 4, (3, 4, 4)
 
@@ -143,8 +143,8 @@ def test_the_model_paints_with_teacher_and_difference(
     shutil.copy(there / scores.CARD, assets / publish.CARD)
     monkeypatch.setattr(weights, "asset", lambda name: assets / name)
     names = ("mini-few-lora.safetensors", "mini-dit.safetensors", "mini-vae.safetensors", "mini-text.safetensors")
-    spec = replace(families.find("mini"), files=(*names, "mini.json", "mini-tokenizer.json"))
-    guided, student = (mini.load(s, torch.device("cpu"), torch.float32) for s in (spec.with_guidance(), spec))
+    spec = replace(catalog.find("mini"), files=(*names, "mini.json", "mini-tokenizer.json"))
+    guided, student = (model.load(s, torch.device("cpu"), torch.float32) for s in (spec.with_guidance(), spec))
     wish, teacher = load_student(there, "cpu"), load_file(there / "dit" / "dit.safetensors")
     assert wish is not None
     name = "proj_out.weight"
@@ -156,4 +156,4 @@ def test_the_model_paints_with_teacher_and_difference(
         {"proj_out.lora_A.weight": torch.zeros(4, 7), "proj_out.lora_B.weight": torch.zeros(3, 4)}, assets / names[0]
     )
     with pytest.raises(ModelError, match=r"mini-few-lora.safetensors does not fit"):
-        mini.load(spec, torch.device("cpu"), torch.float32)
+        model.load(spec, torch.device("cpu"), torch.float32)

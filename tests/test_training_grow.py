@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sora.families.mini import beside_noise, extra_channels
+from minitrain.grow import grown_dit, grown_vae
+from sora.models.mini.model import beside_noise, extra_channels
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
-from sora.networks.wan_dit import WanConfig, WanDiT
-from sora.training.grow import grown_dit, grown_vae
+from sora.networks.wan.dit import WanConfig, WanDiT
 
 SMALL = MiniVAEConfig(4, 8, 16, (1, 2), 8, 16, (1, 3))
 LARGE = MiniVAEConfig(6, 8, 16, (1, 2), 8, 16, (1, 3), detail=4, reach=3)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sora.networks.wan_dit import WanConfig, WanDiT
-from sora.training import checkpoint
-from sora.training.blocks import compile_blocks
-from sora.training.loop import Budget, NotFinite
-from sora.training.optim import Both
-from sora.training.retry import Attempt, persist
+from minitrain import checkpoint
+from minitrain.blocks import compile_blocks
+from minitrain.loop import Budget, NotFinite
+from minitrain.optim import Both
+from minitrain.retry import Attempt, persist
+from sora.networks.wan.dit import WanConfig, WanDiT
 
 
 def run(folder: Path, trouble, minutes: float = 0.02) -> tuple[Attempt, nn.Linear, list[Attempt]]:

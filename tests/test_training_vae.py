@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from minitrain.vae import Aims, Trainer
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
-from sora.training.vae import Aims, Trainer
 
 CONFIG = MiniVAEConfig(4, 8, 8, (1, 1), 8, 8, (1, 1), detail=4, reach=3)
 

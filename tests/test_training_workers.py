@@ -17,11 +17,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora.training.clip_bank import ClipBank
-from sora.training.clips import Clips, Mix
-from sora.training.render_workers import CELL, WORDINGS, ClipGroup, RenderPlan, RenderWorkers, WorkerFailed
-from sora.training.worlds import WORLDS
-from sora.training.worlds.subjects import SHAPES
+from minitrain.clip_bank import ClipBank
+from minitrain.clips import Clips, Mix
+from minitrain.render_workers import CELL, WORDINGS, ClipGroup, RenderPlan, RenderWorkers, WorkerFailed
+from minitrain.worlds import WORLDS
+from minitrain.worlds.subjects import SHAPES
 
 WORLD = replace(WORLDS["small"], subjects=tuple(SHAPES))
 PLAN = RenderPlan({(32, 32): 0.5, (32, 64): 0.5}, {9: 0.5, 17: 0.5}, group=2, wide=0.5, mix=Mix(entangled=0.5))
@@ -89,8 +89,8 @@ def test_workers_end_with_the_trainer() -> None:
     program = textwrap.dedent("""
         import time
         import torch
-        from sora.training.render_workers import RenderPlan, RenderWorkers
-        from sora.training.worlds import WORLDS
+        from minitrain.render_workers import RenderPlan, RenderWorkers
+        from minitrain.worlds import WORLDS
         plan = RenderPlan({(32, 32): 1.0}, {5: 1.0})
         farm = RenderWorkers([WORLDS["small"]], plan, lambda texts: torch.ones(len(texts), 1), 2, 1)
         print(*(worker.pid for worker in farm._workers), flush=True)

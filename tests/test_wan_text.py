@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from sora.errors import ModelError
-from sora.families.wan_text import EmbeddingCache, Words, clean, embed
+from sora.models.wan.text import EmbeddingCache, Words, clean, embed
 from sora.networks.umt5 import UMT5, UMT5Config
 
 WORDS = ["a", "red", "boat", "sails", "over", "the", "sea"]

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sora.networks.wan_vae import WAN21, WAN22, Decoder, Encoder, WanVAE, WanVAEConfig, spans
-from sora.networks.wan_vae_parts import trace
+from sora.networks.wan.vae import WAN21, WAN22, Decoder, Encoder, WanVAE, WanVAEConfig, spans
+from sora.networks.wan.vae_layers import trace
 
 STATISTICS: dict[str, Any] = {"latents_mean": (0.3, -0.7), "latents_std": (2.1, 0.6)}
 SMALL = WanVAEConfig(

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sora import weights
-from sora.networks.stored import StoredLinear
+from sora.runtime.quantized import StoredLinear
 from test_checkpoints import STATE, load, refusal
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sora import weights
 from sora.errors import ModelError
-from sora.networks.stored import StoredLinear
+from sora.runtime.quantized import StoredLinear
 from sora.weights import gguf_header
 from test_checkpoints import IN, STATE, load, refusal, same
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora.canvas import Format, Window
-from sora.windows import windows
+from sora.plan.plan import Format, Window
+from sora.plan.windows import windows
 
 FORMS = (
     Format((64, 64), (64, 64), 8.0, window=17, context=5, after=4, time=4),

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sora.networks import winograd
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
-from sora.networks.wan_vae import WanVAE, WanVAEConfig
-from sora.networks.winograd import Scratch, convolved, convolved_frames, takes, transforms
+from sora.networks.wan.vae import WanVAE, WanVAEConfig
+from sora.runtime import winograd
+from sora.runtime.winograd import Scratch, convolved, convolved_frames, takes, transforms
 
 CLOSE = 1e-5  # of the result's size; a wrong number anywhere makes it far more
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora.training.scene import Actor, Film, Shot
-from sora.training.worlds import WORLDS, draw_film, render
-from sora.training.worlds.sprites import sprite
+from minitrain.scene import Actor, Film, Shot
+from minitrain.worlds import WORLDS, draw_film, render
+from minitrain.worlds.sprites import sprite
 
 WORLD = WORLDS["rich-v2"]
 LONG = 72  # frames, several times as long as a way across the picture

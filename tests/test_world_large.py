@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora.training.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
-from sora.training.worlds import WORLDS, draw_film, render
-from sora.training.worlds.motions import PATHS
-from sora.training.worlds.relations import SIZES
-from sora.training.worlds.settings import SETTINGS, backdrop
-from sora.training.worlds.sprites import SIDE, sprite
-from sora.training.worlds.staging import cut_frame
-from sora.training.worlds.styles import draw
-from sora.training.worlds.subjects import GLYPHS, KINDS, SUBJECTS, UNSEEN
+from minitrain.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
+from minitrain.worlds import WORLDS, draw_film, render
+from minitrain.worlds.motions import PATHS
+from minitrain.worlds.relations import SIZES
+from minitrain.worlds.settings import SETTINGS, backdrop
+from minitrain.worlds.sprites import SIDE, sprite
+from minitrain.worlds.staging import cut_frame
+from minitrain.worlds.styles import draw
+from minitrain.worlds.subjects import GLYPHS, KINDS, SUBJECTS, UNSEEN
 
 LARGE = WORLDS["large"]
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora.training.scene import Actor, Film, Shot
-from sora.training.worlds import WORLDS, World, draw_film, held_out, mirrored, render
-from sora.training.worlds.subjects import SHAPES
+from minitrain.scene import Actor, Film, Shot
+from minitrain.worlds import WORLDS, World, draw_film, held_out, mirrored, render
+from minitrain.worlds.subjects import SHAPES
 
 BALLS = replace(WORLDS["small"], subjects=tuple(SHAPES))
 FREE = replace(WORLDS["large"], subjects=tuple(SHAPES), pairs=0, eventful=0, cut=0, panning=0, weathered=0, styled=0)

@@ -14,8 +14,8 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
 from passes_parts.rows import WORDS, Row
-from sora.networks.wan_dit import WanDiT
-from sora.networks.wan_sizes import WanConfig
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import WanDiT
 from sora.weights.names import KINDS
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

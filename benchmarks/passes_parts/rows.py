@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from sora.networks.wan_sizes import CONFIGS, WanConfig
+from sora.networks.wan.config import CONFIGS, WanConfig
 
 WORDS = 512
 """Places of text, padding too, as Wan's pipelines give them."""

@@ -8,8 +8,8 @@ import torch
 
 from passes_parts import networks
 from passes_parts.rows import Row, Shape, scaled
-from sora.families.passes import Passes
-from sora.networks.wan_sizes import CONFIGS
+from sora.models.guidance import Passes
+from sora.networks.wan.config import CONFIGS
 from timing import Timed, by_turns
 
 SHAPES: dict[str, tuple[Shape, ...]] = {

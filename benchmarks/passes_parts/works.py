@@ -12,17 +12,17 @@ from torch import Tensor
 
 from passes_parts.networks import Given
 from passes_parts.rows import Row
-from sora.families.passes import Passes, together
-from sora.networks import kernels
-from sora.networks.compiled import compile_blocks
-from sora.networks.wan_dit import Times, WanDiT
-from sora.speed import Speed
+from sora.models.guidance import Passes, together
+from sora.networks.wan.dit import Times, WanDiT
+from sora.runtime import attention
+from sora.runtime.compile import compile_blocks
+from sora.runtime.speed import Speed
 
 Pass = Callable[[], Tensor]
 """One pass, or the two of a guided step: velocities (B, C, T, H, W), the prompt's first."""
 
 WAYS = ("fused", "text-once", "distinct-times", "batched-guidance", "attention", "compile")
-"""The ways of ``sora.speed`` that a pass can take."""
+"""The ways of ``sora.runtime.speed`` that a pass can take."""
 
 
 def diffusers_pass(network: WanTransformer3DModel, given: Given) -> Pass:
@@ -73,7 +73,7 @@ class Variant:
         def frugal(one: Pass) -> Tensor:
             if not speed.uses("attention"):
                 return one()
-            with kernels.preferred(x.device, x.dtype, network.config.head_dim):
+            with attention.preferred(x.device, x.dtype, network.config.head_dim):
                 return one()
 
         @torch.inference_mode()

@@ -15,13 +15,14 @@ from random import Random
 import imageio_ffmpeg
 import numpy as np
 
-from sora import media, operations
-from sora.clip import Clip
-from sora.training.judge_data import SIZES
-from sora.training.scene import FPS, Film
-from sora.training.telling import caption
-from sora.training.telling.places import phrases
-from sora.training.worlds import WORLDS, draw_film, render
+from minitrain.judge_data import SIZES
+from minitrain.scene import FPS, Film
+from minitrain.telling import caption
+from minitrain.telling.places import phrases
+from minitrain.worlds import WORLDS, draw_film, render
+from sora import media
+from sora.plan import operations
+from sora.plan.clip import Clip
 from verbs.studio import Studio
 
 WORLD = WORLDS["small"]  # which every version of the model has learnt

@@ -7,8 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from sora import operations
 from sora.cli.verbs import FINISHING
+from sora.plan import operations
 from verbs import cases
 from verbs.report import Report, note
 from verbs.studio import Studio, right, sora

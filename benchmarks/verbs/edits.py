@@ -8,10 +8,11 @@ from random import Random
 
 import numpy as np
 
-from sora import measure, operations
-from sora.clip import Clip
-from sora.crop import Crop, crop_around
-from sora.training.scene import Film
+from minitrain import measure
+from minitrain.scene import Film
+from sora.plan import operations
+from sora.plan.clip import Clip
+from sora.plan.crop import Crop, crop_around
 from verbs import cases
 from verbs.cases import Case
 from verbs.report import Report, note

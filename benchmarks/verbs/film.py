@@ -14,7 +14,9 @@ from pathlib import Path
 
 import torch
 
-from sora import engine, families, media, operations
+from sora import catalog, media, models
+from sora.engine import engine
+from sora.plan import operations
 
 
 def resident() -> float:
@@ -26,8 +28,8 @@ def resident() -> float:
 
 def main() -> None:
     prompt, frames, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    spec = families.find("mini")
-    model, d = families.load(spec, torch.device("cpu"), torch.float32), spec.defaults
+    spec = catalog.find("mini")
+    model, d = models.load(spec, torch.device("cpu"), torch.float32), spec.defaults
     form = spec.form(spec.grid.nearest_size(1.0, d.area), d.fps)
     plan = operations.generate((prompt,), frames=frames, form=form)
     settings = engine.Settings(1, d.steps, d.guidance, d.shift, d.step)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sora import measure, media, operations
-from sora.clip import Clip
+from minitrain import measure
+from sora import media
+from sora.plan import operations
+from sora.plan.clip import Clip
 from verbs import cases
 from verbs.cases import Case
 from verbs.report import Report, note

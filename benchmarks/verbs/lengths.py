@@ -7,8 +7,9 @@ import tempfile
 import time
 from dataclasses import replace
 
-from sora import measure, operations
-from sora.training.scene import Film
+from minitrain import measure
+from minitrain.scene import Film
+from sora.plan import operations
 from verbs import cases
 from verbs.report import Report, note
 from verbs.studio import HERE, LOOKED_AT, Studio, process, right

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sora.clip import fit
+from sora.plan.clip import fit
 
 FRAMES, ROWS, HEIGHT = 10, 8, 96  # frames of a row, rows of a sheet, pixels of a frame
 BAR, STRIP = 4, 13  # pixels: the bar over painted frames, the line of words over a row

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sora import engine, families
-from sora.canvas import Format, Plan
-from sora.clip import Clip
-from sora.training import judge
-from sora.training.scene import Film
-from sora.training.telling import facts
+from minitrain import judge
+from minitrain.scene import Film
+from minitrain.telling import facts
+from sora import catalog, models
+from sora.engine import engine
+from sora.engine.model import Model
+from sora.plan.clip import Clip
+from sora.plan.plan import Format, Plan
 
 LOOKED_AT = judge.FRAMES
 HERE = Path(__file__).parent
@@ -29,18 +31,18 @@ HERE = Path(__file__).parent
 class Studio:
     """model: on the CPU, float32. judge: of the world that the model was trained on."""
 
-    model: families.Model
+    model: Model
     judge: judge.Judge
 
     @property
-    def spec(self) -> families.ModelSpec:
+    def spec(self) -> catalog.ModelSpec:
         return self.model.spec
 
     @cached_property
     def guided(self) -> Studio:
         """The same with the weights that take guidance, which whole clips are edited with."""
         spec = self.spec.with_guidance()
-        return replace(self, model=families.load(spec, torch.device("cpu"), torch.float32))
+        return replace(self, model=models.load(spec, torch.device("cpu"), torch.float32))
 
     def form(self, size: tuple[int, int], fps: float = 0.0, *, draft: bool = False) -> Format:
         """The format of a film of (height, width); the model's own rate where none is said."""
@@ -66,7 +68,7 @@ class Studio:
 
 def load() -> Studio:
     cpu = torch.device("cpu")
-    return Studio(families.load(families.find("mini"), cpu, torch.float32), judge.load())
+    return Studio(models.load(catalog.find("mini"), cpu, torch.float32), judge.load())
 
 
 def right(seen: dict[str, str], film: Film, question: str = "subject") -> bool:

@@ -9,12 +9,15 @@ from random import Random
 import numpy as np
 import torch
 
-from sora import engine, families, operations
-from sora.canvas import Format
-from sora.training.judge import Judge
-from sora.training.scene import Film
-from sora.training.telling import caption
-from sora.training.worlds.world import World
+from minitrain.judge import Judge
+from minitrain.scene import Film
+from minitrain.telling import caption
+from minitrain.worlds.world import World
+from sora import catalog, models
+from sora.engine import engine
+from sora.engine.model import Model
+from sora.plan import operations
+from sora.plan.plan import Format
 
 ASPECTS = (1.0, 16 / 9, 9 / 16, 4 / 3, 3 / 4)  # width / height, in turn
 KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption; the length is drawn where None
@@ -50,15 +53,15 @@ class Easel:
 
     def __init__(self, judge: Judge, device: str = "cpu") -> None:
         self.judge, self.device = judge, torch.device(device)
-        self._models: dict[str, families.Model] = {}
+        self._models: dict[str, Model] = {}
 
-    def model(self, name: str = "mini") -> families.Model:
+    def model(self, name: str = "mini") -> Model:
         if name not in self._models:
-            spec = families.find("mini").with_guidance() if name == "guided" else families.find(name)
-            self._models[name] = families.load(spec, self.device, torch.float32)
+            spec = catalog.find("mini").with_guidance() if name == "guided" else catalog.find(name)
+            self._models[name] = models.load(spec, self.device, torch.float32)
         return self._models[name]
 
-    def take(self, name: str, model: families.Model) -> None:
+    def take(self, name: str, model: Model) -> None:
         """This model in place of the one of that name."""
         self._models[name] = model
 

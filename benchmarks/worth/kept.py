@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sora.training import judge as judges
-from sora.training.judge import WHOLE, Judge
+from minitrain import judge as judges
+from minitrain.judge import WHOLE, Judge
 from verbs.report import Report, note
 from worth.painted import answered, in_words
 from worth.records import Record, share

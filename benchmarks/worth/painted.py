@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sora.training import judge as judges
-from sora.training.judge import Judge
-from sora.training.telling.facts import facts
-from sora.training.worlds.world import WORLDS, draw_film
+from minitrain import judge as judges
+from minitrain.judge import Judge
+from minitrain.telling.facts import facts
+from minitrain.worlds.world import WORLDS, draw_film
 from verbs.report import Report, note
 from worth.easel import ASPECTS, Easel, Way, words
 from worth.records import ASKED, Record

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sora.training.judge import WHOLE
+from minitrain.judge import WHOLE
 from verbs.report import Report
 
 ASKED = ("subject", "setting", "motion")

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from minitrain import judge as judges
+from minitrain.judge_data import SIZES
+from minitrain.judge_scores import verdicts
+from minitrain.telling.facts import facts
+from minitrain.worlds.render import render
+from minitrain.worlds.world import WORLDS, World, draw_film
 from sora import media
-from sora.training import judge as judges
-from sora.training.judge_data import SIZES
-from sora.training.judge_scores import verdicts
-from sora.training.telling.facts import facts
-from sora.training.worlds.render import render
-from sora.training.worlds.world import WORLDS, World, draw_film
 from verbs.report import Report, note
 from worth.easel import ASPECTS, Easel, Way, words
 from worth.painted import SCORED

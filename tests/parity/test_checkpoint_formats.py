@@ -21,7 +21,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 
 from sora import weights
 from sora.errors import ModelError
-from sora.networks.stored import StoredLinear
+from sora.runtime.quantized import StoredLinear
 
 State = dict[str, Tensor]
 

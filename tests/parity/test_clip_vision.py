@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModel
 from transformers import CLIPVisionConfig as TheirConfig
 
-from sora.families.wan_image import prepare
+from sora.models.wan.image import prepare
 from sora.networks.clip_vision import PREFIX, CLIPVision, CLIPVisionConfig
 
 SMALL = CLIPVisionConfig(hidden=24, intermediate=40, num_layers=3, heads=3, image=42, patch=14)

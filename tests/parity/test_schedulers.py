@@ -11,8 +11,8 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from torch import Tensor
 
-from sora.canvas import Latents
-from sora.sampler import StepRule, euler, euler_timesteps, noise_for, sample, unipc, wan_timesteps, wan_units
+from sora.engine.canvas import Latents
+from sora.engine.sampler import StepRule, euler, euler_timesteps, noise_for, sample, unipc, wan_timesteps, wan_units
 
 SHAPE = (4, 3, 6, 8)
 

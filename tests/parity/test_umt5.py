@@ -20,8 +20,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderMode
 from transformers import T5TokenizerFast as TheirTokenizer  # type: ignore[attr-defined]
 from transformers import UMT5Config as TheirConfig
 
-from sora.families import wan_text
-from sora.families.wan_text import Words, clean, embed
+from sora.models.wan import text as wan_text
+from sora.models.wan.text import Words, clean, embed
 from sora.networks.umt5 import ALIASES, UMT5, UMT5Config, distance_buckets
 
 FLOAT32_IN_HALF = (".wo.weight",)  # what transformers keeps in float32 when all else is float16

@@ -16,7 +16,8 @@ from torch import Tensor
 from typer.testing import CliRunner
 from wan_folders import parts, transformer
 
-from sora import hub, media
+from sora import media
+from sora.catalog import hub
 from sora.cli import app
 
 ORIGINAL = (  # diffusers' names -> Wan's own

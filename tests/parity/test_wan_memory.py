@@ -11,9 +11,13 @@ import torch
 from typer.testing import CliRunner, Result
 from wan_folders import pipeline
 
-from sora import engine, families, lorafile, media, operations, placement
+from sora import catalog, media, models
+from sora import memory as placement
 from sora.cli import app
-from sora.networks.wan_vae import WanVAE
+from sora.engine import engine
+from sora.networks.wan.vae import WanVAE
+from sora.plan import operations
+from sora.weights import lora_file
 
 KINDS = ("t2v-a14b", "i2v", "vace")
 
@@ -56,7 +60,7 @@ def test_a_lora_counts_under_every_plan(folders: dict[str, Path], tmp_path: Path
     names = [f"blocks.{i}.attn1.to_{part}" for i in range(2) for part in "qkv"]
     pairs = {f"{name}.lora_A.weight": torch.randn(4, 24, generator=draw) for name in names}
     pairs |= {f"{name}.lora_B.weight": torch.randn(24, 4, generator=draw) for name in names}
-    lorafile.write(file, pairs, {})
+    lora_file.write(file, pairs, {})
     films = {}
     for name, said in {"plain": [], "resident": ["--lora", str(file)], plan: ["--lora", str(file)]}.items():
         memory = "resident" if name == "plain" else name
@@ -72,7 +76,7 @@ def test_of_two_experts_a_lora_is_for_the_one_its_name_tells(folders: dict[str, 
         "blocks.0.attn1.to_q.lora_A.weight": torch.ones(2, 24),
         "blocks.0.attn1.to_q.lora_B.weight": torch.ones(24, 2),
     }
-    model: Any = families.load(families.find(str(folders["t2v-a14b"])), torch.device("cpu"), torch.float32)
+    model: Any = models.load(catalog.find(str(folders["t2v-a14b"])), torch.device("cpu"), torch.float32)
     weight = lambda number: model.parts.expert(number).blocks[0].attn1.to_q.weight.clone()  # noqa: E731
     before = [weight(0), weight(1)]
     for called, moved in (("a_high_noise", [2, 0]), ("style-low", [0, 2]), ("highway", [2, 2])):
@@ -103,8 +107,8 @@ def frames(model: Any) -> torch.Tensor:
 def test_running_out_while_decoding_goes_on_with_the_next_plan(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fails: int
 ) -> None:
-    spec = families.find(str(folders["vace"]))
-    whole = frames(families.load(spec, torch.device("cpu"), torch.float32))
+    spec = catalog.find(str(folders["vace"]))
+    whole = frames(models.load(spec, torch.device("cpu"), torch.float32))
     real, calls = WanVAE._decode_chunk, 0
 
     def failing(self: WanVAE, *args: Any) -> torch.Tensor:
@@ -115,7 +119,7 @@ def test_running_out_while_decoding_goes_on_with_the_next_plan(
         return real(self, *args)
 
     monkeypatch.setattr(WanVAE, "_decode_chunk", failing)
-    model: Any = families.load(spec, torch.device("cpu"), torch.float32)
+    model: Any = models.load(spec, torch.device("cpu"), torch.float32)
     model.arrange((13, 64, 96), encodes=False, forced="resident")
     again = frames(model)
     assert calls > fails and model.parts.plan.name != "resident"
@@ -130,7 +134,7 @@ def test_a_dry_run_tells_and_paints_nothing(folders: dict[str, Path], tmp_path: 
     assert "GB" in told["memory"] and told["to fetch"].strip() == "nothing"
 
 
-@pytest.mark.parametrize("row", [name for name, row in families.MODELS.items() if row.repo])
+@pytest.mark.parametrize("row", [name for name, row in catalog.MODELS.items() if row.repo])
 def test_a_dry_run_of_weights_that_are_not_here(tmp_path: Path, row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     result = CliRunner().invoke(app, ["generate", "a cat", "--model", row, "--dry-run", "--device", "cpu"])

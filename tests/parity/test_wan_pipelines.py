@@ -15,12 +15,14 @@ from PIL import Image
 from typer.testing import CliRunner
 from wan_folders import PIPELINES, pipeline
 
-from sora import engine, families, media, operations
-from sora.canvas import Plan
+from sora import catalog, media, models
 from sora.cli import app
-from sora.clip import Clip
-from sora.engine import Settings
-from sora.film import Film
+from sora.engine import engine
+from sora.engine.engine import Settings
+from sora.engine.timeline import Film
+from sora.plan import operations
+from sora.plan.clip import Clip
+from sora.plan.plan import Plan
 
 HEIGHT, WIDTH, FRAMES, STEPS = 64, 96, 9, 5
 PROMPT, NEGATIVE = "A red cat &amp; a boat,  walks over the sea", "dim, blue"
@@ -54,8 +56,8 @@ def theirs(ready: Any, **more: Any) -> np.ndarray:
 
 def ours(folder: Path, plan: Any, **more: Any) -> np.ndarray:
     """Frames in [0, 1] of the plan's only window, unrounded. plan: of a format."""
-    spec = families.find(str(folder))
-    model = families.load(spec, torch.device("cpu"), torch.float32)
+    spec = catalog.find(str(folder))
+    model = models.load(spec, torch.device("cpu"), torch.float32)
     made: Plan = plan(spec.form((HEIGHT, WIDTH), 16.0))
     (window,) = made.windows
     d = spec.defaults
@@ -170,7 +172,7 @@ def test_guidance_of_the_second_expert(folders: Any, tmp_path: Path, low: float 
 
 def test_every_kind_is_known(folders: Any) -> None:
     """What a folder is, is read from its own files."""
-    known = {kind: families.find(str(folders(kind)[1])).known for kind in PIPELINES}
+    known = {kind: catalog.find(str(folders(kind)[1])).known for kind in PIPELINES}
     assert known["vace"] == "control" and known["ti2v"] == "tokens" and known["t2v"] == "renoise"
     assert known["skyreels"] == "tokens"
     assert {known[kind] for kind in ("i2v", "flf2v", "i2v-a14b")} == {"channels"}

@@ -13,8 +13,8 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan_vace import WanVACETransformer3DModel
 from torch import nn
 
-from sora.networks.wan_sizes import CONFIGS, WanConfig
-from sora.networks.wan_vace import build
+from sora.networks.wan.config import CONFIGS, WanConfig
+from sora.networks.wan.vace import build
 
 Said = dict[str, Any]
 KINDS: dict[str, type[nn.Module]] = {

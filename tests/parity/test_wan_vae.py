@@ -11,7 +11,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
-from sora.networks.wan_vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 
 STATISTICS: dict[str, Any] = {"latents_mean": (0.3, -0.7, 0.1, 1.2), "latents_std": (2.1, 0.6, 1.4, 0.9)}
 CASES = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sora import families
+from sora import models
+from sora.catalog.spec import Advice, ModelSpec
 from sora.cli.request import Take, Wish
 from sora.errors import UsageError
-from sora.families import Advice, ModelSpec
 
 
 def advised(wish: Wish, spec: ModelSpec, takes: Sequence[Take]) -> tuple[Take, ...]:
@@ -20,7 +20,7 @@ def advised(wish: Wish, spec: ModelSpec, takes: Sequence[Take]) -> tuple[Take, .
 
 
 def _advised(wish: Wish, spec: ModelSpec, take: Take) -> Take:
-    read = [families.advise(spec, text, own_words=bool(wish.lora)) or Advice() for text in take.texts]
+    read = [models.advise(spec, text, own_words=bool(wish.lora)) or Advice() for text in take.texts]
     hero = read[0].subject
     texts = [
         text if each.subject or not hero else f"{hero} {text}" for text, each in zip(take.texts, read, strict=True)

@@ -9,10 +9,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sora import families, prompts, threads, weights
+from sora import catalog, weights
 from sora.cli.request import Take, Wish
 from sora.errors import InputError, UsageError
-from sora.recipe import Recipe, digest_of, sha256_of
+from sora.plan import prompts
+from sora.plan.recipe import Recipe, digest_of, sha256_of
+from sora.runtime import threads
 
 if TYPE_CHECKING:
     from sora.cli.job import Job
@@ -85,7 +87,7 @@ def changes_since(recipe: Recipe) -> list[str]:
     from importlib.metadata import version
 
     found = ["torch"] if version("torch") != recipe.torch else []
-    spec = families.MODELS.get(recipe.model)
+    spec = catalog.MODELS.get(recipe.model)
     if spec is not None and not spec.repo:
         own = {sha256_of(weights.asset(each.files[0])) for each in (spec, spec.with_guidance())}
         found += [] if recipe.weights in own else ["weights"]

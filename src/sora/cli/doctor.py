@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sora import __version__, families, weights
+from sora import __version__, catalog, models, weights
 from sora.errors import ModelError, SoraError
 
 if TYPE_CHECKING:
     import torch
+
+    from sora.engine.model import Model
 
 AGREES = 0.01  # relative distance of frames up to which two devices paint the same
 
@@ -58,9 +60,9 @@ def _torch() -> str:
 
 
 def _devices() -> str:
-    from sora import placement
+    from sora import memory
 
-    return f"{', '.join(placement.devices())} (paints on {placement.choose_device(None).type})"
+    return f"{', '.join(memory.devices())} (paints on {memory.choose_device(None).type})"
 
 
 def _threads() -> str:
@@ -80,14 +82,14 @@ def _ffmpeg() -> str:
 
 
 def _weights() -> str:
-    names = [spec.name for spec in families.MODELS.values() if not spec.repo and _load(spec)]
+    names = [spec.name for spec in catalog.MODELS.values() if not spec.repo and _load(spec)]
     return f"{', '.join(names)} verified in {weights.ASSETS}"
 
 
-def _load(spec: families.ModelSpec) -> families.Model:
+def _load(spec: catalog.ModelSpec) -> Model:
     import torch
 
-    return families.load(spec, torch.device("cpu"), torch.float32)
+    return models.load(spec, torch.device("cpu"), torch.float32)
 
 
 def _agreement() -> str:
@@ -95,9 +97,9 @@ def _agreement() -> str:
     trusted with a film; some drivers do so without a word."""
     import torch
 
-    from sora import placement
+    from sora import memory
 
-    others = [name for name in placement.devices() if name != "cpu"]
+    others = [name for name in memory.devices() if name != "cpu"]
     apart = {name: _apart(torch.device(name)) for name in others}
     wrong = [f"{name} by {100 * by:.2g} %" for name, by in apart.items() if not by < AGREES]
     if wrong:
@@ -111,14 +113,15 @@ def _apart(device: torch.device) -> float:
     that attention is cut where it is cut in films."""
     import torch
 
-    from sora import engine, operations
+    from sora.engine import engine
+    from sora.plan import operations
 
-    spec = families.find("mini")
+    spec = catalog.find("mini")
     side = 4 * spec.grid.multiple
     plan = operations.generate(("a red balloon",), frames=9, form=spec.form((side, side), spec.defaults.fps))
     settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step)
     films = [
-        torch.cat(list(engine.paint(families.load(spec, where, torch.float32), plan, settings))).float()
+        torch.cat(list(engine.paint(models.load(spec, where, torch.float32), plan, settings))).float()
         for where in (torch.device("cpu"), device)
     ]
     return float((films[1] - films[0]).norm() / films[0].norm())
@@ -126,9 +129,10 @@ def _apart(device: torch.device) -> float:
 
 def _painting() -> str:
     """One step of a small still picture, on the CPU, timed."""
-    from sora import engine, operations
+    from sora.engine import engine
+    from sora.plan import operations
 
-    spec = families.find("mini")
+    spec = catalog.find("mini")
     model = _load(spec)
     started = time.perf_counter()
     side = 4 * spec.grid.multiple

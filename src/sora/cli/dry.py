@@ -38,7 +38,8 @@ def say(wish: Wish, job: Job) -> None:
 
 def facts(wish: Wish, job: Job) -> dict[str, Any]:
     """What is known before anything is loaded."""
-    from sora import hub, weights
+    from sora import weights
+    from sora.catalog import hub
 
     spec, plan = job.spec, job.plan(job.takes[0])
     shape_FYX, known = largest(job)
@@ -65,13 +66,13 @@ def facts(wish: Wish, job: Job) -> dict[str, Any]:
 
 
 def _memory(wish: Wish, job: Job, shape_FYX: tuple[int, int, int], known: bool) -> str:
-    from sora import families, placement
+    from sora import memory, models
 
-    device = placement.choose_device(wish.device.value if wish.device else None)
-    number = placement.choose_dtype(wish.dtype.value if wish.dtype else None, device)
-    needs = families.needs(job.spec, shape_FYX, device, number, encodes=known)
+    device = memory.choose_device(wish.device.value if wish.device else None)
+    number = memory.choose_dtype(wish.dtype.value if wish.dtype else None, device)
+    needs = models.needs(job.spec, shape_FYX, device, number, encodes=known)
     try:
-        plan, found = placement.choose(needs, placement.free_memory(device), wish.memory)
+        plan, found = memory.choose(needs, memory.free_memory(device), wish.memory)
     except OutOfMemory as error:
         return str(error)
-    return placement.said(plan, found).removeprefix("memory: ")
+    return memory.said(plan, found).removeprefix("memory: ")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sora.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from sora.families import ModelSpec
+    from sora.catalog.spec import ModelSpec
 
 STRONGEST = 10.0
 FEW = 16
@@ -62,8 +62,8 @@ def _one(text: str) -> Hung:
 
 
 def _check(path: Path, spec: ModelSpec) -> None:
-    from sora import lorafile
+    from sora.weights import lora_file
 
-    family = lorafile.facts(path).get("family", spec.family)
+    family = lora_file.facts(path).get("family", spec.family)
     if family != spec.family:
         raise ModelError(f"{path} is a LoRA of {family}, and {spec.name} is of {spec.family}; choose another --model")

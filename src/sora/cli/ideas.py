@@ -11,7 +11,7 @@ from random import Random
 
 import typer
 
-from sora import families
+from sora import catalog, models
 from sora.cli import options as o
 from sora.cli.request import MOST_SEED, within
 from sora.errors import UsageError
@@ -35,8 +35,8 @@ def ideas(
     """Say what can be painted. Subjects, settings, motions, camera and weather, with random prompts to try."""
     within("--count", count, 0, MOST)
     within("--seed", seed, 0, MOST_SEED)
-    spec = families.find(model or "mini")
-    found = families.repertoire(spec)
+    spec = catalog.find(model or "mini")
+    found = models.repertoire(spec)
     if found is None:
         raise UsageError(f"{spec.name} follows any prompt, so there is no list; `sora ideas` tells what mini paints")
     prompts = found.prompts(count, Random(int.from_bytes(os.urandom(4), "little") if seed is None else seed))

@@ -9,19 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sora import families, prompts
+from sora import catalog
 from sora.cli import advice, hung, sources
 from sora.cli.request import MOST_FILES, MOST_SEED, Take, Wish, takes_of, within
 from sora.cli.scenes import SCENES, Scene, method_of
 from sora.cli.shape import Size
 from sora.errors import InputError, UsageError
-from sora.speed import DEFAULT, Speed
+from sora.plan import prompts
+from sora.runtime.speed import DEFAULT, Speed
 
 if TYPE_CHECKING:
-    from sora.canvas import Format, Plan
-    from sora.clip import Clip
-    from sora.engine import Settings
+    from sora.engine.engine import Settings
     from sora.media import Sound
+    from sora.plan.clip import Clip
+    from sora.plan.plan import Format, Plan
 
 LONGEST_SLUG = 60  # characters; file systems allow 255 bytes
 STILLS = (".png", ".jpg", ".jpeg")
@@ -32,7 +33,7 @@ class Job:
     """What to paint. painted and size: (height, width) on the model's grid and in the file. said: the flags as they
     were understood, by name, for the recipe. files: everything that was read. notes: for a person."""
 
-    spec: families.ModelSpec
+    spec: catalog.ModelSpec
     scene: Scene
     takes: tuple[Take, ...]
     painted: Size
@@ -70,7 +71,7 @@ class Job:
 
     def settings(self, take: Take) -> Settings:
         """How the engine samples one take. Imports torch."""
-        from sora.engine import Settings
+        from sora.engine.engine import Settings
 
         schedule = self.spec.defaults.schedule
         return Settings(take.seed, self.steps, self.guidance, self.shift, self.step, self.negative, schedule)
@@ -79,7 +80,7 @@ class Job:
 def resolve(wish: Wish) -> Job:
     """The job a wish means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
     _check_numbers(wish)
-    spec = _guided(families.find(wish.model or "mini"), wish)
+    spec = _guided(catalog.find(wish.model or "mini"), wish)
     spec = spec.with_guidance() if _needs_guidance(wish) else spec
     loras = hung.parse(wish.lora, spec)
     borrowed = _borrowed(wish)
@@ -121,11 +122,11 @@ def resolve(wish: Wish) -> Job:
     )
 
 
-def _speed(wish: Wish, spec: families.ModelSpec, few: int | None) -> Speed:
+def _speed(wish: Wish, spec: catalog.ModelSpec, few: int | None) -> Speed:
     """few: the steps of a few-step LoRA. Raises UsageError for ``turbo`` where no weights are few-step ones."""
     speed = Speed(wish.speed or DEFAULT.mode, frozenset(wish.without or ()))
     if speed.mode == "turbo" and few is None and not spec.few_step:
-        if spec.name in families.MODELS and families.MODELS[spec.name].few_step:
+        if spec.name in catalog.MODELS and catalog.MODELS[spec.name].few_step:
             told = (
                 f"--speed turbo is without guidance, which --guidance, --negative, --lora and edits of {spec.name} need"
             )
@@ -144,7 +145,7 @@ def _needs_guidance(wish: Wish) -> bool:
     return bool(wish.negative and wish.negative.strip()) or leads or bool(wish.lora)
 
 
-def _guided(spec: families.ModelSpec, wish: Wish) -> families.ModelSpec:
+def _guided(spec: catalog.ModelSpec, wish: Wish) -> catalog.ModelSpec:
     """The model with the second expert's guidance as it is wished: the first's, where only that is said."""
     if wish.guidance_low is not None and spec.boundary is None:
         raise UsageError(f"--guidance-low is for models of two experts, and {spec.name} is one; say --guidance")
@@ -170,7 +171,7 @@ def _borrowed(wish: Wish) -> str | None:
     return None if wish.prompt is not None or source is None else sources.prompt_of(source)
 
 
-def _plan(wish: Wish, spec: families.ModelSpec, scene: Scene) -> tuple[Callable[[Take], Plan], tuple[Path, ...]]:
+def _plan(wish: Wish, spec: catalog.ModelSpec, scene: Scene) -> tuple[Callable[[Take], Plan], tuple[Path, ...]]:
     """(how a take becomes a plan, every file that was read)."""
 
     def form() -> Format:
@@ -181,7 +182,7 @@ def _plan(wish: Wish, spec: families.ModelSpec, scene: Scene) -> tuple[Callable[
     draft, strength = _draft(wish.draft_file, scene), wish.draft_strength or 1.0
 
     def finished(take: Take) -> Plan:
-        from sora.canvas import Start
+        from sora.plan.plan import Start
 
         plan = scene.plan(form(), take)
         known = plan.start.known_F1YX if plan.start else None
@@ -193,7 +194,7 @@ def _plan(wish: Wish, spec: families.ModelSpec, scene: Scene) -> tuple[Callable[
 def _draft(path: Path, scene: Scene) -> Clip:
     """The draft's frames at the film's size. Raises InputError."""
     from sora import media
-    from sora.clip import Clip
+    from sora.plan.clip import Clip
 
     still = scene.frames == 1 and media.probe(path).kind == "image"
     clip = Clip(media.read_image(path)[None], scene.fps) if still else media.read_clip(path)

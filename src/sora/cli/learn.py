@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sora import __version__, families, weights
+from sora import __version__, catalog, models, weights
 from sora.cli.screen import Clock, Listener, note, progress
 
 if TYPE_CHECKING:
-    from sora.tuning.dataset import Material
-    from sora.tuning.fit import Fit
+    from sora.finetune.dataset import Material
+    from sora.finetune.fit import Fit
 
     Materials = tuple[Material, ...]
 
@@ -30,7 +30,7 @@ class Course:
     """What to train, how long, and where it goes. settings: of ``tuning.fit.Tuning``. size: (height, width) on the
     grid, or None for each clip's own shape. every: steps between two previews, None for PREVIEWS in all."""
 
-    spec: families.ModelSpec
+    spec: catalog.ModelSpec
     materials: Materials
     out: Path
     settings: dict[str, Any]
@@ -60,13 +60,13 @@ class Course:
 
 def learn(course: Course) -> dict[str, Any]:
     """Train and write the file. What was done, as --json tells it."""
-    from sora import placement
-    from sora.engine import Event
-    from sora.tuning import examples
-    from sora.tuning.fit import Fit, Tuning, frugal
+    from sora import memory
+    from sora.engine.engine import Event
+    from sora.finetune import examples
+    from sora.finetune.fit import Fit, Tuning, frugal
 
-    device = placement.choose_device(course.device)
-    model = families.load(course.spec, device, placement.choose_dtype(course.dtype, device))
+    device = memory.choose_device(course.device)
+    model = models.load(course.spec, device, memory.choose_dtype(course.dtype, device))
     clock, losses = Clock(), list[float]()
     with progress(clock, "", course.quiet) as hear:
         seed = course.settings["seed"]
@@ -91,7 +91,7 @@ def learn(course: Course) -> dict[str, Any]:
 
 def _train(course: Course, fit: Fit, losses: list[float], hear: Listener) -> None:
     """Steps until the course is done; previews, and a state to go on from, every so often and at the end."""
-    from sora.engine import Event
+    from sora.engine.engine import Event
 
     begun, painting, shown, at = time.monotonic(), 0.0, 0.0, -1
     while (done := course.done(fit.step, time.monotonic() - begun - painting)) < 1:
@@ -116,8 +116,10 @@ def _preview(course: Course, fit: Fit, hear: Listener) -> None:
     """Each preview's prompt painted as it would be now, at the model's defaults."""
     import torch
 
-    from sora import engine, media, operations
-    from sora.clip import Clip
+    from sora import media
+    from sora.engine import engine
+    from sora.plan import operations
+    from sora.plan.clip import Clip
 
     spec = course.spec
     d, form = (
@@ -135,9 +137,9 @@ def _preview(course: Course, fit: Fit, hear: Listener) -> None:
 
 def _save(course: Course, fit: Fit) -> None:
     """The state to go on from, and the file to paint with."""
-    from sora import lorafile
-    from sora.recipe import sha256_of
-    from sora.tuning import dataset
+    from sora.finetune import dataset
+    from sora.plan.recipe import sha256_of
+    from sora.weights import lora_file
 
     fit.save(course.state)
     spec, asset = course.spec, weights.asset(course.spec.files[0])
@@ -152,4 +154,4 @@ def _save(course: Course, fit: Fit) -> None:
         "words": " ".join(dataset.shared_words(m.caption for m in course.materials)),
         "sora": __version__,
     }
-    lorafile.write(course.out, fit.tensors(), said)
+    lora_file.write(course.out, fit.tensors(), said)

@@ -10,15 +10,15 @@ from typing import Any
 
 import typer
 
-from sora import families, hub
+from sora import catalog
+from sora.catalog import hub
+from sora.catalog.spec import MEMORY, ModelSpec
 from sora.cli import options as o
 from sora.cli import shape
 from sora.cli.look import lines
 from sora.cli.request import Wish
 from sora.cli.screen import note
 from sora.errors import ModelError, UsageError
-from sora.families import ModelSpec
-from sora.families.spec import MEMORY
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -44,8 +44,8 @@ def models(ctx: typer.Context, as_json: o.AsJson = False) -> None:
 @app.command("list")
 def every(as_json: o.AsJson = False) -> None:
     """List the models. Each with its licence, whether its files are here, and what it paints by default."""
-    width = max(map(len, families.MODELS))
-    for spec in families.MODELS.values():
+    width = max(map(len, catalog.MODELS))
+    for spec in catalog.MODELS.values():
         row = _row(spec)
         if as_json:
             typer.echo(json.dumps(row))
@@ -58,7 +58,7 @@ def every(as_json: o.AsJson = False) -> None:
 @app.command()
 def show(model: o.Model, as_json: o.AsJson = False) -> None:
     """Say all about a model. Sizes, licence, memory, what it was trained on, what is here, what fits this machine."""
-    spec = families.find(model)
+    spec = catalog.find(model)
     row = _row(spec) | {
         "repo": spec.repo,
         "revision": spec.revision,
@@ -102,7 +102,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
 @app.command()
 def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
     """Fetch a model's files. From the Hugging Face hub, only those that are missing; what was stopped goes on."""
-    spec = families.find(model)
+    spec = catalog.find(model)
     before = hub.here(spec)
     if before.state == hub.COMPLETE:
         note(f"{spec.name} is here already", quiet)
@@ -121,7 +121,7 @@ def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> N
 @app.command()
 def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
     """Check a model's files. Every byte, against the digests that the hub gave, and that no file is missing."""
-    spec = families.find(model)
+    spec = catalog.find(model)
     with _bar(f"checking {spec.name}", quiet) as hear:
         checked = list(hub.verify(spec, hear))
     bad = [file for file in checked if file.problem]
@@ -139,7 +139,7 @@ def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) ->
 @app.command()
 def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> None:
     """Delete a model's files from this disk."""
-    spec = families.find(model)
+    spec = catalog.find(model)
     found = hub.here(spec)
     if spec.repo and found.state != hub.ABSENT and not yes:
         what = f"{spec.name}, {hub.gigabytes(found.bytes)}"
@@ -156,7 +156,7 @@ def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> Non
 @app.command()
 def path(model: o.Model, as_json: o.AsJson = False) -> None:
     """Say where a model's files are."""
-    spec = families.find(model)
+    spec = catalog.find(model)
     folder = hub.path(spec)
     typer.echo(json.dumps({"name": spec.name, **_place(hub.here(spec))}) if as_json else str(folder))
 
@@ -224,13 +224,15 @@ def _grid(spec: ModelSpec) -> str:
 
 def _paintable(spec: ModelSpec) -> dict[str, list[str]]:
     """Of a model of a closed vocabulary: what there is of subjects, settings and motions."""
-    found = families.repertoire(spec)
+    from sora.models import repertoire
+
+    found = repertoire(spec)
     return {} if found is None else {name: found.lists[name] for name in ("subjects", "settings", "motions")}
 
 
 def _machine(spec: ModelSpec) -> dict[str, Any]:
     """The best device here, its memory in bytes, and which of the plans fit it."""
-    from sora import placement
+    from sora import memory as placement
 
     device = placement.choose_device(None)
     memory = _memory(device.type)

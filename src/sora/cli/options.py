@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sora.speed import EXACT
+from sora.runtime.speed import EXACT
 
 
 class Device(str, Enum):

@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sora import __version__, threads
+from sora import __version__
 from sora.cli import advice, again, dry, profile
 from sora.cli.job import Job, resolve, target
 from sora.cli.request import Take, Wish
 from sora.cli.screen import Clock, Listener, note, progress
 from sora.cli.shape import wxh
 from sora.errors import UsageError
+from sora.runtime import threads
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from sora.engine import Settings
-    from sora.families import Model, ModelSpec
+    from sora.catalog.spec import ModelSpec
+    from sora.engine.engine import Settings
+    from sora.engine.model import Model
 
 
 def perform(wish: Wish, commands: again.Commands) -> None:
@@ -86,22 +88,22 @@ def spread(wish: Wish, watch: threads.Watch) -> None:
 
 def load(wish: Wish, job: Job) -> tuple[Model, torch.dtype]:
     """The model, ready. This is where torch is first imported."""
-    from sora import families, placement
+    from sora import memory, models
 
-    device = placement.choose_device(wish.device.value if wish.device else None)
-    number_format = placement.choose_dtype(wish.dtype.value if wish.dtype else None, device)
-    model = families.load(job.spec, device, number_format, job.speed)
+    device = memory.choose_device(wish.device.value if wish.device else None)
+    number_format = memory.choose_dtype(wish.dtype.value if wish.dtype else None, device)
+    model = models.load(job.spec, device, number_format, job.speed)
     arrange(wish, job, model)
     for lora in job.loras:
-        families.hang(model, lora.path, lora.strength)
+        models.add_lora(model, lora.path, lora.strength)
     return model, number_format
 
 
 def arrange(wish: Wish, job: Job, model: Model) -> None:
     """What is in memory when, for models that may be too large for it."""
-    from sora import families
+    from sora.engine.model import Arranged
 
-    if not isinstance(model, families.Arranged):
+    if not isinstance(model, Arranged):
         if wish.memory is not None:
             raise UsageError(f"--memory is for open weights; {job.spec.name} is small and always in memory")
         return
@@ -131,23 +133,24 @@ def make(wish: Wish, job: Job, take: Take, model: Model, recipe_json: str, clock
 
 def painted(wish: Wish, job: Job, take: Take, model: Model, settings: Settings, hear: Listener) -> Iterator[Tensor]:
     """The film's frames as uint8 (F, 3, Y, X) chunks; a picture with ``--refine`` in all its detail."""
-    from sora import engine
+    from sora.engine import engine
 
     if not wish.refine:
         yield from engine.paint(model, job.plan(take), settings, hear)
         return
-    from sora import operations, refine
+    from sora.engine import upscale
+    from sora.plan import operations
 
     form = job.spec.form(job.painted, job.fps, draft=wish.draft)
     (small_FCYX,) = engine.paint(model, operations.image(take.prompt, form=form), settings, hear)
-    yield refine.refined(model, small_FCYX, job.size, take.prompt, settings, wish.refine, hear)
+    yield upscale.refined(model, small_FCYX, job.size, take.prompt, settings, wish.refine, hear)
 
 
 def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.dtype, commands: again.Commands) -> str:
     """Everything needed to make this file again, as JSON."""
     import torch
 
-    from sora.recipe import Recipe, digest_of
+    from sora.plan.recipe import Recipe, digest_of
 
     argv = again.spelled(wish, job, take, commands)
     made = Recipe(
@@ -179,8 +182,9 @@ def recipe(wish: Wish, job: Job, take: Take, model: Model, number_format: torch.
 def identity(spec: ModelSpec) -> str:
     """Which weights painted: the sha256 of a file of the package's, the hub's repository and commit, or the sha256 of
     what the files of a folder say they hold, since to read them all takes longer than to paint."""
-    from sora import hub, weights
-    from sora.recipe import sha256_of
+    from sora import weights
+    from sora.catalog import hub
+    from sora.plan.recipe import sha256_of
 
     if spec.folder is not None:
         return weights.fingerprint(spec.folder)

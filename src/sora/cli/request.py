@@ -10,10 +10,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sora import prompts
+from sora.catalog.spec import ModelSpec
 from sora.cli.options import Camera, Device, Dtype, Method, Motion, Sampler, Transition
 from sora.errors import UsageError
-from sora.families import ModelSpec
+from sora.plan import prompts
 
 MOST_SEED = 2**63 - 1  # torch's generators take signed 64-bit seeds
 MOST_FILES = 1000

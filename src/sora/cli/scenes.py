@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sora.catalog.spec import ModelSpec
 from sora.cli import shape, sources
 from sora.cli.request import Take, Wish, within
 from sora.cli.shape import Size, wxh
 from sora.cli.sources import Source
 from sora.errors import UsageError
-from sora.families import ModelSpec
 
 if TYPE_CHECKING:
-    from sora.canvas import Format, Plan
+    from sora.plan.plan import Format, Plan
 
 MELT = 8  # as operations.MELT, said again here because that module needs torch
 LEAST_RETURN = 8  # frames in which a loop finds back, however small the model's window
@@ -54,7 +54,7 @@ def generate(wish: Wish, spec: ModelSpec) -> Scene:
         raise UsageError(f"{told}; ask for {shots + melting} or more with --frames or --seconds")
 
     def plan(form: Format, take: Take) -> Plan:
-        from sora import operations
+        from sora.plan import operations
 
         return operations.generate(take.texts, frames=frames, form=form, transition=transition)
 
@@ -70,7 +70,7 @@ def image(wish: Wish, spec: ModelSpec) -> Scene:
         raise UsageError(f"--refine paints up to {most}, not {wxh(size)}; make --size smaller or leave --refine out")
 
     def plan(form: Format, take: Take) -> Plan:
-        from sora import operations
+        from sora.plan import operations
 
         return operations.image(take.prompt, form=form)
 
@@ -79,7 +79,7 @@ def image(wish: Wish, spec: ModelSpec) -> Scene:
 
 def img2vid(wish: Wish, spec: ModelSpec) -> Scene:
     from sora import media
-    from sora.clip import fit
+    from sora.plan.clip import fit
 
     files = [file for file in (wish.picture, wish.last) if file is not None]
     fps = shape.rate(wish, spec)
@@ -92,7 +92,7 @@ def img2vid(wish: Wish, spec: ModelSpec) -> Scene:
     first, *last = [fit(picture_YXC, *size) for picture_YXC in pictures]
 
     def plan(form: Format, take: Take) -> Plan:
-        from sora import operations
+        from sora.plan import operations
 
         ending = last[0] if last else None
         return operations.img2vid(first, take.prompt, frames=frames, form=form, last_YXC=ending)
@@ -107,7 +107,7 @@ def extend(wish: Wish, spec: ModelSpec) -> Scene:
     frames = shape.length(wish, clip.fps, spec.defaults.frames - 1)
 
     def plan(form: Format, take: Take) -> Plan:
-        from sora import operations
+        from sora.plan import operations
 
         return operations.extend(clip, take.prompt, frames=frames, form=form, backward=wish.backward)
 
@@ -126,7 +126,7 @@ def loop(wish: Wish, spec: ModelSpec) -> Scene:
     frames = shape.length(wish, clip.fps, max(LEAST_RETURN, d.window - d.context - d.after))
 
     def plan(form: Format, take: Take) -> Plan:
-        from sora import operations
+        from sora.plan import operations
 
         return operations.loop(clip, take.prompt, frames=frames, form=form)
 
@@ -149,7 +149,7 @@ def _cycle(wish: Wish, spec: ModelSpec) -> Scene:
     notes = (f"a loop from words has a multiple of {time} frames: {frames} instead of {asked}",)
 
     def plan(form: Format, take: Take) -> Plan:
-        from sora import operations
+        from sora.plan import operations
 
         return operations.cycle(take.prompt, frames=frames, form=form)
 
@@ -158,7 +158,7 @@ def _cycle(wish: Wish, spec: ModelSpec) -> Scene:
 
 
 def bridge(wish: Wish, _: ModelSpec) -> Scene:
-    from sora.clip import resampled
+    from sora.plan.clip import resampled
 
     a = sources.read(wish, wish.clip, wish.start, wish.end)
     b = sources.read(wish, wish.other, wish.other_start, wish.other_end)
@@ -172,7 +172,7 @@ def bridge(wish: Wish, _: ModelSpec) -> Scene:
     second = resampled(b.clip, first.fps).fitted(*first.size)
 
     def plan(form: Format, take: Take) -> Plan:
-        from sora import operations
+        from sora.plan import operations
 
         return operations.bridge(first, second, take.prompt, frames=frames, form=form)
 
@@ -182,7 +182,7 @@ def bridge(wish: Wish, _: ModelSpec) -> Scene:
 
 
 def edit(wish: Wish, spec: ModelSpec) -> Scene:
-    from sora.crop import crop_around
+    from sora.plan.crop import crop_around
 
     if wish.region is not None and wish.mask is not None:
         raise UsageError("--region and --mask both say where to paint; give one of them")
@@ -200,7 +200,7 @@ def edit(wish: Wish, spec: ModelSpec) -> Scene:
     was = (sources.prompt_of(source.path) or "") if wish.was is None and method == "flow" else wish.was or ""
 
     def plan(form: Format, take: Take) -> Plan:
-        from sora import operations
+        from sora.plan import operations
 
         where: dict[str, Any] = {"paint_FYX": paint_FYX, "stretch": stretch}
         how: dict[str, Any] = {"strength": strength, "method": method, "was": was, "crop": crop}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from sora.engine import Event
+    from sora.engine.engine import Event
 
 Listener = Callable[["Event"], None]
 

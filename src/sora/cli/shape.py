@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 
+from sora.catalog.spec import ModelSpec
 from sora.cli.request import Wish, within
 from sora.errors import UsageError
-from sora.families import ModelSpec
 
 Size = tuple[int, int]  # (height, width) in pixels
 

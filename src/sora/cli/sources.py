@@ -15,8 +15,8 @@ from sora.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from sora.clip import Clip
     from sora.media import Sound
+    from sora.plan.clip import Clip
 
 SOUNDING = (".mp4", ".mkv")
 
@@ -92,7 +92,7 @@ def painted_where(wish: Wish, clip: Clip) -> np.ndarray | None:
 def prompt_of(path: Path) -> str | None:
     """The words a file of sora's own was painted from; None for any other file. Raises InputError."""
     from sora import media
-    from sora.recipe import Recipe
+    from sora.plan.recipe import Recipe
 
     text = media.read_recipe(path)
     try:

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
-from sora import families, prompts, threads
+from sora import catalog
 from sora.cli import learn, shape
 from sora.cli import options as o
 from sora.cli.learn import Course
 from sora.cli.request import Wish, within
 from sora.errors import InputError, UsageError
+from sora.plan import prompts
+from sora.runtime import threads
 
 MOST_STEPS = 1_000_000
 LARGEST_RANK = 512
@@ -88,7 +90,7 @@ def train(
     within("--minutes", minutes, 0.01, 60 * 24 * 30)
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes both say how long; give one of them")
-    spec = families.find(model or "mini").with_guidance()  # distilled weights would forget their few steps
+    spec = catalog.find(model or "mini").with_guidance()  # distilled weights would forget their few steps
     previews = tuple(prompts.clean(text) for text in preview or ())
     _check_target(out, force or resume)
     course = Course(
@@ -114,12 +116,12 @@ def train(
 
 
 def _materials(folder: Path) -> learn.Materials:
-    from sora.tuning import dataset
+    from sora.finetune import dataset
 
     return dataset.find(folder)
 
 
-def _size(size: str | None, aspect: str | None, spec: families.ModelSpec) -> shape.Size | None:
+def _size(size: str | None, aspect: str | None, spec: catalog.ModelSpec) -> shape.Size | None:
     """The size on the model's grid that was asked for; None is each clip's own shape."""
     if size is None and aspect is None:
         return None

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-from sora.clip import Clip
 from sora.errors import InputError, UsageError
 from sora.media import ffmpeg, picture, target
+from sora.plan.clip import Clip
 
 MAX_CLIP_BYTES = 4 << 30  # of all frames of one clip in memory
 FOLDER_FPS = 24.0  # of a folder of pictures that does not say

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sora.clip import Clip
 from sora.errors import InputError, UsageError
 from sora.media import embed, ffmpeg, sound, target
 from sora.media.facts import Info, probe
 from sora.media.relay import Encoder, Relay
 from sora.media.sound import Sound
+from sora.plan.clip import Clip
 
 # rgb24 in. The matrix is said to the scaler and tagged on the frames, or players show colours a shade off.
 _BT709 = (

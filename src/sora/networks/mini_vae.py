@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from sora.networks import winograd
 from sora.networks.layers import silu
-from sora.networks.winograd import Scratch
+from sora.runtime import winograd
+from sora.runtime.winograd import Scratch
 
 TIME, FOLD, SPACE = 4, 4, 8  # frames a latent frame, pixels folded at the door, pixels a latent's side inside
 PAST = 2  # latent frames a temporal layer looks back

@@ -86,7 +86,7 @@ def _plan(module: nn.Module, path: Path, kind: str) -> Table:
     found = {name: held.shape for name, held in table.items()}
     compare(path, found, {one(name): tuple(tensor.shape) for name, tensor in state.items()}, _ADVICE)
 
-    from sora.networks.stored import FORMATS
+    from sora.runtime.quantized import FORMATS
 
     for name, held in table.items():
         if held.format not in FORMATS:
@@ -119,7 +119,7 @@ def _can_stay(module: nn.Module, name: str, held: Held) -> bool:
     """Whether this is a linear map's weight in a format that it can be used from."""
     from torch import nn
 
-    from sora.networks.stored import STORABLE
+    from sora.runtime.quantized import STORABLE
 
     path, _, leaf = name.rpartition(".")
     whole = held.shape[-1:] and held.shape[-1] % SIZES[held.format][0] == 0
@@ -129,7 +129,7 @@ def _can_stay(module: nn.Module, name: str, held: Held) -> bool:
 
 
 def _store(module: nn.Module, name: str, held: Held, dtype: torch.dtype) -> None:
-    from sora.networks.stored import store
+    from sora.runtime.quantized import store
 
     scales = held.scale.numbers if held.scale else 0
     store(module, name.removesuffix(".weight"), held.format, scales=scales, dtype=dtype)

@@ -32,7 +32,7 @@ class Reader:
         that ends too early."""
         import torch
 
-        from sora.networks.stored import FORMATS, unpack_into
+        from sora.runtime.quantized import FORMATS, unpack_into
 
         out = torch.empty(held.shape, dtype=dtype, device=device)
         if FORMATS[held.format].dtype == dtype and held.scale is None:

@@ -1,0 +1,110 @@
+"""``python -m minitrain all --size h100 --budget 8m --device cuda``: the embedded model from nothing, or further.
+
+Each stage can also be trained alone (``python -m minitrain dit --budget 10m``), and ``ablate``, ``checkpoint`` and
+``publish`` are here too. What is left in ``--runs`` is gone on from, also on another machine (see ``checkpoint``).
+``all --from`` goes on from published weights: a folder of them, or ``shipped`` for the package's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+PROGRAMS = ("ablate", "checkpoint", "publish")
+STAGES = ("vae", "text", "judge", "dit", "distil", "score")
+SHIPPED = "shipped"
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the cores to the rendering workers
+    "TOKENIZERS_PARALLELISM": "false",  # or forked processes warn of deadlocks
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # asking for a card must not touch it before workers are forked
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",  # batches of many shapes
+}
+"""What must be set before torch is imported, unless somebody has."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Verbs and flags; nothing heavy is imported for them."""
+    from minitrain.sizes import SIZES
+
+    top = argparse.ArgumentParser(prog="python -m minitrain", description=__doc__)
+    verbs = top.add_subparsers(dest="verb", required=True)
+    worlds = ("small", "medium", "rich", "rich-v2", "wide", "large")
+    for name in ("all", *STAGES):
+        verb = verbs.add_parser(name, help="every stage" if name == "all" else f"the stage {name} alone")
+        verb.add_argument("--budget", default="30m", help="time of this call, such as 90s, 30m, 2h")
+        verb.add_argument("--size", choices=SIZES, default="cpu", help="networks, batches and frames")
+        verb.add_argument("--world", choices=worlds, help="what clips are drawn from (default: the size's)")
+        verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+        verb.add_argument("--runs", type=Path, default=Path("runs"), help="where everything is kept")
+        verb.add_argument("--workers", type=int, default=0, help="processes that render (default: as many as fit)")
+        verb.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings of sizes.Recipe")
+        if name == "all":
+            verb.add_argument("--from", dest="start", metavar="DIR", help=f"weights to go on from, or {SHIPPED}")
+    for name in PROGRAMS:
+        verbs.add_parser(name, help=f"see python -m minitrain {name} --help", add_help=False)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    began = time.monotonic()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and given[0] in PROGRAMS:
+        import_module(f"minitrain.{given[0]}").main(given[1:])
+        return
+    args = parser().parse_args(given)
+
+    import torch
+
+    from minitrain.all import seconds_of, train_all
+    from minitrain.stages import STAGES as ROWS
+
+    budget = seconds_of(args.budget)
+    if args.device == "cuda":
+        torch.set_float32_matmul_precision("high")
+    job = _job(args, given)
+    seconds = max(1.0, budget - (time.monotonic() - began))  # what imports took is spent
+    if args.verb == "all":
+        train_all(job, seconds)
+    else:
+        ROWS[args.verb](job, seconds / 60)
+
+
+def _job(args: argparse.Namespace, given: Sequence[str]):
+    """What is trained, its folder there and, where asked, the weights that it goes on from. Raises InputError."""
+    from minitrain.publish import lay_start
+    from minitrain.sizes import SIZES
+    from minitrain.stages import Job
+    from minitrain.worlds import WORLDS
+    from sora import weights
+
+    world = args.world or SIZES[args.size].world
+    args.runs.mkdir(parents=True, exist_ok=True)
+    if getattr(args, "start", None):
+        lay_start(args.runs, weights.ASSETS if args.start == SHIPPED else Path(args.start), WORLDS[world])
+    return Job(
+        runs=args.runs,
+        size=args.size,
+        world=world,
+        device=args.device,
+        settings=tuple(args.set),
+        workers=args.workers,
+        command=shlex.join(["python", "-m", "minitrain", *given]) if args.verb == "all" else "",
+    )
+
+
+if __name__ == "__main__":
+    from sora.errors import SoraError
+
+    try:
+        main()
+    except SoraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

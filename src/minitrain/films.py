@@ -1,0 +1,37 @@
+"""Where training clips come from: films drawn from a world, rendered in batches on a device, told in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from torch import Tensor
+
+from minitrain.scene import Film
+from minitrain.telling import caption
+from minitrain.worlds import World, draw_film, render
+
+WHOLE = 17  # frames from which on a film is shown with its cuts
+
+
+@dataclass(frozen=True)
+class Films:
+    """The films of one world."""
+
+    world: World
+
+    def draw(self, seed: int, *, held: bool, frames: int = WHOLE) -> Film:
+        """A film to show that many frames of; no cuts in short ones, which would show one shot and tell of two."""
+        film = draw_film(self.world, seed, held=held)
+        return film if frames >= WHOLE else replace(film, shots=film.shots[:1])
+
+    def render(
+        self, films: Sequence[Film], frames: int, height: int, width: int, *, first: Sequence[int], device: str
+    ) -> tuple[Tensor, Tensor]:
+        """(frames_BCFYX uint8, cover_BFYX uint8), each film from its own first frame on."""
+        shown = render(films, frames, height, width, first=list(first), device=device)
+        return shown.frames_BFCYX.transpose(1, 2), shown.cover_BFYX
+
+    def tell(self, film: Film, rng: Random, *, complete: bool = False) -> str:
+        return caption(film, rng, complete=complete, gaits=self.world.gaits).text

@@ -1,0 +1,386 @@
+"""A classifier of pixels that tells what a clip shows: ``python -m minitrain.judge --minutes 60`` trains it.
+
+It is trained on rendered clips (``training.judge_data``), roughened like paint (``training.rough``). In half of them
+the subject looks against its way, so that motion must be read from motion. It knows every subject of the world and
+those that are in no world, so that it can tell whether a model has learnt one of these. Whether the subject is whole is
+a question of its own, learnt from pictures that were broken on purpose (``training.broken``) and, with ``--painted``,
+from painted clips that a person labelled, so that a heap of the right colours is not taken for what was asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from minitrain.scene import Film
+from minitrain.telling.facts import facts
+from minitrain.worlds.subjects import UNSEEN
+from minitrain.worlds.world import World
+from sora import weights
+from sora.errors import ModelError
+
+FRAMES, SIDE = 17, 96  # frames of a clip; pixels of the square that the judge looks at
+NEAR = 64  # pixels of the square around the subject, seen close up
+SHOWN = (FRAMES + 1) // 2  # every second frame of them
+STILL = ("subject", "setting", "weather", "hour", "style", "second")  # what single frames answer
+CLOSE = ("subject", "whole")  # what the subject answers, seen close up
+MOVING = ("motion", "camera", "relation", "event")  # what only the frames together answer
+OF_SUBJECT = ("subject", "whole", "second")  # a frame counts here by how much of the subject it shows
+QUESTIONS = (
+    *("subject", "setting", "motion", "camera", "weather"),
+    *("hour", "style", "second", "relation", "event", "whole"),
+)
+"""What it is asked of a clip, with the words of ``telling.facts``: "" is the answer where there is none; and whether
+the subject is WHOLE or BROKEN."""
+
+WHOLE, BROKEN = "whole", "broken"
+FILE = "judge.safetensors"
+IGNORED = -100  # the index of an answer that is not asked for, as in torch.nn.functional.cross_entropy
+MOMENTS = 9  # numbers that ``moments`` gives for each frame
+MARGIN = 2.1  # half the side of what is seen close up, in deviations of the subject's places; 1.73 shows a square whole
+FINE, COARSE = 96, 160  # channels at an eighth and at a sixteenth of the side
+
+Options = Mapping[str, Sequence[str]]
+
+
+def options_of(worlds: Iterable[World]) -> dict[str, tuple[str, ...]]:
+    """What each question may be answered with, for films of any of the worlds."""
+    found: dict[str, dict[str, None]] = {q: {} for q in QUESTIONS}
+    for world in worlds:
+        lists = {
+            "subject": (*world.subjects, *UNSEEN),
+            "setting": world.settings,
+            "motion": world.motions,
+            "camera": ("", *(c for c in world.cameras if c != "static")),
+            "weather": ("", *world.weathers),
+            "hour": ("", *world.hours),
+            "style": world.styles,
+            "second": ("", *(world.subjects if world.pairs else ())),
+            "relation": ("", *(world.relations if world.pairs else ())),
+            "event": ("", *(world.events if world.eventful else ())),
+            "whole": (WHOLE, BROKEN),
+        }
+        for question, words in lists.items():
+            found[question] |= dict.fromkeys(words)
+    return {question: tuple(words) for question, words in found.items()}
+
+
+def right_answers(film: Film) -> dict[str, str]:
+    """The answer to each of QUESTIONS about a rendered clip of the film, whose subject is always whole."""
+    told = facts(film) | {"whole": WHOLE}
+    return {question: told[question] for question in QUESTIONS}
+
+
+# The network --------------------------------------------------------------------------------------------------------
+
+
+class Separable(nn.Module):
+    """Around a residual: each channel over a neighbourhood of ``reach`` pixels, then all channels in each place
+    (ConvNeXt, Liu et al. 2022, arXiv 2201.03545)."""
+
+    def __init__(self, width: int, reach: int, hidden: int) -> None:
+        super().__init__()
+        self.near = nn.Conv2d(width, width, reach, 1, reach // 2, groups=width)
+        self.norm = nn.GroupNorm(8, width)
+        self.mix = nn.Sequential(nn.Conv2d(width, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(self.norm(self.near(x)))
+
+
+class Look(nn.Module):
+    """Single frames, (N, 3, Y, X), to what is where: (N, FINE, Y / 8, X / 8) and (N, COARSE, Y / 16, X / 16)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(
+            *(nn.PixelUnshuffle(4), nn.Conv2d(48, 64, 1), nn.ReLU(), Separable(64, 3, 64)),
+            *(nn.Conv2d(64, FINE, 2, 2), nn.GroupNorm(8, FINE), nn.ReLU()),
+            *(Separable(FINE, 5, 2 * FINE) for _ in range(2)),
+        )
+        self.coarse = nn.Sequential(
+            *(nn.Conv2d(FINE, COARSE, 2, 2), nn.GroupNorm(8, COARSE), nn.ReLU()),
+            *(Separable(COARSE, 5, 2 * COARSE) for _ in range(2)),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        fine = self.fine(x.contiguous(memory_format=torch.channels_last))
+        return fine, self.coarse(fine)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the judge makes of N frames. cover: (N, 1, SIDE / 8, SIDE / 8) logits of the first actor's opacity there.
+    fine: (N, FINE, SIDE / 8, SIDE / 8). what, scene: (N, channels), pooled over the subject and over everything."""
+
+    cover: Tensor
+    fine: Tensor
+    what: Tensor
+    scene: Tensor
+
+    @property
+    def amount(self) -> Tensor:
+        """(N,): how much there is of the subject, about 0 to 1."""
+        return self.cover.sigmoid().mean(dim=(1, 2, 3))
+
+
+class Judge(nn.Module):
+    """(B, SHOWN, 3, SIDE, SIDE) in [-1, 1] to logits for each of QUESTIONS, over the words of ``options``."""
+
+    def __init__(self, options: Options, width: int = 128) -> None:
+        super().__init__()
+        self.options = {q: tuple(options[q]) for q in QUESTIONS}
+        self.look = Look()
+        self.cover = nn.ModuleList((nn.Conv2d(FINE, 1, 1), nn.Conv2d(COARSE, 1, 1)))
+        pooled = {q: 2 * (COARSE + FINE) if q in OF_SUBJECT else 2 * COARSE for q in STILL}
+        self.still = nn.ModuleDict({q: nn.Linear(pooled[q], len(self.options[q])) for q in STILL})
+        self.near = Look()
+        self.close = nn.ModuleDict({q: nn.Sequential(nn.Linear(2 * COARSE, width), nn.ReLU()) for q in CLOSE})
+        for question, head in self.close.items():
+            head.append(nn.Linear(width, len(self.options[question])))  # type: ignore[operator]
+        self.reduce = nn.Conv2d(FINE, 12, 1)
+        self.where = nn.Sequential(nn.Flatten(), nn.Linear(13 * (SIDE // 8) ** 2, width), nn.ReLU())
+        self.how = nn.Sequential(nn.Linear(2 * (COARSE + FINE), width // 4), nn.ReLU())
+        self.gauge = nn.Sequential(nn.Linear(MOMENTS, width // 2), nn.ReLU(), nn.Linear(width // 2, width // 2))
+        self.stir = nn.Sequential(nn.Linear(FINE, width // 4), nn.ReLU())
+        self.follow = nn.Sequential(
+            *(nn.Conv1d(2 * width, width, 3, padding=1), nn.ReLU(), nn.Flatten()),
+            *(nn.Linear(width * SHOWN, 2 * width), nn.ReLU()),
+        )
+        self.moving = nn.ModuleDict({q: nn.Linear(2 * width, len(self.options[q])) for q in MOVING})
+
+    def see(self, x_NCYX: Tensor) -> Seen:
+        """Single frames of the side that the judge looks at."""
+        fine, coarse = self.look(x_NCYX)
+        cover = self.cover[0](fine) + F.interpolate(self.cover[1](coarse), scale_factor=2.0)
+        share = cover.sigmoid()
+        whole, deep = share + 1e-3, F.avg_pool2d(share, 2) + 1e-3
+        held = (coarse * deep).sum(dim=(2, 3)) / deep.sum(dim=(2, 3))
+        near = (fine * whole).sum(dim=(2, 3)) / whole.sum(dim=(2, 3))
+        most, most_near = coarse.amax(dim=(2, 3)), (fine * share).amax(dim=(2, 3))
+        what = torch.cat([held, most, near, most_near], dim=1)
+        return Seen(cover, fine, what, torch.cat([coarse.mean(dim=(2, 3)), most], dim=1))
+
+    def of_frames(self, seen: Seen) -> dict[str, Tensor]:
+        """(N, words): logits of single frames for each of STILL."""
+        return {q: head(seen.what if q in OF_SUBJECT else seen.scene) for q, head in self.still.items()}
+
+    def of_close(self, crops_NCYX: Tensor) -> dict[str, Tensor]:
+        """(N, words): logits for each of CLOSE, of what ``close_up`` shows."""
+        coarse = self.near(crops_NCYX)[1]
+        pooled = torch.cat([coarse.mean(dim=(2, 3)), coarse.amax(dim=(2, 3))], dim=1)
+        return {q: head(pooled) for q, head in self.close.items()}
+
+    def places(self, fine: Tensor, cover: Tensor, what: Tensor, frames: int, forget: float = 0.0) -> Tensor:
+        """(N, channels): where things stand in each frame of clips of ``frames`` frames, and how much the subject has
+        changed since the frame before, from what is ``Seen`` of them, for ``of_course``. forget: the share of the map's
+        part that is dropped while training, as it tells one clip from another too well."""
+        share = cover.sigmoid()
+        where = self.where(torch.cat([self.reduce(fine), share], dim=1))
+        stir = self.stir(4 * changed(fine, share, frames))
+        return torch.cat([F.dropout(where, forget), self.how(what), self.gauge(moments(share)), stir], dim=1)
+
+    def of_course(self, places_BFD: Tensor) -> dict[str, Tensor]:
+        """(B, words): logits of clips for each of MOVING."""
+        course = self.follow(places_BFD.transpose(1, 2))
+        return {q: head(course) for q, head in self.moving.items()}
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        frames = x.flatten(0, 1)
+        seen = self.see(frames)
+        still, close = self.of_frames(seen), self.of_close(close_up(frames, seen.cover.sigmoid()))
+        each = still | close | {"subject": still["subject"].log_softmax(1) + close["subject"].log_softmax(1)}
+        amount = seen.amount.unflatten(0, x.shape[:2]) + 0.01
+        share = (amount / amount.sum(dim=1, keepdim=True))[..., None]
+        found = {}
+        for question, logits in each.items():
+            apart = logits.unflatten(0, x.shape[:2])
+            found[question] = (apart * share).sum(dim=1) if question in OF_SUBJECT else apart.mean(dim=1)
+        places = self.places(seen.fine, seen.cover, seen.what, x.shape[1])
+        found |= self.of_course(places.unflatten(0, x.shape[:2]))
+        return [found[q] for q in QUESTIONS]
+
+    def truth(self, film: Film) -> Tensor:
+        """The right answer's index for each question. Raises ModelError for a film of a world it does not know."""
+        told = right_answers(film)
+        for question, words in self.options.items():
+            if told[question] not in words:
+                known = ", ".join(word for word in words if word) or "none"
+                raise ModelError(
+                    f"the judge knows no {question} {told[question]!r}, only {known}; train one on its world"
+                )
+        return torch.tensor([words.index(told[q]) for q, words in self.options.items()])
+
+
+def changed(fine_NCYX: Tensor, share_N1YX: Tensor, frames: int) -> Tensor:
+    """(N, C): how far each channel is from the frame before, where the subject stands; 0 for a clip's first frame. What
+    stands still and what spins in its place differ by this alone."""
+    clips = fine_NCYX.unflatten(0, (-1, frames))
+    apart = torch.cat([torch.zeros_like(clips[:, :1]), clips.diff(dim=1).abs()], dim=1).flatten(0, 1)
+    return (apart * share_N1YX).sum(dim=(2, 3)) / (share_N1YX.sum(dim=(2, 3)) + 1e-3)
+
+
+def moments(cover_N1YX: Tensor) -> Tensor:
+    """(N, MOMENTS): the subject's amount, place and spread, in numbers of about 1. A place is told as it is and as an
+    angle, which does not jump where a subject that leaves at one edge comes in at the other."""
+    weight = cover_N1YX[:, 0] + 1e-6
+    total = weight.sum(dim=(1, 2))
+    found = [4 * weight.mean(dim=(1, 2))]
+    for axis in (1, 2):
+        along = weight.sum(dim=axis) / total[:, None]
+        places = (torch.arange(along.shape[1], device=along.device) + 0.5) * 2 / along.shape[1] - 1
+        middle = (along * places).sum(dim=1)
+        spread = (along * (places - middle[:, None]).square()).sum(dim=1).sqrt()
+        angle = torch.pi * places
+        found += [middle, 3 * spread, (along * angle.cos()).sum(dim=1), (along * angle.sin()).sum(dim=1)]
+    return torch.stack(found, dim=1)
+
+
+def close_up(frames_NCYX: Tensor, cover_N1YX: Tensor, turn: Tensor | None = None) -> Tensor:
+    """(N, C, NEAR, NEAR): the subject, with a margin, whatever its size. cover: its opacity in [0, 1], of any
+    resolution. turn: (N, 2, 2) by which each is turned and magnified about its middle."""
+    size = cover_N1YX.shape[-1]
+    places = (torch.arange(size, device=cover_N1YX.device) + 0.5) * 2 / size - 1  # of [-1, 1]
+    weight = cover_N1YX[:, 0] + 1e-6
+    total = weight.sum(dim=(1, 2))
+    middles, spreads = [], []
+    for axis in (1, 2):  # down, then across, is what each sum leaves
+        along = weight.sum(dim=axis) / total[:, None]
+        middle = (along * places).sum(dim=1)
+        middles.append(middle)
+        spreads.append((along * (places - middle[:, None]).square()).sum(dim=1).sqrt())
+    half = (MARGIN * torch.stack(spreads).amax(dim=0) + 0.04).clamp(0.2, 1.0)
+    eye = torch.eye(2, device=frames_NCYX.device).expand(len(half), -1, -1) if turn is None else turn
+    theta = torch.cat([eye * half[:, None, None], torch.stack(middles, dim=1)[..., None]], dim=2)
+    grid = F.affine_grid(theta, [len(half), 1, NEAR, NEAR], align_corners=False)
+    return F.grid_sample(frames_NCYX, grid, padding_mode="border", align_corners=False)
+
+
+# Looking at clips ---------------------------------------------------------------------------------------------------
+
+
+def reduced(frames_BFCYX: Tensor) -> Tensor:
+    """(B, F, C, SIDE, SIDE) in [0, 255] of clips of any size, which are squeezed into the square."""
+    small = F.interpolate(frames_BFCYX.flatten(0, 1).float(), (SIDE, SIDE), mode="area")
+    return small.unflatten(0, (len(frames_BFCYX), -1))
+
+
+def shown(frames_BFCYX: Tensor) -> Tensor:
+    """What the judge looks at of clips of FRAMES frames (uint8, any size). Raises ValueError for other lengths."""
+    if frames_BFCYX.shape[1] != FRAMES:
+        raise ValueError(f"the judge looks at {FRAMES} frames, not {frames_BFCYX.shape[1]}")
+    return reduced(frames_BFCYX[:, ::2]) / 127.5 - 1
+
+
+def batched(film_FYXC: np.ndarray) -> Tensor:
+    """One film as (1, F, 3, Y, X)."""
+    return torch.from_numpy(np.ascontiguousarray(film_FYXC)).permute(0, 3, 1, 2)[None]
+
+
+@torch.inference_mode()
+def answers(judge: Judge, frames_BFCYX: Tensor) -> list[dict[str, str]]:
+    """The judge's choice for each question, of each clip of FRAMES frames (uint8, any size, any device)."""
+    logits = judge(shown(frames_BFCYX).to(device_of(judge)))
+    picked = torch.stack([each.argmax(dim=1) for each in logits], dim=1).tolist()
+    return [{q: words[i] for (q, words), i in zip(judge.options.items(), row, strict=True)} for row in picked]
+
+
+def answer(judge: Judge, film_FYXC: np.ndarray) -> dict[str, str]:
+    """The judge's choice for each question, of one clip of FRAMES frames, uint8."""
+    return answers(judge, batched(film_FYXC))[0]
+
+
+@torch.inference_mode()
+def prefers(judge: Judge, film_FYXC: np.ndarray, wish: str, other: str, question: str = "motion") -> bool:
+    """Whether the judge finds one answer likelier than another, whatever it thinks of the rest."""
+    logits = judge(shown(batched(film_FYXC)).to(device_of(judge)))[QUESTIONS.index(question)][0]
+    words = judge.options[question]
+    return bool(logits[words.index(wish)] > logits[words.index(other)])
+
+
+def features(judge: Judge, frames_BFCYX: Tensor) -> Tensor:
+    """(B, (F + 1) // 2, channels): what the judge makes of every second frame before it decides, of clips of any
+    length and size, uint8, on its device. For the alignment of other networks (REPA, Yu et al. 2024)."""
+    x = reduced(frames_BFCYX[:, ::2]) / 127.5 - 1
+    seen = judge.see(x.flatten(0, 1))
+    places = judge.places(seen.fine, seen.cover, seen.what, x.shape[1])
+    return torch.cat([seen.what, places], dim=1).unflatten(0, x.shape[:2])
+
+
+def maps(judge: Judge, x_BFCYX: Tensor) -> Tensor:
+    """(B F, channels, Y / 8, X / 8): what the judge's convolutions see in frames of [-1, 1], sides a multiple of 8, at
+    unit length in each place. For the distance of a perceptual loss (LPIPS, Zhang et al. 2018, arXiv 1801.03924), here
+    with a network that was trained on nothing but the cartoon world."""
+    frames = x_BFCYX.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return F.normalize(judge.look.fine(frames), dim=1)
+
+
+@torch.no_grad()
+def lean(judge: Judge, amount: float) -> None:
+    """From now on the judge calls a subject broken more readily, by that many logits."""
+    bias = judge.close["whole"][-1].bias  # type: ignore[index]
+    bias[judge.options["whole"].index(BROKEN)] += amount
+
+
+def device_of(judge: Judge) -> torch.device:
+    return next(judge.parameters()).device
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def save(judge: Judge, path: Path) -> None:
+    """Its weights in float16, with the words it answers with."""
+    tensors = {name: tensor.half().contiguous() for name, tensor in judge.state_dict().items()}
+    save_file(tensors, path, metadata={"options": json.dumps(judge.options)})
+
+
+def load(path: Path | None = None, device: str | torch.device = "cpu") -> Judge:
+    """A judge from its file, by default the one that ships beside the weights it scored. Raises ModelError."""
+    path = path or Path(__file__).with_name(FILE)
+    weights.shapes(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            judge = Judge(json.loads(file.metadata()["options"]))
+    except (SafetensorError, TypeError, KeyError, ValueError):
+        raise ModelError(f"{path} holds no judge of this version; train one: python -m minitrain.judge") from None
+    return weights.load_into(judge, path, device=device, dtype=torch.float32)
+
+
+# Training -----------------------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    from minitrain.judge_fit import Course, fit
+    from minitrain.worlds.world import WORLDS
+
+    parser = argparse.ArgumentParser(prog="python -m minitrain.judge", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--batch", type=int, default=64, help="frames of a step; a sixth as many clips beside them")
+    parser.add_argument("--world", nargs="+", choices=WORLDS, default=["small", "medium", "rich", "rich-v2"])
+    parser.add_argument("--kept", type=int, default=2048, help="rendered clips held in memory, 280 KB each")
+    parser.add_argument("--mimics", type=Path, help="a file of minitrain.mimic, pictures broken like paint")
+    parser.add_argument("--lean", type=float, default=0.0, help="how much more readily a subject is called broken")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--folder", type=Path, default=Path("runs/judge"))
+    args = parser.parse_args(argv)
+    worlds = {name: WORLDS[name] for name in args.world}
+    judge = Judge(options_of(worlds.values())).to(args.device)
+    print(
+        json.dumps(fit(judge, worlds, Course(args.minutes, args.batch, args.kept, args.mimics), Random(), args.folder))
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Painted clips of which a person said whether they are whole, for the judge to learn from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minitrain.judge import BROKEN, IGNORED, QUESTIONS, WHOLE, Judge, batched, device_of, shown
+from minitrain.judge_data import Frames
+
+PART = "train"  # of the labels: the others are for choosing and for measuring, and never learnt from
+
+
+class Painted:
+    """Frames of painted clips, as many whole as broken. Where their subject is, the judge has to see by itself."""
+
+    @torch.no_grad()
+    def __init__(self, judge: Judge, folder: Path, labels: Path) -> None:
+        self.device = device_of(judge)
+        pixels, covers, amounts, rights = [], [], [], []
+        for row in json.loads(labels.read_text(encoding="utf-8"))[PART]:
+            with np.load(folder / row["folder"] / f"{row['number']}.npz") as held:
+                clip, told = held["frames"], json.loads(str(held["row"]))["facts"]
+            frames = shown(batched(clip))[0].to(self.device)
+            seen = judge.see(frames)
+            pixels.append(frames)
+            covers.append(seen.cover.sigmoid())
+            amounts.append(seen.amount)
+            rights.append(_right(judge, told["subject"] if row["whole"] else "", row["whole"]).expand(len(frames), -1))
+        self.pixels, self.cover, self.right = torch.cat(pixels), torch.cat(covers), torch.cat(rights).to(self.device)
+        broken = self.right[:, QUESTIONS.index("whole")] == judge.options["whole"].index(BROKEN)
+        share = torch.where(broken, 1 / broken.sum().clamp_min(1), 1 / (~broken).sum().clamp_min(1))
+        self.often = share * torch.cat(amounts)
+
+    def frames(self, count: int) -> Frames:
+        """Frames drawn at random, half of them seen in a looking-glass; what is behind the subject is not known."""
+        drawn = torch.multinomial(self.often, count, replacement=True)
+        cover = F.interpolate(self.cover[drawn], self.pixels.shape[-2:], mode="bilinear")
+        return Frames(self.pixels[drawn], self.pixels[drawn], cover, self.right[drawn]).in_a_glass()
+
+
+def _right(judge: Judge, subject: str, whole: bool) -> Tensor:
+    """(questions,): what a clip's label answers."""
+    right = torch.full((len(QUESTIONS),), IGNORED)
+    right[QUESTIONS.index("whole")] = judge.options["whole"].index(WHOLE if whole else BROKEN)
+    if subject in judge.options["subject"]:
+        right[QUESTIONS.index("subject")] = judge.options["subject"].index(subject)
+    return right

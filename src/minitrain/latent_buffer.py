@@ -1,0 +1,224 @@
+"""Latents of rendered clips, kept on the device in a ring of each shape: what the transformer is trained on.
+
+Every group of clips that the workers rendered is encoded once. It gives whole clips, their shorter beginnings, and
+single frames out of them. Captions are read by the frozen text encoder when a clip comes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import torch
+from torch import Tensor
+
+from minitrain import patterns
+from minitrain.clips import Mix, Size
+from minitrain.render_workers import ClipGroup
+from sora.networks.mini_vae import TIME, MiniVAE
+
+NOISED = 0.3  # noise on half of the known latents, at most: long films go on from what was painted, not from the truth
+SINGLES = 3  # frames taken out of each clip as pictures of their own
+HOLED = 0.15  # of them, the share with a hole
+
+Features = Callable[[Tensor], Tensor]
+"""(B, 3, F, Y, X) in [-1, 1] to (B, D, T, H, W): what a frozen network sees, at any H and W."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """clean, seen: (B, C, T, H, W). known: (B, TIME, T, H, W). weight: (B, 1, T, H, W), mean about 1. slots: (B, S, D),
+    what the captions say. features: (B, D, T, H, W)."""
+
+    clean: Tensor
+    seen: Tensor
+    known: Tensor
+    weight: Tensor
+    slots: Tensor
+    features: Tensor | None = None
+
+
+@dataclass
+class Ring:
+    """The last rows of a table of tensors, whose rows belong together."""
+
+    limit: int
+    rows: dict[str, Tensor] = field(default_factory=dict)
+    count: int = 0
+    at: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def add(self, rows: dict[str, Tensor]) -> None:
+        """The oldest make room. At most ``limit`` rows at a time."""
+        new = len(next(iter(rows.values())))
+        self._grow(rows, self.count + new)
+        for name, values in rows.items():
+            table = self.rows[name]
+            where = (self.at + torch.arange(new, device=table.device)) % self.limit
+            table[where] = values.to(table.dtype)
+        self.at, self.count = (self.at + new) % self.limit, min(self.limit, self.count + new)
+
+    def _grow(self, rows: dict[str, Tensor], wanted: int) -> None:
+        room = len(next(iter(self.rows.values()))) if self.rows else 0
+        if room >= min(wanted, self.limit):
+            return
+        larger = min(self.limit, max(wanted, 2 * room))
+        for name, values in rows.items():
+            table = values.new_empty(larger, *values.shape[1:])
+            if room:
+                table[:room] = self.rows[name]
+            self.rows[name] = table
+
+
+class LatentBuffer:
+    """Encoded clips by size and length. read: word ids (B, L) to slots (B, S, D). lengths: of the clips that are asked
+    for. features: what another network sees of the pixels, kept beside the latents. clips: how many came in."""
+
+    def __init__(
+        self,
+        vae: MiniVAE,
+        read: Callable[[Tensor], Tensor],
+        mix: Mix,
+        lengths: Iterable[int],
+        rng: Random,
+        *,
+        at_once: int = 4,
+        features: Features | None = None,
+    ) -> None:
+        self.vae, self.read, self.mix, self.lengths, self.rng = vae, read, mix, sorted(lengths), rng
+        self.at_once, self.features, self.clips = at_once, features, 0
+        self.rings: dict[tuple[Size, int], Ring] = {}
+        self.device = vae.mean.device
+        self._waiting: dict[tuple[Size, int], list[ClipGroup]] = {}
+        self._draws = torch.Generator(self.device).manual_seed(rng.getrandbits(48))
+
+    def sizes_with(self, frames: int) -> set[Size]:
+        """Sizes of which there are clips of that length."""
+        return {size for size, length in self.rings if length == frames}
+
+    # In --------------------------------------------------------------------------------------------------------------
+
+    def feed(self, groups: Iterable[ClipGroup], wanted: Iterable[int] | None = None) -> None:
+        """Encode groups, as many clips at once as fit well; those that are too few wait for others. Groups that nobody
+        told of are left out. wanted: lengths that are worth their time now, all where None."""
+        lengths = self.lengths if wanted is None else sorted(wanted)
+        for group in groups:
+            if group.told:
+                self._waiting.setdefault((group.size, group.length), []).append(group)
+        for waiting in self._waiting.values():
+            while sum(len(group.holes) for group in waiting) >= self.at_once:
+                some = max(1, self.at_once // len(waiting[0].holes))
+                self._encode(waiting[:some], lengths)
+                del waiting[:some]
+
+    @torch.no_grad()
+    def _encode(self, groups: Sequence[ClipGroup], lengths: Sequence[int]) -> None:
+        size, frames = groups[0].size, groups[0].length
+        pixels = torch.cat([group.frames for group in groups]).float() / 127.5 - 1
+        cover = torch.cat([group.cover for group in groups]).float() / 255
+        ids = torch.cat([group.ids for group in groups]).to(self.device)
+        holes = [hole for group in groups for hole in group.holes]
+        midway = [late for group in groups for late in group.midway]
+        slots = self.read(ids.flatten(0, 1)).unflatten(0, ids.shape[:2]).half()
+        if any(length > 1 for length in lengths):
+            rows = self._rows(pixels, cover, slots, holes, midway)
+            self._keep(size, frames, rows)
+            self._keep_beginnings(size, frames, rows, [i for i, hole in enumerate(holes) if hole is None])
+        if 1 in lengths:
+            self._keep_singles(pixels, cover, slots, midway)
+        self.clips += len(pixels)
+
+    def _keep(self, size: Size, frames: int, rows: dict[str, Tensor]) -> None:
+        self.rings.setdefault((size, frames), Ring(self.mix.limit)).add(rows)
+
+    def _keep_beginnings(self, size: Size, frames: int, rows: dict[str, Tensor], whole: list[int]) -> None:
+        """Shorter clips out of longer ones of which nothing is known: the encoder is causal, so their latents are the
+        first ones."""
+        for length in self.lengths:
+            if 1 < length < frames and whole:
+                latents = 1 + (length - 1) // TIME
+                axes = {"clean": 2, "seen": 2, "known": 2, "cover": 1, "features": 2}
+                cut = {n: v[whole].narrow(axes[n], 0, latents) if n in axes else v[whole] for n, v in rows.items()}
+                self._keep(size, length, cut)
+
+    def _keep_singles(self, pixels: Tensor, cover: Tensor, slots: Tensor, midway: list[bool]) -> None:
+        """Frames of dissolves and of later windows show less of what is told, and are left out where others are."""
+        size, frames, rng = (pixels.shape[3], pixels.shape[4]), pixels.shape[2], self.rng
+        plain = [i for i, late in enumerate(midway) if not late] or list(range(len(pixels)))
+        some, at = SINGLES * plain, [rng.randrange(frames) for _ in range(SINGLES * len(plain))]
+        holes = [patterns.entangled(1, *size, rng) if rng.random() < HOLED else None for _ in some]
+        shown, seen = pixels[some, :, at][:, :, None], cover[some, at][:, None]
+        self._keep(size, 1, self._rows(shown, seen, slots[some], holes, [False] * len(some)))
+
+    def _rows(
+        self, pixels: Tensor, cover: Tensor, slots: Tensor, holes: Sequence[patterns.Hole | None], midway: list[bool]
+    ) -> dict[str, Tensor]:
+        """The ring's rows of clips. cover: (B, F, H, W) in [0, 1]."""
+        frames, size, device = pixels.shape[2], (pixels.shape[3], pixels.shape[4]), self.device
+        clean = self.vae.encode(pixels)
+        whole = patterns.nothing(frames, *size)
+        table = patterns.table([hole or whole for hole in holes], device)
+        seen, own = clean.clone(), [i for i, hole in enumerate(holes) if hole]
+        if own:
+            known = patterns.known_pixels(table[own], frames, *size)
+            seen[own] = self.vae.encode(torch.where(known, pixels[own], 0))
+        cells = torch.cat([cover[:, :1].expand(-1, TIME - 1, -1, -1), cover], dim=1).unflatten(1, (-1, TIME))
+        rows = {
+            "clean": clean.half(),
+            "seen": seen.half(),
+            "cover": cells.mean(dim=2).half(),
+            "known": patterns.known_cells(table, frames, *size, self.vae.config.space),
+            "own": torch.tensor([hole is not None for hole in holes], device=device),
+            "midway": torch.tensor([frames > 1 and late for late in midway], device=device),
+            "slots": slots,
+        }
+        return rows | ({"features": self.features(pixels).half()} if self.features else {})
+
+    # Out -------------------------------------------------------------------------------------------------------------
+
+    def batch(self, size: Size, frames: int, count: int) -> Batch:
+        """Clips drawn from the kept ones, each with what is known of it drawn anew."""
+        ring = self.rings[size, frames]
+        index = self._whole(len(ring), count)
+        rows = {name: table[index] for name, table in ring.rows.items()}
+        known, seen = self.condition(rows, size, frames)
+        clean, known = rows["clean"].float(), known.float()
+        weight = 1 + self.mix.cover * rows["cover"].float()[:, None]
+        if self.mix.motion:
+            weight = weight + self.mix.motion * changes(clean)
+        weight = weight * (1 - 0.8 * known.amin(dim=1, keepdim=True))
+        wording = self._whole(rows["slots"].shape[1], count)
+        slots = rows["slots"][torch.arange(count, device=self.device), wording].float()
+        features = rows["features"].float() if self.features else None
+        return Batch(clean, self._noised(seen.float()), known, weight / weight.mean(), slots, features)
+
+    def condition(self, rows: dict[str, Tensor], size: Size, frames: int) -> tuple[Tensor, Tensor]:
+        """(known, seen) of rows of the ring: of each clip its own pattern, or the first frames, or nothing."""
+        midway = rows["midway"]
+        own = rows["own"] & (midway | (self._even(len(midway)) < 0.6))
+        asks = (midway | (self._even(len(midway)) < self.mix.starts)) if frames > 1 else torch.zeros_like(midway)
+        starts = torch.tensor(patterns.PREFIXES, device=self.device)[self._whole(len(patterns.PREFIXES), len(midway))]
+        holes = patterns.table([patterns.nothing(frames, *size)], self.device).repeat(len(midway), 1)
+        holes[:, 0] = torch.where(asks, starts.clamp(max=max(1, frames - 4)), 0)
+        known = patterns.known_cells(holes, frames, *size, self.vae.config.space)
+        known = torch.where(own.view(-1, 1, 1, 1, 1), rows["known"], known)
+        return known, torch.where(own.view(-1, 1, 1, 1, 1), rows["seen"], rows["clean"])
+
+    def _noised(self, seen: Tensor) -> Tensor:
+        amount = NOISED * (2 * self._even(len(seen)) - 1).clamp(min=0)
+        return seen + amount.view(-1, 1, 1, 1, 1) * torch.randn_like(seen)
+
+    def _even(self, count: int) -> Tensor:
+        return torch.rand(count, device=self.device, generator=self._draws)
+
+    def _whole(self, below: int, count: int) -> Tensor:
+        return torch.randint(below, (count,), device=self.device, generator=self._draws)
+
+
+def changes(clean_BCTHW: Tensor) -> Tensor:
+    """(B, 1, T, H, W) in [0, 1]: how much each cell differs from the one before it in time; 0 in the first frame."""
+    moved = clean_BCTHW.diff(dim=2).abs().mean(dim=1, keepdim=True).clamp(max=1)
+    return torch.cat([torch.zeros_like(moved[:, :, :1]), moved], dim=2)

@@ -1,0 +1,87 @@
+"""The embedded model's tokenizer: every word of its world whole, every other word spelled in small pieces.
+
+Chinese is cut into the world's words and single characters. A piece is one letter or two and no word itself, so that
+"carpet" does not begin with a car.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from string import ascii_lowercase, digits
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+from minitrain.telling import Caption
+from minitrain.telling.names import names, plural
+from minitrain.telling.words import chinese_words, english_words
+from minitrain.worlds.world import World
+
+PADDING, UNKNOWN = "<pad>", "<unk>"
+PAIRS = 160  # pieces of two letters
+VOWELS, CONSONANTS = "aeiou", "bcdfghklmnprstvz"
+
+
+def build_tokenizer(world: World) -> Tokenizer:
+    """Ids for a world's captions, 0 for padding and 1 for characters that are in no word of it. Case, punctuation and
+    full-width forms do not matter."""
+    english, chinese = english_words(world), chinese_words(world)
+    characters = sorted({*"".join(chinese)})
+    pairs = [pair for pair in _pairs(english) if pair not in english]
+    whole = [w for w in (*english, *chinese) if len(w) > 1]
+    vocabulary = [PADDING, UNKNOWN, *ascii_lowercase, *digits, *characters, *pairs, *whole]
+    tokenizer = Tokenizer(
+        models.BPE(
+            {token: i for i, token in enumerate(vocabulary)},
+            [(pair[0], pair[1]) for pair in pairs],
+            unk_token=UNKNOWN,
+            fuse_unk=True,
+            ignore_merges=True,
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    longest_first = sorted((w for w in chinese if len(w) > 1), key=lambda w: (-len(w), w))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Whitespace(),
+            pre_tokenizers.Punctuation(behavior="removed"),
+            pre_tokenizers.Split(Regex("|".join((*longest_first, "[\u3400-\u9fff]"))), "isolated"),
+        ]
+    )
+    return tokenizer
+
+
+def _pairs(words: Sequence[str]) -> list[str]:
+    """The letter pairs most often seen, the commonest first."""
+    counts = Counter(w[i : i + 2] for w in words for i in range(len(w) - 1))
+    return [pair for pair, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:PAIRS]]
+
+
+def roughened(caption: Caption, rng: Random) -> str:
+    """A caption as hurried people type: now and then a plural, a typing error, or a word from outside the world."""
+    text = caption.text
+    if rng.random() < 0.1 and caption.told["subject"]:
+        said = [n for n in names(caption.told["subject"]) if n in text]
+        text = text.replace(max(said, key=len), plural(max(said, key=len)), 1) if said else text
+    words = text.split(" ")
+    if rng.random() < 0.1:
+        words.insert(rng.randrange(len(words) + 1), _nonsense(rng))
+    long_words = [i for i, w in enumerate(words) if len(w) > 5 and w.isascii() and w.isalpha()]
+    if long_words and rng.random() < 0.1:
+        at = rng.choice(long_words)
+        words[at] = _mistyped(words[at], rng)
+    return " ".join(words)
+
+
+def _mistyped(word: str, rng: Random) -> str:
+    """Two letters swapped, one lost, or one doubled, but not the first."""
+    i = rng.randrange(1, len(word) - 1)
+    return rng.choice(
+        (word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i + 1 :], word[: i + 1] + word[i:])
+    )
+
+
+def _nonsense(rng: Random) -> str:
+    syllables = range(rng.randint(2, 4))
+    return "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) + rng.choice(("", "n", "r", "s")) for _ in syllables)

@@ -1,0 +1,214 @@
+"""Bring what was trained into the package: ``python -m minitrain publish --runs runs``.
+
+Writes ``mini-vae``, ``mini-text`` and ``mini-dit.safetensors`` in eight bits (``sora.weights.int8``), each only where
+it changed, so that the history grows by what is new; the tokenizer, the judge, the word list (``vocabulary``)
+and the card. A few-step student comes beside them, as ``mini-few-lora`` where it is a difference to its teacher and as
+``mini-few-dit`` where its weights are its own; which of them is painted with stands in the model's row in ``families``.
+What scores worse than what is shipped stays out: where the shipped card was measured by another command, the shipped
+weights are measured by this one first. With ``--unpack`` it goes the other way. ``all --from`` trains on from what lies
+in such a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from safetensors.torch import save_file as write
+from torch import Tensor
+
+from minitrain import checkpoint, judge, scores, vocabulary
+from minitrain.distil import DIFFERENCE, WHOLE
+from minitrain.loop import STATE
+from minitrain.stages import START
+from minitrain.worlds import WORLDS, World
+from sora import weights
+from sora.errors import InputError
+from sora.weights.int8 import pack8, unpack8
+
+PARTS = ("vae", "text", "dit")
+CARD, TOKENIZER = "mini.json", "mini-tokenizer.json"
+PAINTED = scores.PAINTED["dit"]
+FEW = 50  # clips under which a comparison says nothing
+BEFORE = "dit-before-cooldown"  # the transformer as it was before its learning rate fell: to train on, begin there
+ASSETS, EXPORT = "assets", "export"  # folders of a training: as the package has it, and in files of at most 16 MiB
+
+
+def file_of(part: str) -> str:
+    return f"mini-{part}.safetensors"
+
+
+def sources(runs: Path) -> dict[str, Path]:
+    """Final weights by what they are shipped as."""
+    found = {part: runs / part / f"{part}.safetensors" for part in PARTS}
+    students = {"few-dit": runs / "distil" / WHOLE, "few-lora": runs / "distil" / DIFFERENCE}
+    return found | {part: path for part, path in students.items() if path.is_file()}
+
+
+def lay_out(runs: Path, assets: Path) -> list[str]:
+    """Write the parts that changed, the tokenizer and the judge; the parts' names."""
+    assets.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for part, source in sources(runs).items():
+        tensors = load_file(source)  # a difference of low rank is small enough in float16
+        raw, path = save(tensors if part == "few-lora" else pack8(tensors)), assets / file_of(part)
+        if not path.is_file() or path.read_bytes() != raw:
+            path.write_bytes(raw)
+            changed.append(path.name)
+    shutil.copy(runs / "text" / "tokenizer.json", assets / TOKENIZER)
+    if (runs / "judge" / judge.FILE).is_file():
+        shutil.copy(runs / "judge" / judge.FILE, assets / judge.FILE)
+    return changed
+
+
+def shipped(assets: Path, part: str) -> dict[str, Tensor]:
+    """A part's weights as the package has them, in float32."""
+    own = assets / file_of(part)
+    if own.is_file():
+        return unpack8(load_file(own))
+    whole = load_file(assets / "mini.safetensors")
+    return {k.removeprefix(f"{part}."): v.float() for k, v in whole.items() if k.startswith(f"{part}.")}
+
+
+def unpack(runs: Path, assets: Path = weights.ASSETS) -> None:
+    """The shipped weights laid out as the trainings left them, so that one can go on from them: ``dit --start``."""
+    for part in PARTS:
+        _write(shipped(assets, part), runs / part / f"{part}.safetensors")
+    for part, name in (("few-dit", WHOLE), ("few-lora", DIFFERENCE)):
+        if (assets / file_of(part)).is_file():
+            _write(shipped(assets, part), runs / "distil" / name)
+    shutil.copy(assets / TOKENIZER, runs / "text" / "tokenizer.json")
+
+
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+# Carrying away and going on -----------------------------------------------------------------------------------------
+
+
+def export(runs: Path) -> Path:
+    """What ``all`` leaves to be carried away: ``runs``/assets as the package would have them, with the transformer from
+    before its cooldown, and the same in ``runs``/export in files of at most 16 MiB, with logs and sheets. Returns the
+    latter."""
+    assets, out = runs / ASSETS, runs / EXPORT
+    lay_out(runs, assets)
+    shutil.copy(runs / scores.CARD, assets / CARD)
+    before = _before_cooldown(runs)
+    if before:
+        (assets / file_of(BEFORE)).write_bytes(save(pack8(before)))
+    for log in runs.glob("*/log.jsonl"):
+        shutil.copy(log, assets / f"{log.parent.name}.jsonl")
+    checkpoint.pack(assets, out)
+    for sheet in (*runs.glob("sheet*.jpg"), *runs.glob("*/sheet*.jpg")):
+        if sheet.parent not in (out, assets):
+            name = sheet.name if sheet.parent == runs else f"{sheet.parent.name}-{sheet.name}"
+            shutil.copy(sheet, out / name)
+    return out
+
+
+def _before_cooldown(runs: Path) -> dict[str, Tensor]:
+    """The averaged weights of the state, which is from before the learning rate fell."""
+    if not checkpoint.exists(runs / "dit" / STATE):
+        return {}
+    tensors, _ = checkpoint.restore(runs / "dit" / STATE)
+    prefix = "average/dit."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def lay_start(runs: Path, source: Path, world: World) -> None:
+    """Lay weights out under ``runs`` that a training goes on from. source: a folder as ``lay_out`` or ``export`` made
+    it; what it lacks comes from the package. A transformer from before its cooldown is preferred, and a judge comes
+    along where it knows the world. Raises InputError where there is no transformer, and where a training has begun."""
+    if checkpoint.exists(runs / "dit" / STATE):
+        raise InputError(f"a training has begun in {runs}; leave --from away to go on with it, or name other --runs")
+    if checkpoint.exists(source):
+        checkpoint.unpack(source, runs / "from")
+        source = runs / "from"
+    part = next((part for part in (BEFORE, "dit") if (source / file_of(part)).is_file()), None)
+    if part is None:
+        raise InputError(f"{source} holds no {file_of('dit')}; name a folder of published weights, or 'shipped'")
+    _write(shipped(source, part), runs / "dit" / START)
+    for name in ("vae", "text"):
+        _write(shipped(_with(source, file_of(name)), name), runs / name / f"{name}.safetensors")
+    shutil.copy(_with(source, TOKENIZER) / TOKENIZER, runs / "text" / "tokenizer.json")
+    if (source / judge.FILE).is_file() and scores.knows(judge.load(source / judge.FILE), world):
+        (runs / "judge").mkdir(exist_ok=True)
+        shutil.copy(source / judge.FILE, runs / "judge" / judge.FILE)
+    print(f"going on from {source / file_of(part)}", flush=True)
+
+
+def _with(source: Path, name: str) -> Path:
+    """The folder that has the file, or else the package's."""
+    return source if (source / name).is_file() else weights.ASSETS
+
+
+# Better or worse ----------------------------------------------------------------------------------------------------
+
+
+def worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    """Why scores of the same command speak against the new weights; empty where they do not."""
+    if not new.get(PAINTED) or new[PAINTED]["clips"] < FEW:
+        return f"fewer than {FEW} painted clips were judged"
+    for key in scores.PAINTED.values():
+        if key in new and key in old and new[key]["all"] < old[key]["all"]:
+            return f"{key}: {new[key]['all']:.3f} show all they should, {old[key]['all']:.3f} of the shipped weights'"
+    return ""
+
+
+def rival(runs: Path, assets: Path, new: Mapping[str, Any], device: str, seconds: float) -> dict[str, Any]:
+    """The shipped weights' scores by the same command and the same judge: the card's, or measured now."""
+    path = assets / CARD
+    if not path.is_file():
+        return {}
+    old = json.loads(path.read_text(encoding="utf-8")).get("scores", {})
+    if old.get("command") == new.get("command"):
+        return old
+    there = runs / "shipped"
+    unpack(there, assets)
+    (there / "judge").mkdir(exist_ok=True)
+    shutil.copy(runs / "judge" / judge.FILE, there / "judge" / judge.FILE)
+    return scores.measure(there, new["world"], device, new["side"], seconds, new[PAINTED]["clips"])
+
+
+def publish(runs: Path, assets: Path, device: str, seconds: float, *, force: bool) -> list[str]:
+    """Lay out ``runs`` under ``assets`` with its card. Raises InputError where it has none or is worse."""
+    path = runs / scores.CARD
+    if not path.is_file():
+        raise InputError(f"{path} is missing; score the training first: python -m minitrain score --runs {runs}")
+    made = json.loads(path.read_text(encoding="utf-8"))
+    if not force:
+        reason = worse(made["scores"], {})
+        reason = reason or worse(made["scores"], rival(runs, assets, made["scores"], device, seconds))
+        if reason:
+            raise InputError(f"not published: {reason}; train on, or insist with --force")
+    changed = lay_out(runs, assets)
+    changed += vocabulary.write(WORLDS[made["scores"]["world"]], assets)
+    (assets / CARD).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return [*changed, CARD]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m minitrain publish", description=__doc__)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--into", type=Path, default=weights.ASSETS, help="default: the package's assets")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=10.0, help="to measure the shipped weights in")
+    parser.add_argument("--force", action="store_true", help="publish what is worse, or not comparable")
+    parser.add_argument("--unpack", action="store_true", help="lay the shipped weights out under --runs instead")
+    args = parser.parse_args(argv)
+    if args.unpack:
+        unpack(args.runs, args.into)
+        return
+    for name in publish(args.runs, args.into, args.device, 60 * args.minutes, force=args.force):
+        print(name)
+
+
+if __name__ == "__main__":
+    main()

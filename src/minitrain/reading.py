@@ -1,0 +1,208 @@
+"""Train the embedded model's text encoder: ``python -m minitrain.reading --world small --minutes 12``.
+
+It reads captions only, of every length and language. Slot i must say what the caption tells about the i-th of
+``telling.SLOTS``, or that it is silent. With ``--start`` it goes on from an older encoder, and says in its slots what
+that one would have said, so that a painter trained on the old slots understands the new ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from minitrain import anchor
+from minitrain.anchor import Anchor
+from minitrain.lexicon import build_tokenizer, roughened
+from minitrain.loop import Budget, train
+from minitrain.optim import Both
+from minitrain.telling import SLOTS, Caption, caption
+from minitrain.worlds.world import WORLDS, World, draw_film
+from sora.models.mini.model import word_ids
+from sora.networks.mini_text import MiniText, MiniTextConfig
+
+LENGTH, ALL_SLOTS = 160, 12  # ids read at most; slots, of which the last has nothing to say yet
+KINDS = {
+    "terse": ("terse", "en"),
+    "plain": ("plain", "en"),
+    "long": ("long", "en"),
+    "terse zh": ("terse", "zh"),
+    "plain zh": ("plain", "zh"),
+    "long zh": ("long", "zh"),
+}
+SHORT, LONG = (("terse", "plain", "plain", "terse zh", "plain zh"), ("long", "long", "long zh"))
+LONG_SHARE = 0.4  # of the steps, each of which has a quarter of a short step's captions
+EMPTY = 0.03
+FAITH = 10.0  # weight of the squared distance to the anchor
+
+
+def answers(world: World) -> dict[str, list[str]]:
+    """What each slot may answer; the first answer is silence."""
+    return {
+        "subject": ["", *world.subjects],
+        "setting": ["", *world.settings],
+        "motion": ["", *world.motions],
+        "camera": ["", *(c for c in world.cameras if c != "static")],
+        "weather": ["", *(w for w in world.weathers if w)],
+        "hour": ["", *world.hours],
+        "style": ["", *world.styles],
+        "second": ["", *(world.subjects if world.pairs else ())],
+        "relation": ["", *world.relations],
+        "event": ["", *world.events],
+        "shots": ["", *((*world.settings, *world.motions) if world.cut else ())],
+    }
+
+
+class Reader(nn.Module):
+    """The encoder with one linear question a slot."""
+
+    def __init__(self, text: MiniText, world: World) -> None:
+        super().__init__()
+        self.text = text
+        self.heads = nn.ModuleList(nn.Linear(text.config.width, len(a)) for a in answers(world).values())
+
+    def forward(self, ids_BL: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(slots (B, slots, D), the answers' logits (B, answers) slot by slot)."""
+        slots = self.text(ids_BL)
+        return slots, [head(slots[:, i]) for i, head in enumerate(self.heads)]
+
+
+def captions(world: World, count: int, rng: Random, kinds: tuple[str, ...], *, held: bool) -> list[Caption]:
+    """Captions of the given kinds. Those to train on are roughened, and some are empty."""
+    said = []
+    for _ in range(count):
+        length, language = KINDS[rng.choice(kinds)]
+        film = draw_film(world, rng.getrandbits(48), held=held)
+        one = caption(film, rng, length=length, language=language, gaits=world.gaits)
+        if not held:
+            one = Caption(roughened(one, rng), one.told)
+            one = Caption("", dict.fromkeys(SLOTS, "")) if rng.random() < EMPTY else one
+        said.append(one)
+    return said
+
+
+def truth(world: World, said: list[Caption]) -> Tensor:
+    """(B, len(SLOTS)): which answer each caption gives."""
+    keys = answers(world)
+    return torch.tensor([[keys[slot].index(one.told[slot]) for slot in SLOTS] for one in said])
+
+
+def lossy(ids_BL: Tensor, share: float = 0.015) -> Tensor:
+    """Ids of which a share have become unknown."""
+    return ids_BL.masked_fill((torch.rand(ids_BL.shape) < share) & (ids_BL > 0), 1)
+
+
+def make_loss(
+    reader: Reader, world: World, tokenizer: Tokenizer, count: int, hold: Anchor | None
+) -> Callable[[float], tuple[Tensor, dict[str, float]]]:
+    """The loss of one step, its captions drawn anew each time."""
+    rng, device = Random(), next(reader.parameters()).device
+
+    def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
+        long = rng.random() < LONG_SHARE
+        said = captions(world, count // 4 if long else count, rng, LONG if long else SHORT, held=False)
+        ids = lossy(word_ids(tokenizer, [c.text for c in said], LENGTH)).to(device)
+        slots, guesses = reader(ids)
+        right = truth(world, said).to(device)
+        value = torch.stack([F.cross_entropy(g, right[:, i]) for i, g in enumerate(guesses)]).sum()
+        parts: dict[str, Any] = {"loss": value.detach()}
+        if hold:
+            where, known = (t.to(device) for t in hold.targets([c.told for c in said], slots.shape[1]))
+            distance = ((slots - where).square().mean(dim=2) * known).sum() / known.sum()
+            value, parts = value + FAITH * distance, {**parts, "distance": distance.detach()}
+        return value, parts
+
+    return loss
+
+
+@torch.no_grad()
+def scores(
+    reader: Reader, world: World, tokenizer: Tokenizer, hold: Anchor | None, count: int = 300
+) -> dict[str, dict[str, float]]:
+    """For each kind of held-out caption, the share that each slot reads rightly, "all" of them, and the mean cosine to
+    the anchor."""
+    table, device = {}, next(reader.parameters()).device
+    for kind in KINDS:
+        said = captions(world, count, Random(5), (kind,), held=True)
+        ids = word_ids(tokenizer, [c.text for c in said], LENGTH).to(device)
+        slots, guesses = reader(ids)
+        hits = torch.stack([g.argmax(dim=1) for g in guesses], dim=1).cpu() == truth(world, said)
+        row = dict(zip(SLOTS, hits.float().mean(dim=0).tolist(), strict=True)) | {
+            "all": hits.all(dim=1).float().mean().item()
+        }
+        if hold:
+            where, known = hold.targets([c.told for c in said], slots.shape[1])
+            row["cosine"] = ((F.cosine_similarity(slots.cpu(), where, dim=2) * known).sum() / known.sum()).item()
+        table[kind] = {k: round(v, 4) for k, v in row.items()}
+    return table
+
+
+def summary(table: dict[str, dict[str, float]]) -> dict[str, float]:
+    """One line for the log: of each kind the worst slot, and the worst cosine."""
+    line = {kind: min(row[slot] for slot in SLOTS) for kind, row in table.items()}
+    return line | ({"cosine": min(row["cosine"] for row in table.values())} if "cosine" in table["plain"] else {})
+
+
+def load_encoder(folder: Path) -> tuple[MiniText, Tokenizer]:
+    """An encoder and its tokenizer from a training's folder, its sizes from ``config.json`` where there is one."""
+    tokenizer, sizes = Tokenizer.from_file(str(folder / "tokenizer.json")), folder / "config.json"
+    config = json.loads(sizes.read_text()) if sizes.exists() else {"vocabulary": tokenizer.get_vocab_size()}
+    text = MiniText(MiniTextConfig(**config))
+    text.load_state_dict(load_file(folder / "text.safetensors"))
+    return text.requires_grad_(False).eval(), tokenizer
+
+
+def begin(world: World, tokenizer: Tokenizer, start: Path | None, known: World) -> tuple[MiniText, Anchor | None]:
+    """A new encoder, and what holds it where it goes on from an older one that read the world ``known``."""
+    text = MiniText(MiniTextConfig(vocabulary=tokenizer.get_vocab_size(), slots=ALL_SLOTS, length=LENGTH))
+    if not start:
+        return text, None
+    old, old_tokenizer = load_encoder(start)
+    anchor.warm_start(text, tokenizer, old, old_tokenizer)
+    said = captions(world, 4000, Random(4), tuple(KINDS), held=False)
+    shared = tokenizer.get_vocab().keys() & old_tokenizer.get_vocab().keys()
+    ids = word_ids(tokenizer, [one.text for one in said], LENGTH)
+    anchor.liken(text, said, ids, {tokenizer.token_to_id(word) for word in shared})
+    return text, anchor.fit(old, old_tokenizer, known)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--world", choices=WORLDS, default="small")
+    parser.add_argument("--start", type=Path, help="folder of an older encoder and its tokenizer to go on from")
+    parser.add_argument("--known", choices=WORLDS, default="small", help="the world that the older encoder read")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--folder", type=Path, default=Path("runs/text"))
+    args = parser.parse_args()
+    world, tokenizer = WORLDS[args.world], build_tokenizer(WORLDS[args.world])
+    args.folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(args.folder / "tokenizer.json"))
+    text, hold = begin(world, tokenizer, args.start, WORLDS[args.known])
+    (args.folder / "config.json").write_text(json.dumps(asdict(text.config)) + "\n")
+    reader = Reader(text, world).to(args.device)
+    rates = (0.002, 0.002) if args.start else (0.005, 0.002)
+    plain = ("text.words", "text.places", "text.slots", "heads")
+    optimiser = Both(reader, matrix_lr=rates[0], other_lr=rates[1], plain=plain)
+    loss = make_loss(reader, world, tokenizer, args.batch, hold)
+    report = lambda _: summary(scores(reader, world, tokenizer, hold, 60))  # noqa: E731
+    train(reader, optimiser, Budget(args.minutes), args.folder, loss, average=0.99, every=150, report=report)
+    save_file({k: v.cpu().contiguous() for k, v in text.state_dict().items()}, args.folder / "text.safetensors")
+    table = scores(reader, world, tokenizer, hold, 200)
+    (args.folder / "scores.json").write_text(json.dumps(table, indent=1) + "\n")
+    print(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()

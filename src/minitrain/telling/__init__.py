@@ -1,0 +1,54 @@
+"""Films in words: terse, plain and long captions in English and Chinese, and sometimes less than all there is to tell.
+
+``facts`` says what there is to tell and which of it is told; ``english``, ``long`` and ``chinese`` say it; ``names``,
+``places``, ``doings`` and ``looks`` hold the words, ``fillers`` those that tell nothing; ``words`` lists them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from minitrain.scene import Film
+from minitrain.telling import chinese, english
+from minitrain.telling.facts import SLOTS, chosen, facts
+from minitrain.telling.long import flowing
+
+__all__ = ["LANGUAGES", "LENGTHS", "SLOTS", "Caption", "caption", "facts"]
+
+LENGTHS = {"terse": 0.2, "plain": 0.55, "long": 0.25}
+LANGUAGES = {"en": 0.75, "zh": 0.25}
+
+
+@dataclass(frozen=True)
+class Caption:
+    """text, and what it tells: for each of SLOTS the film's value, or "" where the text is silent."""
+
+    text: str
+    told: dict[str, str]
+
+
+def caption(
+    film: Film,
+    rng: Random,
+    *,
+    complete: bool = False,
+    length: str | None = None,
+    language: str | None = None,
+    gaits: bool = True,
+) -> Caption:
+    """One wording of a film. The same film and state of rng give the same caption.
+
+    complete: tell everything but the usual hour and style. length: one of LENGTHS, else drawn. language: one of
+    LANGUAGES, else drawn. gaits: walking, swimming and rolling are motions of their own in the film's world, so that
+    "moves left" does not borrow their words.
+    """
+    told = chosen(film, rng, complete=complete)
+    length = length or rng.choices(list(LENGTHS), list(LENGTHS.values()))[0]
+    language = language or rng.choices(list(LANGUAGES), list(LANGUAGES.values()))[0]
+    if language == "zh":
+        say = {"terse": chinese.terse, "plain": chinese.plain, "long": chinese.long}[length]
+        return Caption(say(told, rng, gaits=gaits), told)
+    subject = film.shots[0].actors[0].subject
+    say = {"terse": english.terse, "plain": english.plain, "long": flowing}[length]
+    return Caption(say(told, subject, rng, gaits=gaits), told)

@@ -1,0 +1,216 @@
+"""All that a world's captions can say, as data for run time: ``python -m minitrain.vocabulary --world rich``.
+
+Programs that paint read it to tell a person beforehand what can be painted (``sora.models.mini.words``). It is made
+from the tables of ``training.telling`` and published beside the weights, so that the two never say different things.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minitrain.scene import WEATHERS
+from minitrain.telling import asides, chinese, colours, doings, english, fillers, gentle, long, looks, places, strangers
+from minitrain.telling.names import chinese_names, names, verbs
+from minitrain.worlds.subjects import SUBJECTS
+from minitrain.worlds.world import WORLDS, World
+
+FILE = "mini-words.json"
+
+
+def vocabulary(world: World) -> dict[str, Any]:
+    """What can be said of a world's films, by what it says. Phrases keep ``{verb}`` open for any of ``verbs``."""
+    return {
+        "subjects": {key: _subject(key) for key in world.subjects},
+        "settings": {key: _setting(key) for key in world.settings},
+        "motions": {key: _motion(key) for key in world.motions},
+        "cameras": {key: _look("camera", key) for key in world.cameras if key != "static"},
+        "weathers": {key: _look("weather", key) for key in world.weathers if key},
+        "hours": {key: _look("hour", key) for key in world.hours},
+        "verbs": sorted({v for key in SUBJECTS for v in verbs(key, gaits=False)} | set(doings.PLAIN_VERBS)),
+        "colours": _colours(),
+        "strangers": _strangers(world),
+        "places": _places(world),
+        "deeds": _known(strangers.DEEDS, world.motions),
+        "looks": _strange_looks(world),
+        "numbers": [*asides.NUMBERS, *asides.CHINESE_NUMBERS.split()],
+        "silent": _silent(),
+    }
+
+
+def _subject(key: str) -> dict[str, Any]:
+    subject = SUBJECTS[key]
+    return {
+        "kind": subject.kind,
+        "shape": subject.shape,
+        "colours": colours.colours(key),
+        "moves": gentle.MOTIONS.get(key, gentle.MOTION),
+        "home": gentle.HOMES.get(key, gentle.HOME),
+        "english": names(key),
+        "chinese": chinese_names(key),
+    }
+
+
+def _setting(key: str) -> dict[str, Any]:
+    return {
+        "english": _once((*places.phrases(key), *places.nouns(key), key)),
+        "chinese": _joined((*places.chinese_phrases(key), *places.chinese_nouns(key))),
+    }
+
+
+def _motion(key: str) -> dict[str, Any]:
+    table, side, other = doings.sided(key)
+    said = (*doings.FINITE[table], *doings.LOOSE[table], *doings.BARE[table])
+    gaits = doings.CHINESE_GAITS if table == "left" else ()
+    zh = (*doings.CHINESE[table], *gaits)
+    sides = {"side": chinese.SIDES[side], "other": chinese.SIDES[other]}
+    return {
+        "english": _once(p.format(verb="{verb}", side=side, other=other) for p in said),
+        "chinese": _joined(p.format(**sides) for p in zh),
+    }
+
+
+def _look(slot: str, key: str) -> dict[str, Any]:
+    tables = {"camera": looks.CAMERA, "weather": looks.WEATHER, "hour": looks.HOUR}
+    table, side, _ = doings.sided(key)
+    more = looks.CAMERA_MORE.get(table, ()) if slot == "camera" else ()
+    return {
+        "english": _once(p.format(side=side) for p in (*tables[slot][table], *more)),
+        "chinese": _joined(p.format(side=chinese.SIDES[side]) for p in looks.CHINESE[slot][table]),
+    }
+
+
+def _colours() -> dict[str, list[str]]:
+    """Each colour by all its spellings."""
+    spelled = {colour: [colour, zh, f"{zh.removesuffix('色')}色"] for colour, zh in colours.CHINESE.items()}
+    for spelling, colour in colours.SPELLINGS.items():
+        spelled[colour].append(spelling)
+    return {colour: _once(words) for colour, words in spelled.items()}
+
+
+def _strangers(world: World) -> dict[str, list[str]]:
+    """Names of what the world does not hold, each with the subjects that come nearest."""
+    found: dict[str, list[str]] = {}
+    for table in (strangers.SUBJECTS, strangers.CHINESE_SUBJECTS):
+        for group, words in table.items():
+            found |= dict.fromkeys(words.split(), _first(strangers.LIKE[group], world.subjects))
+    for key, subject in SUBJECTS.items():
+        if key not in world.subjects and not subject.shape:
+            like = _first(strangers.LIKE[strangers.KINDS[subject.kind]], world.subjects)
+            for name in (*names(key), *chinese_names(key)):
+                found.setdefault(name, found.get(key, like))
+    taken = {n for key in world.subjects for n in (*names(key), *chinese_names(key))}
+    coloured = {name for name in found if _coloured_name(name, taken)}
+    return {name: like for name, like in sorted(found.items()) if name not in taken | coloured}
+
+
+def _coloured_name(name: str, taken: set[str]) -> bool:
+    """Whether a stranger is called like a subject of the world in another colour: "blue car"."""
+    rest = {name.removeprefix(f"{colour} ") for colour in colours.CHINESE}
+    rest |= {name.removeprefix(f"{zh}色").removeprefix(zh) for zh in colours.CHINESE.values()}
+    return bool((rest - {name}) & taken)
+
+
+def _places(world: World) -> dict[str, list[str]]:
+    found = _known(strangers.PLACES, world.settings)
+    for key in places.PHRASES:
+        if key in world.settings or key not in found:
+            continue
+        phrases = (*places.phrases(key), *places.nouns(key))
+        for phrase in (*phrases, *_joined((*places.chinese_phrases(key), *places.chinese_nouns(key)))):
+            found.setdefault(phrase, found[key])
+    taken = {n for key in world.settings for n in (*places.nouns(key), *_joined(places.chinese_nouns(key)))}
+    return {name: like for name, like in sorted(found.items()) if name not in taken}
+
+
+def _strange_looks(world: World) -> list[str]:
+    """Cameras, weathers and styles that the world does not have, in words."""
+    absent = {
+        "camera": [c for c in looks.CAMERA if c not in {doings.sided(c)[0] for c in world.cameras}],
+        "weather": [w for w in WEATHERS if w and w not in world.weathers],
+    }
+    tables = {"camera": looks.CAMERA, "weather": looks.WEATHER}
+    said = [p for slot, keys in absent.items() for key in keys for p in tables[slot][key]]
+    zh = [p for slot, keys in absent.items() for key in keys for p in looks.CHINESE[slot][key]]
+    styles = [style for style in looks.STYLE if style not in world.styles]
+    said += [p for style in styles for p in looks.STYLE[style]]
+    zh += [p for style in styles for p in looks.CHINESE["style"][style]]
+    return [*_once(said), *_joined(zh)]
+
+
+def _silent() -> list[str]:
+    """Phrases and words that may stand in any prompt and tell nothing that is painted, in both languages."""
+    sentences = (
+        *(*fillers.OPENINGS, *fillers.ADJECTIVES, *fillers.ASIDES, *fillers.TAILS, *fillers.SENTENCES),
+        *(*long.SHOWN, *long.ACTS, *long.SET, *long.NAMED_PLACE, *long.ALSO, *long.HOURS, *long.STYLES),
+        *(*english.UNNAMED, *looks.CAMERA_STATIC, *looks.STYLE["flat"]),
+    )
+    zh = (
+        *(*fillers.CHINESE_OPENINGS, *fillers.CHINESE_ADJECTIVES, *fillers.CHINESE_TAILS, *fillers.CHINESE_SENTENCES),
+        *(*chinese.SHOWN, *chinese.SET, *chinese.ALSO, *chinese.STYLES, *chinese.SOMETHING),
+        *looks.CHINESE["style"]["flat"],
+    )
+    said = [part.strip(" .,:").lower() for sentence in sentences for part in sentence.split("{}")]
+    said += [part.replace(" ", "") for sentence in zh for part in sentence.split("{}")]
+    for table in (asides.SMALL, asides.CHINESE_SMALL, asides.MOODS, asides.CHINESE_MOODS):
+        said += table.split()
+    said += [word for sentence in zh for word in sentence.replace("{}", " ").split()]
+    return sorted(set(said) - {""})
+
+
+def _known(table: Mapping[tuple[str, ...], str], keys: Sequence[str]) -> dict[str, list[str]]:
+    """Each word of the table with what of its answers the world holds, where that is anything."""
+    found = {word: _first(near, keys) for near, words in table.items() for word in words.split()}
+    return {word: near for word, near in sorted(found.items()) if near and word not in keys}
+
+
+def _first(like: Iterable[str], keys: Sequence[str], count: int = 3) -> list[str]:
+    return [key for key in like if key in keys][:count]
+
+
+def _once(phrases: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(phrases))
+
+
+def _joined(phrases: Iterable[str]) -> list[str]:
+    """Chinese words as they are written, without spaces."""
+    return _once(phrase.replace(" ", "") for phrase in phrases)
+
+
+def written(world: World) -> str:
+    """The file's text, a row of a table on each line."""
+    return "{\n" + ",\n".join(_table(name, rows) for name, rows in vocabulary(world).items()) + "\n}\n"
+
+
+def _table(name: str, rows: Mapping[str, Any] | Sequence[str]) -> str:
+    if not isinstance(rows, Mapping):
+        return f" {_json(name)}: {_json(rows)}"
+    return f" {_json(name)}: {{\n" + ",\n".join(f"  {_json(key)}: {_json(row)}" for key, row in rows.items()) + "\n }"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def write(world: World, assets: Path) -> list[str]:
+    """Write the file where it changed; its name, or nothing."""
+    path, text = assets / FILE, written(world)
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return []
+    path.write_text(text, encoding="utf-8")
+    return [FILE]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m minitrain.vocabulary", description=__doc__)
+    parser.add_argument("--world", choices=WORLDS, default="rich")
+    parser.add_argument("--into", type=Path, default=Path("src/sora/assets"))
+    args = parser.parse_args(argv)
+    write(WORLDS[args.world], args.into)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The camera: what it sees of each backdrop layer, and how it moves the actors on the picture.
+
+Far layers move less than near ones. Pans and tilts leave the actors where they are on the picture, as a camera does
+that keeps up with them; a zoom takes them along; a following camera keeps the first actor in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minitrain.worlds.motions import Pose
+
+PARALLAX = (0.35, 0.65, 1.0)  # far, middle, near
+COURSE = 32  # frames in which a tilt or a zoom runs its course
+RATIO = 1.5  # of a whole zoom: as much as the pictures are wider than the canvas
+PAN = 2.0  # 128ths of the short side, a frame
+
+
+@dataclass(frozen=True)
+class View:
+    """What the camera sees of one layer in one frame: the shift of its middle in 128ths, and how much it magnifies."""
+
+    x: float
+    y: float
+    zoom: float = 1.0
+
+
+def views(
+    camera: str, times: Sequence[int], height: float, width: float, *, layered: bool, run: float = 0.0
+) -> list[list[View]]:
+    """For each layer a view a frame. run: how far the followed actor moves to the right in a frame."""
+    return [[_view(camera, t, height, width, depth, run) for t in times] for depth in (PARALLAX if layered else (1.0,))]
+
+
+def _view(camera: str, t: float, height: float, width: float, depth: float, run: float) -> View:
+    way = -1 if camera.endswith(("left", "up")) else 1
+    if camera.startswith("pan"):
+        return View(depth * way * (PAN * t - width / 4), 0.0)
+    if camera.startswith("tilt"):
+        return View(0.0, depth * way * height / 2 * (min(t / COURSE, 1) - 0.5))
+    if camera == "follow":
+        return View(depth * run * t, 0.0)
+    return View(0.0, 0.0, RATIO ** (depth * (_nearness(camera, t) - 1)))
+
+
+def _nearness(camera: str, t: float) -> float:
+    u = min(t / COURSE, 1)
+    return u if camera == "zoom-in" else 1 - u
+
+
+def on_picture(camera: str, pose: Pose, t: float, height: float, width: float, run: float) -> Pose:
+    """Where a pose of the shot is on the picture."""
+    if camera == "follow":
+        return Pose(pose.x - run * t, pose.y, pose.side, pose.angle)
+    if not camera.startswith("zoom"):
+        return pose
+    scale = 0.8 * RATIO ** _nearness(camera, t)
+    x, y = width / 2 + scale * (pose.x - width / 2), height * 0.6 + scale * (pose.y - height * 0.6)
+    return Pose(x, y, scale * pose.side, pose.angle)

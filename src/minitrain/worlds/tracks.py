@@ -1,0 +1,65 @@
+"""A sprite's way through the frames of a take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from minitrain.scene import Actor
+from minitrain.worlds.bounds import inside
+from minitrain.worlds.motions import PATHS, WRAPS_X, Course, Pose, around_the_edge
+from minitrain.worlds.subjects import SUBJECTS, UNSEEN
+
+HIDDEN = Pose(0.0, 0.0, 0.0)  # a pose that leaves no pixel
+
+
+@dataclass(frozen=True)
+class Track:
+    """One sprite through a take. poses: one a frame, in 128ths of the short side. flips: whether its picture is turned
+    to look the other way. role: 0 for the first actor, 1 for the second. bites: how many its picture has lost."""
+
+    subject: str
+    poses: tuple[Pose, ...]
+    flips: bool
+    role: int
+    bites: int = 0
+
+
+def track_of(actor: Actor, poses: Sequence[Pose], role: int) -> Track:
+    subject = SUBJECTS.get(actor.subject) or UNSEEN[actor.subject]
+    return Track(actor.subject, tuple(poses), subject.faces not in ("", actor.faces), role)
+
+
+def solo(
+    actor: Actor, times: Sequence[int], course: Course, role: int, *, followed: bool = False, contained: bool = False
+) -> list[Track]:
+    """An actor on its own path: one track, or two while it leaves at one edge and comes in at the other. followed: by
+    the camera, so that there is no edge. contained: it stays inside the picture."""
+    if contained and not followed:
+        return _contained(actor, times, course, role)
+    path, wraps = PATHS[actor.motion], "" if followed else actor.motion
+    places = [around_the_edge(wraps, path(t, course), course) for t in times]
+    track = track_of(actor, [p[0] for p in places], role)
+    if all(len(p) == 1 for p in places):
+        return [track]
+    return [replace(track, poses=tuple(p[1] if len(p) > 1 else HIDDEN for p in places)), track]
+
+
+def _contained(actor: Actor, times: Sequence[int], course: Course, role: int) -> list[Track]:
+    """One track inside the picture, and where it goes back sideways a second one that looks the other way."""
+    path = PATHS[actor.motion]
+    seen = [inside(actor.motion, path(t, course), course) for t in times]
+    turns = actor.motion in WRAPS_X and any(back for _, back in seen)
+    if not turns:
+        return [track_of(actor, [pose for pose, _ in seen], role)]
+    other = replace(actor, faces="right" if actor.faces == "left" else "left")
+    return [
+        track_of(one, [pose if back is way else HIDDEN for pose, back in seen], role)
+        for one, way in ((actor, False), (other, True))
+    ]
+
+
+def extent(poses: Sequence[Pose]) -> float:
+    """The side of the square that any of the poses' sprites fits in, turned as it is."""
+    return max(p.side * (abs(math.cos(math.radians(p.angle))) + abs(math.sin(math.radians(p.angle)))) for p in poses)

@@ -1,0 +1,48 @@
+"""Every model that sora knows, as rows of data, and how one is found by its name or its path.
+
+To add a checkpoint: one row. To add a family: a file of rows here and a package in ``models``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sora.catalog import mini, wan
+from sora.catalog.spec import Advice, Defaults, Guided, ModelSpec
+from sora.errors import ModelError
+
+__all__ = ["MODELS", "Advice", "Defaults", "Guided", "ModelSpec", "find"]
+
+MODELS: dict[str, ModelSpec] = {**mini.MODELS, **wan.MODELS}
+
+
+def find(name: str) -> ModelSpec:
+    """The row called ``name``, or what lies at that path: a folder in diffusers' layout, or a file with a transformer.
+    Raises ModelError naming what there is, and for a path that holds no model."""
+    if name in MODELS:
+        return MODELS[name]
+    path = Path(name).expanduser()
+    if _exists(path):
+        return wan.recognise(path, name)
+    if near := _nearest(name):
+        raise ModelError(f"no model is called {name!r}; the nearest is {near} (see `sora models`)")
+    if path.name != name:
+        raise ModelError(f"there is nothing at {name!r}; expected a model's name (see `sora models`) or a path")
+    raise ModelError(f"no model is called {name!r}; there is {', '.join(MODELS)} (see `sora models`)")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or one with a zero in it, is none
+        return False
+
+
+def _nearest(name: str) -> str:
+    """The model that someone who typed this may have meant: by its name or its place on the hub; empty for none."""
+    from difflib import get_close_matches
+
+    names = {row.name.lower(): row.name for row in MODELS.values()}
+    names |= {row.repo.lower(): row.name for row in MODELS.values() if row.repo}
+    found = get_close_matches(name.lower(), names, n=1)
+    return names[found[0]] if found else ""

@@ -1,0 +1,159 @@
+"""What a checkpoint is, as data: where its files are and what a clip of it is when nobody says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sora.plan.grid import Grid
+
+if TYPE_CHECKING:
+    from sora.plan.plan import Format
+
+# Plans of ``placement`` by which a model's memory is told, from the one that takes most.
+MEMORY = ("resident", "text-dropped", "one-expert", "streamed-tiled")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a clip is when nobody says otherwise. window: the most frames painted at once; longer film is painted in
+    several. context, after: known frames a window goes on from and arrives at. area: pixels a frame. shift: of the
+    timesteps, 1 is none. step: a name in ``sampler.STEPS``. draft_area, draft_steps: of a quick sketch. cycle: frames
+    of an endless loop. going_on: the share of the guidance's push that is left where a window goes on from film that
+    stands, which says most of what the words would. arriving: the same where it must also meet film that comes after,
+    which words can pull away from. guidance_low: of the second of two experts, None is ``guidance``. schedule: as in
+    ``sampler.times_for``. most_area: a film is painted at its own size, up to so many pixels a frame; where it is 0,
+    every film at about ``area``. aspect: width / height of a film whose shape nothing says. negative: words to steer
+    away from. meets_pictures: whether frames beside a lone known picture are brought to meet it, as those beside known
+    film always are; off where the model's reference leaves them alone. near: threshold of the step cache under
+    ``--speed fast``, as ``networks.first_block`` counts it. guided_from: the time in [0, 1] below which that takes the
+    words alone, since late steps draw edges, which guidance changes little (Kynkaanniemi et al., arXiv 2404.07724).
+    noise_strength, flow_strength: of an edit of a whole clip, by its method.
+    region_share: of each side of what the model sees, the part that a region to paint takes up; with 0 it sees whole
+    frames.
+    """
+
+    frames: int
+    window: int
+    context: int
+    after: int
+    cycle: int
+    fps: float
+    area: int
+    steps: int
+    draft_area: int
+    draft_steps: int
+    guidance: float
+    shift: float
+    step: str
+    going_on: float = 1.0
+    arriving: float = 1.0
+    guidance_low: float | None = None
+    schedule: str = "even"
+    most_area: int = 0
+    aspect: float = 1.0
+    negative: str = ""
+    meets_pictures: bool = True
+    near: float = 0.1
+    guided_from: float = 0.3
+    noise_strength: float = 0.7
+    flow_strength: float = 0.7
+    region_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Guided:
+    """The transformer that takes guidance, of a model whose own was distilled from it to paint in few steps without.
+    file: in place of ``ModelSpec.files[0]``. steps, draft_steps, guidance, step: as in ``Defaults``."""
+
+    file: str
+    steps: int
+    draft_steps: int
+    guidance: float
+    step: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a model of a closed vocabulary makes of a prompt. subject: what it would paint, as a person calls it; "" for
+    nothing. missing: why that is, and what could be said instead. notes: what is painted otherwise or left out."""
+
+    subject: str = ""
+    missing: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One checkpoint. family: the module of this package that drives it.
+
+    repo, revision: on the Hugging Face hub, empty for weights that ship inside the package or lie in a folder.
+    files: names and patterns relative to the repo, the folder or ``sora/assets``. bytes: about so many to fetch.
+    camera, motion: the words this model understands for a ``--camera`` or ``--motion``; what is missing it cannot do.
+
+    known: how known regions reach the network. "channels" beside the noise, "tokens" with a time of their own,
+    "control" through a branch of its own, or "renoise", put back at every step. takes: what the weights were trained to
+    go on from, for a person. boundary: in [0, 1], the time from which on down the second of two experts paints.
+    guided: the transformer for what a distilled one cannot do: guidance, negative prompts, edits, LoRA training. None
+    where files[0] takes guidance itself.
+    speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``benchmarks/quality.py`` measured it.
+    memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
+
+    vocabulary: the asset that lists all it can paint; empty for an open vocabulary.
+
+    folder: a folder in diffusers' layout, or one file, that a person named instead of a row. like: the row of
+    ``catalog.MODELS`` that it is a relative of.
+    """
+
+    name: str
+    family: str
+    summary: str
+    licence: str
+    files: tuple[str, ...]
+    grid: Grid
+    defaults: Defaults
+    repo: str = ""
+    revision: str = ""
+    camera: Mapping[str, str] = field(default_factory=dict)
+    motion: Mapping[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    known: str = "channels"
+    takes: str = "words, and any known frames"
+    boundary: float | None = None
+    memory: Mapping[str, float] = field(default_factory=dict)
+    speeds: Mapping[str, str] = field(default_factory=dict)
+    guided: Guided | None = None
+    folder: Path | None = None
+    like: str = ""
+    vocabulary: str = ""
+
+    @property
+    def few_step(self) -> bool:
+        """Whether it paints without guidance, in few steps."""
+        return self.defaults.guidance == 1
+
+    def with_guidance(self) -> ModelSpec:
+        """The same with the transformer that takes guidance; itself where it has no other."""
+        if self.guided is None:
+            return self
+        g = self.guided
+        defaults = replace(self.defaults, steps=g.steps, draft_steps=g.draft_steps, guidance=g.guidance, step=g.step)
+        files = (g.file, *(name for name in self.files if name != g.file))
+        return replace(self, files=files, defaults=defaults, guided=None)
+
+    def painted(self, size: tuple[int, int], *, draft: bool = False) -> tuple[int, int]:
+        """(height, width) on the grid at which a film of that size is painted."""
+        d = self.defaults
+        area = d.draft_area if draft else d.area
+        if d.most_area:
+            area = min(size[0] * size[1], d.draft_area if draft else d.most_area)
+        return self.grid.nearest_size(size[1] / size[0], area)
+
+    def form(self, size: tuple[int, int], fps: float, *, draft: bool = False) -> Format:
+        """The format of a film of (height, width), painted at the grid's nearest size of that shape."""
+        from sora.plan.plan import Format
+
+        d = self.defaults
+        return Format(size, self.painted(size, draft=draft), fps, d.window, d.context, d.after, self.grid.time)

@@ -1,0 +1,336 @@
+"""The checkpoints of the Wan family, and how a folder or a file of such weights is told apart. Nothing here loads any.
+
+Sizes, revisions and defaults are those that the projects publish: the repositories on the Hugging Face hub, the
+configurations of Wan-Video/Wan2.1 and Wan2.2 and of SkyworkAI/SkyReels-V2, and aigc-apps/VideoX-Fun for Fun.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sora import weights
+from sora.catalog.spec import MEMORY, Defaults, ModelSpec
+from sora.errors import ModelError
+from sora.plan.grid import Grid
+
+FIRST, SECOND = Grid(time=4, space=8, channels=16), Grid(time=4, space=16, channels=48)  # autoencoders of 2.1 and 2.2
+P480, P540, P704, P720 = (832, 480), (960, 544), (1280, 704), (1280, 720)  # width, height
+
+CAMERA = {
+    "static": "the camera does not move",
+    "pan-left": "the camera pans left",
+    "pan-right": "the camera pans right",
+    "tilt-up": "the camera tilts up",
+    "tilt-down": "the camera tilts down",
+    "zoom-in": "the camera zooms in",
+    "zoom-out": "the camera zooms out",
+    "orbit": "the camera circles around the subject",
+}
+MOTION = {
+    "left": "moving to the left",
+    "right": "moving to the right",
+    "up": "moving up",
+    "down": "moving down",
+    "bounce": "bouncing up and down",
+    "spin": "spinning around",
+    "grow": "growing larger and larger",
+    "shrink": "growing smaller and smaller",
+    "still": "standing still",
+}
+
+_WEIGHTS = ("config.json", "*.json", "*.safetensors")
+_PARTS = {
+    "scheduler": ("scheduler_config.json",),
+    "tokenizer": ("tokenizer.json", "*.json"),
+    "image_processor": ("preprocessor_config.json",),
+}
+_TEXT = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+_SEEING = (*_TEXT, "image_encoder", "image_processor")
+_EXPERTS = (*_TEXT, "transformer_2")
+
+
+def _files(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """What is needed of each folder of diffusers' layout."""
+    return "model_index.json", *(f"{part}/{name}" for part in parts for name in _PARTS.get(part, _WEIGHTS))
+
+
+def _memory(*gigabytes: float) -> dict[str, float]:
+    return dict(zip(MEMORY, gigabytes, strict=True))
+
+
+def _defaults(
+    *, guidance: float, shift: float, frames: int = 81, size: tuple[int, int] = P480, **more: Any
+) -> Defaults:
+    area = size[0] * size[1]
+    said: dict[str, Any] = {
+        "window": frames,
+        "meets_pictures": False,
+        "context": 17,
+        "after": 16,
+        "cycle": frames - 1,
+        "fps": 16.0,
+        "steps": 50,
+        "draft_area": area // 4,
+        "draft_steps": 15,
+        "step": "unipc",
+        "schedule": "diffusers",
+        "most_area": max(area, P720[0] * P720[1]),
+        "aspect": size[0] / size[1],
+    }
+    return Defaults(frames=frames, area=area, guidance=guidance, shift=shift, **said | more)
+
+
+def _row(name: str, repo: str, revision: str, gigabytes: float, parts: tuple[str, ...], **more: Any) -> ModelSpec:
+    said: dict[str, Any] = {"family": "wan", "licence": "Apache-2.0", "grid": FIRST, "camera": CAMERA, "motion": MOTION}
+    size = round(gigabytes * 1e9)
+    return ModelSpec(name=name, repo=repo, revision=revision, bytes=size, files=_files(parts), **said | more)
+
+
+# Frames that weights go on from which were trained on single pictures.
+_ONE_END: dict[str, Any] = {"context": 5, "after": 4}
+
+_ROWS = (
+    _row(
+        "wan2.1-1.3b", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "0fad780a534b6463e45facd96134c9f345acfa5b", 28.93, _TEXT,
+        summary="small open weights that paint anything in words, at 480p",
+        known="renoise", takes="words",
+        defaults=_defaults(guidance=6.0, shift=8.0),
+        memory=_memory(22.5, 11.5, 11.5, 11.5),
+    ),
+    _row(
+        "wan2.1-14b", "Wan-AI/Wan2.1-T2V-14B-Diffusers", "38ec498cb3208fb688890f8cc7e94ede2cbd7f68", 80.41, _TEXT,
+        summary="large open weights for words, at 480p and 720p",
+        known="renoise", takes="words",
+        defaults=_defaults(guidance=5.0, shift=5.0),
+        memory=_memory(48.3, 36.9, 34.2, 11.5),
+    ),
+    _row(
+        "wan2.1-i2v-14b-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "b184e23a8a16b20f108f727c902e769e873ffc73",
+        90.1, _SEEING,
+        summary="large open weights that set pictures in motion, at 480p",
+        takes="words and the first frame",
+        defaults=_defaults(guidance=5.0, shift=3.0, **_ONE_END),
+        memory=_memory(53.7, 41.1, 38.5, 11.5),
+    ),
+    _row(
+        "wan2.1-i2v-14b-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "eb849f76dfa246545b65774a9e25943ee69b3fa3",
+        90.1, _SEEING,
+        summary="large open weights that set pictures in motion, at 720p",
+        takes="words and the first frame",
+        defaults=_defaults(guidance=5.0, shift=5.0, size=P720, **_ONE_END),
+        memory=_memory(64.0, 51.3, 44.7, 13.2),
+    ),
+    _row(
+        "wan2.1-flf2v-14b", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "17c30769b1e0b5dcaa1799b117bf20a9c31f59d7",
+        90.1, _SEEING,
+        summary="large open weights that paint from one picture to another, at 720p",
+        takes="words, the first and the last frame",
+        defaults=_defaults(guidance=5.5, shift=16.0, size=P720, **_ONE_END),
+        memory=_memory(64.0, 51.3, 44.7, 13.2),
+    ),
+    _row(
+        "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "ec4d2cb062b548996b179d493fdd05340de702a1",
+        19.04, _TEXT,
+        summary="small open weights made for every command of sora, at 480p",
+        known="control", takes="words and any known frames and regions",
+        defaults=_defaults(guidance=5.0, shift=16.0),
+        memory=_memory(24.0, 12.6, 11.5, 11.5),
+    ),
+    _row(
+        "wan2.1-vace-14b", "Wan-AI/Wan2.1-VACE-14B-diffusers", "db79b90c60bbb45ceec9e41b9d5a4df934538ac4", 75.1, _TEXT,
+        summary="large open weights made for every command of sora, at 480p and 720p",
+        known="control", takes="words and any known frames and regions",
+        defaults=_defaults(guidance=5.0, shift=16.0),
+        memory=_memory(54.4, 43.0, 41.2, 11.5),
+    ),
+    _row(
+        "wan2.1-fun-1.3b-inp", "weizhou03/Wan2.1-Fun-1.3B-InP-Diffusers", "main", 27.65, _SEEING,
+        summary="small open weights that paint from one picture to another, at 480p",
+        takes="words, the first and the last frame",
+        defaults=_defaults(guidance=6.0, shift=3.0, **_ONE_END),
+        memory=_memory(24.1, 11.5, 11.5, 11.5),
+    ),
+    _row(
+        "wan2.2-ti2v-5b", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "b8fff7315c768468a5333511427288870b2e9635", 34.2, _TEXT,
+        summary="open weights for words and pictures that fit a good card, at 720p and 24 fps",
+        known="tokens", takes="words and the first frame", grid=SECOND,
+        defaults=_defaults(guidance=5.0, shift=5.0, frames=121, fps=24.0, size=P704),
+        memory=_memory(38.1, 26.8, 16.8, 12.3),
+    ),
+    _row(
+        "wan2.2-t2v-a14b", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "5be7df9619b54f4e2667b2755bc6a756675b5cd7",
+        126.2, _EXPERTS,
+        summary="the finest open weights for words: two large experts, at 720p",
+        known="renoise", takes="words", boundary=0.875,
+        defaults=_defaults(guidance=4.0, shift=12.0, guidance_low=3.0, steps=40, size=P720),
+        memory=_memory(87.1, 75.7, 40.5, 12.9),
+    ),
+    _row(
+        "wan2.2-i2v-a14b", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "596658fd9ca6b7b71d5057529bbf319ecbc61d74",
+        126.2, _EXPERTS,
+        summary="the finest open weights for pictures: two large experts, at 720p",
+        takes="words, the first and the last frame", boundary=0.9,
+        defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
+        memory=_memory(87.1, 75.7, 40.5, 13.0),
+    ),
+    _row(
+        "skyreels-v2-df-1.3b", "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers", "958acd63685c7e632e4b194549f2a703e34bd98b",
+        29.0, _TEXT,
+        summary="small open weights for long clips and extensions, at 540p and 24 fps",
+        licence="Skywork Community License", known="tokens", takes="words and any known frames",
+        defaults=_defaults(guidance=6.0, shift=8.0, frames=97, fps=24.0, steps=30, size=P540),
+        memory=_memory(25.0, 13.6, 11.5, 11.5),
+    ),
+)  # fmt: skip
+
+MODELS: dict[str, ModelSpec] = {row.name: row for row in _ROWS}
+
+
+def recognise(path: Path, name: str) -> ModelSpec:
+    """What a person's own weights are: a folder in diffusers' layout, or one transformer in any layout and number
+    format of ``weights.load_checkpoint``. name: the path as it was typed. Grid, shift and step rule are those of the
+    folder's configurations, the rest is of the row most like it. Raises ModelError for what is neither, and for
+    networks that sora cannot drive."""
+    return _folder(path, name) if (path / "model_index.json").is_file() else _transformer(path, name)
+
+
+def _folder(path: Path, name: str) -> ModelSpec:
+    index, dit, vae = (
+        _json(path / file) for file in ("model_index.json", "transformer/config.json", "vae/config.json")
+    )
+    parts = tuple(part for part in (*_SEEING, "transformer_2") if (index.get(part) or [None])[0])
+    two = "transformer_2" in parts
+    grid = Grid(
+        time=_count(vae, "scale_factor_temporal", 4),
+        space=_count(vae, "scale_factor_spatial", 8),
+        channels=_count(vae, "z_dim", 16),
+        patch=_count(dict(enumerate(dit.get("patch_size", ()))), 2, 2),
+    )
+    shift, step = _schedule(path / "scheduler" / "scheduler_config.json")
+    row, known = _like(index, dit, grid, two, shift, name)
+    return replace(
+        row,
+        name=name,
+        like=row.name,
+        summary=f"your own weights, of the kind of {row.name}",
+        folder=path,
+        files=_files(parts),
+        grid=grid,
+        defaults=replace(row.defaults, shift=shift or row.defaults.shift, step=step),
+        known=known,
+        boundary=_ratio(index) if two else None,
+        memory=row.memory if _SIZES.get(row.name) == (dit.get("num_layers"), dit.get("num_attention_heads")) else {},
+        **_NOT_ON_THE_HUB,
+    )
+
+
+_NOT_ON_THE_HUB: dict[str, Any] = {"repo": "", "revision": "", "bytes": 0, "licence": "its own"}
+_LAYERS_HEADS = {"1.3b": (30, 12), "5b": (30, 24), "14b": (40, 40)}
+_SIZES = {name: size for name in MODELS for said, size in _LAYERS_HEADS.items() if said in name}
+_KINDS = ("WanTransformer3DModel", "WanVACETransformer3DModel", "SkyReelsV2Transformer3DModel")
+
+
+def _like(
+    index: Mapping[str, Any], dit: Mapping[str, Any], grid: Grid, two: bool, shift: float | None, name: str
+) -> tuple[ModelSpec, str]:
+    """The row that a folder's configurations are most like, and how known regions reach its network."""
+    if dit.get("_class_name") not in _KINDS:
+        raise ModelError(f"{name} holds a {dit.get('_class_name')}, which sora cannot drive; expected {_KINDS[0]}")
+    given, made = _count(dit, "in_channels", 16), _count(dit, "out_channels", grid.channels)
+    beside = 2 * grid.channels + grid.time
+    if made != grid.channels or given not in (made, beside):
+        told = f"its transformer takes {given} channels and makes {made}, its autoencoder has {grid.channels}"
+        raise ModelError(f"{name} is of a kind sora cannot drive: {told}; expected {grid.channels} or {beside}")
+    large = _count(dit, "num_attention_heads", 40) >= 40
+    if dit.get("vace_layers"):
+        return MODELS["wan2.1-vace-14b" if large else "wan2.1-vace-1.3b"], "control"
+    if given == beside:
+        return MODELS[_of_pictures(dit, two, large, shift)], "channels"
+    if "DiffusionForcing" in str(index.get("_class_name")):
+        return MODELS["skyreels-v2-df-1.3b"], "tokens"
+    if index.get("expand_timesteps") or grid.space == SECOND.space:
+        return MODELS["wan2.2-ti2v-5b"], "tokens" if index.get("expand_timesteps") else "renoise"
+    if two:
+        return MODELS["wan2.2-t2v-a14b"], "renoise"
+    return MODELS["wan2.1-14b" if large else "wan2.1-1.3b"], "renoise"
+
+
+def _of_pictures(dit: Mapping[str, Any], two: bool, large: bool, shift: float | None) -> str:
+    """The row of a network that sees known frames beside the noise. 480p and 720p differ in nothing but the shift."""
+    if two or not dit.get("image_dim"):
+        return "wan2.2-i2v-a14b"
+    if dit.get("pos_embed_seq_len"):
+        return "wan2.1-flf2v-14b"
+    if not large:
+        return "wan2.1-fun-1.3b-inp"
+    return "wan2.1-i2v-14b-720p" if shift and shift >= 5 else "wan2.1-i2v-14b-480p"
+
+
+def _schedule(path: Path) -> tuple[float | None, str]:
+    """(shift, step rule) of a scheduler's configuration; without one, no shift of its own and Wan's rule."""
+    if not path.is_file():
+        return None, "unipc"
+    said = _json(path)
+    euler = said.get("_class_name") == "FlowMatchEulerDiscreteScheduler"
+    shift = said.get("shift" if euler else "flow_shift", 1.0)
+    if isinstance(shift, bool) or not isinstance(shift, int | float) or not 0 < shift < 1000:
+        raise ModelError(f"{path} says a shift of {shift!r}; expected a number above 0")
+    return float(shift), "euler" if euler else "unipc"
+
+
+def _ratio(index: Mapping[str, Any]) -> float | None:
+    """Where the second expert takes over."""
+    ratio = index.get("boundary_ratio")
+    return float(ratio) if isinstance(ratio, int | float) and 0 < ratio < 1 else None
+
+
+def _transformer(path: Path, name: str) -> ModelSpec:
+    """Of one transformer, or of the two experts of Wan 2.2 in the folders of its own layout."""
+    two = (path / "high_noise_model").is_dir()
+    if path.is_dir() and not two and not any(path.glob("*.safetensors")):
+        raise ModelError(f"the folder {name} holds no model; expected model_index.json and the folders it names")
+    shapes = weights.checkpoint_shapes(path / "high_noise_model" if two else path, kind="transformer")
+    patch, head = shapes.get("patch_embedding.weight", ()), shapes.get("proj_out.weight", ())
+    if len(patch) != 5 or len(head) != 2 or 0 in patch:
+        raise ModelError(
+            f"{name} holds no transformer of Wan's; expected patch_embedding and proj_out among its tensors"
+        )
+    made = head[0] // (patch[2] * patch[3] * patch[4])
+    dit = {
+        "_class_name": _KINDS[0],
+        "in_channels": patch[1],
+        "out_channels": made,
+        "num_attention_heads": patch[0] // 128 or 1,
+        "vace_layers": any(tensor.startswith("vace_blocks.") for tensor in shapes),
+        "image_dim": any(".image_embedder." in tensor for tensor in shapes),
+        "pos_embed_seq_len": any(tensor.endswith("image_embedder.pos_embed") for tensor in shapes),
+    }
+    forcing = any("fps_embedding." in tensor for tensor in shapes)
+    index = {"_class_name": "DiffusionForcing" if forcing else "", "expand_timesteps": made == SECOND.channels}
+    row, known = _like(index, dit, SECOND if made == SECOND.channels else FIRST, two, None, name)
+    own: dict[str, Any] = {"name": name, "like": row.name, "folder": path, "files": (), **_NOT_ON_THE_HUB}
+    own["summary"] = f"your own transformer, of the kind of {row.name}"
+    return replace(row, **own, known=known, boundary=row.boundary if two else None)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"the model has no {path}; put it there or fetch the model again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); fetch it again") from None
+    if not isinstance(said, dict):
+        raise ModelError(f"{path} is no configuration; expected a table of settings")
+    return said
+
+
+def _count(config: Mapping[Any, Any], key: str | int, otherwise: int) -> int:
+    said = config.get(key, otherwise)
+    if isinstance(said, bool) or not isinstance(said, int) or not 1 <= said <= 1 << 20:
+        raise ModelError(f"the model's configuration says {key} = {said!r}; expected a count")
+    return said

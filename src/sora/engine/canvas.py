@@ -1,0 +1,63 @@
+"""The canvas: a volume of spacetime pixels, some known, some to be painted. Every verb is one of these.
+
+Axis letters: F Y X pixels in time, height, width; T H W latents; C channels; B batch; N tokens; L text; D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sora.plan.clip import Clip
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """frames_FCYX: uint8 RGB. known_F1YX: bool, True keeps the pixel, False paints it. fps: frames a second.
+
+    Known-ness is said here once, per pixel; each family converts to what its network wants.
+    """
+
+    frames_FCYX: Tensor
+    known_F1YX: Tensor
+    fps: float
+
+    def __post_init__(self) -> None:
+        f, c, y, x = self.frames_FCYX.shape
+        if self.frames_FCYX.dtype != torch.uint8 or c != 3:
+            raise ValueError(f"a canvas is uint8 (F, 3, Y, X), not {self.frames_FCYX.dtype} {(f, c, y, x)}")
+        if self.known_F1YX.dtype != torch.bool or self.known_F1YX.shape != (f, 1, y, x):
+            raise ValueError(
+                f"known is bool {(f, 1, y, x)}, not {self.known_F1YX.dtype} {tuple(self.known_F1YX.shape)}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frames, height, width)."""
+        f, _, y, x = self.frames_FCYX.shape
+        return f, y, x
+
+    @classmethod
+    def blank(cls, frames: int, height: int, width: int, fps: float) -> Canvas:
+        """Nothing known."""
+        return cls(
+            torch.zeros(frames, 3, height, width, dtype=torch.uint8),
+            torch.zeros(frames, 1, height, width, dtype=torch.bool),
+            fps,
+        )
+
+
+def to_FCYX(clip: Clip) -> Tensor:
+    """A clip's frames as a uint8 tensor, channels second."""
+    return torch.from_numpy(clip.frames_FYXC.copy()).permute(0, 3, 1, 2).contiguous()
+
+
+@dataclass(frozen=True)
+class Latents:
+    """A canvas as a family's VAE sees it. clean_BCTHW: what is known, encoded. unknown_B1THW: 1 where any pixel of
+    the cell must be painted, else 0; float, on the model's device."""
+
+    clean_BCTHW: Tensor
+    unknown_B1THW: Tensor

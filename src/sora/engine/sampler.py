@@ -1,0 +1,283 @@
+"""From noise to a picture: times, steps and pins, as functions over a velocity field.
+
+A rectified flow (Liu et al., arXiv 2209.03003) runs x = (1 - t) * data + t * noise from t = 1, pure noise, down to
+t = 0; its velocity is dx/dt = noise - data. To add a sampler: one function that makes a step, and one row in ``STEPS``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from sora.engine.canvas import Latents
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""(x, t) -> noise - data, of x's shape. t: a 0-d float32 tensor on the CPU, in [0, 1], 1 is pure noise."""
+
+Pin = Callable[[Tensor, float], Tensor]
+"""(x, t) -> x with its known cells put where they belong at time t."""
+
+Field = Callable[[Tensor, float], Tensor]
+"""A Velocity as the steps see it: t is a number, known cells are pinned, and the answer has x's dtype."""
+
+Advance = Callable[[Field, Tensor, int], Tensor]
+"""(field, x at times[i], i) -> x at times[i + 1]. Called for i = 0, 1, ... in order: it may remember."""
+
+StepRule = Callable[[Sequence[float]], Advance]
+"""times -> a fresh Advance for one run. All coefficients are made here, so that nothing waits for the device later."""
+
+
+# Times --------------------------------------------------------------------------------------------------------------
+
+
+def shift_times(t: Tensor, shift: float) -> Tensor:
+    """s t / (1 + (s - 1) t): keeps 0 and 1, and for s > 1 spends more steps near the noise (Esser et al., arXiv
+    2403.03206, section 5.3.2). shift > 0; shifting by 1 / s undoes shifting by s."""
+    return shift * t / (shift * t + (1 - t))  # written so that rounding never carries it past 1
+
+
+def timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
+    """steps + 1 float32 times falling from ``start`` to 0: evenly spaced before the shift.
+
+    start: in (0, 1]; below 1 the run begins at that noise level, and still takes ``steps`` steps.
+    """
+    return _shifted(torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64), shift, start)
+
+
+def wan_timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
+    """As ``timesteps``, with the times Wan's pipelines give their UniPC solver, ready for ``unipc``.
+
+    Before the shift they fall evenly towards 1/1000 and not 0, that end is left out, and the first is held 1e-6 below
+    1, where the logarithmic signal-to-noise ratio is finite. 0 comes last. Source: diffusers'
+    ``UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)``, which the Wan pipelines ship with.
+    """
+    even = torch.linspace(1.0, 0.001, steps + 1, dtype=torch.float64)
+    even[-1] = 0.0
+    return _shifted(even, shift, start).clamp(max=1 - 1e-6)
+
+
+def euler_timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
+    """As ``timesteps``, with the times of diffusers' ``FlowMatchEulerDiscreteScheduler(shift=shift)``.
+
+    Before the shift they fall evenly to the *shifted* 1/1000, which is shifted once more, and then drop to 0.
+    """
+    last = shift_times(torch.tensor(0.001, dtype=torch.float64), shift)
+    even = torch.linspace(1.0, float(last), steps, dtype=torch.float64)
+    return _shifted(torch.cat([even, even.new_zeros(1)]), shift, start)
+
+
+def times_for(schedule: str, step: str, steps: int, shift: float, strength: float = 1.0) -> Tensor:
+    """The last ``strength`` of a whole run's times, for the step rule of that name.
+
+    schedule: "even" begins at the very noise level that ``strength`` in (0, 1] is of the schedule. "diffusers" gives
+    each rule the times of its scheduler there, and drops whole steps from their beginning, of which it keeps the
+    fewest that make up no more than ``strength``. At least one step is left.
+    """
+    if schedule == "diffusers":
+        left = max(1, min(int(steps * strength), steps))
+        return OF_DIFFUSERS.get(step, timesteps)(steps, shift)[steps - left :]
+    begin = float(shift_times(torch.tensor(strength), shift))
+    return timesteps(max(1, round(steps * strength)), shift, start=begin)
+
+
+OF_DIFFUSERS = {"unipc": wan_timesteps, "euler": euler_timesteps}  # by the step rule
+
+
+def _shifted(even: Tensor, shift: float, start: float) -> Tensor:
+    """Even times in [0, 1], scaled so that after the shift the first of them is ``start``; float64 in, float32 out."""
+    if len(even) < 2:
+        raise ValueError("a schedule has at least one step")
+    if not 0 < start <= 1:
+        raise ValueError(f"start is in (0, 1], not {start}")
+    first = shift_times(torch.tensor(start, dtype=torch.float64), 1 / shift)
+    return shift_times(even * first, shift).float()
+
+
+def wan_units(t: Tensor) -> Tensor:
+    """t in [0, 1] as Wan's pipelines hand it to the network: whole thousandths, rounded down; int64 in [0, 1000]."""
+    return (t.float() * 1000).to(torch.int64)
+
+
+# Noise --------------------------------------------------------------------------------------------------------------
+
+
+def noise_for(shape_CTHW: tuple[int, int, int, int], seed: int) -> Tensor:
+    """Standard normal noise, float32, (1, C, T, H, W). Drawn on the CPU, so a seed gives one noise on every device."""
+    return torch.randn((1, *shape_CTHW), generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
+
+
+def mix(clean: Tensor, noise: Tensor, t: float) -> Tensor:
+    """The state at time t on the straight path from data (t = 0) to noise (t = 1)."""
+    return (1 - t) * clean + t * noise
+
+
+# Pins ---------------------------------------------------------------------------------------------------------------
+
+
+def hold(latents: Latents) -> Pin:
+    """Known cells stand clean at every time: for models that are told which cells are clean."""
+    unknown, clean = latents.unknown_B1THW > 0, latents.clean_BCTHW
+    return lambda x, _: torch.where(unknown, x, clean.to(x))
+
+
+def renoise(latents: Latents, noise: Tensor) -> Pin:
+    """Known cells stand at the noise level of the time: for models that know nothing of known cells (RePaint, Lugmayr
+    et al., arXiv 2201.09865, without its resampling). noise: the one the run started from."""
+    unknown, clean = latents.unknown_B1THW > 0, latents.clean_BCTHW
+    return lambda x, t: torch.where(unknown, x, mix(clean.to(x), noise.to(x), t))
+
+
+# Steps --------------------------------------------------------------------------------------------------------------
+
+
+def euler(times: Sequence[float]) -> Advance:
+    """First order: x + dt * velocity. One evaluation a step."""
+    spans = [after - t for t, after in pairwise(times)]
+
+    def advance(field: Field, x: Tensor, i: int) -> Tensor:
+        return x + spans[i] * field(x, times[i])
+
+    return advance
+
+
+def heun(times: Sequence[float]) -> Advance:
+    """Second order: an Euler step, then again with the mean of the velocities at both ends (Karras et al., arXiv
+    2206.00364, algorithm 1). Two evaluations a step, but one in the last, where the mean would gain little."""
+    spans = [after - t for t, after in pairwise(times)]
+
+    def advance(field: Field, x: Tensor, i: int) -> Tensor:
+        before = field(x, times[i])
+        ahead = x + spans[i] * before
+        if i == len(spans) - 1:
+            return ahead
+        return x + 0.5 * spans[i] * (before + field(ahead, times[i + 1]))
+
+    return advance
+
+
+def unipc(times: Sequence[float]) -> Advance:
+    """Second-order predictor and corrector: UniPC with B2(h) = e^h - 1 (Zhao et al., arXiv 2302.04867, algorithms 5
+    to 8), predicting data, first order in the first and last step, as Wan samples. One evaluation a step.
+
+    It steps in half the logarithmic signal-to-noise ratio, lambda = log((1 - t) / t). Each evaluation serves twice: it
+    corrects the state it was made at, and predicts the next.
+    """
+    last = len(times) - 2
+    orders = [1 if i in (0, last) else 2 for i in range(last + 1)]
+    predictors = [_unipc_predictor(times, i, orders[i]) for i in range(last + 1)]
+    correctors = [_unipc_corrector(times, i, orders[i]) for i in range(last)]
+    past: tuple[Tensor, ...] = ()  # of the step before: its corrected state, and the data predicted at it and before it
+
+    def advance(field: Field, x: Tensor, i: int) -> Tensor:
+        nonlocal past
+        data = x - times[i] * field(x, times[i])
+        if i > 0:
+            x = _weighted(correctors[i - 1], (*past, data))
+        past = (x, data, past[1] if i > 0 else data)
+        return _weighted(predictors[i], past)
+
+    return advance
+
+
+def _unipc_predictor(times: Sequence[float], i: int, order: int) -> tuple[float, float, float]:
+    """Weights of the state and of the data predicted at step i and at the step before, for the state at i + 1."""
+    t, after = times[i], times[i + 1]
+    gain = _data_gain(t, after)
+    slope = 0.5 / _unipc_ratio(times, i) if order == 2 else 0.0
+    return after / t, gain * (1 - slope), gain * slope
+
+
+def _unipc_corrector(times: Sequence[float], i: int, order: int) -> tuple[float, float, float, float]:
+    """As the predictor's weights, with the data predicted at i + 1 as a fourth."""
+    t, after = times[i], times[i + 1]
+    gain, h = _data_gain(t, after), _log_snr(after) - _log_snr(t)
+    slope, pull = 0.0, 0.5
+    if order == 2:
+        # Both moments of the exponential integral over the step, matched by slopes from the past and from ahead.
+        ratio, b_h = _unipc_ratio(times, i), math.expm1(-h)
+        phi = b_h / -h - 1
+        first, second = phi / b_h, (phi / -h - 0.5) * 2 / b_h
+        past = (second - first) / (ratio - 1)
+        slope, pull = past / ratio, first - past
+    return after / t, gain * (1 - slope - pull), gain * slope, gain * pull
+
+
+def _data_gain(t: float, after: float) -> float:
+    """How much of the predicted data a first-order step from t to after adds: alpha (1 - e^-h), exact at both ends."""
+    return 1 - after / t
+
+
+def _unipc_ratio(times: Sequence[float], i: int) -> float:
+    """The step before in lambda, over the step from i; negative, and minus infinity where the past began at t = 1."""
+    here = _log_snr(times[i])
+    return (_log_snr(times[i - 1]) - here) / (_log_snr(times[i + 1]) - here)
+
+
+def _log_snr(t: float) -> float:
+    """lambda = log((1 - t) / t): minus infinity at pure noise, infinity at data."""
+    if t >= 1:
+        return -math.inf
+    return math.log((1 - t) / t) if t > 0 else math.inf
+
+
+def _weighted(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
+    """The weighted sum, without the terms of weight 0."""
+    terms = [w * x for w, x in zip(weights, tensors, strict=True) if w != 0]
+    return sum(terms[1:], terms[0])
+
+
+STEPS: dict[str, StepRule] = {"euler": euler, "heun": heun, "unipc": unipc}
+
+
+# The run ------------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def sample(
+    velocity: Velocity,
+    latents: Latents,
+    noise: Tensor,
+    times: Tensor,
+    *,
+    step: StepRule = euler,
+    pin: Pin | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """The painted latents, of noise's shape and dtype, on the latents' device.
+
+    Starts from the clean latents mixed with noise at times[0], so times that begin below 1 keep some of them.
+    times: falling strictly to 0, on the CPU, as ``timesteps`` makes them. pin: idempotent; applied at the start, after
+    every step, and to every state the velocity is asked about, so it holds inside any step. on_step(done, of): called
+    after each step, with done from 1 to of.
+    """
+    at = times.tolist()
+    clean = latents.clean_BCTHW
+    noise = noise.to(clean.device)
+    pinned, field = pin or _free, as_field(velocity, pin)
+    advance = step(at)
+    x = pinned(mix(clean.to(noise.dtype), noise, at[0]), at[0])
+    for i in range(len(at) - 1):
+        x = pinned(advance(field, x, i), at[i + 1])
+        if on_step is not None:
+            on_step(i + 1, len(at) - 1)
+    return x
+
+
+def as_field(velocity: Velocity, pin: Pin | None = None) -> Field:
+    """The velocity asked about pinned states only, with t in [0, 1] as a number; answers in x's shape and dtype."""
+    pinned = pin or _free
+
+    def field(x: Tensor, t: float) -> Tensor:
+        # On the CPU, where it can be read without waiting for the device.
+        return velocity(pinned(x, t), torch.tensor(t, dtype=torch.float32)).to(x.dtype)
+
+    return field
+
+
+def _free(x: Tensor, _: float) -> Tensor:
+    """The pin that holds nothing."""
+    return x

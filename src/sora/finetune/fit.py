@@ -1,0 +1,178 @@
+"""The training of a LoRA: rectified flow (Liu et al. 2022) on any family's own velocity field.
+
+It never asks which family it holds: ``Model.bind`` closes over words and known frames, and what it returns is
+differentiable in the transformer's weights.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from sora.engine.canvas import Latents
+from sora.engine.model import Trainable
+from sora.engine.sampler import Velocity, shift_times
+from sora.errors import InputError, ModelError
+from sora.finetune.examples import Example
+from sora.runtime import lora
+
+WARMUP = 20  # steps in which the rate rises
+LAST = 0.1  # of the rate that is left at the end
+BOUND = 128  # velocity fields kept ready, least used first to go
+RATE_OF_WIDTH = 0.3  # rate x width of the transformer: 2e-4 for Wan's 1536, more for smaller networks
+FRAMES_KNOWN = 1 / 3  # share of the clips whose beginning is known
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How to train. rate: of AdamW at its highest; None follows the width of the transformer. batch: examples a step.
+    silent: share of the examples whose words are dropped, for guidance. stills: share that is one frame long, where
+    there are clips too. shift: of the timesteps."""
+
+    rank: int
+    alpha: float
+    rate: float | None
+    shift: float
+    batch: int = 2
+    silent: float = 0.1
+    stills: float = 0.5
+    seed: int = 0
+
+
+class Fit:
+    """A LoRA being trained on a model, step by step. The model paints with it all along."""
+
+    def __init__(self, model: Trainable, examples: Sequence[Example], tuning: Tuning) -> None:
+        torch.manual_seed(tuning.seed)
+        self.model, self.tuning, self.step = model, tuning, 0
+        self.parameters = lora.inject(model.dit, tuning.rank, alpha=tuning.alpha)
+        self.rate = RATE_OF_WIDTH / _width(model.dit) if tuning.rate is None else tuning.rate
+        self.optimiser = torch.optim.AdamW(self.parameters, lr=self.rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.stills = [e for e in examples if len(e.frames_FCYX) == 1]
+        self.clips = [e for e in examples if len(e.frames_FCYX) > 1]
+        self._bound: OrderedDict[tuple[int, int, bool], tuple[Velocity, Latents]] = OrderedDict()
+
+    def advance(self, done: float) -> float:
+        """One step. done: the share of the training that is behind it, in [0, 1]. The mean loss, before the step.
+        Raises ModelError where the numbers run away."""
+        t = self.tuning
+        rng, draw = Random(f"{t.seed} {self.step}"), torch.Generator().manual_seed(t.seed * 1_000_003 + self.step)
+        times = _times(t.batch, t.shift, draw)
+        total = 0.0
+        for time in times:
+            value = self.loss(self._pick(rng), time, draw, rng) / t.batch
+            value.backward()
+            total += value.item()
+        if not total < 1e4:
+            raise ModelError(f"the loss ran away at step {self.step} ({total:g}); try a --rate below {self.rate:g}")
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate * min(1.0, (self.step + 1) / WARMUP) * (1 - (1 - LAST) * min(1.0, done))
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        return total
+
+    def loss(self, example: Example, time: float, draw: torch.Generator, rng: Random) -> Tensor:
+        """The velocity's squared error over what is to be painted, a scalar."""
+        known = 0
+        if len(example.frames_FCYX) > 1 and rng.random() < FRAMES_KNOWN:
+            known = rng.choice((1, min(self.model.spec.defaults.context, len(example.frames_FCYX) - 1)))
+        velocity, latents = self._velocity(example, known, rng.random() < self.tuning.silent)
+        clean = example.clean_BCTHW.to(self.model.device)
+        noise = torch.randn(clean.shape, generator=draw).to(clean)
+        wanted = latents.unknown_B1THW.to(clean)
+        flow = velocity((1 - time) * clean + time * noise, torch.tensor(time))
+        error = wanted * (flow.float() - (noise - clean)).square()
+        return error.sum() / (wanted.sum().clamp_min(1) * clean.shape[1])
+
+    def _pick(self, rng: Random) -> Example:
+        still = not self.clips or (self.stills and rng.random() < self.tuning.stills)
+        return rng.choice(self.stills if still else self.clips)
+
+    @torch.no_grad()
+    def _velocity(self, example: Example, known: int, silent: bool) -> tuple[Velocity, Latents]:
+        """The family's velocity field for an example: words and known frames are frozen, so it is bound once."""
+        key = id(example), known, silent
+        if key not in self._bound:
+            canvas = example.canvas(known)
+            latents = self.model.encode(canvas)
+            words = "" if silent else example.caption
+            self._bound[key] = self.model.bind(canvas, latents, words, "", 1.0), latents
+        self._bound.move_to_end(key)
+        while len(self._bound) > BOUND:
+            self._bound.popitem(last=False)
+        return self._bound[key]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was learnt, as ``lorafile.write`` takes it."""
+        return lora.extract(self.model.dit)
+
+    def save(self, path: Path) -> None:
+        """All that is needed to go on, in one step. Raises InputError."""
+        state: dict[str, Any] = {"tensors": self.tensors(), "optimiser": self.optimiser.state_dict()}
+        state |= {"step": self.step, "rank": self.tuning.rank, "model": self.model.spec.name}
+        part = path.with_name(f".{path.name}.part")
+        try:
+            torch.save(state, part)
+            part.replace(path)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"cannot write {path}: {error}; choose another place") from None
+        finally:
+            part.unlink(missing_ok=True)
+
+    def resume(self, path: Path) -> None:
+        """Goes on where ``save`` stood. Raises InputError, and ModelError for a training of another shape."""
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            was = state["model"], state["rank"]
+        except Exception as error:  # torch's readers raise nearly anything
+            raise InputError(
+                f"{path} is no training to go on from ({type(error).__name__}); leave --resume out"
+            ) from None
+        if was != (self.model.spec.name, self.tuning.rank):
+            told = f"{path} is a training of {was[0]} at rank {was[1]}"
+            raise ModelError(f"{told}; give the same --model and --rank, or leave --resume out")
+        lora.fill(self.model.dit, state["tensors"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+
+def _width(dit: nn.Module) -> int:
+    """Width of the transformer's tokens: what most of its linear maps take in."""
+    widths = [part.in_features for part in dit.modules() if isinstance(part, nn.Linear)]
+    return max(set(widths), key=widths.count)
+
+
+def _times(count: int, shift: float, draw: torch.Generator) -> list[float]:
+    """Logit-normal times in (0, 1), spread evenly over the distribution, shifted as sampling will be (Esser et al.
+    2024, arXiv 2403.03206)."""
+    places = (torch.arange(count) + torch.rand(count, generator=draw)) / count
+    normal = torch.special.ndtri(places.clamp(1e-4, 1 - 1e-4))
+    return shift_times(normal.sigmoid(), shift).tolist()
+
+
+@contextmanager
+def frugal(model: Trainable) -> Iterator[None]:
+    """Where a graphics card's memory is short: while this holds, blocks of the transformer forget what they computed
+    and compute it again for the gradients (Chen et al. 2016, arXiv 1604.06174)."""
+    blocks = [b for part in model.dit.children() if isinstance(part, nn.ModuleList) for b in part]
+    if model.device.type == "cpu":
+        blocks = []
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward

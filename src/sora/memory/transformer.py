@@ -1,0 +1,67 @@
+"""Memory that the transformer and the text encoder take while they run, beside their weights, in bytes.
+
+Counted from what stands at once in ``networks.wan_blocks`` and ``networks.umt5`` without gradients;
+``benchmarks/memory.py`` holds the counts against the networks.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from sora.memory.needs import Needs, TextEncoder
+
+FLOAT32 = 4
+PROMPTS = 2
+UNPACKED_AT_ONCE = 2**24
+"""Numbers of a quantised weight that ``networks.stored`` turns into float32 at a time."""
+
+
+def transformer(needs: Needs, *, quantised: bool) -> int:
+    """Of one pass. quantised: whether weights are unpacked on every use."""
+    t, c = needs.transformer, needs.number
+    samples = needs.batch * needs.tokens
+    tables = needs.tokens * t.head_dim * 2 * FLOAT32
+    text = needs.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
+    unpacked = t.width * t.ffn * c + 4 * FLOAT32 * min(t.width * t.ffn, UNPACKED_AT_ONCE) if quantised else 0
+    return samples * _each_token(needs) + _scores(needs) + tables + text + unpacked
+
+
+def heard(needs: Needs) -> int:
+    """Keys and values of a prompt and its negative in every block, kept for all passes of a clip."""
+    t = needs.transformer
+    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * needs.number
+
+
+def sampler(needs: Needs) -> int:
+    """Of all latents around a pass: noise, velocity, what is known, what a multistep sampler remembers; and what goes
+    in, as it is and as patches."""
+    channels = 6 * needs.latents[0] * FLOAT32 + 2 * needs.batch * needs.transformer.channels * needs.number
+    return channels * prod(needs.latents[1:])
+
+
+def _each_token(needs: Needs) -> int:
+    """The most that a token takes, at the dearest place of a block."""
+    t, c = needs.transformer, needs.number
+    copy = FLOAT32 if c < FLOAT32 else 0  # float32 inside costs a copy only where all else is smaller
+    # Turning keys by their angles: tokens, the same under modulation, q, k, v, turned queries; three float32 besides.
+    turning = t.width * (6 * c + copy + 3 * FLOAT32)
+    # Feed-forward: tokens before the block and within, and under three norms; its inside before and after activation.
+    feeding = t.width * 5 * c + t.ffn * 2 * c
+    # The branch's first block: tokens before layer 0, and the control's before they are joined.
+    control = 2 * t.width * c if t.control else 0
+    return max(turning, feeding) + control
+
+
+def _scores(needs: Needs) -> int:
+    """Scores before and after softmax, where no kernel fuses them."""
+    heads = needs.transformer.width // needs.transformer.head_dim
+    return 2 * min(needs.scores, needs.batch * heads * needs.tokens**2) * needs.number
+
+
+def text(encoder: TextEncoder, texts: int, number: int) -> int:
+    """Of a pass over ``texts`` texts with numbers of ``number`` bytes."""
+    words = texts * encoder.tokens
+    bias = encoder.heads * encoder.tokens**2 * number
+    attention = 6 * words * encoder.width * number + (1 + texts) * bias
+    feeding = words * (3 * encoder.width + 3 * encoder.ffn) * number
+    return max(attention, feeding)

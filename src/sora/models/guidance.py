@@ -1,0 +1,105 @@
+"""The passes of one canvas through a transformer: with the words and, where guided, without them.
+
+What is the same in all passes of a clip is made once here, and what may be left out under ``--speed fast`` is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from sora.catalog.spec import ModelSpec
+from sora.networks.wan.dit import Said, Times, WanDiT
+from sora.runtime.speed import Speed
+from sora.runtime.step_cache import FirstBlockCache
+
+TOGETHER = {"cpu": 1024, "cuda": 8192}
+"""Tokens up to which both passes of a guided step run as one batch, by device. On a CPU measured by
+``benchmarks/passes.py``; on CUDA by arithmetic: from there on one pass fills the device."""
+
+Rows = tuple[int, int]
+Frugal = Callable[[Callable[[], Tensor]], Tensor]
+
+
+@dataclass
+class Passes:
+    """text_BLD: what is asked for first, and what is steered away from second, where guided. image_1MD: of pictures.
+    once: whether keys and values of the text are kept from pass to pass, asked at each; not where weights come and go,
+    and never where any of them learns. together: whether both passes are one batch, asked likewise. threshold: of the
+    step cache, 0 for none.
+    """
+
+    text_BLD: Tensor
+    image_1MD: Tensor | None = None
+    once: Callable[[], bool] = lambda: True
+    together: Callable[[], bool] = lambda: False
+    threshold: float = 0.0
+    # Networks by weak references: the memory plan lets one go before it loads the next.
+    _said: dict[Rows, tuple[ref[WanDiT], Said]] = field(default_factory=dict)
+    _skips: dict[Rows, tuple[ref[WanDiT], FirstBlockCache]] = field(default_factory=dict)
+
+    def flows(
+        self,
+        dit: Callable[[], WanDiT],
+        x_1CTHW: Tensor,
+        times: Tensor | Times,
+        *,
+        guided: bool,
+        frugal: Frugal = lambda work: work(),
+        more: Callable[[WanDiT], dict[str, Any]] = lambda _: {},
+    ) -> Tensor:
+        """Velocities (1, C, T, H, W) of the words, or (2, ...) with that of none behind it. frugal: what every pass is
+        run by. more: else for the network."""
+        rows = [(0, 1), (1, 2)] if guided else [(0, 1)]
+        if guided and self.together():
+            rows = [(0, 2)]
+        return torch.cat([frugal(lambda r=r: self._pass(dit(), r, x_1CTHW, times, more)) for r in rows])
+
+    def _pass(
+        self, dit: WanDiT, rows: Rows, x: Tensor, times: Tensor | Times, extra: Callable[[WanDiT], dict[str, Any]]
+    ) -> Tensor:
+        skip, more = self._skip(dit, rows), extra(dit)
+        if self.once() and not any(p.requires_grad for p in dit.parameters()):
+            return dit(x, times, self._heard(dit, rows), skip=skip, **more)
+        text_BLD, image_BLD = self._told(rows)
+        return dit(x, times, text_BLD, image_BLD=image_BLD, skip=skip, **more)
+
+    def _told(self, rows: Rows) -> tuple[Tensor, Tensor | None]:
+        text_BLD = self.text_BLD[slice(*rows)]
+        return text_BLD, None if self.image_1MD is None else self.image_1MD.expand(len(text_BLD), -1, -1)
+
+    def _heard(self, dit: WanDiT, rows: Rows) -> Said:
+        """Made anew for another network, whose predecessor's is then let go."""
+        held = self._said.get(rows)
+        if held is None or held[0]() is not dit:
+            self._said = {r: pair for r, pair in self._said.items() if pair[0]() is dit}
+            held = self._said[rows] = ref(dit), dit.read(*self._told(rows))
+        return held[1]
+
+    def _skip(self, dit: WanDiT, rows: Rows) -> FirstBlockCache | None:
+        if not self.threshold:
+            return None
+        held = self._skips.get(rows)
+        if held is None or held[0]() is not dit:
+            held = self._skips[rows] = ref(dit), FirstBlockCache(self.threshold)
+        return held[1]
+
+
+def together(speed: Speed, device: torch.device, tokens: int) -> bool:
+    """Whether both passes of a guided step run as one batch."""
+    return speed.uses("batched-guidance") and tokens <= TOGETHER.get(device.type, 0)
+
+
+def guides(spec: ModelSpec, speed: Speed, t: float) -> bool:
+    """Whether guidance pushes at this time in [0, 1]."""
+    return not speed.fast or t >= spec.defaults.guided_from
+
+
+def threshold(spec: ModelSpec, speed: Speed) -> float:
+    """Of the step cache; 0 for none."""
+    return spec.defaults.near if speed.fast else 0.0

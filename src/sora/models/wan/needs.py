@@ -1,0 +1,59 @@
+"""What painting with a Wan model needs of memory, from the sizes of its networks, before any weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sora.catalog.spec import ModelSpec
+from sora.memory import Autoencoder, Needs, TextEncoder, Transformer, Weights
+from sora.models.wan.layout import EXPERTS, network
+from sora.networks.layers import MPS_ATTENTION_LIMIT
+
+
+def needs(
+    spec: ModelSpec,
+    places: Mapping[str, Path] | None,
+    shape_FYX: tuple[int, int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    encodes: bool,
+) -> Needs:
+    """places: of ``wan_places``; None for weights that are not here. shape_FYX: of what is painted at once. encodes:
+    whether anything of it is known. Prompt and negative go through the transformer one after the other."""
+    number = dtype.itemsize
+    here = {} if places is None else places
+    experts = len([name for name in EXPERTS if name in here]) if here else 1 + (spec.boundary is not None)
+    dit = network(spec, EXPERTS[0], here.get(EXPERTS[0]))
+    sees = "image_encoder" in here if here else "image_encoder/config.json" in spec.files
+    seen = network(spec, "image_encoder", here.get("image_encoder")) if sees else None
+    reader = network(spec, "text_encoder", here.get("text_encoder"))
+    dit_bytes, reader_bytes = (
+        _stored(dit, here.get(EXPERTS[0]), number),
+        _stored(reader, here.get("text_encoder"), number),
+    )
+    return Needs(
+        transformer=Transformer.of(dit, dit_bytes, experts=experts),
+        text=TextEncoder.of(reader, reader_bytes),
+        vae=Autoencoder.of(network(spec, "vae", here.get("vae"))),
+        latents=spec.grid.latent_shape(*shape_FYX),
+        image=Weights() if seen is None else Weights.of(seen, number),
+        batch=1,
+        number=number,
+        encodes=encodes or spec.known in ("channels", "control"),
+        scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
+        unified=device.type != "cuda",
+    )
+
+
+def _stored(part: nn.Module, place: Path | None, number: int) -> float:
+    """Bytes a parameter takes in memory: as in its file where that keeps it in fewer bits than it is computed in."""
+    if place is None:
+        return number
+    files = [place] if place.is_file() else [f for f in place.iterdir() if f.suffix in (".safetensors", ".gguf")]
+    count = sum(parameter.numel() for parameter in part.parameters())
+    return min(float(number), sum(file.stat().st_size for file in files) / max(1, count))

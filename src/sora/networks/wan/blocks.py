@@ -1,0 +1,234 @@
+"""What a Wan transformer is built of: attention, feed-forward, and the block they make.
+
+Axis letters: B batch; N tokens; U distinct times; L places of text; M what is looked at; D width; in attention, h heads
+and k head channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sora.networks.layers import attention, layer_norm, rms_norm, rope, tanh_gelu
+from sora.networks.wan.config import WanConfig
+
+Runs = tuple[tuple[int, int, int], ...] | Tensor
+"""Which of the distinct times the tokens have: (first token, the one after the last, which) over all tokens in order,
+or, where there are too many such runs, which for each token, int64 (N)."""
+
+AT_ONCE = 4096  # tokens that are given times of their own at once, so that these take no memory to speak of
+
+
+class Told(NamedTuple):
+    """What a block is told of beside the tokens, embedded: text (B, L, D), and pictures (B, M, D) where there are."""
+
+    text_BLD: Tensor
+    image_BMD: Tensor | None = None
+
+
+class Heard(NamedTuple):
+    """The keys and values that one block's attention makes of what it is told, each (B, h, M, k)."""
+
+    keys: Tensor
+    values: Tensor
+    image_keys: Tensor | None = None
+    image_values: Tensor | None = None
+
+
+class RMSNorm(nn.Module):
+    """The learnt weight of an RMS norm over all heads together."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with an RMS norm of queries and keys across all heads.
+
+    pictures: whether there are keys and values for a picture's tokens too. What they give is added to the rest.
+    """
+
+    def __init__(self, config: WanConfig, pictures: bool = False) -> None:
+        super().__init__()
+        dim = config.dim
+        self.heads = config.heads
+        self.to_q, self.to_k, self.to_v = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
+        self.norm_q, self.norm_k = RMSNorm(dim, config.eps), RMSNorm(dim, config.eps)
+        if pictures:
+            self.add_k_proj, self.add_v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
+            self.norm_added_k = RMSNorm(dim, config.eps)
+        self._fused: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, x_BND: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+        """Tokens look at one another. tables: of ``rope_tables``."""
+        if self._fused is not None and all(map(_is_frozen, (self.to_q, self.to_k, self.to_v))):
+            q, k, v = F.linear(x_BND, *self._fused).chunk(3, dim=-1)
+            q, k = self._turned(self.norm_q, q, tables), self._turned(self.norm_k, k, tables)
+        else:  # one after the other, so that no more stands at once than must
+            q = self._turned(self.norm_q, self.to_q(x_BND), tables)
+            k = self._turned(self.norm_k, self.to_k(x_BND), tables)
+            v = self.to_v(x_BND)
+        return self._out(attention(q, k, self._split(v)))
+
+    def look(self, x_BND: Tensor, heard: Heard, mask_BM: Tensor | None = None) -> Tensor:
+        """Tokens look at what was heard; x of one sample looks at that of each."""
+        q = self._split(self.norm_q(self.to_q(x_BND)))
+        q = q.expand(len(heard.keys), -1, -1, -1)
+        seen_BhNk = attention(q, heard.keys, heard.values, mask_BM)
+        if heard.image_keys is not None and heard.image_values is not None:
+            seen_BhNk = seen_BhNk + attention(q, heard.image_keys, heard.image_values)
+        return self._out(seen_BhNk)
+
+    def hear(self, told: Told) -> Heard:
+        """Keys and values of text and pictures, for ``look``."""
+        keys = self._split(self.norm_k(self.to_k(told.text_BLD)))
+        values = self._split(self.to_v(told.text_BLD))
+        if told.image_BMD is None:
+            return Heard(keys, values)
+        image_keys = self._split(self.norm_added_k(self.add_k_proj(told.image_BMD)))
+        return Heard(keys, values, image_keys, self._split(self.add_v_proj(told.image_BMD)))
+
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """From now on queries, keys and values come out of one product where no gradients are wanted. The weights keep
+        their names; they become parts of one tensor. Weights that are stored in few bits or lie on another device than
+        their neighbours stay as they are. Call it once they stand where they will work."""
+        maps = [self.to_q, self.to_k, self.to_v]
+        kinds = {(type(m), m.weight.dtype, m.weight.device) for m in maps if isinstance(m, nn.Linear)}
+        if len(kinds) != 1 or not all(type(m) is nn.Linear for m in maps):
+            return
+        weight, bias = torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps])
+        for m, w, b in zip(maps, weight.chunk(3), bias.chunk(3), strict=True):
+            m.weight.data, m.bias.data = w, b
+        self._fused = weight, bias
+
+    def separate(self) -> None:
+        """Undoes ``fuse``, but for where the weights lie."""
+        self._fused = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        self.separate()  # weights that move or change dtype are no longer parts of one tensor
+        return super()._apply(fn, recurse)
+
+    def _turned(self, norm: RMSNorm, x_BND: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+        return rope(self._split(norm(x_BND)), *tables)
+
+    def _split(self, x_BND: Tensor) -> Tensor:
+        return x_BND.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _out(self, seen_BhNk: Tensor) -> Tensor:
+        return self.to_out[0](seen_BhNk.transpose(1, 2).flatten(2))
+
+
+def _is_frozen(part: nn.Module) -> bool:
+    """Whether it is a plain linear map that does not learn, and no adapter stands in its place."""
+    return type(part) is nn.Linear and not part.weight.requires_grad
+
+
+class Activated(nn.Module):
+    """A linear map and an activation."""
+
+    def __init__(self, dim_in: int, dim_out: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.proj, self.activation = nn.Linear(dim_in, dim_out), activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.proj(x))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, dim_in: int, hidden: int, dim_out: int, activation: nn.Module) -> None:
+        super().__init__()
+        # The middle place is where the files count a dropout.
+        self.net = nn.Sequential(Activated(dim_in, hidden, activation), nn.Identity(), nn.Linear(hidden, dim_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class TanhGELU(nn.Module):
+    """The tanh approximation of GELU (Hendrycks & Gimpel, arXiv 1606.08415)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return tanh_gelu(x)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention to text and pictures, feed-forward. Norms, modulation and residual sums are in
+    float32."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        self.attn1 = Attention(config)
+        self.attn2 = Attention(config, pictures=config.image_dim is not None)
+        self.norm2 = nn.LayerNorm(config.dim, config.eps) if config.cross_attn_norm else None
+        self.ffn = FeedForward(config.dim, config.ffn_dim, config.dim, TanhGELU())
+        self.scale_shift_table = nn.Parameter(torch.zeros(1, 6, config.dim))
+
+    def forward(
+        self,
+        x_BND: Tensor,
+        told: Told | Heard,
+        six_BU6D: Tensor,
+        tables: tuple[Tensor, Tensor],
+        text_mask_BL: Tensor | None = None,
+        runs: Runs | None = None,
+    ) -> Tensor:
+        """The tokens, changed; (1, N, D) becomes (B, N, D) where B samples' text is told.
+
+        six: modulations, one a sample (U = 1), one a token (U = N), or with ``runs`` one for each distinct time.
+        """
+        heard = told if isinstance(told, Heard) else self.attn2.hear(told)
+        six = (self.scale_shift_table + six_BU6D.float()).unbind(dim=2)
+        shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = six
+
+        seen = modulate(x_BND, shift, scale, self.eps, runs)
+        x_BND = add_gated(x_BND, self.attn1(seen, tables), gate, runs)
+        x_BND = x_BND + self.attn2.look(self._before_text(x_BND), heard, text_mask_BL)
+        return add_gated(x_BND, self.ffn(modulate(x_BND, shift_ffn, scale_ffn, self.eps, runs)), gate_ffn, runs)
+
+    def _before_text(self, x_BND: Tensor) -> Tensor:
+        if self.norm2 is None:
+            return x_BND
+        return layer_norm(x_BND, self.eps, self.norm2.weight, self.norm2.bias).type_as(x_BND)
+
+
+def modulate(x_BND: Tensor, shift: Tensor, scale: Tensor, eps: float, runs: Runs | None = None) -> Tensor:
+    """norm(x) * (1 + scale) + shift, in float32 inside. shift, scale: (B, U, D), as in ``Block.forward``."""
+    if runs is not None:
+        parts = [modulate(x_BND[:, i:j], shift[:, rows], scale[:, rows], eps) for i, j, rows in _pieces(runs)]
+        return torch.cat(parts, dim=1)
+    if shift.shape[:2] == (1, 1):  # then it is a layer norm's own weight and bias
+        return layer_norm(x_BND, eps, 1 + scale[0, 0], shift[0, 0]).type_as(x_BND)
+    return torch.addcmul(shift, layer_norm(x_BND, eps), 1 + scale).type_as(x_BND)
+
+
+def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, runs: Runs | None = None) -> Tensor:
+    """x + y * gate, in float32 inside. gate: (B, U, D), as in ``Block.forward``."""
+    if runs is not None:
+        parts = [add_gated(x_BND[:, i:j], y_BND[:, i:j], gate[:, rows]) for i, j, rows in _pieces(runs)]
+        return torch.cat(parts, dim=1)
+    return torch.addcmul(x_BND.float(), y_BND.float(), gate).type_as(x_BND)
+
+
+def _pieces(runs: Runs) -> Iterator[tuple[int, int, slice | Tensor]]:
+    """(first token, the one after the last, the rows of the distinct times for them)."""
+    if isinstance(runs, tuple):
+        yield from ((i, j, slice(u, u + 1)) for i, j, u in runs)
+        return
+    for i in range(0, len(runs), AT_ONCE):
+        yield i, min(i + AT_ONCE, len(runs)), runs[i : i + AT_ONCE]

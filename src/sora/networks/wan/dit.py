@@ -1,0 +1,283 @@
+"""The transformer of Wan 2.1 and 2.2 (arXiv 2503.20314; github.com/Wan-Video/Wan2.1), at any size.
+
+Tokens of a latent video attend to one another, to text and, in some, to pictures; the time of the diffusion scales,
+shifts and gates every block. Parameters carry the names of diffusers' ``WanTransformer3DModel``, and of its
+``SkyReelsV2Transformer3DModel`` where the frame rate is told, so their files load strictly.
+
+Axis letters: B batch; C channels; T H W latents; N tokens; L text or a picture's tokens; D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from sora.networks.layers import layer_norm, rope_tables, timestep_embedding
+from sora.networks.wan.blocks import Attention, Block, FeedForward, Heard, RMSNorm, Runs, TanhGELU, Told, modulate
+from sora.networks.wan.config import WanConfig
+
+
+@dataclass(frozen=True)
+class Said:
+    """Text and pictures as every block hears them: the same at all times of a clip, so made once by ``WanDiT.read``.
+
+    heard: by the block's id, so that it does not keep a network that is let go. samples: of the batch.
+    """
+
+    heard: Mapping[int, Heard]
+    samples: int
+
+
+@dataclass(frozen=True)
+class Times:
+    """Times that many tokens share. distinct_BU: in [0, 1000]. runs: which of them the tokens have."""
+
+    distinct_BU: Tensor
+    runs: Runs
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every block is given beside the tokens."""
+
+    told: Told | Said
+    six_BU6D: Tensor
+    tables: tuple[Tensor, Tensor]
+    text_mask_BL: Tensor | None
+    runs: Runs | None
+
+    def to(self, block: nn.Module) -> tuple[Any, ...]:
+        """In the order in which a block takes them."""
+        told = self.told.heard[id(block)] if isinstance(self.told, Said) else self.told
+        return told, self.six_BU6D, self.tables, self.text_mask_BL, self.runs
+
+
+class Skip(Protocol):
+    """Decides from what the first block did to the tokens whether the others have to work."""
+
+    def through(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
+        """The tokens after all blocks: rest(after), or near to it. before, after: of the first block."""
+        ...
+
+
+class Perceptron(nn.Module):
+    """Two linear maps around an activation: of time (SiLU) or of text (tanh GELU)."""
+
+    def __init__(self, dim_in: int, dim: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.linear_1, self.activation, self.linear_2 = nn.Linear(dim_in, dim), activation, nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_2(self.activation(self.linear_1(x)))
+
+
+class Pictures(nn.Module):
+    """An image encoder's tokens, brought to the width of the tokens between two layer norms."""
+
+    def __init__(self, image_dim: int, dim: int, positions: int | None) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(image_dim), nn.LayerNorm(dim)
+        self.ff = FeedForward(image_dim, image_dim, dim, nn.GELU())
+        self.pos_embed = None if positions is None else nn.Parameter(torch.zeros(1, positions, image_dim))
+
+    def forward(self, image_BLD: Tensor) -> Tensor:
+        if self.pos_embed is not None:
+            image_BLD = self._together(image_BLD, self.pos_embed.shape[1]) + self.pos_embed
+        return self._norm(self.ff(self._norm(image_BLD, self.norm1)), self.norm2)
+
+    def _together(self, image_BLD: Tensor, positions: int) -> Tensor:
+        """A sample's pictures as one row of tokens, whether they came as one already or one row each."""
+        b, m, d = image_BLD.shape
+        if b * m % positions or positions % m:
+            raise ValueError(f"pictures of {m} tokens do not fill {positions} places; expected a first and a last one")
+        return image_BLD.reshape(-1, positions, d)
+
+    def _norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        return layer_norm(x, norm.eps, norm.weight, norm.bias).type_as(x)
+
+
+class Conditions(nn.Module):
+    """Time, text and pictures, brought to the width of the tokens."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.freq_dim = config.freq_dim
+        self.time_embedder = Perceptron(config.freq_dim, config.dim, nn.SiLU())
+        self.time_proj = nn.Linear(config.dim, 6 * config.dim)
+        self.text_embedder = Perceptron(config.text_dim, config.dim, TanhGELU())
+        if config.image_dim is not None:
+            self.image_embedder = Pictures(config.image_dim, config.dim, config.pos_embed_seq_len)
+
+    def time(self, t_BU: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The time's embedding (B, U, D) and its six modulations (B, U, 6, D). U may be 1."""
+        waves = timestep_embedding(t_BU, self.freq_dim).to(self.time_embedder.linear_1.weight.dtype)
+        time_BUD = self.time_embedder(waves).to(dtype)
+        return time_BUD, self.time_proj(F.silu(time_BUD)).unflatten(-1, (6, -1))
+
+
+class WanDiT(nn.Module):
+    """Latents, time and text in; velocity (noise - data) out. Freshly made weights are torch's own: load a file, or
+    call ``init_weights`` before training. A control branch is ``wan_vace``'s to add."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.config = config
+        # A convolution in name, for its parameters; it runs as one matrix product over patches, which is faster on
+        # CPUs and, unlike Conv3d, alike on every device.
+        self.patch_embedding = nn.Conv3d(config.in_channels, config.dim, config.patch, config.patch)
+        self.condition_embedder = Conditions(config)
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.num_layers)])
+        self.proj_out = nn.Linear(config.dim, config.out_channels * math.prod(config.patch))
+        self.scale_shift_table = nn.Parameter(torch.zeros(1, 2, config.dim))
+        if config.inject_sample_info:
+            self.fps_embedding = nn.Embedding(2, config.dim)
+            self.fps_projection = FeedForward(config.dim, config.dim, 6 * config.dim, nn.SiLU())
+
+    def forward(
+        self,
+        x_BCTHW: Tensor,
+        t_B_or_BN: Tensor | Times,
+        text: Tensor | Said,
+        text_mask_BL: Tensor | None = None,
+        *,
+        image_BLD: Tensor | None = None,
+        fps: float | None = None,
+        skip: Skip | None = None,
+    ) -> Tensor:
+        """The velocity, of shape (B, out_channels, T, H, W) and the dtype of the weights.
+
+        x_BCTHW: float, C = in_channels; H and W (and T) multiples of the patch. One sample serves for all of a batch of
+        texts, and what does not hang on the text is then done once.
+        t_B_or_BN: the time in [0, 1000], 1000 pure noise; one a sample, or one a token in row-major (T, H, W) order, or
+            ``Times`` that tokens share.
+        text: the text encoder's output (B, L, D), D = text_dim; or what ``read`` made of it and of the pictures.
+        text_mask_BL: bool, True where a word is; None lets every place be seen, padding too, as Wan does.
+        image_BLD: the image encoder's output, D = image_dim, of one picture (L = 257); with pos_embed_seq_len of a
+            first and a last one, as (B, 514, D) or as (2B, 257, D) with a sample's two next to each other. None leaves
+            pictures out: text alone is looked at.
+        fps: frames a second, for networks with inject_sample_info, which tell 16 from any other.
+        skip: may spare all blocks after the first.
+
+        ValueError where these do not fit one another or the network.
+        """
+        x_BND, time_BUD, given = self._enter(x_BCTHW, t_B_or_BN, text, text_mask_BL, image_BLD, fps)
+        if skip is None:
+            x_BND = self._through(range(len(self.blocks)), x_BND, given)
+        else:
+            first, others = range(1), range(1, len(self.blocks))
+            after_BND = self._through(first, x_BND, given)
+            x_BND = skip.through(x_BND, after_BND, lambda tokens: self._through(others, tokens, given))
+        return self._leave(x_BND, time_BUD, given.runs, x_BCTHW)
+
+    def read(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> Said:
+        """Text and pictures for all passes of a clip, to be given in place of the text. Arguments as ``forward``'s.
+
+        It takes 2 x L x D numbers of memory a sample and block, and must be made anew where weights change.
+        """
+        told = self._tell(text_BLD, image_BLD)
+        return Said({id(block): block.attn2.hear(told) for block in self.turns()}, len(told.text_BLD))  # type: ignore
+
+    def fuse(self) -> None:
+        """See ``Attention.fuse``; for every block's self-attention."""
+        for block in self.turns():
+            block.attn1.fuse()  # type: ignore[operator]
+
+    def separate(self) -> None:
+        """Undoes ``fuse``."""
+        for part in self.modules():
+            if isinstance(part, Attention):
+                part.separate()
+
+    def turns(self) -> list[nn.Module]:
+        """The blocks in the order in which a pass calls them."""
+        return list(self.blocks)
+
+    def _through(self, layers: range, x_BND: Tensor, given: Given) -> Tensor:
+        for layer in layers:
+            block = self.blocks[layer]
+            x_BND = block(x_BND, *given.to(block))
+        return x_BND
+
+    def _enter(
+        self,
+        x_BCTHW: Tensor,
+        t: Tensor | Times,
+        text: Tensor | Said,
+        text_mask_BL: Tensor | None,
+        image_BLD: Tensor | None,
+        fps: float | None,
+    ) -> tuple[Tensor, Tensor, Given]:
+        """Tokens (B, N, D), the time's embedding, and what the blocks are given. Arguments as ``forward``'s."""
+        shape = x_BCTHW.shape[2], x_BCTHW.shape[3], x_BCTHW.shape[4]
+        tables = rope_tables(self.config.token_shape(shape), self.config.head_dim, x_BCTHW.device)
+        x_BND = self._embed_patches(x_BCTHW, self.patch_embedding)
+        told = text if isinstance(text, Said) else self._tell(text, image_BLD)
+        samples = told.samples if isinstance(told, Said) else len(told.text_BLD)
+        if len(x_BND) not in (1, samples):
+            raise ValueError(f"text for {samples} samples; expected as many as latents, {len(x_BND)}")
+        runs = t.runs if isinstance(t, Times) else None
+        t_BU = t.distinct_BU if isinstance(t, Times) else t[:, None] if t.ndim == 1 else t
+        time_BUD, six_BU6D = self.condition_embedder.time(t_BU, x_BND.dtype)
+        return x_BND, time_BUD, Given(told, self._tell_fps(six_BU6D, fps), tables, text_mask_BL, runs)
+
+    def _tell(self, text_BLD: Tensor, image_BLD: Tensor | None) -> Told:
+        """Embedded. Raises ValueError for pictures that are not looked at, or of other samples than the text."""
+        weight = self.patch_embedding.weight
+        text_BLD = self.condition_embedder.text_embedder(text_BLD.type_as(weight))
+        if image_BLD is None:
+            return Told(text_BLD)
+        if self.config.image_dim is None:
+            raise ValueError("this network looks at no pictures (image_dim is None); expected image_BLD = None")
+        seen_BLD = self.condition_embedder.image_embedder(image_BLD.type_as(weight))
+        if len(seen_BLD) != len(text_BLD):
+            raise ValueError(f"pictures for {len(seen_BLD)} samples; expected as many as texts, {len(text_BLD)}")
+        return Told(text_BLD, seen_BLD)
+
+    def _tell_fps(self, six_BU6D: Tensor, fps: float | None) -> Tensor:
+        if self.config.inject_sample_info != (fps is not None):
+            wanted = "the clip's" if self.config.inject_sample_info else "None, since this network is not told"
+            raise ValueError(f"fps is {fps}; expected {wanted}")
+        if fps is None:
+            return six_BU6D
+        which = torch.tensor(0 if fps == 16 else 1, device=six_BU6D.device)
+        return six_BU6D + self.fps_projection(self.fps_embedding(which)).unflatten(-1, (6, -1))
+
+    def _leave(self, x_BND: Tensor, time_BUD: Tensor, runs: Runs | None, like_BCTHW: Tensor) -> Tensor:
+        """Tokens to a velocity of the time, height and width of ``like_BCTHW``."""
+        shift, scale = (self.scale_shift_table + time_BUD.float()[:, :, None]).unbind(dim=2)
+        x_BNP = self.proj_out(modulate(x_BND, shift, scale, self.config.eps, runs))
+        p, q, r = self.config.patch
+        t, h, w = self.config.token_shape((like_BCTHW.shape[2], like_BCTHW.shape[3], like_BCTHW.shape[4]))
+        return rearrange(x_BNP, "B (T H W) (p q r C) -> B C (T p) (H q) (W r)", T=t, H=h, W=w, p=p, q=q, r=r)
+
+    def _embed_patches(self, x_BCTHW: Tensor, embedding: nn.Conv3d) -> Tensor:
+        p, q, r = self.config.patch
+        patches = rearrange(x_BCTHW, "B C (T p) (H q) (W r) -> B (T H W) (C p q r)", p=p, q=q, r=r)
+        return F.linear(patches.type_as(embedding.weight), embedding.weight.flatten(1), embedding.bias)
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Weights to train from: Xavier in the blocks and patches, std 0.02 in the embeddings of time and text (as
+        Wan), modulation tables of std dim^-0.5, and a zero output, so that training starts from velocity 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, RMSNorm | nn.LayerNorm):
+                module.reset_parameters()
+            elif isinstance(module, Block):
+                nn.init.normal_(module.scale_shift_table, std=self.config.dim**-0.5)
+        for embedder in (self.condition_embedder.time_embedder, self.condition_embedder.text_embedder):
+            nn.init.normal_(embedder.linear_1.weight, std=0.02)
+            nn.init.normal_(embedder.linear_2.weight, std=0.02)
+        nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
+        nn.init.zeros_(self.patch_embedding.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.scale_shift_table, std=self.config.dim**-0.5)
+        nn.init.zeros_(self.proj_out.weight)

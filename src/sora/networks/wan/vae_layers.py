@@ -1,0 +1,395 @@
+"""The layers of Wan's video autoencoders (arXiv 2503.20314), and how a chain of them runs chunk by chunk, tile by tile.
+
+All are causal in time: a layer sees its own frame and a few before it. Those few are kept in a ``Past``, so a film can
+go through in chunks and come out as if it had gone through whole. A film's first frame is a chunk of its own, for the
+layers that halve or double the frames let it pass alone. Parameters carry the names of diffusers' ``AutoencoderKLWan``.
+
+Axis letters: B batch; C D channels; T H W frames, height and width at whatever scale a layer stands; N frames of all
+the batch. Lengths and places along H and W are counted at that scale too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce, repeat
+from torch import Tensor, nn
+
+from sora.networks.layers import attention
+from sora.runtime import winograd
+from sora.runtime.winograd import Scratch, like_channels_last
+
+Span = tuple[int, int]
+"""The first place along an axis, and the one after the last."""
+
+
+class Past:
+    """What the causal layers remember of the chunks before; its size does not grow with the film.
+
+    first: whether the film's first chunk, one frame, is on its way. winograd: whether convolutions may be done by
+    ``networks.winograd``. scratch: what these work in.
+    """
+
+    def __init__(self, winograd: bool = False, scratch: Scratch | None = None) -> None:
+        self.first, self.winograd = True, winograd
+        self.scratch = Scratch() if scratch is None else scratch
+        self._kept: dict[nn.Module, Tensor] = {}
+
+    def another(self) -> Past:
+        """A fresh one that works in the same way, in the same scratch memory."""
+        return Past(self.winograd, self.scratch)
+
+    def before(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> Tensor:
+        """x with the last ``frames`` frames the layer was given before it, zeros at the start; x's own last ones take
+        their place, in place."""
+        kept = self._kept.get(layer)
+        if kept is None:
+            b, c, _, h, w = x_BCTHW.shape
+            kept = self._kept[layer] = x_BCTHW.new_zeros(b, c, frames, h, w)
+        # Joined, not padded: F.pad of five axes is wrong on MPS.
+        line = torch.cat([kept, x_BCTHW], dim=2)
+        kept.copy_(line[:, :, -frames:])
+        return line
+
+    def room(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> tuple[Tensor, bool]:
+        """What ``before`` would join to x, for the caller to read and then to replace, and whether it is not there yet
+        but holds anything, in place of zeros."""
+        fresh = layer not in self._kept
+        if fresh:
+            b, c, _, h, w = x_BCTHW.shape
+            self._kept[layer] = like_channels_last(x_BCTHW, b, c, frames, h, w)
+        return self._kept[layer], fresh
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which inputs a layer's outputs see, along H as along W.
+
+    before: places to each side, at the scale of the input. zoom: outputs for each input, 2, 1 or 1/2. after: places to
+    each side, at the scale of the output.
+    """
+
+    before: int = 0
+    zoom: float = 1
+    after: int = 0
+
+    def source(self, span: Span, size: int) -> Span:
+        """The inputs, of ``size`` there are, that a span of outputs needs. Where outputs are halved both ends are even,
+        so that a crop halves as the whole does."""
+        low = math.floor((span[0] - self.after) / self.zoom) - self.before
+        high = math.ceil((span[1] + self.after) / self.zoom) + self.before
+        return max(0, low), min(size, high)
+
+
+Step = tuple[Callable[[Tensor, Past], Tensor], Reach]
+
+
+def causal(
+    conv: nn.Conv3d,
+    x_BCTHW: Tensor,
+    past: Past,
+    norm: ChannelNorm | None = None,
+    added_BDTHW: Tensor | None = None,
+    over: bool = False,
+) -> Tensor:
+    """A convolution whose last tap in time is the frame itself. As many frames come out as go in.
+
+    norm: x goes through it and a SiLU first. added: to the result. over: x is needed no more, so that the result may
+    take its place.
+    """
+    h, w = x_BCTHW.shape[-2:]
+    if past.winograd and winograd.takes(conv, h, w, x_BCTHW):
+        kept, fresh = past.room(conv, x_BCTHW, 2)
+        over = over and conv.in_channels == conv.out_channels and x_BCTHW.stride(1) == 1
+        given = {"past_BCFHW": kept, "fresh": fresh, "added_BDTHW": added_BDTHW, "over": over}
+        return winograd.convolved(conv, x_BCTHW, past.scratch, prepare=norm and norm.activate, **given)
+    y = x_BCTHW if norm is None else activated(norm, x_BCTHW)
+    y = conv(past.before(conv, y, conv.kernel_size[0] - 1))
+    if added_BDTHW is not None:
+        y += added_BDTHW
+    return y
+
+
+def conv_of_3(dim_in: int, dim_out: int) -> nn.Conv3d:
+    """3 x 3 x 3, zeros around each frame, for ``causal``."""
+    return nn.Conv3d(dim_in, dim_out, 3, padding=(0, 1, 1))
+
+
+class ChannelNorm(nn.Module):
+    """x / |x| * sqrt(C) * gamma over the channels at each place, in float32 inside. axes: of x after C."""
+
+    def __init__(self, dim: int, axes: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim, *[1] * axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+        return (x * (math.sqrt(x.shape[1]) / length.clamp_min(1e-12)) * self.gamma).type_as(x)
+
+    def activate(self, x_THWC: Tensor) -> None:
+        """SiLU of the norm, in place, of float32."""
+        length = torch.linalg.vector_norm(x_THWC, dim=-1, keepdim=True).clamp_min_(1e-12)
+        x_THWC.mul_(length.reciprocal_().mul_(math.sqrt(x_THWC.shape[-1]))).mul_(self.gamma.flatten())
+        F.silu(x_THWC, inplace=True)
+
+
+def activated(norm: nn.Module, x: Tensor) -> Tensor:
+    """SiLU of the norm of x."""
+    y = norm(x)
+    return F.silu(y, inplace=not y.requires_grad)
+
+
+class ResidualBlock(nn.Module):
+    """Two causal convolutions beside the identity, or beside a 1 x 1 x 1 where the channels change."""
+
+    reach = Reach(before=2)
+
+    def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = ChannelNorm(dim_in, 3), conv_of_3(dim_in, dim_out)
+        self.norm2, self.conv2 = ChannelNorm(dim_out, 3), conv_of_3(dim_out, dim_out)
+        self.conv_shortcut = nn.Identity() if dim_in == dim_out else nn.Conv3d(dim_in, dim_out, 1)
+
+    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+        y = causal(self.conv1, x_BCTHW, past, self.norm1)
+        return causal(self.conv2, y, past, self.norm2, self.conv_shortcut(x_BCTHW), over=True)
+
+
+def residual_blocks(dim_in: int, dim_out: int, count: int) -> nn.ModuleList:
+    """``count`` blocks, of which the first changes the channels."""
+    return nn.ModuleList(ResidualBlock(dim_in if i == 0 else dim_out, dim_out) for i in range(count))
+
+
+class FrameAttention(nn.Module):
+    """Every place of a frame looks at all the frame, with one head."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(dim, 2)
+        self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
+        self.proj = nn.Conv2d(dim, dim, 1)
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        b, _, _, h, w = x_BCTHW.shape
+        frames_NCHW = rearrange(x_BCTHW, "B C T H W -> (B T) C H W")
+        # Contiguous, since fused attention wants the channels of a token side by side.
+        qkv = rearrange(self.to_qkv(self.norm(frames_NCHW)), "N D H W -> N 1 (H W) D").contiguous()
+        seen = attention(*qkv.chunk(3, dim=-1))
+        y_NCHW = self.proj(rearrange(seen, "N 1 (H W) C -> N C H W", H=h, W=w))
+        return x_BCTHW + rearrange(y_NCHW, "(B T) C H W -> B C T H W", B=b)
+
+
+class Middle(nn.Module):
+    """Attention between two residual blocks, at the scale of the latents."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList([FrameAttention(dim)])
+        self.resnets = residual_blocks(dim, dim, 2)
+
+    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+        x = self.resnets[0](x_BCTHW, past)
+        return self.resnets[1](self.attentions[0](x), past)
+
+
+class Halve(nn.Module):
+    """Half the height and width; with ``time`` also half the frames, but the film's first, which stays alone."""
+
+    reach = Reach(zoom=0.5, after=1)
+
+    def __init__(self, dim: int, time: bool) -> None:
+        super().__init__()
+        self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(dim, dim, 3, stride=2))
+        self.time_conv = nn.Conv3d(dim, dim, (3, 1, 1), stride=(2, 1, 1)) if time else None
+
+    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+        frames_NCHW = self.resample(rearrange(x_BCTHW, "B C T H W -> (B T) C H W"))
+        x = rearrange(frames_NCHW, "(B T) C H W -> B C T H W", B=x_BCTHW.shape[0])
+        if self.time_conv is None:
+            return x
+        line = past.before(self.time_conv, x, 1)
+        return x if past.first else self.time_conv(line)
+
+
+class Double(nn.Module):
+    """Twice the height and width; with ``time`` also twice the frames, but the film's first, which stays alone and
+    unseen by those after it."""
+
+    def __init__(self, dim: int, dim_out: int, time: bool) -> None:
+        super().__init__()
+        # The first place is where the files count the enlarging.
+        self.resample = nn.Sequential(nn.Identity(), nn.Conv2d(dim, dim_out, 3, padding=1))
+        self.time_conv = nn.Conv3d(dim, 2 * dim, (3, 1, 1)) if time else None
+
+    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+        b = x_BCTHW.shape[0]
+        if self.time_conv is not None and not past.first:
+            x_BCTHW = rearrange(causal(self.time_conv, x_BCTHW, past), "B (t C) T H W -> B C (T t) H W", t=2)
+        conv: nn.Conv2d = self.resample[1]  # type: ignore[assignment]
+        h, w = x_BCTHW.shape[-2:]
+        if past.winograd and winograd.takes(conv, 2 * h, 2 * w, x_BCTHW):
+            return winograd.convolved(conv, x_BCTHW, past.scratch, zoom=2)
+        frames_NCHW = F.interpolate(rearrange(x_BCTHW, "B C T H W -> (B T) C H W"), scale_factor=2.0, mode="nearest")
+        return rearrange(self.resample(frames_NCHW), "(B T) C H W -> B C T H W", B=b)
+
+
+class DownBlock(nn.Module):
+    """Wan 2.2's way down: residual blocks and ``Halve`` beside an average of what went in.
+
+    halve, time: whether height and width, and frames, are halved. Raises ValueError where no average has ``dim_out``
+    channels.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, blocks: int, halve: bool, time: bool) -> None:
+        super().__init__()
+        self.time, self.space = 2 if time else 1, 2 if halve else 1
+        if dim_in * self.time * self.space**2 % dim_out:
+            places = f"{self.time}x{self.space}x{self.space} places"
+            raise ValueError(f"{dim_in} channels of {places} do not fold to {dim_out}")
+        self.resnets = residual_blocks(dim_in, dim_out, blocks)
+        self.downsampler = Halve(dim_out, time) if halve else None
+        self.reach = Reach(before=2 * blocks, zoom=0.5, after=1) if halve else Reach(before=2 * blocks)
+
+    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+        y = x_BCTHW
+        for block in self.resnets:
+            y = block(y, past)
+        if self.downsampler is not None:
+            y = self.downsampler(y, past)
+        return y + folded(x_BCTHW, y.shape[1], self.time, self.space)
+
+
+def folded(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
+    """time x space x space places to one, their channels averaged in runs down to ``channels``. Zeros stand before
+    frames that do not divide."""
+    b, c, t, h, w = x_BCTHW.shape
+    if t % time:
+        x_BCTHW = torch.cat([x_BCTHW.new_zeros(b, c, time - t % time, h, w), x_BCTHW], dim=2)
+    x = rearrange(x_BCTHW, "B C (T t) (H p) (W q) -> B (C t p q) T H W", t=time, p=space, q=space)
+    return reduce(x, "B (D run) T H W -> B D T H W", "mean", D=channels)
+
+
+class UpBlock(nn.Module):
+    """Wan 2.1's way up: residual blocks, then ``Double`` to half the channels where ``double`` says so."""
+
+    def __init__(self, dim_in: int, dim_out: int, blocks: int, double: bool, time: bool) -> None:
+        super().__init__()
+        self.resnets = residual_blocks(dim_in, dim_out, blocks)
+        self.upsamplers = nn.ModuleList([Double(dim_out, dim_out // 2, time)] if double else [])
+        self.reach = Reach(before=2 * blocks, zoom=2, after=1) if double else Reach(before=2 * blocks)
+
+    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+        for layer in (*self.resnets, *self.upsamplers):
+            x_BCTHW = layer(x_BCTHW, past)
+        return x_BCTHW
+
+
+class ResidualUpBlock(nn.Module):
+    """Wan 2.2's way up: residual blocks and ``Double`` beside what went in, its channels dealt out over the new places.
+
+    Raises ValueError where the channels cannot be dealt out.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, blocks: int, double: bool, time: bool) -> None:
+        super().__init__()
+        self.time = 2 if time else 1
+        if double and dim_out * self.time * 4 % dim_in:
+            raise ValueError(f"{dim_in} channels cannot be dealt out to {dim_out} at {self.time}x2x2 places")
+        self.resnets = residual_blocks(dim_in, dim_out, blocks)
+        self.upsampler = Double(dim_out, dim_out, time) if double else None
+        self.reach = Reach(before=2 * blocks, zoom=2, after=1) if double else Reach(before=2 * blocks)
+
+    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+        y = x_BCTHW
+        for block in self.resnets:
+            y = block(y, past)
+        if self.upsampler is None:
+            return y
+        y = self.upsampler(y, past)
+        dealt = unfolded(x_BCTHW, y.shape[1], self.time, 2)
+        y += dealt[:, :, self.time - 1 :] if past.first else dealt
+        return y
+
+
+def unfolded(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
+    """One place to time x space x space, each of ``channels``, repeating channels where there are too few."""
+    copies = channels * time * space**2 // x_BCTHW.shape[1]
+    x = repeat(x_BCTHW, "B C T H W -> B (C copies) T H W", copies=copies)
+    return rearrange(x, "B (D t p q) T H W -> B D (T t) (H p) (W q)", t=time, p=space, q=space)
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """rows, columns: the span before each step of a chain, and after the last."""
+
+    rows: list[Span]
+    columns: list[Span]
+    past: Past
+
+
+class Chain:
+    """Steps run over a film chunk by chunk, on one tile after another, with the same result as on the whole.
+
+    A tile goes in with as much around it as its outputs see, and after each step what no later step needs is cut off.
+    What is wrong near the cuts, where a convolution met zeros instead of neighbours, is thus gone before the end; at
+    the picture's own borders nothing is cut, and zeros are right. Each tile has its own past.
+    """
+
+    def __init__(
+        self, steps: Sequence[Step], size: tuple[int, int], rows: Sequence[Span], columns: Sequence[Span], past: Past
+    ) -> None:
+        """size: (H, W) of what goes in. rows, columns: of the tiles, at the scale of what comes out, covering it. past:
+        like those of the tiles."""
+        self._steps, self._size = steps, (rows[-1][1], columns[-1][1])
+        reaches = [reach for _, reach in steps]
+        across = [trace(reaches, span, size[1]) for span in columns]
+        self._tiles = [_Tile(trace(reaches, span, size[0]), c, past.another()) for span in rows for c in across]
+
+    def __call__(self, x_BCTHW: Tensor) -> Tensor:
+        """The next chunk of the film."""
+        if len(self._tiles) == 1:
+            return self._run(x_BCTHW, self._tiles[0])
+        whole: Tensor | None = None
+        for tile in self._tiles:
+            part = self._run(x_BCTHW, tile)
+            if whole is None:
+                whole = part.new_empty(*part.shape[:3], *self._size)
+            _cut(whole, tile.rows[-1], tile.columns[-1]).copy_(part)
+        assert whole is not None
+        return whole
+
+    def _run(self, x_BCTHW: Tensor, tile: _Tile) -> Tensor:
+        x = _cut(x_BCTHW, tile.rows[0], tile.columns[0])
+        for i, (step, reach) in enumerate(self._steps):
+            x = step(x, tile.past)
+            x = _cut(x, *(_within(s[i], s[i + 1], reach.zoom) for s in (tile.rows, tile.columns)))
+        tile.past.first = False
+        return x
+
+
+def trace(reaches: Sequence[Reach], span: Span, size: int) -> list[Span]:
+    """The span needed before each layer of a chain for ``span`` to be right after the last, and ``span`` itself.
+
+    size: of the axis before the first layer.
+    """
+    sizes = [size]
+    for reach in reaches[:-1]:
+        sizes.append(int(sizes[-1] * reach.zoom))
+    spans = [span]
+    for reach, length in zip(reversed(reaches), reversed(sizes), strict=True):
+        spans.append(reach.source(spans[-1], length))
+    return spans[::-1]
+
+
+def _within(given: Span, wanted: Span, zoom: float) -> Span:
+    """Where the wanted outputs stand among those that a layer made of the given inputs."""
+    start = int(given[0] * zoom)
+    return wanted[0] - start, wanted[1] - start
+
+
+def _cut(x_BCTHW: Tensor, rows: Span, columns: Span) -> Tensor:
+    return x_BCTHW[..., slice(*rows), slice(*columns)]

@@ -1,0 +1,81 @@
+"""What is to be painted and how it joins what stands, as data that needs no torch. ``operations`` makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sora.plan.clip import Clip
+from sora.plan.crop import Crop
+
+
+@dataclass(frozen=True)
+class Format:
+    """The shape of a film and of what a model paints at once.
+
+    size: (height, width) of the film. painted: (height, width) on the model's grid, at which it paints. window: the
+    most frames painted at once, 1 + time * k. context: known frames a window goes on from, 1 + time * k. after: known
+    frames it arrives at, a multiple of time. time: the grid's frames to a latent.
+    """
+
+    size: tuple[int, int]
+    painted: tuple[int, int]
+    fps: float
+    window: int
+    context: int
+    after: int
+    time: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """One canvas of a plan, frames counted on the film: its first ``left`` and last ``right`` frames are known from
+    the film, those between are painted, and ``keep`` of them are film; the rest only fill up the model's grid.
+
+    part: windows of one shot share it and keep its colours. draw: which noise of the seed's; a shot's first has 0.
+    """
+
+    first: int
+    frames: int
+    left: int
+    right: int
+    keep: range
+    prompt: str
+    part: int = 0
+    draw: int = 0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Film that painting starts from instead of from noise alone.
+
+    clip: as long as the film. strength: in (0, 1], the share of the noise and of the steps; 1 keeps nothing of it.
+    known_F1YX: pixels that are kept even in painted frames (one frame stands for all), or None. method: "noise" mixes
+    noise in (SDEdit, arXiv 2108.01073), "flow" goes straight from one text to the other (FlowEdit, arXiv 2412.08629).
+    was: what the clip shows, in words, for "flow".
+    """
+
+    clip: Clip
+    strength: float
+    known_F1YX: Tensor | None = None
+    method: str = "noise"
+    was: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to paint and how it joins what stands. Built by ``operations``, carried out by ``engine.paint``.
+
+    frames: of the whole film. placed: (first frame, clip) of all that stands already, at the film's size. windows: in
+    the order of painting; together they keep every frame that is not placed, each once. circle: after the film's last
+    frame comes its first. crop: the part of each frame that the model paints, at ``format.painted``; None is all.
+    """
+
+    format: Format
+    frames: int
+    windows: tuple[Window, ...]
+    placed: tuple[tuple[int, Clip], ...] = ()
+    start: Start | None = None
+    circle: bool = False
+    crop: Crop | None = None

@@ -1,0 +1,193 @@
+"""Low-rank adapters, LoRA (Hu et al. 2021, arXiv 2106.09685): a linear map W becomes W + (alpha / rank) B A, of which
+only A (rank, in) and B (out, rank) are trained.
+
+``inject`` to train, ``extract`` what was trained, ``merge`` it into the weights of another copy. Tensors go by the
+names of the network's own modules, as ``lorafile`` reads and writes them: ``<module>.lora_A.weight``,
+``<module>.lora_B.weight`` with alpha / rank in B already, and ``<parameter>.diff``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sora.errors import ModelError
+from sora.runtime.quantized import StoredLinear
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+FEED_FORWARD = ("ffn.net.0.proj", "ffn.net.2")
+TEXT = ("text_embedder.linear_1", "text_embedder.linear_2")
+TARGETS = (*ATTENTION, *FEED_FORWARD, *TEXT)
+"""The linear maps of a Wan transformer that a LoRA changes by default: the ends of their names."""
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear map with an adapter beside it, in float32. Starts out as the map itself: B is zero."""
+
+    def __init__(self, base: nn.Linear | StoredLinear, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.scale = alpha / rank
+        self.lora_A = nn.Parameter(torch.empty(rank, base.in_features, device=base.weight.device))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank, device=base.weight.device))
+        nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)
+
+    @property
+    def in_features(self) -> int:
+        return self.lora_A.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.lora_B.shape[0]
+
+    @property
+    def weight(self) -> Tensor:  # networks ask their maps for a dtype
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        beside = F.linear(F.linear(x.float(), self.lora_A), self.lora_B * self.scale)
+        return self.base(x) + beside.type_as(x)
+
+
+def inject(
+    module: nn.Module, rank: int, *, alpha: float | None = None, targets: Sequence[str] = TARGETS
+) -> list[nn.Parameter]:
+    """Puts an adapter beside every linear map whose name is or ends in one of ``targets``; all else is frozen. The
+    parameters to train, in the order of the modules. alpha: None is the rank, a scale of 1.
+
+    Raises ValueError where nothing is called so.
+    """
+    chosen = [name for name, part in module.named_modules() if isinstance(part, nn.Linear) and _is_one(name, targets)]
+    if not chosen:
+        raise ValueError(f"no linear map of {type(module).__name__} is called {', '.join(targets)}")
+    module.requires_grad_(False)
+    for name in chosen:
+        linear = module.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        _put(module, name, LoraLinear(linear, rank, rank if alpha is None else alpha))
+    return [p for _, adapter in _adapters(module) for p in (adapter.lora_A, adapter.lora_B)]
+
+
+def _is_one(name: str, targets: Sequence[str]) -> bool:
+    """Whether a module's name is one of the targets, or ends in one."""
+    return any(name == target or name.endswith("." + target) for target in targets)
+
+
+def extract(module: nn.Module) -> dict[str, Tensor]:
+    """The adapters' tensors, float32 copies on the CPU, the scale in B."""
+    found: dict[str, Tensor] = {}
+    for name, adapter in _adapters(module):
+        found[f"{name}.lora_A.weight"] = adapter.lora_A.detach().float().cpu().clone()
+        found[f"{name}.lora_B.weight"] = (adapter.lora_B.detach().float() * adapter.scale).cpu()
+    return found
+
+
+@torch.no_grad()
+def fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Sets injected adapters to tensors as ``extract`` gives them. Raises KeyError for one that is missing."""
+    for name, adapter in _adapters(module):
+        adapter.lora_A.copy_(tensors[f"{name}.lora_A.weight"])
+        adapter.lora_B.copy_(tensors[f"{name}.lora_B.weight"] / adapter.scale)
+
+
+def remove(module: nn.Module) -> None:
+    """Takes all adapters away again; what they learnt is gone with them."""
+    for name, adapter in list(_adapters(module)):
+        _put(module, name, adapter.base)
+
+
+@torch.no_grad()
+def merge(module: nn.Module, tensors: Mapping[str, Tensor], strength: float = 1.0, *, called: str = "the LoRA") -> None:
+    """W + strength * B A in place of every W it holds: exact, and as fast as before. The sums are in float32, rounded
+    once to the weight's dtype. Beside a weight that is stored in few bits, B A works on its own.
+
+    called: the file's name, for what is said of it. Raises ModelError, before anything is changed, for tensors that
+    have no place in the module or another shape.
+    """
+    stored = _stored(module, tensors, called)
+    changes = list(_changes(module, {k: v for k, v in tensors.items() if _module_of(k) not in stored}, called))
+    for path in stored:
+        _put(module, path, _beside(module.get_submodule(path), tensors, path, strength))
+    for parameter, change in changes:
+        added = change[0] if len(change) == 1 else _product(*change, like=parameter)
+        added = added.to(parameter.device, torch.float32)
+        parameter.copy_(parameter.float() + strength * added.reshape(parameter.shape))
+
+
+def check(module: nn.Module, tensors: Mapping[str, Tensor], called: str) -> None:
+    """Raises ModelError for tensors that ``merge`` would. The module may be without its weights."""
+    for _ in _changes(module, tensors, called):
+        pass
+
+
+def _module_of(name: str) -> str:
+    return name.rsplit(".lora_", 1)[0]
+
+
+def _stored(module: nn.Module, tensors: Mapping[str, Tensor], called: str) -> list[str]:
+    """The maps that are stored in few bits and have a pair here. Raises ModelError for a pair of another shape."""
+    maps = {path: part for path, part in module.named_modules() if isinstance(part, StoredLinear | LoraLinear)}
+    found = [path for path in maps if f"{path}.lora_B.weight" in tensors]
+    for path in found:
+        (out, rank), (ranks, width) = (tensors[f"{path}.lora_{part}.weight"].shape for part in "BA")
+        if (out, rank, width) != (maps[path].out_features, ranks, maps[path].in_features):
+            raise ModelError(f"{called} does not fit this model at {path}; expected one trained on the same model")
+    return found
+
+
+def _beside(part: nn.Module, tensors: Mapping[str, Tensor], path: str, strength: float) -> LoraLinear:
+    down, up = (tensors[f"{path}.lora_{name}.weight"] for name in "AB")
+    adapter = LoraLinear(part, len(down), strength * len(down))  # type: ignore[arg-type]
+    adapter.lora_A.copy_(down)
+    adapter.lora_B.copy_(up)
+    return adapter.requires_grad_(False)
+
+
+def _product(up: Tensor, down: Tensor, like: Tensor) -> Tensor:
+    return up.to(like.device, torch.float32).flatten(1) @ down.to(like.device, torch.float32).flatten(1)
+
+
+def _changes(
+    module: nn.Module, tensors: Mapping[str, Tensor], called: str
+) -> Iterator[tuple[nn.Parameter, tuple[Tensor, ...]]]:
+    """(a parameter, what to add to it: one tensor, or B and A). Raises ModelError."""
+    parameters = dict(module.named_parameters())
+    for name, tensor in tensors.items():
+        if name.endswith(".lora_A.weight"):
+            continue  # comes with its B
+        path, is_pair = name.removesuffix(".diff"), name.endswith(".lora_B.weight")
+        if is_pair:
+            path = name.removesuffix(".lora_B.weight") + ".weight"
+        if path not in parameters:
+            raise ModelError(f"{called} does not fit this model: it changes {path}, which is not there; choose another")
+        parts = (tensor, tensors[path.removesuffix(".weight") + ".lora_A.weight"]) if is_pair else (tensor,)
+        if not _fits(parameters[path], parts):
+            shapes = " x ".join(str(tuple(p.shape)) for p in parts)
+            there = f"{shapes} for {path} of {tuple(parameters[path].shape)}"
+            raise ModelError(f"{called} does not fit this model ({there}); expected one trained on the same model")
+        yield parameters[path], parts
+
+
+def _fits(parameter: Tensor, parts: tuple[Tensor, ...]) -> bool:
+    if len(parts) == 1:
+        return parts[0].shape == parameter.shape
+    up, down = parts[0].flatten(1), parts[1].flatten(1)
+    flat = parameter.flatten(1) if parameter.ndim > 1 else parameter[:, None]
+    return up.shape[1] == down.shape[0] and (up.shape[0], down.shape[1]) == tuple(flat.shape)
+
+
+def _adapters(module: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
+    return ((name, part) for name, part in module.named_modules() if isinstance(part, LoraLinear))
+
+
+def _put(module: nn.Module, path: str, part: nn.Module) -> None:
+    """The module's child at a dotted path, exchanged."""
+    parent, _, child = path.rpartition(".")
+    setattr(module.get_submodule(parent), child, part)  # a ModuleList keeps "0" as an attribute too

@@ -1,6 +1,0 @@
-"""The cartoon world in several sizes: drawn from seeds, rendered in batches on any device."""
-
-from sora.training.worlds.render import Rendered, render
-from sora.training.worlds.world import WORLDS, World, draw_film, held_out, mirrored
-
-__all__ = ["WORLDS", "Rendered", "World", "draw_film", "held_out", "mirrored", "render"]
