@@ -128,13 +128,13 @@ WAN = (
     Painting("wan-t2v-region", "edit", ("wan-t2v.mkv", "a boat"), f"--region 0,0,32,32 {TWO} --seed 9 --model wan:t2v"),
     Painting("wan-a14b", "generate", ("a red cat",), f"{TINY} --frames 5 --steps 4 --seed 10 --model wan:t2v-a14b"),
     Painting("wan-ti2v-picture", "image", ("a boat",), f"{TINY} --seed 11 --model wan:ti2v", ".png"),
-    Painting("wan-ti2v", "img2vid", ("wan-ti2v-picture.png", "walks"), f"--frames 6 {TWO} --seed 12 --model wan:ti2v"),
-    Painting("wan-i2v", "img2vid", ("wan-ti2v-picture.png", "walks"), f"--frames 6 {TWO} --seed 13 --model wan:i2v"),
+    Painting("wan-ti2v", "img2vid", ("wan-ti2v-picture.png", "walks"), f"{TINY} --frames 6 --seed 12 --model wan:ti2v"),
+    Painting("wan-i2v", "img2vid", ("wan-ti2v-picture.png", "walks"), f"{TINY} --frames 6 --seed 13 --model wan:i2v"),
     Painting(
         "wan-i2v-last",
         "img2vid",
         ("wan-ti2v-picture.png", "walks", "--last", "mask.png"),
-        f"--frames 9 {TWO} --seed 14 --model wan:i2v",
+        f"{TINY} --frames 9 --seed 14 --model wan:i2v",
     ),
     Painting("wan-i2v-extend", "extend", ("wan-t2v.mkv", "walks"), f"--frames 5 {TWO} --seed 15 --model wan:i2v"),
     Painting(
