@@ -17,8 +17,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 
+from minitrain.eval.verdicts import machine, table
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
-from timing import by_turns, forget_peak, machine, peak_memory, ratio, table
+from timing import by_turns, forget_peak, peak_memory, ratio
 
 HEAD = ["work", "diffusers s", "ours s", "times faster", "spread", "without winograd", "MB, diffusers", "MB, ours"]
 HEAD += ["share", "MB kept", "difference", "error / theirs"]

@@ -20,8 +20,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from minitrain.eval.verdicts import machine, table
 from sora import catalog, weights
-from timing import machine, table
 
 PROMPT = "a red balloon floats up over a green meadow"
 PHASES = ("process", "start", "load", "encode", "sample", "decode", "write")

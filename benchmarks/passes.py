@@ -19,11 +19,12 @@ import torch
 from torch import nn
 
 from memory import live_peak
+from minitrain.eval.verdicts import machine, table
 from passes_parts import exact, networks, rows, rule, works
 from passes_parts.rows import Row
 from passes_parts.where import KINDS, where
 from passes_parts.works import OURS, Pass
-from timing import Timed, by_turns, machine, ratio, table
+from timing import Timed, by_turns, ratio
 
 MIB = 2**20
 DEFAULT, TUNED, COMPILED = "diffusers", "diffusers tuned", "diffusers tuned and compiled"

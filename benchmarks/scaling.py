@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 import memory
+from minitrain.eval.verdicts import machine, table
 from sora import catalog, models
 from sora.engine import engine
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vae import WanVAE, WanVAEConfig
 from sora.plan import operations
-from timing import Work, by_turns, forget_peak, machine, peak_memory, table
+from timing import Work, by_turns, forget_peak, peak_memory
 
 LEAST_OFF, MOST_OFF, FLAT = 0.10, 0.15, 1.15
 """How far times may be from the curve, memory from the estimate, and a long film's memory from a short one's."""

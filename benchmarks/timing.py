@@ -1,16 +1,14 @@
-"""How the benchmarks measure: two works in one process by turns, medians and spread, and the machine they ran on.
+"""How the benchmarks measure: two works in one process by turns, medians and spread.
 
 Wall time is what a person waits; on a machine that others use too, compare ratios, never seconds.
 """
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import torch
@@ -72,23 +70,6 @@ def peak_memory() -> int:
 def forget_peak() -> None:
     """What ``peak_memory`` counts begins anew."""
     Path("/proc/self/clear_refs").write_text("5")
-
-
-def machine() -> str:
-    """What the figures were measured on, in one line."""
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        models = [s for s in Path("/proc/cpuinfo").read_text().splitlines() if s.startswith("model name")]
-        device = models[0].split(":")[1].strip() if models else platform.processor()
-        device += f", {torch.get_num_threads()} thread(s), {torch.backends.cpu.get_cpu_capability()}"
-    return f"{device}; Python {platform.python_version()}, torch {torch.__version__}; {date.today()}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _wait() -> None:

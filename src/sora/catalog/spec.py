@@ -98,7 +98,7 @@ class ModelSpec:
     go on from, for a person. boundary: in [0, 1], the time from which on down the second of two experts paints.
     guided: the transformer for what a distilled one cannot do: guidance, negative prompts, edits, LoRA training. None
     where files[0] takes guidance itself.
-    speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``benchmarks/quality.py`` measured it.
+    speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``minitrain.eval.quality`` measured it.
     memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
 
     vocabulary: the asset that lists all it can paint; empty for an open vocabulary.

@@ -9,14 +9,14 @@ from random import Random
 import numpy as np
 
 from minitrain import measure
+from minitrain.eval.report import Report, note
+from minitrain.eval.verbs import cases
+from minitrain.eval.verbs.cases import Case
+from minitrain.eval.verbs.studio import Studio, right
 from minitrain.scene import Film
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.plan.crop import Crop, crop_around
-from verbs import cases
-from verbs.cases import Case
-from verbs.report import Report, note
-from verbs.studio import Studio, right
 
 WAYS = (("noise", 0.75), ("noise", 0.85), ("flow", 0.7), ("flow", 0.8), ("flow", 0.9))  # noise by the student
 MOST_MOVED = 0.15  # of the frame's width

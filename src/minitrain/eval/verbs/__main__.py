@@ -1,4 +1,4 @@
-"""What the verbs must hold, measured: ``python benchmarks/verbs.py [--only extend,loop] [--count N]``.
+"""What the verbs must hold, measured: ``python -m minitrain.eval.verbs [--only extend,loop] [--count N]``.
 
 Prints one row a line of the list: what, the wish, what was found, met or missed. ``--count`` takes fewer clips than the
 list says, for a try. ``--json FILE`` keeps the rows, ``--sheets FOLDER`` draws a contact sheet of each verb: the first
@@ -14,9 +14,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from verbs import drafts, edits, joins, lengths, shapes
-from verbs.report import Report, note, write_json
-from verbs.studio import Studio, load
+from minitrain.eval.report import Report, note, write_json
+from minitrain.eval.verbs import drafts, edits, joins, lengths, shapes
+from minitrain.eval.verbs.studio import Studio, load
 
 Section = Callable[[Studio, Report, int], None]
 # Name -> what measures it, and the number of clips of the list.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -24,7 +23,6 @@ from sora.plan.clip import Clip
 from sora.plan.plan import Format, Plan
 
 LOOKED_AT = judge.FRAMES
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,9 @@ def right(seen: dict[str, str], film: Film, question: str = "subject") -> bool:
 
 
 def process(*argv: str, folder: Path | None = None) -> tuple[float, subprocess.CompletedProcess[str]]:
-    """(seconds, what came back) of one cold Python process that can import sora and this package."""
-    paths = [str(HERE.parent.parent / "src"), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+    """(seconds, what came back) of one cold Python process."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, *argv], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, *argv], cwd=folder, capture_output=True, text=True, check=False)
     return time.perf_counter() - started, done
 
 

@@ -1,4 +1,4 @@
-"""Whether a LoRA of 8 clips shows a subject that is not in the world: ``python benchmarks/lora.py FOLDER [-- FLAGS]``.
+"""Whether a LoRA of 8 clips shows a subject unknown to mini: ``python -m minitrain.eval.lora FOLDER [-- FLAGS]``.
 
 Renders 8 clips of a glyph the embedded model never saw, runs ``sora train`` on them (FLAGS are its own, as --steps),
 paints 20 clips that name the subject in other settings and motions, with the LoRA and without, and counts in how many
@@ -25,9 +25,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from minitrain.eval.sheet import film, row
 from minitrain.scene import FPS, Actor, Film, Shot
 from minitrain.worlds import WORLDS, render
-from sheet import film, row
 from sora import catalog, media, memory, models, weights
 from sora.plan.clip import Clip
 

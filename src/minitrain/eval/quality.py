@@ -1,4 +1,4 @@
-"""What it costs the picture to paint faster: ``python benchmarks/quality.py [--count N] [--json FILE]``.
+"""What it costs the picture to paint faster: ``python -m minitrain.eval.quality [--count N] [--json FILE]``.
 
 The embedded model paints held-out captions in full and in each quicker way, from the same noise, by turns. Found:
 how many times faster, PSNR, SSIM (Wang et al. 2004), a perceptual distance (one minus the cosine of what the judge's
@@ -23,12 +23,12 @@ from torch import Tensor
 
 from minitrain import judge as judges
 from minitrain import measure
+from minitrain.eval.verdicts import machine, table
+from minitrain.eval.worth.easel import ASPECTS, KINDS, Easel, Way, words
 from minitrain.telling.facts import facts
 from minitrain.worlds.world import WORLDS, draw_film
 from sora import catalog, models
 from sora.runtime.speed import DEFAULT, Speed
-from timing import machine, table
-from worth.easel import ASPECTS, KINDS, Easel, Way, words
 
 FIRST = 5 * 10**9  # seed of the first film; not those that scores are taken on
 ASKED = ("subject", "setting", "motion")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from minitrain.eval.report import Report
 from minitrain.judge import WHOLE
-from verbs.report import Report
 
 ASKED = ("subject", "setting", "motion")
 

@@ -7,11 +7,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from minitrain.eval.report import Report, note
+from minitrain.eval.verbs import cases
+from minitrain.eval.verbs.studio import Studio, right, sora
 from sora.cli.verbs import FINISHING
 from sora.plan import operations
-from verbs import cases
-from verbs.report import Report, note
-from verbs.studio import Studio, right, sora
 
 QUESTIONS = ("subject", "setting", "motion")
 MOST_TIME = {"warm": 1 / 2, "cold processes": None}  # of the full clip's; a cold process mostly imports and loads

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from minitrain.eval.report import Report, note
+from minitrain.eval.verbs.studio import Studio, has_command, sora
 from sora import media
 from sora.errors import SoraError
-from verbs.report import Report, note
-from verbs.studio import Studio, has_command, sora
 
 WORDS = "a red balloon floats up over a green meadow"
 ASPECTS, SIZES = ("9:16", "16:9", "1:1", "21:9"), ("64x64", "1920x1080", "1080x1920")

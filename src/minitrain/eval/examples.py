@@ -1,4 +1,4 @@
-"""The README's six examples, each over 20 seeds: ``python benchmarks/examples.py FOLDER [--gif docs/mini.gif]``.
+"""The README's six examples, each over 20 seeds: ``python -m minitrain.eval.examples FOLDER [--gif docs/mini.gif]``.
 
 Prints, for each prompt of EXAMPLES, the share of seeds whose clip the judge finds right: subject, setting and motion as
 asked, and the subject whole. Clips are kept in FOLDER as ``PROMPT/SEED.npz`` and not painted twice. ``--gif`` lays one
@@ -19,11 +19,10 @@ import torch
 from PIL import Image
 
 from minitrain import judge as judges
-from paint import paint
+from minitrain.eval.paint import paint
 from sora import catalog, models
 from sora.engine.model import Model
 
-ROOT = Path(__file__).parent.parent
 LEAST = 0.8  # share of the seeds
 TILE, COLUMNS, RATE = 184, 3, 8  # pixels; tiles of a row; frames a second
 

@@ -1,4 +1,4 @@
-"""A contact sheet: ``python benchmarks/sheet.py OUT.png [PROMPTS.txt] [--seed N]``, eight frames a prompt."""
+"""A contact sheet: ``python -m minitrain.eval.sheet OUT.png [PROMPTS.txt] [--seed N]``, eight frames a prompt."""
 
 from __future__ import annotations
 

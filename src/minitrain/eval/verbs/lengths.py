@@ -8,11 +8,11 @@ import time
 from dataclasses import replace
 
 from minitrain import measure
+from minitrain.eval.report import Report, note
+from minitrain.eval.verbs import cases
+from minitrain.eval.verbs.studio import LOOKED_AT, Studio, process, right
 from minitrain.scene import Film
 from sora.plan import operations
-from verbs import cases
-from verbs.report import Report, note
-from verbs.studio import HERE, LOOKED_AT, Studio, process, right
 
 MINUTE, SHORT = 480, 32  # frames
 MOST_MEMORY, MOST_DRIFT = 1.15, 6.0  # times, grey levels
@@ -57,7 +57,7 @@ def memory(_: Studio, report: Report, __: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for frames in (SHORT, MINUTE):
             note(f"memory: {frames} frames")
-            done = process(str(HERE / "film.py"), text, str(frames), f"{folder}/{frames}.mp4")[1]
+            done = process("-m", "minitrain.eval.verbs.film", text, str(frames), f"{folder}/{frames}.mp4")[1]
             if done.returncode:
                 raise RuntimeError(done.stderr.strip().splitlines()[-1])
             held[frames] = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Paint captions and keep the clips, to be judged later: ``python benchmarks/paint.py list --world rich``.
+"""Paint captions and keep the clips, to be judged later: ``python -m minitrain.eval.paint list --world rich``.
 
 ``list`` writes held-out captions of a world as JSON, one object a line; ``paint FILE FOLDER`` paints them in order,
 each to ``FOLDER/NUMBER.npz``, and leaves out those that are there. ``paint`` needs nothing of this tree but the engine,
@@ -29,10 +29,10 @@ FRAMES = 17
 
 def listed(world: str, first: int, count: int) -> Iterator[dict[str, Any]]:
     """What ``worth.painted`` paints: every kind of caption and every shape in turn."""
+    from minitrain.eval.worth.easel import ASPECTS, KINDS, words
+    from minitrain.eval.worth.painted import SCORED
     from minitrain.telling.facts import facts
     from minitrain.worlds.world import WORLDS, draw_film
-    from worth.easel import ASPECTS, KINDS, words
-    from worth.painted import SCORED
 
     kinds = tuple(KINDS)
     for number in range(first, first + count):

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from minitrain import judge as judges
+from minitrain.eval.report import Report, note
+from minitrain.eval.worth.easel import ASPECTS, Easel, Way, words
+from minitrain.eval.worth.painted import SCORED
+from minitrain.eval.worth.records import ASKED, share
 from minitrain.judge_data import SIZES
 from minitrain.judge_scores import verdicts
 from minitrain.telling.facts import facts
 from minitrain.worlds.render import render
 from minitrain.worlds.world import WORLDS, World, draw_film
 from sora import media
-from verbs.report import Report, note
-from worth.easel import ASPECTS, Easel, Way, words
-from worth.painted import SCORED
-from worth.records import ASKED, share
 
 HELD = 10**9  # seed of the first film for the autoencoder
 LARGE = tuple((2 * height, 2 * width) for height, width in SIZES)

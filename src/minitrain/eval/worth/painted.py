@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from minitrain import judge as judges
+from minitrain.eval.report import Report, note
+from minitrain.eval.worth.easel import ASPECTS, Easel, Way, words
+from minitrain.eval.worth.records import ASKED, Record
 from minitrain.judge import Judge
 from minitrain.telling.facts import facts
 from minitrain.worlds.world import WORLDS, draw_film
-from verbs.report import Report, note
-from worth.easel import ASPECTS, Easel, Way, words
-from worth.records import ASKED, Record
 
 SCORED = 4 * 10**9  # seed of the first film; settings are to be chosen on other films
 MIRRORED = {"left": "right", "right": "left"}

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from minitrain import measure
+from minitrain.eval.report import Report, note
+from minitrain.eval.verbs import cases
+from minitrain.eval.verbs.cases import Case
+from minitrain.eval.verbs.studio import LOOKED_AT, Studio, right
 from sora import media
 from sora.plan import operations
 from sora.plan.clip import Clip
-from verbs import cases
-from verbs.cases import Case
-from verbs.report import Report, note
-from verbs.studio import LOOKED_AT, Studio, right
 
 MOST, MOST_LOOP = 1.6, 1.3  # seam ratios
 LEAST_PSNR = 34.0  # decibels

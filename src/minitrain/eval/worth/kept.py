@@ -1,4 +1,4 @@
-"""Judges clips that ``benchmarks/paint.py`` has kept, and holds the judge against labels that a person gave."""
+"""Judges clips that ``minitrain.eval.paint`` has kept, and holds the judge against labels that a person gave."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from minitrain import judge as judges
+from minitrain.eval.report import Report, note
+from minitrain.eval.worth.painted import answered, in_words
+from minitrain.eval.worth.records import Record, share
 from minitrain.judge import WHOLE, Judge
-from verbs.report import Report, note
-from worth.painted import answered, in_words
-from worth.records import Record, share
 
 LABELS = Path(__file__).with_name("labels.json")
 
@@ -24,7 +24,7 @@ def clips(folder: Path) -> Iterator[tuple[np.ndarray, dict[str, Any], float]]:
     paths = sorted((p for p in folder.glob("*.npz") if p.stem.isdigit()), key=lambda p: int(p.stem))
     if not paths:
         raise SystemExit(
-            f"{folder} holds no clips; keep some first: python benchmarks/paint.py paint CAPTIONS {folder}"
+            f"{folder} holds no clips; keep some first: python -m minitrain.eval.paint paint CAPTIONS {folder}"
         )
     for path in paths:
         with np.load(path) as held:

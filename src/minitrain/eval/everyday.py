@@ -1,4 +1,4 @@
-"""Prompts as people type them: ``python benchmarks/everyday.py FOLDER [--seed 1] [--no-judge] [--only NUMBERS]``.
+"""Prompts as people type them: ``python -m minitrain.eval.everyday FOLDER [--seed 1] [--no-judge] [--only NUMBERS]``.
 
 Each is handed to ``sora generate`` as it stands. Printed is what it answers beforehand (it paints, paints with notes,
 or stops) beside the answer that was expected, and what the judge reads in the clip where it knows the subject. FOLDER

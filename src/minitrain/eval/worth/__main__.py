@@ -1,11 +1,11 @@
-"""What the embedded model is worth, measured: ``python benchmarks/worth.py [--only painted,times] [--count N]``.
+"""What the embedded model is worth, measured: ``python -m minitrain.eval.worth [--only painted,times] [--count N]``.
 
 Prints one row a line: what, the wish, what was found with its standard error, met or missed. ``--json FILE`` keeps rows
 and the record of every painted clip, ``--sheets FOLDER`` draws contact sheets. Painting can be shared by processes:
 ``--first K`` starts at the K-th caption, and ``--records A.json B.json`` makes the table of what they left. ``--way``
 and ``--guided`` say how to paint, such as "steps=8 shift=3" or "model=guided", the weights that take guidance.
 
-``--clips A [B]`` judges clips that ``benchmarks/paint.py`` kept instead of painting, and compares those of two folders
+``--clips A [B]`` judges clips that ``minitrain.eval.paint`` kept instead of painting, and compares those of two folders
 on the captions they share; ``--only agreement --clips ROOT`` holds the judge against a person's labels.
 """
 
@@ -21,12 +21,12 @@ from pathlib import Path
 import torch
 
 from minitrain import judge as judges
+from minitrain.eval.report import Report, note, write_json
+from minitrain.eval.worth import kept, whole
+from minitrain.eval.worth.easel import KINDS, Easel, Way
+from minitrain.eval.worth.painted import paint
+from minitrain.eval.worth.records import Record, against, by, confusion, scores
 from minitrain.worlds.world import WORLDS
-from verbs.report import Report, note, write_json
-from worth import kept, whole
-from worth.easel import KINDS, Easel, Way
-from worth.painted import paint
-from worth.records import Record, against, by, confusion, scores
 
 KEPT = ("agreement", "kept")  # sections about clips that are there
 SECTIONS = ("rendered", "painted", "small", "steps", "vae", "lasting", "times")
@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
         if strange := [w for w in getattr(args, name).split(",") if w not in known]:
             parser.error(f"--{name}: nothing is called {', '.join(strange)}; there is {', '.join(known)}")
     if not args.clips and any(section in KEPT for section in args.only.split(",")):
-        parser.error("--clips: say which folder of kept clips to judge; benchmarks/paint.py keeps them")
+        parser.error("--clips: say which folder of kept clips to judge; minitrain.eval.paint keeps them")
     return args
 
 

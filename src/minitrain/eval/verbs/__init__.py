@@ -1,6 +1,5 @@
-"""The parts of ``python benchmarks/verbs.py``, which measures what the verbs must hold.
+"""The parts of ``python -m minitrain.eval.verbs``, which measures what the verbs must hold.
 
-``report``  rows of the table, contact sheets
 ``studio``  the loaded model and its judge; a plan becomes a clip
 ``cases``   the clips that are measured: rendered, painted, made with ffmpeg; all from seeds, none picked
 ``joins``   extend, loop, bridge

@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption
 
 @dataclass(frozen=True)
 class Way:
-    """How to paint. model: a name of ``families.MODELS``, or "guided" for mini's weights that take guidance.
+    """How to paint. model: a name of ``catalog.MODELS``, or "guided" for mini's weights that take guidance.
     overrides: of its defaults: steps, guidance, shift, step."""
 
     model: str = "mini"

@@ -15,6 +15,7 @@ from random import Random
 import imageio_ffmpeg
 import numpy as np
 
+from minitrain.eval.verbs.studio import Studio
 from minitrain.judge_data import SIZES
 from minitrain.scene import FPS, Film
 from minitrain.telling import caption
@@ -23,7 +24,6 @@ from minitrain.worlds import WORLDS, draw_film, render
 from sora import media
 from sora.plan import operations
 from sora.plan.clip import Clip
-from verbs.studio import Studio
 
 WORLD = WORLDS["small"]  # which every version of the model has learnt
 FIRST = 7 * 10**9  # seed of the first film; the training's previews and the judge's scores count from other numbers
