@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sora import memory
 from sora.errors import OutOfMemory, UsageError
-from sora.memory import LADDER, Autoencoder, Needs, TextEncoder, Transformer, Weights, free, plans
+from sora.memory import LADDER, Autoencoder, Free, Needs, TextEncoder, Transformer, Weights, free, plans
 from sora.memory import transformer as work
 from sora.memory import vae as maps
 from sora.networks.umt5 import UMT5, UMT5Config
@@ -193,7 +193,7 @@ def test_running_out_leads_down_until_nothing_is_left(**sizes: Any):
         for _ in range(20):
             before = found.phase(phase).total
             try:
-                plan, found = memory.next_rung(needs, plan, phase, there)
+                plan, found = memory.next_rung(needs, plan, phase, Free(there))
             except OutOfMemory as error:
                 assert "--frames" in str(error)
                 break

@@ -14,19 +14,17 @@ from torch import Tensor
 from sora.engine.canvas import Latents
 from sora.engine.sampler import (
     STEPS,
-    euler_timesteps,
     hold,
     noise_for,
     renoise,
     sample,
     shift_times,
     timesteps,
-    wan_timesteps,
-    wan_units,
 )
+from sora.models.wan.schedule import euler_timesteps, thousandths, unipc_timesteps
 
 SHAPE = (2, 3, 4, 5)
-SCHEDULES = {"plain": timesteps, "wan": wan_timesteps, "euler": euler_timesteps}
+SCHEDULES = {"plain": timesteps, "unipc": unipc_timesteps, "euler": euler_timesteps}
 
 shifts = st.floats(0.2, 12.0)
 times_in_unit = st.floats(0.0, 1.0)
@@ -98,7 +96,7 @@ def test_times_of_a_few_steps() -> None:
     torch.testing.assert_close(timesteps(4, 1.0), torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0]))
     torch.testing.assert_close(timesteps(2, 3.0), torch.tensor([1.0, 0.75, 0.0]))
     torch.testing.assert_close(timesteps(2, 1.0, start=0.6), torch.tensor([0.6, 0.3, 0.0]))
-    assert wan_units(torch.tensor([1.0, 0.9999, 0.5, 0.0])).tolist() == [1000, 999, 500, 0]
+    assert thousandths(torch.tensor([1.0, 0.9999, 0.5, 0.0])).tolist() == [1000, 999, 500, 0]
 
 
 @pytest.mark.parametrize(("steps", "start"), [(0, 1.0), (4, 0.0), (4, 1.5)])
@@ -146,7 +144,7 @@ def error_of(name: str, schedule: Callable[..., Tensor], steps: int) -> float:
     return float((painted - field.solution(noise)).norm() / field.solution(noise).norm())
 
 
-@pytest.mark.parametrize("schedule", ["plain", "wan"])
+@pytest.mark.parametrize("schedule", ["plain", "unipc"])
 @pytest.mark.parametrize(("name", "order"), [("euler", 1.0), ("heun", 2.0), ("unipc", 2.0)])
 def test_order_of_convergence(name: str, order: float, schedule: str) -> None:
     coarse, fine = (error_of(name, SCHEDULES[schedule], steps) for steps in (16, 64))
@@ -188,7 +186,7 @@ def test_a_velocity_of_low_precision_does_not_lower_the_state() -> None:
 
 
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize("schedule", ["plain", "wan"])
+@pytest.mark.parametrize("schedule", ["plain", "unipc"])
 def test_held_cells_are_clean_whenever_the_velocity_looks(name: str, schedule: str) -> None:
     held, noise, field = latents(known=True), noise_for(SHAPE, 0), Gaussian()
     painted = sample(field, held, noise, SCHEDULES[schedule](4, 3.0), step=STEPS[name], pin=hold(held))

@@ -12,7 +12,8 @@ from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepSchedu
 from torch import Tensor
 
 from sora.engine.canvas import Latents
-from sora.engine.sampler import StepRule, euler, euler_timesteps, noise_for, sample, unipc, wan_timesteps, wan_units
+from sora.engine.sampler import StepRule, euler, noise_for, sample, unipc
+from sora.models.wan.schedule import euler_timesteps, thousandths, unipc_timesteps
 
 SHAPE = (4, 3, 6, 8)
 
@@ -36,7 +37,7 @@ def theirs(name: str, steps: int, shift: float) -> Any:
 
 OURS: dict[str, tuple[Callable[[int, float], Tensor], StepRule]] = {
     "euler": (euler_timesteps, euler),
-    "unipc": (wan_timesteps, unipc),
+    "unipc": (unipc_timesteps, unipc),
 }
 
 
@@ -48,7 +49,7 @@ def test_same_times(name: str, shift: float, steps: int) -> None:
     torch.testing.assert_close(ours, scheduler.sigmas, rtol=0, atol=1.2e-7)  # one rounding of float32
     if name == "unipc":
         # A time that is a whole thousandth may round to either side; with Wan's own shifts none is.
-        apart = (wan_units(ours[:-1]) - scheduler.timesteps).abs().max()
+        apart = (thousandths(ours[:-1]) - scheduler.timesteps).abs().max()
         assert int(apart) <= (1 if shift == 1.0 else 0)
     else:
         torch.testing.assert_close(ours[:-1] * 1000, scheduler.timesteps, rtol=0, atol=1.3e-4)

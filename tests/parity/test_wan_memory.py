@@ -100,7 +100,7 @@ def test_the_embedded_model_has_no_plans(tmp_path: Path) -> None:
 def frames(model: Any) -> torch.Tensor:
     form = model.spec.form((64, 96), 16.0)
     plan = operations.generate(("a red cat",), frames=13, form=form)
-    return torch.cat(list(engine.paint(model, plan, engine.Settings(1, 3, 1.0, 3.0, "unipc", schedule="diffusers"))))
+    return torch.cat(list(engine.paint(model, plan, engine.Settings(1, 3, 1.0, 3.0, "unipc"))))
 
 
 @pytest.mark.parametrize("fails", [1, 3])

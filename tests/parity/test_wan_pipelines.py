@@ -61,7 +61,7 @@ def ours(folder: Path, plan: Any, **more: Any) -> np.ndarray:
     made: Plan = plan(spec.form((HEIGHT, WIDTH), 16.0))
     (window,) = made.windows
     d = spec.defaults
-    said: dict[str, Any] = {"guidance": 3.0, "shift": d.shift, "step": d.step, "schedule": d.schedule, **more}
+    said: dict[str, Any] = {"guidance": 3.0, "shift": d.shift, "step": d.step, **more}
     settings = Settings(7, STEPS, negative=NEGATIVE, **said)
     latents = engine.paint_latents(model, Film(made).canvas(window), PROMPT, settings, start=made.start)
     frames = torch.cat(list(model.decode(latents))).permute(0, 2, 3, 1)

@@ -1,19 +1,40 @@
 """Every model that sora knows, as rows of data, and how one is found by its name or its path.
 
-To add a checkpoint: one row. To add a family: a file of rows here and a package in ``models``.
+To add a checkpoint: one row. To add a family: a file of rows, named in ``FAMILIES``, and a package in ``models``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from sora.catalog import mini, wan
 from sora.catalog.spec import Advice, Defaults, Guided, ModelSpec
 from sora.errors import ModelError
 
-__all__ = ["MODELS", "Advice", "Defaults", "Guided", "ModelSpec", "find"]
+__all__ = ["DEFAULT", "FAMILIES", "MODELS", "Advice", "Defaults", "Guided", "ModelSpec", "find"]
 
-MODELS: dict[str, ModelSpec] = {**mini.MODELS, **wan.MODELS}
+
+class Family(Protocol):
+    """What a family's file of rows holds."""
+
+    @property
+    def MODELS(self) -> Mapping[str, ModelSpec]: ...
+
+    def recognise(self, path: Path, name: str) -> ModelSpec | None:
+        """What a person's own weights at a path are, if they are of this family. name: the path as it was typed. None
+        for what another family may know. Raises ModelError for weights of this family that cannot be used."""
+        ...
+
+
+FAMILIES: dict[str, Family] = {"mini": mini, "wan": wan}
+"""The rows of each family, by the name of its package in ``models``."""
+
+MODELS: dict[str, ModelSpec] = {name: row for rows in FAMILIES.values() for name, row in rows.MODELS.items()}
+
+DEFAULT = mini.MINI.name
+"""The model that paints where none is named."""
 
 
 def find(name: str) -> ModelSpec:
@@ -23,12 +44,26 @@ def find(name: str) -> ModelSpec:
         return MODELS[name]
     path = Path(name).expanduser()
     if _exists(path):
-        return wan.recognise(path, name)
+        return _recognised(path, name)
     if near := _nearest(name):
         raise ModelError(f"no model is called {name!r}; the nearest is {near} (see `sora models`)")
     if path.name != name:
         raise ModelError(f"there is nothing at {name!r}; expected a model's name (see `sora models`) or a path")
     raise ModelError(f"no model is called {name!r}; there is {', '.join(MODELS)} (see `sora models`)")
+
+
+def _recognised(path: Path, name: str) -> ModelSpec:
+    """What the first family that knows it makes of a path. Raises ModelError of the last that was asked."""
+    refusals: list[ModelError] = []
+    for rows in FAMILIES.values():
+        try:
+            found = rows.recognise(path, name)
+        except ModelError as error:
+            refusals.append(error)
+            continue
+        if found is not None:
+            return found
+    raise refusals[-1] if refusals else ModelError(f"{name} holds no model that sora knows; see `sora models`")
 
 
 def _exists(path: Path) -> bool:

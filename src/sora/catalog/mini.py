@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sora.catalog.spec import Defaults, Guided, ModelSpec
 from sora.plan.grid import Grid
 
@@ -58,3 +60,8 @@ MINI = ModelSpec(
 )
 
 MODELS: dict[str, ModelSpec] = {MINI.name: MINI}
+
+
+def recognise(path: Path, name: str) -> ModelSpec | None:  # noqa: ARG001, as every family's
+    """None: this model ships inside the package alone."""
+    return None

@@ -20,19 +20,18 @@ MEMORY = ("resident", "text-dropped", "one-expert", "streamed-tiled")
 class Defaults:
     """What a clip is when nobody says otherwise. window: the most frames painted at once; longer film is painted in
     several. context, after: known frames a window goes on from and arrives at. area: pixels a frame. shift: of the
-    timesteps, 1 is none. step: a name in ``sampler.STEPS``. draft_area, draft_steps: of a quick sketch. cycle: frames
-    of an endless loop. going_on: the share of the guidance's push that is left where a window goes on from film that
-    stands, which says most of what the words would. arriving: the same where it must also meet film that comes after,
-    which words can pull away from. guidance_low: of the second of two experts, None is ``guidance``. schedule: as in
-    ``sampler.times_for``. most_area: a film is painted at its own size, up to so many pixels a frame; where it is 0,
-    every film at about ``area``. aspect: width / height of a film whose shape nothing says. negative: words to steer
-    away from. meets_pictures: whether frames beside a lone known picture are brought to meet it, as those beside known
-    film always are; off where the model's reference leaves them alone. near: threshold of the step cache under
-    ``--speed fast``, as ``networks.first_block`` counts it. guided_from: the time in [0, 1] below which that takes the
-    words alone, since late steps draw edges, which guidance changes little (Kynkaanniemi et al., arXiv 2404.07724).
-    noise_strength, flow_strength: of an edit of a whole clip, by its method.
-    region_share: of each side of what the model sees, the part that a region to paint takes up; with 0 it sees whole
-    frames.
+    timesteps, 1 is none. step: a name in ``sampler.STEPS``. draft_area, draft_steps: of a quick sketch. cycle:
+    frames of an endless loop. going_on: the share of the guidance's push that is left where a window goes on from
+    film that stands, which says most of what the words would. arriving: the same where it must also meet film that
+    comes after, which words can pull away from. guidance_low: of the second of two experts, None is ``guidance``.
+    most_area: a film is painted at its own size, up to so many pixels a frame; where it is 0, every film at about
+    ``area``. aspect: width / height of a film whose shape nothing says. negative: words to steer away from.
+    meets_pictures: whether frames beside a lone known picture are brought to meet it, as those beside known film
+    always are; off where the model's reference leaves them alone. near: threshold of the step cache under ``--speed
+    fast``, as ``runtime.step_cache`` counts it. guided_from: the time in [0, 1] below which that takes the words
+    alone, since late steps draw edges, which guidance changes little (Kynkaanniemi et al., arXiv 2404.07724).
+    noise_strength, flow_strength: of an edit of a whole clip, by its method. region_share: of each side of what the
+    model sees, the part that a region to paint takes up; with 0 it sees whole frames.
     """
 
     frames: int
@@ -51,7 +50,6 @@ class Defaults:
     going_on: float = 1.0
     arriving: float = 1.0
     guidance_low: float | None = None
-    schedule: str = "even"
     most_area: int = 0
     aspect: float = 1.0
     negative: str = ""

@@ -77,7 +77,6 @@ def _defaults(
         "draft_area": area // 4,
         "draft_steps": 15,
         "step": "unipc",
-        "schedule": "diffusers",
         "most_area": max(area, P720[0] * P720[1]),
         "aspect": size[0] / size[1],
     }

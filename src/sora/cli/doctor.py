@@ -116,7 +116,7 @@ def _apart(device: torch.device) -> float:
     from sora.engine import engine
     from sora.plan import operations
 
-    spec = catalog.find("mini")
+    spec = catalog.find(catalog.DEFAULT)
     side = 4 * spec.grid.multiple
     plan = operations.generate(("a red balloon",), frames=9, form=spec.form((side, side), spec.defaults.fps))
     settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step)
@@ -132,11 +132,11 @@ def _painting() -> str:
     from sora.engine import engine
     from sora.plan import operations
 
-    spec = catalog.find("mini")
+    spec = catalog.find(catalog.DEFAULT)
     model = _load(spec)
     started = time.perf_counter()
     side = 4 * spec.grid.multiple
-    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step, "", spec.defaults.schedule)
+    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step)
     plan = operations.image("a red balloon", form=spec.form((side, side), spec.defaults.fps))
     frames = sum(len(chunk) for chunk in engine.paint(model, plan, settings))
     return f"{frames} frame of {side}x{side}, one step, in {time.perf_counter() - started:.2f} s"

@@ -60,9 +60,8 @@ def facts(wish: Wish, job: Job) -> dict[str, Any]:
         "tokens": latents[0] * (latents[1] // spec.grid.patch) * (latents[2] // spec.grid.patch),
         "sampling": f"{job.steps} steps of {job.step}, {passes} passes each",
     }
-    if spec.family != "mini":
-        told["memory"] = _memory(wish, job, shape_FYX, known)
-    return told
+    planned = _memory(wish, job, shape_FYX, known)
+    return told | ({"memory": planned} if planned else {})
 
 
 def _memory(wish: Wish, job: Job, shape_FYX: tuple[int, int, int], known: bool) -> str:
@@ -70,9 +69,8 @@ def _memory(wish: Wish, job: Job, shape_FYX: tuple[int, int, int], known: bool) 
 
     device = memory.choose_device(wish.device.value if wish.device else None)
     number = memory.choose_dtype(wish.dtype.value if wish.dtype else None, device)
-    needs = models.needs(job.spec, shape_FYX, device, number, encodes=known)
     try:
-        plan, found = memory.choose(needs, memory.free_memory(device), wish.memory)
+        line = models.memory_plan(job.spec, shape_FYX, device, number, encodes=known, forced=wish.memory)
     except OutOfMemory as error:
         return str(error)
-    return memory.said(plan, found).removeprefix("memory: ")
+    return line.removeprefix("memory: ")

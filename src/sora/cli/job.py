@@ -73,14 +73,13 @@ class Job:
         """How the engine samples one take. Imports torch."""
         from sora.engine.engine import Settings
 
-        schedule = self.spec.defaults.schedule
-        return Settings(take.seed, self.steps, self.guidance, self.shift, self.step, self.negative, schedule)
+        return Settings(take.seed, self.steps, self.guidance, self.shift, self.step, self.negative)
 
 
 def resolve(wish: Wish) -> Job:
     """The job a wish means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
     _check_numbers(wish)
-    spec = _guided(catalog.find(wish.model or "mini"), wish)
+    spec = _guided(catalog.find(wish.model or catalog.DEFAULT), wish)
     spec = spec.with_guidance() if _needs_guidance(wish) else spec
     loras = hung.parse(wish.lora, spec)
     borrowed = _borrowed(wish)

@@ -127,7 +127,7 @@ def _preview(course: Course, fit: Fit, hear: Listener) -> None:
         spec.form(course.size or spec.grid.nearest_size(1.0, spec.defaults.area), spec.defaults.fps),
     )
     for number, prompt in enumerate(course.previews, start=1):
-        how = d.steps, d.guidance, d.shift, d.step, d.negative, d.schedule
+        how = d.steps, d.guidance, d.shift, d.step, d.negative
         settings = engine.Settings(course.settings["seed"], *how)
         plan = operations.generate((prompt,), frames=d.frames, form=form)
         frames_FCYX = torch.cat(list(engine.paint(fit.model, plan, settings, hear)))

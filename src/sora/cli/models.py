@@ -88,7 +88,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "grid": _grid(spec),
         "paints": VERBS,
         "trained on": spec.takes,
-        "known": KNOWN[spec.known],
+        "known": KNOWN.get(spec.known, spec.known),
         "camera": ", ".join(spec.camera),
         "motion": ", ".join(spec.motion),
         **{name: ", ".join(words) for name, words in _paintable(spec).items() if name != "motions"},

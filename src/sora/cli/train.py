@@ -90,7 +90,7 @@ def train(
     within("--minutes", minutes, 0.01, 60 * 24 * 30)
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes both say how long; give one of them")
-    spec = catalog.find(model or "mini").with_guidance()  # distilled weights would forget their few steps
+    spec = catalog.find(model or catalog.DEFAULT).with_guidance()  # distilled weights would forget their few steps
     previews = tuple(prompts.clean(text) for text in preview or ())
     _check_target(out, force or resume)
     course = Course(

@@ -15,6 +15,7 @@ from torch.profiler import record_function
 from sora.engine import blend, cyclic, sampler
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.flowedit import flow_edit
+from sora.engine.model import Scheduled
 from sora.engine.timeline import Film
 from sora.errors import OutOfMemory
 from sora.plan.crop import Crop
@@ -31,8 +32,8 @@ ANOTHER_DRAW = 1_000_003  # from one window's seed to the next one's, far from s
 @dataclass(frozen=True)
 class Settings:
     """How to sample. guidance: 1 is none. shift: of the timesteps, 1 is none. step: a name in ``sampler.STEPS``.
-    negative: what to steer away from. schedule: as in ``sampler.times_for``. overlap: frames go out as soon as nothing
-    can change them any more, so that they are encoded while the next are decoded; else window by window."""
+    negative: what to steer away from. overlap: frames go out as soon as nothing can change them any more, so that they
+    are encoded while the next are decoded; else window by window."""
 
     seed: int
     steps: int
@@ -40,7 +41,6 @@ class Settings:
     shift: float
     step: str
     negative: str = ""
-    schedule: str = "even"
     overlap: bool = True
 
 
@@ -170,7 +170,7 @@ def paint_latents(
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
     noise = sampler.noise_for((channels, length - circle_of_time, height, width), settings.seed)
     strength = 1.0 if start is None else start.strength
-    times = sampler.times_for(settings.schedule, settings.step, settings.steps, settings.shift, strength)
+    times = _times(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
 
     def on_step(done: int, total: int) -> None:
         tell(Event("sample", done, total))
@@ -181,6 +181,12 @@ def paint_latents(
             return flow_edit(before, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
         rule = sampler.STEPS[settings.step]
         return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, step=rule, on_step=on_step)
+
+
+def _times(model: Model, settings: Settings, strength: float, tokens: int) -> Tensor:
+    if isinstance(model, Scheduled):
+        return model.schedule(settings.step, settings.steps, settings.shift, strength, tokens)
+    return sampler.scheduled(settings.steps, settings.shift, strength)
 
 
 def _encoded(

@@ -46,6 +46,16 @@ class Arranged(Protocol):
         ...
 
 
+@runtime_checkable
+class Scheduled(Protocol):
+    """A model that samples at times of its own. Others do at those of ``sampler.scheduled``."""
+
+    def schedule(self, step: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
+        """Times in [0, 1] falling to 0, float32 on the CPU: the last ``strength`` of a run's. step: a name in
+        ``sampler.STEPS``. tokens: that the transformer sees of the canvas."""
+        ...
+
+
 class Trainable(Model, Protocol):
     """A model whose weights a LoRA may change."""
 

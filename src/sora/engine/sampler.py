@@ -45,49 +45,17 @@ def timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
 
     start: in (0, 1]; below 1 the run begins at that noise level, and still takes ``steps`` steps.
     """
-    return _shifted(torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64), shift, start)
+    return shifted(torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64), shift, start)
 
 
-def wan_timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
-    """As ``timesteps``, with the times Wan's pipelines give their UniPC solver, ready for ``unipc``.
-
-    Before the shift they fall evenly towards 1/1000 and not 0, that end is left out, and the first is held 1e-6 below
-    1, where the logarithmic signal-to-noise ratio is finite. 0 comes last. Source: diffusers'
-    ``UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)``, which the Wan pipelines ship with.
-    """
-    even = torch.linspace(1.0, 0.001, steps + 1, dtype=torch.float64)
-    even[-1] = 0.0
-    return _shifted(even, shift, start).clamp(max=1 - 1e-6)
-
-
-def euler_timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
-    """As ``timesteps``, with the times of diffusers' ``FlowMatchEulerDiscreteScheduler(shift=shift)``.
-
-    Before the shift they fall evenly to the *shifted* 1/1000, which is shifted once more, and then drop to 0.
-    """
-    last = shift_times(torch.tensor(0.001, dtype=torch.float64), shift)
-    even = torch.linspace(1.0, float(last), steps, dtype=torch.float64)
-    return _shifted(torch.cat([even, even.new_zeros(1)]), shift, start)
-
-
-def times_for(schedule: str, step: str, steps: int, shift: float, strength: float = 1.0) -> Tensor:
-    """The last ``strength`` of a whole run's times, for the step rule of that name.
-
-    schedule: "even" begins at the very noise level that ``strength`` in (0, 1] is of the schedule. "diffusers" gives
-    each rule the times of its scheduler there, and drops whole steps from their beginning, of which it keeps the
-    fewest that make up no more than ``strength``. At least one step is left.
-    """
-    if schedule == "diffusers":
-        left = max(1, min(int(steps * strength), steps))
-        return OF_DIFFUSERS.get(step, timesteps)(steps, shift)[steps - left :]
+def scheduled(steps: int, shift: float, strength: float = 1.0) -> Tensor:
+    """The last ``strength`` of a whole run's times, from the very noise level that ``strength`` in (0, 1] is of the
+    schedule; at least one step. For models that are not ``engine.model.Scheduled``."""
     begin = float(shift_times(torch.tensor(strength), shift))
     return timesteps(max(1, round(steps * strength)), shift, start=begin)
 
 
-OF_DIFFUSERS = {"unipc": wan_timesteps, "euler": euler_timesteps}  # by the step rule
-
-
-def _shifted(even: Tensor, shift: float, start: float) -> Tensor:
+def shifted(even: Tensor, shift: float, start: float) -> Tensor:
     """Even times in [0, 1], scaled so that after the shift the first of them is ``start``; float64 in, float32 out."""
     if len(even) < 2:
         raise ValueError("a schedule has at least one step")
@@ -95,11 +63,6 @@ def _shifted(even: Tensor, shift: float, start: float) -> Tensor:
         raise ValueError(f"start is in (0, 1], not {start}")
     first = shift_times(torch.tensor(start, dtype=torch.float64), 1 / shift)
     return shift_times(even * first, shift).float()
-
-
-def wan_units(t: Tensor) -> Tensor:
-    """t in [0, 1] as Wan's pipelines hand it to the network: whole thousandths, rounded down; int64 in [0, 1000]."""
-    return (t.float() * 1000).to(torch.int64)
 
 
 # Noise --------------------------------------------------------------------------------------------------------------
@@ -161,7 +124,7 @@ def heun(times: Sequence[float]) -> Advance:
 
 def unipc(times: Sequence[float]) -> Advance:
     """Second-order predictor and corrector: UniPC with B2(h) = e^h - 1 (Zhao et al., arXiv 2302.04867, algorithms 5
-    to 8), predicting data, first order in the first and last step, as Wan samples. One evaluation a step.
+    to 8), predicting data, first order in the first and last step. One evaluation a step.
 
     It steps in half the logarithmic signal-to-noise ratio, lambda = log((1 - t) / t). Each evaluation serves twice: it
     corrects the state it was made at, and predicts the next.

@@ -3,8 +3,8 @@
 Before anything is loaded::
 
     needs = Needs(Transformer.of(dit), TextEncoder.of(umt5), Autoencoder.of(vae), latents=(16, 21, 60, 104))
-    plan, estimate = choose(needs, free_memory(device), forced)
-    note(said(plan, estimate))
+    plan, line = arrange(needs, free_on(device), forced)
+    note(line)
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sora.errors import UsageError
-from sora.memory.choose import choose, fits, next_rung, said
+from sora.memory.choose import arrange, choose, fits, next_rung, said
 from sora.memory.estimate import PHASES, Estimate, Phase, estimate
-from sora.memory.free import free_memory, free_ram
+from sora.memory.free import Free, free_memory, free_on, free_ram
 from sora.memory.needs import Autoencoder, Needs, TextEncoder, Transformer, Weights
 from sora.memory.plans import LADDER, NAMES, Plan
 
@@ -29,12 +29,14 @@ __all__ = [
     "PHASES",
     "Autoencoder",
     "Estimate",
+    "Free",
     "Needs",
     "Phase",
     "Plan",
     "TextEncoder",
     "Transformer",
     "Weights",
+    "arrange",
     "choose",
     "choose_device",
     "choose_dtype",
@@ -42,6 +44,7 @@ __all__ = [
     "estimate",
     "fits",
     "free_memory",
+    "free_on",
     "free_ram",
     "next_rung",
     "said",

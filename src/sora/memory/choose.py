@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sora.errors import OutOfMemory
 from sora.memory.estimate import GB, PHASES, SLOTS, Estimate, estimate
+from sora.memory.free import Free
 from sora.memory.needs import Needs
 from sora.memory.plans import LADDER, NAMES, Plan, find
 
@@ -29,25 +30,35 @@ def choose(
     """
     if forced is not None:
         plan = _fitted(find(forced), needs, free_bytes)
-        return plan, replace(estimate(needs, plan), free=free_bytes)
+        return plan, _estimated(needs, plan, free_bytes, host_bytes)
     tried = [_fitted(rung, needs, free_bytes) for rung in LADDER]
     for plan in tried:
-        found = replace(estimate(needs, plan), free=free_bytes)
+        found = _estimated(needs, plan, free_bytes, host_bytes)
         if plan.exact and fits(found, free_bytes, host_bytes):
             return plan, found
     raise OutOfMemory(_complaint(needs, tried, free_bytes, host_bytes))
 
 
-def next_rung(needs: Needs, plan: Plan, phase: str, free_bytes: int) -> tuple[Plan, Estimate]:
-    """Where memory ran out under ``plan`` in ``phase`` (one of PHASES): the next exact plan that takes less there.
+def arrange(needs: Needs, free: Free, forced: str | None = None) -> tuple[Plan, str]:
+    """The plan for a painting, and the line that says so: the one place where both a dry run and a real one decide.
 
-    free_bytes: measured again, once all that was loaded is gone. Raises OutOfMemory where no plan takes less.
+    forced: a name of NAMES, followed whether it fits or not. Raises as ``choose`` does.
+    """
+    plan, found = choose(needs, free.device, forced, host_bytes=free.host)
+    return plan, said(plan, found)
+
+
+def next_rung(needs: Needs, plan: Plan, phase: str, free: Free) -> tuple[Plan, Estimate]:
+    """Where memory ran out under ``plan`` in ``phase`` (one of PHASES): the next exact plan that takes less there, and
+    for whose streamed weights there is CPU memory.
+
+    free: measured again, once all that was loaded is gone. Raises OutOfMemory where no plan takes less.
     """
     before = estimate(needs, plan).phase(phase).total
-    for candidate in _below(plan, needs, free_bytes):
-        found = estimate(needs, candidate)
-        if found.phase(phase).total < before:
-            return candidate, replace(found, free=free_bytes)
+    for candidate in _below(plan, needs, free.device):
+        found = _estimated(needs, candidate, free.device, free.host)
+        if found.phase(phase).total < before and _fits_host(found):
+            return candidate, found
     raise OutOfMemory(
         f"memory ran out ({plan.name}, {_gb(before)} GB estimated), and no plan takes less;"
         " paint fewer frames or a smaller size (--frames, --size)"
@@ -84,8 +95,19 @@ def said(plan: Plan, found: Estimate) -> str:
         "decoded in tiles": plan.tile is not None,
     }
     there = "" if found.free is None else f" of {_gb(found.free)}"
-    over = ", which may not be enough" if found.free is not None and not fits(found, found.free) else ""
+    over = (
+        ", which may not be enough" if found.free is not None and not fits(found, found.free, found.free_host) else ""
+    )
     return f"memory: {', '.join(word for word, holds in words.items() if holds)}, {_gb(found.peak)}{there} GB{over}"
+
+
+def _estimated(needs: Needs, plan: Plan, free_bytes: int, host_bytes: int | None) -> Estimate:
+    """What a plan takes, beside what there is."""
+    return replace(estimate(needs, plan), free=free_bytes, free_host=host_bytes)
+
+
+def _fits_host(found: Estimate) -> bool:
+    return found.free_host is None or found.host <= found.free_host
 
 
 def fits(found: Estimate, free_bytes: int, host_bytes: int | None = None) -> bool:

@@ -33,7 +33,7 @@ PHASES = ("text", "encode", "sample", "decode")
 @dataclass(frozen=True)
 class Estimate:
     """Bytes on the device by phase: reading the texts, encoding known pixels, sampling, decoding. host: bytes of CPU
-    memory that hold what streams. free: what there is, where it is known."""
+    memory that hold what streams. free, free_host: what there is of either, where it is known."""
 
     text: Phase
     encode: Phase
@@ -41,6 +41,7 @@ class Estimate:
     decode: Phase
     host: int = 0
     free: int | None = None
+    free_host: int | None = None
 
     def phase(self, name: str) -> Phase:
         """One of PHASES."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,20 @@ def free_memory(device: torch.device) -> int:
 
         return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return free_ram()
+
+
+@dataclass(frozen=True)
+class Free:
+    """Bytes that are free. device: on the device. host: of CPU memory, for what streams from there; None where the
+    device's memory is the machine's own, and so is counted already."""
+
+    device: int
+    host: int | None = None
+
+
+def free_on(device: torch.device) -> Free:
+    """What is free now for a model on the device."""
+    return Free(free_memory(device), free_ram() if device.type == "cuda" else None)
 
 
 def free_ram() -> int:

@@ -1,15 +1,16 @@
-"""The embedded model's family."""
+"""The embedded model's family: what of it the rest of the program asks for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sora.catalog.spec import ModelSpec
+from sora.catalog.spec import Advice, ModelSpec
 from sora.runtime.speed import DEFAULT, Speed
 
 if TYPE_CHECKING:
     import torch
 
+    from sora.models.mini.ideas import Repertoire
     from sora.models.mini.model import Mini
 
 
@@ -18,3 +19,21 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     from sora.models.mini import model
 
     return model.load(spec, device, dtype, speed)
+
+
+def memory_needs(*_: Any, encodes: bool) -> None:
+    """None: it is small, and always in memory whole."""
+
+
+def advise(spec: ModelSpec, prompt: str, *, own_words: bool) -> Advice:
+    """See ``advice.advice``. Imports no torch."""
+    from sora.models.mini import advice
+
+    return advice.advice(spec.vocabulary, prompt, own_words=own_words)
+
+
+def repertoire(spec: ModelSpec) -> Repertoire:
+    """See ``ideas.repertoire``. Imports no torch."""
+    from sora.models.mini import ideas
+
+    return ideas.repertoire(spec.vocabulary)

@@ -1,15 +1,17 @@
-"""The Wan family."""
+"""The Wan family: what of it the rest of the program asks for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.runtime.speed import DEFAULT, Speed
 
 if TYPE_CHECKING:
     import torch
 
+    from sora.memory import Needs
     from sora.models.wan.model import Wan
 
 
@@ -18,3 +20,13 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     from sora.models.wan import model
 
     return model.load(spec, device, dtype, speed)
+
+
+def memory_needs(
+    spec: ModelSpec, shape_FYX: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, encodes: bool
+) -> Needs:
+    """See ``needs.needs``; of the weights that are here, or else as published."""
+    from sora.models.wan import layout, needs
+
+    here = layout.places(spec) if spec.folder or hub.here(spec).state == hub.COMPLETE else None
+    return needs.needs(spec, here, shape_FYX, device, dtype, encodes=encodes)

@@ -29,10 +29,9 @@ class Memory:
         """
         p = self.parts
         self.needs = wan_needs.needs(p.spec, p.places, shape_FYX, p.device, p.dtype, encodes=encodes)
-        host = memory.free_ram() if p.device.type == "cuda" else None
-        plan, found = memory.choose(self.needs, memory.free_memory(p.device), forced, host_bytes=host)
+        plan, line = memory.arrange(self.needs, memory.free_on(p.device), forced)
         p.follow(plan)
-        return memory.said(plan, found)
+        return line
 
     def frugal(self, phase: str, work: Callable[[], Result]) -> Result:
         """The work's result; where memory runs out, after another try on every rung below. phase: of
@@ -49,5 +48,5 @@ class Memory:
         if self.needs is None:
             raise error
         self.parts.drop()
-        free = memory.free_memory(self.parts.device)
+        free = memory.free_on(self.parts.device)
         self.parts.follow(memory.next_rung(self.needs, self.parts.plan, phase, free)[0])

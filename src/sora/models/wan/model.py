@@ -19,10 +19,10 @@ from sora import weights
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
-from sora.engine.sampler import Velocity, wan_units
+from sora.engine.sampler import Velocity
 from sora.models.conditioning import filled, known_channels, known_frames
 from sora.models.guidance import Passes, guides, threshold, together
-from sora.models.wan import image
+from sora.models.wan import image, schedule
 from sora.models.wan import text as wan_text
 from sora.models.wan.components import Parts
 from sora.models.wan.conditioning import WAYS, Scene, Way
@@ -57,6 +57,9 @@ class Wan:
     def arrange(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
         """See ``Memory.arrange``."""
         return self.memory.arrange(shape_FYX, encodes=encodes, forced=forced)
+
+    def schedule(self, step: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
+        return schedule.schedule(step, steps, shift, strength)
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
         self.parts.add_lora(tensors, strength, called)
@@ -96,7 +99,7 @@ class Wan:
         scales = (guidance, guidance if low is None else low)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            units = int(wan_units(t))
+            units = int(schedule.thousandths(t))
             number = self._expert(units)
             given, times = way.given(x, units)
             guided = guidance != 1 and guides(self.spec, self.speed, float(t))
