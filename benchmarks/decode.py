@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from minitrain.eval.verdicts import machine, table
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.runtime.winograd import Winograd
 from timing import by_turns, forget_peak, peak_memory, ratio
 
 HEAD = ["work", "diffusers s", "ours s", "times faster", "spread", "without winograd", "MB, diffusers", "MB, ours"]
@@ -109,6 +110,7 @@ def pair(config: WanVAEConfig, device: str, dtype: torch.dtype) -> tuple[WanVAE,
         scale_factor_spatial=config.space,
     )
     ours = WanVAE(config)
+    ours.convolver = Winograd
     ours.load_state_dict(theirs.state_dict())
     networks: list[nn.Module] = [ours, theirs]
     for network in networks:
@@ -139,11 +141,11 @@ def work_of(network: WanVAE | AutoencoderKLWan, row: Row, given: Tensor) -> Call
 
 def without(ours: WanVAE, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
     def run() -> Tensor:
-        ours.winograd = False
+        ours.convolver = None
         try:
             return work()
         finally:
-            ours.winograd = True
+            ours.convolver = Winograd
 
     return run
 

@@ -31,6 +31,7 @@ from sora.networks.wan.config import CONFIGS, WanConfig
 from sora.networks.wan.dit import Times
 from sora.networks.wan.vace import build
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.runtime.winograd import Winograd
 
 GB = 2**30
 Shape = tuple[int, int, int]
@@ -116,6 +117,7 @@ def vae_runs(config: WanVAEConfig, shape: Shape, number: torch.dtype, device: st
     time, height, width = shape
     with torch.device(device):
         network = WanVAE(config).to(number).eval()
+        network.convolver = Winograd
         latents = torch.zeros(1, config.z_dim, *shape, dtype=number)
         frames = 1 + config.time * (time - 1)
         pixels = torch.zeros(1, 3, frames, height * config.space, width * config.space, dtype=number)

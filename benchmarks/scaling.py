@@ -30,6 +30,7 @@ from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vae import WanVAE, WanVAEConfig
 from sora.plan import operations
+from sora.runtime.winograd import Winograd
 from timing import Work, by_turns, forget_peak, peak_memory
 
 LEAST_OFF, MOST_OFF, FLAT = 0.10, 0.15, 1.15
@@ -150,7 +151,9 @@ def one_pass(network: WanDiT, shape: tuple[int, int, int], samples: int = 1) -> 
 
 
 def small_vae() -> WanVAE:
-    return WanVAE(WanVAEConfig(base_dim=32)).eval().requires_grad_(False)
+    vae = WanVAE(WanVAEConfig(base_dim=32)).eval().requires_grad_(False)
+    vae.convolver = Winograd
+    return vae
 
 
 def decoding(stream: Callable[[Tensor], Iterator[Tensor]], latents_BCTHW: Tensor) -> Work:

@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 NARROWER: dict[str, set[str]] = {
     "weights": {"errors", "runtime.quantized"},
     "media": {"errors", "plan"},
-    "networks": {"networks", "runtime.winograd"},
+    "networks": {"networks"},
     "runtime": {"runtime", "errors"},
     "memory": {"errors"},
     "engine": {"plan", "errors", "runtime.heap"},

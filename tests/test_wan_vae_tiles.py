@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sora.networks.wan.vae import WAN21, WAN22, Decoder, Encoder, WanVAE, WanVAEConfig, spans
 from sora.networks.wan.vae_layers import trace
+from sora.runtime.winograd import Winograd
 
 STATISTICS: dict[str, Any] = {"latents_mean": (0.3, -0.7), "latents_std": (2.1, 0.6)}
 SMALL = WanVAEConfig(
@@ -28,6 +29,7 @@ def lively(config: WanVAEConfig) -> WanVAE:
     """Random weights of which every one counts: what one place sees, its outputs show."""
     torch.manual_seed(0)
     model = WanVAE(config).eval().requires_grad_(False)
+    model.convolver = Winograd
     for name, parameter in model.named_parameters():
         fan_in = 16 if "gamma" in name or parameter.ndim == 1 else parameter[0].numel()
         parameter.normal_(std=1.2 * fan_in**-0.5)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
 from sora.networks.wan.vae import WanVAE, WanVAEConfig
 from sora.runtime import winograd
-from sora.runtime.winograd import Scratch, convolved, convolved_frames, takes, transforms
+from sora.runtime.winograd import Winograd, transforms
 
 CLOSE = 1e-5  # of the result's size; a wrong number anywhere makes it far more
 
@@ -69,12 +69,12 @@ def test_with_time(
         patch.setattr(winograd, "WIDE_STRIP", strip)
         patch.setattr(winograd, "AT_ONCE", at_once)
         kept.copy_(past)
-        got = convolved(layer, x, Scratch(), past_BCFHW=kept)
+        got = Winograd().convolved(layer, x, past_BCFHW=kept)
         line = torch.cat([past, x], dim=2)
         assert farthest(got, layer(line)) <= CLOSE
         assert torch.equal(kept, line[:, :, -2:])
         kept.fill_(float("nan"))
-        first = convolved(layer, x, Scratch(), past_BCFHW=kept, fresh=True)
+        first = Winograd().convolved(layer, x, past_BCFHW=kept, fresh=True)
         line = torch.cat([zeros_before(x), x], dim=2)
         assert farthest(first, layer(line)) <= CLOSE
         assert torch.equal(kept, line[:, :, -2:])
@@ -91,8 +91,8 @@ def test_frames_alone_and_doubled(channels: tuple[int, int], frames: int, size: 
     layer, x = layer_of(1, *channels), noise(frames, channels[0], *size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "STRIP", strip)
-        assert farthest(convolved_frames(layer, x, Scratch()), layer(x)) <= CLOSE  # type: ignore[arg-type]
-        got = convolved(layer, x.transpose(0, 1)[None], Scratch(), zoom=2)[0].transpose(0, 1)
+        assert farthest(Winograd().convolved_frames(layer, x), layer(x)) <= CLOSE  # type: ignore[arg-type]
+        got = Winograd().convolved(layer, x.transpose(0, 1)[None], zoom=2)[0].transpose(0, 1)
         assert farthest(got, layer(F.interpolate(x, scale_factor=2.0, mode="nearest"))) <= CLOSE
 
 
@@ -102,10 +102,9 @@ def test_in_place_prepared_and_added(strip: int, monkeypatch: pytest.MonkeyPatch
     layer, added = layer_of(3), noise(1, 16, 4, 21, 13)
     x = torch.randn(1, 4, 21, 13, 16).permute(0, 4, 1, 2, 3)
     want = layer(torch.cat([zeros_before(x), F.silu(x)], dim=2)) + added
-    got = convolved(
+    got = Winograd().convolved(
         layer,
         x,
-        Scratch(),
         past_BCFHW=torch.zeros(1, 16, 2, 21, 13),
         prepare=lambda y: F.silu(y, inplace=True),
         added_BDTHW=added,
@@ -120,7 +119,7 @@ def test_the_error_stays_near_the_plain_one(frames: int) -> None:
     """Ten times at most, against float64, at the width of the true autoencoder."""
     layer, x = layer_of(3, 96, 96), F.silu(noise(1, 96, frames + 2, 16, 16))
     exact = F.conv3d(x.double(), layer.weight.double(), layer.bias.double(), padding=(0, 1, 1))  # type: ignore[union-attr]
-    got = convolved(layer, x[:, :, 2:], Scratch(), past_BCFHW=x[:, :, :2].clone())
+    got = Winograd().convolved(layer, x[:, :, 2:], past_BCFHW=x[:, :, :2].clone())
     assert distance(got, exact) <= 10 * distance(layer(x), exact)
 
 
@@ -130,7 +129,7 @@ def test_a_changed_weight_is_noticed(taps: int) -> None:
 
     def run() -> Tensor:
         past = torch.zeros(1, 16, 2, 12, 12) if taps == 3 else None
-        return convolved(layer, x, Scratch(), past_BCFHW=past)
+        return Winograd().convolved(layer, x, past_BCFHW=past)
 
     before = run()
     with torch.no_grad():
@@ -145,7 +144,7 @@ def test_a_changed_weight_is_noticed(taps: int) -> None:
 
 
 def test_stands_back() -> None:
-    layer, x = layer_of(3), noise(1, 16, 4, 16, 16)
+    layer, x, takes = layer_of(3), noise(1, 16, 4, 16, 16), Winograd.takes
     assert takes(layer, 16, 16, x)
     assert not takes(layer, 16, 16, x.bfloat16())
     assert not takes(layer, 16, 16, x.to("meta"))
@@ -187,13 +186,14 @@ def test_the_wan_autoencoders_do_with_and_without(kind: str, tile: int | None, m
     model = WanVAE(WAN[kind]).eval().requires_grad_(False)
     lively(model)
     pixels = noise(1, 3, 9, 5 * model.config.space, 6 * model.config.space).clamp(-1, 1)
+    model.convolver = Winograd
     calls = []
     real = winograd.convolve
     monkeypatch.setattr(winograd, "convolve", lambda *args: (calls.append(1), real(*args)))
     latents = model.encode(pixels, tile)
     film = model.decode(latents, tile)
     taken = len(calls)
-    model.winograd = False
+    model.convolver = None
     assert distance(latents, model.encode(pixels)) <= 2e-5
     assert distance(film, model.decode(latents)) <= 2e-5 and float(film.std()) > 0.1
     assert taken > 10 and len(calls) == taken
@@ -204,13 +204,14 @@ def test_the_embedded_autoencoder_does_with_and_without(detail: int, monkeypatch
     model = MiniVAE(MiniVAEConfig(16, 16, 32, (1, 2), 32, 32, (1, 2), detail, 3)).eval().requires_grad_(False)
     lively(model)
     pixels = noise(1, 3, 13, 9 * model.config.space, 13 * model.config.space).clamp(-1, 1)
+    model.convolver = Winograd
     calls = []
     real = winograd.convolve
     monkeypatch.setattr(winograd, "convolve", lambda *args: (calls.append(1), real(*args)))
     latents = model.encode(pixels)
     film = torch.cat(list(model.stream(latents)), dim=2)
     taken = len(calls)
-    model.winograd = False
+    model.convolver = None
     assert distance(latents, model.encode(pixels)) <= 2e-5
     assert distance(film, model.decode(latents)) <= 2e-5
     assert taken > 10 and len(calls) == taken
@@ -219,6 +220,7 @@ def test_the_embedded_autoencoder_does_with_and_without(detail: int, monkeypatch
 def test_training_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = MiniVAE(MiniVAEConfig(16, 16, 32, (1, 2), 32, 32, (1, 2), 0, 3))
     lively(model)
+    model.convolver = Winograd
     monkeypatch.setattr(winograd, "convolve", lambda *_: pytest.fail("gradients would be lost"))
     model.decode(model.encode(noise(1, 3, 5, 64, 64))).square().mean().backward()
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in model.parameters())

@@ -22,6 +22,7 @@ from sora.models.mini.model import TIME_UNITS, beside_noise, word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE
 from sora.networks.wan.dit import WanDiT
+from sora.runtime.winograd import Winograd
 
 DECODED = {"cpu": 4, "cuda": 16}  # clips at once
 SHIFT = 3.0  # of the times that clips for scores and sheets are painted at
@@ -101,6 +102,7 @@ def load_frozen(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
     vae, text = MiniVAE(vae_sizes(tensors["vae"])), MiniText(sizes)
     vae.load_state_dict(tensors["vae"])
     text.load_state_dict(tensors["text"])
+    vae.convolver = Winograd
     vae, text = vae.to(device).in_channels_last(), text.to(device)
     return vae.eval().requires_grad_(False), text.eval().requires_grad_(False), tokenizer
 

@@ -124,12 +124,14 @@ def vae(job: Job, minutes: float) -> None:
     """As ``training.vae`` does alone, at the preset's sizes."""
     from minitrain import vae as program
     from sora.networks.mini_vae import MiniVAE
+    from sora.runtime.winograd import Winograd
 
     preset, held = job.preset, job.held()
     with job.rendering() as bank:
         bank.workers.broad = True
         torch.manual_seed(Random().getrandbits(32))
         model = MiniVAE(preset.vae).to(job.device).in_channels_last()
+        model.convolver = Winograd
         how = {"aims": program.Aims(critic=preset.critic), "batch": preset.vae_batch, "every": preset.every}
         program.fit(model, bank, held, job.runs / "vae", minutes, **how)
 

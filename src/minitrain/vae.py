@@ -38,6 +38,7 @@ from minitrain.retry import Attempt, left, persist
 from minitrain.sizes import SIZES, shapes
 from minitrain.worlds import WORLDS
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
+from sora.runtime.winograd import Winograd
 
 CLIP = 17  # frames of the clips that the latents' scale is measured on
 MEASURED = 96  # groups of them
@@ -204,6 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
     preset, world = SIZES["cpu"], WORLDS[args.world]
     model = MiniVAE(MiniVAEConfig(channels=args.channels, detail=args.detail, reach=args.reach))
+    model.convolver = Winograd
     if args.start:
         model.load_state_dict(grown_vae(load_file(args.start), model))
     plan = RenderPlan(shapes(preset.dit, 2 * CELL), {CLIP: 1.0})

@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.runtime.winograd import Winograd
 
 STATISTICS: dict[str, Any] = {"latents_mean": (0.3, -0.7, 0.1, 1.2), "latents_std": (2.1, 0.6, 1.4, 0.9)}
 CASES = {
@@ -65,6 +66,7 @@ def pair(config: WanVAEConfig) -> tuple[WanVAE, AutoencoderKLWan]:
                 parameter.add_(1.0)
         reference.decoder.conv_out.weight.mul_(0.5)
     ours = WanVAE(config).eval()
+    ours.convolver = Winograd
     ours.load_state_dict(reference.state_dict(), strict=True)
     return ours, reference
 

@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from sora.networks.convolver import Convolver, NewConvolver
 from sora.networks.layers import silu
-from sora.runtime import winograd
-from sora.runtime.winograd import Scratch
 
 TIME, FOLD, SPACE = 4, 4, 8  # frames a latent frame, pixels folded at the door, pixels a latent's side inside
 PAST = 2  # latent frames a temporal layer looks back
@@ -56,17 +55,17 @@ def channel_norm(x_NCHW: Tensor) -> Tensor:
 def convolved(
     conv: nn.Conv2d,
     x_NCHW: Tensor,
-    scratch: Scratch | None,
+    convolver: Convolver | None,
     before: Callable[[Tensor], Tensor],
     added_NDHW: Tensor | None = None,
 ) -> Tensor:
-    """The convolution of ``before``, which works on each place of (..., C) alone, of x. scratch: what
-    ``networks.winograd`` may work in where it applies, None to do without it."""
+    """The convolution of ``before``, which works on each place of (..., C) alone, of x. convolver: does it
+    where it can, None to do without one."""
     h, w = x_NCHW.shape[-2:]
-    if scratch is None or not winograd.takes(conv, h, w, x_NCHW):
+    if convolver is None or not convolver.takes(conv, h, w, x_NCHW):
         y = conv(before(x_NCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         return y if added_NDHW is None else added_NDHW + y
-    return winograd.convolved_frames(conv, x_NCHW, scratch, prepare=lambda x: x.copy_(before(x)), added_NDHW=added_NDHW)
+    return convolver.convolved_frames(conv, x_NCHW, prepare=lambda x: x.copy_(before(x)), added_NDHW=added_NDHW)
 
 
 def pointwise(conv: nn.Conv2d, x_NCHW: Tensor) -> Tensor:
@@ -88,7 +87,7 @@ def activated(x_NHWC: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions within a frame, beside the identity. ``scratch``: see ``convolved``."""
+    """Two 3x3 convolutions within a frame, beside the identity. ``convolver``: see ``convolved``."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -96,9 +95,9 @@ class Residual(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.second.weight)
 
-    def forward(self, x_NCHW: Tensor, scratch: Scratch | None = None) -> Tensor:
-        y = convolved(self.first, x_NCHW, scratch, normed)
-        return convolved(self.second, y, scratch, silu, x_NCHW)
+    def forward(self, x_NCHW: Tensor, convolver: Convolver | None = None) -> Tensor:
+        y = convolved(self.first, x_NCHW, convolver, normed)
+        return convolved(self.second, y, convolver, silu, x_NCHW)
 
 
 class LookBack(nn.Module):
@@ -111,9 +110,10 @@ class LookBack(nn.Module):
         nn.init.zeros_(self.mix.weight)
 
     def forward(
-        self, x_NCHW: Tensor, batch: int, past_BTHWC: Tensor | None, scratch: Scratch | None = None
+        self, x_NCHW: Tensor, batch: int, past_BTHWC: Tensor | None, convolver: Convolver | None = None
     ) -> tuple[Tensor, Tensor]:
-        """x with its past mixed in, and the past for the latent frames that follow. ``scratch``: see ``convolved``."""
+        """x with its past mixed in, and the past for the latent frames that follow. ``convolver``: as of
+        ``convolved``."""
         x = rearrange(x_NCHW, "(b t) c h w -> b t h w c", b=batch)
         normed = F.rms_norm(x, (x.shape[-1],), eps=1e-6)
         if past_BTHWC is None:
@@ -124,7 +124,7 @@ class LookBack(nn.Module):
         if isinstance(self.mix, nn.Linear):
             y = x_NCHW + rearrange(self.mix(silu(seen)), "b t h w c -> (b t) c h w")
         else:
-            y = convolved(self.mix, seen.flatten(0, 1).permute(0, 3, 1, 2), scratch, silu, x_NCHW)
+            y = convolved(self.mix, seen.flatten(0, 1).permute(0, 3, 1, 2), convolver, silu, x_NCHW)
         return y, line[:, -PAST:]
 
 
@@ -139,19 +139,19 @@ class Detail(nn.Module):
         for p in self.unfold.parameters():
             nn.init.zeros_(p)
 
-    def forward(self, x_NCHW: Tensor, scratch: Scratch | None = None) -> Tensor:
+    def forward(self, x_NCHW: Tensor, convolver: Convolver | None = None) -> Tensor:
         x = rearrange(pointwise(self.enlarge, x_NCHW), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
-        return convolved(self.unfold, self.block(x, scratch), scratch, activated)
+        return convolved(self.unfold, self.block(x, convolver), convolver, activated)
 
 
 class MiniVAE(nn.Module):
     """encode and decode; ``mean`` and ``deviation`` (C) bring latents to unit scale.
 
-    winograd: whether convolutions are done by ``networks.winograd`` where it applies, with the same result but for
-    rounding.
+    convolver: makes what does its 3x3 convolutions where that is faster, with the same result but for rounding; None
+    for torch's own.
     """
 
-    winograd: bool = True
+    convolver: NewConvolver | None = None
     mean: Tensor
     deviation: Tensor
 
@@ -200,35 +200,35 @@ class MiniVAE(nn.Module):
         frames = torch.cat([frames_BCFYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1), frames_BCFYX], dim=2)
         x = rearrange(frames, "b c (t f) (h p) (w q) -> (b t) (c f p q) h w", f=TIME, p=FOLD, q=FOLD)
         x = pointwise(self.fold, x.contiguous(memory_format=torch.channels_last))
-        scratch = self._scratch(keeps_weights=False)  # all frames come at once
+        convolver = self._convolver(keeps_weights=False)  # all frames come at once
         for block in self.encoder_fine:
-            x = block(x, scratch)
+            x = block(x, convolver)
         x = pointwise(self.reduce, rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2))
         for i, block in enumerate(self.encoder_coarse):
-            x = block(x, scratch)
+            x = block(x, convolver)
             if i < len(self.encoder_time):
-                x, _ = self.encoder_time[i](x, batch, None, scratch)
+                x, _ = self.encoder_time[i](x, batch, None, convolver)
         return rearrange(pointwise(self.to_latents, channel_norm(x)), "(b t) c h w -> b c t h w", b=batch)
 
     def raw_decode(self, raw_BCTHW: Tensor, past: list[Tensor | None]) -> tuple[Tensor, list[Tensor | None]]:
         """TIME pixel frames for each latent frame (the film's first three are copies to drop), and the new past."""
         batch = raw_BCTHW.shape[0]
         x = rearrange(raw_BCTHW, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
-        scratch, kept = self._scratch(), list(past)
-        x = convolved(self.from_latents, x, scratch, nn.Identity())
+        convolver, kept = self._convolver(), list(past)
+        x = convolved(self.from_latents, x, convolver, nn.Identity())
         for i, block in enumerate(self.decoder_coarse):
-            x = block(x, scratch)
+            x = block(x, convolver)
             if i < len(self.decoder_time):
-                x, kept[i] = self.decoder_time[i](x, batch, past[i], scratch)
+                x, kept[i] = self.decoder_time[i](x, batch, past[i], convolver)
         x = pointwise(self.enlarge, silu(channel_norm(x)))
         x = rearrange(x, "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
         for block in self.decoder_fine:
-            x = block(x, scratch)
+            x = block(x, convolver)
         if self.detail is None:
-            return _unfolded(convolved(self.unfold, x, scratch, activated), batch), kept
+            return _unfolded(convolved(self.unfold, x, convolver, activated), batch), kept
         x = silu(channel_norm(x))
-        pixels = _unfolded(convolved(self.unfold, x, scratch, nn.Identity()), batch)
-        return _doubled(pixels) + _unfolded(self.detail(x, scratch), batch), kept
+        pixels = _unfolded(convolved(self.unfold, x, convolver, nn.Identity()), batch)
+        return _doubled(pixels) + _unfolded(self.detail(x, convolver), batch), kept
 
     def in_channels_last(self) -> MiniVAE:
         """The same module, its kernels laid out with channels last, which CPUs convolve faster."""
@@ -237,8 +237,8 @@ class MiniVAE(nn.Module):
                 p.data = p.data.contiguous(memory_format=torch.channels_last)
         return self
 
-    def _scratch(self, keeps_weights: bool = True) -> Scratch | None:
-        return Scratch(keeps_weights) if self.winograd else None
+    def _convolver(self, keeps_weights: bool = True) -> Convolver | None:
+        return None if self.convolver is None else self.convolver(keeps_weights)
 
     def _wide(self, per_channel: Tensor) -> Tensor:
         return per_channel.view(1, -1, 1, 1, 1)

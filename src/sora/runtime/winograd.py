@@ -90,22 +90,6 @@ def _plane(which: str) -> Tensor:
     return torch.kron(one, one).float()
 
 
-def takes(layer: Layer, height: int, width: int, like: Tensor) -> bool:
-    """Whether ``convolve`` may stand for the layer, and pays, on frames of this size. like: its input.
-
-    Times faster than torch's, on one thread with AVX2, three taps in time, by channels, frames x height x width: 64,
-    4 x 96 x 96 2.1; 96, 4 x 96 x 128 2.1; 192, 4 x 48 x 64 3.1; 384, 2 x 32 x 48 2.0; and with one frame 32 x 48 1.5,
-    24 x 24 1.0, 16 x 16 0.5. Hence the least tiles.
-    """
-    wanted = torch.is_grad_enabled() and (like.requires_grad or layer.weight.requires_grad)
-    floats = like.dtype == layer.weight.dtype == torch.float32
-    if wanted or not floats or like.device.type != "cpu" or not _is_three(layer):
-        return False
-    tiles = -(-height // SIDE) * -(-width // SIDE)
-    least = LEAST_WIDE if isinstance(layer, nn.Conv3d) and _big(layer, 1) else LEAST
-    return min(layer.in_channels, layer.out_channels) >= 16 and tiles >= least
-
-
 def _is_three(layer: Layer) -> bool:
     """3 x 3 in space, dense, zeros of one place around it, every place an output."""
     dense = layer.groups == 1 and set(layer.stride) == set(layer.dilation) == {1} and layer.padding_mode == "zeros"
@@ -152,50 +136,69 @@ class Job:
     added_THWD: Tensor | None = None
 
 
-def convolved(
-    layer: Layer,
-    x_BCTHW: Tensor,
-    scratch: Scratch,
-    *,
-    past_BCFHW: Tensor | None = None,
-    fresh: bool = False,
-    zoom: int = 1,
-    prepare: Prepare | None = None,
-    added_BDTHW: Tensor | None = None,
-    over: bool = False,
-) -> Tensor:
-    """(B, D, T, H, W) of x (B, C, T, H, W), channels side by side in memory. The rest as for ``Job``, for each of the
-    batch; over: the result takes x's place in memory."""
-    b, _, t, h, w = x_BCTHW.shape
-    result = x_BCTHW if over else like_channels_last(x_BCTHW, b, layer.out_channels, t, zoom * h, zoom * w)
-    for i in range(b):
-        x, y, old, added = (
-            None if every is None else every[i].permute(1, 2, 3, 0)
-            for every in (x_BCTHW, result, past_BCFHW, added_BDTHW)
-        )
-        assert x is not None and y is not None
-        convolve(layer, Job(x, y, zoom, prepare, old, fresh, added), scratch)
-    return result
+class Winograd:
+    """Convolves for a network (``networks.convolver.Convolver``), in memory that it uses again and again.
 
+    keeps_weights: as of ``Scratch``.
+    """
 
-def convolved_frames(
-    layer: nn.Conv2d,
-    x_NCHW: Tensor,
-    scratch: Scratch,
-    *,
-    prepare: Prepare | None = None,
-    added_NDHW: Tensor | None = None,
-    over: bool = False,
-) -> Tensor:
-    """As ``convolved``, of frames on their own: (N, D, H, W)."""
-    x, added = (None if every is None else every.transpose(0, 1)[None] for every in (x_NCHW, added_NDHW))
-    assert x is not None
-    return convolved(layer, x, scratch, prepare=prepare, added_BDTHW=added, over=over)[0].transpose(0, 1)
+    def __init__(self, keeps_weights: bool = True) -> None:
+        self.scratch = Scratch(keeps_weights)
 
+    @staticmethod
+    def takes(layer: Layer, height: int, width: int, like: Tensor) -> bool:
+        """Whether ``convolve`` may stand for the layer, and pays, on frames of this size. like: its input.
 
-def like_channels_last(like: Tensor, b: int, c: int, t: int, h: int, w: int) -> Tensor:
-    """(B, C, T, H, W) of any values whose channels lie side by side."""
-    return like.new_empty(b, t, h, w, c).permute(0, 4, 1, 2, 3)
+        Times faster than torch's, on one thread with AVX2, three taps in time, by channels, frames x height x width:
+        64, 4 x 96 x 96 2.1; 96, 4 x 96 x 128 2.1; 192, 4 x 48 x 64 3.1; 384, 2 x 32 x 48 2.0; and with one frame
+        32 x 48 1.5, 24 x 24 1.0, 16 x 16 0.5. Hence the least tiles.
+        """
+        wanted = torch.is_grad_enabled() and (like.requires_grad or layer.weight.requires_grad)
+        floats = like.dtype == layer.weight.dtype == torch.float32
+        if wanted or not floats or like.device.type != "cpu" or not _is_three(layer):
+            return False
+        tiles = -(-height // SIDE) * -(-width // SIDE)
+        least = LEAST_WIDE if isinstance(layer, nn.Conv3d) and _big(layer, 1) else LEAST
+        return min(layer.in_channels, layer.out_channels) >= 16 and tiles >= least
+
+    def convolved(
+        self,
+        layer: Layer,
+        x_BCTHW: Tensor,
+        *,
+        past_BCFHW: Tensor | None = None,
+        fresh: bool = False,
+        zoom: int = 1,
+        prepare: Prepare | None = None,
+        added_BDTHW: Tensor | None = None,
+        over: bool = False,
+    ) -> Tensor:
+        """(B, D, T, H, W) of x (B, C, T, H, W), channels side by side in memory. The rest as for ``Job``, for each of
+        the batch; over: the result takes x's place in memory."""
+        b, _, t, h, w = x_BCTHW.shape
+        shape = b, t, zoom * h, zoom * w, layer.out_channels
+        result = x_BCTHW if over else x_BCTHW.new_empty(shape).permute(0, 4, 1, 2, 3)
+        for i in range(b):
+            x, y, old, added = (
+                None if every is None else every[i].permute(1, 2, 3, 0)
+                for every in (x_BCTHW, result, past_BCFHW, added_BDTHW)
+            )
+            assert x is not None and y is not None
+            convolve(layer, Job(x, y, zoom, prepare, old, fresh, added), self.scratch)
+        return result
+
+    def convolved_frames(
+        self,
+        layer: nn.Conv2d,
+        x_NCHW: Tensor,
+        *,
+        prepare: Prepare | None = None,
+        added_NDHW: Tensor | None = None,
+    ) -> Tensor:
+        """As ``convolved``, of frames on their own: (N, D, H, W)."""
+        x, added = (None if every is None else every.transpose(0, 1)[None] for every in (x_NCHW, added_NDHW))
+        assert x is not None
+        return self.convolved(layer, x, prepare=prepare, added_BDTHW=added)[0].transpose(0, 1)
 
 
 def convolve(layer: Layer, job: Job, scratch: Scratch) -> None:

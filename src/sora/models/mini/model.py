@@ -28,6 +28,7 @@ from sora.networks.wan.dit import WanConfig, WanDiT
 from sora.runtime import lora
 from sora.runtime.speed import DEFAULT, Speed
 from sora.runtime.unfilled import Unfilled
+from sora.runtime.winograd import Winograd
 from sora.weights import int8
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -179,7 +180,7 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     with Unfilled():
         vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
     vae = _filled(vae, spec, "vae", device, torch.float32).in_channels_last()
-    vae.winograd = speed.uses("winograd")
+    vae.convolver = Winograd if speed.uses("winograd") else None
     text, dit = _filled(text, spec, "text", device, torch.float32), _filled(dit, spec, "dit", device, dtype)
     if DIFFERENCE in spec.files[0]:
         _add_difference(dit, weights.asset(spec.files[0]))

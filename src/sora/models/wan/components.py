@@ -27,6 +27,7 @@ from sora.runtime.compile import compile_blocks
 from sora.runtime.offload import stream_blocks
 from sora.runtime.quantized import shrink
 from sora.runtime.speed import DEFAULT, Speed
+from sora.runtime.winograd import Winograd
 
 STREAMED = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # what waits in CPU memory where a plan streams
 READERS = ("text_encoder", "image_encoder")
@@ -144,7 +145,7 @@ class Parts:
         elif isinstance(part, WanDiT):
             self._quicken(part)
         if isinstance(part, WanVAE):
-            part.winograd = self.speed.uses("winograd")
+            part.convolver = Winograd if self.speed.uses("winograd") else None
         return part
 
     def _quicken(self, dit: WanDiT) -> None:

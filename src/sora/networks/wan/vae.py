@@ -23,6 +23,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from sora.networks.convolver import NewConvolver
 from sora.networks.wan import vae_layers as parts
 from sora.networks.wan.vae_layers import Chain, Past, Reach, Span, Step
 
@@ -230,11 +231,11 @@ def _steps(layers: nn.ModuleList) -> list[Step]:
 class WanVAE(nn.Module):
     """encode and decode. Freshly made weights are torch's own: load a file.
 
-    winograd: whether convolutions are done by ``networks.winograd`` where it applies, with the same result but for
-    rounding.
+    convolver: makes what does 3x3 convolutions where that is faster, with the same result but for rounding; None for
+    torch's own.
     """
 
-    winograd: bool = True
+    convolver: NewConvolver | None = None
 
     def __init__(self, config: WanVAEConfig) -> None:
         super().__init__()
@@ -266,7 +267,7 @@ class WanVAE(nn.Module):
                 f"pixels of {tuple(pixels_BCFYX.shape)} (B, C, F, Y, X) cannot be encoded; expected {known}"
             )
         scale, h, w = self.config.scale, height // space, width // space
-        past, latents = Past(self.winograd), []
+        past, latents = self._past(), []
         chain = Chain(self.encoder.steps(), (h * scale, w * scale), spans(h, tile), spans(w, tile), past)
         for start, stop in [(0, 1), *((i, i + time) for i in range(1, frames, time))]:
             chunk = fold(pixels_BCFYX[:, :, start:stop].to(self.quant_conv.weight), self.config.patch_size)
@@ -295,7 +296,7 @@ class WanVAE(nn.Module):
         if latents_at_once < 1:
             raise ValueError(f"{latents_at_once} latents at once decode nothing; give 1 or more")
         rows, columns = (spans(size, tile, self.config.scale) for size in (h, w))
-        past = Past(self.winograd)
+        past = self._past()
         chain = Chain(self.decoder.steps(), (h, w), rows, columns, past)
         return (
             self._decode_chunk(latents_BCTHW[:, :, start:stop], past, chain)
@@ -307,6 +308,9 @@ class WanVAE(nn.Module):
         z = (latents_BCTHW.float() * deviation + middle).to(self.post_quant_conv.weight)
         x = chain(self.decoder.root(self.post_quant_conv(z), past))
         return unfold(x, self.config.patch_size).clamp(-1.0, 1.0)
+
+    def _past(self) -> Past:
+        return Past(None if self.convolver is None else self.convolver(True))
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of latents, float32 of (C, 1, 1, 1). No buffers, since the files have none."""

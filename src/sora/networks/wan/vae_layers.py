@@ -19,9 +19,8 @@ import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
+from sora.networks.convolver import Convolver
 from sora.networks.layers import attention
-from sora.runtime import winograd
-from sora.runtime.winograd import Scratch, like_channels_last
 
 Span = tuple[int, int]
 """The first place along an axis, and the one after the last."""
@@ -30,18 +29,17 @@ Span = tuple[int, int]
 class Past:
     """What the causal layers remember of the chunks before; its size does not grow with the film.
 
-    first: whether the film's first chunk, one frame, is on its way. winograd: whether convolutions may be done by
-    ``networks.winograd``. scratch: what these work in.
+    first: whether the film's first chunk, one frame, is on its way. convolver: does 3x3 convolutions where it can, None
+    to do without one.
     """
 
-    def __init__(self, winograd: bool = False, scratch: Scratch | None = None) -> None:
-        self.first, self.winograd = True, winograd
-        self.scratch = Scratch() if scratch is None else scratch
+    def __init__(self, convolver: Convolver | None = None) -> None:
+        self.first, self.convolver = True, convolver
         self._kept: dict[nn.Module, Tensor] = {}
 
     def another(self) -> Past:
-        """A fresh one that works in the same way, in the same scratch memory."""
-        return Past(self.winograd, self.scratch)
+        """A fresh one with the same convolver."""
+        return Past(self.convolver)
 
     def before(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> Tensor:
         """x with the last ``frames`` frames the layer was given before it, zeros at the start; x's own last ones take
@@ -61,7 +59,7 @@ class Past:
         fresh = layer not in self._kept
         if fresh:
             b, c, _, h, w = x_BCTHW.shape
-            self._kept[layer] = like_channels_last(x_BCTHW, b, c, frames, h, w)
+            self._kept[layer] = x_BCTHW.new_empty(b, frames, h, w, c).permute(0, 4, 1, 2, 3)  # channels side by side
         return self._kept[layer], fresh
 
 
@@ -102,11 +100,11 @@ def causal(
     take its place.
     """
     h, w = x_BCTHW.shape[-2:]
-    if past.winograd and winograd.takes(conv, h, w, x_BCTHW):
+    if past.convolver is not None and past.convolver.takes(conv, h, w, x_BCTHW):
         kept, fresh = past.room(conv, x_BCTHW, 2)
         over = over and conv.in_channels == conv.out_channels and x_BCTHW.stride(1) == 1
         given = {"past_BCFHW": kept, "fresh": fresh, "added_BDTHW": added_BDTHW, "over": over}
-        return winograd.convolved(conv, x_BCTHW, past.scratch, prepare=norm and norm.activate, **given)
+        return past.convolver.convolved(conv, x_BCTHW, prepare=norm and norm.activate, **given)
     y = x_BCTHW if norm is None else activated(norm, x_BCTHW)
     y = conv(past.before(conv, y, conv.kernel_size[0] - 1))
     if added_BDTHW is not None:
@@ -231,8 +229,8 @@ class Double(nn.Module):
             x_BCTHW = rearrange(causal(self.time_conv, x_BCTHW, past), "B (t C) T H W -> B C (T t) H W", t=2)
         conv: nn.Conv2d = self.resample[1]  # type: ignore[assignment]
         h, w = x_BCTHW.shape[-2:]
-        if past.winograd and winograd.takes(conv, 2 * h, 2 * w, x_BCTHW):
-            return winograd.convolved(conv, x_BCTHW, past.scratch, zoom=2)
+        if past.convolver is not None and past.convolver.takes(conv, 2 * h, 2 * w, x_BCTHW):
+            return past.convolver.convolved(conv, x_BCTHW, zoom=2)
         frames_NCHW = F.interpolate(rearrange(x_BCTHW, "B C T H W -> (B T) C H W"), scale_factor=2.0, mode="nearest")
         return rearrange(self.resample(frames_NCHW), "(B T) C H W -> B C T H W", B=b)
 
