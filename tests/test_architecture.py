@@ -39,10 +39,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """Rooms from the bottom up. A room may import what lies below it, never what lies above or beside it."""
 
 NARROWER: dict[str, set[str]] = {
-    "weights": {"errors", "runtime.quantized"},
+    "weights": {"errors"},
     "media": {"errors", "plan"},
     "networks": {"networks"},
-    "runtime": {"runtime", "errors"},
+    "runtime": {"runtime", "errors", "weights.formats"},
     "memory": {"errors"},
     "engine": {"plan", "errors", "runtime.heap"},
 }

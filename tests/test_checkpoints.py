@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sora import weights
 from sora.errors import ModelError
+from sora.runtime.quantized import store
 
 IN = 256  # one block of ggml's larger formats
 
@@ -44,7 +45,7 @@ STATE = _numbers()
 
 
 def load(path: Path, dtype: torch.dtype = torch.float32, **more: object) -> Small:
-    return weights.load_checkpoint(hollow(), path, kind="transformer", dtype=dtype, **more)  # type: ignore[arg-type]
+    return weights.load_checkpoint(hollow(), path, kind="transformer", dtype=dtype, **{"store": store, **more})  # type: ignore[arg-type]
 
 
 def same(module: nn.Module, state: dict[str, Tensor]) -> bool:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sora.runtime.quantized import FORMATS, STORABLE, StoredLinear, store, unpack
+from sora.runtime.quantized import StoredLinear, store
+from sora.weights.formats import FORMATS, STORABLE, unpack
 from sora.weights.held import SIZES
 
 BLOCKS = ("Q8_0", "Q4_K", "Q5_K", "Q6_K")

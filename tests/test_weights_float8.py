@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sora import weights
-from sora.runtime.quantized import StoredLinear
+from sora.runtime.quantized import StoredLinear, store
 from test_checkpoints import STATE, load, refusal
 
 
@@ -46,6 +46,14 @@ def test_scaled_float8_stays_in_eight_bits(tmp_path: Path, scale: str, name: str
     assert torch.equal(module.words.weight, held["words.weight"].to(dtype))
     assert module.map.bias is not None
     assert torch.equal(module.map.bias, STATE["map.bias"].to(dtype))
+
+
+def test_without_a_store_every_weight_is_unpacked(tmp_path: Path):
+    held = eight_bits(STATE, SCALES["a row"]) | {"map.scale_weight": SCALES["a row"]}
+    save_file(held, tmp_path / "a.safetensors")
+    module = load(tmp_path, store=None)
+    assert type(module.map) is nn.Linear
+    assert torch.equal(module.map.weight, held["map.weight"].float() * SCALES["a row"].reshape(-1, 1))
 
 
 @pytest.mark.parametrize("small", [torch.float8_e4m3fn, torch.float8_e5m2])
@@ -87,7 +95,7 @@ def test_a_stored_map_computes_in_float32_where_its_sums_want_it(tmp_path: Path)
         module = nn.ModuleDict({"wi": nn.Linear(8, 4, bias=False), "wo": nn.Linear(4, 8, bias=False)})
     held = {name: torch.randn(tensor.shape).to(torch.float8_e4m3fn) for name, tensor in module.state_dict().items()}
     save_file(held, tmp_path / "model.safetensors")
-    weights.load_checkpoint(module, tmp_path, kind="text", dtype=torch.float16)
+    weights.load_checkpoint(module, tmp_path, kind="text", dtype=torch.float16, store=store)
     assert all(isinstance(part, StoredLinear) for part in module.values())
     assert [part.weight.dtype for part in module.values()] == [torch.float16, torch.float32]
     assert isinstance(module["wo"].weight, Tensor) and torch.equal(module["wo"].weight, held["wo.weight"].float())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from sora import weights
+from sora.runtime.quantized import store
 
 def most():  # not getrusage's: that begins with what the program that started this one held
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
@@ -30,7 +31,7 @@ with torch.device("meta"):
     module = Wide()
 weights.load_checkpoint(torch.nn.Linear(256, 1), Path(sys.argv[1]), kind="vae", dtype=torch.bfloat16)  # imports
 before = most()
-weights.load_checkpoint(module, Path(sys.argv[2]), kind="vae", dtype=getattr(torch, sys.argv[3]))
+weights.load_checkpoint(module, Path(sys.argv[2]), kind="vae", dtype=getattr(torch, sys.argv[3]), store=store)
 print(most() - before, sum(t.nbytes for t in [*module.parameters(), *module.buffers()]))
 """
 

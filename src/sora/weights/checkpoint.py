@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sora.errors import ModelError
 from sora.weights import source
@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 _ADVICE = "choose the model that these weights are of, or download them again"
 
 
+class Store(Protocol):
+    """Puts, in place of the linear map at a dotted path, one that keeps its weight in a format of ``weights.formats``.
+
+    Its state has ``blocks``, uint8 of (rows, bytes of a row), and with scales (0, 1 or one a row) ``scale``, float32 as
+    uint8. dtype: of the weight once it is unpacked.
+    """
+
+    def __call__(self, module: nn.Module, path: str, format: str, *, scales: int, dtype: torch.dtype) -> None: ...
+
+
 def checkpoint_shapes(path: Path, *, kind: str) -> dict[str, tuple[int, ...]]:
     """Name, in our spelling, to shape of every tensor that a network of this kind would take, from headers alone.
 
@@ -45,6 +55,7 @@ def load_checkpoint(
     dtype: torch.dtype,
     device: Device | Callable[[str], Device] = "cpu",
     keep_small: bool = True,
+    store: Store | None = None,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> ModuleT:
     """The same module with a checkpoint's tensors in place of its own, in eval mode, frozen.
@@ -53,10 +64,10 @@ def load_checkpoint(
     path: a .safetensors or .gguf file, an index of shards, or a folder that holds one of these as diffusers and
     transformers lay them out. Names in it may be theirs, or those of Wan, ComfyUI or llama.cpp.
     kind: of KINDS.
-    dtype: to compute in. Linear maps whose weights are float8 or ggml's blocks stay so, as ``StoredLinear``; everything
-    else is unpacked.
+    dtype: to compute in.
     device: for all tensors, or a function of the module's names for them.
     keep_small: what diffusers and transformers keep in float32 beside half precision (norms, modulation) stays so.
+    store: given, linear maps whose weights are float8 or ggml's blocks keep them so; everything else is unpacked.
     on_bytes: called with (bytes done, bytes in all) after each tensor.
 
     Raises ModelError, before anything is allocated, for what is missing, damaged, a pickle, in a format that is not
@@ -64,9 +75,12 @@ def load_checkpoint(
     """
     plan = _plan(module, path, kind)
     dtypes = _dtypes(plan, kind, dtype, keep_small)
-    stored = {name for name, held in plan.items() if _can_stay(module, name, held)}
-    for name in stored:
-        _store(module, name, plan[name], dtypes[name])
+    stored = {name for name, held in plan.items() if store and _can_stay(module, name, held)}
+    if store:
+        for name in stored:
+            scale = plan[name].scale
+            scales = scale.numbers if scale else 0
+            store(module, name.removesuffix(".weight"), plan[name].format, scales=scales, dtype=dtypes[name])
     place = device if callable(device) else lambda _: device
     reader = Reader()
     tensors: dict[str, Tensor] = {}
@@ -86,7 +100,7 @@ def _plan(module: nn.Module, path: Path, kind: str) -> Table:
     found = {name: held.shape for name, held in table.items()}
     compare(path, found, {one(name): tuple(tensor.shape) for name, tensor in state.items()}, _ADVICE)
 
-    from sora.runtime.quantized import FORMATS
+    from sora.weights.formats import FORMATS
 
     for name, held in table.items():
         if held.format not in FORMATS:
@@ -119,20 +133,13 @@ def _can_stay(module: nn.Module, name: str, held: Held) -> bool:
     """Whether this is a linear map's weight in a format that it can be used from."""
     from torch import nn
 
-    from sora.runtime.quantized import STORABLE
+    from sora.weights.formats import STORABLE
 
     path, _, leaf = name.rpartition(".")
     whole = held.shape[-1:] and held.shape[-1] % SIZES[held.format][0] == 0
     return bool(whole and held.format in STORABLE and leaf == "weight") and isinstance(
         module.get_submodule(path), nn.Linear
     )
-
-
-def _store(module: nn.Module, name: str, held: Held, dtype: torch.dtype) -> None:
-    from sora.runtime.quantized import store
-
-    scales = held.scale.numbers if held.scale else 0
-    store(module, name.removesuffix(".weight"), held.format, scales=scales, dtype=dtype)
 
 
 def _read(reader: Reader, name: str, held: Held, stored: bool, dtype: torch.dtype, device: Device) -> dict[str, Tensor]:

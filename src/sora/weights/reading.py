@@ -32,7 +32,7 @@ class Reader:
         that ends too early."""
         import torch
 
-        from sora.runtime.quantized import FORMATS, unpack_into
+        from sora.weights.formats import FORMATS, unpack_into
 
         out = torch.empty(held.shape, dtype=dtype, device=device)
         if FORMATS[held.format].dtype == dtype and held.scale is None:
@@ -62,7 +62,7 @@ class Reader:
         return out
 
     def scale_bytes(self, scale: Held, device: torch.device | str) -> Tensor:
-        """A scale in float32, as the uint8 that ``StoredLinear`` holds. Raises as ``numbers``."""
+        """A scale in float32, as the uint8 that a stored linear map holds. Raises as ``numbers``."""
         import torch
 
         return self.numbers(scale, torch.float32, device).view(-1).view(torch.uint8)

@@ -25,7 +25,7 @@ from sora.networks.wan.vae import WanVAE
 from sora.runtime import float8, lora
 from sora.runtime.compile import compile_blocks
 from sora.runtime.offload import stream_blocks
-from sora.runtime.quantized import shrink
+from sora.runtime.quantized import shrink, store
 from sora.runtime.speed import DEFAULT, Speed
 from sora.runtime.winograd import Winograd
 
@@ -131,7 +131,7 @@ class Parts:
         streams = plan.blocks is not None if name in EXPERTS else name in READERS[:1] and plan.text == "streamed"
         waits = torch.device("cpu") if streams or shrinks else self.device
         place = lambda tensor: waits if STREAMED.match(tensor) else self.device  # noqa: E731
-        weights.load_checkpoint(part, self.places[name], kind=KINDS[name], device=place, dtype=dtype)
+        weights.load_checkpoint(part, self.places[name], kind=KINDS[name], device=place, dtype=dtype, store=store)
         if name in EXPERTS:
             for tensors, strength, called in self._loras:
                 if name in self._meant(called):
