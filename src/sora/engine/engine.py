@@ -16,6 +16,7 @@ from sora.engine import blend, cyclic, sampler
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.flowedit import flow_edit
 from sora.engine.model import Scheduled
+from sora.engine.seeds import derived
 from sora.engine.timeline import Film
 from sora.errors import OutOfMemory
 from sora.plan.crop import Crop
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from sora.engine.model import Model
 
 LEAD = 5  # latents of a circle that are decoded before its beginning, so that its end runs on into it
-ANOTHER_DRAW = 1_000_003  # from one window's seed to the next one's, far from seeds that people count up
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def _painted(
 ) -> Iterator[Tensor]:
     """The window's frames as the model gives them, at the film's size, uint8 (F, 3, Y, X), as they are decoded."""
     small = scaled(canvas if plan.crop is None else cropped(canvas, plan.crop), plan.format.painted)
-    seed = (settings.seed + ANOTHER_DRAW * window.draw) % 2**63
     push = 1.0 if plan.start else _push(model, window)
+    seed = derived(settings.seed, window=window.draw)
     drawn = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * push)
     latents = paint_latents(model, small, window.prompt, drawn, tell, start=plan.start, circle_of_time=_closes(plan))
     if len(plan.windows) > 1:

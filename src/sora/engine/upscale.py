@@ -17,6 +17,7 @@ from torch import Tensor
 from sora.engine import engine
 from sora.engine.canvas import Canvas
 from sora.engine.engine import Event, Listener, Settings, resized
+from sora.engine.seeds import derived
 from sora.engine.tiles import Tile, blend, tiles
 from sora.plan.clip import Clip
 from sora.plan.plan import Start
@@ -50,7 +51,8 @@ def refined(
 
     for stage in stages:
         picture_FCYX = _rounded(resized(picture_FCYX.float(), stage))
-        parts = _painted(model, picture_FCYX, tiles(stage, tile, OVERLAP), prompt, settings, strength, hear)
+        places = dict(enumerate(tiles(stage, tile, OVERLAP), start=done))
+        parts = _painted(model, picture_FCYX, places, prompt, settings, strength, hear)
         picture_FCYX = _rounded(blend(stage, parts))
     return _rounded(resized(picture_FCYX.float(), size))
 
@@ -69,17 +71,18 @@ def _stages(start: tuple[int, int], size: tuple[int, int]) -> Iterator[tuple[int
 def _painted(
     model: Model,
     picture_FCYX: Tensor,
-    places: list[Tile],
+    places: dict[int, Tile],
     prompt: str,
     settings: Settings,
     strength: float,
     done: Callable[[], None],
 ) -> Iterator[tuple[Tile, Tensor]]:
-    for n, tile in enumerate(places):
+    """Each tile with its pixels painted over. places: by number among the tiles of all stages, which says the noise."""
+    for number, tile in places.items():
         box = tile.of(picture_FCYX)
         canvas = Canvas(box.contiguous(), torch.zeros(1, 1, tile.height, tile.width, dtype=torch.bool), 1.0)
         start = Start(Clip(box.permute(0, 2, 3, 1).contiguous().numpy(), 1.0), strength)
-        drawn = replace(settings, seed=(settings.seed + n) % 2**63)
+        drawn = replace(settings, seed=derived(settings.seed, tile=number))
         latents = engine.paint_latents(model, canvas, prompt, drawn, start=start)
         pixels = torch.cat(list(model.decode(latents))).float().cpu().clamp(-1, 1)
         done()

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from sora.engine.canvas import Latents
 from sora.engine.model import Trainable
 from sora.engine.sampler import Velocity, shift_times
+from sora.engine.seeds import of_training_step
 from sora.errors import InputError, ModelError
 from sora.finetune.examples import Example
 from sora.runtime import lora
@@ -66,7 +67,8 @@ class Fit:
         """One step. done: the share of the training that is behind it, in [0, 1]. The mean loss, before the step.
         Raises ModelError where the numbers run away."""
         t = self.tuning
-        rng, draw = Random(f"{t.seed} {self.step}"), torch.Generator().manual_seed(t.seed * 1_000_003 + self.step)
+        rng = Random(f"{t.seed} {self.step}")
+        draw = torch.Generator().manual_seed(of_training_step(t.seed, self.step))
         times = _times(t.batch, t.shift, draw)
         total = 0.0
         for time in times:
