@@ -23,7 +23,7 @@ MOST_LATE_IMPORTS = 200  # in functions of ``cli``
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("sora",),
-    ("errors",),
+    ("errors", "atomic"),
     ("plan",),
     ("weights",),
     ("catalog", "media"),
@@ -39,8 +39,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """Rooms from the bottom up. A room may import what lies below it, never what lies above or beside it."""
 
 NARROWER: dict[str, set[str]] = {
-    "weights": {"errors"},
-    "media": {"errors", "plan"},
+    "weights": {"errors", "atomic"},
+    "media": {"errors", "atomic", "plan"},
     "networks": {"networks"},
     "runtime": {"runtime", "errors", "weights.formats"},
     "memory": {"errors"},
@@ -51,6 +51,7 @@ NARROWER: dict[str, set[str]] = {
 
 FOREIGN: dict[str, set[str]] = {
     "errors": {"torch", "numpy"},
+    "atomic": {"torch", "numpy"},
     "plan.prompts": {"torch", "numpy"},
     "plan.grid": {"torch", "numpy"},
     "plan.recipe": {"torch", "numpy"},

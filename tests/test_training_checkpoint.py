@@ -57,6 +57,7 @@ def test_large_states_are_kept_compactly_in_parts_within_the_limit(tmp_path: Pat
 
 def test_a_new_state_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     checkpoint.keep(tmp_path, a_state(128), {"step": 1}, limit=LIMIT)
+    (tmp_path / ".0123abcd-part-00-0123456789.safetensors").write_bytes(b"half of one")
     checkpoint.keep(tmp_path, a_state(32), {"step": 2}, limit=LIMIT)
     named = {part["file"] for part in json.loads((tmp_path / checkpoint.MANIFEST).read_text())["parts"]}
     assert {f.name for f in tmp_path.iterdir()} == named | {checkpoint.MANIFEST}
@@ -65,14 +66,14 @@ def test_a_new_state_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 def test_whoever_stops_half_way_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint.keep(tmp_path, a_state(32), {"step": 1})
-    whole = checkpoint._replace
+    whole = Path.replace
 
-    def fails_at_the_manifest(path: Path, raw: bytes) -> None:
+    def fails_at_the_manifest(made: Path, path: Path) -> Path:
         if path.name == checkpoint.MANIFEST:
             raise KeyboardInterrupt
-        whole(path, raw)
+        return whole(made, path)
 
-    monkeypatch.setattr(checkpoint, "_replace", fails_at_the_manifest)
+    monkeypatch.setattr(Path, "replace", fails_at_the_manifest)
     with pytest.raises(KeyboardInterrupt):
         checkpoint.keep(tmp_path, a_state(64), {"step": 2})
     assert checkpoint.restore(tmp_path)[1] == {"step": 1}

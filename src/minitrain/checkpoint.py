@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
+from sora import atomic
 from sora.errors import ModelError
 
 PART = 16 * 2**20  # bytes of a file at most
@@ -109,12 +110,12 @@ def write_parts(folder: Path, tensors: Tensors, noted: dict[str, Any], *, limit:
             raise ValueError(f"a part of {len(raw)} bytes is over the limit of {limit}")
         digest = hashlib.sha256(raw).hexdigest()
         name = f"part-{len(parts):02d}-{digest[:10]}.safetensors"
-        _replace(folder / name, raw)
+        atomic.write(folder / name, raw, replace=True)
         parts.append({"file": name, "bytes": len(raw), "sha256": digest})
     manifest = {"format": 1, "parts": parts, "pieces": pieces, **noted}
-    _replace(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    atomic.write(folder / MANIFEST, json.dumps(manifest, indent=1).encode(), replace=True)
     kept = {part["file"] for part in parts}
-    for old in folder.glob("part-*"):
+    for old in (*folder.glob("part-*"), *folder.glob(".*-part-*")):  # and what was never finished
         if old.name not in kept:
             old.unlink()
 
@@ -183,12 +184,6 @@ def _checked(path: Path, part: dict[str, Any]) -> bytes:
     if len(raw) != part["bytes"] or hashlib.sha256(raw).hexdigest() != part["sha256"]:
         raise ModelError(f"the part {path} is damaged ({len(raw)} bytes of {part['bytes']}); bring it again")
     return raw
-
-
-def _replace(path: Path, raw: bytes) -> None:
-    beside = path.with_name(path.name + ".new")
-    beside.write_bytes(raw)
-    beside.replace(path)
 
 
 # Whole runs ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sora import atomic
 from sora.engine.canvas import Latents
 from sora.engine.model import Trainable
 from sora.engine.sampler import Velocity, shift_times
@@ -124,14 +125,11 @@ class Fit:
         """All that is needed to go on, in one step. Raises InputError."""
         state: dict[str, Any] = {"tensors": self.tensors(), "optimiser": self.optimiser.state_dict()}
         state |= {"step": self.step, "rank": self.tuning.rank, "model": self.model.spec.name}
-        part = path.with_name(f".{path.name}.part")
         try:
-            torch.save(state, part)
-            part.replace(path)
+            with atomic.written(path, replace=True) as beside:
+                torch.save(state, beside)
         except (OSError, RuntimeError) as error:
             raise InputError(f"cannot write {path}: {error}; choose another place") from None
-        finally:
-            part.unlink(missing_ok=True)
 
     def resume(self, path: Path) -> None:
         """Goes on where ``save`` stood. Raises InputError, and ModelError for a training of another shape."""

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from sora import atomic
 from sora.errors import InputError, UsageError
 
 FOLDER = "folder"
@@ -82,11 +83,10 @@ def publish(made: Path, target: Path, force: bool) -> Path:
     """
     if force:
         return _replace(made, target)
-    move = _move_folder if made.is_dir() else _move_file
     place = target
     while True:
         try:
-            move(made, place)
+            atomic.move_new(made, place)
         except FileExistsError:
             place = unique_path(target.parent, target.stem, target.suffix)
         else:
@@ -104,34 +104,6 @@ def _replace(made: Path, target: Path) -> Path:
             old.rename(target)
         raise
     return target
-
-
-def _move_file(made: Path, target: Path) -> None:
-    """A rename that fails with FileExistsError where rename(2) would overwrite."""
-    try:
-        os.link(made, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links: hold the name with an empty file first
-        target.touch(exist_ok=False)
-        _fill(made, target)
-
-
-def _move_folder(made: Path, target: Path) -> None:
-    target.mkdir()
-    _fill(made, target)
-
-
-def _fill(made: Path, held: Path) -> None:
-    """Moves over an empty file or folder that holds the name; lets the name go if that fails."""
-    try:
-        made.replace(held)
-    except BaseException:
-        if made.is_dir():
-            held.rmdir()
-        elif made.exists():
-            held.unlink()
-        raise
 
 
 def remove(folder: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sora import weights
+from sora import atomic, weights
 from sora.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -122,16 +122,11 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], said: Mapping[str, st
     holds the old file or the whole new one. Raises InputError."""
     from safetensors.torch import save
 
-    file = Path(path)
-    part = file.with_name(f".{file.name}.part")
     named = {PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        part.write_bytes(save(named, {"format": "pt", **said}))
-        part.replace(file)
+        atomic.write(Path(path), save(named, {"format": "pt", **said}), replace=True)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def modules(names: Iterable[str]) -> list[str]:

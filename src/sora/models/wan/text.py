@@ -12,7 +12,6 @@ import html
 import importlib
 import os
 import re
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
-from sora import weights
+from sora import atomic, weights
 from sora.errors import ModelError
 from sora.networks.umt5 import UMT5
 
@@ -38,7 +37,7 @@ END, PAD = "</s>", "<pad>"
 _BLANKS = re.compile(r"[^\S\x1c-\x1f]+")
 
 # Our files in a cache's folder, those half written too.
-_OURS = re.compile(r"[0-9a-f]{64}\.\w+")
+_OURS = re.compile(r"(\.[0-9a-f]{8}-)?[0-9a-f]{64}\.\w+")
 
 
 def clean(prompt: str) -> str:
@@ -165,18 +164,14 @@ class EmbeddingCache:
         return _lengthened(rows_LD, length)
 
     def _keep(self, path: Path, rows_LD: Tensor) -> None:
-        """Write all but the zeros at the end, under another name first, so that no reader meets half a file."""
+        """Write all but the zeros at the end; no reader meets half a file."""
         if not rows_LD.isfinite().all():  # a device's bad day must not last
             return
         written = int((rows_LD.any(dim=1) * torch.arange(1, len(rows_LD) + 1)).max())
-        part = path.with_suffix(f".{secrets.token_hex(4)}")
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(save({"rows": rows_LD[:written].contiguous()}))
-            part.replace(path)
+            atomic.write(path, save({"rows": rows_LD[:written].contiguous()}), replace=True)
             self._forget()
-        with suppress(OSError):
-            part.unlink()
 
     def _forget(self) -> None:
         """Remove all but the newest of our files, among them what was never finished."""
