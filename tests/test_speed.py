@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from math import isqrt
 from pathlib import Path
@@ -26,7 +27,7 @@ from sora.plan import operations
 from sora.runtime import lora
 from sora.runtime.attention import preferred, ranked
 from sora.runtime.compile import compile_blocks
-from sora.runtime.float8 import Float8Linear, capable, in_float8
+from sora.runtime.float8 import Float8Linear, capable, in_float8, supported
 from sora.runtime.speed import EXACT, MODES, Speed
 from sora.runtime.step_cache import FirstBlockCache
 
@@ -200,6 +201,7 @@ def test_a_network_that_is_let_go_is_not_kept() -> None:
 # Products in float8
 
 
+@pytest.mark.skipif(not supported(CPU), reason="this build of torch has no float8 products with row scales on CPUs")
 def test_products_in_float8_are_near() -> None:
     config = replace(TINY, head_dim=16, ffn_dim=64)
     dit, (x, t, text) = lively(config).bfloat16(), given()
@@ -210,7 +212,30 @@ def test_products_in_float8_are_near() -> None:
     assert kinds and set(kinds) == {Float8Linear}
     apart = (dit(x, t, text).float() - plain).square().mean().sqrt() / plain.square().mean().sqrt()
     assert 0 < apart < 0.1
+
+
+def test_float8_is_not_used_on_cpus() -> None:
     assert not capable(CPU)
+
+
+def no_row_scales(x: Tensor, y: Tensor, **_: Any) -> Tensor:
+    raise RuntimeError("only per-tensor scaling")
+
+
+def first_scales_alone(x: Tensor, y: Tensor, *, scale_a: Tensor, scale_b: Tensor, out_dtype: torch.dtype) -> Tensor:
+    return (x.float() @ y.float() * scale_a[0, 0] * scale_b[0, 0]).to(out_dtype)
+
+
+def row_scales(x: Tensor, y: Tensor, *, scale_a: Tensor, scale_b: Tensor, out_dtype: torch.dtype) -> Tensor:
+    return (x.float() @ y.float() * scale_a * scale_b).to(out_dtype)
+
+
+@pytest.mark.parametrize(("build", "has"), [(no_row_scales, False), (first_scales_alone, False), (row_scales, True)])
+def test_float8_is_supported_where_torch_scales_each_row(
+    monkeypatch: pytest.MonkeyPatch, build: Callable[..., Tensor], has: bool
+) -> None:
+    monkeypatch.setattr(torch, "_scaled_mm", build, raising=False)
+    assert supported(CPU) is has
 
 
 # The whole model

@@ -18,12 +18,25 @@ MULTIPLE = 16
 """Channels in and out are multiples of it, or the product is not to be had."""
 
 CAPABLE = (8, 9)
-"""CUDA's compute capability from which on these products exist."""
+"""CUDA's compute capability from which on accelerators multiply eight-bit floats themselves."""
 
 
 def capable(device: torch.device) -> bool:
-    """Whether the device has such products."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= CAPABLE
+    """Whether products in float8 are to be had on the device and save time there: CPUs only imitate them."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= CAPABLE and supported(device)
+
+
+def supported(device: torch.device) -> bool:
+    """Whether the installed build of torch computes such products on the device. One product whose answer is known
+    tells: torch 2.6 has none on CPUs, and which devices and processors take a scale for each row differs between
+    builds."""
+    ones_RK = torch.ones(MULTIPLE, MULTIPLE, device=device).to(FLOAT8)
+    scale_R1 = 2.0 ** (torch.arange(MULTIPLE, device=device, dtype=torch.float32)[:, None] - MULTIPLE // 2)
+    try:
+        y_RR = product(ones_RK, ones_RK, scale_R1, scale_R1.T.contiguous(), torch.bfloat16)
+    except (RuntimeError, ValueError, TypeError, AttributeError):  # no operator, no such scales, or another signature
+        return False
+    return torch.equal(y_RR.float(), MULTIPLE * scale_R1 * scale_R1.T)
 
 
 class Float8Linear(nn.Module):
@@ -42,10 +55,14 @@ class Float8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scale_N1, x_NK = rounded(x.reshape(-1, self.in_features))
-        weight_KR, scale_1R = self.weight.t(), self.scale
-        y_NR = torch._scaled_mm(x_NK, weight_KR, scale_a=scale_N1, scale_b=scale_1R, out_dtype=x.dtype)  # type: ignore
+        y_NR = product(x_NK, self.weight, scale_N1, self.scale, x.dtype)
         y_NR = y_NR if self.bias is None else y_NR + self.bias
         return y_NR.view(*x.shape[:-1], self.out_features)
+
+
+def product(x_NK: Tensor, weight_RK: Tensor, scale_N1: Tensor, scale_1R: Tensor, dtype: torch.dtype) -> Tensor:
+    """(N, R) in ``dtype``: float8 ``x_NK`` and ``weight_RK``, each row times its float32 scale, multiplied."""
+    return torch._scaled_mm(x_NK, weight_RK.t(), scale_a=scale_N1, scale_b=scale_1R, out_dtype=dtype)  # type: ignore
 
 
 def rounded(x_RK: Tensor) -> tuple[Tensor, Tensor]:
