@@ -28,6 +28,19 @@ Studio = Callable[..., Result]
 Footage = Callable[..., Path]
 
 
+COUNTS = pytest.StashKey[str]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    functions = {item.nodeid.split("[")[0] for item in session.items}
+    session.config.stash[COUNTS] = f"{len(session.items)} tests of {len(functions)} functions"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How many tests there are, and how many functions they are cases of."""
+    terminalreporter.write_line(config.stash.get(COUNTS, "no tests"))
+
+
 class Blotches:
     """A stand-in that satisfies ``engine.model.Model``: it paints blotches that follow the noise and the words."""
 

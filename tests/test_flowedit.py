@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sora.engine.canvas import Latents
 from sora.engine.flowedit import flow_edit
-from sora.engine.sampler import hold, renoise, timesteps
+from sora.engine.sampler import timesteps
 
 SHAPE = (1, 2, 3, 4, 5)
 
@@ -36,12 +35,6 @@ class Normal:
 
 def picture(shape: tuple[int, ...] = SHAPE) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(5))
-
-
-def first_known(clean: Tensor) -> Latents:
-    unknown = torch.ones(1, 1, *clean.shape[2:])
-    unknown[:, :, 0] = 0
-    return Latents(clean, unknown)
 
 
 @pytest.mark.parametrize("averages", [1, 3])
@@ -112,30 +105,6 @@ def test_a_seed_gives_one_edit() -> None:
     state = torch.get_rng_state()
     flow_edit(Normal(0, 0.4), Normal(1, 0.9), clean, times, 1)
     assert torch.equal(state, torch.get_rng_state())
-
-
-def test_held_cells_stay_and_are_shown_clean() -> None:
-    clean, source, target = picture(), Normal(-1.0, 0.3), Normal(2.0, 0.3)
-    edited = flow_edit(source, target, clean, timesteps(4, 3.0), 1, pin=hold(first_known(clean)))
-    for x in [*source.states, *target.states, edited]:
-        assert torch.equal(x[:, :, 0], clean[:, :, 0])
-    assert not torch.isclose(edited[:, :, 1:], clean[:, :, 1:]).any()
-
-
-def test_renoised_cells_stay() -> None:
-    clean = picture()
-    pin = renoise(first_known(clean), torch.ones_like(clean))
-    edited = flow_edit(Normal(-1.0, 0.3), Normal(2.0, 0.3), clean, timesteps(4, 3.0), 1, pin=pin)
-    assert torch.equal(edited[:, :, 0], clean[:, :, 0])
-
-
-def test_pins_leave_the_other_cells_alone() -> None:
-    clean, times = picture(), timesteps(4, 3.0)
-    free, pinned = (
-        flow_edit(Normal(-1.0, 0.3), Normal(2.0, 0.6), clean, times, 1, pin=pin)
-        for pin in (None, hold(first_known(clean)))
-    )
-    assert torch.equal(free[:, :, 1:], pinned[:, :, 1:])
 
 
 def test_progress_counts_steps() -> None:

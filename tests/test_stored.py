@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -62,21 +64,21 @@ def test_plain_numbers_are_themselves(format: str):
 
 
 @pytest.mark.parametrize("format", [*STORABLE, "BF16"])
-@pytest.mark.parametrize("scales", [0, 1, 6])
-def test_in_pieces_or_whole(format: str, scales: int):
+def test_in_pieces_or_whole(format: str):
     raw = torch.from_numpy(random_bytes(format, 6, 8))
-    scale = torch.rand(scales) + 0.5 if scales else None
-    whole = unpack(raw, format, torch.float32, scale, at_once=2**30)
-    for at_once in (1, 2 * whole.shape[1], 4 * whole.shape[1]):
-        assert torch.equal(unpack(raw, format, torch.float32, scale, at_once).nan_to_num(), whole.nan_to_num())
-    if scale is not None:
-        plain = unpack(raw, format, torch.float32)
-        assert torch.equal((plain * scale[:, None]).nan_to_num(), whole.nan_to_num())
+    for scale in (None, torch.rand(1) + 0.5, torch.rand(6) + 0.5):
+        whole = unpack(raw, format, torch.float32, scale, at_once=2**30)
+        for at_once in (1, 2 * whole.shape[1], 4 * whole.shape[1]):
+            pieces = unpack(raw, format, torch.float32, scale, at_once)
+            assert torch.equal(pieces.nan_to_num(), whole.nan_to_num()), f"{at_once} at once, scale {scale}"
+        if scale is not None:
+            plain = unpack(raw, format, torch.float32)
+            assert torch.equal((plain * scale[:, None]).nan_to_num(), whole.nan_to_num()), f"scale {scale}"
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_loader_counts_the_same_bytes(format: str):
-    assert SIZES[format] == (FORMATS[format].block, FORMATS[format].size)
+def test_a_loader_counts_the_same_bytes():
+    counted = {name: SIZES[name] for name in FORMATS}
+    assert counted == {name: (format.block, format.size) for name, format in FORMATS.items()}
 
 
 def filled(format: str, scales: int = 0, bias: bool = True, dtype: torch.dtype = torch.float32) -> StoredLinear:
@@ -94,16 +96,15 @@ def filled(format: str, scales: int = 0, bias: bool = True, dtype: torch.dtype =
 
 
 @pytest.mark.parametrize("format", STORABLE)
-@pytest.mark.parametrize("scales", [0, 1, 6])
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_stored_map_is_the_map_of_its_weight(format: str, scales: int, bias: bool):
-    linear = filled(format, scales, bias)
-    assert (linear.in_features, linear.out_features) == (512, 6)
-    assert linear.weight.shape == (6, 512) and linear.weight.dtype == torch.float32
+def test_a_stored_map_is_the_map_of_its_weight(format: str):
     x = torch.randn(2, 3, 512)
-    got = linear(x)
-    assert torch.equal(got, nn.functional.linear(x, linear.weight, linear.bias))
-    assert got.std() > 0.01
+    for scales, bias in product([0, 1, 6], [True, False]):
+        linear, case = filled(format, scales, bias), f"{scales} scales, bias {bias}"
+        assert (linear.in_features, linear.out_features) == (512, 6), case
+        assert linear.weight.shape == (6, 512) and linear.weight.dtype == torch.float32, case
+        got = linear(x)
+        assert torch.equal(got, nn.functional.linear(x, linear.weight, linear.bias)), case
+        assert got.std() > 0.01, case
 
 
 def test_casting_a_module_leaves_its_bytes_alone():

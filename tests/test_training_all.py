@@ -145,10 +145,10 @@ def test_an_arm_that_is_not_there_is_refused(runs: Path) -> None:
         ablate.main(["--arms", "nonsense", "--runs", str(runs)])
 
 
-@pytest.mark.parametrize("name", list(ablate.ARMS))
-def test_every_arm_is_a_recipe(name: str) -> None:
-    changed = dit.changed(Recipe(), ablate.ARMS[name])
-    assert (changed == Recipe()) == (not ablate.ARMS[name])
+def test_every_arm_is_a_recipe() -> None:
+    for name in ablate.ARMS:
+        changed = dit.changed(Recipe(), ablate.ARMS[name])
+        assert (changed == Recipe()) == (not ablate.ARMS[name]), name
 
 
 @pytest.mark.parametrize("setting", ["warmth=3", "width", "width=wide"])

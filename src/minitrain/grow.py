@@ -11,9 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sora.models.mini.model import PLACES
-from sora.networks.mini_vae import TIME, MiniVAE
-from sora.networks.wan.dit import WanDiT
+from sora.networks.mini_vae import MiniVAE
 
 NEW = 0.25  # of their own beginning that new entries of an old weight keep
 
@@ -34,34 +32,6 @@ def _laid(name: str, own: Tensor, was: Tensor | None) -> Tensor:
     grown = own.clone() if own.ndim == 1 else NEW * own
     grown[tuple(slice(0, n) for n in was.shape)] = was
     return grown
-
-
-def grown_dit(old: Mapping[str, Tensor], model: WanDiT, channels: int) -> dict[str, Tensor]:
-    """The same for a transformer that painted latents of ``channels`` and shall paint those of its config. The first
-    are the old ones; of the others it says nothing at first."""
-    now = model.config.out_channels
-    state = {name: old.get(name, own).clone() for name, own in _checked(old, model.state_dict()).items()}
-    own, was = model.state_dict()["patch_embedding.weight"], old["patch_embedding.weight"]
-    state["patch_embedding.weight"] = grown = NEW * own
-    for start, at, count in _parts(channels, now):
-        grown[:, at : at + count] = was[:, start : start + count]
-    for name in ("proj_out.weight", "proj_out.bias"):
-        wide = torch.zeros_like(model.state_dict()[name])
-        pieces = len(wide) // now
-        wide.unflatten(0, (pieces, now))[:, :channels] = old[name].unflatten(0, (pieces, channels))
-        state[name] = wide
-    return state
-
-
-def _parts(was: int, now: int) -> tuple[tuple[int, int, int], ...]:
-    """(old place, new place, channels) of what stands at the transformer's door: noise, knownness, known latents,
-    places (see ``models.mini.model.beside_noise``)."""
-    return (
-        (0, 0, was),
-        (was, now, TIME),
-        (was + TIME, now + TIME, was),
-        (2 * was + TIME, 2 * now + TIME, PLACES),
-    )
 
 
 def _checked(old: Mapping[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:

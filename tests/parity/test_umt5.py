@@ -22,8 +22,9 @@ from transformers import UMT5Config as TheirConfig
 
 from sora.models.wan import text as wan_text
 from sora.models.wan.text import Words, clean, embed
-from sora.networks.umt5 import ALIASES, UMT5, UMT5Config, distance_buckets
+from sora.networks.umt5 import UMT5, UMT5Config, distance_buckets
 
+ALIASES = {"encoder.embed_tokens.weight": "shared.weight"}  # one tensor, which ours holds under the second name
 FLOAT32_IN_HALF = (".wo.weight",)  # what transformers keeps in float32 when all else is float16
 SMALL = UMT5Config(vocab=90, d_model=24, d_kv=8, d_ff=40, num_layers=2, heads=3)
 CASES = {

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sora.engine.sampler import Pin, Velocity, as_field, mix
+from sora.engine.sampler import Velocity, as_field, mix
 
 
 @torch.no_grad()
@@ -20,7 +20,6 @@ def flow_edit(
     seed: int,
     *,
     averages: int = 1,
-    pin: Pin | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """The clean latents (B, C, T, H, W), carried from what the source's words say to what the target's say (algorithm 1
@@ -28,13 +27,12 @@ def flow_edit(
 
     before, after: the velocity fields that know the source's and the target's words. times: falling strictly to 0, as
     ``timesteps`` makes them; the lower the first, the closer the edit stays to the source (the paper leaves out 17 of
-    50 steps for SD3, 4 of 28 for FLUX). averages: noises a step, each shown to both fields, at least 1. pin: as in
-    ``sample``, made of these clean latents; its cells come back as they were. on_step(done, of): called after each
-    step. Raises ValueError.
+    50 steps for SD3, 4 of 28 for FLUX). averages: noises a step, each shown to both fields, at least 1. on_step(done,
+    of): called after each step. Raises ValueError.
     """
     if averages < 1:
         raise ValueError(f"an edit averages over at least 1 noise, not {averages}")
-    source, target = as_field(before, pin), as_field(after, pin)
+    source, target = as_field(before), as_field(after)
     noises = _noises(clean, seed)
     at = times.tolist()
     edit = clean
@@ -45,8 +43,6 @@ def flow_edit(
             noisy = mix(clean, next(noises), t)
             pull += target(noisy + moved, t) - source(noisy, t)
         edit = edit + (t_next - t) / averages * pull
-        if pin is not None:
-            edit = pin(edit, 0.0)
         if on_step is not None:
             on_step(i + 1, len(at) - 1)
     return edit

@@ -1,4 +1,4 @@
-"""From noise to a picture: times, steps and pins, as functions over a velocity field.
+"""From noise to a picture: times and steps, as functions over a velocity field.
 
 A rectified flow (Liu et al., arXiv 2209.03003) runs x = (1 - t) * data + t * noise from t = 1, pure noise, down to
 t = 0; its velocity is dx/dt = noise - data. To add a sampler: one function that makes a step, and one row in ``STEPS``.
@@ -18,11 +18,8 @@ from sora.engine.canvas import Latents
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x, t) -> noise - data, of x's shape. t: a 0-d float32 tensor on the CPU, in [0, 1], 1 is pure noise."""
 
-Pin = Callable[[Tensor, float], Tensor]
-"""(x, t) -> x with its known cells put where they belong at time t."""
-
 Field = Callable[[Tensor, float], Tensor]
-"""A Velocity as the steps see it: t is a number, known cells are pinned, and the answer has x's dtype."""
+"""A Velocity as the steps see it: t is a number, and the answer has x's dtype."""
 
 Advance = Callable[[Field, Tensor, int], Tensor]
 """(field, x at times[i], i) -> x at times[i + 1]. Called for i = 0, 1, ... in order: it may remember."""
@@ -76,22 +73,6 @@ def noise_for(shape_CTHW: tuple[int, int, int, int], seed: int) -> Tensor:
 def mix(clean: Tensor, noise: Tensor, t: float) -> Tensor:
     """The state at time t on the straight path from data (t = 0) to noise (t = 1)."""
     return (1 - t) * clean + t * noise
-
-
-# Pins ---------------------------------------------------------------------------------------------------------------
-
-
-def hold(latents: Latents) -> Pin:
-    """Known cells stand clean at every time: for models that are told which cells are clean."""
-    unknown, clean = latents.unknown_B1THW > 0, latents.clean_BCTHW
-    return lambda x, _: torch.where(unknown, x, clean.to(x))
-
-
-def renoise(latents: Latents, noise: Tensor) -> Pin:
-    """Known cells stand at the noise level of the time: for models that know nothing of known cells (RePaint, Lugmayr
-    et al., arXiv 2201.09865, without its resampling). noise: the one the run started from."""
-    unknown, clean = latents.unknown_B1THW > 0, latents.clean_BCTHW
-    return lambda x, t: torch.where(unknown, x, mix(clean.to(x), noise.to(x), t))
 
 
 # Steps --------------------------------------------------------------------------------------------------------------
@@ -207,40 +188,31 @@ def sample(
     times: Tensor,
     *,
     step: StepRule = euler,
-    pin: Pin | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """The painted latents, of noise's shape and dtype, on the latents' device.
 
     Starts from the clean latents mixed with noise at times[0], so times that begin below 1 keep some of them.
-    times: falling strictly to 0, on the CPU, as ``timesteps`` makes them. pin: idempotent; applied at the start, after
-    every step, and to every state the velocity is asked about, so it holds inside any step. on_step(done, of): called
+    times: falling strictly to 0, on the CPU, as ``timesteps`` makes them. on_step(done, of): called
     after each step, with done from 1 to of.
     """
     at = times.tolist()
     clean = latents.clean_BCTHW
     noise = noise.to(clean.device)
-    pinned, field = pin or _free, as_field(velocity, pin)
-    advance = step(at)
-    x = pinned(mix(clean.to(noise.dtype), noise, at[0]), at[0])
+    field, advance = as_field(velocity), step(at)
+    x = mix(clean.to(noise.dtype), noise, at[0])
     for i in range(len(at) - 1):
-        x = pinned(advance(field, x, i), at[i + 1])
+        x = advance(field, x, i)
         if on_step is not None:
             on_step(i + 1, len(at) - 1)
     return x
 
 
-def as_field(velocity: Velocity, pin: Pin | None = None) -> Field:
-    """The velocity asked about pinned states only, with t in [0, 1] as a number; answers in x's shape and dtype."""
-    pinned = pin or _free
+def as_field(velocity: Velocity) -> Field:
+    """The velocity with t in [0, 1] as a number; answers in x's shape and dtype."""
 
     def field(x: Tensor, t: float) -> Tensor:
         # On the CPU, where it can be read without waiting for the device.
-        return velocity(pinned(x, t), torch.tensor(t, dtype=torch.float32)).to(x.dtype)
+        return velocity(x, torch.tensor(t, dtype=torch.float32)).to(x.dtype)
 
     return field
-
-
-def _free(x: Tensor, _: float) -> Tensor:
-    """The pin that holds nothing."""
-    return x

@@ -21,10 +21,6 @@ from torch import Tensor, nn
 
 from sora.networks.layers import rms_norm
 
-ALIASES = {"encoder.embed_tokens.weight": "shared.weight"}
-"""Other names of the same tensor. A file holds either or both; a network here holds the right-hand name alone, so a
-loader takes whichever name is there and drops the other."""
-
 
 @dataclass(frozen=True)
 class UMT5Config:

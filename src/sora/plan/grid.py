@@ -24,14 +24,6 @@ class Grid:
         """Heights and widths are multiples of this many pixels."""
         return self.space * self.patch
 
-    def nearest_frames(self, frames: int) -> int:
-        """The closest frame count of the form 1 + time * k, never less than 1; ties go up."""
-        return 1 + self.time * max(0, math.floor((frames - 1) / self.time + 0.5))
-
-    def at_least_frames(self, frames: int) -> int:
-        """The smallest frame count of the form 1 + time * k that holds ``frames``."""
-        return 1 + self.time * max(0, math.ceil((frames - 1) / self.time))
-
     def fits(self, frames: int, height: int, width: int) -> bool:
         """Whether this canvas is on the grid exactly."""
         return (

@@ -115,12 +115,8 @@ class Attention(nn.Module):
             m.weight.data, m.bias.data = w, b
         self._fused = weight, bias
 
-    def separate(self) -> None:
-        """Undoes ``fuse``, but for where the weights lie."""
-        self._fused = None
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        self.separate()  # weights that move or change dtype are no longer parts of one tensor
+        self._fused = None  # weights that move or change dtype are no longer parts of one tensor
         return super()._apply(fn, recurse)
 
     def _turned(self, norm: RMSNorm, x_BND: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sora.networks.layers import layer_norm, rope_tables, timestep_embedding
-from sora.networks.wan.blocks import Attention, Block, FeedForward, Heard, RMSNorm, Runs, TanhGELU, Told, modulate
+from sora.networks.wan.blocks import Block, FeedForward, Heard, RMSNorm, Runs, TanhGELU, Told, modulate
 from sora.networks.wan.config import WanConfig
 
 
@@ -188,12 +188,6 @@ class WanDiT(nn.Module):
         """See ``Attention.fuse``; for every block's self-attention."""
         for block in self.turns():
             block.attn1.fuse()  # type: ignore[operator]
-
-    def separate(self) -> None:
-        """Undoes ``fuse``."""
-        for part in self.modules():
-            if isinstance(part, Attention):
-                part.separate()
 
     def turns(self) -> list[nn.Module]:
         """The blocks in the order in which a pass calls them."""
