@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from sora import catalog, weights
 
 PROMPT = "a red balloon floats up over a green meadow"
 PHASES = ("process", "start", "load", "encode", "sample", "decode", "write")
-PARITY = Path(__file__).parent.parent / "tests" / "parity"
 
 
 def run(argv: list[str], folder: str) -> dict[str, float]:
@@ -40,8 +38,9 @@ def run(argv: list[str], folder: str) -> dict[str, float]:
 
 def tiny_wan(folder: Path) -> Path:
     """A Wan text-to-video model of two blocks with random weights, in diffusers' layout."""
-    sys.path.insert(0, str(PARITY))
-    import_module("wan_folders").pipeline("t2v").save_pretrained(folder)
+    from identical import pipelines
+
+    pipelines()["t2v"]().save_pretrained(folder)
     return folder
 
 

@@ -221,9 +221,8 @@ def rise_here(case: str) -> int:
 def rise(case: str) -> int:
     """``rise_here`` in a program of its own. Memory goes back to the system at once, so that it is seen to rise."""
     env = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import memory; print(memory.rise_here(sys.argv[2]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parent), case],
+        [sys.executable, __file__, "--rise", case],
         check=True,
         capture_output=True,
         text=True,
@@ -264,6 +263,9 @@ def print_plans() -> None:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--rise"]:
+        print(rise_here(sys.argv[2]))
+        return
     wanted = sys.argv[1:] or ["true", "rss", "plans"]
     if "true" in wanted:
         table("live tensors at published sizes (meta device)", true_sizes())

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from memory import live_peak
-from minitrain.eval.verdicts import machine, table
+from minitrain.eval.verdicts import Verdicts, machine, table
 from passes_parts import exact, networks, rows, rule, works
 from passes_parts.rows import Row
 from passes_parts.where import KINDS, where
@@ -67,7 +67,7 @@ def main() -> None:
     if any(m.row.ways for m in found.values()):
         print(f"What leaving a way out costs (times slower than ours):\n\n{ways_table(found)}\n")
     print(f"Where the milliseconds go, all ways off and on:\n\n{where_table(found)}\n")
-    print(verdict(found, args.device))
+    judge(found, args.device)
 
 
 def arguments() -> argparse.Namespace:
@@ -167,26 +167,24 @@ def rule_table(device: str, dtype: torch.dtype) -> str:
     return table(("tokens", "two passes, s", "one batch, s", "one batch is faster by"), lines)
 
 
-def verdict(found: Mapping[str, Measured], device: str) -> str:
-    lines = []
+def judge(found: Mapping[str, Measured], device: str) -> None:
+    """The worst row against each baseline."""
+    verdicts = Verdicts()
     for base, wish in zip((DEFAULT, TUNED), WISHES[device], strict=True):
         least = min(found, key=lambda name: found[name].faster(base))
         value = found[least].faster(base)
-        said = "met" if value >= wish else "missed"
-        lines.append(f"Faster than {base} by at least {wish}: {value:.2f} in the worst row ({least}), {said}.")
-    return "\n".join(lines)
+        verdicts.say(f"times faster than {base}, worst row", f">= {wish}", f"{value:.2f} ({least})", value >= wish)
 
 
 def gate(device: str) -> None:
     """The exactness gate, row by row."""
-    head = ("", "", "worst block, ours / diffusers'", "pass, ours", "pass, diffusers'", "float32 apart", "")
-    lines = []
+    verdicts = Verdicts()
     for name, row in rows.EXACT.items():
         for v in exact.verdicts(row, device):
-            block = "" if v.block is None else f"{v.block:.3f}"
-            errors = (f"{v.whole:.3e}", f"{v.whole_theirs:.3e}", f"{v.apart:.1e}")
-            lines.append((name, v.variant, block, *errors, "met" if v.met else "MISSED"))
-    print(table(head, lines))
+            block = "" if v.block is None else f"worst block {v.block:.3f}, "
+            found = f"{block}pass {v.whole / v.whole_theirs:.3f} ({v.whole:.3e}), float32 apart {v.apart:.1e}"
+            verdicts.say(f"{name}, {v.variant}: error over diffusers'", f"<= {exact.SLACK}", found, v.met)
+    print(f"\n{verdicts.summary()}")
 
 
 if __name__ == "__main__":

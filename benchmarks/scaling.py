@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 import memory
-from minitrain.eval.verdicts import machine, table
+from minitrain.eval.verdicts import Verdicts, machine
 from sora import catalog, models
 from sora.engine import engine
 from sora.networks.wan.config import WanConfig
@@ -40,7 +40,8 @@ SHORT, LONG = 32, 240
 """Frames of 4 s and of 30 s at mini's 8 a second."""
 
 MIB = 2**20
-Line = tuple[str, str, str, str]
+Line = tuple[str, str, str, bool | None]
+"""What, wish, found, and whether the wish is met; None where nothing is wished."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def batch() -> Iterator[Line]:
         yield grown(f"a pass of {number} tokens against samples", found, 1)
         most = max(found)
         share = found[most] / most / found[1]
-        yield f"a sample among {most}, {number} tokens, against one alone", "", f"{share:.2f}", ""
+        yield f"a sample among {most}, {number} tokens, against one alone", "", f"{share:.2f}", None
 
 
 def decode() -> Iterator[Line]:
@@ -100,7 +101,7 @@ def against_placement() -> Iterator[Line]:
         measured, said = memory.rise(case), cases[case][1]
         off = said / measured - 1
         found = f"{measured / MIB:.0f} MiB, said {said / MIB:.0f}: {100 * off:+.0f} %"
-        yield f"memory: {case}", f"within {100 * MOST_OFF:.0f} %", found, judged(abs(off) <= MOST_OFF)
+        yield f"memory: {case}", f"within {100 * MOST_OFF:.0f} %", found, abs(off) <= MOST_OFF
 
 
 def length() -> Iterator[Line]:
@@ -108,11 +109,11 @@ def length() -> Iterator[Line]:
     for key, what in (("peak", "most resident memory"), ("rise", "its rise over the loaded model")):
         found = f"{long[key] / MIB:.0f} over {short[key] / MIB:.0f} MiB = {long[key] / short[key]:.3f}"
         wish = f"<= {FLAT}" if key == "peak" else ""
-        met = judged(long[key] <= FLAT * short[key]) if wish else ""
+        met = long[key] <= FLAT * short[key] if wish else None
         yield f"a film of {LONG} frames against {SHORT}: {what}", wish, found, met
     few, many = (memory.live_peak(decoding(small_vae().stream, torch.randn(1, 16, t, 8, 8))) for t in (9, 65))
     found = f"{many / few:.3f}"
-    yield "live tensors of a Wan decode of 257 frames against 33", f"<= {FLAT}", found, judged(many <= FLAT * few)
+    yield "live tensors of a Wan decode of 257 frames against 33", f"<= {FLAT}", found, many <= FLAT * few
 
 
 PARTS: dict[str, Callable[[], Iterator[Line]]] = {
@@ -130,11 +131,7 @@ def grown(what: str, seconds: Mapping[int, float], degree: int) -> Line:
     terms = " + ".join(f"{1000 * c:.3g}{('', ' n', ' n²')[power]}" for power, c in enumerate(found.coefficients))
     sizes = ", ".join(f"{size}: {1000 * took:.0f}" for size, took in seconds.items())
     told = f"{100 * found.off:.1f} % off {terms} ms ({sizes})"
-    return what, f"<= {100 * LEAST_OFF:.0f} %", told, judged(found.off <= LEAST_OFF)
-
-
-def judged(met: bool) -> str:
-    return "met" if met else "MISSED"
+    return what, f"<= {100 * LEAST_OFF:.0f} %", told, found.off <= LEAST_OFF
 
 
 def transformer() -> WanDiT:
@@ -199,8 +196,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"no part is called {', '.join(strange)}; there is {', '.join(PARTS)}")
     torch.set_num_threads(1)
     print(f"{machine()}\n")
-    lines = [line for name in args.parts or PARTS for line in PARTS[name]()]
-    print(table(("what", "wish", "found", ""), lines))
+    verdicts = Verdicts()
+    for name in args.parts or PARTS:
+        for line in PARTS[name]():
+            verdicts.say(*line)
+    print(f"\n{verdicts.summary()}")
 
 
 if __name__ == "__main__":

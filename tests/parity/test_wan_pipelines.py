@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from sora.plan.plan import Plan
 HEIGHT, WIDTH, FRAMES, STEPS = 64, 96, 9, 5
 PROMPT, NEGATIVE = "A red cat &amp; a boat,  walks over the sea", "dim, blue"
 CLOSE = 1e-3  # of frames in [0, 1]
+Close = Callable[[np.ndarray, np.ndarray], None]
 
 
 @pytest.fixture(scope="module")
@@ -68,39 +70,48 @@ def ours(folder: Path, plan: Any, **more: Any) -> np.ndarray:
     return ((frames + 1) / 2).clamp(0, 1).numpy()
 
 
-def close(a: np.ndarray, b: np.ndarray) -> None:
-    assert a.shape == b.shape
-    assert b.std() > 0.05, "a flat film shows nothing"
-    assert float(np.abs(a - b).max()) <= CLOSE
+@pytest.fixture
+def close(record_property: Callable[[str, object], None]) -> Close:
+    """close(a, b): both films show something and are near. The distance is recorded for ``benchmarks/parity.py``."""
+
+    def check(a: np.ndarray, b: np.ndarray) -> None:
+        assert a.shape == b.shape
+        assert b.std() > 0.05, "a flat film shows nothing"
+        apart = np.abs(a - b)
+        for name, value in (("largest", apart.max()), ("mean", apart.mean()), ("wish", CLOSE)):
+            record_property(name, float(value))
+        assert float(apart.max()) <= CLOSE
+
+    return check
 
 
 @pytest.mark.parametrize("kind", ["t2v", "ti2v", "t2v-a14b", "vace"])
-def test_from_words(folders: Any, kind: str) -> None:
+def test_from_words(folders: Any, close: Close, kind: str) -> None:
     ready, folder = folders(kind)
     close(ours(folder, lambda form: operations.generate((PROMPT,), frames=FRAMES, form=form)), theirs(ready))
 
 
-def test_without_guidance(folders: Any) -> None:
+def test_without_guidance(folders: Any, close: Close) -> None:
     ready, folder = folders("t2v")
     plan = lambda form: operations.generate((PROMPT,), frames=FRAMES, form=form)  # noqa: E731
     close(ours(folder, plan, guidance=1.0), theirs(ready, guidance_scale=1.0))
 
 
 @pytest.mark.parametrize("kind", ["i2v", "i2v-a14b"])
-def test_from_a_picture(folders: Any, kind: str) -> None:
+def test_from_a_picture(folders: Any, close: Close, kind: str) -> None:
     ready, folder = folders(kind)
     plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, form=form)  # noqa: E731
     close(ours(folder, plan), theirs(ready, image=Image.fromarray(picture())))
 
 
-def test_between_two_pictures(folders: Any) -> None:
+def test_between_two_pictures(folders: Any, close: Close) -> None:
     ready, folder = folders("flf2v")
     plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, form=form, last_YXC=picture(1))  # noqa: E731
     asked = {"image": Image.fromarray(picture()), "last_image": Image.fromarray(picture(1))}
     close(ours(folder, plan), theirs(ready, **asked))
 
 
-def test_time_by_the_token_from_a_picture(folders: Any) -> None:
+def test_time_by_the_token_from_a_picture(folders: Any, close: Close) -> None:
     ready, folder = folders("ti2v")
     seen = WanImageToVideoPipeline(**ready.components, expand_timesteps=True)
     seen.set_progress_bar_config(disable=True)
@@ -109,7 +120,7 @@ def test_time_by_the_token_from_a_picture(folders: Any) -> None:
 
 
 @pytest.mark.parametrize("last", [None, picture(1)], ids=["one end", "both ends"])
-def test_a_control_branch_with_known_frames(folders: Any, last: np.ndarray | None) -> None:
+def test_a_control_branch_with_known_frames(folders: Any, close: Close, last: np.ndarray | None) -> None:
     ready, folder = folders("vace")
     video, mask = np.full((FRAMES, HEIGHT, WIDTH, 3), 0.5), np.ones((FRAMES, HEIGHT, WIDTH, 3))
     video[0], mask[0] = picture() / 255, 0
@@ -120,7 +131,7 @@ def test_a_control_branch_with_known_frames(folders: Any, last: np.ndarray | Non
 
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.6, 5), (0.5, 5), (1.0, 5)])
-def test_a_clip_painted_anew(folders: Any, strength: float, steps: int) -> None:
+def test_a_clip_painted_anew(folders: Any, close: Close, strength: float, steps: int) -> None:
     ready, folder = folders("t2v")
     parts = {name: part for name, part in ready.components.items() if name != "transformer_2"}
     again: Any = WanVideoToVideoPipeline(**parts)

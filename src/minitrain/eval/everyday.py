@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from minitrain.eval.verdicts import Verdicts, note
 from sora import media
 from sora.plan import prompts
 
@@ -154,20 +155,21 @@ def main() -> None:
     listed = [row for n, row in enumerate(EVERYDAY, start=1) if not args.only or n in args.only]
     clips = painted([prompt for prompt, expected, _ in listed if expected != STOPS], args.folder, args.seed)
     made = {answer.prompt: answer for answer in clips}
-    answers, right, seen, known = [], 0, 0, 0
+    answers, verdicts, seen = [], Verdicts(), []
     for prompt, expected, subject in listed:
         answer = made.get(prompt) or stopped(prompt)
         if answer.clip and not args.no_judge:
             answer = replace(answer, read=judged(answer.clip, subject))
         answers.append(answer)
-        right += answer.kind == expected
-        known += bool(answer.read)
-        seen += bool(answer.read) and answer.read["subject"] == subject
-        verdict = answer.kind if answer.kind == expected else f"{answer.kind}, expected {expected}"
-        print(f"{prompt}\n    {verdict}", *answer.lines, answer.read.get("subject", ""), sep="  ", flush=True)
+        if answer.read:
+            seen.append(answer.read["subject"] == subject)
+        found = ", ".join(filter(None, (answer.kind, answer.read.get("subject", ""))))
+        verdicts.say(prompt, expected, found, answer.kind == expected)
+        for line in answer.lines:
+            note(f"    {line}")
     sheet(answers, args.folder / "sheet.png")
-    print(f"answered as expected: {right} of {len(answers)}")
-    print(f"the judge sees the subject in {seen} of {known} clips, and does not know those of {len(clips) - known}")
+    verdicts.share("the judge sees the subject, of clips whose subject it knows", seen)
+    print(f"\n{verdicts.summary()}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from PIL import Image
 
 from minitrain import judge as judges
 from minitrain.eval.paint import paint
+from minitrain.eval.verdicts import Verdicts, note
 from sora import catalog, models
 from sora.engine.model import Model
 
@@ -70,8 +71,8 @@ def clip(model: Model, example: Example, seed: int, folder: Path) -> np.ndarray:
     return np.load(path)["frames"]
 
 
-def share(model: Model, judge: judges.Judge, example: Example, count: int, folder: Path) -> float:
-    """The share of right clips, and a line about them."""
+def share(model: Model, judge: judges.Judge, example: Example, count: int, folder: Path, verdicts: Verdicts) -> None:
+    """The share of right clips; what is wrong with the others is noted."""
     seen = [judges.answer(judge, clip(model, example, seed, folder)) for seed in range(1, count + 1)]
     right = [example.right(each) for each in seen]
     wrong = [
@@ -79,11 +80,9 @@ def share(model: Model, judge: judges.Judge, example: Example, count: int, folde
         for n, (each, fits) in enumerate(zip(seen, right, strict=True), start=1)
         if not fits
     ]
-    part = sum(right) / count
-    print(
-        f"{part:4.0%}  {'met' if part >= LEAST else 'MISSED'}  {example.prompt}", *wrong, sep="\n        ", flush=True
-    )
-    return part
+    verdicts.share(example.prompt, right, LEAST)
+    for line in wrong:
+        note(f"    {line}")
 
 
 def gif(clips: list[np.ndarray], path: Path) -> None:
@@ -124,8 +123,10 @@ def main() -> None:
     torch.set_num_threads(1)
     model = models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
     judge = judges.load()
-    shares = [share(model, judge, e, args.count, args.folder) for e in (*EXAMPLES, *CANDIDATES * args.candidates)]
-    print(f"met by {sum(s >= LEAST for s in shares)} of {len(shares)}")
+    verdicts = Verdicts()
+    for example in (*EXAMPLES, *CANDIDATES * args.candidates):
+        share(model, judge, example, args.count, args.folder, verdicts)
+    print(f"\n{verdicts.summary()}")
     if args.gif:
         args.gif.parent.mkdir(parents=True, exist_ok=True)
         gif([clip(model, e, e.seed, args.folder) for e in EXAMPLES], args.gif)

@@ -1,11 +1,96 @@
-"""How scripts print what they found: the machine it was found on, and Markdown tables."""
+"""How scripts print what they found: rows with a wish and a verdict, Markdown tables, the machine it was found on.
+
+The programs of ``minitrain.eval`` and those in ``benchmarks`` share it. A row is printed as soon as it is known, so
+that what takes hours can be read on the way.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import platform
-from collections.abc import Sequence
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
+
+WIDTHS = (66, 12, 44, 6)  # characters of what, wish, found and verdict, at least
+HEAD = ("what", "wish", "found", "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. met: None where nothing was wished."""
+
+    what: str
+    wish: str
+    found: str
+    met: bool | None
+
+    @property
+    def verdict(self) -> str:
+        return "" if self.met is None else "met" if self.met else "MISSED"
+
+
+@dataclass
+class Verdicts:
+    """Rows of a Markdown table, each printed when it is added, and kept."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def say(self, what: str, wish: str, found: str, met: bool | None = None) -> None:
+        """One row; above the first one, the head."""
+        if not self.rows:
+            print(_line(HEAD), _line(["-" * width for width in WIDTHS]), sep="\n")
+        row = Row(what, wish, found, None if met is None else bool(met))
+        self.rows.append(row)
+        print(_line((row.what, row.wish, row.found, row.verdict)), flush=True)
+
+    def share(self, what: str, held: Iterable[bool], least: float | None = None) -> None:
+        """How many of the cases hold, with the standard error of that share, against the least share that must."""
+        cases = [bool(h) for h in held]
+        wish = "" if least is None else f">= {least:.0%}"
+        if not cases:
+            self.say(what, wish, "no cases")
+            return
+        part, n = sum(cases) / len(cases), len(cases)
+        error = math.sqrt(part * (1 - part) / n)
+        found = f"{100 * part:5.1f} % +- {100 * error:.1f} ({sum(cases)} of {n})"
+        self.say(what, wish, found, None if least is None else part >= least)
+
+    def spread(self, what: str, values: Iterable[float], unit: str = "") -> None:
+        """Numbers without a wish: least, median, most."""
+        v = list(values)
+        text = f"least {min(v):.2f}, median {statistics.median(v):.2f}, most {max(v):.2f}{unit}" if v else "no cases"
+        self.say(what, "", text)
+
+    def summary(self) -> str:
+        """How many wishes were met."""
+        wished = [row.met for row in self.rows if row.met is not None]
+        return f"{sum(wished)} of {len(wished)} wishes met"
+
+    def write_json(self, path: Path, section: str) -> None:
+        """The rows under the section's name, in a file that may hold other sections already."""
+        whole = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        whole[section] = [asdict(row) for row in self.rows]
+        path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True))} |"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def note(text: str) -> None:
+    """Progress, beside the table."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def machine() -> str:
@@ -19,9 +104,3 @@ def machine() -> str:
         device = models[0].split(":")[1].strip() if models else platform.processor()
         device += f", {torch.get_num_threads()} thread(s), {torch.backends.cpu.get_cpu_capability()}"
     return f"{device}; Python {platform.python_version()}, torch {torch.__version__}; {date.today()}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

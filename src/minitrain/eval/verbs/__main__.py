@@ -14,9 +14,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from minitrain.eval.report import Report, note, write_json
+from minitrain.eval.report import Report
 from minitrain.eval.verbs import drafts, edits, joins, lengths, shapes
 from minitrain.eval.verbs.studio import Studio, load
+from minitrain.eval.verdicts import note
 
 Section = Callable[[Studio, Report, int], None]
 # Name -> what measures it, and the number of clips of the list.
@@ -49,7 +50,7 @@ def main() -> None:
     studio = load()
     for name in wanted:
         measure, count = SECTIONS[name]
-        report, started = Report(args.sheets), time.perf_counter()
+        report, started = Report(folder=args.sheets), time.perf_counter()
         print(f"\n# {name}", flush=True)
         try:
             measure(studio, report, args.count or count)
@@ -59,7 +60,7 @@ def main() -> None:
         note(f"{name}: {time.perf_counter() - started:.0f} s")
         report.write_sheets()
         if args.json:
-            write_json(args.json, name, report.rows)
+            report.write_json(args.json, name)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from minitrain.eval.report import Report, note
+from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.studio import Studio, right, sora
+from minitrain.eval.verdicts import note
 from sora.cli.verbs import FINISHING
 from sora.plan import operations
 

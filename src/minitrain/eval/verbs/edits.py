@@ -9,10 +9,11 @@ from random import Random
 import numpy as np
 
 from minitrain import measure
-from minitrain.eval.report import Report, note
+from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.cases import Case
 from minitrain.eval.verbs.studio import Studio, right
+from minitrain.eval.verdicts import note
 from minitrain.scene import Film
 from sora.plan import operations
 from sora.plan.clip import Clip

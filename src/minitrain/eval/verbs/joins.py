@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from minitrain import measure
-from minitrain.eval.report import Report, note
+from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.cases import Case
 from minitrain.eval.verbs.studio import LOOKED_AT, Studio, right
+from minitrain.eval.verdicts import note
 from sora import media
 from sora.plan import operations
 from sora.plan.clip import Clip

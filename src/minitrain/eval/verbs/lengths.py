@@ -8,9 +8,10 @@ import time
 from dataclasses import replace
 
 from minitrain import measure
-from minitrain.eval.report import Report, note
+from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.studio import LOOKED_AT, Studio, process, right
+from minitrain.eval.verdicts import note
 from minitrain.scene import Film
 from sora.plan import operations
 

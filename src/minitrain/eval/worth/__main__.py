@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 
 from minitrain import judge as judges
-from minitrain.eval.report import Report, note, write_json
+from minitrain.eval.report import Report
+from minitrain.eval.verdicts import note
 from minitrain.eval.worth import kept, whole
 from minitrain.eval.worth.easel import KINDS, Easel, Way
 from minitrain.eval.worth.painted import paint
@@ -116,18 +117,18 @@ def main() -> None:
     args = arguments()
     if args.records:
         kept = [json.loads(path.read_text(encoding="utf-8")).get("records", []) for path in args.records]
-        tell(Report(None), [Record(**record) for part in kept for record in part])
+        tell(Report(), [Record(**record) for part in kept for record in part])
         return
     torch.set_num_threads(args.threads)
     easel = Easel(judges.load(args.judge), args.device)
     for section in args.only.split(","):
-        report, started = Report(args.sheets), time.perf_counter()
+        report, started = Report(folder=args.sheets), time.perf_counter()
         print(f"\n# {section}", flush=True)
         records = measure(section, args, easel, report)
         note(f"{section}: {time.perf_counter() - started:.0f} s")
         report.write_sheets()
         if args.json:
-            write_json(args.json, section, report.rows)
+            report.write_json(args.json, section)
             _keep(args.json, records)
 
 

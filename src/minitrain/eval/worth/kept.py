@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from minitrain import judge as judges
-from minitrain.eval.report import Report, note
+from minitrain.eval.report import Report
+from minitrain.eval.verdicts import note
 from minitrain.eval.worth.painted import answered, in_words
-from minitrain.eval.worth.records import Record, share
+from minitrain.eval.worth.records import Record
 from minitrain.judge import WHOLE, Judge
 
 LABELS = Path(__file__).with_name("labels.json")
@@ -70,7 +71,7 @@ def agreement(judge: Judge, root: Path, report: Report) -> None:
         for label, whole in verdicts:
             if whole != label.whole:
                 note(f"{part} {label.folder} {label.number}, {label.why}: called {'whole' if whole else 'broken'}")
-        share(report, f"judge and eye, {part}: whole or broken", (w == v.whole for v, w in verdicts), least)
+        report.share(f"judge and eye, {part}: whole or broken", (w == v.whole for v, w in verdicts), least)
         for kind, wish in (("whole", True), ("broken", False)):
             own = (w == v.whole for v, w in verdicts if v.whole == wish)
-            share(report, f"judge and eye, {part}: of those that are {kind}", own)
+            report.share(f"judge and eye, {part}: of those that are {kind}", own)

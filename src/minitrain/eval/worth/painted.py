@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from minitrain import judge as judges
-from minitrain.eval.report import Report, note
+from minitrain.eval.report import Report
+from minitrain.eval.verdicts import note
 from minitrain.eval.worth.easel import ASPECTS, Easel, Way, words
 from minitrain.eval.worth.records import ASKED, Record
 from minitrain.judge import Judge

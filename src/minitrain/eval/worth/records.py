@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minitrain.eval.report import Report
@@ -53,41 +53,28 @@ class Record:
         return self.right("relation") and told == seen
 
 
-def share(report: Report, what: str, held: Iterable[bool], least: float | None = None) -> None:
-    """A row: how many hold, with the standard error of that share."""
-    cases = [bool(h) for h in held]
-    wish = "" if least is None else f">= {least:.0%}"
-    if not cases:
-        report.say(what, wish, "no cases")
-        return
-    part, n = sum(cases) / len(cases), len(cases)
-    error = math.sqrt(part * (1 - part) / n)
-    found = f"{100 * part:5.1f} % +- {100 * error:.1f} ({sum(cases)} of {n})"
-    report.say(what, wish, found, None if least is None else part >= least)
-
-
 def scores(report: Report, records: Sequence[Record], name: str) -> None:
     """Every row about painted clips of one world, painted in one way. A subject is right where it is whole as well."""
     wishes = {"subject": 0.95, "setting": 0.95, "motion": 0.9}
     for question, least in wishes.items():
-        share(report, f"{name}: {question}", (r.right(question) for r in records), least)
-    share(report, f"{name}: all three", (r.all for r in records))
-    share(report, f"{name}: subject, whole or not", (r.read("subject") for r in records))
-    share(report, f"{name}: whole", (r.whole for r in records))
+        report.share(f"{name}: {question}", (r.right(question) for r in records), least)
+    report.share(f"{name}: all three", (r.all for r in records))
+    report.share(f"{name}: subject, whole or not", (r.read("subject") for r in records))
+    report.share(f"{name}: whole", (r.whole for r in records))
     sideways = [r for r in records if r.leans is not None]
-    share(report, f"{name}: motion, of clips to the left and right", (r.right("motion") for r in sideways))
-    share(report, f"{name}: left against right", (bool(r.leans) for r in sideways))
+    report.share(f"{name}: motion, of clips to the left and right", (r.right("motion") for r in sideways))
+    report.share(f"{name}: left against right", (bool(r.leans) for r in sideways))
     _where_there_is_one(report, records, name, "camera", lambda r: r.right("camera"), 0.85)
     _where_there_is_one(report, records, name, "relation", lambda r: r.pair, 0.8, "both subjects and their relation")
     for question in ("weather", "event"):
         _where_there_is_one(report, records, name, question, lambda r, q=question: r.right(q))
     late = [r for r in records if r.facts["hour"] not in ("", "day")]
     if late:
-        share(report, f"{name}: hour, of films at dusk or night", (r.right("hour") for r in late))
+        report.share(f"{name}: hour, of films at dusk or night", (r.right("hour") for r in late))
     for kind in dict.fromkeys(r.kind for r in records):
         for question in ASKED:
             held = (r.right(question) for r in records if r.kind == kind)
-            share(report, f"{name}, {kind} captions: {question}", held)
+            report.share(f"{name}, {kind} captions: {question}", held)
 
 
 def _where_there_is_one(
@@ -102,7 +89,7 @@ def _where_there_is_one(
     """A row about the films that have a camera's way, a relation ... to tell."""
     asked = [r for r in records if r.facts[question]]
     if asked:
-        share(report, f"{name}: {what or question}, of films with one", map(held, asked), least)
+        report.share(f"{name}: {what or question}, of films with one", map(held, asked), least)
 
 
 def confusion(records: Sequence[Record], question: str = "motion") -> str:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from minitrain import judge as judges
-from minitrain.eval.report import Report, note
+from minitrain.eval.report import Report
+from minitrain.eval.verdicts import note
 from minitrain.eval.worth.easel import ASPECTS, Easel, Way, words
 from minitrain.eval.worth.painted import SCORED
-from minitrain.eval.worth.records import ASKED, share
+from minitrain.eval.worth.records import ASKED
 from minitrain.judge_data import SIZES
 from minitrain.judge_scores import verdicts
 from minitrain.telling.facts import facts
@@ -42,7 +43,7 @@ def rendered(easel: Easel, report: Report, world_name: str, count: int) -> None:
         for i, question in enumerate(judges.QUESTIONS):
             if len(easel.judge.options[question]) > 1:
                 what = f"judge on rendered clips of {world_name}{name}: {question}"
-                share(report, what, table[:, i].tolist(), WISHES.get(question))
+                report.share(what, table[:, i].tolist(), WISHES.get(question))
 
 
 @torch.inference_mode()
@@ -72,7 +73,7 @@ def autoencoder(easel: Easel, report: Report, world_name: str, count: int, way: 
     told = f"{statistics.fmean(subject):.2f} dB (n {len(subject)})"
     report.say("VAE PSNR at 256, the subject's pixels alone", "", told)
     for i, question in enumerate(ASKED):
-        share(report, f"judge on reconstructions of {world_name} at 256: {question}", (row[i] for row in kept))
+        report.share(f"judge on reconstructions of {world_name} at 256: {question}", (row[i] for row in kept))
 
 
 def lasting(easel: Easel, report: Report, world_name: str, count: int, way: Way) -> None:
@@ -91,8 +92,8 @@ def lasting(easel: Easel, report: Report, world_name: str, count: int, way: Way)
         told = f"{facts(film)['subject']}: {begin} at first, {end} at last"
         report.show(f"long-{world_name}", clip, (), f"{number} {told}")
         note(f"12 s film {number}, {told}")
-    share(report, f"12 s films of {world_name} (no occlusion): the subject at the end is the one at the start", same)
-    share(report, f"12 s films of {world_name} (no occlusion): the subject asked for is seen at the end", asked)
+    report.share(f"12 s films of {world_name} (no occlusion): the subject at the end is the one at the start", same)
+    report.share(f"12 s films of {world_name} (no occlusion): the subject asked for is seen at the end", asked)
 
 
 def _behind(easel: Easel, report: Report, world: World, count: int, way: Way) -> None:
@@ -105,7 +106,7 @@ def _behind(easel: Easel, report: Report, world: World, count: int, way: Way) ->
         begin, end = _at_both_ends(easel, clip, "second")
         held.append(begin == end == facts(film)["second"])
         report.show("behind", clip, (), f"{facts(film)['second']}: {begin} at first, {end} at last")
-    share(report, "permanence: the same subject comes out from behind the other", held, 0.85)
+    report.share("permanence: the same subject comes out from behind the other", held, 0.85)
 
 
 def _at_both_ends(easel: Easel, clip_FYXC: np.ndarray, question: str) -> tuple[str, str]:
