@@ -6,13 +6,15 @@ Only imports that happen at run time count: those under ``if TYPE_CHECKING`` do 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-SOURCE = Path(__file__).parent.parent / "src"
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
 PACKAGE, TRAINER = SOURCE / "sora", SOURCE / "minitrain"
 FILES, TRAINER_FILES = sorted(PACKAGE.rglob("*.py")), sorted(TRAINER.rglob("*.py"))
 
@@ -71,10 +73,10 @@ LIGHT = ("sora", "sora.errors", "sora.catalog", "sora.models", "sora.media", "so
 """What can be imported without torch."""
 
 
-def name_of(path: Path) -> str:
+def name_of(path: Path, root: Path = PACKAGE) -> str:
     """'engine.canvas', 'catalog' for a package's own file, 'sora' for the root."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(p for p in parts if p != "__init__") or "sora"
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(p for p in parts if p != "__init__") or root.name
 
 
 def room_of(name: str) -> str:
@@ -102,7 +104,8 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Dotted names of every run-time import; 'from sora.x import y' gives 'sora.x.y' where y is a module of ours."""
+    """Dotted names of every run-time import; 'from sora.x import y' gives 'sora.x.y' where y is a module of ours, and
+    so for the trainer."""
     for node in runtime_nodes(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -113,13 +116,15 @@ def imports(path: Path) -> Iterator[str]:
 
 def full_name(module: str, name: str) -> str:
     inside = SOURCE.joinpath(*module.split("."), name)
-    is_module = module.split(".")[0] == "sora" and (inside.is_dir() or inside.with_suffix(".py").is_file())
+    is_module = module.split(".")[0] in ("sora", "minitrain") and (
+        inside.is_dir() or inside.with_suffix(".py").is_file()
+    )
     return f"{module}.{name}" if is_module else module
 
 
-def ours(path: Path) -> set[str]:
-    """What of ours a file imports, without the leading 'sora.'; 'sora' for the root itself."""
-    return {name.removeprefix("sora.") for name in imports(path) if name.split(".")[0] == "sora"}
+def ours(path: Path, package: str = "sora") -> set[str]:
+    """What of the package a file imports, without the leading 'sora.'; 'sora' for the root itself."""
+    return {name.removeprefix(f"{package}.") for name in imports(path) if name.split(".")[0] == package}
 
 
 def covers(allowed: Iterable[str], name: str) -> bool:
@@ -136,7 +141,7 @@ def row_for(name: str, table: Mapping[str, set[str]]) -> set[str]:
 
 def complaints(files: Iterable[Path], look: Callable[[Path], Iterable[str]]) -> list[str]:
     """What a rule has to say of each file, one line each."""
-    return [f"{path.relative_to(SOURCE)}: {line}" for path in files for line in look(path)]
+    return [f"{path.relative_to(ROOT)}: {line}" for path in files for line in look(path)]
 
 
 def test_no_arrow_points_upward():
@@ -161,7 +166,13 @@ def test_rooms_that_keep_to_themselves():
 
 
 def test_no_cycle_between_files():
-    below = {name_of(path): ours(path) for path in FILES}
+    trainer = {name_of(path, TRAINER): ours(path, "minitrain") for path in TRAINER_FILES}
+    for below in ({name_of(path): ours(path) for path in FILES}, trainer):
+        refuse_cycles(below)
+
+
+def refuse_cycles(below: Mapping[str, set[str]]) -> None:
+    """below: what each file imports, by name."""
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
@@ -195,8 +206,43 @@ def test_what_comes_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def code_strings(tree: ast.Module) -> Iterator[str]:
+    """Every string of a file but docstrings, which may speak of anything."""
+    prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
+            yield node.value
+
+
 def test_the_program_does_not_know_the_trainer():
-    assert not complaints(FILES, lambda path: (name for name in imports(path) if name.split(".")[0] == "minitrain"))
+    """Neither by an import nor by a name that could be imported or run, as in ``python -m``."""
+
+    def look(path: Path) -> Iterator[str]:
+        yield from (f"imports {name}" for name in imports(path) if name.split(".")[0] == "minitrain")
+        yield from (f"names {text!r}" for text in code_strings(tree_of(path)) if re.search(r"\bminitrain\b", text))
+
+    assert not complaints(FILES, look)
+
+
+def test_nothing_is_imported_by_path():
+    """No file of ours loads another by its path, adds folders to import from, or replaces the arguments of the
+    program."""
+    by_path = {"spec_from_file_location", "SourceFileLoader", "run_path", "addsitedir"}
+
+    def look(path: Path) -> Iterator[str]:
+        for node in ast.walk(tree_of(path)):
+            match node:
+                case ast.Attribute(attr=name) | ast.Name(id=name) if name in by_path:
+                    yield f"uses {name}"
+                case ast.Call(func=ast.Attribute(value=where)) if ast.unparse(where) == "sys.path":
+                    yield f"changes sys.path: {ast.unparse(node)}"
+                case ast.Assign(targets=targets) if re.search(r"\bsys\.(path|argv)\b", ast.unparse(ast.Tuple(targets))):
+                    yield f"sets {ast.unparse(targets[0])}"
+                case ast.Constant(value=str(text)) if re.search(r"sys\.path\.(insert|append)\(", text):
+                    yield "changes sys.path in code for another process"
+
+    others = (*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"))
+    assert not complaints((*FILES, *TRAINER_FILES, *others), look)
 
 
 def test_late_imports_of_the_command_line_are_few():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from live_tensors import live_peak, needs_of, transformer_run, vae_runs
 from sora import memory
 from sora.errors import OutOfMemory, UsageError
 from sora.memory import LADDER, Autoencoder, Free, Needs, TextEncoder, Transformer, Weights, free, plans
@@ -25,13 +25,6 @@ from sora.networks.wan.vace import build
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE
 
 GB = 2**30
-
-_spec = importlib.util.spec_from_file_location(
-    "memory_benchmark", Path(__file__).parent.parent / "benchmarks/memory.py"
-)
-assert _spec is not None and _spec.loader is not None
-benchmark: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(benchmark)
 
 T2V_14B = Needs(  # sizes as published, so that no network need be built
     Transformer(Weights(14_288_491_584), 14_055_772_160, 351_394_304, 40, 5120, 128, 13824),
@@ -59,10 +52,10 @@ CASES = {
 def test_a_pass_takes_what_is_estimated(case: str, number: int):
     config, times = CASES[case]
     shape = (5, 24, 32)
-    needs = benchmark.needs_of(config, shape, 2, number)
+    needs = needs_of(config, shape, 2, number)
     needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
     # As on an accelerator; a CPU turns queries and keys in less.
-    taken = benchmark.live_peak(benchmark.transformer_run(config, shape, needs, "meta", times=times))
+    taken = live_peak(transformer_run(config, shape, needs, times=times))
     assert taken == pytest.approx(work.transformer(needs, quantised=False), rel=0.15)
 
 
@@ -74,10 +67,10 @@ def test_a_pass_takes_what_is_estimated(case: str, number: int):
 def test_an_autoencoder_takes_what_is_estimated(config: Any, length: int, number: torch.dtype, tile: int | None):
     with torch.device("meta"):
         sizes = Autoencoder.of(WanVAE(config), number.itemsize)
-    runs = benchmark.vae_runs(config, (length, 16, 20), number, "meta", tile)
+    runs = vae_runs(config, (length, 16, 20), number, tile)
     latents = (config.z_dim, length, 16, 20)
-    assert benchmark.live_peak(runs["encode"]) == pytest.approx(maps.encoding(sizes, latents, tile), rel=0.15)
-    assert benchmark.live_peak(runs["decode"]) == pytest.approx(maps.decoding(sizes, latents, tile), rel=0.15)
+    assert live_peak(runs["encode"]) == pytest.approx(maps.encoding(sizes, latents, tile), rel=0.15)
+    assert live_peak(runs["decode"]) == pytest.approx(maps.decoding(sizes, latents, tile), rel=0.15)
 
 
 def test_attention_that_is_not_fused_holds_scores():

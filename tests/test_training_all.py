@@ -242,6 +242,8 @@ def test_sizes_are_read_back_from_weights(size: str) -> None:
 
 # Publishing ---------------------------------------------------------------------------------------------------------
 
+together = publish.Places.together
+
 
 def score_of(all_right: float, clips: int = 200, command: str = "same") -> dict:
     return {"command": command, "world": "small", "side": 64, publish.PAINTED: {"all": all_right, "clips": clips}}
@@ -262,27 +264,48 @@ def trained(runs: Path, tmp_path: Path) -> Path:
 
 def test_published_weights_come_back_nearly_the_same(trained: Path, tmp_path: Path) -> None:
     assets = tmp_path / "assets"
-    names = publish.publish(trained, assets, "cpu", 1, force=False)
+    names = publish.publish(trained, together(assets), "cpu", 1, force=False)
     weights = ["mini-vae.safetensors", "mini-text.safetensors", "mini-dit.safetensors"]
     assert names == [*weights, "mini-words.json", "mini.json"]
-    publish.unpack(tmp_path / "again", assets)
+    publish.unpack(tmp_path / "again", together(assets))
     sent, come = (load_file(r / "dit" / "dit.safetensors") for r in (trained, tmp_path / "again"))
     for name, tensor in sent.items():
         assert (come[name] - tensor).abs().max() <= tensor.abs().max() / 200 + 1e-6
     packed = load_file(assets / "mini-dit.safetensors")
     assert unpack8(packed).keys() == sent.keys()
-    assert publish.publish(trained, assets, "cpu", 1, force=False) == ["mini.json"]  # nothing else changed
+    assert publish.publish(trained, together(assets), "cpu", 1, force=False) == ["mini.json"]  # nothing else changed
+
+
+def test_the_judge_is_published_beside_the_trainer_and_all_else_in_the_program(trained: Path, tmp_path: Path) -> None:
+    (trained / "judge").mkdir()
+    judges.save(judges.Judge(judges.options_of([WORLDS["small"]]), width=8), trained / "judge" / judges.FILE)
+    places = publish.Places(tmp_path / "assets", tmp_path / "trainer")
+    assert judges.FILE in publish.publish(trained, places, "cpu", 1, force=False)
+    assert [f.name for f in places.judge.iterdir()] == [judges.FILE]
+    assert {f.name for f in places.assets.iterdir()} == {
+        *("mini-vae.safetensors", "mini-text.safetensors", "mini-dit.safetensors"),
+        *("mini-tokenizer.json", "mini-words.json", "mini.json"),
+    }
+    assert publish.publish(trained, places, "cpu", 1, force=False) == ["mini.json"]  # the same judge is no change
+    publish.unpack(tmp_path / "again", places)
+    assert (tmp_path / "again" / "judge" / judges.FILE).read_bytes() == places.judge_file.read_bytes()
+
+
+def test_the_packages_hold_what_is_published_where_it_is_looked_for() -> None:
+    assert publish.PACKAGES.judge_file.is_file() and judges.load().options["whole"] == ("whole", "broken")
+    assert not (publish.PACKAGES.assets / judges.FILE).exists()
+    assert publish.PACKAGES.assets == publish.weights.ASSETS
 
 
 def test_a_worse_model_never_replaces_a_better_one(trained: Path, tmp_path: Path) -> None:
     assets = tmp_path / "assets"
-    publish.publish(trained, assets, "cpu", 1, force=False)
+    publish.publish(trained, together(assets), "cpu", 1, force=False)
     before = (assets / "mini.json").read_text()
     (trained / scores.CARD).write_text(json.dumps({"name": "mini", "scores": score_of(0.5)}))
     with pytest.raises(InputError, match=r"not published: .*0\.500"):
-        publish.publish(trained, assets, "cpu", 1, force=False)
+        publish.publish(trained, together(assets), "cpu", 1, force=False)
     assert (assets / "mini.json").read_text() == before
-    publish.publish(trained, assets, "cpu", 1, force=True)
+    publish.publish(trained, together(assets), "cpu", 1, force=True)
     assert json.loads((assets / "mini.json").read_text())["scores"] == score_of(0.5)
 
 
@@ -290,9 +313,9 @@ def test_a_distilled_transformer_is_shipped_beside_the_guided_one(trained: Path,
     torch.manual_seed(2)
     (trained / "distil").mkdir()
     save_file(WanDiT(dit_config(8, 32, 96, 2)).state_dict(), trained / "distil" / "dit.safetensors")
-    names = publish.publish(trained, tmp_path / "assets", "cpu", 1, force=False)
+    names = publish.publish(trained, together(tmp_path / "assets"), "cpu", 1, force=False)
     assert "mini-few-dit.safetensors" in names
-    publish.unpack(tmp_path / "again", tmp_path / "assets")
+    publish.unpack(tmp_path / "again", together(tmp_path / "assets"))
     for part in ("dit", "distil"):
         sent, come = (load_file(r / part / "dit.safetensors") for r in (trained, tmp_path / "again"))
         assert (sent["patch_embedding.weight"] - come["patch_embedding.weight"]).abs().max() < 0.01
@@ -302,12 +325,12 @@ def test_a_distilled_transformer_is_shipped_beside_the_guided_one(trained: Path,
 def test_what_was_hardly_judged_is_not_published(trained: Path, tmp_path: Path, made: dict) -> None:
     (trained / scores.CARD).write_text(json.dumps({"name": "mini", "scores": made}))
     with pytest.raises(InputError, match="clips were judged"):
-        publish.publish(trained, tmp_path / "assets", "cpu", 1, force=False)
+        publish.publish(trained, together(tmp_path / "assets"), "cpu", 1, force=False)
 
 
 def test_nothing_is_published_without_scores(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="score the training first"):
-        publish.publish(runs, tmp_path, "cpu", 1, force=False)
+        publish.publish(runs, together(tmp_path), "cpu", 1, force=False)
 
 
 def test_the_shipped_card_tells_how_its_weights_were_made() -> None:
@@ -388,6 +411,7 @@ def test_training_goes_on_from_what_was_carried_away(finished: Path, tmp_path: P
 
 def test_weights_of_another_size_are_not_gone_on_from(runs: Path, tmp_path: Path) -> None:
     publish.lay_start(tmp_path, publish.weights.ASSETS, WORLDS["rich"])
+    assert (tmp_path / "judge" / judges.FILE).read_bytes() == publish.PACKAGES.judge_file.read_bytes()
     job = Job(tmp_path, "tiny", "rich")
     with pytest.raises(InputError, match="choose the --size"):
         STAGES["dit"](job, 0.01)

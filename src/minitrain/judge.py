@@ -1,20 +1,18 @@
-"""A classifier of pixels that tells what a clip shows: ``python -m minitrain.judge --minutes 60`` trains it.
+"""A classifier of pixels that tells what a clip shows; ``judge_fit`` trains it.
 
-It is trained on rendered clips (``training.judge_data``), roughened like paint (``training.rough``). In half of them
-the subject looks against its way, so that motion must be read from motion. It knows every subject of the world and
-those that are in no world, so that it can tell whether a model has learnt one of these. Whether the subject is whole is
-a question of its own, learnt from pictures that were broken on purpose (``training.broken``) and, with ``--painted``,
-from painted clips that a person labelled, so that a heap of the right colours is not taken for what was asked for.
+It is trained on rendered clips (``judge_data``), roughened like paint (``rough``). In half of them the subject looks
+against its way, so that motion must be read from motion. It knows every subject of the world and those that are in no
+world, so that it can tell whether a model has learnt one of these. Whether the subject is whole is a question of its
+own, learnt from pictures that were broken on purpose (``broken``) and from painted clips that a person labelled
+(``labelled``), so that a heap of the right colours is not taken for what was asked for.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import torch
@@ -46,6 +44,7 @@ the subject is WHOLE or BROKEN."""
 
 WHOLE, BROKEN = "whole", "broken"
 FILE = "judge.safetensors"
+SHIPPED = Path(__file__).parent  # the folder that holds the published judge
 IGNORED = -100  # the index of an answer that is not asked for, as in torch.nn.functional.cross_entropy
 MOMENTS = 9  # numbers that ``moments`` gives for each frame
 MARGIN = 2.1  # half the side of what is seen close up, in deviations of the subject's places; 1.73 shows a square whole
@@ -347,40 +346,12 @@ def save(judge: Judge, path: Path) -> None:
 
 
 def load(path: Path | None = None, device: str | torch.device = "cpu") -> Judge:
-    """A judge from its file, by default the one that ships beside the weights it scored. Raises ModelError."""
-    path = path or Path(__file__).with_name(FILE)
+    """A judge from its file, by default the one that scored the published weights. Raises ModelError."""
+    path = path or SHIPPED / FILE
     weights.shapes(path)
     try:
         with safe_open(path, framework="pt") as file:
             judge = Judge(json.loads(file.metadata()["options"]))
     except (SafetensorError, TypeError, KeyError, ValueError):
-        raise ModelError(f"{path} holds no judge of this version; train one: python -m minitrain.judge") from None
+        raise ModelError(f"{path} holds no judge of this version; train one: python -m minitrain judge") from None
     return weights.load_into(judge, path, device=device, dtype=torch.float32)
-
-
-# Training -----------------------------------------------------------------------------------------------------------
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    from minitrain.judge_fit import Course, fit
-    from minitrain.worlds.world import WORLDS
-
-    parser = argparse.ArgumentParser(prog="python -m minitrain.judge", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--batch", type=int, default=64, help="frames of a step; a sixth as many clips beside them")
-    parser.add_argument("--world", nargs="+", choices=WORLDS, default=["small", "medium", "rich", "rich-v2"])
-    parser.add_argument("--kept", type=int, default=2048, help="rendered clips held in memory, 280 KB each")
-    parser.add_argument("--mimics", type=Path, help="a file of minitrain.mimic, pictures broken like paint")
-    parser.add_argument("--lean", type=float, default=0.0, help="how much more readily a subject is called broken")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--folder", type=Path, default=Path("runs/judge"))
-    args = parser.parse_args(argv)
-    worlds = {name: WORLDS[name] for name in args.world}
-    judge = Judge(options_of(worlds.values())).to(args.device)
-    print(
-        json.dumps(fit(judge, worlds, Course(args.minutes, args.batch, args.kept, args.mimics), Random(), args.folder))
-    )
-
-
-if __name__ == "__main__":
-    main()

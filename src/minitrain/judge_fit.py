@@ -1,4 +1,4 @@
-"""Trains the judge in two parts: first to see, then to judge by what it sees.
+"""Trains the judge in two parts, ``python -m minitrain.judge_fit``: first to see, then to judge by what it sees.
 
 The network that sees learns from single frames of many clips, which tells it more than all frames of a few. Then it is
 left as it is, and two others learn beside it: one follows a subject through clips by what was seen of each frame, one
@@ -7,9 +7,11 @@ looks at the subject close up and tells whole from broken. Played backwards, a c
 
 from __future__ import annotations
 
+import argparse
+import json
 import shutil
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -32,6 +34,7 @@ from minitrain.judge import (
     close_up,
     device_of,
     lean,
+    options_of,
     save,
 )
 from minitrain.judge_data import Clips, Frames, answered_by, joined, reversed_in_time
@@ -39,7 +42,7 @@ from minitrain.judge_scores import on_rendered
 from minitrain.loop import Budget, train
 from minitrain.optim import Both
 from minitrain.rough import roughened
-from minitrain.worlds.world import World
+from minitrain.worlds.world import WORLDS, World
 
 SEEING, CLOSELY = 0.5, "closely"  # share of the time of the first part; the folder of the second
 FRESH = 24  # frames of a step for each clip that is rendered and looked at in it
@@ -217,3 +220,27 @@ def _turns(pixels: Tensor) -> Tensor:
 
 def _part(frames: Frames, which: slice) -> Frames:
     return Frames(frames.pixels[which], frames.bare[which], frames.cover[which], frames.right[which])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m minitrain.judge_fit", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--batch", type=int, default=64, help="frames of a step; a sixth as many clips beside them")
+    parser.add_argument("--world", nargs="+", choices=WORLDS, default=["small", "medium", "rich", "rich-v2"])
+    parser.add_argument("--kept", type=int, default=2048, help="rendered clips held in memory, 280 KB each")
+    parser.add_argument("--mimics", type=Path, help="a file of minitrain.mimic, pictures broken like paint")
+    parser.add_argument(
+        "--painted", type=Path, nargs=2, default=(), metavar=("FOLDER", "LABELS"), help="clips a person labelled"
+    )
+    parser.add_argument("--lean", type=float, default=0.0, help="how much more readily a subject is called broken")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--folder", type=Path, default=Path("runs/judge"))
+    args = parser.parse_args(argv)
+    worlds = {name: WORLDS[name] for name in args.world}
+    course = Course(args.minutes, args.batch, args.kept, args.mimics, tuple(args.painted), args.lean)
+    judge = Judge(options_of(worlds.values())).to(args.device)
+    print(json.dumps(fit(judge, worlds, course, Random(), args.folder)))
+
+
+if __name__ == "__main__":
+    main()

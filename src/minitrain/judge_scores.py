@@ -29,19 +29,6 @@ def verdicts(
 ) -> Tensor:
     """(count, questions) bool: right answers on held-out rendered clips, of every size in turn. midway: clips that
     begin later than their films, though not so late that the motion is over."""
-    return torch.tensor([right for _, right in judged(judge, world, count, seed, sizes, device, midway)])
-
-
-def judged(
-    judge: Judge,
-    world: World,
-    count: int,
-    seed: int = HELD,
-    sizes: Sequence[tuple[int, int]] = SIZES,
-    device: str | torch.device = "cpu",
-    midway: bool = False,
-) -> list[tuple[Film, list[bool]]]:
-    """As ``verdicts``, each with its film."""
     rows = []
     for begin in range(0, count, AT_ONCE):
         films = [draw_film(world, seed + i, held=True) for i in range(begin, min(begin + AT_ONCE, count))]
@@ -49,8 +36,8 @@ def judged(
         size = sizes[begin // AT_ONCE % len(sizes)]
         told = answers(judge, render(films, FRAMES, *size, first=starts, device=device).frames_BFCYX)
         for film, each in zip(films, told, strict=True):
-            rows.append((film, [each[q] == right for q, right in right_answers(film).items()]))
-    return rows
+            rows.append([each[q] == right for q, right in right_answers(film).items()])
+    return torch.tensor(rows)
 
 
 def _later(film: Film, number: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -196,13 +196,13 @@ class Mimics:
         return Frames(pixels, bare, cover, self.right[drawn]).in_a_glass()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m minitrain.mimic", description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--count", type=int, default=1000, help="clips, of which three frames each are kept")
     parser.add_argument("--world", choices=WORLDS, default="rich")
     parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     torch.manual_seed(args.seed)
     spec, rng = catalog.find("mini").with_guidance(), Random(args.seed)
     model = models.load(spec, torch.device("cpu"), torch.float32)

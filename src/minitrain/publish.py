@@ -1,9 +1,10 @@
-"""Bring what was trained into the package: ``python -m minitrain publish --runs runs``.
+"""Bring what was trained into the packages: ``python -m minitrain publish --runs runs``.
 
 Writes ``mini-vae``, ``mini-text`` and ``mini-dit.safetensors`` in eight bits (``sora.weights.int8``), each only where
-it changed, so that the history grows by what is new; the tokenizer, the judge, the word list (``vocabulary``)
-and the card. A few-step student comes beside them, as ``mini-few-lora`` where it is a difference to its teacher and as
-``mini-few-dit`` where its weights are its own; which of them is painted with stands in the model's row in ``families``.
+it changed, so that the history grows by what is new; the tokenizer, the word list (``vocabulary``) and the card. All of
+it goes into the assets of ``sora``; the judge stays here, beside ``judge``. A few-step student comes beside the
+transformer, as ``mini-few-lora`` where it is a difference to its teacher and as ``mini-few-dit`` where its weights are
+its own; which of them is painted with stands in the model's row in ``sora.catalog``.
 What scores worse than what is shipped stays out: where the shipped card was measured by another command, the shipped
 weights are measured by this one first. With ``--unpack`` it goes the other way. ``all --from`` trains on from what lies
 in such a folder.
@@ -15,6 +16,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,28 @@ CARD, TOKENIZER = "mini.json", "mini-tokenizer.json"
 PAINTED = scores.PAINTED["dit"]
 FEW = 50  # clips under which a comparison says nothing
 BEFORE = "dit-before-cooldown"  # the transformer as it was before its learning rate fell: to train on, begin there
-ASSETS, EXPORT = "assets", "export"  # folders of a training: as the package has it, and in files of at most 16 MiB
+ASSETS, EXPORT = "assets", "export"  # folders of a training: as it is published, and in files of at most 16 MiB
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders that published files lie in. assets: weights, tokenizer, words and card. judge: the judge's file."""
+
+    assets: Path
+    judge: Path
+
+    @classmethod
+    def together(cls, folder: Path) -> Places:
+        """Everything in one folder, to be carried away."""
+        return cls(folder, folder)
+
+    @property
+    def judge_file(self) -> Path:
+        return self.judge / judge.FILE
+
+
+PACKAGES = Places(weights.ASSETS, judge.SHIPPED)
+"""Where the weights ship, and where the judge that scored them does: beside the trainer, which is in no wheel."""
 
 
 def file_of(part: str) -> str:
@@ -50,39 +73,50 @@ def sources(runs: Path) -> dict[str, Path]:
     return found | {part: path for part, path in students.items() if path.is_file()}
 
 
-def lay_out(runs: Path, assets: Path) -> list[str]:
-    """Write the parts that changed, the tokenizer and the judge; the parts' names."""
-    assets.mkdir(parents=True, exist_ok=True)
-    changed = []
+def lay_out(runs: Path, places: Places) -> list[str]:
+    """Write the parts that changed, the tokenizer and the judge; the names of changed parts and of a changed judge."""
+    assets, changed = places.assets, []
+    for folder in (places.assets, places.judge):
+        folder.mkdir(parents=True, exist_ok=True)
     for part, source in sources(runs).items():
         tensors = load_file(source)  # a difference of low rank is small enough in float16
         raw, path = save(tensors if part == "few-lora" else pack8(tensors)), assets / file_of(part)
-        if not path.is_file() or path.read_bytes() != raw:
-            path.write_bytes(raw)
-            changed.append(path.name)
+        changed += _update(path, raw)
     shutil.copy(runs / "text" / "tokenizer.json", assets / TOKENIZER)
-    if (runs / "judge" / judge.FILE).is_file():
-        shutil.copy(runs / "judge" / judge.FILE, assets / judge.FILE)
-    return changed
+    trained = runs / "judge" / judge.FILE
+    return changed + (_update(places.judge_file, trained.read_bytes()) if trained.is_file() else [])
+
+
+def _update(path: Path, raw: bytes) -> list[str]:
+    """Write a file where it changed; its name, or nothing."""
+    if path.is_file() and path.read_bytes() == raw:
+        return []
+    path.write_bytes(raw)
+    return [path.name]
 
 
 def shipped(assets: Path, part: str) -> dict[str, Tensor]:
     """A part's weights as the package has them, in float32."""
-    own = assets / file_of(part)
-    if own.is_file():
-        return unpack8(load_file(own))
-    whole = load_file(assets / "mini.safetensors")
-    return {k.removeprefix(f"{part}."): v.float() for k, v in whole.items() if k.startswith(f"{part}.")}
+    return unpack8(load_file(assets / file_of(part)))
 
 
-def unpack(runs: Path, assets: Path = weights.ASSETS) -> None:
-    """The shipped weights laid out as the trainings left them, so that one can go on from them: ``dit --start``."""
+def unpack(runs: Path, places: Places = PACKAGES) -> None:
+    """The shipped weights and judge laid out as the trainings left them, to be scored or gone on from."""
+    assets = places.assets
     for part in PARTS:
         _write(shipped(assets, part), runs / part / f"{part}.safetensors")
     for part, name in (("few-dit", WHOLE), ("few-lora", DIFFERENCE)):
         if (assets / file_of(part)).is_file():
             _write(shipped(assets, part), runs / "distil" / name)
     shutil.copy(assets / TOKENIZER, runs / "text" / "tokenizer.json")
+    _bring_judge(places.judge_file, runs)
+
+
+def _bring_judge(source: Path, runs: Path) -> None:
+    """Lay the judge's file where a training has it, if there is one."""
+    if source.is_file():
+        (runs / "judge").mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, runs / "judge" / judge.FILE)
 
 
 def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -94,11 +128,11 @@ def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def export(runs: Path) -> Path:
-    """What ``all`` leaves to be carried away: ``runs``/assets as the package would have them, with the transformer from
-    before its cooldown, and the same in ``runs``/export in files of at most 16 MiB, with logs and sheets. Returns the
-    latter."""
+    """What ``all`` leaves to be carried away: ``runs``/assets with what would be published, the judge too, and with the
+    transformer from before its cooldown; the same in ``runs``/export in files of at most 16 MiB, with logs and sheets.
+    Returns the latter."""
     assets, out = runs / ASSETS, runs / EXPORT
-    lay_out(runs, assets)
+    lay_out(runs, Places.together(assets))
     shutil.copy(runs / scores.CARD, assets / CARD)
     before = _before_cooldown(runs)
     if before:
@@ -138,9 +172,9 @@ def lay_start(runs: Path, source: Path, world: World) -> None:
     for name in ("vae", "text"):
         _write(shipped(_with(source, file_of(name)), name), runs / name / f"{name}.safetensors")
     shutil.copy(_with(source, TOKENIZER) / TOKENIZER, runs / "text" / "tokenizer.json")
-    if (source / judge.FILE).is_file() and scores.knows(judge.load(source / judge.FILE), world):
-        (runs / "judge").mkdir(exist_ok=True)
-        shutil.copy(source / judge.FILE, runs / "judge" / judge.FILE)
+    known = PACKAGES.judge_file if source == PACKAGES.assets else source / judge.FILE
+    if known.is_file() and scores.knows(judge.load(known), world):
+        _bring_judge(known, runs)
     print(f"going on from {source / file_of(part)}", flush=True)
 
 
@@ -162,51 +196,52 @@ def worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
     return ""
 
 
-def rival(runs: Path, assets: Path, new: Mapping[str, Any], device: str, seconds: float) -> dict[str, Any]:
+def rival(runs: Path, places: Places, new: Mapping[str, Any], device: str, seconds: float) -> dict[str, Any]:
     """The shipped weights' scores by the same command and the same judge: the card's, or measured now."""
-    path = assets / CARD
+    path = places.assets / CARD
     if not path.is_file():
         return {}
     old = json.loads(path.read_text(encoding="utf-8")).get("scores", {})
     if old.get("command") == new.get("command"):
         return old
     there = runs / "shipped"
-    unpack(there, assets)
-    (there / "judge").mkdir(exist_ok=True)
-    shutil.copy(runs / "judge" / judge.FILE, there / "judge" / judge.FILE)
+    unpack(there, places)
+    _bring_judge(runs / "judge" / judge.FILE, there)
     return scores.measure(there, new["world"], device, new["side"], seconds, new[PAINTED]["clips"])
 
 
-def publish(runs: Path, assets: Path, device: str, seconds: float, *, force: bool) -> list[str]:
-    """Lay out ``runs`` under ``assets`` with its card. Raises InputError where it has none or is worse."""
+def publish(runs: Path, places: Places, device: str, seconds: float, *, force: bool) -> list[str]:
+    """Lay out ``runs`` with its card; the names of files that changed. Raises InputError where it has no card or is
+    worse."""
     path = runs / scores.CARD
     if not path.is_file():
         raise InputError(f"{path} is missing; score the training first: python -m minitrain score --runs {runs}")
     made = json.loads(path.read_text(encoding="utf-8"))
     if not force:
         reason = worse(made["scores"], {})
-        reason = reason or worse(made["scores"], rival(runs, assets, made["scores"], device, seconds))
+        reason = reason or worse(made["scores"], rival(runs, places, made["scores"], device, seconds))
         if reason:
             raise InputError(f"not published: {reason}; train on, or insist with --force")
-    changed = lay_out(runs, assets)
-    changed += vocabulary.write(WORLDS[made["scores"]["world"]], assets)
-    (assets / CARD).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    changed = lay_out(runs, places)
+    changed += vocabulary.write(WORLDS[made["scores"]["world"]], places.assets)
+    (places.assets / CARD).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return [*changed, CARD]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m minitrain publish", description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--into", type=Path, default=weights.ASSETS, help="default: the package's assets")
+    parser.add_argument("--into", type=Path, help="one folder for everything, instead of the packages")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=10.0, help="to measure the shipped weights in")
     parser.add_argument("--force", action="store_true", help="publish what is worse, or not comparable")
     parser.add_argument("--unpack", action="store_true", help="lay the shipped weights out under --runs instead")
     args = parser.parse_args(argv)
+    places = Places.together(args.into) if args.into else PACKAGES
     if args.unpack:
-        unpack(args.runs, args.into)
+        unpack(args.runs, places)
         return
-    for name in publish(args.runs, args.into, args.device, 60 * args.minutes, force=args.force):
+    for name in publish(args.runs, places, args.device, 60 * args.minutes, force=args.force):
         print(name)
 
 

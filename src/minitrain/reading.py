@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -176,8 +176,8 @@ def begin(world: World, tokenizer: Tokenizer, start: Path | None, known: World) 
     return text, anchor.fit(old, old_tokenizer, known)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m minitrain.reading", description=__doc__)
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--world", choices=WORLDS, default="small")
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--known", choices=WORLDS, default="small", help="the world that the older encoder read")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, default=Path("runs/text"))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     world, tokenizer = WORLDS[args.world], build_tokenizer(WORLDS[args.world])
     args.folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(args.folder / "tokenizer.json"))

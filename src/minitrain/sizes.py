@@ -64,7 +64,7 @@ class Recipe:
 class Preset:
     """world: a name of ``worlds.WORLDS``. shares: of the budget, by stage, in their order. seconds: what a stage takes
     beside its training before it has been measured. beside: shares of the budget of stages that run in processes of
-    their own, beside the first ones of ``shares``. arguments: flags for the stages that are programs of their own.
+    their own, beside the first ones of ``shares``. judge_batch: frames of a step of the judge.
     every: seconds from one report to the next. lengths: how often clips of how many frames are rendered. wide: share of
     the autoencoder's clips that come from the world "wide". bank: bytes of rendered clips that are kept. vae,
     vae_batch, critic: the autoencoder's sizes, the crops of a step, and the weight of its critic. measured: held-out
@@ -77,7 +77,7 @@ class Preset:
     shares: Mapping[str, float]
     seconds: Mapping[str, float] = field(default_factory=dict)
     beside: Mapping[str, float] = field(default_factory=dict)
-    arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    judge_batch: int = 64
     every: float = 240.0
     lengths: Mapping[int, float] = field(default_factory=lambda: {17: 0.8, 33: 0.2})
     wide: float = 0.0
@@ -108,7 +108,7 @@ SIZES = {
         beside={"text": 0.15, "judge": 0.15, "warm": 0.1},
         vae=MiniVAEConfig(8, 16, 16, (1, 2), 16, 16, (1, 2), detail=8),
         seconds={"vae": 1, "dit": 1, "distil": 1, "score": 1},
-        arguments={"judge": ("--batch", "4")},
+        judge_batch=4,
         every=5.0,
         lengths={17: 1.0},
         wide=0.3,
@@ -145,7 +145,7 @@ SIZES = {
         seconds={"vae": 2, "dit": 2, "distil": 1, "score": 2},
         beside={"text": 0.22, "judge": 0.2, "warm": 0.1},
         vae=MiniVAEConfig(32, 96, 192, (1, 3), 160, 256, (2, 3), detail=64, reach=3),
-        arguments={"judge": ("--batch", "128")},
+        judge_batch=128,
         every=45.0,
         wide=0.3,
         bank=34e9,

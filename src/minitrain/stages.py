@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from random import Random
 
@@ -121,7 +119,7 @@ def open_bank(job: Job) -> ClipBank:
 
 
 def vae(job: Job, minutes: float) -> None:
-    """As ``training.vae`` does alone, at the preset's sizes."""
+    """As ``python -m minitrain.vae`` does alone, at the preset's sizes."""
     from minitrain import vae as program
     from sora.networks.mini_vae import MiniVAE
     from sora.runtime.winograd import Winograd
@@ -137,7 +135,7 @@ def vae(job: Job, minutes: float) -> None:
 
 
 def text(job: Job, minutes: float) -> None:
-    """As ``training.reading`` does alone, but without its long table of scores at the end."""
+    """As ``python -m minitrain.reading`` does alone, but without its long table of scores at the end."""
     from minitrain import reading
 
     world, folder, tiny = WORLDS[job.world], job.runs / "text", job.size == "tiny"
@@ -156,7 +154,17 @@ def text(job: Job, minutes: float) -> None:
 
 
 def judge(job: Job, minutes: float) -> None:
-    _program("minitrain.judge", job, minutes, "judge")
+    """As ``python -m minitrain.judge_fit`` does alone, of one world and without mimics."""
+    from minitrain import judge_fit
+    from minitrain.judge import Judge, options_of
+
+    world = WORLDS[job.world]
+    network = Judge(options_of([world])).to(job.device)
+    course = judge_fit.Course(minutes, job.preset.judge_batch)
+    shares = judge_fit.fit(network, {job.world: world}, course, Random(), job.runs / "judge")
+    print(json.dumps(shares), flush=True)
+    if job.device == "cuda":
+        torch.cuda.empty_cache()
 
 
 def warm(job: Job, _minutes: float) -> None:
@@ -213,16 +221,3 @@ FIXED = ("vae", "text")
 def begun(runs: Path) -> bool:
     """Whether the transformer's training has begun, here or where its first weights come from."""
     return checkpoint.exists(runs / "dit" / STATE) or (runs / "dit" / START).is_file()
-
-
-def _program(module: str, job: Job, minutes: float, folder: str, more: Sequence[str] = ()) -> None:
-    """A stage that is a program of its own, as ``python -m`` would run it, in this process."""
-    argv = ["--minutes", f"{minutes:.4f}", "--world", job.world, "--folder", str(job.runs / folder)]
-    argv += [*more, "--device", job.device, *job.preset.arguments.get(folder, ())]
-    before, sys.argv = sys.argv, [module, *argv]
-    try:
-        import_module(module).main()
-    finally:
-        sys.argv = before
-        if job.device == "cuda":
-            torch.cuda.empty_cache()

@@ -1,7 +1,7 @@
 """All that a world's captions can say, as data for run time: ``python -m minitrain.vocabulary --world rich``.
 
 Programs that paint read it to tell a person beforehand what can be painted (``sora.models.mini.words``). It is made
-from the tables of ``training.telling`` and published beside the weights, so that the two never say different things.
+from the tables of ``telling`` and published beside the weights, so that the two never say different things.
 """
 
 from __future__ import annotations
