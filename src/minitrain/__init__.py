@@ -5,5 +5,6 @@
 (``clips`` says what each clip shows), and ``clip_bank`` and ``latent_buffer`` keep what comes from them. ``vae``,
 ``reading``, ``dit`` and ``distil`` train the networks in the common ``loop``, which ``retry`` takes up again where it
 broke off and whose states ``checkpoint`` keeps. ``judge`` answers what a clip shows, ``painter`` paints many at once,
-``scores`` measures and writes the card, ``ablate`` compares settings, ``publish`` brings weights into the package.
+``scores`` measures and writes the card, ``ablate`` compares settings, ``publish`` brings weights into ``sora`` and the
+judge beside ``judge``. ``eval`` holds programs that measure what the published model is worth.
 """

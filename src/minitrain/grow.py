@@ -1,5 +1,5 @@
-"""Weights of a smaller network laid into a larger one, so that what it learnt is kept (Net2Net, Chen et al., arXiv
-1511.05641): more latent channels, temporal layers that reach further.
+"""Weights of a smaller autoencoder laid into a larger one, so that what it learnt is kept (Net2Net, Chen et al.,
+arXiv 1511.05641): more latent channels, temporal layers that reach further.
 
 What is new in a weight keeps the larger network's own beginning, reduced, so that it starts by disturbing little.
 """
