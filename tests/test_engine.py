@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -116,17 +117,29 @@ def test_outside_a_region_nothing_changes_and_inside_it_does() -> None:
     assert (edited[~outside] != clip.frames_FYXC[~outside]).any()
 
 
+class Listening(Toy):
+    """Paints greys around the one that it is told, from 0 to 255: the exact flow to a normal distribution."""
+
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+        mean, variance = int(prompt) / 127.5 - 1, 0.3**2
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            growth = (t - (1 - t) * variance) / ((1 - t).square() * variance + t.square())
+            return growth * (x - (1 - t) * mean) - mean
+
+        return velocity
+
+
 @pytest.mark.parametrize("method", ["noise", "flow"])
 def test_strength_is_how_far_an_edit_goes(method: str) -> None:
-    clip = solid(9, 40)
-
-    def away(strength: float) -> float:
-        edited = film(operations.edit(clip, "", form=FORM, strength=strength, method=method))
-        return float((edited.float() - 40).abs().mean())
-
-    assert away(0.0) == 0
-    if method == "noise":  # a toy that pays no heed to words is no flow from one text to another
-        assert away(1.0) == PAINTED - 40
+    clip, ways = solid(9, 80), []
+    for strength in (0.0, 0.4, 0.7, 1.0):
+        plan = operations.edit(clip, "170", form=FORM, strength=strength, method=method, was="80")
+        edited = torch.cat(list(engine.paint(Listening(), plan, SETTINGS)))
+        ways.append(float(edited.float().mean()) - 80)
+    assert ways[0] == 0
+    assert all(way + 5 < further for way, further in pairwise(ways)), ways
+    assert ways[-1] == pytest.approx(90, abs=8)
 
 
 def test_long_film_is_painted_in_windows_and_streams_out() -> None:

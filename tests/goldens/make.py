@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from math import isqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +25,7 @@ from sora.engine.engine import Settings
 from sora.engine.model import Model
 from sora.engine.timeline import Film
 from sora.plan import operations
+from sora.plan.clip import Clip
 from sora.plan.plan import Format, Plan
 
 GOLDEN = Path(__file__).parent / "mini.json"
@@ -59,20 +62,45 @@ def paint(plan: Plan, how: Settings) -> Tensor:
     return torch.cat(list(engine.paint(model(), plan, how)))
 
 
+def thumbnails(frames_FCYX: Tensor, side: int = 6) -> list[list[list[int]]]:
+    """Brightness of each frame in side x side parts."""
+    luma = frames_FCYX.float().mean(dim=1, keepdim=True)
+    return F.adaptive_avg_pool2d(luma, (side, side))[:, 0].round().int().tolist()
+
+
+def drifting(frames: int = 5, side: int = 64) -> Clip:
+    """A soft bright spot that drifts to the right over a slope of colours."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    spots = [np.exp(-((x - 0.3 - 0.08 * i) ** 2 + (y - 0.5) ** 2) / 0.02) for i in range(frames)]
+    slope = np.stack([90 * x + 40, 90 * y + 40, 60 + 0 * x], axis=-1)
+    return Clip(np.stack([slope + 100 * spot[..., None] for spot in spots]).round().astype(np.uint8), SPEC.defaults.fps)
+
+
+VERBS: dict[str, Callable[[], Plan]] = {
+    "extend backward": lambda: operations.extend(drifting(), PROMPT, frames=6, form=form(64, 64), backward=True),
+    "loop": lambda: operations.loop(drifting(), PROMPT, frames=7, form=form(64, 64)),
+    "edit": lambda: operations.edit(drifting(), PROMPT, form=form(64, 64), strength=0.7),
+    "edit by flow": lambda: operations.edit(
+        drifting(), PROMPT, form=form(64, 64), strength=0.7, method="flow", was="a ball rolls to the right"
+    ),
+}
+"""Small films whose thumbnails are among the golden numbers."""
+
+
 def measure() -> dict[str, Any]:
-    """Latent statistics and a thumbnail of brightness of one fixed clip."""
+    """Latent statistics and thumbnails of brightness of one fixed clip, and thumbnails of the films of VERBS."""
     made = plan()
     latents = engine.paint_latents(model(), canvas_of(made), PROMPT, settings())
-    luma = paint(made, settings()).float().mean(dim=1, keepdim=True)
-    thumbnail = F.adaptive_avg_pool2d(luma[::4], (6, 6))[:, 0]
     return {
         "latent mean": latents.mean().item(),
         "latent deviation": latents.std().item(),
         "channel means": latents.mean(dim=(0, 2, 3, 4)).tolist(),
-        "luma every fourth frame": thumbnail.round().int().tolist(),
+        "luma every fourth frame": thumbnails(paint(made, settings())[::4]),
+        **{verb: thumbnails(paint(make(), settings(steps=3)), 4) for verb, make in VERBS.items()},
     }
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
+    rows = ",\n".join(f" {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in measure().items())
+    GOLDEN.write_text(f"{{\n{rows}\n}}\n", encoding="utf-8")
     print(f"wrote {GOLDEN}")  # noqa: T201
