@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from sora import atomic
 from sora.cli.screen import note
 from sora.errors import InputError, UsageError
 
@@ -58,10 +58,8 @@ def traced(path: Path | None) -> Iterator[None]:
     with profile(activities=activities) as made:
         yield
     try:
-        with tempfile.TemporaryDirectory(prefix=".sora-", dir=path.parent) as folder:
-            whole = Path(folder) / path.name
+        with atomic.written(path) as whole:
             made.export_chrome_trace(str(whole))
-            whole.replace(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another --profile") from None
     note(f"profile {path} (open it in https://ui.perfetto.dev)", quiet=False)
