@@ -24,10 +24,14 @@ from torch.utils._pytree import tree_iter
 
 from sora import memory
 from sora.errors import OutOfMemory
-from sora.memory import Autoencoder, Needs, TextEncoder, Transformer, plans, transformer
-from sora.memory import vae as maps
+from sora.memory import plans
+from sora.models.wan import transformer_memory as transformer
+from sora.models.wan import vae_memory as maps
+from sora.models.wan.layout import CONFIGS
+from sora.models.wan.needs import needs_of
+from sora.models.wan.sizes import Autoencoder, Painting, TextEncoder, Transformer
 from sora.networks.umt5 import UMT5, UMT5Config
-from sora.networks.wan.config import CONFIGS, WanConfig
+from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import Times
 from sora.networks.wan.vace import build
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
@@ -76,12 +80,12 @@ def live_peak(run: Run) -> int:
     return live.peak
 
 
-def needs_of(config: WanConfig, shape: Shape, batch: int, number: int, *, experts: int = 1) -> Needs:
+def painting_of(config: WanConfig, shape: Shape, batch: int, number: int, *, experts: int = 1) -> Painting:
     """Of a checkpoint, from networks that take no memory. number: bytes of a number of the transformer's."""
     vae = WAN22 if config.out_channels == 48 else WAN21
     with torch.device("meta"):
         network, umt5, autoencoder = build(config), UMT5(UMT5Config()), WanVAE(vae)
-    return Needs(
+    return Painting(
         Transformer.of(network, number, experts=experts),
         TextEncoder.of(umt5, number),
         Autoencoder.of(autoencoder, number=number),
@@ -91,7 +95,7 @@ def needs_of(config: WanConfig, shape: Shape, batch: int, number: int, *, expert
     )
 
 
-def transformer_run(config: WanConfig, shape: Shape, needs: Needs, device: str, *, times: bool = False) -> Run:
+def transformer_run(config: WanConfig, shape: Shape, needs: Painting, device: str, *, times: bool = False) -> Run:
     """A pass of the network as a sampler calls it, without what the sampler itself holds. times: whether the first
     frame's is another than the rest's."""
     number = torch.float32 if needs.number == 4 else torch.bfloat16
@@ -142,10 +146,10 @@ Row = tuple[str, int, int]
 def true_sizes() -> Iterator[Row]:
     """(case, live bytes, estimate)"""
     for name, size, number, times in [
-        ("wan2.1-t2v-1.3b", "480p", 2, False),
-        ("wan2.1-t2v-1.3b", "480p", 4, False),
+        ("wan2.1-1.3b", "480p", 2, False),
+        ("wan2.1-1.3b", "480p", 4, False),
         ("wan2.1-vace-1.3b", "480p", 2, False),
-        ("skyreels-v2-df-1.3b-540p", "480p", 2, True),
+        ("skyreels-v2-df-1.3b", "480p", 2, True),
         ("wan2.1-i2v-14b-720p", "720p", 2, False),
         ("wan2.1-vace-14b", "720p", 2, False),
         ("wan2.2-ti2v-5b", "5B 704p", 2, False),
@@ -153,7 +157,7 @@ def true_sizes() -> Iterator[Row]:
         ("wan2.2-ti2v-5b", "5B 704p", 4, True),
     ]:
         config, shape = CONFIGS[name], SIZES[size]
-        needs = needs_of(config, shape, 2, number)
+        needs = painting_of(config, shape, 2, number)
         layers = tuple(layer for layer in config.vace_layers if layer < 6)
         run = transformer_run(replace(config, num_layers=6, vace_layers=layers), shape, needs, "meta", times=times)
         case = f"{name} {size} {'float32' if number == 4 else 'bfloat16'}{' two times' if times else ''}"
@@ -188,7 +192,7 @@ def small_cases() -> dict[str, tuple[Callable[[], Run], int]]:
         ("transformer, feed-forward dearest, bfloat16", wide, 2, False),
         ("transformer, two times, float32", SMALL, 4, True),
     ]:
-        needs, shape = needs_of(config, (5, 48, 64), 2, number), (5, 48, 64)
+        needs, shape = painting_of(config, (5, 48, 64), 2, number), (5, 48, 64)
         make = lambda c=config, s=shape, n=needs, t=times: transformer_run(c, s, n, "cpu", times=t)  # noqa: E731
         cases[name] = make, transformer.transformer(needs, quantised=False)
     shape, latents = (2, 6, 8), (WAN21.z_dim, 2, 6, 8)
@@ -241,7 +245,7 @@ def table(title: str, rows: Iterator[Row]) -> None:
 def print_plans() -> None:
     cards = (8, 12, 16, 24, 48, 80)
     for name, size in [
-        ("wan2.1-t2v-1.3b", "480p"),
+        ("wan2.1-1.3b", "480p"),
         ("wan2.1-vace-1.3b", "480p"),
         ("wan2.1-vace-14b", "480p"),
         ("wan2.1-i2v-14b-720p", "720p"),
@@ -249,15 +253,15 @@ def print_plans() -> None:
         ("wan2.2-t2v-a14b", "720p"),
     ]:
         experts = 2 if "a14b" in name else 1
-        needs = needs_of(CONFIGS[name], SIZES[size], 2, 2, experts=experts)
+        needs = painting_of(CONFIGS[name], SIZES[size], 2, 2, experts=experts)
         needs = replace(needs, vae=replace(needs.vae, weights=replace(needs.vae.weights, stored=4), number=4))
         print(f"\n{name} {size}, {needs.tokens} tokens{'':14} {'text':>7} {'encode':>7} {'sample':>7} {'decode':>7}")
         for plan in memory.LADDER:
-            found = memory.estimate(replace(needs, encodes=True), plan)
+            found = memory.estimate(needs_of(replace(needs, encodes=True)), plan)
             print(f"  {plan.name:44}", *(f"{found.phase(p).total / GB:7.1f}" for p in memory.PHASES))
         for card in cards:
             try:
-                print(f"  {card:2} GB  {memory.said(*memory.choose(needs, round(0.96 * card * GB)))}")
+                print(f"  {card:2} GB  {memory.said(*memory.choose(needs_of(needs), round(0.96 * card * GB)))}")
             except OutOfMemory as error:
                 print(f"  {card:2} GB  {error}")
 

@@ -32,6 +32,8 @@ Run = Callable[..., Result]
 class Pupil(Blotches):
     """A stand-in that can learn: latents are shrunken pixels, the velocity a linear map of them and of the words."""
 
+    lora_targets = ("to_q", "to_v")
+
     def __init__(self, spec: catalog.ModelSpec, device: torch.device) -> None:
         super().__init__(spec, device)
         torch.manual_seed(1)

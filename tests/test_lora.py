@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from sora.cli.hung import Hung
 from sora.errors import InputError, ModelError
-from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.models.wan import KEY_MAPS
+from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT
 from sora.runtime import lora
 from sora.runtime.quantized import StoredLinear, shrink
 from sora.weights import lora_file
@@ -42,7 +43,7 @@ def weight(dit: nn.Module, name: str) -> Tensor:
 
 def learnt(dit: nn.Module, rank: int = 3, alpha: float | None = None) -> dict[str, Tensor]:
     """Adapters with something in them."""
-    for parameter in lora.inject(dit, rank, alpha=alpha):
+    for parameter in lora.inject(dit, rank, targets=LORA_TARGETS, alpha=alpha):
         nn.init.normal_(parameter, std=0.3)
     return lora.extract(dit)
 
@@ -50,7 +51,7 @@ def learnt(dit: nn.Module, rank: int = 3, alpha: float | None = None) -> dict[st
 def test_a_new_adapter_changes_nothing_and_alone_is_trained():
     dit = network()
     before = answer(dit)
-    parameters = lora.inject(dit, 3)
+    parameters = lora.inject(dit, 3, targets=LORA_TARGETS)
     assert torch.equal(answer(dit), before)
     assert {id(p) for p in dit.parameters() if p.requires_grad} == {id(p) for p in parameters}
     assert len(parameters) == 2 * (2 * 10 + 2)
@@ -82,7 +83,7 @@ def test_adapters_can_be_taken_away_and_filled_again():
     after = answer(dit)
     lora.remove(dit)
     assert torch.equal(answer(dit), before)
-    lora.inject(dit, 3, alpha=1.5)
+    lora.inject(dit, 3, targets=LORA_TARGETS, alpha=1.5)
     lora.fill(dit, tensors)
     assert torch.allclose(answer(dit), after, atol=1e-6)
 
@@ -154,7 +155,7 @@ def test_files_of_other_trainers(tmp_path: Path, layout: str, alpha: float | Non
     a, b = torch.randn(3, 24), torch.randn(24, 3)
     held = {path + down: a, path + up: b} | ({} if alpha is None else {path + ".alpha": torch.tensor(alpha)})
     save_file(held, tmp_path / "theirs.safetensors")
-    tensors, said = lora_file.read(tmp_path / "theirs.safetensors")
+    tensors, said = lora_file.read(tmp_path / "theirs.safetensors", KEY_MAPS["transformer"])
     assert said == {}
     dit, plain = network(), network()
     lora.merge(dit, tensors, 0.5)
@@ -175,14 +176,15 @@ def test_files_of_other_trainers(tmp_path: Path, layout: str, alpha: float | Non
     ],
 )
 def test_wans_own_names(theirs: str, ours: str):
-    assert lora_file.canonical(f"{theirs}.lora_down.weight") == f"{ours}.lora_A.weight"
+    name = f"{theirs}.lora_down.weight"
+    assert lora_file.canonical([name], KEY_MAPS["transformer"]) == {name: f"{ours}.lora_A.weight"}
 
 
 def test_whole_differences_are_added_too(tmp_path: Path):
     change = {"diffusion_model.blocks.0.self_attn.o.diff_b": torch.ones(24), "blocks.0.norm3.diff": torch.ones(24)}
     save_file(change, tmp_path / "theirs.safetensors")
     dit, plain = network(), network()
-    lora.merge(dit, lora_file.read(tmp_path / "theirs.safetensors")[0], 2.0)
+    lora.merge(dit, lora_file.read(tmp_path / "theirs.safetensors", KEY_MAPS["transformer"])[0], 2.0)
     for name in ("blocks.0.attn1.to_out.0.bias", "blocks.0.norm2.weight"):
         assert torch.allclose(dit.get_parameter(name), plain.get_parameter(name) + 2)
 

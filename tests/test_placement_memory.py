@@ -13,26 +13,41 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_tensors import live_peak, needs_of, transformer_run, vae_runs
+from live_tensors import live_peak, painting_of, transformer_run, vae_runs
 from sora import memory
 from sora.errors import OutOfMemory, UsageError
-from sora.memory import LADDER, Autoencoder, Free, Needs, TextEncoder, Transformer, Weights, free, plans
-from sora.memory import transformer as work
-from sora.memory import vae as maps
+from sora.memory import LADDER, Estimate, Free, Plan, Weights, free, plans
+from sora.models.wan import transformer_memory as work
+from sora.models.wan import vae_memory as maps
+from sora.models.wan.layout import CONFIGS
+from sora.models.wan.needs import needs_of
+from sora.models.wan.sizes import Autoencoder, Painting, TextEncoder, Transformer
 from sora.networks.umt5 import UMT5, UMT5Config
-from sora.networks.wan.config import CONFIGS, WanConfig
+from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vace import build
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE
 
 GB = 2**30
 
-T2V_14B = Needs(  # sizes as published, so that no network need be built
+T2V_14B = Painting(  # sizes as published, so that no network need be built
     Transformer(Weights(14_288_491_584), 14_055_772_160, 351_394_304, 40, 5120, 128, 13824),
     TextEncoder(Weights(5_680_910_336), 4_630_757_376, 24, 4096, 10240, 64),
     Autoencoder(Weights(126_892_531, 4)),
     latents=(16, 21, 60, 104),
 )
 A14B = replace(T2V_14B, transformer=replace(T2V_14B.transformer, experts=2))
+
+
+def choose(painting: Painting, *how: Any, **more: Any) -> tuple[Plan, Estimate]:
+    return memory.choose(needs_of(painting), *how, **more)
+
+
+def estimate(painting: Painting, plan: Plan) -> Estimate:
+    return memory.estimate(needs_of(painting), plan)
+
+
+def next_rung(painting: Painting, plan: Plan, phase: str, free: Free) -> tuple[Plan, Estimate]:
+    return memory.next_rung(needs_of(painting), plan, phase, free)
 
 
 # The estimate against the networks.
@@ -52,7 +67,7 @@ CASES = {
 def test_a_pass_takes_what_is_estimated(case: str, number: int):
     config, times = CASES[case]
     shape = (5, 24, 32)
-    needs = needs_of(config, shape, 2, number)
+    needs = painting_of(config, shape, 2, number)
     needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
     # As on an accelerator; a CPU turns queries and keys in less.
     taken = live_peak(transformer_run(config, shape, needs, times=times))
@@ -89,7 +104,7 @@ def test_a_tile_after_another_takes_less_than_all_at_once():
     assert maps.decoding(replace(vae, tile_by_tile=True), latents, None) == maps.decoding(vae, latents, None)
 
 
-@pytest.mark.parametrize("name", ["wan2.1-t2v-1.3b", "wan2.1-vace-1.3b", "wan2.1-t2v-14b"])
+@pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.1-vace-1.3b", "wan2.1-14b"])
 def test_sizes_are_read_off_networks(name: str):
     with torch.device("meta"):
         network = build(CONFIGS[name])
@@ -98,7 +113,7 @@ def test_sizes_are_read_off_networks(name: str):
     assert read.weights.bytes == pytest.approx(0.5625 * read.weights.parameters, abs=1)
     assert read.largest * read.blocks >= read.in_blocks > 0.9 * read.weights.parameters
     assert read.control == ("vace" in name) and read.experts == 2
-    assert read.blocks == {"wan2.1-t2v-1.3b": 30, "wan2.1-vace-1.3b": 45, "wan2.1-t2v-14b": 40}[name]
+    assert read.blocks == {"wan2.1-1.3b": 30, "wan2.1-vace-1.3b": 45, "wan2.1-14b": 40}[name]
     if name.endswith("14b"):
         published = replace(T2V_14B.transformer, weights=read.weights, experts=2)
         assert read == published and read.weights.parameters == T2V_14B.transformer.weights.parameters
@@ -117,7 +132,7 @@ def test_names_are_unique_and_found():
     assert len(set(memory.NAMES)) == len(LADDER)
     assert all(plans.find(plan.name) is plan for plan in LADDER)
     with pytest.raises(UsageError, match=r"try --memory resident, text-dropped"):
-        memory.choose(T2V_14B, 80 * GB, "huge")
+        choose(T2V_14B, 80 * GB, "huge")
 
 
 @pytest.mark.parametrize(
@@ -133,8 +148,8 @@ def test_names_are_unique_and_found():
         (replace(T2V_14B, latents=(16, 21, 90, 160)), 20, "streamed-tiled"),
     ],
 )
-def test_the_first_that_fits_is_chosen(needs: Needs, free_gb: int, name: str):
-    plan, found = memory.choose(needs, free_gb * GB)
+def test_the_first_that_fits_is_chosen(needs: Painting, free_gb: int, name: str):
+    plan, found = choose(needs, free_gb * GB)
     assert plan.name == name
     assert found.free == free_gb * GB and found.peak < free_gb * GB
     assert memory.fits(found, free_gb * GB)
@@ -150,7 +165,9 @@ each_machine = given(
 )
 
 
-def machine(gigabytes: float, side: int, length: int, experts: int, encodes: bool, unified: bool) -> tuple[Needs, int]:
+def machine(
+    gigabytes: float, side: int, length: int, experts: int, encodes: bool, unified: bool
+) -> tuple[Painting, int]:
     transformer = replace(T2V_14B.transformer, experts=experts)
     latents = (16, length, 2 * side, 2 * side)
     return replace(T2V_14B, transformer=transformer, latents=latents, encodes=encodes, unified=unified), int(
@@ -163,16 +180,16 @@ def machine(gigabytes: float, side: int, length: int, experts: int, encodes: boo
 def test_what_is_chosen_fits_and_nothing_before_it_does(**sizes: Any):
     needs, there = machine(**sizes)
     try:
-        plan, found = memory.choose(needs, there)
+        plan, found = choose(needs, there)
     except OutOfMemory:
         plan, found = None, None
     order = [rung.name for rung in LADDER if rung.exact]
     before = order if plan is None else order[: order.index(plan.name)]
     for name in before:
-        assert not memory.fits(memory.choose(needs, there, name)[1], there)
+        assert not memory.fits(choose(needs, there, name)[1], there)
     if plan is not None and found is not None:
         assert plan.exact and memory.fits(found, there)
-        more, _ = memory.choose(needs, there + GB)
+        more, _ = choose(needs, there + GB)
         assert order.index(more.name) <= order.index(plan.name)
         assert not (needs.unified and found.host)
 
@@ -182,11 +199,11 @@ def test_what_is_chosen_fits_and_nothing_before_it_does(**sizes: Any):
 def test_running_out_leads_down_until_nothing_is_left(**sizes: Any):
     needs, there = machine(**sizes)
     for phase in memory.PHASES:
-        plan, found = memory.choose(needs, there, "resident")
+        plan, found = choose(needs, there, "resident")
         for _ in range(20):
             before = found.phase(phase).total
             try:
-                plan, found = memory.next_rung(needs, plan, phase, Free(there))
+                plan, found = next_rung(needs, plan, phase, Free(there))
             except OutOfMemory as error:
                 assert "--frames" in str(error)
                 break
@@ -196,57 +213,57 @@ def test_running_out_leads_down_until_nothing_is_left(**sizes: Any):
 
 
 def test_as_many_blocks_stay_as_fit():
-    plan, found = memory.choose(T2V_14B, 24 * GB)
+    plan, found = choose(T2V_14B, 24 * GB)
     assert plan.blocks is not None and 5 < plan.blocks < 38
-    assert not memory.fits(memory.estimate(T2V_14B, replace(plan, blocks=plan.blocks + 1)), 24 * GB)
+    assert not memory.fits(estimate(T2V_14B, replace(plan, blocks=plan.blocks + 1)), 24 * GB)
     block = T2V_14B.transformer.in_blocks * 2 // 40
     assert found.host == pytest.approx((40 - plan.blocks) * block, rel=1e-6)
-    fewer = memory.estimate(T2V_14B, replace(plan, blocks=plan.blocks - 1))
+    fewer = estimate(T2V_14B, replace(plan, blocks=plan.blocks - 1))
     assert found.sample.total - fewer.sample.total == pytest.approx(block, rel=1e-6)
 
 
 def test_a_plan_by_name_is_taken_even_if_it_does_not_fit():
-    plan, found = memory.choose(T2V_14B, 8 * GB, "resident")
+    plan, found = choose(T2V_14B, 8 * GB, "resident")
     assert plan == replace(LADDER[0])
     assert memory.said(plan, found).endswith("of 8.0 GB, which may not be enough")
-    fp8, small = memory.choose(T2V_14B, 24 * GB, "fp8")
+    fp8, small = choose(T2V_14B, 24 * GB, "fp8")
     assert not fp8.exact and small.sample.weights == pytest.approx(T2V_14B.transformer.weights.parameters, rel=1e-6)
 
 
 def test_weights_that_are_small_already_stay_so_in_fp8():
     small = replace(T2V_14B.transformer, weights=Weights(T2V_14B.transformer.weights.parameters, 0.5625))
     needs = replace(T2V_14B, transformer=small)
-    fp8, native = (memory.estimate(needs, plans.find(name)) for name in ("fp8", "one-expert"))
+    fp8, native = (estimate(needs, plans.find(name)) for name in ("fp8", "one-expert"))
     assert fp8.sample == native.sample
-    assert native.sample.work > memory.estimate(T2V_14B, plans.find("one-expert")).sample.work
+    assert native.sample.work > estimate(T2V_14B, plans.find("one-expert")).sample.work
 
 
 def test_nothing_fits_says_what_is_needed_and_what_to_do():
     with pytest.raises(OutOfMemory, match=r"^[\d.]+ GB are needed at least \(\w+\), and 2.0 GB are free; paint fewer"):
-        memory.choose(T2V_14B, 2 * GB)
+        choose(T2V_14B, 2 * GB)
     with pytest.raises(OutOfMemory, match=r"[\d.]+ GB of CPU memory hold what streams \(streamed.*\), and 8.0 GB are"):
-        memory.choose(T2V_14B, 20 * GB, host_bytes=8 * GB)
+        choose(T2V_14B, 20 * GB, host_bytes=8 * GB)
     unified = replace(T2V_14B, unified=True)
     with pytest.raises(OutOfMemory, match="or try --memory fp8, which paints slightly otherwise"):
-        memory.choose(unified, 24 * GB)
+        choose(unified, 24 * GB)
 
 
 def test_the_least_that_is_needed_is_enough():
     with pytest.raises(OutOfMemory) as caught:
-        memory.choose(T2V_14B, 2 * GB)
+        choose(T2V_14B, 2 * GB)
     least = float(str(caught.value).split(" GB")[0])
-    memory.choose(T2V_14B, round((least + 0.06) * GB))
+    choose(T2V_14B, round((least + 0.06) * GB))
     with pytest.raises(OutOfMemory):
-        memory.choose(T2V_14B, round((least - 0.2) * GB))
+        choose(T2V_14B, round((least - 0.2) * GB))
 
 
 def test_a_text_encoder_that_does_not_fit_is_streamed():
-    plan, found = memory.choose(replace(T2V_14B, latents=(16, 1, 60, 104)), 9 * GB)
+    plan, found = choose(replace(T2V_14B, latents=(16, 1, 60, 104)), 9 * GB)
     assert plan.text == "streamed" and found.text.total < 4 * GB
 
 
 def test_what_makes_no_difference_is_left_out():
-    plan, found = memory.choose(replace(T2V_14B, latents=(16, 3, 32, 32), batch=1), 80 * GB, "fp8")
+    plan, found = choose(replace(T2V_14B, latents=(16, 3, 32, 32), batch=1), 80 * GB, "fp8")
     assert plan.tile is None and not plan.one_expert and not plan.one_prompt
     assert memory.said(plan, found) == (
         "memory: text encoder dropped after use, weights kept in float8, transformer and autoencoder apart,"
@@ -255,9 +272,9 @@ def test_what_makes_no_difference_is_left_out():
 
 
 def test_the_line_for_a_person():
-    plan, found = memory.choose(T2V_14B, 80 * GB)
+    plan, found = choose(T2V_14B, 80 * GB)
     assert memory.said(plan, found) == f"memory: everything resident, {found.peak / GB:.1f} of 80.0 GB"
-    plan, found = memory.choose(T2V_14B, 24 * GB)
+    plan, found = choose(T2V_14B, 24 * GB)
     assert f"blocks streamed from CPU memory, {plan.blocks} stay" in memory.said(plan, found)
     assert "GB" in memory.said(plan, replace(found, free=None))
 
@@ -265,7 +282,7 @@ def test_the_line_for_a_person():
 @pytest.mark.parametrize("name", memory.NAMES)
 def test_phases_hold_what_the_plan_says(name: str):
     plan = plans.find(name)
-    found = memory.estimate(replace(A14B, encodes=True), plan)
+    found = estimate(replace(A14B, encodes=True), plan)
     text, one = A14B.text.weights.bytes, A14B.transformer.weights.bytes
     assert (found.text.weights > text) == (plan.text == "resident")
     assert (found.decode.weights < 2 * GB) == plan.alone == (found.encode.weights < 2 * GB)
@@ -278,8 +295,8 @@ def test_phases_hold_what_the_plan_says(name: str):
 def test_choosing_needs_no_torch():
     code = (
         "import sys; from sora.memory import *;"
-        "needs = Needs(Transformer(Weights(10**9), 9 * 10**8, 3 * 10**7, 30, 1536, 128, 8960),"
-        " TextEncoder(Weights(10**9), 9 * 10**8, 24, 4096, 10240, 64), Autoencoder(Weights(10**8, 4)), (16, 3, 6, 8));"
+        "needs = Needs(Blocks(Weights(10**9), 9 * 10**8, 30, 3 * 10**7), Weights(10**8, 4), 8,"
+        " lambda **_: 10**8, lambda tile: 10**8, text=Blocks(Weights(10**9), 9 * 10**8, 24));"
         "print(said(*choose(needs, 24 * 2**30)), free_ram()); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -27,11 +27,12 @@ class Wide(torch.nn.Module):
         self.words = torch.nn.Embedding(8192, 4096)
         self.maps = torch.nn.ModuleList([torch.nn.Linear(4096, 1024) for _ in range(8)])
 
+KIND = weights.Kind()
 with torch.device("meta"):
     module = Wide()
-weights.load_checkpoint(torch.nn.Linear(256, 1), Path(sys.argv[1]), kind="vae", dtype=torch.bfloat16)  # imports
+weights.load_checkpoint(torch.nn.Linear(256, 1), Path(sys.argv[1]), kind=KIND, dtype=torch.bfloat16)  # imports
 before = most()
-weights.load_checkpoint(module, Path(sys.argv[2]), kind="vae", dtype=getattr(torch, sys.argv[3]), store=store)
+weights.load_checkpoint(module, Path(sys.argv[2]), kind=KIND, dtype=getattr(torch, sys.argv[3]), store=store)
 print(most() - before, sum(t.nbytes for t in [*module.parameters(), *module.buffers()]))
 """
 

@@ -14,9 +14,9 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
 from passes_parts.rows import WORDS, Row
+from sora.models.wan import KEY_MAPS
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
-from sora.weights.names import KINDS
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 TIME = 640.0
@@ -69,7 +69,7 @@ def theirs(config: WanConfig, device: str, dtype: torch.dtype, seed: int = 0) ->
         )
         torch.manual_seed(seed)
         for name, parameter in network.named_parameters():
-            if re.search(KINDS["transformer"].float32, name):
+            if re.search(KEY_MAPS["transformer"].float32, name):
                 parameter.data = parameter.data.float()
             _fill(name, parameter)
     return network.eval().requires_grad_(False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from sora.networks.wan.config import CONFIGS, WanConfig
+from sora.models.wan.layout import CONFIGS
+from sora.networks.wan.config import WanConfig
 
 WORDS = 512
 """Places of text, padding too, as Wan's pipelines give them."""
@@ -71,10 +72,10 @@ QUICK: dict[str, Row] = {
 }
 
 CUDA: dict[str, Row] = {
-    "Wan 2.1 1.3B, 832x480, 81 frames": Row(CONFIGS["wan2.1-t2v-1.3b"], (21, 60, 104)),
-    "Wan 2.1 1.3B, 832x480, 81 frames, guided step": Row(CONFIGS["wan2.1-t2v-1.3b"], (21, 60, 104), guided=True),
+    "Wan 2.1 1.3B, 832x480, 81 frames": Row(CONFIGS["wan2.1-1.3b"], (21, 60, 104)),
+    "Wan 2.1 1.3B, 832x480, 81 frames, guided step": Row(CONFIGS["wan2.1-1.3b"], (21, 60, 104), guided=True),
     "Wan 2.2 TI2V-5B, 1280x704, 121 frames": Row(CONFIGS["wan2.2-ti2v-5b"], (31, 44, 80), times=True),
-    "Wan 2.1 14B, 832x480, 81 frames": Row(CONFIGS["wan2.1-t2v-14b"], (21, 60, 104)),
+    "Wan 2.1 14B, 832x480, 81 frames": Row(CONFIGS["wan2.1-14b"], (21, 60, 104)),
 }
 """True sizes."""
 

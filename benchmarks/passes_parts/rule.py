@@ -9,7 +9,7 @@ import torch
 from passes_parts import networks
 from passes_parts.rows import Row, Shape, scaled
 from sora.models.guidance import Passes
-from sora.networks.wan.config import CONFIGS
+from sora.models.wan.layout import CONFIGS
 from timing import Timed, by_turns
 
 SHAPES: dict[str, tuple[Shape, ...]] = {
@@ -21,7 +21,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
 def guided_steps(device: str, dtype: torch.dtype) -> Iterator[tuple[int, Timed, Timed]]:
     """(tokens, a step in two passes, in one batch), with the text's keys and values kept."""
     # Several blocks, since one batch does the first one's self-attention once for both.
-    config = scaled(3, 4) if device == "cpu" else CONFIGS["wan2.1-t2v-1.3b"]
+    config = scaled(3, 4) if device == "cpu" else CONFIGS["wan2.1-1.3b"]
     network = networks.ours(networks.theirs(config, device, dtype), config)
     network.fuse()
     for shape in SHAPES[device]:

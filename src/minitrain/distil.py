@@ -36,10 +36,10 @@ from minitrain.sizes import Recipe, dit_sizes
 from sora.engine.sampler import timesteps
 from sora.models.mini.model import TIME_UNITS, beside_noise
 from sora.networks.mini_vae import TIME
-from sora.networks.wan.dit import WanDiT
+from sora.networks.wan.dit import LORA_TARGETS, WanDiT
 from sora.runtime import lora
 
-TARGETS = (*lora.TARGETS, "time_embedder.linear_1", "time_embedder.linear_2", "time_proj", "proj_out")
+TARGETS = (*LORA_TARGETS, "time_embedder.linear_1", "time_embedder.linear_2", "time_proj", "proj_out")
 """Maps of the student that differ from its teacher's."""
 
 DIFFERENCE = "lora.safetensors"  # beside the log: what the student adds to its teacher

@@ -21,6 +21,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 
 from sora import weights
 from sora.errors import ModelError
+from sora.models.wan import KEY_MAPS
 from sora.runtime.quantized import StoredLinear, store
 
 State = dict[str, Tensor]
@@ -82,7 +83,9 @@ def hollow(case: str) -> nn.Module:
 
 def load(case: str, path: Path, **more: object) -> nn.Module:
     kind = MAKERS[case][0]
-    return weights.load_checkpoint(hollow(case), path, kind=kind, **{"dtype": torch.float32, "store": store, **more})  # type: ignore[arg-type]
+    return weights.load_checkpoint(
+        hollow(case), path, kind=KEY_MAPS[kind], **{"dtype": torch.float32, "store": store, **more}
+    )  # type: ignore[arg-type]
 
 
 def came_back(case: str, path: Path, **more: object) -> bool:

@@ -13,7 +13,8 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan_vace import WanVACETransformer3DModel
 from torch import nn
 
-from sora.networks.wan.config import CONFIGS, WanConfig
+from sora.models.wan.layout import CONFIGS
+from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vace import build
 
 Said = dict[str, Any]
@@ -42,11 +43,11 @@ LARGE: Said = SHARED | {"ffn_dim": 13824, "num_attention_heads": 40, "num_layers
 SEEING: Said = LARGE | {"in_channels": 36, "image_dim": 1280, "added_kv_proj_dim": 5120}
 LED: Said = {"_class_name": "WanVACETransformer3DModel", "vace_in_channels": 96}
 PUBLISHED: dict[str, Said] = {
-    "wan2.1-t2v-1.3b": SMALL,
-    "wan2.1-t2v-14b": LARGE,
+    "wan2.1-1.3b": SMALL,
+    "wan2.1-14b": LARGE,
     "wan2.1-i2v-14b-480p": SEEING,
     "wan2.1-i2v-14b-720p": SEEING,
-    "wan2.1-flf2v-14b-720p": SEEING | {"pos_embed_seq_len": 514},
+    "wan2.1-flf2v-14b": SEEING | {"pos_embed_seq_len": 514},
     "wan2.1-vace-1.3b": SMALL | LED | {"vace_layers": [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28]},
     "wan2.1-vace-14b": LARGE | LED | {"vace_layers": [0, 5, 10, 15, 20, 25, 30, 35]},
     "wan2.1-fun-1.3b-inp": SMALL | {"in_channels": 36, "image_dim": 1280, "added_kv_proj_dim": 1536},
@@ -54,7 +55,7 @@ PUBLISHED: dict[str, Said] = {
     | {"in_channels": 48, "out_channels": 48, "ffn_dim": 14336, "num_attention_heads": 24, "num_layers": 30},
     "wan2.2-t2v-a14b": LARGE,
     "wan2.2-i2v-a14b": LARGE | {"in_channels": 36},
-    "skyreels-v2-df-1.3b-540p": SMALL
+    "skyreels-v2-df-1.3b": SMALL
     | {"_class_name": "SkyReelsV2Transformer3DModel", "inject_sample_info": True, "num_frame_per_block": 1},
 }
 
@@ -90,14 +91,14 @@ def test_read_from_what_the_folder_says() -> None:
 
 # As counted in the published files by those who loaded them.
 TOTALS = {
-    "wan2.1-t2v-1.3b": 1_418_996_800,
-    "wan2.1-t2v-14b": 14_288_491_584,
+    "wan2.1-1.3b": 1_418_996_800,
+    "wan2.1-14b": 14_288_491_584,
     "wan2.2-t2v-a14b": 14_288_491_584,
     "wan2.2-i2v-a14b": 14_288_901_184,
     "wan2.2-ti2v-5b": 4_999_787_712,
 }
 # To the tenth of a billion, as the hub tells it.
-BILLIONS = {"wan2.1-i2v-14b-720p": 16.4, "wan2.1-flf2v-14b-720p": 16.4, "wan2.1-vace-14b": 17.3}
+BILLIONS = {"wan2.1-i2v-14b-720p": 16.4, "wan2.1-flf2v-14b": 16.4, "wan2.1-vace-14b": 17.3}
 
 
 @pytest.mark.parametrize("name", TOTALS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sora.plan.grid import Grid
 
@@ -98,6 +98,7 @@ class ModelSpec:
     where files[0] takes guidance itself.
     speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``minitrain.eval.quality`` measured it.
     memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
+    sizes: of the transformer as it was published, by the names of its family's configuration.
 
     vocabulary: the asset that lists all it can paint; empty for an open vocabulary.
 
@@ -121,6 +122,7 @@ class ModelSpec:
     takes: str = "words, and any known frames"
     boundary: float | None = None
     memory: Mapping[str, float] = field(default_factory=dict)
+    sizes: Mapping[str, Any] = field(default_factory=dict)
     speeds: Mapping[str, str] = field(default_factory=dict)
     guided: Guided | None = None
     folder: Path | None = None

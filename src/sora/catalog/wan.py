@@ -14,6 +14,7 @@ from typing import Any
 
 from sora import weights
 from sora.catalog.spec import MEMORY, Defaults, ModelSpec
+from sora.catalog.wan_keys import KEY_MAPS
 from sora.errors import ModelError
 from sora.plan.grid import Grid
 
@@ -58,6 +59,15 @@ def _files(parts: tuple[str, ...]) -> tuple[str, ...]:
     return "model_index.json", *(f"{part}/{name}" for part in parts for name in _PARTS.get(part, _WEIGHTS))
 
 
+# Of the transformer, by the names of ``networks.wan.config.WanConfig``; those of A14B are each of the two experts'.
+# Sources: the checkpoints' configurations in diffusers' conversion scripts for Wan and for SkyReels-V2, and in
+# DiffSynth-Studio for Fun-1.3B-InP, which its makers give in the original layout alone.
+SMALL = {"num_layers": 30, "heads": 12, "ffn_dim": 8960}
+LARGE = {"num_layers": 40, "heads": 40, "ffn_dim": 13824}
+MIDDLE = {"num_layers": 30, "heads": 24, "ffn_dim": 14336, "in_channels": 48, "out_channels": 48}
+BESIDE, SEEN = {"in_channels": 36}, {"in_channels": 36, "image_dim": 1280}  # known frames; and an image encoder
+
+
 def _memory(*gigabytes: float) -> dict[str, float]:
     return dict(zip(MEMORY, gigabytes, strict=True))
 
@@ -98,6 +108,7 @@ _ROWS = (
         summary="small open weights that paint anything in words, at 480p",
         known="renoise", takes="words",
         defaults=_defaults(guidance=6.0, shift=8.0),
+        sizes=SMALL,
         memory=_memory(22.5, 11.5, 11.5, 11.5),
     ),
     _row(
@@ -105,6 +116,7 @@ _ROWS = (
         summary="large open weights for words, at 480p and 720p",
         known="renoise", takes="words",
         defaults=_defaults(guidance=5.0, shift=5.0),
+        sizes=LARGE,
         memory=_memory(48.3, 36.9, 34.2, 11.5),
     ),
     _row(
@@ -113,6 +125,7 @@ _ROWS = (
         summary="large open weights that set pictures in motion, at 480p",
         takes="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=3.0, **_ONE_END),
+        sizes=LARGE | SEEN,
         memory=_memory(53.7, 41.1, 38.5, 11.5),
     ),
     _row(
@@ -121,6 +134,7 @@ _ROWS = (
         summary="large open weights that set pictures in motion, at 720p",
         takes="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=5.0, size=P720, **_ONE_END),
+        sizes=LARGE | SEEN,
         memory=_memory(64.0, 51.3, 44.7, 13.2),
     ),
     _row(
@@ -129,6 +143,7 @@ _ROWS = (
         summary="large open weights that paint from one picture to another, at 720p",
         takes="words, the first and the last frame",
         defaults=_defaults(guidance=5.5, shift=16.0, size=P720, **_ONE_END),
+        sizes=LARGE | SEEN | {"pos_embed_seq_len": 514},
         memory=_memory(64.0, 51.3, 44.7, 13.2),
     ),
     _row(
@@ -137,6 +152,7 @@ _ROWS = (
         summary="small open weights made for every command of sora, at 480p",
         known="control", takes="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
+        sizes=SMALL | {"vace_layers": tuple(range(0, 30, 2))},
         memory=_memory(24.0, 12.6, 11.5, 11.5),
     ),
     _row(
@@ -144,6 +160,7 @@ _ROWS = (
         summary="large open weights made for every command of sora, at 480p and 720p",
         known="control", takes="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
+        sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
         memory=_memory(54.4, 43.0, 41.2, 11.5),
     ),
     _row(
@@ -151,6 +168,7 @@ _ROWS = (
         summary="small open weights that paint from one picture to another, at 480p",
         takes="words, the first and the last frame",
         defaults=_defaults(guidance=6.0, shift=3.0, **_ONE_END),
+        sizes=SMALL | SEEN,
         memory=_memory(24.1, 11.5, 11.5, 11.5),
     ),
     _row(
@@ -158,6 +176,7 @@ _ROWS = (
         summary="open weights for words and pictures that fit a good card, at 720p and 24 fps",
         known="tokens", takes="words and the first frame", grid=SECOND,
         defaults=_defaults(guidance=5.0, shift=5.0, frames=121, fps=24.0, size=P704),
+        sizes=MIDDLE,
         memory=_memory(38.1, 26.8, 16.8, 12.3),
     ),
     _row(
@@ -166,6 +185,7 @@ _ROWS = (
         summary="the finest open weights for words: two large experts, at 720p",
         known="renoise", takes="words", boundary=0.875,
         defaults=_defaults(guidance=4.0, shift=12.0, guidance_low=3.0, steps=40, size=P720),
+        sizes=LARGE,
         memory=_memory(87.1, 75.7, 40.5, 12.9),
     ),
     _row(
@@ -174,6 +194,7 @@ _ROWS = (
         summary="the finest open weights for pictures: two large experts, at 720p",
         takes="words, the first and the last frame", boundary=0.9,
         defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
+        sizes=LARGE | BESIDE,
         memory=_memory(87.1, 75.7, 40.5, 13.0),
     ),
     _row(
@@ -182,6 +203,7 @@ _ROWS = (
         summary="small open weights for long clips and extensions, at 540p and 24 fps",
         licence="Skywork Community License", known="tokens", takes="words and any known frames",
         defaults=_defaults(guidance=6.0, shift=8.0, frames=97, fps=24.0, steps=30, size=P540),
+        sizes=SMALL | {"inject_sample_info": True},
         memory=_memory(25.0, 13.6, 11.5, 11.5),
     ),
 )  # fmt: skip
@@ -222,15 +244,18 @@ def _folder(path: Path, name: str) -> ModelSpec:
         defaults=replace(row.defaults, shift=shift or row.defaults.shift, step=step),
         known=known,
         boundary=_ratio(index) if two else None,
-        memory=row.memory if _SIZES.get(row.name) == (dit.get("num_layers"), dit.get("num_attention_heads")) else {},
+        memory=row.memory if _as_large(row, dit) else {},
         **_NOT_ON_THE_HUB,
     )
 
 
 _NOT_ON_THE_HUB: dict[str, Any] = {"repo": "", "revision": "", "bytes": 0, "licence": "its own"}
-_LAYERS_HEADS = {"1.3b": (30, 12), "5b": (30, 24), "14b": (40, 40)}
-_SIZES = {name: size for name in MODELS for said, size in _LAYERS_HEADS.items() if said in name}
 _KINDS = ("WanTransformer3DModel", "WanVACETransformer3DModel", "SkyReelsV2Transformer3DModel")
+
+
+def _as_large(row: ModelSpec, dit: Mapping[str, Any]) -> bool:
+    """Whether a folder's transformer has the layers and heads of the row's."""
+    return (row.sizes["num_layers"], row.sizes["heads"]) == (dit.get("num_layers"), dit.get("num_attention_heads"))
 
 
 def _like(
@@ -292,7 +317,7 @@ def _transformer(path: Path, name: str) -> ModelSpec:
     two = (path / "high_noise_model").is_dir()
     if path.is_dir() and not two and not any(path.glob("*.safetensors")):
         raise ModelError(f"the folder {name} holds no model; expected model_index.json and the folders it names")
-    shapes = weights.checkpoint_shapes(path / "high_noise_model" if two else path, kind="transformer")
+    shapes = weights.checkpoint_shapes(path / "high_noise_model" if two else path, kind=KEY_MAPS["transformer"])
     patch, head = shapes.get("patch_embedding.weight", ()), shapes.get("proj_out.weight", ())
     if len(patch) != 5 or len(head) != 2 or 0 in patch:
         raise ModelError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Arranged(Protocol):
 
     def arrange(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
         """Chooses what is in memory when, for canvases of this shape, and says it in a line for a person. encodes:
-        whether anything is known. forced: a name of ``placement.NAMES``. Raises OutOfMemory and UsageError."""
+        whether anything is known. forced: a name of ``memory.NAMES``. Raises OutOfMemory and UsageError."""
         ...
 
 
@@ -64,7 +64,12 @@ class Trainable(Model, Protocol):
         """The transformer, whose linear maps a LoRA changes."""
         ...
 
+    @property
+    def lora_targets(self) -> Sequence[str]:
+        """Which of its linear maps a LoRA is trained on: the ends of their names."""
+        ...
+
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
-        """Merges a LoRA's tensors, by ``lorafile``'s names, into the weights. Raises ModelError for what does not fit.
-        called: the file's name, for what is said of it."""
+        """Merges a LoRA's tensors, by ``weights.lora_file``'s names, into the weights. called: the file's name, for
+        what is said of it. Raises ModelError for what does not fit."""
         ...

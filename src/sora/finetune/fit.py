@@ -31,7 +31,7 @@ from sora.runtime import lora
 WARMUP = 20  # steps in which the rate rises
 LAST = 0.1  # of the rate that is left at the end
 BOUND = 128  # velocity fields kept ready, least used first to go
-RATE_OF_WIDTH = 0.3  # rate x width of the transformer: 2e-4 for Wan's 1536, more for smaller networks
+RATE_OF_WIDTH = 0.3  # rate x width of the transformer: 2e-4 for a width of 1536, more for smaller ones
 FRAMES_KNOWN = 1 / 3  # share of the clips whose beginning is known
 
 
@@ -57,7 +57,7 @@ class Fit:
     def __init__(self, model: Trainable, examples: Sequence[Example], tuning: Tuning) -> None:
         torch.manual_seed(tuning.seed)
         self.model, self.tuning, self.step = model, tuning, 0
-        self.parameters = lora.inject(model.dit, tuning.rank, alpha=tuning.alpha)
+        self.parameters = lora.inject(model.dit, tuning.rank, targets=model.lora_targets, alpha=tuning.alpha)
         self.rate = RATE_OF_WIDTH / _width(model.dit) if tuning.rate is None else tuning.rate
         self.optimiser = torch.optim.AdamW(self.parameters, lr=self.rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.stills = [e for e in examples if len(e.frames_FCYX) == 1]

@@ -2,7 +2,7 @@
 
 Before anything is loaded::
 
-    needs = Needs(Transformer.of(dit), TextEncoder.of(umt5), Autoencoder.of(vae), latents=(16, 21, 60, 104))
+    needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=False)
     plan, line = arrange(needs, free_on(device), forced)
     note(line)
 """
@@ -15,7 +15,7 @@ from sora.errors import UsageError
 from sora.memory.choose import arrange, choose, fits, next_rung, said
 from sora.memory.estimate import PHASES, Estimate, Phase, estimate
 from sora.memory.free import Free, free_memory, free_on, free_ram
-from sora.memory.needs import Autoencoder, Needs, TextEncoder, Transformer, Weights
+from sora.memory.needs import Blocks, Needs, Weights
 from sora.memory.plans import LADDER, NAMES, Plan
 
 if TYPE_CHECKING:
@@ -27,14 +27,12 @@ __all__ = [
     "LADDER",
     "NAMES",
     "PHASES",
-    "Autoencoder",
+    "Blocks",
     "Estimate",
     "Free",
     "Needs",
     "Phase",
     "Plan",
-    "TextEncoder",
-    "Transformer",
     "Weights",
     "arrange",
     "choose",

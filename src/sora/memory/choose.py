@@ -129,12 +129,11 @@ def _least(found: Estimate) -> int:
 
 def _fitted(plan: Plan, needs: Needs, free_bytes: int) -> Plan:
     """The plan without what makes no difference here, with as much of what streams staying as fits."""
-    _, _, h, w = needs.latents
-    if needs.transformer.experts == 1:
+    if needs.experts == 1:
         plan = replace(plan, one_expert=False)
-    if needs.batch == 1:
+    if not needs.paired:
         plan = replace(plan, one_prompt=False)
-    if plan.tile is not None and max(h, w) <= plan.tile:
+    if plan.tile is not None and needs.side <= plan.tile:
         plan = replace(plan, tile=None)
     if plan.text == "dropped" and not needs.unified and not _phase_fits(plan, needs, "text", free_bytes):
         plan = replace(plan, text="streamed")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from sora.memory import transformer
-from sora.memory import vae as maps
 from sora.memory.needs import Needs, Weights
 from sora.memory.plans import Plan
 
@@ -59,48 +57,47 @@ class Estimate:
 
 def estimate(needs: Needs, plan: Plan) -> Estimate:
     """What ``needs`` takes under ``plan``. Streamed weights count as the device's where its memory is the machine's."""
-    words, reading, words_streamed = _text(needs, plan)
-    one_pass = replace(needs, batch=1) if plan.one_prompt else needs
-    sampling = transformer.sampler(one_pass) + transformer.transformer(one_pass, quantised=_quantised(needs, plan))
-    sampling += transformer.heard(needs) if plan.blocks is None else 0
+    words, words_streamed = _text(needs, plan)
+    sampling = needs.sampling(
+        one_prompt=plan.one_prompt, quantised=_quantised(needs, plan), keeps_text=plan.blocks is None
+    )
     network, streamed = _transformer(needs, plan)
     if needs.unified:
         words, network = words + words_streamed, network + streamed
-    vae, tile = needs.vae.weights.bytes, plan.tile
+    vae, tile = needs.vae.bytes, plan.tile
     stays = words if plan.text == "resident" else 0
     all_else = network + vae if plan.text == "resident" else 0
     beside = (0 if plan.alone else network) + vae + stays
     return Estimate(
-        text=Phase(words + all_else, reading),
-        encode=Phase(beside, maps.encoding(needs.vae, needs.latents, tile)) if needs.encodes else Phase(),
+        text=Phase(words + all_else, needs.reading),
+        encode=Phase() if needs.encoding is None else Phase(beside, needs.encoding(tile)),
         sample=Phase(network + (0 if plan.alone else vae) + stays, sampling),
-        decode=Phase(beside, maps.decoding(needs.vae, needs.latents, tile)),
+        decode=Phase(beside, needs.decoding(tile)),
         host=streamed + words_streamed,
     )
 
 
-def _text(needs: Needs, plan: Plan) -> tuple[int, int, int]:
-    """Weights on the device, work, and streamed weights, of the text and image encoders."""
+def _text(needs: Needs, plan: Plan) -> tuple[int, int]:
+    """Weights on the device, and streamed ones, of the text and image encoders."""
     encoder, image = needs.text, needs.image.bytes
-    reading = transformer.text(encoder, needs.batch, needs.number)
     if plan.text != "streamed" or encoder.blocks <= SLOTS:
-        return encoder.weights.bytes + image, reading, 0
+        return encoder.weights.bytes + image, 0
     block = encoder.in_blocks / encoder.blocks
     stored = encoder.weights.stored
     there = (encoder.weights.parameters - encoder.in_blocks + SLOTS * block) * stored
-    return round(there) + image, reading, round(encoder.in_blocks * stored)
+    return round(there) + image, round(encoder.in_blocks * stored)
 
 
 def _transformer(needs: Needs, plan: Plan) -> tuple[int, int]:
     """Weights on the device, and streamed ones."""
     t = needs.transformer
     weights = Weights(t.weights.parameters, stored(needs, plan))
-    together = 1 if plan.one_expert else t.experts
+    together = 1 if plan.one_expert else needs.experts
     if plan.blocks is None or plan.blocks + SLOTS >= t.blocks:
         return weights.bytes * together, 0
     block = t.in_blocks / t.blocks
     there = t.weights.parameters - t.in_blocks + plan.blocks * block + SLOTS * t.largest
-    streamed = (t.blocks - plan.blocks) * block * t.experts
+    streamed = (t.blocks - plan.blocks) * block * needs.experts
     return round(there * weights.stored) * together, round(streamed * weights.stored)
 
 

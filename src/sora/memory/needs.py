@@ -1,13 +1,14 @@
-"""What a painting needs memory for: the sizes of a model's parts, and of what is painted. Imports nothing heavy.
+"""What a painting needs memory for, in plain numbers that a family gives. Imports nothing heavy.
 
-Each part can be read from its network, best on the meta device, where it takes no memory.
+What a network takes beside its weights while it runs is the family's to know: it gives functions of what a plan
+decides, in bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,134 +31,57 @@ class Weights:
     @classmethod
     def of(cls, network: nn.Module, stored: float = 2.0) -> Weights:
         """Those of a network."""
-        return cls(_count([network]), stored)
+        return cls(count([network]), stored)
 
 
 @dataclass(frozen=True)
-class Transformer:
-    """A Wan transformer. weights: of one expert, of which ``in_blocks`` parameters are in its ``blocks`` blocks and
-    ``largest`` in the largest; only blocks can be streamed. width, head_dim, ffn: channels of a token, of a head, and
-    inside the feed-forward. channels: of what goes in, control too. text: (tokens, channels) of text. patch: latents
-    behind a token. experts: networks of this size that take turns. control: whether there is a control
-    branch."""
+class Blocks:
+    """A network of which blocks can be streamed. in_blocks: parameters in its ``blocks`` blocks; largest: in the
+    largest of them."""
 
-    weights: Weights
-    in_blocks: int
-    largest: int
-    blocks: int
-    width: int
-    head_dim: int
-    ffn: int
-    channels: int = 16
-    text: tuple[int, int] = (512, 4096)
-    patch: tuple[int, int, int] = (1, 2, 2)
-    experts: int = 1
-    control: bool = False
-
-    @classmethod
-    def of(cls, network: nn.Module, stored: float = 2.0, *, experts: int = 1) -> Transformer:
-        """Of a ``WanDiT`` or a ``WanVACE`` without its weights."""
-        config: Any = network.config
-        control = bool(config.vace_layers)
-        blocks: Any = [*network.blocks, *(network.vace_blocks if control else ())]  # type: ignore[misc]
-        return cls(
-            Weights.of(network, stored),
-            in_blocks=_count(blocks),
-            largest=max(_count([block]) for block in blocks),
-            blocks=len(blocks),
-            width=config.dim,
-            head_dim=config.head_dim,
-            ffn=config.ffn_dim,
-            channels=config.in_channels + (config.vace_in_channels if control else 0),
-            text=(512, config.text_dim),
-            patch=config.patch,
-            experts=experts,
-            control=control,
-        )
+    weights: Weights = Weights()
+    in_blocks: int = 0
+    blocks: int = 0
+    largest: int = 0
 
 
-@dataclass(frozen=True)
-class TextEncoder:
-    """weights, in_blocks, blocks: as a ``Transformer``'s, all blocks being alike. width, ffn: channels of a word, and
-    inside the feed-forward. heads: of attention. tokens: of the longest text."""
+class Sampling(Protocol):
+    """Bytes that one pass of the transformer takes beside its weights, with all that the sampler holds."""
 
-    weights: Weights
-    in_blocks: int
-    blocks: int
-    width: int
-    ffn: int
-    heads: int
-    tokens: int = 512
-
-    @classmethod
-    def of(cls, network: nn.Module, stored: float = 2.0) -> TextEncoder:
-        """Of a ``UMT5`` without its weights."""
-        config: Any = network.config
-        blocks: Any = network.encoder.block  # type: ignore[union-attr]
-        return cls(Weights.of(network, stored), _count(blocks), len(blocks), config.d_model, config.d_ff, config.heads)
+    def __call__(self, *, one_prompt: bool, quantised: bool, keeps_text: bool) -> int:
+        """one_prompt: a prompt and its negative in turn, where both would go together. quantised: weights are unpacked
+        on every use. keeps_text: keys and values of the text stay for all passes of a clip."""
+        ...
 
 
-@dataclass(frozen=True)
-class Autoencoder:
-    """A Wan VAE. encoder, decoder: channels at each scale, from the pixels' end to the latents'. channels: of a
-    latent. blocks: residual blocks at each of the encoder's scales; the decoder has one more. halve_time: which steps
-    from scale to scale halve time. residual: Wan 2.2's shortcuts. patch: pixels folded at the door, along each side.
-    number: bytes of a number in its feature maps. tile_by_tile: whether a film is decoded wholly at one tile before the
-    next; otherwise what all tiles remember of earlier frames stays on the device."""
-
-    weights: Weights
-    encoder: tuple[int, ...] = (96, 192, 384, 384)
-    decoder: tuple[int, ...] = (96, 192, 384, 384)
-    channels: int = 16
-    blocks: int = 2
-    halve_time: tuple[bool, ...] = (False, True, True)
-    residual: bool = False
-    patch: int = 1
-    number: int = 4
-    tile_by_tile: bool = False
-
-    @classmethod
-    def of(cls, network: nn.Module, number: int = 4) -> Autoencoder:
-        """Of a ``WanVAE`` without its weights, whose weights and maps take ``number`` bytes each."""
-        config: Any = network.config
-        decoder = config.decoder_base_dim or config.base_dim
-        return cls(
-            Weights.of(network, number),
-            encoder=tuple(config.base_dim * m for m in config.dim_mult),
-            decoder=tuple(decoder * m for m in config.dim_mult),
-            channels=config.z_dim,
-            blocks=config.num_res_blocks,
-            halve_time=config.temperal_downsample,
-            residual=config.is_residual,
-            patch=config.patch_size,
-            number=number,
-        )
+Tiled = Callable[[int | None], int]
+"""Bytes that the autoencoder takes beside its weights, by the most latents of a tile's side; None for no tiles."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """A painting, as far as memory goes. latents: (C, T, H, W) painted at once. image: an image encoder's weights.
-    batch: 2 where a prompt and its negative go through the transformer together, else 1. number: bytes of a number the
-    transformer computes with. encodes: whether pixels are known, so that the encoder runs. scores: attention scores
-    held at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified: whether the device's
-    memory is the machine's own, so that nothing is gained by streaming out of it (CPU, MPS)."""
+    """A painting, as far as memory goes. transformer: of one of ``experts`` networks of this size that take turns.
+    text, image: the encoders. vae: the autoencoder. side: latents of the longer side of what is painted at once.
+    sampling, decoding, encoding: see ``Sampling`` and ``Tiled``; encoding is None where no pixel is known. reading:
+    bytes that the text encoder takes beside its weights. paired: whether a prompt and its negative go through the
+    transformer together. number: bytes of a number the transformer computes with. unified: whether the device's memory
+    is the machine's own, so that nothing is gained by streaming out of it (CPU, MPS)."""
 
-    transformer: Transformer
-    text: TextEncoder
-    vae: Autoencoder
-    latents: tuple[int, int, int, int]
+    transformer: Blocks
+    vae: Weights
+    side: int
+    sampling: Sampling
+    decoding: Tiled
+    encoding: Tiled | None = None
+    text: Blocks = Blocks()
     image: Weights = Weights()
-    batch: int = 2
-    number: int = 2
-    encodes: bool = False
-    scores: int = 0
+    reading: int = 0
+    experts: int = 1
+    paired: bool = False
+    number: int = 4
     unified: bool = False
 
-    @property
-    def tokens(self) -> int:
-        """Of one sample."""
-        return prod(self.latents[1:]) // prod(self.transformer.patch)
 
-
-def _count(networks: Iterable[nn.Module]) -> int:
+def count(networks: Iterable[nn.Module]) -> int:
+    """Parameters of all of them."""
     return sum(parameter.numel() for network in networks for parameter in network.parameters())

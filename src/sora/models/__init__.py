@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 
     from sora.engine.model import Model, Trainable
     from sora.memory import Needs
+    from sora.weights import Kind
 
 
 class Family(Protocol):
     """What ``models/<family>/__init__.py`` exposes, without importing torch before it is called. ``schedule`` is asked
     of the model itself (``engine.model.Scheduled``), ``recognise`` of the rows (``catalog.Family``)."""
+
+    @property
+    def KEY_MAPS(self) -> Mapping[str, Kind]:
+        """What is known of the names in this family's files, by the network they are of. Those of "transformer" are a
+        LoRA's too."""
+        ...
 
     def load(self, spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed) -> Trainable:
         """The checkpoint in memory, ready to paint. Raises ModelError when its files are missing or damaged."""
@@ -134,5 +141,5 @@ def add_lora(model: Trainable, path: Path, strength: float) -> None:
     """Merges a LoRA's file into the model's weights, ``strength`` times. Raises InputError and ModelError."""
     from sora.weights import lora_file
 
-    tensors, _ = lora_file.read(path)
+    tensors, _ = lora_file.read(path, family(model.spec).KEY_MAPS["transformer"])
     model.add_lora(tensors, strength, str(path))

@@ -5,16 +5,15 @@ What is the same in all passes of a clip is made once here, and what may be left
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from weakref import ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sora.catalog.spec import ModelSpec
-from sora.networks.wan.dit import Said, Times, WanDiT
 from sora.runtime.speed import Speed
 from sora.runtime.step_cache import FirstBlockCache
 
@@ -24,6 +23,21 @@ TOGETHER = {"cpu": 1024, "cuda": 8192}
 
 Rows = tuple[int, int]
 Frugal = Callable[[Callable[[], Tensor]], Tensor]
+
+
+class Transformer(Protocol):
+    """A network whose passes these are."""
+
+    def __call__(self, x_BCTHW: Tensor, times: Any, text: Any, /, **more: Any) -> Tensor:
+        """The velocity. times: as the network takes them. text: the encoder's, or what ``read`` made of it. more:
+        image_BLD, of pictures; skip, a step cache or None; and what else the network takes."""
+        ...
+
+    def read(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> Any:
+        """Text and pictures for all passes of a clip, to be given in place of the text."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 @dataclass
@@ -40,18 +54,18 @@ class Passes:
     together: Callable[[], bool] = lambda: False
     threshold: float = 0.0
     # Networks by weak references: the memory plan lets one go before it loads the next.
-    _said: dict[Rows, tuple[ref[WanDiT], Said]] = field(default_factory=dict)
-    _skips: dict[Rows, tuple[ref[WanDiT], FirstBlockCache]] = field(default_factory=dict)
+    _said: dict[Rows, tuple[ref[Transformer], Any]] = field(default_factory=dict)
+    _skips: dict[Rows, tuple[ref[Transformer], FirstBlockCache]] = field(default_factory=dict)
 
     def flows(
         self,
-        dit: Callable[[], WanDiT],
+        dit: Callable[[], Transformer],
         x_1CTHW: Tensor,
-        times: Tensor | Times,
+        times: Any,
         *,
         guided: bool,
         frugal: Frugal = lambda work: work(),
-        more: Callable[[WanDiT], dict[str, Any]] = lambda _: {},
+        more: Callable[[Any], dict[str, Any]] = lambda _: {},
     ) -> Tensor:
         """Velocities (1, C, T, H, W) of the words, or (2, ...) with that of none behind it. frugal: what every pass is
         run by. more: else for the network."""
@@ -61,7 +75,7 @@ class Passes:
         return torch.cat([frugal(lambda r=r: self._pass(dit(), r, x_1CTHW, times, more)) for r in rows])
 
     def _pass(
-        self, dit: WanDiT, rows: Rows, x: Tensor, times: Tensor | Times, extra: Callable[[WanDiT], dict[str, Any]]
+        self, dit: Transformer, rows: Rows, x: Tensor, times: Any, extra: Callable[[Any], dict[str, Any]]
     ) -> Tensor:
         skip, more = self._skip(dit, rows), extra(dit)
         if self.once() and not any(p.requires_grad for p in dit.parameters()):
@@ -73,7 +87,7 @@ class Passes:
         text_BLD = self.text_BLD[slice(*rows)]
         return text_BLD, None if self.image_1MD is None else self.image_1MD.expand(len(text_BLD), -1, -1)
 
-    def _heard(self, dit: WanDiT, rows: Rows) -> Said:
+    def _heard(self, dit: Transformer, rows: Rows) -> Any:
         """Made anew for another network, whose predecessor's is then let go."""
         held = self._said.get(rows)
         if held is None or held[0]() is not dit:
@@ -81,7 +95,7 @@ class Passes:
             held = self._said[rows] = ref(dit), dit.read(*self._told(rows))
         return held[1]
 
-    def _skip(self, dit: WanDiT, rows: Rows) -> FirstBlockCache | None:
+    def _skip(self, dit: Transformer, rows: Rows) -> FirstBlockCache | None:
         if not self.threshold:
             return None
         held = self._skips.get(rows)

@@ -17,12 +17,6 @@ from torch import Tensor, nn
 from sora.errors import ModelError
 from sora.runtime.quantized import StoredLinear
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-FEED_FORWARD = ("ffn.net.0.proj", "ffn.net.2")
-TEXT = ("text_embedder.linear_1", "text_embedder.linear_2")
-TARGETS = (*ATTENTION, *FEED_FORWARD, *TEXT)
-"""The linear maps of a Wan transformer that a LoRA changes by default: the ends of their names."""
-
 
 class LoraLinear(nn.Module):
     """A frozen linear map with an adapter beside it, in float32. Starts out as the map itself: B is zero."""
@@ -56,9 +50,7 @@ class LoraLinear(nn.Module):
         return self.base(x) + beside.type_as(x)
 
 
-def inject(
-    module: nn.Module, rank: int, *, alpha: float | None = None, targets: Sequence[str] = TARGETS
-) -> list[nn.Parameter]:
+def inject(module: nn.Module, rank: int, *, targets: Sequence[str], alpha: float | None = None) -> list[nn.Parameter]:
     """Puts an adapter beside every linear map whose name is or ends in one of ``targets``; all else is frozen. The
     parameters to train, in the order of the modules. alpha: None is the rank, a scale of 1.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from sora.errors import ModelError
 from sora.weights import source
 from sora.weights.held import SIZES, Held, Table
-from sora.weights.names import KINDS, renamed
+from sora.weights.names import Kind, renamed
 from sora.weights.reading import Reader
 from sora.weights.scales import fold
 from sora.weights.strict import compare, fill
@@ -39,7 +39,7 @@ class Store(Protocol):
     def __call__(self, module: nn.Module, path: str, format: str, *, scales: int, dtype: torch.dtype) -> None: ...
 
 
-def checkpoint_shapes(path: Path, *, kind: str) -> dict[str, tuple[int, ...]]:
+def checkpoint_shapes(path: Path, *, kind: Kind) -> dict[str, tuple[int, ...]]:
     """Name, in our spelling, to shape of every tensor that a network of this kind would take, from headers alone.
 
     Takes and raises what ``load_checkpoint`` does. Needs no torch.
@@ -51,7 +51,7 @@ def load_checkpoint(
     module: ModuleT,
     path: Path,
     *,
-    kind: str,
+    kind: Kind,
     dtype: torch.dtype,
     device: Device | Callable[[str], Device] = "cpu",
     keep_small: bool = True,
@@ -62,8 +62,8 @@ def load_checkpoint(
 
     module: usually on the meta device; its parameters carry the names of diffusers or transformers.
     path: a .safetensors or .gguf file, an index of shards, or a folder that holds one of these as diffusers and
-    transformers lay them out. Names in it may be theirs, or those of Wan, ComfyUI or llama.cpp.
-    kind: of KINDS.
+    transformers lay them out. Names in it may be theirs, or any of the kind's key maps.
+    kind: what is known of the names of such a network, out of its family's ``KEY_MAPS``.
     dtype: to compute in.
     device: for all tensors, or a function of the module's names for them.
     keep_small: what diffusers and transformers keep in float32 beside half precision (norms, modulation) stays so.
@@ -93,9 +93,9 @@ def load_checkpoint(
     return fill(module, tensors)
 
 
-def _plan(module: nn.Module, path: Path, kind: str) -> Table:
+def _plan(module: nn.Module, path: Path, kind: Kind) -> Table:
     """Where the tensor of each of the module's names stands. Raises ModelError."""
-    table, one = _table(path, kind), KINDS[kind].one
+    table, one = _table(path, kind), kind.one
     state = module.state_dict()
     found = {name: held.shape for name, held in table.items()}
     compare(path, found, {one(name): tuple(tensor.shape) for name, tensor in state.items()}, _ADVICE)
@@ -108,7 +108,7 @@ def _plan(module: nn.Module, path: Path, kind: str) -> Table:
     return {name: table[one(name)] for name in state}
 
 
-def _table(path: Path, kind: str) -> Table:
+def _table(path: Path, kind: Kind) -> Table:
     """The tensors that a network of this kind wants, under our one name for each."""
     held = source.held(path)
     wanted: Table = {}
@@ -120,13 +120,12 @@ def _table(path: Path, kind: str) -> Table:
     return fold(path, wanted)
 
 
-def _dtypes(names: Iterable[str], kind: str, dtype: torch.dtype, keep_small: bool) -> dict[str, torch.dtype]:
+def _dtypes(names: Iterable[str], kind: Kind, dtype: torch.dtype, keep_small: bool) -> dict[str, torch.dtype]:
     """The dtype of each: float32 for what stays in it beside this one."""
     import torch
 
-    rules = KINDS[kind]
-    keeps = keep_small and str(dtype).removeprefix("torch.") in rules.halves
-    return {name: torch.float32 if keeps and re.search(rules.float32, name) else dtype for name in names}
+    keeps = keep_small and str(dtype).removeprefix("torch.") in kind.halves
+    return {name: torch.float32 if keeps and re.search(kind.float32, name) else dtype for name in names}
 
 
 def _can_stay(module: nn.Module, name: str, held: Held) -> bool:

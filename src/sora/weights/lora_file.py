@@ -9,13 +9,13 @@ weight; the usual alpha / rank is in B already. ``<parameter>.diff`` is added to
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sora import atomic, weights
 from sora.errors import InputError, ModelError
+from sora.weights.names import Kind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,43 +37,26 @@ _ENDINGS = {  # of names in files -> what they are called here
     ".diff_b": ".bias" + DIFF,
     ".diff": ".weight" + DIFF,
 }
-# Wan's own names for its modules -> those of diffusers, which the networks here carry.
-_WAN = (
-    (r"\bself_attn\b", "attn1"),
-    (r"\bcross_attn\b", "attn2"),
-    (r"\b(attn[12])\.([qkv])\b", r"\1.to_\2"),
-    (r"\b(attn[12])\.o\b", r"\1.to_out.0"),
-    (r"\battn2\.([kv])_img\b", r"attn2.add_\1_proj"),
-    (r"\bffn\.0\b", "ffn.net.0.proj"),
-    (r"\bffn\.2\b", "ffn.net.2"),
-    (r"\bnorm3\b", "norm2"),
-    (r"^text_embedding\.0\b", "condition_embedder.text_embedder.linear_1"),
-    (r"^text_embedding\.2\b", "condition_embedder.text_embedder.linear_2"),
-    (r"^time_embedding\.0\b", "condition_embedder.time_embedder.linear_1"),
-    (r"^time_embedding\.2\b", "condition_embedder.time_embedder.linear_2"),
-    (r"^time_projection\.1\b", "condition_embedder.time_proj"),
-    (r"^head\.head\b", "proj_out"),
-)
-# kohya's trainers flatten dots into underscores.
-_FLAT = re.compile(r"lora_unet_blocks_(\d+)_(self_attn|cross_attn|ffn)_(\w+)")
 
 
-def canonical(name: str) -> str | None:
-    """A tensor's name in a file as it is called in memory, ``.alpha`` too; None for what is no part of a LoRA."""
+def canonical(names: Iterable[str], kind: Kind | None = None) -> dict[str, str | None]:
+    """The tensors' names in one file -> what they are called in memory, ``.alpha`` too; None for what is no part of a
+    LoRA. kind: what is known of the transformer's names, None for nothing beside our own."""
+    split = {name: _split(name) for name in names}
+    paths = {path for path, _ in filter(None, split.values())}
+    modules_of = kind.ours(paths) if kind else {path: path for path in paths}
+    return {name: None if parts is None else modules_of[parts[0]] + parts[1] for name, parts in split.items()}
+
+
+def _split(name: str) -> tuple[str, str] | None:
+    """(the path of a module without what trainers put before it, our ending)."""
     for ending, ours in _ENDINGS.items():
         if name.endswith(ending):
-            return _module(name.removesuffix(ending)) + ours
+            path = name.removesuffix(ending)
+            for prefix in _PREFIXES:
+                path = path.removeprefix(prefix)
+            return path, ours
     return None
-
-
-def _module(path: str) -> str:
-    """The path of a module in the names of diffusers."""
-    for prefix in _PREFIXES:
-        path = path.removeprefix(prefix)
-    path = _FLAT.sub(r"blocks.\1.\2.\3", path)
-    for theirs, ours in _WAN:
-        path = re.sub(theirs, ours, path)
-    return path
 
 
 def facts(path: str | Path) -> dict[str, str]:
@@ -83,7 +66,7 @@ def facts(path: str | Path) -> dict[str, str]:
     if not file.is_file():
         raise InputError(f"there is no LoRA file {path}; check the name")
     names = weights.shapes(file)
-    strange = [name for name in names if canonical(name) is None]
+    strange = [name for name, ours in canonical(names).items() if ours is None]
     if strange or not names:
         held = f"it holds {strange[0]}" if strange else "it is empty"
         raise ModelError(f"{path} is no LoRA that sora can read ({held}); expected pairs of lora_A and lora_B")
@@ -93,19 +76,22 @@ def facts(path: str | Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in said.items()}
 
 
-def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read(path: str | Path, kind: Kind | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(the tensors in memory's names on the CPU, what the file says about itself).
 
-    Raises InputError and ModelError as ``facts`` does, and ModelError for half a pair.
+    kind: as in ``canonical``, out of a family's ``KEY_MAPS``. Raises InputError and ModelError as ``facts`` does, and
+    ModelError for half a pair.
     """
     said = facts(path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        held = {canonical(name) or "": tensor for name, tensor in load_file(path).items()}
+        found = load_file(path)
     except SafetensorError as error:
         raise ModelError(f"the LoRA {path} is damaged ({error}); download it again") from None
+    ours = canonical(found, kind)
+    held = {ours[name] or "": tensor for name, tensor in found.items()}
     found = {name: tensor for name, tensor in held.items() if not name.endswith(ALPHA)}
     for module in modules(held):
         if module + DOWN not in found or module + UP not in found:

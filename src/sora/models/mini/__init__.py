@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sora.catalog.spec import Advice, ModelSpec
 from sora.runtime.speed import DEFAULT, Speed
+from sora.weights import Kind
 
 if TYPE_CHECKING:
     import torch
 
     from sora.models.mini.ideas import Repertoire
     from sora.models.mini.model import Mini
+
+KEY_MAPS = {"transformer": Kind()}  # our own names alone
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Mini:

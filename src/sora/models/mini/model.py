@@ -24,7 +24,7 @@ from sora.models.mini import prompt as mini_prompt
 from sora.models.mini import words
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE, MiniVAEConfig
-from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT
 from sora.runtime import lora
 from sora.runtime.speed import DEFAULT, Speed
 from sora.runtime.unfilled import Unfilled
@@ -116,6 +116,10 @@ class Mini:
     @property
     def device(self) -> torch.device:
         return self.vae.mean.device
+
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        return LORA_TARGETS
 
     def encode(self, canvas: Canvas) -> Latents:
         if not canvas.known_F1YX.any():  # nothing would show through, and encoding takes a tenth of the painting

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
+from sora.catalog.wan_keys import KEY_MAPS
 from sora.runtime.speed import DEFAULT, Speed
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from sora.memory import Needs
     from sora.models.wan.model import Wan
+
+__all__ = ["KEY_MAPS", "load", "memory_needs"]
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Wan:

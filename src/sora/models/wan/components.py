@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sora import weights
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
+from sora.catalog.wan_keys import KEY_MAPS
 from sora.memory import LADDER, Plan
 from sora.models.wan.layout import EXPERTS, network
 from sora.networks.clip_vision import CLIPVision
@@ -131,7 +132,9 @@ class Parts:
         streams = plan.blocks is not None if name in EXPERTS else name in READERS[:1] and plan.text == "streamed"
         waits = torch.device("cpu") if streams or shrinks else self.device
         place = lambda tensor: waits if STREAMED.match(tensor) else self.device  # noqa: E731
-        weights.load_checkpoint(part, self.places[name], kind=KINDS[name], device=place, dtype=dtype, store=store)
+        weights.load_checkpoint(
+            part, self.places[name], kind=KEY_MAPS[KINDS[name]], device=place, dtype=dtype, store=store
+        )
         if name in EXPERTS:
             for tensors, strength, called in self._loras:
                 if name in self._meant(called):

@@ -19,23 +19,19 @@ from sora import weights
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.catalog.wan import MODELS
+from sora.catalog.wan_keys import KEY_MAPS
 from sora.errors import ModelError
 from sora.networks.clip_vision import CLIPVision, CLIPVisionConfig
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan import vace
-from sora.networks.wan.config import CONFIGS, WanConfig
+from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 
 EXPERTS = ("transformer", "transformer_2")
 HEAD = 128
 ORIGINAL = dict(zip(EXPERTS, ("high_noise_model", "low_noise_model"), strict=True))
-SIZED_AS = {
-    "wan2.1-1.3b": "wan2.1-t2v-1.3b",
-    "wan2.1-14b": "wan2.1-t2v-14b",
-    "wan2.1-flf2v-14b": "wan2.1-flf2v-14b-720p",
-    "skyreels-v2-df-1.3b": "skyreels-v2-df-1.3b-540p",
-}
-"""Rows of ``catalog.MODELS`` whose published sizes go by another name in ``CONFIGS``."""
+CONFIGS = {name: WanConfig(**row.sizes) for name, row in MODELS.items()}
+"""The published transformers, by the row of ``catalog``."""
 
 FROM_JSON: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "vae": lambda config: WanVAE(WanVAEConfig.from_json(config)),
@@ -94,12 +90,12 @@ def _published(spec: ModelSpec, name: str) -> nn.Module:
         return UMT5(UMT5Config())
     if name == "image_encoder":
         return CLIPVision(CLIPVisionConfig())
-    return vace.build(CONFIGS[SIZED_AS.get(spec.name, spec.name)])
+    return vace.build(WanConfig(**spec.sizes))
 
 
 def _measured(place: Path) -> WanConfig:
     """A transformer's sizes, by the shapes of its tensors. Heads are of 128 channels, as all of Wan's are."""
-    shapes = weights.checkpoint_shapes(place, kind="transformer")
+    shapes = weights.checkpoint_shapes(place, kind=KEY_MAPS["transformer"])
     try:
         (dim, channels, *patch), embedder = shapes["patch_embedding.weight"], "condition_embedder."
         layers, hints = (_count(shapes, stem) for stem in ("blocks.", "vace_blocks."))

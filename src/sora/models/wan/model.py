@@ -20,15 +20,15 @@ from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.sampler import Velocity
+from sora.memory.arrangement import Arrangement
 from sora.models.conditioning import filled, known_channels, known_frames
 from sora.models.guidance import Passes, guides, threshold, together
-from sora.models.wan import image, schedule
+from sora.models.wan import image, needs, schedule
 from sora.models.wan import text as wan_text
 from sora.models.wan.components import Parts
 from sora.models.wan.conditioning import WAYS, Scene, Way
 from sora.models.wan.layout import places
-from sora.models.wan.memory import Memory
-from sora.networks.wan.dit import Times, WanDiT
+from sora.networks.wan.dit import LORA_TARGETS, Times, WanDiT
 from sora.runtime import attention
 from sora.runtime.speed import DEFAULT, Speed
 
@@ -41,7 +41,7 @@ class Wan:
 
     spec: ModelSpec
     parts: Parts
-    memory: Memory
+    memory: Arrangement
     words: wan_text.Words
     cache: wan_text.EmbeddingCache
     speed: Speed = DEFAULT
@@ -55,8 +55,9 @@ class Wan:
         return self.parts.expert(0)
 
     def arrange(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
-        """See ``Memory.arrange``."""
-        return self.memory.arrange(shape_FYX, encodes=encodes, forced=forced)
+        p = self.parts
+        needed = needs.needs(p.spec, p.places, shape_FYX, p.device, p.dtype, encodes=encodes)
+        return self.memory.arrange(needed, forced)
 
     def schedule(self, step: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
         return schedule.schedule(step, steps, shift, strength)
@@ -64,9 +65,13 @@ class Wan:
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
         self.parts.add_lora(tensors, strength, called)
 
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        return LORA_TARGETS
+
     def encode(self, canvas: Canvas) -> Latents:
         grid = self.spec.grid
-        clean = self.memory.frugal("encode", lambda: self._encoded(canvas))
+        clean = self.memory.retry_on_oom("encode", lambda: self._encoded(canvas))
         known = known_channels(known_frames(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
         return Latents(clean, (1 - known).to(self.device))
 
@@ -130,7 +135,7 @@ class Wan:
             return extra if way.control is None else extra | {"control_BCTHW": way.control.to(self.parts.dtype)}
 
         def frugal(work: Callable[[], Tensor]) -> Tensor:
-            return self.memory.frugal("sample", lambda: self._with_fastest_attention(work))
+            return self.memory.retry_on_oom("sample", lambda: self._with_fastest_attention(work))
 
         dit, x = lambda: self.parts.expert(number), x.to(self.parts.dtype)
         return passes.flows(dit, x, times, guided=guided, frugal=frugal, more=more)
@@ -145,7 +150,7 @@ class Wan:
         """(B, L, D) of texts, cleaned; the encoder is loaded only for those never read before."""
 
         def read(unknown: list[str]) -> Tensor:
-            return self.memory.frugal("text", lambda: wan_text.embed(self.parts.text, self.words, unknown))
+            return self.memory.retry_on_oom("text", lambda: wan_text.embed(self.parts.text, self.words, unknown))
 
         return self.cache.recall([wan_text.clean(text) for text in texts], read).to(self.device)
 
@@ -175,4 +180,4 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     words = wan_text.Words(found["tokenizer"] / "tokenizer.json")
     encoder = f"{weights.fingerprint(found['text_encoder'])} {dtype} {device.type}"
     cache, parts = wan_text.EmbeddingCache(hub.own_cache() / "texts", encoder), Parts(spec, found, device, dtype, speed)
-    return Wan(spec, parts, Memory(parts), words, cache, speed)
+    return Wan(spec, parts, Arrangement(parts), words, cache, speed)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from sora.catalog.spec import ModelSpec
-from sora.memory import Autoencoder, Needs, TextEncoder, Transformer, Weights
+from sora.memory import Blocks, Needs, Weights
+from sora.models.wan import transformer_memory as work
+from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import EXPERTS, network
+from sora.models.wan.sizes import Autoencoder, Painting, TextEncoder, Transformer
 from sora.networks.layers import MPS_ATTENTION_LIMIT
 
 
@@ -36,7 +40,7 @@ def needs(
         _stored(dit, here.get(EXPERTS[0]), number),
         _stored(reader, here.get("text_encoder"), number),
     )
-    return Needs(
+    painting = Painting(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(reader, reader_bytes),
         vae=Autoencoder.of(network(spec, "vae", here.get("vae"))),
@@ -47,6 +51,33 @@ def needs(
         encodes=encodes or spec.known in ("channels", "control"),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
+    )
+    return needs_of(painting)
+
+
+def needs_of(painting: Painting) -> Needs:
+    """What a painting of these sizes needs."""
+    t, text, vae, latents = painting.transformer, painting.text, painting.vae, painting.latents
+
+    def sampling(*, one_prompt: bool, quantised: bool, keeps_text: bool) -> int:
+        one_pass = replace(painting, batch=1) if one_prompt else painting
+        taken = work.sampler(one_pass) + work.transformer(one_pass, quantised=quantised)
+        return taken + (work.kept_text(painting) if keeps_text else 0)
+
+    return Needs(
+        transformer=Blocks(t.weights, t.in_blocks, t.blocks, t.largest),
+        vae=vae.weights,
+        side=max(latents[2:]),
+        sampling=sampling,
+        decoding=lambda tile: maps.decoding(vae, latents, tile),
+        encoding=(lambda tile: maps.encoding(vae, latents, tile)) if painting.encodes else None,
+        text=Blocks(text.weights, text.in_blocks, text.blocks),
+        image=painting.image,
+        reading=work.text(text, painting.batch, painting.number),
+        experts=t.experts,
+        paired=painting.batch > 1,
+        number=painting.number,
+        unified=painting.unified,
     )
 
 

@@ -1,4 +1,4 @@
-"""The sizes of Wan transformers: what a network is built from, how a folder's config.json says it, the published ones.
+"""The sizes of Wan transformers: what a network is built from, and how a folder's config.json says it.
 
 Needs no torch, so that sizes and memory can be told before anything heavy is imported.
 """
@@ -6,7 +6,7 @@ Needs no torch, so that sizes and memory can be told before anything heavy is im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -142,27 +142,3 @@ def _refuse(config: WanConfig, settings: dict[str, Any]) -> None:
     if unknown:
         said = ", ".join(f"{key} = {value!r}" for key, value in unknown.items())
         raise ValueError(f"this network has no setting for {said}; expected a config.json of a plain Wan transformer")
-
-
-_SMALL = WanConfig()
-_LARGE = WanConfig(num_layers=40, heads=40, ffn_dim=13824)
-_LARGE_SEEING = replace(_LARGE, in_channels=36, image_dim=1280)
-
-CONFIGS: dict[str, WanConfig] = {
-    "wan2.1-t2v-1.3b": _SMALL,
-    "wan2.1-t2v-14b": _LARGE,
-    "wan2.1-i2v-14b-480p": _LARGE_SEEING,
-    "wan2.1-i2v-14b-720p": _LARGE_SEEING,
-    "wan2.1-flf2v-14b-720p": replace(_LARGE_SEEING, pos_embed_seq_len=514),
-    "wan2.1-vace-1.3b": replace(_SMALL, vace_layers=tuple(range(0, 30, 2))),
-    "wan2.1-vace-14b": replace(_LARGE, vace_layers=tuple(range(0, 40, 5))),
-    "wan2.1-fun-1.3b-inp": replace(_SMALL, in_channels=36, image_dim=1280),
-    "wan2.2-ti2v-5b": WanConfig(heads=24, ffn_dim=14336, in_channels=48, out_channels=48),
-    "wan2.2-t2v-a14b": _LARGE,
-    "wan2.2-i2v-a14b": replace(_LARGE, in_channels=36),
-    "skyreels-v2-df-1.3b-540p": replace(_SMALL, inject_sample_info=True),
-}
-"""The published networks, by the checkpoint's name in lower case; those of A14B are each of the two experts'.
-
-Sources: the checkpoints' configurations in diffusers' conversion scripts for Wan and for SkyReels-V2, and in
-DiffSynth-Studio for Fun-1.3B-InP, which its makers give in the original layout alone."""

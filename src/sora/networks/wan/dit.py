@@ -23,6 +23,13 @@ from sora.networks.layers import layer_norm, rope_tables, timestep_embedding
 from sora.networks.wan.blocks import Block, FeedForward, Heard, RMSNorm, Runs, TanhGELU, Told, modulate
 from sora.networks.wan.config import WanConfig
 
+LORA_TARGETS = (
+    *("to_q", "to_k", "to_v", "to_out.0"),  # of attention
+    *("ffn.net.0.proj", "ffn.net.2"),
+    *("text_embedder.linear_1", "text_embedder.linear_2"),
+)
+"""The linear maps that a LoRA changes: the ends of their names."""
+
 
 @dataclass(frozen=True)
 class Said:

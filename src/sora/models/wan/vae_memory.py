@@ -1,7 +1,7 @@
 """Memory that a Wan autoencoder takes while it runs, beside its weights, in bytes.
 
 Two things count: what its causal layers remember of earlier frames, all of it always there, and the feature maps of
-the layer at work. Both are counted from ``networks.wan_vae_parts`` without gradients; ``benchmarks/memory.py`` holds
+the layer at work. Both are counted from ``networks.wan.vae_layers`` without gradients; ``benchmarks/memory.py`` holds
 the counts against the network.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sora.memory.needs import Autoencoder
+from sora.models.wan.sizes import Autoencoder
 
 REMEMBERED = 2  # frames, by a convolution of three
 
@@ -118,6 +118,6 @@ def _places(scale: _Scale, h: int, w: int, tile: int | None, *, all_tiles: bool 
 
 
 def _spans(size: int, tile: int | None) -> list[tuple[int, int]]:
-    """As ``wan_vae.spans``: about equal pieces of at most ``tile``."""
+    """As ``wan.vae.spans``: about equal pieces of at most ``tile``."""
     count = 1 if tile is None else math.ceil(size / tile)
     return [(i * size // count, (i + 1) * size // count) for i in range(count)]

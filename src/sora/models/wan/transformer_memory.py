@@ -1,6 +1,6 @@
 """Memory that the transformer and the text encoder take while they run, beside their weights, in bytes.
 
-Counted from what stands at once in ``networks.wan_blocks`` and ``networks.umt5`` without gradients;
+Counted from what stands at once in ``networks.wan.blocks`` and ``networks.umt5`` without gradients;
 ``benchmarks/memory.py`` holds the counts against the networks.
 """
 
@@ -8,40 +8,40 @@ from __future__ import annotations
 
 from math import prod
 
-from sora.memory.needs import Needs, TextEncoder
+from sora.models.wan.sizes import Painting, TextEncoder
 
 FLOAT32 = 4
 PROMPTS = 2
 UNPACKED_AT_ONCE = 2**24
-"""Numbers of a quantised weight that ``networks.stored`` turns into float32 at a time."""
+"""Numbers of a quantised weight that ``runtime.quantized`` turns into float32 at a time."""
 
 
-def transformer(needs: Needs, *, quantised: bool) -> int:
+def transformer(painting: Painting, *, quantised: bool) -> int:
     """Of one pass. quantised: whether weights are unpacked on every use."""
-    t, c = needs.transformer, needs.number
-    samples = needs.batch * needs.tokens
-    tables = needs.tokens * t.head_dim * 2 * FLOAT32
-    text = needs.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
+    t, c = painting.transformer, painting.number
+    samples = painting.batch * painting.tokens
+    tables = painting.tokens * t.head_dim * 2 * FLOAT32
+    text = painting.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
     unpacked = t.width * t.ffn * c + 4 * FLOAT32 * min(t.width * t.ffn, UNPACKED_AT_ONCE) if quantised else 0
-    return samples * _each_token(needs) + _scores(needs) + tables + text + unpacked
+    return samples * _each_token(painting) + _scores(painting) + tables + text + unpacked
 
 
-def heard(needs: Needs) -> int:
+def kept_text(painting: Painting) -> int:
     """Keys and values of a prompt and its negative in every block, kept for all passes of a clip."""
-    t = needs.transformer
-    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * needs.number
+    t = painting.transformer
+    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * painting.number
 
 
-def sampler(needs: Needs) -> int:
+def sampler(painting: Painting) -> int:
     """Of all latents around a pass: noise, velocity, what is known, what a multistep sampler remembers; and what goes
     in, as it is and as patches."""
-    channels = 6 * needs.latents[0] * FLOAT32 + 2 * needs.batch * needs.transformer.channels * needs.number
-    return channels * prod(needs.latents[1:])
+    channels = 6 * painting.latents[0] * FLOAT32 + 2 * painting.batch * painting.transformer.channels * painting.number
+    return channels * prod(painting.latents[1:])
 
 
-def _each_token(needs: Needs) -> int:
+def _each_token(painting: Painting) -> int:
     """The most that a token takes, at the dearest place of a block."""
-    t, c = needs.transformer, needs.number
+    t, c = painting.transformer, painting.number
     copy = FLOAT32 if c < FLOAT32 else 0  # float32 inside costs a copy only where all else is smaller
     # Turning keys by their angles: tokens, the same under modulation, q, k, v, turned queries; three float32 besides.
     turning = t.width * (6 * c + copy + 3 * FLOAT32)
@@ -52,10 +52,10 @@ def _each_token(needs: Needs) -> int:
     return max(turning, feeding) + control
 
 
-def _scores(needs: Needs) -> int:
+def _scores(painting: Painting) -> int:
     """Scores before and after softmax, where no kernel fuses them."""
-    heads = needs.transformer.width // needs.transformer.head_dim
-    return 2 * min(needs.scores, needs.batch * heads * needs.tokens**2) * needs.number
+    heads = painting.transformer.width // painting.transformer.head_dim
+    return 2 * min(painting.scores, painting.batch * heads * painting.tokens**2) * painting.number
 
 
 def text(encoder: TextEncoder, texts: int, number: int) -> int:

@@ -1,0 +1,66 @@
+"""Which memory plan a model follows, and what it does where memory runs out all the same: the next rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+
+from sora.memory.choose import arrange, next_rung
+from sora.memory.free import free_on
+from sora.memory.needs import Needs
+from sora.memory.plans import Plan
+
+Result = TypeVar("Result")
+
+
+class Networks(Protocol):
+    """The networks of one model, loaded as a plan says."""
+
+    plan: Plan
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def follow(self, plan: Plan) -> None:
+        """From now on. What another plan has loaded goes."""
+        ...
+
+    def drop(self) -> None:
+        """Everything goes; what is asked for next is loaded again, by the plan of that time."""
+        ...
+
+
+@dataclass
+class Arrangement:
+    """needs: of the painting at hand, None while nobody has said."""
+
+    networks: Networks
+    needs: Needs | None = None
+
+    def arrange(self, needs: Needs, forced: str | None = None) -> str:
+        """Chooses the plan and says it in a line for a person. forced: a name of ``memory.NAMES``. Raises OutOfMemory
+        and UsageError."""
+        self.needs = needs
+        plan, line = arrange(needs, free_on(self.networks.device), forced)
+        self.networks.follow(plan)
+        return line
+
+    def retry_on_oom(self, phase: str, work: Callable[[], Result]) -> Result:
+        """The work's result; where memory runs out, after another try on every rung below. phase: of
+        ``memory.PHASES``. Raises OutOfMemory."""
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError as error:
+                self.step_down(phase, error)
+
+    def step_down(self, phase: str, error: torch.OutOfMemoryError) -> None:
+        """To the next plan that takes less in this phase; all networks go. Raises OutOfMemory where there is none, and
+        the error itself where nobody has said what is painted."""
+        if self.needs is None:
+            raise error
+        self.networks.drop()
+        self.networks.follow(next_rung(self.needs, self.networks.plan, phase, free_on(self.networks.device))[0])

@@ -1,0 +1,144 @@
+"""The sizes of a painting that memory hangs on: those of the networks, and of what is painted.
+
+Each part can be read from its network, best on the meta device, where it takes no memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from sora.memory import Weights
+from sora.memory.needs import count
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+NOTHING = Weights()
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A Wan transformer. weights: of one expert, of which ``in_blocks`` parameters are in its ``blocks`` blocks and
+    ``largest`` in the largest; only blocks can be streamed. width, head_dim, ffn: channels of a token, of a head, and
+    inside the feed-forward. channels: of what goes in, control too. text: (tokens, channels) of text. patch: latents
+    behind a token. experts: networks of this size that take turns. control: whether there is a control
+    branch."""
+
+    weights: Weights
+    in_blocks: int
+    largest: int
+    blocks: int
+    width: int
+    head_dim: int
+    ffn: int
+    channels: int = 16
+    text: tuple[int, int] = (512, 4096)
+    patch: tuple[int, int, int] = (1, 2, 2)
+    experts: int = 1
+    control: bool = False
+
+    @classmethod
+    def of(cls, network: nn.Module, stored: float = 2.0, *, experts: int = 1) -> Transformer:
+        """Of a ``WanDiT`` or a ``WanVACE`` without its weights."""
+        config: Any = network.config
+        control = bool(config.vace_layers)
+        blocks: Any = [*network.blocks, *(network.vace_blocks if control else ())]  # type: ignore[misc]
+        return cls(
+            Weights.of(network, stored),
+            in_blocks=count(blocks),
+            largest=max(count([block]) for block in blocks),
+            blocks=len(blocks),
+            width=config.dim,
+            head_dim=config.head_dim,
+            ffn=config.ffn_dim,
+            channels=config.in_channels + (config.vace_in_channels if control else 0),
+            text=(512, config.text_dim),
+            patch=config.patch,
+            experts=experts,
+            control=control,
+        )
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """weights, in_blocks, blocks: as a ``Transformer``'s, all blocks being alike. width, ffn: channels of a word, and
+    inside the feed-forward. heads: of attention. tokens: of the longest text."""
+
+    weights: Weights
+    in_blocks: int
+    blocks: int
+    width: int
+    ffn: int
+    heads: int
+    tokens: int = 512
+
+    @classmethod
+    def of(cls, network: nn.Module, stored: float = 2.0) -> TextEncoder:
+        """Of a ``UMT5`` without its weights."""
+        config: Any = network.config
+        blocks: Any = network.encoder.block  # type: ignore[union-attr]
+        return cls(Weights.of(network, stored), count(blocks), len(blocks), config.d_model, config.d_ff, config.heads)
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """A Wan VAE. encoder, decoder: channels at each scale, from the pixels' end to the latents'. channels: of a
+    latent. blocks: residual blocks at each of the encoder's scales; the decoder has one more. halve_time: which steps
+    from scale to scale halve time. residual: Wan 2.2's shortcuts. patch: pixels folded at the door, along each side.
+    number: bytes of a number in its feature maps. tile_by_tile: whether a film is decoded wholly at one tile before the
+    next; otherwise what all tiles remember of earlier frames stays on the device."""
+
+    weights: Weights
+    encoder: tuple[int, ...] = (96, 192, 384, 384)
+    decoder: tuple[int, ...] = (96, 192, 384, 384)
+    channels: int = 16
+    blocks: int = 2
+    halve_time: tuple[bool, ...] = (False, True, True)
+    residual: bool = False
+    patch: int = 1
+    number: int = 4
+    tile_by_tile: bool = False
+
+    @classmethod
+    def of(cls, network: nn.Module, number: int = 4) -> Autoencoder:
+        """Of a ``WanVAE`` without its weights, whose weights and maps take ``number`` bytes each."""
+        config: Any = network.config
+        decoder = config.decoder_base_dim or config.base_dim
+        return cls(
+            Weights.of(network, number),
+            encoder=tuple(config.base_dim * m for m in config.dim_mult),
+            decoder=tuple(decoder * m for m in config.dim_mult),
+            channels=config.z_dim,
+            blocks=config.num_res_blocks,
+            halve_time=config.temperal_downsample,
+            residual=config.is_residual,
+            patch=config.patch_size,
+            number=number,
+        )
+
+
+@dataclass(frozen=True)
+class Painting:
+    """What is painted, and with what. latents: (C, T, H, W) painted at once. image: an image encoder's weights. batch:
+    2 where a prompt and its negative go through the transformer together, else 1. number: bytes of a number the
+    transformer computes with. encodes: whether pixels are known, so that the encoder runs. scores: attention scores
+    held at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified: as in ``memory.Needs``."""
+
+    transformer: Transformer
+    text: TextEncoder
+    vae: Autoencoder
+    latents: tuple[int, int, int, int]
+    image: Weights = NOTHING
+    batch: int = 2
+    number: int = 2
+    encodes: bool = False
+    scores: int = 0
+    unified: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Of one sample."""
+        return prod(self.latents[1:]) // prod(self.transformer.patch)
