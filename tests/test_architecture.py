@@ -18,6 +18,8 @@ SOURCE = ROOT / "src"
 PACKAGE, TRAINER = SOURCE / "sora", SOURCE / "minitrain"
 FILES, TRAINER_FILES = sorted(PACKAGE.rglob("*.py")), sorted(TRAINER.rglob("*.py"))
 
+FAMILIES = {path.name for path in (PACKAGE / "models").iterdir() if (path / "__init__.py").is_file()}
+
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 60
 MOST_ROOMS = 16
@@ -243,6 +245,59 @@ def test_nothing_is_imported_by_path():
 
     others = (*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"))
     assert not complaints((*FILES, *TRAINER_FILES, *others), look)
+
+
+def family_of(name: str) -> str | None:
+    """The family that a module belongs to; "" for those that may name any: its networks and the list of families."""
+    if room_of(name) == "networks" or name == "catalog":
+        return ""
+    room, _, rest = name.partition(".")
+    return next((f for f in FAMILIES if room in ("models", "catalog") and re.match(rf"{f}\b|{f}_", rest)), None)
+
+
+def words_of(node: ast.AST) -> Iterator[str]:
+    """The words, in lower case, of the names that a node holds and of the text that a string does."""
+    for _, value in ast.iter_fields(node):
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                yield from (word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+", text))
+
+
+def docstrings(tree: ast.AST) -> set[ast.AST]:
+    """Strings that stand as statements: what they say is no code."""
+    return {
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+
+
+def test_only_a_family_names_itself():
+    """Neither a name nor a text in the code of the rest says a family's name: what has to be known of one is asked
+    through ``models.Family`` and ``catalog.Family``."""
+
+    def look(path: Path) -> Iterator[str]:
+        if family_of(name_of(path)) is not None:
+            return
+        tree = tree_of(path)
+        said = docstrings(tree)
+        for node in ast.walk(tree):
+            for word in words_of(node) if node not in said else ():
+                if word in FAMILIES:
+                    yield f"line {getattr(node, 'lineno', '?')} says {word}"
+
+    assert not complaints(FILES, look)
+
+
+def test_every_family_exposes_what_is_asked_of_it():
+    from sora import catalog, models
+
+    assert set(catalog.FAMILIES) == FAMILIES
+    for name, rows in catalog.FAMILIES.items():
+        assert rows.MODELS and {row.family for row in rows.MODELS.values()} == {name}
+        package = models.family(next(iter(rows.MODELS.values())))
+        assert callable(package.load) and callable(package.memory_needs) and "transformer" in package.KEY_MAPS
+        closed = any(row.vocabulary for row in rows.MODELS.values())
+        assert all(hasattr(package, asked) for asked in ("advise", "repertoire") if closed)
+    assert catalog.DEFAULT in catalog.MODELS
 
 
 def test_late_imports_of_the_command_line_are_few():

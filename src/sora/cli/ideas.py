@@ -35,10 +35,11 @@ def ideas(
     """Say what can be painted. Subjects, settings, motions, camera and weather, with random prompts to try."""
     within("--count", count, 0, MOST)
     within("--seed", seed, 0, MOST_SEED)
-    spec = catalog.find(model or "mini")
+    spec = catalog.find(model or catalog.DEFAULT)
     found = models.repertoire(spec)
     if found is None:
-        raise UsageError(f"{spec.name} follows any prompt, so there is no list; `sora ideas` tells what mini paints")
+        hint = f"`sora ideas` tells what {catalog.DEFAULT} paints"
+        raise UsageError(f"{spec.name} follows any prompt, so there is no list; {hint}")
     prompts = found.prompts(count, Random(int.from_bytes(os.urandom(4), "little") if seed is None else seed))
     if as_json:
         typer.echo(json.dumps({"model": spec.name, **found.lists, "prompts": prompts}, ensure_ascii=False))
@@ -60,5 +61,5 @@ def tried(model: str, prompts: Sequence[str]) -> Iterator[str]:
     """Commands to try, and what happens to words that are not on the lists."""
     yield ""
     yield "Prompts may be English or Chinese (也可以用中文). What a prompt leaves open is chosen to suit its subject."
-    chosen = "" if model == "mini" else f" --model {shlex.quote(model)}"
+    chosen = "" if model == catalog.DEFAULT else f" --model {shlex.quote(model)}"
     yield from (f"  sora generate {shlex.quote(prompt)}{chosen}" for prompt in prompts)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sora import catalog
 from sora.runtime.speed import EXACT
 
 
@@ -80,8 +81,8 @@ Prompt = Annotated[
     str,
     typer.Argument(
         metavar="PROMPT",
-        help="What to paint, in words (`sora ideas` lists what mini knows); - reads them from standard input."
-        " {a|b} makes a file for each.",
+        help=f"What to paint, in words (`sora ideas` lists what {catalog.DEFAULT} knows); - reads them from standard"
+        " input. {a|b} makes a file for each.",
         show_default=False,
     ),
 ]
@@ -278,7 +279,7 @@ Negative = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What to steer away from, in words.", show_default=False)
 ]
 ModelName = Annotated[
-    str | None, typer.Option("--model", help="Which weights paint; see `sora models`.", show_default="mini")
+    str | None, typer.Option("--model", help="Which weights paint; see `sora models`.", show_default=catalog.DEFAULT)
 ]
 Lora = Annotated[
     list[str] | None,

@@ -1,0 +1,250 @@
+"""A family is one package and its rows: a toy of both goes through every verb, plan, LoRA and recipe of the program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner, Result
+
+from sora import catalog, media, memory, models, weights
+from sora.cli import app
+from sora.errors import OutOfMemory
+from sora.memory import LADDER, Free, Plan, arrangement
+from sora.memory.choose import ROOM
+from sora.weights import lora_file
+from toy_family import rows, toy
+from toy_family.toy import model as toy_model
+
+SIDE, SHOWN = 64, 9
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The family is there: its package, its rows, and weights in its own spelling among the assets. The current
+    folder, which is empty but for a film and a picture."""
+    monkeypatch.setitem(sys.modules, "sora.models.toy", toy)
+    monkeypatch.setitem(catalog.FAMILIES, "toy", rows)
+    monkeypatch.setitem(catalog.MODELS, "toy", rows.TOY)
+    assets, work = tmp_path / "assets", tmp_path / "work"
+    assets.mkdir()
+    work.mkdir()
+    monkeypatch.setattr(weights, "ASSETS", assets)
+    monkeypatch.chdir(work)
+    torch.manual_seed(0)
+    words, dit = toy_model.Words().state_dict(), toy_model.Dit().state_dict()
+    held = {f"words.{name}": tensor for name, tensor in words.items()}
+    held |= {f"dit.{spelled(name)}": tensor for name, tensor in dit.items()}
+    save_file(held, assets / rows.WEIGHTS)
+    draw = np.random.default_rng(0).integers(0, 256, (SHOWN, 4, 4, 3), np.uint8)
+    frames = draw.repeat(SIDE // 4, axis=1).repeat(SIDE // 4, axis=2)
+    with media.writer("a.mkv", 8.0, (SIDE, SIDE), "{}", False) as file:
+        file.write(frames)
+    Image.fromarray(frames[0]).save("a.png")
+    return work
+
+
+def spelled(name: str) -> str:
+    """A tensor's name as the toy's own files have it."""
+    return name.replace("blocks.", "layers.").replace(".map", ".inner")
+
+
+def run(*argv: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in argv])
+
+
+def made(*argv: object, out: str = "out.mkv") -> np.ndarray:
+    """The frames of what a command paints."""
+    result = run(*argv, "--model", "toy", "--seed", 1, "--device", "cpu", "--force", "-o", out)
+    assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+    return shown(out)
+
+
+def shown(path: str) -> np.ndarray:
+    return media.read_image(path)[None] if path.endswith(".png") else media.read_clip(path).frames_FYXC
+
+
+GENERATE = ("generate", "a ball", "--frames", 5, "--size", f"{SIDE}x{SIDE}")
+VERBS: dict[str, tuple[tuple[object, ...], int]] = {
+    "generate": (GENERATE, 5),
+    "shots": (("generate", "a ball", "--then", "a cat", "--frames", 10, "--size", "64x64"), 10),
+    "image": (("image", "a ball", "--size", "64x64"), 1),
+    "img2vid": (("img2vid", "a.png", "it runs", "--frames", 5, "--size", "64x64"), 5),
+    "extend": (("extend", "a.mkv", "it runs", "--frames", 4), SHOWN + 4),
+    "backward": (("extend", "a.mkv", "it runs", "--frames", 4, "--backward"), SHOWN + 4),
+    "loop": (("loop", "a.mkv", "--frames", 4), SHOWN + 4),
+    "circle": (("loop", "--prompt", "a ball", "--size", "64x64"), 8),
+    "bridge": (("bridge", "a.mkv", "a.mkv", "--frames", 4), 2 * SHOWN + 4),
+    "region": (("edit", "a.mkv", "a cat", "--region", "0,0,32,32"), SHOWN),
+    "noise": (("edit", "a.mkv", "a cat", "--method", "noise"), SHOWN),
+    "flow": (("edit", "a.mkv", "a cat", "--was", "a ball", "--method", "flow"), SHOWN),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb(toys: Path, verb: str) -> None:
+    argv, length = VERBS[verb]
+    film = made(*argv, out="out.png" if verb == "image" else "out.mkv")
+    assert film.shape == (length, SIDE, SIDE, 3) and film.std() > 5
+    if verb == "extend":
+        assert np.array_equal(film[:SHOWN], shown("a.mkv"))
+
+
+def test_words_and_seeds_count(toys: Path) -> None:
+    first = made(*GENERATE)
+    assert np.array_equal(first, made(*GENERATE))
+    assert not np.array_equal(first, made(*GENERATE, "--negative", "grey"))
+    assert not np.array_equal(first, made("generate", "a cat", *GENERATE[2:]))
+
+
+def test_a_draft_is_finished_and_a_film_remade(toys: Path) -> None:
+    film = made(*GENERATE, "--draft")
+    for verb, same in (("remake", True), ("finish", False)):
+        result = run(verb, "out.mkv", "-o", f"{verb}.mkv")
+        assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+        again = shown(f"{verb}.mkv")
+        assert (again.shape == film.shape and np.array_equal(again, film)) == same
+    recipe = json.loads(media.read_recipe(Path("remake.mkv")) or "{}")
+    assert recipe.get("model", recipe.get("request", {}).get("model")) == "toy"
+
+
+def test_a_folder_of_such_weights_is_recognised(toys: Path, tmp_path: Path) -> None:
+    by_name = made(*GENERATE)
+    result = run(*GENERATE, "--model", tmp_path / "assets", "--seed", 1, "--device", "cpu", "-o", "folder.mkv")
+    assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+    assert np.array_equal(shown("folder.mkv"), by_name)
+    assert json.loads(run("models", "show", "toy", "--json").stdout)["here"]
+
+
+def test_another_familys_folder_is_still_refused(toys: Path) -> None:
+    (toys / "empty").mkdir()
+    result = run(*GENERATE, "--model", "empty")
+    assert result.exit_code == 4 and "empty holds no model" in result.stderr
+
+
+# Memory.
+
+
+@pytest.mark.parametrize("plan", [plan.name for plan in LADDER if plan.exact])
+def test_every_exact_plan_paints_the_same(toys: Path, plan: str) -> None:
+    assert np.array_equal(made(*GENERATE), made(*GENERATE, "--memory", plan))
+
+
+def test_running_out_of_memory_goes_on_with_the_next_plan(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film, decoded, follow = made(*GENERATE), toy_model.decoded, toy_model.Parts.follow
+    happened: list[str] = []
+
+    def failing(*args: Any) -> torch.Tensor:
+        happened.append("decoding")
+        if happened.count("decoding") == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decoded(*args)
+
+    def following(parts: toy_model.Parts, plan: Plan) -> None:
+        happened.append(plan.name)
+        follow(parts, plan)
+
+    monkeypatch.setattr(toy_model, "decoded", failing)
+    monkeypatch.setattr(toy_model.Parts, "follow", following)
+    assert np.array_equal(film, made(*GENERATE, "--memory", "resident"))
+    assert happened == ["resident", "decoding", "text-dropped", "decoding"]
+
+
+MB = 2**20
+MACHINES = {  # bytes free on the device beyond ROOM, and of CPU memory
+    "everything fits": (8 * MB, 100 * MB),
+    "blocks stream": (1.5 * MB, 100 * MB),
+    "no CPU memory for what streams": (1.5 * MB, MB // 10),
+    "nothing fits": (MB // 8, 100 * MB),
+}
+
+
+@pytest.mark.parametrize("forced", [None, "resident", "streamed"])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_dry_run_tells_the_plan_that_the_real_one_follows(
+    toys: Path, monkeypatch: pytest.MonkeyPatch, machine: str, forced: str | None
+) -> None:
+    on_device, in_host = map(int, MACHINES[machine])
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(memory, "choose_device", lambda name: cuda)
+    monkeypatch.setattr(memory, "free_on", lambda device: Free(ROOM + on_device, in_host))
+    monkeypatch.setattr(arrangement, "free_on", lambda device: Free(ROOM + on_device, in_host))
+    said = ("--memory", forced) if forced else ()
+    result = run(*GENERATE, "--model", "toy", "--device", "cuda", "--dtype", "float32", "--dry-run", "--json", *said)
+    assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+    told = json.loads(result.stdout)["memory"]
+    model = models.load(rows.TOY, cuda, torch.float32)
+    try:
+        real = models.arrange(model, (5, SIDE, SIDE), encodes=False, forced=forced).removeprefix("memory: ")
+    except OutOfMemory as error:
+        real = str(error)
+    assert told == real
+    if forced is None:
+        assert EXPECTED[machine] in told
+    if machine == "no CPU memory for what streams" and forced == "streamed":
+        assert "may not be enough" in told
+
+
+EXPECTED = {
+    "everything fits": "everything resident",
+    "blocks stream": "blocks streamed from CPU memory",
+    "no CPU memory for what streams": "of CPU memory hold what streams",
+    "nothing fits": "are needed at least",
+}
+
+
+# LoRA.
+
+
+def lora_in_the_toys_spelling(path: Path) -> None:
+    pair = {"layers.0.inner.lora_A.weight": torch.ones(2, 256), "layers.0.inner.lora_B.weight": torch.ones(256, 2)}
+    save_file(pair, path)
+
+
+def test_a_lora_is_added_under_every_kind_of_plan(toys: Path) -> None:
+    lora_in_the_toys_spelling(toys / "a.safetensors")
+    plain = made(*GENERATE)
+    films = [made(*GENERATE, "--lora", "a.safetensors", "--memory", plan) for plan in ("resident", "streamed")]
+    assert not np.array_equal(films[0], plain) and np.array_equal(films[0], films[1])
+    assert np.array_equal(made(*GENERATE, "--lora", "a.safetensors:0"), plain)
+
+
+def test_a_lora_of_another_family_is_refused(toys: Path) -> None:
+    pair = {"to_q.lora_A.weight": torch.ones(2, 4), "to_q.lora_B.weight": torch.ones(4, 2)}
+    lora_file.write("a.safetensors", pair, {"family": catalog.MODELS[catalog.DEFAULT].family})
+    result = run(*GENERATE, "--model", "toy", "--lora", "a.safetensors")
+    assert result.exit_code == 4 and "choose another --model" in result.stderr
+
+
+def test_it_learns_a_lora(toys: Path) -> None:
+    (toys / "clips").mkdir()
+    (toys / "a.mkv").rename(toys / "clips" / "a ball falls.mkv")
+    result = run(
+        "train",
+        "clips",
+        "--out",
+        "ball.safetensors",
+        "--model",
+        "toy",
+        "--steps",
+        2,
+        "--rank",
+        2,
+        "--preview",
+        "a ball",
+    )
+    assert (result.exit_code, result.stdout) == (0, "ball.safetensors\n"), f"{result.stderr}{result.exception!r}"
+    assert load_file("ball.safetensors").keys() == {
+        f"transformer.blocks.{i}.map.lora_{part}.weight" for i in range(6) for part in "AB"
+    }
+    assert lora_file.facts("ball.safetensors")["family"] == "toy"
+    assert len(made(*GENERATE, "--lora", "ball.safetensors")) == 5

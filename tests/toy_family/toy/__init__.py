@@ -1,0 +1,39 @@
+"""The toy family: what would stand in ``sora/models/toy/``. A transformer of a few linear maps, an autoencoder that
+averages, a text encoder that counts letters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sora.catalog.spec import ModelSpec
+from sora.runtime.speed import Speed
+from sora.weights import KeyMap, Kind
+
+if TYPE_CHECKING:
+    import torch
+
+    from sora.memory import Needs
+
+    from .model import Toy
+
+KEY_MAPS = {
+    "transformer": Kind(
+        prefixes=("dit.",),
+        key_maps=(KeyMap(r"^layers\.", (((r"^layers\.(\d+)\.inner\b", r"blocks.\1.map"),),)),),
+    ),
+    "text": Kind(prefixes=("words.",)),
+}
+
+
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed) -> Toy:
+    from .model import Parts, Toy
+
+    return Toy(spec, Parts(spec, device, dtype))
+
+
+def memory_needs(
+    spec: ModelSpec, shape_FYX: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, encodes: bool
+) -> Needs:
+    from .model import needs
+
+    return needs(spec, shape_FYX, device, dtype, encodes=encodes)

@@ -1,0 +1,196 @@
+"""The toy's networks, which of them are in memory when, and the model that the engine sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from sora import weights
+from sora.catalog.spec import ModelSpec
+from sora.engine.canvas import Canvas, Latents
+from sora.engine.sampler import Velocity, scheduled
+from sora.memory import LADDER, Blocks, Needs, Plan, Weights
+from sora.memory.arrangement import Arrangement
+from sora.models.conditioning import filled, known_channels, known_frames
+from sora.runtime import lora
+from sora.runtime.offload import stream_blocks
+
+WIDTH, LAYERS = 256, 6
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        return x_BND + torch.tanh(self.map(x_BND))
+
+
+class Dit(nn.Module):
+    """Each token by itself: its colours, the words and the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj_in, self.proj_out = nn.Linear(4, WIDTH), nn.Linear(WIDTH, 3)
+        self.blocks = nn.ModuleList([Block() for _ in range(LAYERS)])
+
+    def forward(self, x_BCTHW: Tensor, t: float, text_BD: Tensor) -> Tensor:
+        tokens = rearrange(x_BCTHW, "b c t h w -> b (t h w) c")
+        x = self.proj_in(F.pad(tokens, (0, 1), value=t)) + text_BD[:, None]
+        for block in self.blocks:
+            x = block(x)
+        _, _, t_, h, w = x_BCTHW.shape
+        return rearrange(self.proj_out(x), "b (t h w) c -> b c t h w", t=t_, h=h, w=w)
+
+
+class Words(nn.Module):
+    """The mean of a text's letters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letters = nn.Embedding(256, WIDTH)
+
+    def forward(self, text: str) -> Tensor:
+        return self.letters(torch.tensor([[*(text.encode() or b" ")]])).mean(dim=1)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"transformer": Dit, "text": Words}
+
+
+@dataclass
+class Parts:
+    """The networks, loaded when they are asked for, as the plan says."""
+
+    spec: ModelSpec
+    device: torch.device
+    dtype: torch.dtype
+    plan: Plan = LADDER[0]
+    loaded: dict[str, nn.Module] = field(default_factory=dict)
+    loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
+
+    @property
+    def file(self) -> Path:
+        name = self.spec.files[0]
+        return self.spec.folder / name if self.spec.folder else weights.asset(name)
+
+    def follow(self, plan: Plan) -> None:
+        if plan != self.plan:
+            self.drop()
+            self.plan = plan
+
+    def drop(self) -> None:
+        self.loaded.clear()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.loaded:
+            if self.plan.text != "resident":
+                self.loaded.clear()
+            self.loaded[name] = self._load(name)
+        return self.loaded[name]
+
+    def _load(self, name: str) -> nn.Module:
+        from . import KEY_MAPS
+
+        with torch.device("meta"):
+            network = NETWORKS[name]()
+        weights.load_checkpoint(network, self.file, kind=KEY_MAPS[name], dtype=self.dtype)
+        if isinstance(network, Dit):
+            for tensors, strength, called in self.loras:
+                lora.merge(network, tensors, strength, called=called)
+            if self.plan.blocks is not None:
+                stream_blocks(network.blocks, self.device, self.plan.blocks)
+        return network
+
+
+@dataclass(frozen=True)
+class Toy:
+    """See ``engine.model``: it is ``Trainable``, ``Arranged`` and ``Scheduled``."""
+
+    spec: ModelSpec
+    parts: Parts
+    lora_targets = ("map",)
+
+    @cached_property
+    def memory(self) -> Arrangement:
+        return Arrangement(self.parts)
+
+    @property
+    def device(self) -> torch.device:
+        return self.parts.device
+
+    @property
+    def dit(self) -> nn.Module:
+        return self.parts["transformer"]
+
+    def arrange(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+        needed = needs(self.spec, shape_FYX, self.device, self.parts.dtype, encodes=encodes)
+        return self.memory.arrange(needed, forced)
+
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
+        lora.check(self.dit, tensors, called)
+        self.parts.loras.append((tensors, strength, called))
+        self.parts.drop()
+
+    def schedule(self, step: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
+        """More tokens, more time near the noise."""
+        return scheduled(steps, shift + tokens / 1000, strength)
+
+    def encode(self, canvas: Canvas) -> Latents:
+        grid = self.spec.grid
+        pixels = filled(canvas)
+        pixels = torch.cat([pixels[:, :, :1].expand(-1, -1, grid.time - 1, -1, -1), pixels], dim=2)
+        known = known_channels(known_frames(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
+        return Latents(F.avg_pool3d(pixels, (grid.time, grid.space, grid.space)), 1 - known)
+
+    def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+        yield self.memory.retry_on_oom("decode", lambda: decoded(latents_BCTHW, self.spec.grid.time))
+
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+        texts = [self.parts["text"](text) for text in ([prompt] if guidance == 1 else [prompt, negative])]
+        unknown, clean = latents.unknown_B1THW > 0, latents.clean_BCTHW
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            flows = [self.parts["transformer"](x, float(t), text.to(x)) for text in texts]
+            flow = flows[-1] + guidance * (flows[0] - flows[-1]) if guidance != 1 else flows[0]
+            return torch.where(unknown, flow, (x - clean) / t)
+
+        return velocity
+
+
+def decoded(latents_BCTHW: Tensor, time: int, space: int = 8) -> Tensor:
+    """Frames (F, 3, Y, X): the first latent is one, all others are ``time``."""
+    frames = F.interpolate(torch.tanh(latents_BCTHW[0]).transpose(0, 1), scale_factor=space)
+    return torch.cat([frames[:1], frames[1:].repeat_interleave(time, dim=0)])
+
+
+def needs(
+    spec: ModelSpec, shape_FYX: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, encodes: bool
+) -> Needs:
+    """Counted from the networks on the meta device."""
+    with torch.device("meta"):
+        dit, words = Dit(), Words()
+    c, *latents = spec.grid.latent_shape(*shape_FYX)
+    token, pixels = 3 * WIDTH * dtype.itemsize, 3 * 4 * prod(shape_FYX)
+    return Needs(
+        transformer=Blocks(
+            Weights.of(dit, dtype.itemsize), Weights.of(dit.blocks).parameters, LAYERS, Weights.of(Block()).parameters
+        ),
+        vae=Weights(),
+        side=max(latents[1:]),
+        sampling=lambda *, one_prompt, quantised, keeps_text: prod(latents) * (token + 16 * c),
+        decoding=lambda tile: pixels,
+        encoding=(lambda tile: pixels) if encodes else None,
+        text=Blocks(Weights.of(words, dtype.itemsize)),
+        number=dtype.itemsize,
+        unified=device.type != "cuda",
+    )
