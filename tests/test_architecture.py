@@ -364,3 +364,8 @@ def test_the_reader_of_imports_reads(tmp_path: Path):
     )
     assert set(imports(file)) == {"typing", "os.path", "sora.media", "sora", "sora.errors"}
     assert ours(file) == {"media", "sora", "errors"}
+
+
+def test_the_reader_of_strings_leaves_docstrings_out():
+    tree = ast.parse('"""Of minitrain."""\ndef f():\n    """Also."""\n    return ["python", "-m", "minitrain"]\n')
+    assert set(code_strings(tree)) == {"python", "-m", "minitrain"}
