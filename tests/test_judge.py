@@ -14,6 +14,7 @@ import torch
 from minitrain import judge as judges
 from minitrain import labelled, mimic
 from minitrain.broken import MILD, WAYS, apart, broken, worn
+from minitrain.eval.quality import perceptual
 from minitrain.judge import FRAMES, IGNORED, NEAR, QUESTIONS, SHOWN, SIDE, Judge, close_up
 from minitrain.judge_data import Clips, Frames, asked, film_from, reversed_in_time, seen_moving, turned
 from minitrain.rough import roughened
@@ -133,6 +134,12 @@ def test_a_file_without_all_questions_is_refused(judge: Judge, tmp_path: Path) -
     save_file({"a": torch.zeros(1)}, tmp_path / "judge.safetensors", metadata={"options": json.dumps(options)})
     with pytest.raises(ModelError, match="no judge of this version"):
         judges.load(tmp_path / "judge.safetensors")
+
+
+def test_films_are_far_apart_by_what_the_judge_sees_of_them(judge: Judge) -> None:
+    film, other = (clip.permute(0, 2, 3, 1).numpy() for clip in a_clip(48, 64, 3))
+    assert perceptual(judge, film, film) == pytest.approx(0, abs=1e-5)
+    assert 0 < perceptual(judge, film, (0.9 * film + 0.1 * other).astype(np.uint8)) < perceptual(judge, film, other)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (40, 40)])

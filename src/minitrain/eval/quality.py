@@ -89,8 +89,8 @@ def _luma(frames_FYXC: np.ndarray) -> Tensor:
 
 
 def perceptual(judge: judges.Judge, a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
-    """One minus the mean cosine of the judge's features at each place."""
-    a, b = (judges.features(judge, judges.batched(x)) for x in (a_FYXC, b_FYXC))
+    """One minus the mean cosine of what the judge's convolutions see at each place; sides are multiples of 8."""
+    a, b = (judges.maps(judge, judges.batched(x).float() / 127.5 - 1) for x in (a_FYXC, b_FYXC))
     return 1 - F.cosine_similarity(a, b, dim=1).mean().item()
 
 
