@@ -22,15 +22,16 @@ from typer.testing import CliRunner, Result
 
 from conftest import Blotches
 from sora import __version__, catalog, memory, models, weights
-from sora.cli import app, doctor, options, scenes, shape
+from sora.cli import app, doctor
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.model import Model
 from sora.errors import ModelError, OutOfMemory
+from sora.plan.geometry import MOST_FRAMES as MOST
+from sora.plan.request import fields
 
 README = Path(__file__).parent.parent / "README.md"
 SIDE = isqrt(catalog.MODELS["mini"].defaults.area)
 BALLOON = "a red balloon floats up"
-MOST = shape.MOST_FRAMES
 Run = Callable[..., Result]
 LOAD = models.load  # the real one; tests put a stand-in there
 
@@ -88,9 +89,9 @@ def test_a_film_of_the_models_default_shape(run: Run):
     told = json.loads(run("info", "a-red-balloon-floats-up.mp4", "--json").stdout)
     defaults = catalog.MODELS["mini"].defaults
     assert (told["size"], told["frames"], told["fps"]) == ([SIDE, SIDE], defaults.frames, defaults.fps)
-    made = told["recipe"]
-    assert (made["verb"], made["prompt"], made["seed"], made["model"]) == ("generate", BALLOON, 7, "mini")
-    assert (made["steps"], made["guidance"], made["step"]) == (defaults.steps, defaults.guidance, defaults.step)
+    made, asked = told["recipe"], told["recipe"]["request"]
+    assert (asked["verb"], asked["prompt"], asked["seed"], asked["model"]) == ("generate", BALLOON, 7, "mini")
+    assert (asked["steps"], asked["guidance"], asked["sampler"]) == (defaults.steps, defaults.guidance, defaults.step)
     assert (made["sora"], made["torch"], made["device"], made["dtype"]) == (
         *(__version__, torch.__version__),
         *("cpu", "float32"),
@@ -490,12 +491,10 @@ def test_help_brings_neither_torch_nor_numpy():
 
 def test_names_said_twice_agree():
     from sora.engine.sampler import STEPS
-    from sora.plan import operations
 
-    assert {s.value for s in options.Sampler} == set(STEPS)
-    assert scenes.MELT == operations.MELT
-    assert tuple(d.value for d in options.Device) == memory.DEVICES
-    assert tuple(d.value for d in options.Dtype) == memory.DTYPES
+    assert set(fields()["sampler"].choices) == set(STEPS)
+    assert fields()["device"].choices == memory.DEVICES
+    assert fields()["dtype"].choices == memory.DTYPES
 
 
 def commands() -> dict[str, set[str]]:
@@ -525,7 +524,7 @@ def _options(cell: str) -> Iterator[str]:
 
 
 def test_slugs():
-    from sora.cli.job import slug
+    from sora.jobs.delivery import slug
 
     assert slug("A red balloon, floating UP!") == "a-red-balloon-floating-up"
     assert slug("../../etc/passwd") == "etc-passwd"

@@ -105,7 +105,7 @@ def test_one_of_several_is_made_again_alone(studio: Studio):
     studio("generate", "a {red|blue} ball", "--count", 2, *SMALL, *QUICK, "-o", "a.mkv")
     again(studio, "remake", "a-4.mkv")
     assert np.array_equal(frames("a-4-remake.mkv"), frames("a-4.mkv"))
-    assert (recipe("a-4-remake.mkv")["prompt"], recipe("a-4-remake.mkv")["seed"]) == ("a blue ball", 4)
+    assert (recipe("a-4-remake.mkv")["prompts"], recipe("a-4-remake.mkv")["request"]["seed"]) == (["a blue ball"], 4)
 
 
 def test_options_after_the_file_change_what_is_painted(studio: Studio):
@@ -116,8 +116,8 @@ def test_options_after_the_file_change_what_is_painted(studio: Studio):
     again(studio, "remake", "film.mkv", "--seconds", 1, "--aspect", "1:1", "-o", "shape.mkv")
     assert frames("shape.mkv").shape == (8, SIDE, SIDE, 3)
     again(studio, "remake", "film.mkv", "--prompt", "a red ball", "--then", "a", "--then=b", "-o", "words.mkv")
-    argv = recipe("words.mkv")["argv"]
-    assert (argv[-1], [argv[i + 1] for i, a in enumerate(argv) if a == "--then"]) == ("a red ball", ["a", "b"])
+    asked = recipe("words.mkv")["request"]
+    assert (asked["prompt"], asked["then"]) == ("a red ball", ["a", "b"])
     result = studio("remake", "film.mkv", "--json", "-q", "--count", 2)
     assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == [
         "film-remake-1.mkv",
@@ -125,23 +125,60 @@ def test_options_after_the_file_change_what_is_painted(studio: Studio):
     ]
 
 
-def test_a_recipe_from_before_command_lines(studio: Studio):
+def first_format(made: dict[str, Any], argv: list[str]) -> str:
+    """A recipe of today as the first version of sora would have written it."""
+    asked = made["request"]
+    old = {
+        key: made[key] for key in ("sora", "weights", "frames", "fps", "painted", "size", "device", "dtype", "torch")
+    }
+    old |= {
+        key: asked[key] for key in ("verb", "negative", "model", "seed", "steps", "guidance", "shift") if key in asked
+    }
+    return json.dumps(
+        old | {"prompt": made["prompts"][0], "step": asked["sampler"], "inputs": made["inputs"], "argv": argv}
+    )
+
+
+def test_recipes_of_the_first_format(studio: Studio, footage: Footage):
     paint(studio, "generate", r"a \{red\} ball", *SMALL)
-    old = {key: value for key, value in recipe("film.mkv").items() if key != "argv"}
-    media.write_clip("old.mkv", media.read_clip("film.mkv"), json.dumps(old))
-    again(studio, "remake", "old.mkv")
-    assert np.array_equal(frames("old-remake.mkv"), frames("film.mkv"))
-    media.write_clip("older.mkv", media.read_clip("film.mkv"), json.dumps(old | {"verb": "img2vid"}))
+    made, film = recipe("film.mkv"), media.read_clip("film.mkv")
+    media.write_clip("older.mkv", film, first_format(made, []))
+    media.write_clip("old.mkv", film, first_format(made, ["generate", *SMALL, *QUICK, "--", r"a \{red\} ball"]))
+    for name in ("older", "old"):
+        again(studio, "remake", f"{name}.mkv")
+        assert np.array_equal(frames(f"{name}-remake.mkv"), frames("film.mkv")), name
+    made["request"]["verb"] = "img2vid"
+    media.write_clip("older.mkv", film, first_format(made, []), force=True)
     result = studio("remake", "older.mkv")
     assert result.exit_code == 3
-    assert "older sora" in result.stderr
-    assert "--seed 3" in result.stderr
+    assert "older sora" in result.stderr and "--seed 3" in result.stderr
+
+
+def test_a_draft_that_was_finished_in_the_first_format(studio: Studio):
+    paint(studio, "generate", "a ball", *SMALL, "--draft", to="draft.mkv")
+    again(studio, "finish", "draft.mkv", "--steps", 2, "-o", "film.mkv")
+    argv = [
+        "finish",
+        "--strength",
+        "0.6",
+        "--size",
+        "64x48",
+        "--steps",
+        "2",
+        "--seed",
+        "3",
+        "--",
+        recipe("film.mkv")["request"]["draft_file"],
+    ]
+    media.write_clip("old.mkv", media.read_clip("film.mkv"), first_format(recipe("film.mkv"), argv))
+    again(studio, "remake", "old.mkv")
+    assert np.array_equal(frames("old-remake.mkv"), frames("film.mkv"))
 
 
 def test_changes_that_will_show_are_said(studio: Studio, monkeypatch: pytest.MonkeyPatch):
     film = paint(studio, "generate", "a ball", *SMALL)
     assert "will differ" not in studio("remake", film).stderr
-    monkeypatch.setattr("sora.cli.again.sha256_of", lambda _: "0" * 64)
+    monkeypatch.setattr("sora.jobs.replay.sha256_of", lambda _: "0" * 64)
     assert "made with other weights" in studio("remake", film).stderr
 
 
@@ -212,8 +249,8 @@ def test_a_draft_is_small_and_quick(studio: Studio):
     result = studio("generate", "a ball", "--draft", "--seed", 3, "-o", "draft.mkv")
     assert result.exit_code == 0, result.stderr
     made = recipe("draft.mkv")
-    assert (made["steps"], made["painted"], made["size"]) == (DEFAULTS.draft_steps, [DRAFT, DRAFT], [SIDE, SIDE])
-    assert "--draft" in made["argv"]
+    assert (made["painted"], made["size"]) == ([DRAFT, DRAFT], [SIDE, SIDE])
+    assert (made["request"]["steps"], made["request"]["draft"]) == (DEFAULTS.draft_steps, True)
 
 
 BACK = max(8, DEFAULTS.window - DEFAULTS.context - DEFAULTS.after)  # frames in which a loop finds back
@@ -240,7 +277,9 @@ def test_a_draft_of_any_verb_is_finished(
     again(studio, "finish", "draft.mkv", "--steps", 2, "-o", "film.mkv")
     assert frames("film.mkv").shape == (*shape, 3)
     made = recipe("film.mkv")
-    assert (made["verb"], made["seed"], made["steps"]) == ("finish", 3, 2)
+    asked = made["request"]
+    assert (asked["verb"], asked["draft_file"], asked["seed"]) == (argv[0], str(Path("draft.mkv").absolute()), 3)
+    assert (asked["steps"], "draft" in asked) == (2, False)
     assert made["painted"] != recipe("draft.mkv")["painted"]
     if "A" in argv:
         assert [file for file, _ in made["inputs"]][:2] == [str(Path("draft.mkv").absolute()), str(clip)]
@@ -252,10 +291,10 @@ def test_finish_takes_all_the_steps_and_another_size(studio: Studio):
     paint(studio, "generate", "a ball", *SMALL, "--draft", to="draft.mkv")
     assert again(studio, "finish", "draft.mkv", "--size", "96x96", "-q") == "draft-finish.mp4"
     assert frames("draft-finish.mp4").shape == (5, 96, 96, 3)
-    assert recipe("draft-finish.mp4")["steps"] == DEFAULTS.steps
+    assert recipe("draft-finish.mp4")["request"]["steps"] == DEFAULTS.steps
     again(studio, "finish", "draft.mkv", "--aspect", "9:16", "-q", "-o", "tall.mkv")
     assert frames("tall.mkv").shape == (5, *catalog.find("mini").grid.nearest_size(9 / 16, DEFAULTS.area), 3)
-    assert recipe("tall.mkv")["argv"][:3] == ["finish", "--strength", "0.6"]
+    assert recipe("tall.mkv")["request"]["draft_strength"] == 0.6
 
 
 def test_a_pictures_draft_is_finished(studio: Studio):

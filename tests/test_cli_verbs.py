@@ -131,19 +131,16 @@ def test_strength_of_an_edit(studio: Studio, footage: Footage):
     clip = media.read_clip(path)
     assert same(made(studio, "edit", path, "a ball", "--strength", 0), clip)
     assert not same(made(studio, "edit", path, "a ball"), clip)
-    argv = recipe("made.mkv")["argv"]
-    assert argv[argv.index("--strength") + 1] == str(DEFAULTS.noise_strength)
+    assert recipe("made.mkv")["request"]["strength"] == DEFAULTS.noise_strength
     made(studio, "edit", path, "a ball", "--frames", "2:3")
-    argv = recipe("made.mkv")["argv"]
-    assert argv[argv.index("--strength") + 1] == "1.0"
+    assert recipe("made.mkv")["request"]["strength"] == 1
 
 
 def test_edit_by_flow_starts_from_the_words_of_the_clips_recipe(studio: Studio):
     made(studio, "generate", "a red ball", "--frames", 5, "--size", "64x64")
     Path("made.mkv").rename("source.mkv")
     made(studio, "edit", "source.mkv", "a blue ball", "--method", "flow")
-    argv = recipe("made.mkv")["argv"]
-    assert argv[argv.index("--was") + 1] == "a red ball"
+    assert recipe("made.mkv")["request"]["was"] == "a red ball"
 
 
 def test_edit_goes_by_flow_where_the_old_words_are_known(studio: Studio, footage: Footage):
@@ -159,8 +156,7 @@ def test_edit_goes_by_flow_where_the_old_words_are_known(studio: Studio, footage
     )
     for method, source, *flags in cases:
         made(studio, "edit", source, "a blue ball", *flags)
-        argv = recipe("made.mkv")["argv"]
-        assert argv[argv.index("--method") + 1] == method
+        assert recipe("made.mkv")["request"]["method"] == method
 
 
 def test_a_part_of_a_clip(studio: Studio, footage: Footage):
@@ -233,8 +229,7 @@ def test_shots_share_a_film_and_a_subject(studio: Studio):
     result = studio(*shots, *QUICK, "--json", "--size", "16x16")
     told = json.loads(result.stdout)
     assert (told["frames"], told["prompt"]) == (3 * DEFAULTS.frames, "a red ball in the snow")
-    argv = recipe(told["path"])["argv"]
-    assert [argv[i + 1] for i, flag in enumerate(argv) if flag == "--then"] == ["in the desert", "at night"]
+    assert recipe(told["path"])["request"]["then"] == ["in the desert", "at night"]
     told = json.loads(studio(*shots, "--transition", "flow", *QUICK, "--json", "--size", "16x16").stdout)
     assert told["frames"] == 3 * DEFAULTS.frames + 2 * 8
     assert len(made(studio, *shots, "--frames", 20, "--size", "16x16")) == 20
@@ -255,9 +250,9 @@ def test_a_loop_from_words_has_whole_latents(studio: Studio):
 def test_moves_become_words(studio: Studio):
     argv = ("--frames", 2, "--camera", "pan-left", "--motion", "up")
     made(studio, "generate", "a ball", *argv)
-    assert recipe("made.mkv")["prompt"] == "a ball moving up, the camera pans left"
+    assert recipe("made.mkv")["prompts"][0] == "a ball moving up, the camera pans left"
     made(studio, "generate", "a ball", "--frames", 2, "--camera", "static")
-    assert recipe("made.mkv")["prompt"] == "a ball"
+    assert recipe("made.mkv")["prompts"][0] == "a ball"
 
 
 # --- what a person is told ---------------------------------------------------------------------------------------
@@ -269,7 +264,7 @@ def test_variants_of_one_clip(studio: Studio, footage: Footage):
     assert result.stdout.split() == ["my-clip-extend-1.mp4", "my-clip-extend-2.mp4"], result.stderr
     first, second = (media.read_clip(name) for name in result.stdout.split())
     assert not same(first, second)
-    assert [recipe(name)["seed"] for name in result.stdout.split()] == [5, 6]
+    assert [recipe(name)["request"]["seed"] for name in result.stdout.split()] == [5, 6]
 
 
 def test_names_say_the_clip_and_the_verb(studio: Studio, footage: Footage):

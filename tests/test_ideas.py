@@ -290,7 +290,7 @@ def test_where_a_clip_is_given_words_are_only_noted(studio: Studio, footage: Foo
 
 def test_every_prompt_of_the_prompt_files_can_be_painted_in_full():
     for file in FOLDER.glob("*.txt"):
-        for prompt in prompts.parse_file(file.read_text(encoding="utf-8")):
+        for prompt in (line.prompt for line in prompts.parse_file(file.read_text(encoding="utf-8"))):
             found, asked = advice(prompt), read(words(), prompt)
             assert (found.missing, found.notes) == ("", ()), prompt
             assert asked.subject and asked.setting and asked.motion, prompt

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sora.cli.hung import Hung
 from torch import Tensor, nn
 
-from sora.cli.hung import Hung
 from sora.errors import InputError, ModelError
 from sora.models.wan import KEY_MAPS
 from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT

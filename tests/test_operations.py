@@ -90,7 +90,7 @@ def test_a_region_keeps_what_lies_outside() -> None:
 
 def test_shots_share_the_first_noise_and_no_other() -> None:
     plan = operations.generate(("a", "b"), frames=80, form=FORM)
-    draws = [[w.draw for w in plan.windows if w.prompt == shot] for shot in ("a", "b")]
+    draws = [[w.draw for w in plan.windows if w.shot == shot] for shot in (0, 1)]
     assert draws[0][0] == draws[1][0] == 0
     assert not set(draws[0][1:]) & set(draws[1][1:])
 

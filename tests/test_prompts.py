@@ -1,6 +1,5 @@
 """Prompts: cleaning, files, and the grammar of {a|b} alternatives."""
 
-import io
 import itertools
 from pathlib import Path
 
@@ -46,17 +45,24 @@ def test_the_longest_prompt_fits() -> None:
     assert len(prompts.clean(" " + "x" * 20_000)) == 20_000
 
 
-def test_dash_reads_standard_input() -> None:
-    assert prompts.read("-", io.StringIO("a red\nballoon\n")) == "a red balloon"
-    assert prompts.read("a  car", io.StringIO("never read")) == "a car"
-    with pytest.raises(UsageError, match="UTF-8"):
-        prompts.read("-", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+def test_text_that_is_not_utf_8_is_refused() -> None:
+    assert prompts.decoded("a café".encode(), "here") == "a café"
+    with pytest.raises(UsageError, match="on standard input is not valid UTF-8"):
+        prompts.decoded(b"\xff\xfe", "on standard input")
 
 
 def test_parse_file_passes_over_blanks_and_comments() -> None:
-    assert prompts.parse_file("\ufeff# title\r\n\r\n  a car  \r\n # note\r\na # in the middle stays") == [
-        "a car",
-        "a # in the middle stays",
+    found = prompts.parse_file("\ufeff# title\r\n\r\n  a car  \r\n # note\r\na # in the middle stays")
+    assert [(line.number, line.prompt) for line in found] == [(3, "a car"), (5, "a # in the middle stays")]
+
+
+def test_options_stand_at_a_lines_end() -> None:
+    text = "a car's {red|blue} wheel --seed 7 --aspect 9:16\na -- dash - stays --then 'at night' --camera=static\n"
+    found = prompts.parse_file(text + "5 --draft")
+    assert [(line.prompt, line.words) for line in found] == [
+        ("a car's {red|blue} wheel", ("--seed", "7", "--aspect", "9:16")),
+        ("a -- dash - stays", ("--then", "at night", "--camera=static")),
+        ("5", ("--draft",)),
     ]
 
 
@@ -66,9 +72,10 @@ def test_a_file_without_prompts_is_refused(text: str) -> None:
         prompts.parse_file(text)
 
 
-def test_a_bad_line_is_numbered() -> None:
-    with pytest.raises(UsageError, match=r"line 3: .*20,001"):
-        prompts.parse_file("# first\na car\n" + "x" * 20_001)
+def test_a_bad_line_tells_so_and_leaves_the_others() -> None:
+    found = prompts.parse_file("# first\na car\n" + "x" * 20_001 + "\na ball --then 'at\n--seed 7")
+    assert [(line.number, bool(line.error)) for line in found] == [(2, False), (3, True), (4, True), (5, True)]
+    assert "20,001" in found[1].error and "close every quote" in found[2].error and "empty" in found[3].error
 
 
 def test_variants_turn_the_last_group_fastest() -> None:
@@ -120,11 +127,11 @@ def test_variants_refuses(prompt: str, says: str) -> None:
 
 @pytest.mark.parametrize(("name", "count"), [("first-light.txt", 12), ("portrait.txt", 6)])
 def test_our_prompt_files_hold_plain_prompts_each_once(name: str, count: int) -> None:
-    found = prompts.parse_file((PROMPTS / name).read_text(encoding="utf-8"))
+    found = [line.prompt for line in prompts.parse_file((PROMPTS / name).read_text(encoding="utf-8"))]
     assert len(found) == len(set(found)) == count
     assert all(prompts.variants(prompt) == [prompt] for prompt in found)
 
 
 def test_the_first_prompt_of_the_readme() -> None:
     first = prompts.parse_file((PROMPTS / "first-light.txt").read_text(encoding="utf-8"))[0]
-    assert first == "a red balloon floats up over a green meadow"
+    assert first.prompt == "a red balloon floats up over a green meadow"

@@ -37,27 +37,27 @@ def check(made: tuple[Window, ...], length: int, left: int, right: int, form: Fo
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(FORMS), st.integers(1, 300), st.integers(0, 40), st.integers(0, 40))
 def test_every_frame_is_painted_once_from_film_that_stands(form: Format, length: int, left: int, right: int) -> None:
-    check(windows(range(AT, AT + length), "", form, left=left, right=right), length, left, right, form)
+    check(windows(range(AT, AT + length), form, left=left, right=right), length, left, right, form)
 
 
 def test_a_film_goes_forward_and_a_prequel_backward() -> None:
     form = FORMS[0]
-    forward = windows(range(17, 41), "", form, left=17, right=0)
+    forward = windows(range(17, 41), form, left=17, right=0)
     assert [(w.first, w.left, w.right, w.keep) for w in forward] == [
         (12, 5, 0, range(17, 29)),
         (24, 5, 0, range(29, 41)),
     ]
-    backward = windows(range(16), "", form, left=0, right=17)
+    backward = windows(range(16), form, left=0, right=17)
     assert [(w.first, w.left, w.right, w.keep) for w in backward] == [(7, 0, 8, range(7, 16)), (-2, 0, 8, range(7))]
 
 
 def test_between_two_ends_the_last_window_arrives() -> None:
-    made = windows(range(20, 40), "", FORMS[0], left=20, right=20)
+    made = windows(range(20, 40), FORMS[0], left=20, right=20)
     assert [w.right for w in made] == [0, 4]
     assert made[-1].keep == range(32, 40)
 
 
 def test_windows_of_a_part_draw_their_noise_in_turn() -> None:
-    made = windows(range(60), "", FORMS[0], left=0, right=0, part=3)
+    made = windows(range(60), FORMS[0], left=0, right=0, part=3)
     assert [w.draw for w in made] == list(range(len(made)))
     assert {w.part for w in made} == {3}

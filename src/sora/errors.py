@@ -32,3 +32,9 @@ class OutOfMemory(SoraError):
     """The device ran out of memory."""
 
     exit_code = 5
+
+
+class SomeFailed(SoraError):
+    """Some of several films could not be painted; the others are there."""
+
+    exit_code = 6

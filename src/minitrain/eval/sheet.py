@@ -42,7 +42,7 @@ def main() -> None:
     args = parser.parse_args()
     device = memory.choose_device(None)
     model = models.load(catalog.find("mini"), device, memory.choose_dtype(None, device))
-    texts = prompts.parse_file(args.prompts.read_text(encoding="utf-8"))
+    texts = [line.prompt for line in prompts.parse_file(args.prompts.read_text(encoding="utf-8"))]
     rows = [row(film(model, text, args.seed + i), text) for i, text in enumerate(texts)]
     Image.fromarray(np.concatenate(rows)).save(args.out)
     print(args.out)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sora.errors import UsageError
+from sora.plan import geometry
 from sora.plan.grid import Grid
 
 if TYPE_CHECKING:
@@ -150,6 +152,19 @@ class ModelSpec:
         if d.most_area:
             area = min(size[0] * size[1], d.draft_area if draft else d.most_area)
         return self.grid.nearest_size(size[1] / size[0], area)
+
+    def film_size(
+        self, size: str | None = None, aspect: str | None = None, usual: float | None = None
+    ) -> tuple[int, int]:
+        """(height, width) of a file. size, aspect: as a person wrote them. usual: width / height when neither is said,
+        else the model's; a picture longer than the longest shape is cropped to it. Raises UsageError."""
+        if aspect is not None and size is not None:
+            raise UsageError("--aspect and --size both say the shape; give one of them")
+        if size is not None:
+            return geometry.parse_size(size)
+        shape = geometry.shape_of(aspect, self.defaults.aspect if usual is None else usual)
+        # Once more, so that a film of this very size is painted at it: a few long shapes have a nearer neighbour yet.
+        return self.painted(self.grid.nearest_size(shape, self.defaults.area))
 
     def form(self, size: tuple[int, int], fps: float, *, draft: bool = False) -> Format:
         """The format of a film of (height, width), painted at the grid's nearest size of that shape."""

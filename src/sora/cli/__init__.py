@@ -1,17 +1,14 @@
-"""The command line: flags to calls. Only this package prints, and only it turns errors into exit codes.
+"""The command line: flags to requests. Only this package prints, and only it turns errors into exit codes.
 
-``verbs``    the commands that paint: flags in, a Wish out
-``options``  every flag's type and help; ``command`` gives a command the flags it shares with others
-``request``  a Wish, and the words of every file to be made
-``scenes``   what each verb needs: the files it reads, sizes, lengths, and its Plan; ``shape`` and ``sources`` for both
-``job``      a wish checked and completed, in milliseconds and without torch
-``paint``    files made of it; ``screen`` talks on stderr meanwhile; ``profile`` records where the time goes
-``again``    a recipe as a command line, for ``remake`` and ``finish``
-``train``    a folder of clips to learn from, checked; ``learn`` carries it out
-``hung``     ``--lora``, checked
-``advice``   what a model makes of the words; ``ideas`` lists what it can paint
-``look``, ``doctor``  answer questions
-``models``   the group of commands about models: what there is, what is here, fetching and removing
+``options``   each flag as typer reads it, made of a request's fields
+``commands``  the commands that paint, made of the verbs' rows: flags in, what is asked for out
+``run``       carries out what is asked for; ``batch`` for every line of a prompt file
+``dry_run``   says what would be painted
+``progress``  talks on stderr meanwhile; ``profile`` records where the time goes
+``train``     a folder of clips to learn from, checked; ``learn`` carries it out
+``ideas``     lists what a model can paint
+``info``, ``doctor``  answer questions
+``models``    the group of commands about models: what there is, what is here, fetching and removing
 """
 
 from __future__ import annotations
@@ -24,8 +21,9 @@ import typer
 from typer.core import TyperGroup
 
 from sora import __version__
-from sora.cli import doctor, ideas, look, models, paint, profile, train, verbs
-from sora.cli.request import Wish
+from sora.cli import commands, doctor, ideas, info, models, profile, train
+from sora.cli.commands import Asked
+from sora.cli.progress import plain
 from sora.errors import SoraError
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
@@ -33,15 +31,17 @@ OUT_OF_MEMORY = 5
 
 
 class Reporting(TyperGroup):
-    """Carries out what a command wishes for. Errors of ours become one line on stderr and an exit status; anything else
+    """Carries out what a command asks for. Errors of ours become one line on stderr and an exit status; anything else
     is a bug and keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:  # a Context, whose home differs between versions of typer
         try:
             asked = super().invoke(ctx)
-            if isinstance(asked, Wish):
+            if isinstance(asked, Asked):
+                from sora.cli import run  # late, so that --help reads no pictures
+
                 with profile.traced(ctx.params.get("profile_file")):
-                    paint.perform(asked, self.commands)
+                    run.perform(asked)
         except SoraError as error:
             _fail(str(error), error.exit_code)
         except MemoryError:
@@ -51,7 +51,7 @@ class Reporting(TyperGroup):
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"sora: {message}", err=True)
+    typer.echo(f"sora: {plain(message)}", err=True)
     raise typer.Exit(status)
 
 
@@ -63,7 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 done, 2 usage, 3 bad file, 4 model, 5 out of memory, 130 stopped.",
+    epilog="Exit status: 0 done, 2 usage, 3 bad file, 4 model, 5 out of memory, 6 films of -f failed, 130 stopped.",
 )
 
 
@@ -91,26 +91,16 @@ def sora(
     ] = None,
 ) -> None:
     """Paint video on your own machine. Try: sora generate "a red balloon floats up over a green meadow"."""
-    painters = [command.__name__ for command in (*PAINTERS, verbs.remake)]
-    profile.checked(profile_file, ctx.invoked_subcommand, painters)
+    profile.checked(profile_file, ctx.invoked_subcommand, (*commands.PAINTERS, "remake"))
 
 
-PAINTERS = (
-    verbs.generate,
-    verbs.image,
-    verbs.img2vid,
-    verbs.extend,
-    verbs.loop,
-    verbs.bridge,
-    verbs.edit,
-    verbs.finish,
-)
-
-for command in PAINTERS:
-    app.command()(command)
+for name, command in commands.PAINTERS.items():
+    app.command(name)(command)
 # What remake does not know are flags of the command that made the file.
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(verbs.remake)
-for command in (train.train, ideas.ideas, look.info):
+app.command("remake", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    commands.remake_command()
+)
+for command in (train.train, ideas.ideas, info.info):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)

@@ -13,8 +13,9 @@ import typer
 
 from sora import catalog, models
 from sora.cli import options as o
-from sora.cli.request import MOST_SEED, within
 from sora.errors import UsageError
+from sora.plan.options import MOST_SEED
+from sora.plan.request import within
 
 MOST = 1000  # prompts
 WIDTH = 96  # columns of a list

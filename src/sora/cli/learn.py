@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sora import __version__, catalog, models, weights
-from sora.cli.screen import Clock, Listener, note, progress
+from sora.cli.progress import Clock, Listener, note, progress
 
 if TYPE_CHECKING:
     from sora.finetune.dataset import Material

@@ -14,11 +14,10 @@ from sora import catalog
 from sora.catalog import hub
 from sora.catalog.spec import MEMORY, ModelSpec
 from sora.cli import options as o
-from sora.cli import shape
-from sora.cli.look import lines
-from sora.cli.request import Wish
-from sora.cli.screen import note
+from sora.cli.info import lines
+from sora.cli.progress import note
 from sora.errors import ModelError, UsageError
+from sora.plan.geometry import wxh
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -175,7 +174,7 @@ def _cure(spec: ModelSpec) -> str:
 def _row(spec: ModelSpec) -> dict[str, Any]:
     """A line of ``--json``. size: [width, height] in pixels. bytes: to fetch in all, bytes_here: on this disk."""
     defaults, found = spec.defaults, hub.here(spec)
-    height, width = shape.film_size(Wish("generate"), spec)
+    height, width = spec.film_size()
     return {
         "name": spec.name,
         "licence": spec.licence,
@@ -210,9 +209,7 @@ def _state(spec: ModelSpec, found: hub.Here) -> str:
 
 def _by_default(spec: ModelSpec) -> str:
     d = spec.defaults
-    said = (
-        f"{d.frames} frames of {shape.wxh(shape.film_size(Wish('generate'), spec))} at {d.fps:g} fps, {d.steps} steps"
-    )
+    said = f"{d.frames} frames of {wxh(spec.film_size())} at {d.fps:g} fps, {d.steps} steps"
     low = "" if d.guidance_low is None else f", then {d.guidance_low:g}"
     return f"{said}, guidance {d.guidance:g}{low}"
 

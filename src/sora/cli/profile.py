@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from sora import atomic
-from sora.cli.screen import note
+from sora.cli.progress import note
 from sora.errors import InputError, UsageError
 
 SUFFIXES = (".json", ".json.gz")

@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from sora import catalog
-from sora.cli import learn, shape
+from sora.cli import learn
 from sora.cli import options as o
 from sora.cli.learn import Course
-from sora.cli.request import Wish, within
 from sora.errors import InputError, UsageError
 from sora.plan import prompts
+from sora.plan.geometry import Size
+from sora.plan.request import within
 from sora.runtime import threads
 
 MOST_STEPS = 1_000_000
@@ -105,8 +106,8 @@ def train(
         every=every,
         previews=previews,
         resume=resume,
-        device=device.value if device else None,
-        dtype=dtype.value if dtype else None,
+        device=device,
+        dtype=dtype,
         quiet=quiet,
     )
     if resume and not course.state.is_file():
@@ -121,11 +122,11 @@ def _materials(folder: Path) -> learn.Materials:
     return dataset.find(folder)
 
 
-def _size(size: str | None, aspect: str | None, spec: catalog.ModelSpec) -> shape.Size | None:
+def _size(size: str | None, aspect: str | None, spec: catalog.ModelSpec) -> Size | None:
     """The size on the model's grid that was asked for; None is each clip's own shape."""
     if size is None and aspect is None:
         return None
-    return spec.painted(shape.film_size(Wish("train", size=size, aspect=aspect), spec))
+    return spec.painted(spec.film_size(size, aspect))
 
 
 def _check_target(out: Path, replace: bool) -> None:

@@ -124,7 +124,9 @@ def _painted(
     push = 1.0 if plan.start else _push(model, window)
     seed = derived(settings.seed, window=window.draw)
     drawn = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * push)
-    latents = paint_latents(model, small, window.prompt, drawn, tell, start=plan.start, circle_of_time=_closes(plan))
+    latents = paint_latents(
+        model, small, plan.prompts[window.shot], drawn, tell, start=plan.start, circle_of_time=_closes(plan)
+    )
     if len(plan.windows) > 1:
         heap.trim()  # before the phase that takes the most
     chunks = _decoded(model, plan, latents, window.frames, tell)

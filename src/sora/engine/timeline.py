@@ -89,6 +89,6 @@ class Film:
 
     def _kept(self, i: int) -> Tensor | bool:
         start = self.plan.start
-        if start is None or start.known_F1YX is None:
+        if start is None or start.known_FYX is None:
             return False
-        return start.known_F1YX[min(max(i, 0), len(start.known_F1YX) - 1)]
+        return torch.from_numpy(start.known_FYX[min(max(i, 0), len(start.known_FYX) - 1)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
 from sora.plan.clip import Clip
 from sora.plan.crop import Crop
@@ -33,7 +33,8 @@ class Window:
     """One canvas of a plan, frames counted on the film: its first ``left`` and last ``right`` frames are known from
     the film, those between are painted, and ``keep`` of them are film; the rest only fill up the model's grid.
 
-    part: windows of one shot share it and keep its colours. draw: which noise of the seed's; a shot's first has 0.
+    shot: which of the plan's prompts it is painted from. part: windows of one shot share it and keep its colours. draw:
+    which noise of the seed's; a shot's first has 0.
     """
 
     first: int
@@ -41,7 +42,7 @@ class Window:
     left: int
     right: int
     keep: range
-    prompt: str
+    shot: int = 0
     part: int = 0
     draw: int = 0
 
@@ -51,14 +52,14 @@ class Start:
     """Film that painting starts from instead of from noise alone.
 
     clip: as long as the film. strength: in (0, 1], the share of the noise and of the steps; 1 keeps nothing of it.
-    known_F1YX: pixels that are kept even in painted frames (one frame stands for all), or None. method: "noise" mixes
-    noise in (SDEdit, arXiv 2108.01073), "flow" goes straight from one text to the other (FlowEdit, arXiv 2412.08629).
-    was: what the clip shows, in words, for "flow".
+    known_FYX: bool, pixels that are kept even in painted frames (one frame stands for all), or None. method: "noise"
+    mixes noise in (SDEdit, arXiv 2108.01073), "flow" goes straight from one text to the other (FlowEdit, arXiv
+    2412.08629). was: what the clip shows, in words, for "flow".
     """
 
     clip: Clip
     strength: float
-    known_F1YX: Tensor | None = None
+    known_FYX: np.ndarray | None = None
     method: str = "noise"
     was: str = ""
 
@@ -67,14 +68,16 @@ class Start:
 class Plan:
     """What to paint and how it joins what stands. Built by ``operations``, carried out by ``engine.paint``.
 
-    frames: of the whole film. placed: (first frame, clip) of all that stands already, at the film's size. windows: in
-    the order of painting; together they keep every frame that is not placed, each once. circle: after the film's last
-    frame comes its first. crop: the part of each frame that the model paints, at ``format.painted``; None is all.
+    frames: of the whole film. windows: in the order of painting; together they keep every frame that is not placed,
+    each once. prompts: the words of each shot. placed: (first frame, clip) of all that stands already, at the film's
+    size. circle: after the film's last frame comes its first. crop: the part of each frame that the model paints, at
+    ``format.painted``; None is all.
     """
 
     format: Format
     frames: int
     windows: tuple[Window, ...]
+    prompts: tuple[str, ...]
     placed: tuple[tuple[int, Clip], ...] = ()
     start: Start | None = None
     circle: bool = False

@@ -10,14 +10,16 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import shlex
 import unicodedata
-from typing import TextIO
+from dataclasses import dataclass
 
 from sora.errors import UsageError
 
 MAX_CHARACTERS = 20_000
 MAX_VARIANTS = 1000
 
+_OPTION = re.compile(r"(?<!\S)--(?=[A-Za-z])")  # where a line's options begin
 _TOKEN = re.compile(r"\\[{}|\\]|.", re.DOTALL)
 
 
@@ -37,32 +39,47 @@ def clean(prompt: str) -> str:
     return text
 
 
-def read(argument: str, stdin: TextIO) -> str:
-    """The prompt on the command line, cleaned; ``-`` reads it from ``stdin``. Raises UsageError as ``clean`` does."""
-    if argument != "-":
-        return clean(argument)
+def decoded(data: bytes, where: str) -> str:
+    """Text of UTF-8, whatever the locale says. where: "in FILE", for a person. Raises UsageError."""
     try:
-        return clean(stdin.read())
+        return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise UsageError("the prompt on standard input is not valid UTF-8; save it as UTF-8 text") from None
+        raise UsageError(f"the prompt {where} is not valid UTF-8; save it as UTF-8 text") from None
 
 
-def parse_file(text: str) -> list[str]:
-    """The prompts of a file, one a line, cleaned; blank lines and lines that begin with ``#`` are passed over.
+@dataclass(frozen=True)
+class Line:
+    """A line of a prompt file. number: counted from 1. words: the options at its end, as a shell would split them.
+    error: what is wrong with it, empty for nothing."""
 
-    Raises UsageError, with the line's number, for a prompt ``clean`` refuses, and for a file without any.
+    number: int
+    prompt: str
+    words: tuple[str, ...] = ()
+    error: str = ""
+
+
+def parse_file(text: str) -> list[Line]:
+    """The prompts of a file, one a line, cleaned, each with options at its end; blank lines and lines that begin with
+    ``#`` are passed over. A line that cannot be read tells so itself, since the others can be painted all the same.
+
+    Raises UsageError for a file without any prompt.
     """
-    prompts = []
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        try:
-            prompts.append(clean(line))
-        except UsageError as error:
-            raise UsageError(f"line {number}: {error}") from None
-    if not prompts:
+    rows = enumerate(text.removeprefix("\ufeff").splitlines(), start=1)
+    found = [_line(number, row) for number, row in rows if row.strip() and not row.lstrip().startswith("#")]
+    if not found:
         raise UsageError("the prompt file holds no prompt; write one a line, # begins a comment")
-    return prompts
+    return found
+
+
+def _line(number: int, row: str) -> Line:
+    first = _OPTION.search(row)
+    words, options = (row[: first.start()], row[first.start() :]) if first else (row, "")
+    try:
+        return Line(number, clean(words), tuple(shlex.split(options)))
+    except UsageError as error:
+        return Line(number, words[:80], error=str(error))
+    except ValueError as error:
+        return Line(number, words[:80], error=f"its options cannot be read ({error}); close every quote")
 
 
 def variants(prompt: str) -> list[str]:

@@ -12,6 +12,7 @@ from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.studio import Studio, right, sora
 from minitrain.eval.verdicts import note
 from sora.cli.verbs import FINISHING
+
 from sora.plan import operations
 
 QUESTIONS = ("subject", "setting", "motion")

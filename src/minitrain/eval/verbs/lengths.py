@@ -76,7 +76,7 @@ def shots(studio: Studio, report: Report, count: int) -> None:
         for n in range(count):
             note(f"shots, {transition}: {n + 1} of {count}")
             wishes, texts = _story(800 + SHOTS * n)
-            between = operations.MELT if transition == "flow" else 0
+            between = operations.TRANSITION_FRAMES if transition == "flow" else 0
             frames = SHOTS * LOOKED_AT + (SHOTS - 1) * between
             plan = operations.generate(texts, frames=frames, form=studio.form(cases.size_of(n)), transition=transition)
             film = studio.paint(plan, n).frames_FYXC

@@ -6,17 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sora.cli.request import Wish
-from sora.cli.shape import parse_region, wxh
+import numpy as np
+
+from sora import media
 from sora.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from sora.media import Sound
-    from sora.plan.clip import Clip
+from sora.media import Sound
+from sora.plan.clip import Clip
+from sora.plan.geometry import parse_region, wxh
+from sora.plan.recipe import prompt_in
+from sora.plan.request import Request
 
 SOUNDING = (".mp4", ".mkv")
 
@@ -37,65 +36,50 @@ class Source:
         return replace(self, place=frame / (fps or self.clip.fps))
 
 
-def read(wish: Wish, path: Path | None, start: float | None, end: float | None) -> Source:
-    """The part of a clip that is asked for. Raises UsageError and InputError."""
-    from sora import media
-
+def read(path: str | None, start: float | None, end: float | None, kind: str) -> Source:
+    """The part of a clip that is asked for. kind: of the file that will be written. Raises UsageError and
+    InputError."""
     assert path is not None
     clip = media.read_clip(path, start=start, end=end)
     height, width = clip.size
     notes: tuple[str, ...] = ()
-    if kind(wish) == ".mp4" and (height % 2 or width % 2) and min(clip.size) > 1:
+    if kind == ".mp4" and (height % 2 or width % 2) and min(clip.size) > 1:
         even = height - height % 2, width - width % 2
         clip = replace(clip, frames_FYXC=clip.frames_FYXC[:, : even[0], : even[1]])
         notes = (f"{path} is {wxh((height, width))}; an .mp4 holds {wxh(even)} of it, -o in .mkv keeps all",)
     begin = math.ceil((start or 0) * clip.fps - 1e-6) / clip.fps  # of the first frame that is read
-    return Source(path, clip, begin, notes=notes)
+    return Source(Path(path), clip, begin, notes=notes)
 
 
-def kind(wish: Wish) -> str:
-    """The kind of file that will be written, as ``media.target`` names it."""
-    from sora.media import target
-
-    return target.kind_of(wish.output) if wish.output else wish.suffix or (".png" if wish.verb == "image" else ".mp4")
-
-
-def sounds(wish: Wish, sources: Sequence[Source]) -> tuple[tuple[Sound, ...], tuple[str, ...]]:
+def sounds(verb: str, sources: Sequence[Source], kind: str) -> tuple[tuple[Sound, ...], tuple[str, ...]]:
     """(the sound of every clip that has one, at its place in the film, what to tell a person about it)."""
-    from sora import media
-
     loud = [source for source in sources if media.sound_of(source.path)]
     if not loud:
         return (), ()
     names = " and ".join(dict.fromkeys(str(source.path) for source in loud))
-    if kind(wish) not in SOUNDING:
+    if kind not in SOUNDING:
         return (), (f"the sound of {names} is left out; -o in .mp4 or .mkv keeps it",)
     found = tuple(media.Sound(s.path, s.start, s.clip.seconds, s.place) for s in loud)
-    return found, () if wish.verb == "edit" else (f"the sound of {names} stays with its frames; the rest is silent",)
+    return found, () if verb == "edit" else (f"the sound of {names} stays with its frames; the rest is silent",)
 
 
-def painted_where(wish: Wish, clip: Clip) -> np.ndarray | None:
+def painted_where(request: Request, clip: Clip) -> np.ndarray | None:
     """bool (F, Y, X) of the pixels to paint, one frame standing for all, or None for all of them."""
-    import numpy as np
-
-    from sora import media
-
-    if wish.mask is not None:
-        return media.read_mask(wish.mask, len(clip), clip.size)
-    if wish.region is None:
+    if request.mask is not None:
+        return media.read_mask(request.mask, len(clip), clip.size)
+    if request.region is None:
         return None
     where_FYX = np.zeros((1, *clip.size), bool)
-    where_FYX[0][parse_region(wish.region, clip.size)] = True
+    where_FYX[0][parse_region(request.region, clip.size)] = True
     return where_FYX
 
 
-def prompt_of(path: Path) -> str | None:
+def prompt_of(path: str) -> str | None:
     """The words a file of sora's own was painted from; None for any other file. Raises InputError."""
-    from sora import media
-    from sora.plan.recipe import Recipe
-
     text = media.read_recipe(path)
+    if not text:
+        return None
     try:
-        return (Recipe.from_json(text).prompt or None) if text else None
+        return prompt_in(text) or None
     except InputError:  # other programs write JSON too
         return None

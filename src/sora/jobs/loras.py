@@ -7,12 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from sora.catalog.spec import ModelSpec
 from sora.errors import ModelError, UsageError
-
-if TYPE_CHECKING:
-    from sora.catalog.spec import ModelSpec
+from sora.weights import lora_file
 
 STRONGEST = 10.0
 FEW = 16
@@ -21,7 +19,7 @@ FEW_STEPS = {"lightx2v": 4, "lightning": 4, "fastwan": 3, "causvid": 8, "accvid"
 
 
 @dataclass(frozen=True)
-class Hung:
+class Lora:
     """A LoRA's file and how often it is added to the weights."""
 
     path: Path
@@ -36,34 +34,33 @@ class Hung:
         return int(told[1]) if told and int(told[1]) <= FEW else known
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """As the flag takes it."""
         return f"{self.path.absolute()}:{self.strength:g}"
 
 
-def parse(texts: Sequence[str] | None, spec: ModelSpec) -> tuple[Hung, ...]:
-    """The files of a command's --lora flags. Raises UsageError, InputError and ModelError for what cannot be hung on
+def parse(texts: Sequence[str], spec: ModelSpec) -> tuple[Lora, ...]:
+    """The files of a command's --lora flags. Raises UsageError, InputError and ModelError for what cannot be added to
     this model; whether every shape fits is seen when the weights are there."""
-    found = tuple(_one(text) for text in texts or ())
-    for hung in found:
-        _check(hung.path, spec)
+    found = tuple(split(text) for text in texts)
+    for lora in found:
+        _check(lora.path, spec)
     return found
 
 
-def _one(text: str) -> Hung:
+def split(text: str) -> Lora:
+    """The file and the strength of one flag. Raises UsageError."""
     path, colon, number = text.rpartition(":")
     try:
         strength = float(number) if colon else 1.0
     except ValueError:  # a colon of the file's own name
-        return Hung(Path(text), 1.0)
+        return Lora(Path(text), 1.0)
     if not math.isfinite(strength) or abs(strength) > STRONGEST:
         raise UsageError(f"--lora {text}: strength {number} is out of range; expected {-STRONGEST:g} to {STRONGEST:g}")
-    return Hung(Path(path if colon else text), strength)
+    return Lora(Path(path if colon else text), strength)
 
 
 def _check(path: Path, spec: ModelSpec) -> None:
-    from sora.weights import lora_file
-
     family = lora_file.facts(path).get("family", spec.family)
     if family != spec.family:
         raise ModelError(f"{path} is a LoRA of {family}, and {spec.name} is of {spec.family}; choose another --model")

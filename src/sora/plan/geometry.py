@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import re
 
-from sora.catalog.spec import ModelSpec
-from sora.cli.request import Wish, within
 from sora.errors import UsageError
 
 Size = tuple[int, int]  # (height, width) in pixels
@@ -16,45 +14,28 @@ SHORTEST_SIDE, LONGEST_SIDE = 16, 8192
 LONGEST_SHAPE = 4.0
 
 
-def film_size(wish: Wish, spec: ModelSpec, default_shape: float | None = None) -> Size:
-    """(height, width) of the file. default_shape: width / height when none is said, else the model's; a picture longer
-    than the longest shape is cropped to it."""
-    if wish.aspect is not None and wish.size is not None:
-        raise UsageError("--aspect and --size both say the shape; give one of them")
-    if wish.size is not None:
-        return parse_size(wish.size)
-    usual = spec.defaults.aspect if default_shape is None else default_shape
-    shape = min(max(usual, 1 / LONGEST_SHAPE), LONGEST_SHAPE)
-    if wish.aspect is not None:
-        shape = parse_aspect(wish.aspect)
-    size = spec.grid.nearest_size(shape, spec.defaults.area)
-    # Once more, so that a film of this very size is painted at it: a few long shapes have a nearer neighbour yet.
-    return spec.painted(size)
-
-
-def length(wish: Wish, fps: float, default: int) -> int:
+def length(seconds: float | None, frames: int | None, fps: float, default: int) -> int:
     """Frames asked for, at that rate. Raises UsageError."""
-    if wish.seconds is not None and wish.frames is not None:
+    if seconds is not None and frames is not None:
         raise UsageError("--seconds and --frames both say how long; give one of them")
-    if wish.seconds is None:
-        frames = float(default if wish.frames is None else wish.frames)
-    elif not (math.isfinite(wish.seconds) and wish.seconds > 0):
-        raise UsageError(f"--seconds {wish.seconds:g} is no length; expected more than 0, as in --seconds 2")
+    if seconds is None:
+        count = float(default if frames is None else frames)
+    elif not (math.isfinite(seconds) and seconds > 0):
+        raise UsageError(f"--seconds {seconds:g} is no length; expected more than 0, as in --seconds 2")
     else:
-        frames = wish.seconds * fps
-        frames = max(1.0, math.floor(frames + 0.5)) if frames < 1e9 else frames
-    if frames < 1:
-        raise UsageError(f"--frames {frames:g} is no length; expected 1 to {MOST_FRAMES}")
-    if frames > MOST_FRAMES:
+        count = seconds * fps
+        count = max(1.0, math.floor(count + 0.5)) if count < 1e9 else count
+    if count < 1:
+        raise UsageError(f"--frames {count:g} is no length; expected 1 to {MOST_FRAMES}")
+    if count > MOST_FRAMES:
         most = f"{MOST_FRAMES} ({MOST_FRAMES / fps:g} s at {fps:g} fps)"
-        raise UsageError(f"{frames:g} frames are too many; expected at most {most}")
-    return int(frames)
+        raise UsageError(f"{count:g} frames are too many; expected at most {most}")
+    return int(count)
 
 
-def rate(wish: Wish, spec: ModelSpec) -> float:
-    """Frames a second of a film that no clip gives its rate. Raises UsageError."""
-    within("--fps", wish.fps, 1, 240)
-    return spec.defaults.fps if wish.fps is None else wish.fps
+def shape_of(aspect: str | None, usual: float) -> float:
+    """Width / height that is asked for, else the usual one, cropped to the longest shape there is."""
+    return min(max(usual, 1 / LONGEST_SHAPE), LONGEST_SHAPE) if aspect is None else parse_aspect(aspect)
 
 
 def parse_aspect(text: str) -> float:

@@ -10,6 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from sora.cli import options as o
+from sora.cli.progress import plain
+from sora.plan.flags import spelled
+from sora.plan.recipe import from_record, record_of
+from sora.plan.request import to_data
 
 
 def info(
@@ -20,7 +24,7 @@ def info(
     from sora import media
 
     found = media.probe(file)
-    recipe = json.loads(found.recipe) if found.recipe else None
+    record = record_of(found.recipe) if found.recipe else None
     facts: dict[str, Any] = {
         "path": str(file),
         "kind": found.kind,
@@ -31,7 +35,7 @@ def info(
         "codec": found.codec,
         "pix_fmt": found.pix_fmt,
         "sound": found.sound,
-        "recipe": recipe,
+        "recipe": record,
     }
     if as_json:
         typer.echo(json.dumps(facts))
@@ -41,19 +45,27 @@ def info(
         "sound": "yes" if found.sound else "",
         "recipe": "none; sora did not make this file",
     }
-    if recipe is not None:
+    if record is not None:
         del facts["recipe"]
     lines({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
-    if recipe is not None:
+    if record is not None:
         typer.echo("\nmade by sora with")
-        if recipe.get("argv"):
-            recipe["argv"] = shlex.join(["sora", *map(str, recipe["argv"])])
-        lines(recipe)
+        lines(told(record))
+
+
+def told(record: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's facts for a person: its request among them, and a command that asks for the same."""
+    if record.get("format", 1) == 1:
+        argv = record.get("argv")
+        return record | {"argv": shlex.join(["sora", *map(str, argv)])} if isinstance(argv, list) else record
+    request = from_record(record).request
+    rest = {name: value for name, value in record.items() if name != "request"}
+    return rest | to_data(request) | {"command": shlex.join(["sora", *spelled(request)])}
 
 
 def lines(facts: dict[str, Any]) -> None:
     """Name and value in two columns."""
-    width = max(len(name) for name in facts)
+    width = max(len(plain(name)) for name in facts)
     for name, value in facts.items():
         shown = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
-        typer.echo(f"{name.ljust(width)}  {shown}")
+        typer.echo(f"{plain(name).ljust(width)}  {plain(shown)}")

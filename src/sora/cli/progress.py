@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 Listener = Callable[["Event"], None]
 
 VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining", "learn": "learning"}
+
+UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: controls, half characters, ends of lines
+TURNING = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 PHASES = ("start", "load", "encode", "sample", "decode", "write")
 """Of a painting. start: what is checked and read before. load: torch and the model. write: what is left of encoding
@@ -50,10 +54,20 @@ class Clock:
         return phases | {"total": round(sum(self.seconds.values()), 3)}
 
 
+def plain(text: str) -> str:
+    """Text on one line of a terminal: whatever could move its cursor, colour it or turn its direction is written out,
+    since names and words come out of files too."""
+    return "".join(_written(c) if unicodedata.category(c) in UNSHOWN or c in TURNING else c for c in text)
+
+
+def _written(c: str) -> str:
+    return c.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
 def note(text: str, quiet: bool) -> None:
     """One line for a person, unless they asked for silence."""
     if not quiet:
-        typer.echo(text, err=True)
+        typer.echo(plain(text), err=True)
 
 
 @contextmanager

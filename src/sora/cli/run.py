@@ -1,0 +1,215 @@
+"""From a command to files: its request, checked whole, then the model and every film, told as they come."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import typer
+
+from sora.cli import profile
+from sora.cli.commands import Asked, Console
+from sora.cli.progress import Clock, note, progress
+from sora.errors import UsageError
+from sora.jobs import advice, replay
+from sora.jobs.delivery import Delivery, slug
+from sora.jobs.resolve import ResolvedRequest, resolve
+from sora.jobs.variants import Variant
+from sora.media import target
+from sora.plan import prompts
+from sora.plan.geometry import wxh
+from sora.plan.request import Request
+from sora.plan.verbs import VERBS
+from sora.runtime import threads
+
+if TYPE_CHECKING:
+    from sora.jobs.paint import Loaded
+
+MOST_STDIN = 1 << 21  # bytes; more than any prompt may have, so that a wrong pipe is not read to its end
+
+
+@dataclass
+class Studio:
+    """What stays between films: the model that was loaded last, and how busy the machine has been."""
+
+    watch: threads.Watch
+    loaded: Loaded | None = None
+
+
+def perform(asked: Asked) -> None:
+    """Check everything, load the model, paint every variant; a path (or JSON) on stdout for each file as it is done."""
+    if asked.command not in ("finish", "remake") and asked.file is not None:
+        from sora.cli import batch
+
+        batch.perform(asked)
+        return
+    clock, studio = Clock(), Studio(threads.Watch())
+    with _nothing_is_garbage():
+        request, delivery = request_of(asked)
+        resolved = resolve(request, delivery)
+    paint(resolved, delivery, asked.console, studio, clock)
+
+
+def request_of(asked: Asked) -> tuple[Request, Delivery]:
+    """What a command asks for. Raises UsageError and InputError."""
+    delivery = Delivery(**asked.delivery)
+    if asked.command == "finish":
+        return _finish(asked, delivery)
+    if asked.command == "remake":
+        return _remake(asked, delivery)
+    if "prompt" in VERBS[asked.command].required and asked.values.get("prompt") is None:
+        raise UsageError('what to paint is not said; give PROMPT, as in "a red balloon floats up", or -f FILE')
+    return Request(verb=asked.command, **read_words(asked.values)), delivery  # type: ignore[arg-type]
+
+
+def read_words(values: dict[str, Any]) -> dict[str, Any]:
+    """The same, with words that are asked of standard input. Raises UsageError."""
+    return values | {"prompt": stdin_prompt()} if values.get("prompt") == "-" else values
+
+
+def stdin_prompt() -> str:
+    """The one prompt on standard input, as UTF-8 whatever the locale says. Raises UsageError."""
+    text = stdin_text()
+    if len([line for line in text.splitlines() if line.strip()]) > 1:
+        raise UsageError("standard input holds several lines; `-f -` paints a film of each, a space joins them to one")
+    return prompts.clean(text)
+
+
+def stdin_text() -> str:
+    """A bounded piece of standard input. Raises UsageError."""
+    return prompts.decoded(sys.stdin.buffer.read(MOST_STDIN), "on standard input")
+
+
+def _finish(asked: Asked, delivery: Delivery) -> tuple[Request, Delivery]:
+    file = Path(asked.file or "")
+    recipe = replay.read(file, _tell(asked.console))
+    request = replay.finish(file, recipe, asked.values)
+    suffix = ".png" if request.verb == "image" else None
+    return request, replace(delivery, stem=f"{slug(file.stem) or 'film'}-finish", suffix=suffix)
+
+
+def _remake(asked: Asked, delivery: Delivery) -> tuple[Request, Delivery]:
+    file = Path(asked.file or "")
+    if asked.file and asked.file.startswith("-"):
+        raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
+    recipe = replay.read(file, _tell(asked.console))
+    if changes := replay.changes_since(recipe):
+        note(f"{file} was made with other {' and '.join(changes)}; the frames will differ", quiet=False)
+    request, said = replay.remade(file, recipe, asked.words)
+    if "threads" not in said:
+        count, told = replay.threads_of(recipe)
+        note(f"{file} {told}", quiet=not told)
+        request = msgspec.structs.replace(request, threads=count)
+    suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
+    suffix = target.FOLDER if file.is_dir() else suffix
+    prompt = asked.values.get("prompt")
+    request = request if prompt is None else msgspec.structs.replace(request, **read_words({"prompt": prompt}))
+    # What could be painted once can be painted again, whatever its words say.
+    anyway = delivery.anyway or prompt is None
+    return request, replace(delivery, stem=f"{slug(file.stem) or 'film'}-remake", suffix=suffix, anyway=anyway)
+
+
+def _tell(console: Console) -> replay.Tell:
+    return lambda text: note(text, console.quiet)
+
+
+def paint(
+    resolved: ResolvedRequest, delivery: Delivery, console: Console, studio: Studio, clock: Clock, label: str = ""
+) -> None:
+    """Paint every variant of a request, or say what would be. label: before what the bar shows."""
+    with _nothing_is_garbage():
+        threads.wait_passively(os.environ, studio.watch.others())
+        clock.lap("start")
+        if console.dry_run:
+            from sora.cli import dry_run
+
+            dry_run.say(resolved, as_json=console.as_json)
+            return
+        announce(resolved, console)
+        loaded = _ready(resolved, studio, console)
+        clock.lap("load")
+    for variant in resolved.variants:
+        path = _painted(resolved, variant, delivery, loaded, console, clock, label)
+        typer.echo(json.dumps(facts(resolved, variant, path, clock)) if console.as_json else str(path))
+        clock = Clock()
+
+
+def _ready(resolved: ResolvedRequest, studio: Studio, console: Console) -> Loaded:
+    """The model for a request, loaded unless it is there already. This is where torch is first imported."""
+    from sora.jobs import paint as painter
+
+    painter.spread(resolved.request.threads, studio.watch)
+    with profile.named("load"):
+        fresh = studio.loaded is None or not studio.loaded.serves(resolved)
+        if studio.loaded is None or fresh:
+            studio.loaded = None  # what is there goes before another comes
+            studio.loaded = painter.load(resolved)
+        if told := painter.arrange(resolved, studio.loaded.model):
+            note(told, console.quiet)
+        if fresh:
+            painter.add_loras(resolved, studio.loaded)
+    return studio.loaded
+
+
+def _painted(
+    resolved: ResolvedRequest,
+    variant: Variant,
+    delivery: Delivery,
+    loaded: Loaded,
+    console: Console,
+    clock: Clock,
+    label: str,
+) -> Path:
+    from sora.jobs import paint as painter
+
+    of = f"file {variant.number}/{len(resolved.variants)}: " if variant.number else ""
+    place, force = delivery.place(resolved.request, variant), delivery.force and delivery.output is not None
+    clock.lap("start")
+    with progress(clock, label + of, console.quiet) as hear:
+        path = painter.write(resolved, variant, loaded, place, force=force, on_event=hear, named=profile.named)
+    clock.lap("write")
+    return path
+
+
+@contextmanager
+def _nothing_is_garbage() -> Iterator[None]:
+    """While modules and weights come into memory, nothing leaves it; to look for garbage meanwhile is lost time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def announce(resolved: ResolvedRequest, console: Console) -> None:
+    """What a person did not say and will want to know."""
+    if resolved.request.seed is None:
+        note(f"seed {resolved.variants[0].seed}", console.quiet)
+    if resolved.size != resolved.painted:
+        brought = "refined" if resolved.request.refine else "fitted"
+        note(f"painted at {wxh(resolved.painted)}, then {brought} to {wxh(resolved.size)}", console.quiet)
+    for line in (*resolved.notes, *advice.lines(resolved.variants)):
+        note(line, console.quiet)
+
+
+def facts(resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock) -> dict[str, Any]:
+    """One file's line of ``--json``. size: [width, height] in pixels. seconds: by phase."""
+    return {
+        "path": str(path),
+        "prompt": variant.prompt,
+        "seed": variant.seed,
+        "model": resolved.spec.name,
+        "size": [resolved.size[1], resolved.size[0]],
+        "frames": resolved.plan.frames,
+        "fps": resolved.plan.format.fps,
+        "notes": [*resolved.notes, *variant.notes],
+        "seconds": clock.whole(),
+    }

@@ -1,0 +1,13 @@
+"""From a request to files: what it means, whether it can be, and the films themselves.
+
+``delivery``  where files go, what they are called and how many there are
+``variants``  the words and the seed of each file
+``sources``   clips that a film is made of, and their sound
+``loras``     ``--lora``, checked
+``advice``    what a model of a closed vocabulary makes of the words
+``verbs``     what each verb needs, and its Plan
+``resolve``   all of these: a complete request and its Plan, in milliseconds and without torch
+``replay``    a file's recipe as a request
+``batch``     prompt files: a request for each line
+``paint``     the model, and the frames; the only file here that needs torch
+"""

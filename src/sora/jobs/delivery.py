@@ -1,0 +1,88 @@
+"""Where files go, what they are called and how many there are: what a request does not say, since it is no part of a
+film. Names of our own making are ones that nothing has at the moment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sora import media
+from sora.errors import UsageError
+from sora.jobs.variants import Variant
+from sora.media import target
+from sora.plan.plan import Plan
+from sora.plan.request import Request
+
+LONGEST_SLUG = 60  # characters; file systems allow 255 bytes
+MOST_FILES = 1000
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """output: a path, as typed; None for a name made of the words. force: overwrite what is there. count: files of
+    each variant of the words, with seeds counting up. anyway: paint words that name nothing the model knows. stem,
+    suffix: of the file's name where no output is said. folder: where such a name is put."""
+
+    output: str | None = None
+    force: bool = False
+    count: int = 1
+    anyway: bool = False
+    stem: str | None = None
+    suffix: str | None = None
+    folder: Path = Path()
+
+    def kind(self, request: Request) -> str:
+        """The kind of file that will be written, as ``media.target`` names it. Raises UsageError."""
+        if self.output:
+            return target.kind_of(self.output)
+        return self.suffix or (".png" if request.verb == "image" else ".mp4")
+
+    def place(self, request: Request, variant: Variant) -> str:
+        """Where a variant goes."""
+        number = "" if variant.number is None else f"-{variant.number}"
+        if self.output is None:
+            suffix = self.kind(request).replace(target.FOLDER, "")
+            return str(media.unique_path(self.folder, self._stem(request, variant) + number, suffix))
+        path = Path(self.output)
+        if not number or not path.name:
+            return self.output
+        slash = "/" if self.output.endswith("/") else ""
+        return f"{path.with_name(f'{path.stem}{number}{path.suffix}')}{slash}"
+
+    def _stem(self, request: Request, variant: Variant) -> str:
+        """A film of a clip is named after it and the verb, any other after its words."""
+        if self.stem is not None:
+            return self.stem
+        if request.clip is not None:
+            return f"{slug(Path(request.clip).stem) or 'film'}-{request.verb}"
+        image = slug(Path(request.image).stem) if request.image else ""
+        return slug(variant.prompt) or image or request.verb
+
+    def check(self, request: Request, variant: Variant) -> None:
+        """Refuses a place that cannot be written. Raises UsageError and InputError."""
+        media.check_target(self.place(request, variant), self.force)
+
+    def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
+        """Refuses a kind of file that could not hold this film. Raises UsageError."""
+        path = self.place(request, variant)
+        media.check_size(path, plan.format.size, plan.format.fps)
+        if plan.frames > 1 and Path(path).suffix.lower() in target.STILLS and not path.endswith("/"):
+            hint = "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs"
+            raise UsageError(f"{path} holds one frame, and the film has {plan.frames}; {hint}, or use `sora image`")
+
+    def check_inputs(self, inputs: tuple[Path, ...]) -> None:
+        """Refuses to write over what the film is made of: it could not be made again. Raises UsageError."""
+        if self.output and Path(self.output).resolve() in {file.resolve() for file in inputs}:
+            raise UsageError(f"{self.output} is what the film is made from; choose another -o")
+
+
+def slug(text: str) -> str:
+    """'A red balloon!' -> 'a-red-balloon': letters and digits of any script, whole words, not too many."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    kept = ""
+    for word in words:
+        if len(kept) + 1 + len(word) > LONGEST_SLUG:
+            break
+        kept = f"{kept}-{word}" if kept else word
+    return kept or "".join(words)[:LONGEST_SLUG]

@@ -1,0 +1,153 @@
+"""The model and the frames: what a resolved request comes to, once torch is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sora import __version__, media, memory, models, weights
+from sora.catalog import hub
+from sora.catalog.spec import ModelSpec
+from sora.engine import engine, upscale
+from sora.engine.engine import Event, Settings
+from sora.engine.model import Arranged, Model
+from sora.errors import UsageError
+from sora.jobs.resolve import ResolvedRequest
+from sora.jobs.variants import Variant
+from sora.plan.plan import Plan
+from sora.plan.recipe import Recipe, digest_of, sha256_of
+from sora.runtime import threads
+
+Listener = Callable[[Event], None]
+Named = Callable[[str], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory. dtype: that was asked for or chosen. resolved: the request that it was loaded for."""
+
+    model: Model
+    dtype: torch.dtype
+    resolved: ResolvedRequest
+
+    def serves(self, resolved: ResolvedRequest) -> bool:
+        """Whether another request is painted with the very same."""
+        mine, other = self.resolved, resolved
+        same = [(each.spec, each.loras, each.speed, each.request.device, each.request.dtype) for each in (mine, other)]
+        return same[0] == same[1]
+
+
+def spread(asked: int | None, watch: threads.Watch) -> None:
+    """Sets how many threads torch paints with. asked: None where that is free."""
+    default = torch.get_num_threads()
+    wanted = threads.count(asked, watch.others(), default)
+    if wanted != default:
+        torch.set_num_threads(wanted)
+
+
+def load(resolved: ResolvedRequest) -> Loaded:
+    """The model, ready but for ``arrange``. Raises ModelError, InputError and OutOfMemory."""
+    request = resolved.request
+    device = memory.choose_device(request.device)
+    dtype = memory.choose_dtype(request.dtype, device)
+    return Loaded(models.load(resolved.spec, device, dtype, resolved.speed), dtype, resolved)
+
+
+def arrange(resolved: ResolvedRequest, model: Model) -> str:
+    """What is in memory when, for models that may be too large for it, in a line for a person; empty for others. Raises
+    UsageError and OutOfMemory."""
+    forced = resolved.request.memory
+    if not isinstance(model, Arranged):
+        if forced is not None:
+            raise UsageError(f"--memory is for open weights; {resolved.spec.name} is small and always in memory")
+        return ""
+    shape_FYX, known = resolved.largest
+    return model.arrange(shape_FYX, encodes=known, forced=forced)
+
+
+def add_loras(resolved: ResolvedRequest, loaded: Loaded) -> None:
+    """Once for each model that was loaded. Raises InputError and ModelError."""
+    for lora in resolved.loras:
+        models.add_lora(loaded.model, lora.path, lora.strength)  # type: ignore[arg-type]
+
+
+def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
+    """How the engine samples one variant."""
+    r = resolved.request
+    assert not (r.steps is None or r.guidance is None or r.shift is None or r.sampler is None or r.negative is None)
+    how = r.steps, r.guidance, r.shift, r.sampler, r.negative
+    return Settings(variant.seed, *how, overlap=resolved.speed.uses("overlap"))
+
+
+def frames_of(resolved: ResolvedRequest, variant: Variant, model: Model, on_event: Listener) -> Iterator[Tensor]:
+    """The film's frames as uint8 (F, 3, Y, X) chunks; a picture with ``--refine`` in all its detail."""
+    settings, plan = settings_of(resolved, variant), resolved.plan_of(variant)
+    strength = resolved.request.refine
+    if not strength:
+        yield from engine.paint(model, plan, settings, on_event)
+        return
+    (small_FCYX,) = engine.paint(model, _at_its_own_size(resolved, plan), settings, on_event)
+    yield upscale.refined(model, small_FCYX, resolved.size, variant.prompt, settings, strength, on_event)
+
+
+def _at_its_own_size(resolved: ResolvedRequest, plan: Plan) -> Plan:
+    """The same plan, at the size that the model paints."""
+    return replace(plan, format=resolved.spec.form(resolved.painted, plan.format.fps, draft=resolved.request.draft))
+
+
+def write(
+    resolved: ResolvedRequest,
+    variant: Variant,
+    loaded: Loaded,
+    place: str,
+    *,
+    force: bool,
+    on_event: Listener,
+    named: Named,
+) -> Path:
+    """Paint one variant and say where it stands. Nothing is left there when it does not finish. place: where it goes;
+    a name that was taken meanwhile is left alone. force: overwrite what is there. named: a name for what is left to do
+    after the last frame, in a profile."""
+    form, overlap = resolved.plan.format, resolved.speed.uses("overlap")
+    recipe = recipe_of(resolved, variant, loaded).to_json()
+    with ExitStack() as written:
+        opened = media.writer(place, form.fps, form.size, recipe, force, sounds=resolved.sounds, overlap=overlap)
+        file = written.enter_context(opened)
+        for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event):
+            file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
+        with named("write"):
+            written.close()
+    return file.path
+
+
+def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Recipe:
+    """Everything needed to make this file again."""
+    plan, painted, size = resolved.plan, resolved.painted, resolved.size
+    return Recipe(
+        sora=__version__,
+        request=resolved.request_of(variant),
+        prompts=variant.texts,
+        weights=identity(resolved.spec),
+        frames=plan.frames,
+        fps=plan.format.fps,
+        painted=(painted[1], painted[0]),
+        size=(size[1], size[0]),
+        device=loaded.model.device.type,
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        torch=str(torch.__version__),
+        inputs=tuple((str(file.absolute()), digest_of(file)) for file in resolved.inputs),
+        threads=torch.get_num_threads(),
+    )
+
+
+def identity(spec: ModelSpec) -> str:
+    """Which weights painted: the sha256 of a file of the package's, the hub's repository and commit, or the sha256 of
+    what the files of a folder say they hold, since to read them all takes longer than to paint."""
+    if spec.folder is not None:
+        return weights.fingerprint(spec.folder)
+    return f"{spec.repo}@{hub.path(spec).name}" if spec.repo else sha256_of(weights.asset(spec.files[0]))

@@ -1,0 +1,195 @@
+"""A request, checked and completed from the model's defaults: everything that can be refused is refused here, before
+torch is imported, and the Plan is built once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from sora import catalog, media
+from sora.catalog.spec import ModelSpec
+from sora.errors import InputError, UsageError
+from sora.jobs import advice, loras, sources
+from sora.jobs.delivery import Delivery
+from sora.jobs.loras import Lora
+from sora.jobs.variants import Variant, variants_of
+from sora.jobs.verbs import VERBS, Asked, Built, method_of
+from sora.media import Sound
+from sora.plan import prompts
+from sora.plan.clip import Clip
+from sora.plan.geometry import Size
+from sora.plan.plan import Plan, Start
+from sora.plan.request import Request, check, within
+from sora.runtime.speed import DEFAULT, Speed
+
+MOST_SEED = 2**63 - 1
+MOST_FILES = 1000
+
+
+@dataclass(frozen=True)
+class ResolvedRequest:
+    """What to paint. request: complete, but for the words and the seed of each variant. plan: of the first variant.
+    sounds: of the clips in the film, at their places. inputs: everything that was read. notes: for a person."""
+
+    request: Request
+    spec: ModelSpec
+    plan: Plan
+    variants: tuple[Variant, ...]
+    loras: tuple[Lora, ...]
+    speed: Speed
+    sounds: tuple[Sound, ...] = ()
+    inputs: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the file."""
+        return self.plan.format.size
+
+    @property
+    def painted(self) -> Size:
+        """(height, width) on the model's grid of a whole frame."""
+        return self.spec.painted(self.size, draft=self.request.draft)
+
+    @property
+    def largest(self) -> tuple[tuple[int, int, int], bool]:
+        """((frames, height, width) of the largest canvas, whether anything in any of them is known)."""
+        plan = self.plan
+        frames = max((window.frames for window in plan.windows), default=1)
+        known = bool(plan.placed) or plan.start is not None or len(plan.windows) > 1
+        return (frames, *self.painted), known
+
+    def plan_of(self, variant: Variant) -> Plan:
+        """The same plan with a variant's words."""
+        return replace(self.plan, prompts=variant.texts)
+
+    def request_of(self, variant: Variant) -> Request:
+        """The request of one variant alone; how many threads paint says nothing about the film."""
+        first, *then = [prompts.escaped(text) for text in variant.shots]
+        own = {"prompt": first or None, "then": tuple(then), "seed": variant.seed, "threads": None}
+        return msgspec.structs.replace(self.request, **own)
+
+
+def resolve(request: Request, delivery: Delivery | None = None) -> ResolvedRequest:
+    """What a request means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
+    delivery = delivery or Delivery()
+    check(request)
+    within("--count", delivery.count, 1, MOST_FILES)
+    within("--seed", request.seed, 0, MOST_SEED - delivery.count + 1)
+    spec = _guided(catalog.find(request.model or catalog.DEFAULT), request)
+    spec = spec.with_guidance() if _needs_guidance(request) else spec
+    added = loras.parse(request.loras, spec)
+    borrowed = _borrowed(request)
+    named = delivery.output is not None
+    variants = variants_of(request, spec, borrowed or "", count=delivery.count, named=named)
+    variants = advice.advised(request, spec, variants, anyway=delivery.anyway)
+    for variant in variants:
+        delivery.check(request, variant)
+    kind = delivery.kind(request)
+    built = VERBS[request.verb](Asked(request, spec, variants[0].texts, kind))
+    for variant in variants:
+        delivery.check_kind(request, variant, built.plan)
+    built = built if request.draft_file is None else _begun_from_draft(built, request)
+    inputs = (*built.inputs, *(lora.path for lora in added))
+    delivery.check_inputs(inputs)
+    sounds, heard = sources.sounds(request.verb, built.sources, kind)
+    few = min((lora.steps for lora in added if lora.steps), default=None)
+    return ResolvedRequest(
+        request=_completed(request, spec, built, added, few),
+        spec=spec,
+        plan=built.plan,
+        variants=variants,
+        loras=added,
+        speed=_speed(request, spec, few),
+        sounds=sounds,
+        inputs=inputs,
+        notes=(*_told(request, borrowed, few), *built.notes, *heard),
+    )
+
+
+def _told(request: Request, borrowed: str | None, few: int | None) -> list[str]:
+    """What was taken from elsewhere, for a person."""
+    notes = [] if borrowed is None else [f"the prompt of {request.source}: {borrowed}"]
+    if few and request.steps is None:
+        notes.append(f"a few-step LoRA, by its name: {few} steps and guidance 1 unless you say others")
+    return notes
+
+
+def _completed(request: Request, spec: ModelSpec, built: Built, added: tuple[Lora, ...], few: int | None) -> Request:
+    """The request with all that was understood, paths absolute, so that it means the same anywhere on this machine."""
+    d, absolute = spec.defaults, lambda path: path and str(Path(path).absolute())
+    asked_negative = request.negative is not None and request.negative.strip()
+    said = {
+        "steps": request.steps or few or (d.draft_steps if request.draft else d.steps),
+        "guidance": (1.0 if few else d.guidance) if request.guidance is None else request.guidance,
+        "guidance_low": d.guidance_low if spec.boundary is not None else None,
+        "shift": request.shift or d.shift,
+        "sampler": request.sampler or d.step,
+        "negative": prompts.clean(request.negative or "") if asked_negative else d.negative,
+        "model": str(spec.folder.absolute()) if spec.folder else spec.name,
+        "loras": tuple(lora.text for lora in added),
+        **{
+            name: absolute(getattr(request, name)) for name in ("image", "last", "clip", "clip_b", "mask", "draft_file")
+        },
+        **built.completed,
+    }
+    return msgspec.structs.replace(request, **said)
+
+
+def _speed(request: Request, spec: ModelSpec, few: int | None) -> Speed:
+    """few: the steps of a few-step LoRA. Raises UsageError for ``turbo`` where no weights are few-step ones."""
+    speed = Speed(request.speed or DEFAULT.mode, frozenset(request.without))
+    if speed.mode == "turbo" and few is None and not spec.few_step:
+        if spec.name in catalog.MODELS and catalog.MODELS[spec.name].few_step:
+            told = (
+                f"--speed turbo is without guidance, which --guidance, --negative, --lora and edits of {spec.name} need"
+            )
+            raise UsageError(f"{told}; leave --speed turbo out")
+        hint = "add a few-step LoRA with --lora, or say --speed fast"
+        raise UsageError(f"--speed turbo paints with few-step weights, and {spec.name} has none; {hint}")
+    return speed
+
+
+def _needs_guidance(request: Request) -> bool:
+    """Whether what is asked for needs weights that take guidance, where a model's own are distilled: a scale of it,
+    words to steer away from, a whole clip led to other words, or a LoRA, which was trained on those."""
+    if request.guidance is not None:
+        return request.guidance != 1
+    leads = request.verb == "edit" and method_of(request) == "flow"
+    return bool(request.negative and request.negative.strip()) or leads or bool(request.loras)
+
+
+def _guided(spec: ModelSpec, request: Request) -> ModelSpec:
+    """The model with the second expert's guidance as it is asked for: the first's, where only that is said."""
+    if request.guidance_low is not None and spec.boundary is None:
+        raise UsageError(f"--guidance-low is for models of two experts, and {spec.name} is one; say --guidance")
+    if request.guidance is None and request.guidance_low is None:
+        return spec
+    return replace(spec, defaults=replace(spec.defaults, guidance_low=request.guidance_low))
+
+
+def _borrowed(request: Request) -> str | None:
+    """The prompt out of the source's own recipe, where none is said."""
+    source = request.clip or request.image
+    return None if request.prompt is not None or source is None else sources.prompt_of(source)
+
+
+def _begun_from_draft(built: Built, request: Request) -> Built:
+    """The verb's plan, started from a draft's frames."""
+    plan, path = built.plan, Path(request.draft_file or "")
+    draft = _draft(path, plan)
+    strength, known = request.draft_strength or 1.0, plan.start.known_FYX if plan.start else None
+    start = Start(draft, strength, known) if strength < 1 or known is not None else None
+    return replace(built, plan=replace(plan, start=start), inputs=(path, *built.inputs))
+
+
+def _draft(path: Path, plan: Plan) -> Clip:
+    """The draft's frames at the film's size. Raises InputError."""
+    still = plan.frames == 1 and media.probe(path).kind == "image"
+    clip = Clip(media.read_image(path)[None], plan.format.fps) if still else media.read_clip(path)
+    if len(clip) != plan.frames:
+        told = f"{path} has {len(clip)} frames and its recipe makes {plan.frames}"
+        raise InputError(f"{told}; it was cut since, paint the draft again")
+    return clip.fitted(*plan.format.size)

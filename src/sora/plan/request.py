@@ -1,0 +1,186 @@
+"""What a person asks for, as one frozen record that flags, lines of a prompt file, Python and recipes share.
+
+None, an empty tuple and False are "not said".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+from sora.errors import InputError, UsageError
+from sora.plan import options as o
+
+
+class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A clip or a picture that is asked for. Paths are texts as a person wrote them; sizes are WIDTHxHEIGHT in pixels.
+
+    Words may hold ``{a|b}`` alternatives; a request with any stands for several films. draft_file, draft_strength: of
+    ``finish``, which paints a draft's own request anew, starting from the draft.
+    """
+
+    verb: o.VerbName
+    prompt: o.Prompt | None = None
+    image: o.Image | None = None
+    clip: o.Clip | None = None
+    clip_b: o.ClipB | None = None
+    then: o.Then = ()
+    transition: o.Transition | None = None
+    subject: o.Subject | None = None
+    refine: o.Refine | None = None
+    last: o.Last | None = None
+    backward: o.Backward = False
+    camera: o.Camera | None = None
+    motion: o.Motion | None = None
+    strength: o.Strength | None = None
+    region: o.Region | None = None
+    mask: o.Mask | None = None
+    frame_range: o.FrameRange | None = None
+    method: o.Method | None = None
+    was: o.Was | None = None
+    draft_file: o.DraftFile | None = None
+    draft_strength: o.DraftStrength | None = None
+    seconds: o.Seconds | None = None
+    frames: o.Frames | None = None
+    fps: o.Fps | None = None
+    aspect: o.Aspect | None = None
+    size: o.Size | None = None
+    start: o.Start | None = None
+    end: o.End | None = None
+    start_b: o.StartB | None = None
+    end_b: o.EndB | None = None
+    draft: o.Draft = False
+    seed: o.Seed | None = None
+    steps: o.Steps | None = None
+    guidance: o.Guidance | None = None
+    guidance_low: o.GuidanceLow | None = None
+    negative: o.Negative | None = None
+    model: o.Model | None = None
+    loras: o.Loras = ()
+    device: o.Device | None = None
+    dtype: o.Dtype | None = None
+    memory: o.Memory | None = None
+    speed: o.Speed | None = None
+    without: o.Without = ()
+    shift: o.Shift | None = None
+    sampler: o.Sampler | None = None
+    threads: o.Threads | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The file the film is made of, the first where there are two."""
+        return self.draft_file or self.clip or self.image
+
+
+class Field(Struct, frozen=True):
+    """A field of a request, for those who read or write it. kind: of one value, a tuple's item where ``several``.
+    choices: of a text, empty for any. low, high: of a number, None for no bound."""
+
+    name: str
+    kind: type[Any]
+    help: str
+    flags: tuple[str, ...]
+    metavar: str | None
+    shown: str | bool
+    choices: tuple[str, ...]
+    several: bool
+    path: bool
+    low: float | None
+    high: float | None
+
+    @property
+    def flag(self) -> str:
+        return self.flags[0]
+
+
+@cache
+def fields() -> Mapping[str, Field]:
+    """Every field but the verb, by its name, in order."""
+    return {f.name: _field(f.name, f.type) for f in msgspec.structs.fields(Request) if f.name != "verb"}
+
+
+def _field(name: str, kind: Any) -> Field:
+    if not hasattr(kind, "__metadata__"):  # Annotated[...] | None
+        kind = next(each for each in get_args(kind) if each is not type(None))
+    inner, meta = get_args(kind)
+    choices = get_args(inner) if getattr(inner, "__origin__", None) is Literal else ()
+    several = getattr(inner, "__origin__", None) is tuple
+    told: dict[str, Any] = meta.extra
+    return Field(
+        name=name,
+        kind=str if choices or several else inner,
+        help=meta.description,
+        flags=told["flags"] or ("--" + name.replace("_", "-"),),
+        metavar=told["metavar"],
+        shown=told["shown"],
+        choices=choices,
+        several=several,
+        path=told["path"],
+        low=meta.ge,
+        high=meta.le,
+    )
+
+
+def within(flag: str, value: float | None, low: float, high: float) -> None:
+    """Raises UsageError for a number outside [low, high]; "not a number" is outside."""
+    if value is not None and not low <= value <= high:
+        raise UsageError(f"{flag} {value} is out of range; expected {low:g} to {high if high > 1e9 else f'{high:g}'}")
+
+
+def check(request: Request) -> None:
+    """Raises UsageError for a number outside its range, or a name that is none of those there are."""
+    for field in fields().values():
+        value = getattr(request, field.name)
+        if field.low is not None and field.high is not None:
+            within(field.flag, value, field.low, field.high)
+        if field.choices and value is not None and value not in field.choices:
+            raise UsageError(f"{field.flag} {value!r} is not known; expected {', '.join(field.choices)}")
+
+
+def changed(request: Request, values: Mapping[str, Any]) -> Request:
+    """The request with other values, which take the place of what says the same thing otherwise."""
+    gone = {rival: _nothing(rival) for name in values for rival in RIVALS.get(name, ()) if rival not in values}
+    return msgspec.structs.replace(request, **gone, **values)
+
+
+RIVALS = {
+    "aspect": ("size",),
+    "size": ("aspect",),
+    "seconds": ("frames",),
+    "frames": ("seconds",),
+    "region": ("mask",),
+    "mask": ("region",),
+}
+"""Fields that take the place of others."""
+
+
+def _nothing(name: str) -> Any:
+    return () if fields()[name].several else None
+
+
+def to_data(request: Request) -> dict[str, Any]:
+    """The request as JSON has it, without what is not said."""
+    return {"verb": request.verb, **msgspec.to_builtins(request)}
+
+
+def from_data(data: Any, what: str) -> Request:
+    """The request that JSON holds. what: where it comes from, for a person. Raises InputError for a verb or a field
+    that there is not, and for a value of the wrong kind, length or range."""
+    try:
+        request = msgspec.convert(data, Request)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{what} is not one that sora can paint ({error}); it was damaged or is not sora's") from None
+    numbers = [getattr(request, f.name) for f in fields().values() if f.kind is float]
+    if any(number is not None and not math.isfinite(number) for number in numbers):
+        raise InputError(f"{what} holds a number that is not finite; it was damaged or is not sora's")
+    return request
+
+
+def schema() -> dict[str, Any]:
+    """The request's JSON schema."""
+    return msgspec.json.schema(Request)
