@@ -84,9 +84,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def studio(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    """studio(*argv): a command in an empty folder, in this process, with the stand-in for the model."""
+    """studio(*argv, stdin=None): a command in an empty folder, in this process, with the stand-in for the model."""
     monkeypatch.setattr(models, "load", lambda spec, device, dtype, speed=None: Blotches(spec, device))
-    return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
+    return lambda *argv, stdin=None: CliRunner().invoke(app, [str(a) for a in argv], input=stdin)
 
 
 @pytest.fixture

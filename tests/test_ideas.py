@@ -255,7 +255,7 @@ def test_notes_come_with_each_file(studio: Studio):
     assert notes[0] == []
     assert [line.split(" (")[0] for line in notes[1]] == ["the car is red here, not blue"]
     assert '"a blue car": the car is red here, not blue' in result.stderr
-    assert json.loads(studio("info", "a-blue-car.mp4", "--json").stdout)["recipe"]["prompt"] == "a blue car"
+    assert json.loads(studio("info", "a-blue-car.mp4", "--json").stdout)["recipe"]["prompts"] == ["a blue car"]
 
 
 def test_a_dry_run_says_the_notes(studio: Studio):

@@ -104,7 +104,7 @@ def test_the_recipe_holds_the_threads_and_remake_takes_as_many(studio: Studio, m
         monkeypatch.setattr(threads, "most", lambda _: 3)
         assert studio("generate", "a ball", *SMALL, "--threads", 3, "-o", "film.mkv").exit_code == 0
         assert recipe("film.mkv")["threads"] == 3
-        assert "--threads" not in str(recipe("film.mkv")["argv"])
+        assert "threads" not in str(recipe("film.mkv")["request"])
         assert '"threads": 3' in studio("info", "film.mkv", "--json").stdout
         torch.set_num_threads(1)
         assert "threads" not in studio("remake", "film.mkv").stderr

@@ -38,10 +38,10 @@ class Reporting(TyperGroup):
         try:
             asked = super().invoke(ctx)
             if isinstance(asked, Asked):
-                from sora.cli import run  # late, so that --help reads no pictures
+                from sora.cli import batch, run  # late, since what reads pictures comes with them
 
                 with profile.traced(ctx.params.get("profile_file")):
-                    run.perform(asked)
+                    (batch if asked.of_prompt_file else run).perform(asked)
         except SoraError as error:
             _fail(str(error), error.exit_code)
         except MemoryError:

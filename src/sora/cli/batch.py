@@ -45,11 +45,11 @@ def perform(asked: Asked) -> None:
     """Paint every line. Raises UsageError and InputError for what is wrong with all, SomeFailed for what failed."""
     if asked.values.get("prompt") is not None:
         raise UsageError("PROMPT and -f both say what to paint; give one of them")
-    text = read(asked.file or "")
+    lines = prompts.parse_file(read(asked.file or ""))
     folder = _folder(asked.delivery["output"], make=not asked.console.dry_run)
     begun = time.monotonic()
     delivery = replace(Delivery(**asked.delivery), output=None, folder=folder if folder.is_dir() else Path())
-    films = _named(list(_films(asked, delivery, prompts.parse_file(text))), folder)
+    films = _named(list(_films(asked, delivery, lines)), folder)
     try:
         _paint_all(asked, delivery, films)
     finally:

@@ -37,6 +37,11 @@ class Asked:
     file: str | None = None
     words: tuple[str, ...] = ()
 
+    @property
+    def of_prompt_file(self) -> bool:
+        """Whether ``file`` is one of prompts."""
+        return self.command in VERBS and self.file is not None
+
 
 def verb_command(name: str) -> Callable[..., Asked]:
     """The command of a verb, with its row's fields as parameters."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from sora import weights
+from sora import memory, models, weights
 from sora.catalog import hub
 from sora.errors import OutOfMemory
 from sora.jobs import advice
@@ -56,8 +56,6 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
 
 def _memory(resolved: ResolvedRequest, shape_FYX: tuple[int, int, int], known: bool) -> str:
     """What a run would say of its memory plan; empty for models that are always in memory."""
-    from sora import memory, models  # late, since torch comes with them
-
     request, forced = resolved.request, resolved.request.memory
     device = memory.choose_device(request.device)
     number = memory.choose_dtype(request.dtype, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 import typer
 
 from sora import catalog
+from sora import memory as placement
+from sora import models as families
 from sora.catalog import hub
 from sora.catalog.spec import MEMORY, ModelSpec
 from sora.cli import options as o
@@ -221,16 +224,12 @@ def _grid(spec: ModelSpec) -> str:
 
 def _paintable(spec: ModelSpec) -> dict[str, list[str]]:
     """Of a model of a closed vocabulary: what there is of subjects, settings and motions."""
-    from sora.models import repertoire
-
-    found = repertoire(spec)
+    found = families.repertoire(spec)
     return {} if found is None else {name: found.lists[name] for name in ("subjects", "settings", "motions")}
 
 
 def _machine(spec: ModelSpec) -> dict[str, Any]:
     """The best device here, its memory in bytes, and which of the plans fit it."""
-    from sora import memory as placement
-
     device = placement.choose_device(None)
     memory = _memory(device.type)
     fits = [plan for plan in MEMORY if plan in spec.memory and spec.memory[plan] * 1e9 <= memory]
@@ -250,8 +249,6 @@ def _memory(device: str) -> int:
 
 def _ram() -> int:
     """Bytes of this machine's memory, 0 where the system does not say."""
-    import os
-
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -271,23 +268,7 @@ def _bar(label: str, quiet: bool) -> Iterator[hub.Progress | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from sora.cli import bar
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with bar.downloads(label) as hear:
+        yield hear

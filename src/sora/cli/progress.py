@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 Listener = Callable[["Event"], None]
 
-VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining", "learn": "learning"}
-
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: controls, half characters, ends of lines
 TURNING = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -76,44 +74,7 @@ def progress(clock: Clock, label: str, quiet: bool) -> Iterator[Listener]:
     if quiet or not sys.stderr.isatty():
         yield clock.hear
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
+    from sora.cli import bar
 
-    class Speed(ProgressColumn):
-        """Steps (or frames) a second."""
-
-        def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.1f}/s")
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        shown = ""
-
-        def hear(event: Event) -> None:
-            nonlocal shown
-            clock.hear(event)
-            several = event.windows > 1
-            name = "film" if several else event.phase
-            if name != shown:
-                shown = name
-                bar.reset(task)
-            words = f"{label}{VERBS.get(event.phase, event.phase)}"
-            if not several:
-                bar.update(task, description=words, completed=event.done, total=event.total)
-                return
-            bar.update(task, description=f"{words} {event.window}/{event.windows}")
-            if event.phase == "sample":  # one bar for the whole film, in steps, so that it knows when the film is done
-                done = (event.window - 1) * event.total + event.done
-                bar.update(task, completed=done, total=event.windows * event.total)
-
+    with bar.steps(clock.hear, label) as hear:
         yield hear

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from sora.cli import profile
+from sora.cli import dry_run, profile
 from sora.cli.commands import Asked, Console
 from sora.cli.progress import Clock, note, progress
 from sora.errors import UsageError
@@ -46,11 +46,6 @@ class Studio:
 
 def perform(asked: Asked) -> None:
     """Check everything, load the model, paint every variant; a path (or JSON) on stdout for each file as it is done."""
-    if asked.command not in ("finish", "remake") and asked.file is not None:
-        from sora.cli import batch
-
-        batch.perform(asked)
-        return
     clock, studio = Clock(), Studio(threads.Watch())
     with _nothing_is_garbage():
         request, delivery = request_of(asked)
@@ -129,8 +124,6 @@ def paint(
         threads.wait_passively(os.environ, studio.watch.others())
         clock.lap("start")
         if console.dry_run:
-            from sora.cli import dry_run
-
             dry_run.say(resolved, as_json=console.as_json)
             return
         announce(resolved, console)

@@ -1,4 +1,4 @@
-"""``sora train``: flags in, a Course out, all of it checked in milliseconds. ``learn`` carries it out."""
+"""``sora train``: flags in, a TrainJob out, all of it checked in milliseconds. ``learn`` carries it out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from sora import catalog
-from sora.cli import learn
 from sora.cli import options as o
-from sora.cli.learn import Course
+from sora.cli.train_job import STEPS, TrainJob
 from sora.errors import InputError, UsageError
 from sora.plan import prompts
 from sora.plan.geometry import Size
@@ -20,7 +19,17 @@ from sora.plan.request import within
 from sora.runtime import threads
 
 MOST_STEPS = 1_000_000
-LARGEST_RANK = 512
+RANGES: dict[str, tuple[float, float]] = {
+    "rank": (1, 512),
+    "alpha": (0.01, 10_000),
+    "rate": (1e-8, 1),
+    "batch": (1, 256),
+    "seed": (0, 2**31 - 1),
+    "caption_drop": (0, 1),
+    "every": (1, MOST_STEPS),
+    "steps": (1, MOST_STEPS),
+    "minutes": (0.01, 60 * 24 * 30),
+}
 
 Folder = Annotated[
     Path,
@@ -35,7 +44,7 @@ Rank = Annotated[int, typer.Option(help="How much it can hold; larger files lear
 Alpha = Annotated[
     float | None, typer.Option(help="Scale of what is learnt, over the rank.", show_default="the rank, a scale of 1")
 ]
-Steps = Annotated[int | None, typer.Option(help="How long to train.", show_default=str(learn.STEPS))]
+Steps = Annotated[int | None, typer.Option(help="How long to train.", show_default=str(STEPS))]
 Minutes = Annotated[float | None, typer.Option(help="How long to train, instead of --steps.", show_default=False)]
 Rate = Annotated[float | None, typer.Option(help="Learning rate.", show_default="what suits the model's width")]
 Batch = Annotated[int, typer.Option(help="Examples a step.")]
@@ -79,24 +88,20 @@ def train(
 ) -> None:
     """Teach a model a subject or a style of your own: a LoRA, from a folder of clips and pictures with their words.
     Paint with it by --lora FILE."""
+    from sora.finetune import dataset
+
     threads.wait_passively(os.environ, threads.BUSY)  # it runs for long, and others will want the cores meanwhile
-    within("--rank", rank, 1, LARGEST_RANK)
-    within("--alpha", alpha, 0.01, 10_000)
-    within("--rate", rate, 1e-8, 1)
-    within("--batch", batch, 1, 256)
-    within("--seed", seed, 0, 2**31 - 1)
-    within("--caption-drop", caption_drop, 0, 1)
-    within("--every", every, 1, MOST_STEPS)
-    within("--steps", steps, 1, MOST_STEPS)
-    within("--minutes", minutes, 0.01, 60 * 24 * 30)
+    given = {"rank": rank, "alpha": alpha, "rate": rate, "batch": batch, "seed": seed, "caption_drop": caption_drop}
+    for name, value in (given | {"every": every, "steps": steps, "minutes": minutes}).items():
+        within("--" + name.replace("_", "-"), value, *RANGES[name])
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes both say how long; give one of them")
     spec = catalog.find(model or catalog.DEFAULT).with_guidance()  # distilled weights would forget their few steps
     previews = tuple(prompts.clean(text) for text in preview or ())
     _check_target(out, force or resume)
-    course = Course(
+    job = TrainJob(
         spec=spec,
-        materials=_materials(folder),
+        materials=dataset.find(folder),
         out=out,
         settings={"rank": rank, "alpha": alpha or rank, "rate": rate, "batch": batch}
         | {"silent": caption_drop, "seed": seed, "shift": spec.defaults.shift},
@@ -110,16 +115,12 @@ def train(
         dtype=dtype,
         quiet=quiet,
     )
-    if resume and not course.state.is_file():
-        raise UsageError(f"there is no training in {course.folder} to go on from; leave --resume out to begin one")
-    told = learn.learn(course)
+    if resume and not job.state.is_file():
+        raise UsageError(f"there is no training in {job.folder} to go on from; leave --resume out to begin one")
+    from sora.cli import learn  # torch comes with it
+
+    told = learn.learn(job)
     typer.echo(json.dumps(told) if as_json else told["path"])
-
-
-def _materials(folder: Path) -> learn.Materials:
-    from sora.finetune import dataset
-
-    return dataset.find(folder)
 
 
 def _size(size: str | None, aspect: str | None, spec: catalog.ModelSpec) -> Size | None:

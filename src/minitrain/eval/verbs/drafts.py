@@ -11,7 +11,7 @@ from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.studio import Studio, right, sora
 from minitrain.eval.verdicts import note
-from sora.cli.verbs import FINISHING
+from sora.jobs.replay import FINISHING
 
 from sora.plan import operations
 

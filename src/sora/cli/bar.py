@@ -1,0 +1,73 @@
+"""Progress bars on a terminal's stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from sora.engine.engine import Event
+
+VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining", "learn": "learning"}
+
+
+class Speed(ProgressColumn):
+    """Steps (or frames) a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+
+@contextmanager
+def steps(before: Callable[[Event], None], label: str) -> Iterator[Callable[[Event], None]]:
+    """A listener for the engine's events, with a bar. before: hears each event first."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        shown = ""
+
+        def hear(event: Event) -> None:
+            nonlocal shown
+            before(event)
+            several = event.windows > 1
+            name = "film" if several else event.phase
+            if name != shown:
+                shown = name
+                bar.reset(task)
+            words = f"{label}{VERBS.get(event.phase, event.phase)}"
+            if not several:
+                bar.update(task, description=words, completed=event.done, total=event.total)
+                return
+            bar.update(task, description=f"{words} {event.window}/{event.windows}")
+            if event.phase == "sample":  # one bar for the whole film, in steps, so that it knows when the film is done
+                done = (event.window - 1) * event.total + event.done
+                bar.update(task, completed=done, total=event.windows * event.total)
+
+        yield hear
+
+
+@contextmanager
+def downloads(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A listener for bytes done and in all, with a bar."""
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), DownloadColumn()),
+        *(TransferSpeedColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,75 @@
+"""What ``sora doctor`` looks at that needs torch: each check says a fact, or raises with the problem."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+
+from sora import catalog, memory, models, weights
+from sora.engine import engine
+from sora.engine.model import Model
+from sora.errors import ModelError
+from sora.plan import operations
+
+AGREES = 0.01  # relative distance of frames up to which two devices paint the same
+
+
+def torch_version() -> str:
+    return str(torch.__version__)
+
+
+def devices() -> str:
+    return f"{', '.join(memory.devices())} (paints on {memory.choose_device(None).type})"
+
+
+def threads() -> str:
+    return f"{torch.get_num_threads()} of {os.cpu_count()} processors"
+
+
+def embedded_weights() -> str:
+    names = [spec.name for spec in catalog.MODELS.values() if not spec.repo and _load(spec)]
+    return f"{', '.join(names)} verified in {weights.ASSETS}"
+
+
+def _load(spec: catalog.ModelSpec) -> Model:
+    return models.load(spec, torch.device("cpu"), torch.float32)
+
+
+def agreement() -> str:
+    """Each device's answer to one small pass against the CPU's. A device that computes something else is not to be
+    trusted with a film; some drivers do so without a word."""
+    others = [name for name in memory.devices() if name != "cpu"]
+    apart = {name: _apart(torch.device(name)) for name in others}
+    wrong = [f"{name} by {100 * by:.2g} %" for name, by in apart.items() if not by < AGREES]
+    if wrong:
+        raise ModelError(f"{', '.join(wrong)} away from the CPU on the same pass; paint with --device cpu")
+    told = ", ".join(f"{name} within {by:.0e} of the CPU" for name, by in apart.items())
+    return told or "only the CPU is here, nothing to compare"
+
+
+def _apart(device: torch.device) -> float:
+    """Relative distance of a device's latents from the CPU's, after one step of a small clip; many queries at once, so
+    that attention is cut where it is cut in films."""
+    spec = catalog.find(catalog.DEFAULT)
+    side = 4 * spec.grid.multiple
+    plan = operations.generate(("a red balloon",), frames=9, form=spec.form((side, side), spec.defaults.fps))
+    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step)
+    films = [
+        torch.cat(list(engine.paint(models.load(spec, where, torch.float32), plan, settings))).float()
+        for where in (torch.device("cpu"), device)
+    ]
+    return float((films[1] - films[0]).norm() / films[0].norm())
+
+
+def painting() -> str:
+    """One step of a small still picture, on the CPU, timed."""
+    spec = catalog.find(catalog.DEFAULT)
+    model = _load(spec)
+    started = time.perf_counter()
+    side = 4 * spec.grid.multiple
+    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step)
+    plan = operations.image("a red balloon", form=spec.form((side, side), spec.defaults.fps))
+    frames = sum(len(chunk) for chunk in engine.paint(model, plan, settings))
+    return f"{frames} frame of {side}x{side}, one step, in {time.perf_counter() - started:.2f} s"

@@ -1,0 +1,48 @@
+"""What ``sora train`` is asked for, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sora.catalog.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from sora.finetune.dataset import Material
+
+STEPS = 400  # where neither steps nor minutes are said
+PREVIEWS = 4  # times that a training saves and shows what it has learnt, where nobody says how often
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What to train, how long, and where it goes. settings: of ``finetune.fit.Tuning``. size: (height, width) on the
+    grid, or None for each clip's own shape. every: steps between two previews, None for PREVIEWS in all."""
+
+    spec: ModelSpec
+    materials: tuple[Material, ...]
+    out: Path
+    settings: dict[str, Any]
+    size: tuple[int, int] | None
+    steps: int | None
+    minutes: float | None
+    every: int | None
+    previews: tuple[str, ...]
+    resume: bool
+    device: str | None
+    dtype: str | None
+    quiet: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where previews are, and the state to go on from."""
+        return self.out.with_name(f"{self.out.stem}-training")
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.pt"
+
+    def done(self, step: int, seconds: float) -> float:
+        """The share that is behind, 1 or more at the end. seconds: of this run."""
+        return step / (self.steps or STEPS) if self.minutes is None else seconds / (60 * self.minutes)
