@@ -12,7 +12,6 @@ from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.studio import Studio, right, sora
 from minitrain.eval.verdicts import note
 from sora.jobs.replay import FINISHING
-
 from sora.plan import operations
 
 QUESTIONS = ("subject", "setting", "motion")
