@@ -24,8 +24,8 @@ MOVES = ("camera", "motion")
 PAINTED = "How much is painted, beside what stands."
 WHAT_HAPPENS = "What happens, in words; - reads standard input. Absent: the words in the file's own recipe, if any."
 ALTERNATIVES = (
-    "What to paint, in words (`sora ideas` lists what the model inside knows); - reads them from standard input. {a|b} makes a file"
-    " for each."
+    "What to paint, in words (`sora ideas` lists what the model inside knows); - reads them from standard input. {a|b}"
+    " makes a file for each."
 )
 
 
