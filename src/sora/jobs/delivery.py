@@ -15,7 +15,6 @@ from sora.plan.plan import Plan
 from sora.plan.request import Request
 
 LONGEST_SLUG = 60  # characters; file systems allow 255 bytes
-MOST_FILES = 1000
 
 
 @dataclass(frozen=True)

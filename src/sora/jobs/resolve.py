@@ -14,18 +14,16 @@ from sora.errors import InputError, UsageError
 from sora.jobs import advice, loras, sources
 from sora.jobs.delivery import Delivery
 from sora.jobs.loras import Lora
-from sora.jobs.variants import Variant, variants_of
+from sora.jobs.variants import MOST_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, Asked, Built, method_of
 from sora.media import Sound
 from sora.plan import prompts
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
+from sora.plan.options import MOST_SEED
 from sora.plan.plan import Plan, Start
 from sora.plan.request import Request, check, within
 from sora.runtime.speed import DEFAULT, Speed
-
-MOST_SEED = 2**63 - 1
-MOST_FILES = 1000
 
 
 @dataclass(frozen=True)

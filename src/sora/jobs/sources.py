@@ -15,7 +15,6 @@ from sora.media import Sound
 from sora.plan.clip import Clip
 from sora.plan.geometry import parse_region, wxh
 from sora.plan.recipe import prompt_in
-from sora.plan.request import Request
 
 SOUNDING = (".mp4", ".mkv")
 
@@ -63,14 +62,15 @@ def sounds(verb: str, sources: Sequence[Source], kind: str) -> tuple[tuple[Sound
     return found, () if verb == "edit" else (f"the sound of {names} stays with its frames; the rest is silent",)
 
 
-def painted_where(request: Request, clip: Clip) -> np.ndarray | None:
-    """bool (F, Y, X) of the pixels to paint, one frame standing for all, or None for all of them."""
-    if request.mask is not None:
-        return media.read_mask(request.mask, len(clip), clip.size)
-    if request.region is None:
+def painted_where(region: str | None, mask: str | None, clip: Clip) -> np.ndarray | None:
+    """bool (F, Y, X) of the pixels to paint, one frame standing for all, or None for all of them. region, mask: as a
+    person wrote them."""
+    if mask is not None:
+        return media.read_mask(mask, len(clip), clip.size)
+    if region is None:
         return None
     where_FYX = np.zeros((1, *clip.size), bool)
-    where_FYX[0][parse_region(request.region, clip.size)] = True
+    where_FYX[0][parse_region(region, clip.size)] = True
     return where_FYX
 
 

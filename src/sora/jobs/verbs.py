@@ -180,7 +180,7 @@ def edit(asked: Asked) -> Built:
         raise UsageError("--was tells --method flow what the clip shows; add --method flow or leave --was out")
     clip = source.clip
     stretch = None if request.frame_range is None else geometry.parse_stretch(request.frame_range, len(clip))
-    paint_FYX = sources.painted_where(request, clip)
+    paint_FYX = sources.painted_where(request.region, request.mask, clip)
     crop = None if paint_FYX is None else crop_around(paint_FYX, d.region_share)
     was = request.was or ""
     if request.was is None and method == "flow":
