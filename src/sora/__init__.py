@@ -1,23 +1,21 @@
 """sora paints video on your own machine.
 
-The map of the house, in the order data flows:
+The map of the house, from the ground up; no room imports one above it:
 
-- ``cli``         flags to calls; the only place that prints or exits
-- ``prompts``     prompt files and variants
-- ``operations``  each verb as a pure function that returns a Plan
-- ``windows``     how a stretch of film is cut into canvases a model can paint
-- ``engine``      ``paint``: the one sequence of phases, for every verb and every model
-- ``film``, ``seams``             the film as it grows, and how what is painted meets what stands
-- ``families``    what a checkpoint is and how to drive it; ``networks`` holds the plain torch modules
-- ``hub``         what of the open weights is here, and fetching it
-- ``sampler``     schedules and steps over a velocity field; ``circle`` closes time, ``flowedit`` goes from text to text
-- ``refine``, ``tiles``           large pictures, piece by piece
-- ``media``       files to frames and frames to files, published whole or not at all
-- ``grid``, ``clip``, ``canvas``  what a picture is: sizes a model can paint, finished frames, known and unknown pixels
-- ``recipe``      everything needed to make a file again
-- ``weights``, ``placement``      checkpoint files of every layout; devices, number formats, what is in memory when
-- ``measure``     how well painted film joins what stood, in numbers
-- ``training``    how the embedded weights were made; nothing imports it at run time
+- ``errors``, ``atomic``  what can go wrong, in a person's words; files that are there whole or not at all
+- ``plan``      a request as data, and what becomes of it: prompts, sizes, windows, a Plan, a recipe. No torch
+- ``weights``   checkpoint files of every layout and number format, and LoRA files
+- ``catalog``   every model as a row of data, and the hub that brings its files. No torch
+- ``media``     files to frames and frames to files, published whole or not at all
+- ``networks``  plain torch modules; ``runtime`` is how they run: threads, kernels, number formats, offloading, LoRAs
+- ``memory``    devices, and what is in memory when
+- ``engine``    ``paint``: the one sequence of phases, for every verb and every model, and the protocols a model fulfils
+- ``models``    one package for each family, which drives its networks
+- ``finetune``  learning a LoRA
+- ``jobs``      from a request to files: what it means, and painting it
+- ``cli``       flags to requests; the only room that prints or exits
+
+How the embedded weights are made and scored is ``minitrain``, a package of the repository that nothing here imports.
 
 Axis letters: F Y X pixels in time, height, width; T H W latents; C channels; B batch; N tokens; L text; D width.
 """

@@ -168,12 +168,12 @@ def _tell(asked: Asked, film: Film, label: str) -> None:
 
 
 def _table(films: Sequence[Film], seconds: float) -> None:
-    """Which lines became what."""
+    """How many became what, and which lines did not."""
     count = Counter(film.outcome or "not reached" for film in films)
     told = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
     note(f"{len(films)} films in {seconds:.0f} s: {told}", quiet=False)
     wide = len(str(max(film.line.number for film in films)))
     for film in films:
-        if film.outcome != "painted":
+        if film.outcome not in ("painted", "skipped"):
             words = f"line {film.line.number:>{wide}}  {film.outcome or 'not reached':11}  "
             note(words + plain(film.told or film.line.prompt), quiet=False)
