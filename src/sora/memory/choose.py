@@ -83,22 +83,11 @@ def _below(plan: Plan, needs: Needs, free_bytes: int) -> Iterator[Plan]:
 
 def said(plan: Plan, found: Estimate) -> str:
     """One line for a person: 'memory: text encoder dropped after use, 6.1 of 7.8 GB'."""
-    words = {
-        "everything resident": plan.text == "resident",
-        "text encoder dropped after use": plan.text == "dropped",
-        "text encoder streamed, then dropped": plan.text == "streamed",
-        "prompt and negative in turn": plan.one_prompt,
-        "one expert at a time": plan.one_expert,
-        f"blocks streamed from CPU memory, {plan.blocks} stay": plan.blocks is not None,
-        "weights kept in float8": plan.storage == "fp8",
-        "transformer and autoencoder apart": plan.alone,
-        "decoded in tiles": plan.tile is not None,
-    }
     there = "" if found.free is None else f" of {_gb(found.free)}"
     over = (
         ", which may not be enough" if found.free is not None and not fits(found, found.free, found.free_host) else ""
     )
-    return f"memory: {', '.join(word for word, holds in words.items() if holds)}, {_gb(found.peak)}{there} GB{over}"
+    return f"memory: {', '.join(plan.traits)}, {_gb(found.peak)}{there} GB{over}"
 
 
 def _estimated(needs: Needs, plan: Plan, free_bytes: int, host_bytes: int | None) -> Estimate:

@@ -34,6 +34,22 @@ class Plan:
         """Whether it paints what all other exact plans paint."""
         return self.storage == "native"
 
+    @property
+    def traits(self) -> list[str]:
+        """What it does, in words for a person."""
+        holds = {
+            "everything resident": self.text == "resident",
+            "text encoder dropped after use": self.text == "dropped",
+            "text encoder streamed, then dropped": self.text == "streamed",
+            "prompt and negative in turn": self.one_prompt,
+            "one expert at a time": self.one_expert,
+            f"blocks streamed from CPU memory, {self.blocks} stay": self.blocks is not None,
+            "weights kept in float8": self.storage == "fp8",
+            "transformer and autoencoder apart": self.alone,
+            "decoded in tiles": self.tile is not None,
+        }
+        return [trait for trait, true in holds.items() if true]
+
 
 TILE = 32  # latents; smaller ones read mostly what they share with their neighbours
 
