@@ -115,7 +115,8 @@ REFUSED = [
     (["generate", "-f", "empty.txt", "-o", "out"], 2, "no prompt"),
     (["generate", "-f", "latin.txt"], 2, "UTF-8"),
     (["generate", "-f", "story.txt", "-o", "film.mp4"], 2, "name a folder"),
-    (["generate", "-f", "story.txt", "-o", "story.txt/x"], 3, "cannot write"),
+    (["generate", "-f", "story.txt", "-o", "out", "--model", "nope"], 4, "no model is called 'nope'"),
+    (["generate", "-f", "story.txt", "-o", "out", "--steps", "0"], 2, "--steps 0"),
 ]
 
 
@@ -128,3 +129,5 @@ def test_what_is_wrong_with_all_is_said_at_once(studio: Studio, story: Path):
         assert (result.exit_code, result.stdout) == (status, ""), argv
         assert told in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
         assert sorted(p.name for p in Path().iterdir()) == before, argv
+    result = studio("generate", "-f", "story.txt", "-o", "story.txt/x", "--anyway")
+    assert (result.exit_code, result.stdout) == (3, "") and "cannot write" in result.stderr

@@ -14,7 +14,7 @@ import typer
 
 from sora.cli import run
 from sora.cli.commands import Asked
-from sora.cli.progress import Clock, note, plain
+from sora.cli.progress import Clock, note
 from sora.errors import InputError, SomeFailed, SoraError, UsageError
 from sora.jobs.delivery import Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
@@ -32,13 +32,14 @@ MEMORY = "this machine's memory is full; try a smaller --size or fewer --frames"
 @dataclass
 class Film:
     """One film of the file. line: where its words stand. outcome: "painted", "skipped", "failed" or, while it waits,
-    empty. told: its path, or what went wrong."""
+    empty. told: its path, or what went wrong. error: the latter, where nothing was painted for it."""
 
     line: Line
     resolved: ResolvedRequest | None
     path: Path
     outcome: str = ""
     told: str = ""
+    error: SoraError | None = None
 
 
 def perform(asked: Asked) -> None:
@@ -46,10 +47,13 @@ def perform(asked: Asked) -> None:
     if asked.values.get("prompt") is not None:
         raise UsageError("PROMPT and -f both say what to paint; give one of them")
     lines = prompts.parse_file(read(asked.file or ""))
-    folder = _folder(asked.delivery["output"], make=not asked.console.dry_run)
-    begun = time.monotonic()
+    folder, begun = _folder(asked.delivery["output"]), time.monotonic()
     delivery = replace(Delivery(**asked.delivery), output=None, folder=folder if folder.is_dir() else Path())
     films = _named(list(_films(asked, delivery, lines)), folder)
+    if len(films) > 1 and films[0].error and len({str(film.error) for film in films}) == 1:
+        raise films[0].error  # what is wrong with all is the command's own
+    if not asked.console.dry_run:
+        _make(folder)
     try:
         _paint_all(asked, delivery, films)
     finally:
@@ -78,17 +82,19 @@ def read(file: str) -> str:
     return prompts.decoded(data, f"file {file}")
 
 
-def _folder(output: str | None, *, make: bool) -> Path:
-    """Where the films go. Raises UsageError and InputError."""
-    folder = Path(output or ".")
+def _folder(output: str | None) -> Path:
+    """Where the films go. Raises UsageError."""
     if output and Path(output).suffix.lower() in target.SUFFIXES and not output.endswith("/"):
         raise UsageError(f"-f paints several films, and -o {output} is the name of one; name a folder, as in -o out/")
+    return Path(output or ".")
+
+
+def _make(folder: Path) -> None:
+    """Raises InputError."""
     try:
-        if make:
-            folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write into {folder}: {error.strerror or error}; choose another -o") from None
-    return folder
 
 
 def _films(asked: Asked, delivery: Delivery, lines: Sequence[Line]) -> Iterator[Film]:
@@ -100,7 +106,7 @@ def _films(asked: Asked, delivery: Delivery, lines: Sequence[Line]) -> Iterator[
                 raise UsageError(line.error)
             resolved = resolve(_request(request, line), delivery)
         except SoraError as error:
-            yield Film(line, None, Path(), "failed", str(error))
+            yield Film(line, None, Path(), "failed", str(error), error)
             continue
         for variant in resolved.variants:
             one = replace(resolved, variants=(replace(variant, number=None),))
@@ -174,6 +180,5 @@ def _table(films: Sequence[Film], seconds: float) -> None:
     note(f"{len(films)} films in {seconds:.0f} s: {told}", quiet=False)
     wide = len(str(max(film.line.number for film in films)))
     for film in films:
-        if film.outcome not in ("painted", "skipped"):
-            words = f"line {film.line.number:>{wide}}  {film.outcome or 'not reached':11}  "
-            note(words + plain(film.told or film.line.prompt), quiet=False)
+        if film.outcome == "failed":
+            note(f"line {film.line.number:>{wide}}  failed  {film.told}", quiet=False)

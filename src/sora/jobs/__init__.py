@@ -8,6 +8,5 @@
 ``verbs``     what each verb needs, and its Plan
 ``resolve``   all of these: a complete request and its Plan, in milliseconds and without torch
 ``replay``    a file's recipe as a request
-``batch``     prompt files: a request for each line
 ``paint``     the model, and the frames; the only file here that needs torch
 """

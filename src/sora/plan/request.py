@@ -179,8 +179,3 @@ def from_data(data: Any, what: str) -> Request:
     if any(number is not None and not math.isfinite(number) for number in numbers):
         raise InputError(f"{what} holds a number that is not finite; it was damaged or is not sora's")
     return request
-
-
-def schema() -> dict[str, Any]:
-    """The request's JSON schema."""
-    return msgspec.json.schema(Request)
