@@ -138,7 +138,7 @@ def test_the_model_paints_with_teacher_and_difference(
 ) -> None:
     """As the package would hold them: the student that was scored is the one that paints."""
     there, assets = taught(runs, tmp_path / "low", "student_rate=0.05"), tmp_path / "assets"
-    publish.lay_out(there, assets)
+    publish.lay_out(there, publish.Places.together(assets))
     scores.write(there, scores.card(there, "small", "cpu", ""))
     shutil.copy(there / scores.CARD, assets / publish.CARD)
     monkeypatch.setattr(weights, "asset", lambda name: assets / name)
