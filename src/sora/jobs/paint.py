@@ -15,8 +15,7 @@ from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.engine import engine, upscale
 from sora.engine.engine import Event, Settings
-from sora.engine.model import Arranged, Model
-from sora.errors import UsageError
+from sora.engine.model import Model
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
 from sora.plan.plan import Plan
@@ -59,15 +58,9 @@ def load(resolved: ResolvedRequest) -> Loaded:
 
 
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
-    """What is in memory when, for models that may be too large for it, in a line for a person; empty for others. Raises
-    UsageError and OutOfMemory."""
-    forced = resolved.request.memory
-    if not isinstance(model, Arranged):
-        if forced is not None:
-            raise UsageError(f"--memory is for open weights; {resolved.spec.name} is small and always in memory")
-        return ""
+    """As ``models.arrange``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest
-    return model.arrange(shape_FYX, encodes=known, forced=forced)
+    return models.arrange(model, shape_FYX, encodes=known, forced=resolved.request.memory)
 
 
 def add_loras(resolved: ResolvedRequest, loaded: Loaded) -> None:
