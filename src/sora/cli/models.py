@@ -12,7 +12,6 @@ from typing import Any
 import typer
 
 from sora import catalog
-from sora import memory as placement
 from sora import models as families
 from sora.catalog import hub
 from sora.catalog.spec import MEMORY, ModelSpec
@@ -230,6 +229,8 @@ def _paintable(spec: ModelSpec) -> dict[str, list[str]]:
 
 def _machine(spec: ModelSpec) -> dict[str, Any]:
     """The best device here, its memory in bytes, and which of the plans fit it."""
+    from sora import memory as placement
+
     device = placement.choose_device(None)
     memory = _memory(device.type)
     fits = [plan for plan in MEMORY if plan in spec.memory and spec.memory[plan] * 1e9 <= memory]

@@ -12,7 +12,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Protocol, cast
 
-from sora import memory
 from sora.catalog.spec import Advice, ModelSpec
 from sora.errors import UsageError
 from sora.runtime.speed import Speed
@@ -96,6 +95,8 @@ def memory_plan(
 ) -> str:
     """The line that ``arrange`` would say for the same painting, before anything is loaded; empty where it would say
     nothing. Takes and raises what ``arrange`` does."""
+    from sora import memory  # late: commands that only list models need none of it
+
     needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes)
     if needs is None:
         return _without_plans(spec, forced)
