@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sora.cli.hung import Hung
 from torch import Tensor, nn
 
 from sora.errors import InputError, ModelError
+from sora.jobs.loras import Lora
 from sora.models.wan import KEY_MAPS
 from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT
 from sora.runtime import lora
@@ -254,4 +254,4 @@ def test_a_lora_beside_weights_stored_in_few_bits() -> None:
     ],
 )
 def test_few_step_loras_are_known_by_their_names(name: str, steps: int | None) -> None:
-    assert Hung(Path(f"{name}.safetensors"), 1.0).steps == steps
+    assert Lora(Path(f"{name}.safetensors"), 1.0).steps == steps
