@@ -8,7 +8,7 @@ from typing import Any
 
 from sora.errors import UsageError
 from sora.plan.request import Field, Request
-from sora.plan.verbs import VERBS, Verb
+from sora.plan.verbs import FINISH, VERBS, Verb
 
 
 def parse(verb: str, row: Verb, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -56,8 +56,8 @@ def converted(field: Field, text: str) -> Any:
 
 def spelled(request: Request) -> list[str]:
     """A command line that asks for the same, for a person to read; without ``sora``."""
-    row = VERBS[request.verb]
-    words, places = [request.verb], list[str]()
+    verb, row = (request.verb, VERBS[request.verb]) if request.draft_file is None else ("finish", FINISH)
+    words, places = [verb], list[str]()
     for name in row.takes:
         value = getattr(request, name)
         if value is None or value is False or value == ():
