@@ -23,7 +23,7 @@ from typer.core import TyperGroup
 from sora import __version__
 from sora.cli import commands, doctor, ideas, info, models, profile, train
 from sora.cli.commands import Asked
-from sora.cli.progress import plain
+from sora.cli.progress import plain, shortened
 from sora.errors import SoraError
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
@@ -51,7 +51,7 @@ class Reporting(TyperGroup):
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"sora: {plain(message)}", err=True)
+    typer.echo(f"sora: {plain(shortened(message))}", err=True)
     raise typer.Exit(status)
 
 

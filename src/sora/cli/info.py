@@ -15,6 +15,8 @@ from sora.plan.flags import spelled
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import to_data
 
+WIDEST_NAME = 40  # characters of the first column; a longer name pushes its own value alone
+
 
 def info(
     file: Annotated[Path, typer.Argument(help="A film or a picture.", show_default=False)],
@@ -25,6 +27,7 @@ def info(
 
     found = media.probe(file)
     record = record_of(found.recipe) if found.recipe else None
+    made_with = {} if record is None else told(record)
     facts: dict[str, Any] = {
         "path": str(file),
         "kind": found.kind,
@@ -50,7 +53,7 @@ def info(
     lines({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
     if record is not None:
         typer.echo("\nmade by sora with")
-        lines(told(record))
+        lines(made_with)
 
 
 def told(record: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def told(record: dict[str, Any]) -> dict[str, Any]:
 
 def lines(facts: dict[str, Any]) -> None:
     """Name and value in two columns."""
-    width = max(len(plain(name)) for name in facts)
+    width = min(WIDEST_NAME, max((len(plain(name)) for name in facts), default=0))
     for name, value in facts.items():
         shown = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
         typer.echo(f"{plain(name).ljust(width)}  {plain(shown)}")

@@ -58,6 +58,11 @@ def plain(text: str) -> str:
     return "".join(_written(c) if unicodedata.category(c) in UNSHOWN or c in TURNING else c for c in text)
 
 
+def shortened(text: str, most: int = 1000) -> str:
+    """Text of at most so many characters, without its middle: what an error quotes can be longer than what it says."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} ... {text[-(most // 4) :]}"
+
+
 def _written(c: str) -> str:
     return c.encode("unicode_escape", "surrogatepass").decode("ascii")
 

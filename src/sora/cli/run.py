@@ -26,6 +26,7 @@ from sora.jobs.variants import Variant
 from sora.media import target
 from sora.plan import prompts
 from sora.plan.geometry import wxh
+from sora.plan.recipe import Recipe
 from sora.plan.request import Request
 from sora.plan.verbs import VERBS
 from sora.runtime import threads
@@ -48,21 +49,25 @@ def perform(asked: Asked) -> None:
     """Check everything, load the model, paint every variant; a path (or JSON) on stdout for each file as it is done."""
     clock, studio = Clock(), Studio(threads.Watch())
     with _nothing_is_garbage():
-        request, delivery = request_of(asked)
-        resolved = resolve(request, delivery)
+        resolved, delivery = resolved_of(asked)
     paint(resolved, delivery, asked.console, studio, clock)
 
 
-def request_of(asked: Asked) -> tuple[Request, Delivery]:
-    """What a command asks for. Raises UsageError and InputError."""
+def resolved_of(asked: Asked) -> tuple[ResolvedRequest, Delivery]:
+    """What a command asks for, checked. Raises UsageError, InputError and ModelError."""
     delivery = Delivery(**asked.delivery)
     if asked.command == "finish":
         return _finish(asked, delivery)
     if asked.command == "remake":
         return _remake(asked, delivery)
+    return resolve(request_of(asked), delivery), delivery
+
+
+def request_of(asked: Asked) -> Request:
+    """What a verb's own command asks for. Raises UsageError."""
     if "prompt" in VERBS[asked.command].required and asked.values.get("prompt") is None:
         raise UsageError('what to paint is not said; give PROMPT, as in "a red balloon floats up", or -f FILE')
-    return Request(verb=asked.command, **read_words(asked.values)), delivery  # type: ignore[arg-type]
+    return Request(verb=asked.command, **read_words(asked.values))  # type: ignore[arg-type]
 
 
 def read_words(values: dict[str, Any]) -> dict[str, Any]:
@@ -83,37 +88,44 @@ def stdin_text() -> str:
     return prompts.decoded(sys.stdin.buffer.read(MOST_STDIN), "on standard input")
 
 
-def _finish(asked: Asked, delivery: Delivery) -> tuple[Request, Delivery]:
+def _finish(asked: Asked, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:
     file = Path(asked.file or "")
-    recipe = replay.read(file, _tell(asked.console))
+    recipe = replay.read(file)
     request = replay.finish(file, recipe, asked.values)
     suffix = ".png" if request.verb == "image" else None
-    return request, replace(delivery, stem=f"{slug(file.stem) or 'film'}-finish", suffix=suffix)
+    delivery = replace(delivery, stem=f"{slug(file.stem) or 'film'}-finish", suffix=suffix)
+    resolved = replay.resolved(file, recipe, request, delivery)
+    _tell_what_is_read(file, recipe, asked.console)
+    return resolved, delivery
 
 
-def _remake(asked: Asked, delivery: Delivery) -> tuple[Request, Delivery]:
+def _remake(asked: Asked, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:
     file = Path(asked.file or "")
     if asked.file and asked.file.startswith("-"):
         raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
-    recipe = replay.read(file, _tell(asked.console))
-    if changes := replay.changes_since(recipe):
-        note(f"{file} was made with other {' and '.join(changes)}; the frames will differ", quiet=False)
+    recipe = replay.read(file)
     request, said = replay.remade(file, recipe, asked.words)
-    if "threads" not in said:
-        count, told = replay.threads_of(recipe)
-        note(f"{file} {told}", quiet=not told)
-        request = msgspec.structs.replace(request, threads=count)
+    count, of_threads = (request.threads, "") if "threads" in said else replay.threads_of(recipe)
+    request = msgspec.structs.replace(request, threads=count)
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     suffix = target.FOLDER if file.is_dir() else suffix
     prompt = asked.values.get("prompt")
     request = request if prompt is None else msgspec.structs.replace(request, **read_words({"prompt": prompt}))
     # What could be painted once can be painted again, whatever its words say.
     anyway = delivery.anyway or prompt is None
-    return request, replace(delivery, stem=f"{slug(file.stem) or 'film'}-remake", suffix=suffix, anyway=anyway)
+    delivery = replace(delivery, stem=f"{slug(file.stem) or 'film'}-remake", suffix=suffix, anyway=anyway)
+    resolved = replay.resolved(file, recipe, request, delivery)
+    _tell_what_is_read(file, recipe, asked.console)
+    if changes := replay.changes_since(recipe):
+        note(f"{file} was made with other {' and '.join(changes)}; the frames will differ", quiet=False)
+    note(f"{file} {of_threads}", quiet=not of_threads)
+    return resolved, delivery
 
 
-def _tell(console: Console) -> replay.Tell:
-    return lambda text: note(text, console.quiet)
+def _tell_what_is_read(file: Path, recipe: Recipe, console: Console) -> None:
+    """Once nothing can be refused any more, so that a refusal is one line."""
+    for line in replay.reads(file, recipe):
+        note(line, console.quiet)
 
 
 def paint(

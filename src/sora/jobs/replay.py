@@ -1,21 +1,25 @@
 """A file's recipe as a request to paint it again, or to finish it. A recipe is read as data and trusted with nothing:
-it can name only verbs that paint, only files that it lists as read, and only regular files and folders of them."""
+it can name only verbs that paint, only one film, only files that it lists as read, by absolute paths, and only regular
+files and folders of them. No file is opened before all of that has been seen."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from sora import catalog, media, weights
-from sora.errors import InputError, UsageError
+from sora.errors import InputError, ModelError, SoraError, UsageError
 from sora.jobs import loras
-from sora.plan import flags
+from sora.jobs.delivery import Delivery
+from sora.jobs.resolve import ResolvedRequest, resolve
+from sora.plan import flags, prompts
 from sora.plan.recipe import Recipe, digest_of, from_record, record_of, sha256_of
 from sora.plan.recipe_format_1 import converted, finished
 from sora.plan.request import Request, changed, fields
@@ -23,17 +27,15 @@ from sora.plan.verbs import VERBS, Verb
 from sora.runtime import threads
 
 FINISHING = 0.6  # strength at which a draft is painted over
-MOST_FILES_OF_A_FOLDER = 100_000
+MOST_FILES_OF_A_FOLDER = 100_000  # and folders
 LARGEST_INPUT = 1 << 38  # bytes; the kernel's own files claim to be larger
 
-Tell = Callable[[str], None]
 
-
-def read(file: Path, tell: Tell) -> Recipe:
-    """The recipe inside a file, whose inputs are what they were. tell: is told of each file that will be read and lies
-    outside the film's folder. Raises InputError."""
+def read(file: Path) -> Recipe:
+    """The recipe inside a file, whose inputs are what they were. Raises InputError."""
     recipe = recipe_of(file)
-    _check_inputs(file, recipe, tell)
+    _check_words(file, recipe.request)
+    _check_inputs(file, recipe)
     return recipe
 
 
@@ -50,10 +52,32 @@ def recipe_of(file: Path, *, drafts: bool = True) -> Recipe:
     def draft_request(path: str) -> Request:
         if not drafts:
             raise InputError(f"the recipe of {file} finishes a film that was finished; paint the draft again")
-        _check_regular(file, Path(path))
+        listed = record.get("inputs")
+        if not isinstance(listed, list) or not any(isinstance(each, list) and path in each[:1] for each in listed):
+            raise _unlisted(file, path)
+        _check_regular(file, path)
         return recipe_of(Path(path), drafts=False).request
 
     return converted(record, draft_request)
+
+
+def resolved(file: Path, recipe: Recipe, request: Request, delivery: Delivery) -> ResolvedRequest:
+    """What the request means that was made of a file's recipe. Raises InputError where the recipe means nothing by
+    itself, and otherwise what ``resolve`` does."""
+    try:
+        return resolve(request, delivery)
+    except (UsageError, ModelError) as error:
+        if fault := _own_fault(recipe.request):
+            told = f"the recipe of {file} is not one that sora can paint ({fault}); it was damaged or is not sora's"
+            raise InputError(told) from None
+        raise error
+
+
+def reads(file: Path, recipe: Recipe) -> list[str]:
+    """Each file that a recipe reads and that does not lie in the film's own folder, in a line for a person."""
+    home, own = file.resolve().parent, _own_model(recipe.request)
+    paths = dict.fromkeys([*(path for path, _ in recipe.inputs), *own])
+    return [f"the recipe of {file} reads {path}" for path in paths if Path(path).resolve().parent != home]
 
 
 def remade(file: Path, recipe: Recipe, words: Sequence[str]) -> tuple[Request, set[str]]:
@@ -80,6 +104,7 @@ def finish(file: Path, recipe: Recipe, values: dict[str, Any]) -> Request:
     keeps = request.clip is not None
     if keeps and ("size" in values or "aspect" in values):
         raise UsageError(f"{request.verb} keeps its clip's own size; leave --size and --aspect out")
+    request = msgspec.structs.replace(request, threads=None)  # how many painted the draft is of no matter
     strength = values.get("draft_strength")
     return changed(request, values | {"draft_strength": FINISHING if strength is None else strength})
 
@@ -104,28 +129,54 @@ def threads_of(recipe: Recipe) -> tuple[int | None, str]:
     return None, f"was painted by {recipe.threads} threads, and there are {most} here; the frames may differ a little"
 
 
-def _check_inputs(file: Path, recipe: Recipe, tell: Tell) -> None:
-    """Raises InputError for a file that the recipe does not list as read, and for one that is not what it was."""
-    listed = {Path(path).absolute() for path, _ in recipe.inputs}
-    for path in _named(recipe.request):
-        if Path(path).absolute() not in listed:
-            raise InputError(f"the recipe of {file} reads {path}, which it does not list; it was damaged")
-    home, own = file.absolute().parent, _own_model(recipe.request)
-    read = [*dict.fromkeys([*(path for path, _ in recipe.inputs), *own])]
-    for path in read:
-        _check_regular(file, Path(path))
-    for path, digest in recipe.inputs:
+def _own_fault(request: Request) -> SoraError | None:
+    """Why a recipe's request cannot be painted as it stands, wherever the film would go; None where it can."""
+    try:
+        resolve(request, Delivery(stem="film", suffix=".png" if request.verb == "image" else ".mkv", anyway=True))
+    except (UsageError, ModelError) as error:
+        return error
+    return None
+
+
+def _check_words(file: Path, request: Request) -> None:
+    """Raises InputError for words that stand for several films: a recipe is of one."""
+    try:
+        told = [prompts.variants(prompts.clean(text)) for text in (request.prompt, *request.then) if text is not None]
+    except UsageError as error:
+        raise InputError(f"the recipe of {file} holds words that cannot be painted ({error})") from None
+    if any(len(each) > 1 for each in told):
+        raise InputError(f"the recipe of {file} stands for several films, expected the one it is in; it was damaged")
+
+
+def _check_inputs(file: Path, recipe: Recipe) -> None:
+    """Raises InputError for a file that the recipe does not list as read, for one that it lists and has no use for, and
+    for one that is not what it was."""
+    named, listed = _named(file, recipe.request), [path for path, _ in recipe.inputs]
+    for path in named:
+        if path not in listed:
+            raise _unlisted(file, path)
+    for path in listed:
+        if path not in named:
+            raise InputError(f"the recipe of {file} lists {path}, for which it has no use; it was damaged")
+    for path in dict.fromkeys([*listed, *_own_model(recipe.request)]):
+        _check_regular(file, path)
+    for path, digest in dict.fromkeys(recipe.inputs):
         if digest_of(path) != digest:
             raise InputError(f"{file} was made from {path}, which has changed since; put the old one back")
-    for path in read:
-        if Path(path).absolute().parent != home:
-            tell(f"the recipe of {file} reads {path}")
 
 
-def _named(request: Request) -> list[str]:
-    """Every file that a request names, but the model's."""
+def _unlisted(file: Path, path: str) -> InputError:
+    return InputError(f"the recipe of {file} reads {path}, which it does not list; it was damaged")
+
+
+def _named(file: Path, request: Request) -> list[str]:
+    """Every file that a request names, but the model's. Raises InputError."""
     paths = [getattr(request, name) for name, field in fields().items() if field.path and name != "model"]
-    return [path for path in paths if path is not None] + [str(loras.split(text).path) for text in request.loras]
+    try:
+        added = [str(loras.split(text).path) for text in request.loras]
+    except UsageError as error:
+        raise InputError(f"the recipe of {file} holds a LoRA that cannot be added ({error})") from None
+    return [path for path in paths if path is not None] + added
 
 
 def _own_model(request: Request) -> list[str]:
@@ -133,13 +184,16 @@ def _own_model(request: Request) -> list[str]:
     return [request.model] if request.model and request.model not in catalog.MODELS else []
 
 
-def _check_regular(file: Path, path: Path) -> None:
-    """Raises InputError for what is gone, and for what is neither a regular file with something in it nor a folder of
-    such: a device, a pipe or a kernel's own file could be read for ever."""
+def _check_regular(file: Path, path: str) -> None:
+    """Raises InputError for a path that is not absolute, for what is gone, and for what is neither a regular file with
+    something in it nor a folder of regular files: a device, a pipe or a kernel's own file could be read for ever."""
+    if not Path(path).is_absolute():
+        raise InputError(f"the recipe of {file} reads {path}, which is no absolute path; it was damaged")
     try:
-        for each in _files(path):
+        least = 0 if Path(path).is_dir() else 1  # a folder may hold an empty file; none is read further than its size
+        for each in _files(Path(path)):
             mode, size = (found := each.stat()).st_mode, found.st_size
-            if not stat.S_ISREG(mode) or not 0 < size <= LARGEST_INPUT:
+            if not stat.S_ISREG(mode) or not least <= size <= LARGEST_INPUT:
                 raise InputError(f"{file} was made from {each}, which is not a regular file; its recipe was damaged")
     except FileNotFoundError:
         raise InputError(f"{file} was made from {path}, which is gone; put it back") from None
@@ -149,9 +203,13 @@ def _check_regular(file: Path, path: Path) -> None:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """A file, or what lies in a folder and its folders, a bounded number."""
+    """A file, or what lies in a folder and its folders. Raises InputError for a folder of too many."""
     if not path.is_dir():
         yield path
         return
-    inside = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-    yield from islice(inside, MOST_FILES_OF_A_FOLDER)
+    count = 0
+    for folder, folders, names in os.walk(path, followlinks=True):
+        count += 1 + len(folders) + len(names)
+        if count > MOST_FILES_OF_A_FOLDER:
+            raise InputError(f"{path} holds over {MOST_FILES_OF_A_FOLDER:,} files, more than a film is made from")
+        yield from (Path(folder) / name for name in names)

@@ -17,6 +17,7 @@ from sora.jobs.loras import Lora
 from sora.jobs.variants import MOST_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, Asked, Built, method_of
 from sora.media import Sound
+from sora.memory import plans
 from sora.plan import prompts
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
@@ -78,6 +79,8 @@ def resolve(request: Request, delivery: Delivery | None = None) -> ResolvedReque
     within("--seed", request.seed, 0, MOST_SEED - delivery.count + 1)
     spec = _guided(catalog.find(request.model or catalog.DEFAULT), request)
     spec = spec.with_guidance() if _needs_guidance(request) else spec
+    if request.memory is not None:
+        plans.find(request.memory)
     added = loras.parse(request.loras, spec)
     borrowed = _borrowed(request)
     named = delivery.output is not None

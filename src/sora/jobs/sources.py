@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from sora import media
-from sora.errors import InputError
+from sora.errors import InputError, UsageError
 from sora.media import Sound
+from sora.plan import prompts
 from sora.plan.clip import Clip
 from sora.plan.geometry import parse_region, wxh
 from sora.plan.recipe import prompt_in
@@ -75,11 +76,12 @@ def painted_where(region: str | None, mask: str | None, clip: Clip) -> np.ndarra
 
 
 def prompt_of(path: str) -> str | None:
-    """The words a file of sora's own was painted from; None for any other file. Raises InputError."""
+    """The words a file of sora's own was painted from; None for any other file, and where they are none that a person
+    could have given. Raises InputError for a file that cannot be read."""
     text = media.read_recipe(path)
     if not text:
         return None
     try:
-        return prompt_in(text) or None
-    except InputError:  # other programs write JSON too
+        return prompts.clean(prompt_in(text))
+    except (InputError, UsageError):  # other programs write JSON too
         return None

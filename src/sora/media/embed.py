@@ -6,17 +6,21 @@ PNG and JPEG: a text chunk and comment segments. GIF: a comment block. WebP: the
 from __future__ import annotations
 
 import io
+import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from sora.plan.recipe import LONGEST
+
 PNG_KEY = "comment"
 _DESCRIPTION = 0x010E  # Exif's ImageDescription
 _SEGMENT = 65_533  # most bytes a JPEG comment segment holds
+MOST_BYTES = 4 * LONGEST  # of a comment that can be a recipe, in UTF-8; a longer one is passed over
 
 
 def save_image(path: Path, frame_YXC: np.ndarray, recipe: str) -> None:
@@ -35,13 +39,30 @@ def save_image(path: Path, frame_YXC: np.ndarray, recipe: str) -> None:
     path.write_bytes(body[:2] + comments + body[2:])
 
 
-def jpeg_comment(data: bytes) -> str | None:
+def in_bytes(file: Path, reader: Callable[[mmap.mmap], str | None]) -> str | None:
+    """What a reader finds in a file, of which no more comes into memory than is looked at."""
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return reader(data)
+
+
+def folder_note(file: Path) -> str | None:
+    """The recipe beside a folder's pictures; None for what is no regular file, or too long. Raises OSError."""
+    if not file.is_file() or not 0 < file.stat().st_size <= MOST_BYTES:
+        return None
+    with file.open("rb") as opened:
+        return opened.read(MOST_BYTES).decode(errors="replace")
+
+
+def jpeg_comment(data: mmap.mmap) -> str | None:
     """The comment segments before a JPEG's pixels, joined."""
-    at, found = 2, []
+    at, found, length = 2, list[bytes](), 0
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         (size,) = struct.unpack_from(">H", data, at + 2)
         if data[at + 1] == 0xFE:
             found.append(data[at + 4 : at + 2 + size])
+            length += size
+        if length > MOST_BYTES:
+            return None
         at += 2 + size
     return b"".join(found).decode(errors="replace") if found else None
 
@@ -58,7 +79,7 @@ def add_gif_comment(path: Path, recipe: str) -> None:
         file.write(b"!\xfe" + b"".join(bytes([len(b)]) + b for b in blocks) + b"\0;")
 
 
-def gif_comment(data: bytes) -> str | None:
+def gif_comment(data: mmap.mmap) -> str | None:
     """The last comment of a GIF, wherever it stands."""
     found, at = None, 13 + _table(data[10])
     while at < len(data) and data[at] in b"!,":
@@ -77,12 +98,15 @@ def _table(flags: int) -> int:
     return 3 << (flags % 8 + 1) if flags & 0x80 else 0
 
 
-def _gif_blocks(data: bytes, at: int) -> tuple[bytes, int]:
-    pieces = []
+def _gif_blocks(data: mmap.mmap, at: int) -> tuple[bytes | None, int]:
+    """(what a chain of blocks holds, None where that is more than a recipe can be, where it ends)."""
+    pieces, length = list[bytes](), 0
     while at < len(data) and data[at]:
-        pieces.append(data[at + 1 : at + 1 + data[at]])
+        length += data[at]
+        if length <= MOST_BYTES:
+            pieces.append(data[at + 1 : at + 1 + data[at]])
         at += 1 + data[at]
-    return b"".join(pieces), at + 1
+    return b"".join(pieces) if length <= MOST_BYTES else None, at + 1
 
 
 class WebPStream:

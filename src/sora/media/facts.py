@@ -47,11 +47,11 @@ def probe(path: str | Path) -> Info:
 
 
 def read_recipe(path: str | Path) -> str | None:
-    """The recipe's JSON text inside a file or folder that sora wrote; None when it has none. Raises InputError."""
+    """The recipe's JSON text inside a file or folder that sora wrote; None when it has none, as where the comment is
+    longer than any recipe. Raises InputError."""
     file = picture.existing(path)
     if file.is_dir():
-        note = file / target.RECIPE_FILE
-        text = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else None
+        text = embed.folder_note(file / target.RECIPE_FILE)
     else:
         with picture.opened(file) as image:
             text = ffmpeg.comment(file) if image is None else _picture_comment(file, image)
@@ -82,7 +82,7 @@ def _picture_comment(file: Path, image: Image.Image) -> str | None:
         text = image.info.get(embed.PNG_KEY)
         return str(text) if text is not None else None
     if image.format == "GIF":
-        return embed.gif_comment(file.read_bytes())
+        return embed.in_bytes(file, embed.gif_comment)
     if image.format == "WEBP":
         return embed.exif_description(image)
-    return embed.jpeg_comment(file.read_bytes()) if image.format in ("JPEG", "MPO") else None
+    return embed.in_bytes(file, embed.jpeg_comment) if image.format in ("JPEG", "MPO") else None

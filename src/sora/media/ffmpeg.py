@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,7 @@ CONTAINERS = "mov,matroska,avi,flv,asf,ogg,mpeg,mpegts,mpegvideo,m4v,h264,hevc,i
 SOUND_CONTAINERS = "wav,mp3,flac,aac,aiff,caf,w64"
 SEEKABLE = ("mov,", "matroska,")  # where a jump lands on a keyframe before the time asked for
 
+MOST_TAGS = 1 << 23  # bytes of a file's tags that are looked at; a recipe has at most half of that, escaped
 _DISCARD = 4  # the flag of a packet that an edit list leaves out
 _FASTEST = 60  # frames a second; what claims more must have as many frames
 
@@ -87,6 +89,21 @@ def output(path: Path, *arguments: str) -> bytes:
     return done.stdout
 
 
+def _begun(path: Path, most: int, *arguments: str) -> bytes:
+    """The first ``most`` bytes of what ffmpeg prints about the file. Raises InputError with its reason when it
+    fails."""
+    call = command("-v", "error", *source(path), *arguments, "pipe:1")
+    with tempfile.TemporaryFile() as log, subprocess.Popen(call, stdout=subprocess.PIPE, stderr=log) as process:
+        assert process.stdout is not None
+        found = process.stdout.read(most)
+        if len(found) == most:
+            process.kill()
+        elif process.wait():
+            log.seek(0)
+            raise unreadable(path, log.read(most))
+    return found
+
+
 def unreadable(path: Path, log: bytes) -> InputError:
     with path.open("rb") as file:
         head = file.read(1024)
@@ -112,7 +129,9 @@ def stream(path: Path) -> Stream:
     header = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)[^\n]* A(\d+):(\d+)", done.stdout)
     log = done.stderr.decode(errors="replace")
     opened = re.search(r"^Input #0, (\S+), from", log, re.MULTILINE)
-    found = re.search(r"Stream #0.*? Video: (\w+)[^\n]*?, (\w+)(?:\(([^)\n]*)\))?, \d+x\d+", log)
+    found = re.search(
+        r"^ *Stream #0:\d+[^\n]*? Video: (\w+)[^\n]*?, (\w+)(?:\(([^)\n]*)\))?, \d+x\d+", log, re.MULTILINE
+    )
     if done.returncode or not header or not int(header[4]):
         if opened and _hears(log) and "matches no streams" in log:
             raise InputError(f"{path} holds sound but no picture; expected a film, e.g. an .mp4, .mkv or .webm")
@@ -248,8 +267,8 @@ def escaped(text: str) -> str:
 
 
 def comment(path: Path) -> str | None:
-    """The ``comment`` tag of a video file, if there is one. Raises InputError."""
-    text = output(path, "-f", "ffmetadata").decode(errors="replace")
+    """The ``comment`` tag of a video file, if there is one among the first MOST_TAGS bytes. Raises InputError."""
+    text = _begun(path, MOST_TAGS, "-f", "ffmetadata").decode(errors="replace")
     # Tags of the file stand before the first [STREAM] or [CHAPTER]; an escaped line end belongs to its value.
     for entry in re.findall(r"(?:[^\\\n]|\\.)+", text, re.DOTALL):
         if entry.startswith("["):

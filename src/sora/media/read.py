@@ -15,10 +15,11 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from sora.errors import InputError, UsageError
-from sora.media import ffmpeg, picture, target
+from sora.media import embed, ffmpeg, picture, target
 from sora.plan.clip import Clip
 
 MAX_CLIP_BYTES = 4 << 30  # of all frames of one clip in memory
+SLOWEST = 1e-3  # frames a second; less is no rate in a file
 FOLDER_FPS = 24.0  # of a folder of pictures that does not say
 KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}  # of pictures in a folder
 
@@ -200,8 +201,8 @@ def pictures(folder: Path) -> list[Path]:
 def folder_rate(folder: Path) -> float:
     """Frames a second: what its recipe.json says, else FOLDER_FPS."""
     try:
-        fps = json.loads((folder / target.RECIPE_FILE).read_text(encoding="utf-8"))["fps"]
+        fps = json.loads(embed.folder_note(folder / target.RECIPE_FILE) or "")["fps"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return FOLDER_FPS
-    good = isinstance(fps, (int, float)) and not isinstance(fps, bool) and 0 < fps < 1000
+    good = isinstance(fps, (int, float)) and not isinstance(fps, bool) and SLOWEST <= fps < 1000
     return float(fps) if good else FOLDER_FPS

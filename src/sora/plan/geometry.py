@@ -19,18 +19,23 @@ def length(seconds: float | None, frames: int | None, fps: float, default: int) 
     if seconds is not None and frames is not None:
         raise UsageError("--seconds and --frames both say how long; give one of them")
     if seconds is None:
-        count = float(default if frames is None else frames)
+        count = default if frames is None else frames
     elif not (math.isfinite(seconds) and seconds > 0):
         raise UsageError(f"--seconds {seconds:g} is no length; expected more than 0, as in --seconds 2")
     else:
         count = seconds * fps
         count = max(1.0, math.floor(count + 0.5)) if count < 1e9 else count
     if count < 1:
-        raise UsageError(f"--frames {count:g} is no length; expected 1 to {MOST_FRAMES}")
+        raise UsageError(f"--frames {_rounded(count)} is no length; expected 1 to {MOST_FRAMES}")
     if count > MOST_FRAMES:
         most = f"{MOST_FRAMES} ({MOST_FRAMES / fps:g} s at {fps:g} fps)"
-        raise UsageError(f"{count:g} frames are too many; expected at most {most}")
+        raise UsageError(f"{_rounded(count)} frames are too many; expected at most {most}")
     return int(count)
+
+
+def _rounded(count: float) -> str:
+    """A number for a person, also a whole one that no float holds."""
+    return f"{count:g}" if abs(count) < 1e300 else f"{'-' if count < 0 else ''}1e+300 and more"
 
 
 def shape_of(aspect: str | None, usual: float) -> float:

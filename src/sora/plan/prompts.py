@@ -90,7 +90,8 @@ def variants(prompt: str) -> list[str]:
     parts = _parts(prompt)
     count = math.prod(map(len, parts))
     if count > MAX_VARIANTS:
-        raise UsageError(f"the alternatives make {count:,} prompts, at most {MAX_VARIANTS:,} are allowed; use fewer")
+        many = f"{count:,}" if count < 10**12 else "over 10^12"
+        raise UsageError(f"the alternatives make {many} prompts, at most {MAX_VARIANTS:,} are allowed; use fewer")
     return [clean("".join(choice)) for choice in itertools.product(*parts)]
 
 

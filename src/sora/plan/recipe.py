@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +23,8 @@ from sora.plan.request import Request, from_data, to_data
 FORMAT = 2
 LONGEST = 1 << 20  # characters of a recipe's text
 MOST_INPUTS = 1024
+DEEPEST = 16  # lists and objects within one another; sora's own are 4 deep
+MOST_THREADS = 1 << 16
 
 Text = Annotated[str, Meta(max_length=LONGEST)]
 Pixels = Annotated[int, Meta(ge=1, le=1 << 20)]
@@ -48,7 +52,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     dtype: Text
     torch: Text
     inputs: Annotated[tuple[tuple[Text, Text], ...], Meta(max_length=MOST_INPUTS)] = ()
-    threads: Annotated[int, Meta(ge=0)] = 0
+    threads: Annotated[int, Meta(ge=0, le=MOST_THREADS)] = 0
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -64,9 +68,11 @@ def record_of(text: str) -> dict[str, Any]:
     if len(text) > LONGEST:
         raise InputError(f"the recipe has {len(text):,} characters, at most {LONGEST:,} are read; it is not sora's")
     try:
-        record = json.loads(text)
+        record = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         raise InputError("the recipe is not JSON; expected the line that sora wrote into the file") from None
+    if _is_too_deep(record):
+        raise InputError(f"the recipe is over {DEEPEST} levels deep; it was damaged or is not sora's")
     if not isinstance(record, dict):
         raise InputError(f"the recipe is a JSON {type(record).__name__}, not an object; expected sora's own line")
     number = record.get("format", 1)
@@ -75,6 +81,23 @@ def record_of(text: str) -> dict[str, Any]:
     if number > FORMAT:
         raise InputError(f"the recipe has format {number}, this sora reads up to {FORMAT}; upgrade sora to read it")
     return record
+
+
+def _finite(text: str) -> float:
+    """Raises InputError for NaN, infinity and a number too large to be told from it, which JSON does not have."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise InputError("the recipe holds a number that is not finite; it was damaged or is not sora's")
+    return number
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Whether lists and objects are more than DEEPEST deep, without recursion, so that no reader of it can fail."""
+    level: list[Any] = [value]
+    for _ in range(DEEPEST + 1):
+        nested = [each for each in level if isinstance(each, (dict, list))]
+        level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
+    return any(isinstance(each, (dict, list)) for each in level)
 
 
 def from_record(record: dict[str, Any]) -> Recipe:
@@ -100,8 +123,10 @@ def sha256_of(path: str | Path) -> str:
     digest = hashlib.sha256()
     try:
         with Path(path).open("rb") as file:
-            while piece := file.read(1 << 20):
+            left = os.fstat(file.fileno()).st_size  # a kernel's own file may claim none, and never end
+            while left > 0 and (piece := file.read(min(left, 1 << 20))):
                 digest.update(piece)
+                left -= len(piece)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     return digest.hexdigest()
