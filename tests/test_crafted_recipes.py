@@ -7,8 +7,10 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from typer.main import get_command
 
 from sora import media, models
 from sora.cli import app, run
+from sora.media import embed
 from sora.plan.clip import Clip
 from sora.plan.recipe import LONGEST, sha256_of
 
@@ -241,6 +244,11 @@ def watched() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+def is_readable(file: Path) -> bool:
+    """Whether it is a regular file that is soon read."""
+    return file.is_file() and not file.is_symlink() and file.stat().st_size < 1 << 26
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command ended with."""
@@ -275,7 +283,7 @@ class Scene:
         """Everything that lies here, with what is in it."""
         files = [*self.person.parent.rglob("*")]
         return {
-            str(file): sha256_of(file) if file.is_file() and not file.is_symlink() else file.lstat().st_mode
+            str(file): sha256_of(file) if is_readable(file) else (file.lstat().st_mode, file.lstat().st_size)
             for file in files
         }
 
@@ -376,3 +384,165 @@ def test_a_recipe_that_asks_for_much_or_says_more_does_nothing_but_be_told(scene
     assert told.exit_code == 0 and len(told.stdout) < 2 * LONGEST
     facts = json.loads(scene.run("info", film, "--json").stdout, parse_constant=pytest.fail)
     assert facts["recipe"]["format"] == 2
+
+
+# --- files that are crafted around a recipe ------------------------------------------------------------------------
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def with_chunk(path: Path, made: bytes) -> None:
+    """Puts a chunk behind the head of a PNG."""
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + made + data[33:])
+
+
+BOMB = zlib.compress(b"{" + b" " * 100_000_000, 9)
+LONG = '{"format": 2, "a": "' + "x" * 20_000_000 + '"}'
+
+
+def png_ztxt_bomb(scene: Scene) -> str:
+    with_chunk(Path(scene.film("", "bomb.png")), chunk(b"zTXt", b"comment\0\0" + BOMB))
+    return "bomb.png"
+
+
+def png_itxt_bomb(scene: Scene) -> str:
+    with_chunk(Path(scene.film("", "bomb.png")), chunk(b"iTXt", b"comment\0\x01\0\0\0" + BOMB))
+    return "bomb.png"
+
+
+def many_png_bombs(scene: Scene) -> str:
+    small = zlib.compress(b"{" + b" " * 1_000_000, 9)
+    with_chunk(Path(scene.film("", "bomb.png")), chunk(b"zTXt", b"comment\0\0" + small) * 500)
+    return "bomb.png"
+
+
+def gif_of_a_long_comment(scene: Scene) -> str:
+    film = scene.film("", "long.gif")
+    embed.add_gif_comment(Path(film), LONG)
+    return film
+
+
+def gif_cut_short(scene: Scene) -> str:
+    path = Path(scene.film(asks(force=True), "cut.gif"))
+    path.write_bytes(path.read_bytes()[:-700])
+    return path.name
+
+
+def jpeg_of_a_long_comment(scene: Scene) -> str:
+    return scene.film(LONG, "long.jpg")
+
+
+def webp_of_a_long_comment(scene: Scene) -> str:
+    return scene.film(LONG, "long.webp")
+
+
+def mkv_of_a_long_comment(scene: Scene) -> str:
+    return scene.film(LONG, "long.mkv")
+
+
+def mkv_of_escapes(scene: Scene) -> str:
+    return scene.film("{" + "=;#\\\n" * 20_000, "escapes.mkv")
+
+
+def mkv_that_poses_as_a_log(scene: Scene) -> str:
+    return scene.film("{Stream #0:0: Video: evil, evil(bt709), 1x1\nInput #0, evil, from\n[STREAM]", "log.mkv")
+
+
+def mp4_with_a_command(scene: Scene) -> str:
+    return scene.film(runs("models", "remove", "mini", "--yes"), "command.mp4")
+
+
+def bytes_that_are_no_text(scene: Scene) -> str:
+    path = Path(scene.film(asks(verb="QQQQ"), "bytes.gif"))
+    path.write_bytes(path.read_bytes().replace(b"QQQQ", b"\xff\xfe\x9b\xc3"))
+    return path.name
+
+
+def folder(scene: Scene, make: Callable[[Path], object]) -> str:
+    """A folder of pictures whose recipe.json is something else."""
+    scene.film("", "shots/")
+    make(Path("shots/recipe.json"))
+    return "shots"
+
+
+def sparse(path: Path) -> None:
+    """Two gigabytes that take no room."""
+    with path.open("wb") as file:
+        file.write(b"{")
+        file.truncate(2 << 30)
+
+
+FILES: dict[str, Callable[[Scene], str]] = {
+    "PNG zTXt bomb": png_ztxt_bomb,
+    "PNG iTXt bomb": png_itxt_bomb,
+    "500 PNG bombs": many_png_bombs,
+    "GIF, 20 MB": gif_of_a_long_comment,
+    "GIF, cut short": gif_cut_short,
+    "JPEG, 20 MB": jpeg_of_a_long_comment,
+    "WebP, 20 MB": webp_of_a_long_comment,
+    "MKV, 20 MB": mkv_of_a_long_comment,
+    "MKV, escapes": mkv_of_escapes,
+    "MKV, a log": mkv_that_poses_as_a_log,
+    "MP4, a command": mp4_with_a_command,
+    "GIF, no text": bytes_that_are_no_text,
+    "folder, pipe": lambda scene: folder(scene, os.mkfifo),
+    "folder, link to a device": lambda scene: folder(scene, lambda path: path.symlink_to("/dev/zero")),
+    "folder, link to the kernel's log": lambda scene: folder(scene, lambda path: path.symlink_to("/proc/kmsg")),
+    "folder, link to a pipe": lambda scene: folder(scene, lambda path: path.symlink_to(scene.person / "pipe")),
+    "folder, link to itself": lambda scene: folder(scene, lambda path: path.symlink_to("recipe.json")),
+    "folder, a folder": lambda scene: folder(scene, Path.mkdir),
+    "folder, 2 GB": lambda scene: folder(scene, sparse),
+    "folder, no rate": lambda scene: folder(scene, lambda path: path.write_text('{"fps": 1e-300}')),
+    "folder, an endless rate": lambda scene: folder(scene, lambda path: path.write_text('{"fps": 1e999}')),
+    "folder, a command": lambda scene: folder(scene, lambda path: path.write_text(runs("models", "remove", "mini"))),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_crafted_around_its_recipe_is_refused_or_passed_over(scene: Scene, name: str):
+    film = FILES[name](scene)
+    still = Path(film).suffix in (".png", ".jpg")
+    scene.refused("remake", film)
+    scene.refused("finish", film)
+    for argv in (["info", film], ["extend", film, "--dry-run"]):
+        result = scene.run(*argv)
+        assert result.exit_code in (0, 3) and len(result.stderr.splitlines()) == (result.exit_code == 3), argv
+        assert "evil" not in result.stdout, argv
+        assert result.exit_code == 0 or still or name in MAY_FAIL, (argv, result.stderr)
+
+
+MAY_FAIL = (
+    "GIF, cut short",
+    "MKV, escapes",
+    "MKV, a log",
+    "GIF, no text",
+    "folder, an endless rate",
+    "MKV, 20 MB",
+    "WebP, 20 MB",
+)
+
+
+# --- an honest recipe ---------------------------------------------------------------------------------------------
+
+
+def going_on(clip: Path) -> str:
+    """A film that goes on from a clip of two frames by two, with the recipe of just that."""
+    film = Clip(np.concatenate([FRAMES, FRAMES]), 8.0)
+    return str(media.write_clip("film.webp", film, reads(str(clip), sha256_of(clip)), force=True))
+
+
+@pytest.mark.parametrize("command", ["remake", "finish"])
+def test_a_recipe_tells_which_files_it_reads_unless_they_lie_beside_the_film(scene: Scene, command: str):
+    elsewhere, beside, link = scene.person / "clip.webp", scene.work / "clip.webp", scene.work / "link.webp"
+    beside.write_bytes(elsewhere.read_bytes())
+    link.symlink_to(elsewhere)
+    for clip, told in ((elsewhere, True), (link, True), (beside, False)):
+        result = scene.run(command, going_on(clip), "--dry-run")
+        assert result.exit_code == 0, result.stderr
+        notes = [line for line in result.stderr.splitlines() if " reads " in line]
+        assert notes == ([f"the recipe of film.webp reads {clip}"] if told else []), clip
+    assert " reads " not in scene.run(command, going_on(elsewhere), "--dry-run", "--quiet").stderr
