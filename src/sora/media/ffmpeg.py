@@ -270,7 +270,8 @@ def comment(path: Path) -> str | None:
     """The ``comment`` tag of a video file, if there is one among the first MOST_TAGS bytes. Raises InputError."""
     text = _begun(path, MOST_TAGS, "-f", "ffmetadata").decode(errors="replace")
     # Tags of the file stand before the first [STREAM] or [CHAPTER]; an escaped line end belongs to its value.
-    for entry in re.findall(r"(?:[^\\\n]|\\.)+", text, re.DOTALL):
+    for match in re.finditer(r"(?:[^\\\n]+|\\.)+", text, re.DOTALL):
+        entry = match[0]
         if entry.startswith("["):
             return None
         key, _, value = entry.partition("=")
