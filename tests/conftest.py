@@ -6,6 +6,7 @@ import os
 import subprocess
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 # Before torch is imported: two cores are shared with whatever else runs, and threads that spin would starve each other.
@@ -17,12 +18,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typer import testing
 from typer.testing import CliRunner, Result
 
 from sora import catalog, media, models, weights
 from sora.cli import app
 from sora.engine.canvas import Canvas, Latents
 from sora.plan.clip import Clip
+
+# typer builds all commands anew each time that one is tried, a tenth of a second which a program pays once.
+if build := getattr(testing, "_get_command", None):
+    setattr(testing, "_get_command", cache(build))  # noqa: B010, another library's name
 
 Studio = Callable[..., Result]
 Footage = Callable[..., Path]
