@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sora import catalog, models
 from sora.errors import InputError, ModelError
 from sora.jobs.loras import Lora
 from sora.models.wan import KEY_MAPS
@@ -255,3 +256,13 @@ def test_a_lora_beside_weights_stored_in_few_bits() -> None:
 )
 def test_few_step_loras_are_known_by_their_names(name: str, steps: int | None) -> None:
     assert Lora(Path(f"{name}.safetensors"), 1.0).steps == steps
+
+
+def test_the_embedded_model_takes_other_trainers_names():
+    kind = models.family(catalog.find(catalog.DEFAULT)).KEY_MAPS["transformer"]
+    names = {
+        "diffusion_model.blocks.0.self_attn.q.lora_A.weight": "blocks.0.attn1.to_q.lora_A.weight",
+        "lora_unet_blocks_0_ffn_0.lora_down.weight": "blocks.0.ffn.net.0.proj.lora_A.weight",
+        "blocks.0.attn1.to_q.lora_B.weight": "blocks.0.attn1.to_q.lora_B.weight",
+    }
+    assert lora_file.canonical(names, kind) == names

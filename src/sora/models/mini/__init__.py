@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sora.catalog.spec import Advice, ModelSpec
+from sora.catalog.wan_keys import KEY_MAPS as WAN_KEY_MAPS
 from sora.runtime.speed import DEFAULT, Speed
-from sora.weights import Kind
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sora.models.mini.ideas import Repertoire
     from sora.models.mini.model import Mini
 
-KEY_MAPS = {"transformer": Kind()}  # our own names alone
+KEY_MAPS = {"transformer": WAN_KEY_MAPS["transformer"]}  # its transformer is a small one of Wan's
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Mini:
