@@ -29,7 +29,6 @@ from sora.errors import ModelError, OutOfMemory
 from sora.plan.geometry import MOST_FRAMES as MOST
 from sora.plan.request import fields
 
-README = Path(__file__).parent.parent / "README.md"
 SIDE = isqrt(catalog.MODELS["mini"].defaults.area)
 BALLOON = "a red balloon floats up"
 Run = Callable[..., Result]
@@ -495,32 +494,6 @@ def test_names_said_twice_agree():
     assert set(fields()["sampler"].choices) == set(STEPS)
     assert fields()["device"].choices == memory.DEVICES
     assert fields()["dtype"].choices == memory.DTYPES
-
-
-def commands() -> dict[str, set[str]]:
-    """Every command of the real app with its long options."""
-    from typer.main import get_command
-
-    group = get_command(app)
-    return {
-        name: {opt for p in command.params for opt in p.opts if opt.startswith("--")} - {"--help"}
-        for name, command in group.commands.items()  # pyright: ignore[reportAttributeAccessIssue]
-    }
-
-
-def test_the_readme_lists_the_real_commands_and_options():
-    rows = [line.split("|")[1:-1] for line in README.read_text("utf-8").splitlines() if line.startswith("| ")]
-    described = {row[0].strip(" `").split()[1]: set(_options(row[-1])) for row in rows if "`sora " in row[0]}
-    shared = next(set(_options(row[-1])) for row in rows if row[0].strip() == "all of these")
-    painting = [name for name, options in commands().items() if shared <= options]
-    assert painting == ["generate", "image", "img2vid", "extend", "loop", "bridge", "edit", "finish"]
-    assert {name: own | (shared if name in painting else set()) for name, own in described.items()} == commands()
-
-
-def _options(cell: str) -> Iterator[str]:
-    for word in cell.replace("`", " ").replace(",", " ").split():
-        if word.startswith("--"):
-            yield word
 
 
 def test_slugs():

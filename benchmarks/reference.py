@@ -1,0 +1,230 @@
+"""Writes the reference pages from the program: ``python benchmarks/reference.py [--check]``.
+
+``docs/commands.md`` is made of what the commands' ``--help`` says, and the table in ``docs/models.md``, between its two
+marker lines, of the catalog. With ``--check`` nothing is written: the differences are printed, and the exit status is 1
+where a page is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from sora import catalog, memory, models
+from sora.catalog.spec import ModelSpec
+from sora.cli import app
+from sora.errors import OutOfMemory
+from sora.plan.geometry import wxh
+from sora.plan.verbs import VERBS
+
+DOCS = Path(__file__).parent.parent / "docs"
+BEGIN, END = "<!-- the models, by benchmarks/reference.py -->", "<!-- end of the models -->"
+MAX_GIB = 128  # of a card, when looking for what fits
+SHARED = (*VERBS, "finish")
+"""Commands that have most of their options in common."""
+
+COMMANDS_HEAD = """\
+# Commands
+
+<!-- Written by `python benchmarks/reference.py` from what the commands say. Do not edit. -->
+
+`sora COMMAND --help` prints the same in a terminal. [Scripting](scripting.md) explains prompt files, JSON and exit
+statuses, and [models](models.md) the weights that `--model` takes.
+"""
+SHARED_ANCHOR = "#options-of-every-command-that-generates"
+SHARED_HEAD = f"""\
+## Options of every command that generates
+
+{", ".join(f"`{name}`" for name in SHARED)} take these options, too.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A flag or an argument, as its ``--help`` shows it. panel: the heading it stands under, if any."""
+
+    flag: str
+    help: str
+    panel: str = ""
+
+
+@dataclass(frozen=True)
+class CommandHelp:
+    """What ``--help`` says of a command. name: with the groups it is in, such as "models pull"."""
+
+    name: str
+    usage: str
+    help: str
+    arguments: tuple[Row, ...]
+    options: tuple[Row, ...]
+    epilog: str = ""
+
+    @property
+    def first_sentence(self) -> str:
+        return " ".join(self.help.split("\n\n")[0].split()).split(". ")[0].rstrip(".") + "."
+
+
+def commands(group: Any, context: Any, prefix: str = "") -> Iterator[CommandHelp]:
+    """Every command of a group that is not hidden, depth first."""
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        own = typer.Context(command, parent=context, info_name=name)
+        yield described(f"{prefix}{name}", command, own)
+        if hasattr(command, "commands"):
+            yield from commands(command, own, f"{prefix}{name} ")
+
+
+def described(name: str, command: Any, context: Any) -> CommandHelp:
+    """A command's help as data. ``--help`` itself is left out."""
+    rows: dict[bool, list[Row]] = {True: [], False: []}
+    for param in command.params:
+        record = param.get_help_record(context)
+        if record is not None:
+            flag, text = record
+            is_option = getattr(param, "param_type_name", "option") == "option"
+            rows[is_option].append(Row(flag.strip(), " ".join(text.split()), param.rich_help_panel or ""))
+    usage = " ".join(command.get_usage(context).removeprefix("Usage:").split())
+    return CommandHelp(
+        name=name,
+        usage=usage,
+        help=(command.help or "").strip(),
+        arguments=tuple(rows[False]),
+        options=tuple(rows[True]),
+        epilog=(command.epilog or "").strip(),
+    )
+
+
+def cell(text: str) -> str:
+    """Help for a table: bars escaped, and "[default: (x)]" as "Default: x."."""
+    plain = re.sub(r" ?\[default: \(?(.*?)\)?\]$", r" Default: \1.", text)
+    return plain.replace("|", "\\|").replace("<", "&lt;")
+
+
+def table(rows: Iterable[Row], heading: str) -> Iterator[str]:
+    """A table of rows in the order given, one for each panel."""
+    panels: dict[str, list[Row]] = {}
+    for row in rows:
+        panels.setdefault(row.panel, []).append(row)
+    for panel, members in panels.items():
+        yield f"\n| {panel or heading} | |\n|---|---|\n"
+        for row in members:
+            code = row.flag.replace("|", "\\|")
+            yield f"| `{code}` | {cell(row.help)} |\n"
+
+
+def commands_page() -> str:
+    """All of ``docs/commands.md``."""
+    group = get_command(app)
+    root = typer.Context(group, info_name="sora")
+    found = list(commands(group, root))
+    by_name = {each.name: each for each in found}
+    shared = [row for row in by_name[SHARED[0]].options if all(row in by_name[name].options for name in SHARED)]
+    parts = [COMMANDS_HEAD, "\n| command | what it does |\n|---|---|\n"]
+    parts += [f"| [`sora {c.name}`](#{anchor(c.name)}) | {cell(c.first_sentence)} |\n" for c in found]
+    parts += ["\n## sora\n", *table(described("", group, root).options, "option")]
+    for each in found:
+        parts += section(each, shared if each.name in SHARED else [])
+    parts += ["\n", SHARED_HEAD, *table(shared, "option")]
+    return "".join(parts)
+
+
+def section(command: CommandHelp, shared: list[Row]) -> Iterator[str]:
+    """One command. shared: options that are described elsewhere."""
+    yield f"\n## sora {command.name}\n\n{paragraphs(command.help)}\n\n```text\n{command.usage}\n```\n"
+    if command.epilog:
+        yield f"\n{paragraphs(command.epilog)}\n"
+    yield from table(command.arguments, "argument")
+    own = [row for row in command.options if row not in shared]
+    yield from table(own, "option")
+    if shared:
+        yield f"\nIt also takes the [options of every command that generates]({SHARED_ANCHOR}).\n"
+
+
+def paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in text.replace("\b", "").split("\n\n"))
+
+
+def anchor(name: str) -> str:
+    return f"sora-{name.replace(' ', '-')}"
+
+
+def models_table() -> str:
+    """The table of ``docs/models.md``, without its markers."""
+    head = "| model | made for | clip by default | download | GPU memory, GiB | licence |\n|---|---|---|---|---|---|\n"
+    return head + "".join(model_row(spec) for spec in catalog.MODELS.values())
+
+
+def model_row(spec: ModelSpec) -> str:
+    d = spec.defaults
+    clip = f"{d.frames} frames of {wxh(spec.film_size())} at {d.fps:g} fps"
+    download = f"{spec.bytes / 1e9:.0f} GB" if spec.repo else "none"
+    return f"| `{spec.name}` | {spec.takes} | {clip} | {download} | {gpu_memory(spec)} | {spec.licence} |\n"
+
+
+def gpu_memory(spec: ModelSpec) -> str:
+    """'33, or 8 offloaded': the least free memory of a card that paints the clip by default with nothing streamed or
+    tiled, and at all."""
+    import torch
+
+    frames, size = spec.defaults.frames, spec.film_size()
+    card = torch.device("cuda")
+    needs = models.family(spec).memory_needs(spec, (frames, *size), card, torch.bfloat16, encodes=False)
+    if needs is None:
+        return "none needed"
+
+    def fits(gib: int, whole: bool) -> bool:
+        try:
+            plan, _ = memory.choose(needs, gib << 30)
+        except OutOfMemory:
+            return False
+        return not whole or (plan.blocks is None and plan.tile is None)
+
+    whole, least = (bisect_left(range(MAX_GIB), True, key=partial(fits, whole=each)) for each in (True, False))
+    return f"{whole}, or {least} offloaded"
+
+
+def models_page() -> str:
+    """``docs/models.md`` with a fresh table."""
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n\n{models_table()}\n{END}{after}"
+
+
+PAGES: dict[str, Callable[[], str]] = {"commands.md": commands_page, "models.md": models_page}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is out of date")
+    check = parser.parse_args().check
+    stale = []
+    for name, page in PAGES.items():
+        path, fresh = DOCS / name, page()
+        stands = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if stands == fresh:
+            continue
+        stale.append(name)
+        if check:
+            difference = difflib.unified_diff(stands.splitlines(), fresh.splitlines(), name, "as it should be", n=0)
+            print("\n".join(difference))
+        else:
+            path.write_text(fresh, encoding="utf-8")
+            print(f"wrote docs/{name}")
+    if check and stale:
+        raise SystemExit(f"out of date: {', '.join(stale)}; run python benchmarks/reference.py and commit the result")
+
+
+if __name__ == "__main__":
+    main()
