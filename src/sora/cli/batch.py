@@ -18,12 +18,12 @@ from sora.cli.progress import Clock, note
 from sora.errors import InputError, SomeFailed, SoraError, UsageError
 from sora.jobs.delivery import Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
+from sora.jobs.session import Session
 from sora.media import target
 from sora.plan import flags, prompts
 from sora.plan.prompts import Line
 from sora.plan.request import Request, changed
 from sora.plan.verbs import VERBS
-from sora.runtime import threads
 
 LARGEST_FILE = 1 << 24  # bytes
 MEMORY = "this machine's memory is full; try a smaller --size or fewer --frames"
@@ -134,7 +134,7 @@ def _named(films: list[Film], folder: Path) -> list[Film]:
 
 
 def _paint_all(asked: Asked, delivery: Delivery, films: list[Film]) -> None:
-    studio = run.Studio(threads.Watch())
+    session = Session()
     for number, film in enumerate(films, start=1):
         label = f"film {number}/{len(films)}: "
         if film.outcome == "failed":
@@ -143,18 +143,17 @@ def _paint_all(asked: Asked, delivery: Delivery, films: list[Film]) -> None:
             film.outcome, film.told = "skipped", str(film.path)
             _tell(asked, film, label)
         else:
-            _paint(asked, delivery, film, studio, label)
+            _paint(asked, delivery, film, session, label)
 
 
-def _paint(asked: Asked, delivery: Delivery, film: Film, studio: run.Studio, label: str) -> None:
+def _paint(asked: Asked, delivery: Delivery, film: Film, session: Session, label: str) -> None:
     assert film.resolved is not None
     one = replace(delivery, output=str(film.path))
     note(f"{label}{film.resolved.variants[0].prompt}", asked.console.quiet)
     try:
-        run.paint(film.resolved, one, asked.console, studio, Clock(), label)
+        run.paint(film.resolved, one, asked.console, session, Clock(), label)
         film.outcome, film.told = "painted", str(film.path)
     except (SoraError, MemoryError) as error:
-        studio.loaded = None if isinstance(error, MemoryError) else studio.loaded
         film.outcome, film.told = "failed", MEMORY if isinstance(error, MemoryError) else str(error)
         _tell(asked, film, label)
     finally:

@@ -7,9 +7,8 @@ a pass for every call of the model, decode, write.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from sora import atomic
@@ -33,12 +32,6 @@ def checked(path: Path | None, verb: str | None, painters: Sequence[str]) -> Non
         raise InputError(f"cannot write into {path.parent}: there is no such folder; create it")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"cannot write into {path.parent}: Permission denied; choose another")
-
-
-def named(phase: str) -> AbstractContextManager[object]:
-    """A name for what happens meanwhile, in a trace if one is made; torch is there by then if it is."""
-    torch = sys.modules.get("torch")
-    return nullcontext() if torch is None else torch.profiler.record_function(phase)
 
 
 @contextmanager

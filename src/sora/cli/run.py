@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import typer
 
-from sora.cli import dry_run, profile
+from sora.cli import dry_run
 from sora.cli.commands import Asked, Console
 from sora.cli.progress import Clock, note, progress
 from sora.errors import UsageError
 from sora.jobs import advice, replay
 from sora.jobs.delivery import Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
+from sora.jobs.session import Session, without_garbage_collection
 from sora.jobs.variants import Variant
 from sora.media import target
 from sora.plan import prompts
@@ -29,28 +26,16 @@ from sora.plan.geometry import wxh
 from sora.plan.recipe import Recipe
 from sora.plan.request import Request
 from sora.plan.verbs import VERBS
-from sora.runtime import threads
-
-if TYPE_CHECKING:
-    from sora.jobs.paint import Loaded
 
 MOST_STDIN = 1 << 21  # bytes; more than any prompt may have, so that a wrong pipe is not read to its end
 
 
-@dataclass
-class Studio:
-    """What stays between films: the model that was loaded last, and how busy the machine has been."""
-
-    watch: threads.Watch
-    loaded: Loaded | None = None
-
-
 def perform(asked: Asked) -> None:
     """Check everything, load the model, paint every variant; a path (or JSON) on stdout for each file as it is done."""
-    clock, studio = Clock(), Studio(threads.Watch())
-    with _nothing_is_garbage():
+    clock, session = Clock(), Session()
+    with without_garbage_collection():
         resolved, delivery = resolved_of(asked)
-    paint(resolved, delivery, asked.console, studio, clock)
+    paint(resolved, delivery, asked.console, session, clock)
 
 
 def resolved_of(asked: Asked) -> tuple[ResolvedRequest, Delivery]:
@@ -129,69 +114,39 @@ def _tell_what_is_read(file: Path, recipe: Recipe, console: Console) -> None:
 
 
 def paint(
-    resolved: ResolvedRequest, delivery: Delivery, console: Console, studio: Studio, clock: Clock, label: str = ""
+    resolved: ResolvedRequest, delivery: Delivery, console: Console, session: Session, clock: Clock, label: str = ""
 ) -> None:
     """Paint every variant of a request, or say what would be. label: before what the bar shows."""
-    with _nothing_is_garbage():
-        threads.wait_passively(os.environ, studio.watch.others())
-        clock.lap("start")
-        if console.dry_run:
-            dry_run.say(resolved, as_json=console.as_json)
-            return
-        announce(resolved, console)
-        loaded = _ready(resolved, studio, console)
-        clock.lap("load")
+    clock.lap("start")
+    if console.dry_run:
+        dry_run.say(resolved, as_json=console.as_json)
+        return
+    announce(resolved, console)
+    if memory_plan := session.prepare(resolved):
+        note(memory_plan, console.quiet)
+    clock.lap("load")
     for variant in resolved.variants:
-        path = _painted(resolved, variant, delivery, loaded, console, clock, label)
+        path = _painted(resolved, variant, delivery, session, console, clock, label)
         typer.echo(json.dumps(facts(resolved, variant, path, clock)) if console.as_json else str(path))
         clock = Clock()
-
-
-def _ready(resolved: ResolvedRequest, studio: Studio, console: Console) -> Loaded:
-    """The model for a request, loaded unless it is there already. This is where torch is first imported."""
-    from sora.jobs import paint as painter
-
-    painter.spread(resolved.request.threads, studio.watch)
-    with profile.named("load"):
-        fresh = studio.loaded is None or not studio.loaded.serves(resolved)
-        if studio.loaded is None or fresh:
-            studio.loaded = None  # what is there goes before another comes
-            studio.loaded = painter.load(resolved)
-        if told := painter.arrange(resolved, studio.loaded.model):
-            note(told, console.quiet)
-        if fresh:
-            painter.add_loras(resolved, studio.loaded)
-    return studio.loaded
 
 
 def _painted(
     resolved: ResolvedRequest,
     variant: Variant,
     delivery: Delivery,
-    loaded: Loaded,
+    session: Session,
     console: Console,
     clock: Clock,
     label: str,
 ) -> Path:
-    from sora.jobs import paint as painter
-
     of = f"file {variant.number}/{len(resolved.variants)}: " if variant.number else ""
-    place, force = delivery.place(resolved.request, variant), delivery.force and delivery.output is not None
+    path, force = delivery.place(resolved.request, variant), delivery.force and delivery.output is not None
     clock.lap("start")
     with progress(clock, label + of, console.quiet) as hear:
-        path = painter.write(resolved, variant, loaded, place, force=force, on_event=hear, named=profile.named)
+        written = session.write(resolved, variant, path, force=force, on_progress=hear)
     clock.lap("write")
-    return path
-
-
-@contextmanager
-def _nothing_is_garbage() -> Iterator[None]:
-    """While modules and weights come into memory, nothing leaves it; to look for garbage meanwhile is lost time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+    return written
 
 
 def announce(resolved: ResolvedRequest, console: Console) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from sora import __version__, media, memory, models, weights
 from sora.catalog import hub
@@ -23,7 +25,6 @@ from sora.plan.recipe import Recipe, digest_of, sha256_of
 from sora.runtime import threads
 
 Listener = Callable[[Event], None]
-Named = Callable[[str], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -41,32 +42,43 @@ class Loaded:
         return same[0] == same[1]
 
 
-def spread(asked: int | None, watch: threads.Watch) -> None:
-    """Sets how many threads torch paints with. asked: None where that is free."""
-    default = torch.get_num_threads()
-    wanted = threads.count(asked, watch.others(), default)
-    if wanted != default:
-        torch.set_num_threads(wanted)
+def thread_count(asked: int | None, busy_cores: float) -> int:
+    """How many threads torch paints with. asked: None where that is free. busy_cores: cores that other programs use."""
+    return threads.count(asked, busy_cores, torch.get_num_threads())
 
 
-def load(resolved: ResolvedRequest) -> Loaded:
-    """The model, ready but for ``arrange``. Raises ModelError, InputError and OutOfMemory."""
+@contextmanager
+def painting_threads(count: int | None) -> Iterator[None]:
+    """Let torch compute with ``count`` threads in the block and with as many as before after it; None changes
+    nothing."""
+    before = torch.get_num_threads()
+    if count is not None and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
+    """(the model with its LoRAs, its memory plan as ``arrange`` returns it). Raises ModelError, InputError and
+    OutOfMemory."""
     request = resolved.request
     device = memory.choose_device(request.device)
     dtype = memory.choose_dtype(request.dtype, device)
-    return Loaded(models.load(resolved.spec, device, dtype, resolved.speed), dtype, resolved)
+    with record_function("load"):
+        model = models.load(resolved.spec, device, dtype, resolved.speed)
+        memory_plan = arrange(resolved, model)
+        for lora in resolved.loras:
+            models.add_lora(model, lora.path, lora.strength)
+    return Loaded(model, dtype, resolved), memory_plan
 
 
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.arrange``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest
     return models.arrange(model, shape_FYX, encodes=known, forced=resolved.request.memory)
-
-
-def add_loras(resolved: ResolvedRequest, loaded: Loaded) -> None:
-    """Once for each model that was loaded. Raises InputError and ModelError."""
-    for lora in resolved.loras:
-        models.add_lora(loaded.model, lora.path, lora.strength)  # type: ignore[arg-type]
 
 
 def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
@@ -94,28 +106,31 @@ def _at_its_own_size(resolved: ResolvedRequest, plan: Plan) -> Plan:
 
 
 def write(
-    resolved: ResolvedRequest,
-    variant: Variant,
-    loaded: Loaded,
-    place: str,
-    *,
-    force: bool,
-    on_event: Listener,
-    named: Named,
+    resolved: ResolvedRequest, variant: Variant, loaded: Loaded, path: str, *, force: bool, on_event: Listener
 ) -> Path:
-    """Paint one variant and say where it stands. Nothing is left there when it does not finish. place: where it goes;
-    a name that was taken meanwhile is left alone. force: overwrite what is there. named: a name for what is left to do
-    after the last frame, in a profile."""
+    """Paint one variant into a file and return where it stands. Nothing is left there when painting does not finish.
+    path: where it goes; a name that was taken meanwhile is left alone. force: overwrite what is there."""
     form, overlap = resolved.plan.format, resolved.speed.uses("overlap")
     recipe = recipe_of(resolved, variant, loaded).to_json()
     with ExitStack() as written:
-        opened = media.writer(place, form.fps, form.size, recipe, force, sounds=resolved.sounds, overlap=overlap)
+        opened = media.writer(path, form.fps, form.size, recipe, force, sounds=resolved.sounds, overlap=overlap)
         file = written.enter_context(opened)
         for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event):
             file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
-        with named("write"):
+        with record_function("write"):  # what is left to do after the last frame
             written.close()
     return file.path
+
+
+def frames_in_memory(resolved: ResolvedRequest, variant: Variant, loaded: Loaded, on_event: Listener) -> np.ndarray:
+    """The frames of one variant, uint8 RGB (F, Y, X, 3)."""
+    frames_FYXC = np.empty((resolved.plan.frames, *resolved.size, 3), np.uint8)
+    begin = 0
+    for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event):
+        end = begin + len(frames_FCYX)
+        frames_FYXC[begin:end] = frames_FCYX.permute(0, 2, 3, 1).numpy()
+        begin = end
+    return frames_FYXC
 
 
 def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Recipe:

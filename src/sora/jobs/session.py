@@ -1,0 +1,123 @@
+"""A session: one model kept in memory, and every film that is painted with it. The command line and the Python API
+both paint through it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sora.jobs.resolve import ResolvedRequest
+from sora.jobs.variants import Variant
+from sora.jobs.video import Picture, Video
+from sora.runtime import threads
+
+if TYPE_CHECKING:
+    from sora.engine.engine import Event
+    from sora.jobs.paint import Loaded
+
+    Listener = Callable[[Event], None]
+
+
+class Session:
+    """Keeps the model that painted last, with its LoRAs, and loads another when a request needs one. Calls from several
+    threads wait for one another."""
+
+    def __init__(self) -> None:
+        self._loaded: Loaded | None = None
+        self._watch = threads.Watch()
+        self._thread_count: int | None = None
+        self._lock = threading.RLock()
+
+    def prepare(self, resolved: ResolvedRequest) -> str:
+        """Load the model for a request unless it is in memory, and return its memory plan as a line for a person, empty
+        for a model that is always in memory whole. Raises ModelError, InputError and OutOfMemory."""
+        with self._lock, without_garbage_collection():
+            threads.wait_passively(os.environ, self._watch.others())
+            from sora.jobs import paint  # the first import of torch
+
+            self._thread_count = paint.thread_count(resolved.request.threads, self._watch.others())
+            self._watch = threads.Watch()  # so that a later film asks how busy the machine is by then
+            with paint.painting_threads(self._thread_count):
+                if self._loaded is not None and self._loaded.serves(resolved):
+                    return paint.arrange(resolved, self._loaded.model)
+                self._loaded = None  # frees one model before another is loaded
+                loaded, memory_plan = paint.load(resolved)
+                self._loaded = loaded
+                return memory_plan
+
+    def write(
+        self, resolved: ResolvedRequest, variant: Variant, path: str, *, force: bool, on_progress: Listener
+    ) -> Path:
+        """Paint one variant of a prepared request into a file as its frames are finished, and return where the file
+        stands. Nothing is left there if painting fails. force: replace a file that exists."""
+        from sora.jobs import paint
+
+        with self._painting(on_progress) as (loaded, listener):
+            return paint.write(resolved, variant, loaded, path, force=force, on_event=listener)
+
+    def paint(self, resolved: ResolvedRequest, variant: Variant, on_progress: Listener | None = None) -> Video:
+        """Load what a request needs, and paint one of its variants into memory. Raises what ``prepare`` raises, and
+        whatever ``on_progress`` does."""
+        from sora.jobs import paint
+
+        with self._lock:
+            memory_plan = self.prepare(resolved)
+            with self._painting(on_progress or _ignore) as (loaded, listener):
+                recipe = paint.recipe_of(resolved, variant, loaded)
+                frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, listener)
+        kind = Picture if recipe.request.verb == "image" else Video
+        notes = [*resolved.notes, *variant.notes, *([memory_plan] if memory_plan else [])]
+        return kind(frames_FYXC, recipe, resolved.sounds, tuple(notes))
+
+    def close(self) -> None:
+        """Free the model's memory. A later request loads it anew."""
+        with self._lock:
+            self._loaded = None
+
+    @contextmanager
+    def _painting(self, on_progress: Listener) -> Iterator[tuple[Loaded, Listener]]:
+        """(the model, a listener for the engine), while a film is painted. What ``on_progress`` raises is raised here
+        as it was."""
+        from sora.jobs import paint
+
+        raised: list[BaseException] = []
+
+        def listener(event: Event) -> None:
+            try:
+                on_progress(event)
+            except BaseException as error:
+                raised.append(error)
+                raise
+
+        with self._lock, paint.painting_threads(self._thread_count):
+            if self._loaded is None:
+                raise ValueError("no model is loaded; call prepare first")
+            try:
+                yield self._loaded, listener
+            except BaseException as error:
+                if isinstance(error, MemoryError):
+                    self._loaded = None
+                if raised and raised[0] is not error:  # taken for another, as a MemoryError of the caller's own
+                    raise raised[0] from None
+                raise
+
+
+def _ignore(event: Event) -> None:
+    """The listener of nobody."""
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """While modules and weights come into memory, nothing leaves it; looking for garbage meanwhile is lost time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

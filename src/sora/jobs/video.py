@@ -1,0 +1,91 @@
+"""What painting returns in Python: a video or a picture in memory, with its recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sora import media
+from sora.media import Sound
+from sora.plan.geometry import wxh
+from sora.plan.recipe import Recipe
+from sora.plan.request import Request
+
+
+class Video:
+    """A painted video. frames: uint8 RGB, (F, Y, X, 3). notes: what a person may want to know of how it was made."""
+
+    def __init__(
+        self, frames: np.ndarray, recipe: Recipe, sounds: tuple[Sound, ...] = (), notes: tuple[str, ...] = ()
+    ) -> None:
+        self.frames, self.notes = frames, notes
+        self._recipe, self._sounds = recipe, sounds
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return self._recipe.fps
+
+    @property
+    def seconds(self) -> float:
+        """How long the video plays."""
+        return len(self) / self.fps
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.frames.shape[2], self.frames.shape[1]
+
+    @property
+    def request(self) -> Request:
+        """The request of this one video, complete: every default is filled in, and the seed is the one it has."""
+        return self._recipe.request
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Everything needed to paint it again, as the files hold it: the request, the weights, sizes, versions and the
+        digests of what was read."""
+        return json.loads(self._recipe.to_json())
+
+    @property
+    def prompt(self) -> str:
+        """The words of the first shot, as they were painted."""
+        return self._recipe.prompts[0]
+
+    @property
+    def seed(self) -> int:
+        """The seed it was painted with."""
+        assert self.request.seed is not None
+        return self.request.seed
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the video and return where it stands. The suffix chooses the kind of file: .mp4, .mkv (lossless), .gif,
+        .webp, or none for a folder of PNGs; a picture is a .png or .jpg. The recipe goes into the file, and in .mp4 and
+        .mkv the sound of clips it was made from.
+
+        force: replace a file that exists. Raises UsageError for another suffix and for a file that exists, InputError
+        for a folder that cannot be written.
+        """
+        height_width = self.frames.shape[1:3]
+        recipe = self._recipe.to_json()
+        with media.writer(path, self.fps, height_width, recipe, force, sounds=self._sounds) as file:
+            file.write(self.frames)
+        return file.path
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        size = wxh((self.size[1], self.size[0]))
+        length = f"{len(self)} frames of {size} at {self.fps:g} fps"
+        return f"<sora.{type(self).__name__}: {length}, seed {self.seed}, {self.prompt!r}>"
+
+
+class Picture(Video):
+    """A painted picture: a video of one frame."""
+
+    def __repr__(self) -> str:
+        return f"<sora.Picture: {wxh((self.size[1], self.size[0]))}, seed {self.seed}, {self.prompt!r}>"
