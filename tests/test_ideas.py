@@ -13,8 +13,8 @@ import pytest
 
 from conftest import Footage, Studio
 from minitrain import vocabulary
-from minitrain.lexicon import build_tokenizer
-from minitrain.telling import caption
+from minitrain.captions import caption
+from minitrain.tokenizer import build_tokenizer
 from minitrain.worlds.world import WORLDS, draw_film
 from sora import catalog, models
 from sora.catalog.spec import Advice

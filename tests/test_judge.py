@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from minitrain import judge as judges
-from minitrain import labelled, mimic
-from minitrain.broken import MILD, WAYS, apart, broken, worn
+from minitrain import labelled_clips, latent_corruptions
+from minitrain.captions.facts import facts
+from minitrain.corruptions import MILD, WAYS, apart, broken, worn
 from minitrain.eval.quality import perceptual
 from minitrain.judge import FRAMES, IGNORED, NEAR, QUESTIONS, SHOWN, SIDE, Judge, close_up
+from minitrain.judge_augmentation import roughened
 from minitrain.judge_data import Clips, Frames, asked, film_from, reversed_in_time, seen_moving, turned
-from minitrain.rough import roughened
 from minitrain.scene import Actor, Film, Shot
-from minitrain.telling.facts import facts
 from minitrain.worlds.subjects import UNSEEN
 from minitrain.worlds.world import WORLDS, draw_film
 from sora.errors import ModelError
@@ -306,12 +306,12 @@ def model():
     return models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
 
 
-@pytest.mark.parametrize("name", mimic.WAYS)
+@pytest.mark.parametrize("name", latent_corruptions.WAYS)
 def test_mimics_keep_the_background(model, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    way, verdict, _ = mimic.WAYS[name]
-    monkeypatch.setattr(mimic, "WAYS", {name: (way, verdict, 1.0)})
+    way, verdict, _ = latent_corruptions.WAYS[name]
+    monkeypatch.setattr(latent_corruptions, "WAYS", {name: (way, verdict, 1.0)})
     torch.manual_seed(7)
-    frames, told = mimic.make(model, TINY, Random(8))
+    frames, told = latent_corruptions.make(model, TINY, Random(8))
     assert len(told) == len(frames["pixels"]) == len(frames["cover"])
     assert {row["whole"] for row in told} == {verdict}
     assert all((row["subject"] == "") == (verdict == "broken") for row in told)
@@ -321,8 +321,10 @@ def test_mimics_keep_the_background(model, name: str, monkeypatch: pytest.Monkey
 
 def test_a_judge_learns_from_a_file_of_mimics(judge: Judge, model, tmp_path: Path) -> None:
     torch.manual_seed(9)
-    mimic.write([mimic.make(model, TINY, Random(seed)) for seed in range(2)], tmp_path / "mimics.safetensors")
-    frames = mimic.Mimics(judge, tmp_path / "mimics.safetensors").frames(10)
+    latent_corruptions.write(
+        [latent_corruptions.make(model, TINY, Random(seed)) for seed in range(2)], tmp_path / "mimics.safetensors"
+    )
+    frames = latent_corruptions.Mimics(judge, tmp_path / "mimics.safetensors").frames(10)
     assert frames.pixels.shape == (10, 3, SIDE, SIDE) and frames.cover.shape == (10, 1, SIDE, SIDE)
     assert frames.pixels.abs().max() <= 1 and frames.cover.min() >= 0 and frames.cover.max() <= 1
     assert set(frames.right[:, QUESTIONS.index("whole")].tolist()) <= {0, 1}
@@ -339,7 +341,7 @@ def test_a_judge_learns_from_labelled_clips_of_the_part_for_training_alone(judge
     rows = [{"folder": "kept", "number": n, "whole": n == 0, "why": ""} for n in range(3)]
     (tmp_path / "labels.json").write_text(json.dumps({"train": rows[:2], "test": rows[2:]}))
     torch.manual_seed(11)
-    painted = labelled.Painted(judge, tmp_path, tmp_path / "labels.json")
+    painted = labelled_clips.Painted(judge, tmp_path, tmp_path / "labels.json")
     assert len(painted.pixels) == 2 * SHOWN
     right = painted.frames(400).right
     whole, subject = right[:, QUESTIONS.index("whole")], right[:, QUESTIONS.index("subject")]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from minitrain import checkpoint, patterns, publish
-from minitrain.loop import Budget, train
+from minitrain import checkpoint, hole_masks, publish
 from minitrain.optim import Both, orthogonalised
-from minitrain.painter import load_frozen
-from minitrain.sizes import dit_sizes
+from minitrain.pipeline import load_frozen
+from minitrain.presets import dit_sizes
+from minitrain.training_loop import Budget, train
 from sora.errors import ModelError
 from sora.models.conditioning import known_channels
 from sora.models.mini.model import beside_noise, extra_channels
@@ -123,8 +123,8 @@ def test_the_learning_rate_rises_stands_and_falls() -> None:
 @given(st.integers(0, 999), st.sampled_from([1, 9, 17, 33]))
 @settings(max_examples=60, deadline=None)
 def test_entangled_patterns_leave_something_to_paint_and_something_known(seed: int, frames: int) -> None:
-    holes = patterns.table([patterns.entangled(frames, 64, 96, Random(seed))])
-    known = patterns.known_pixels(holes, frames, 64, 96)
+    holes = hole_masks.table([hole_masks.entangled(frames, 64, 96, Random(seed))])
+    known = hole_masks.known_pixels(holes, frames, 64, 96)
     assert known.shape == (1, 1, frames, 64, 96)
     assert known.any() and not known.all()
 
@@ -132,8 +132,8 @@ def test_entangled_patterns_leave_something_to_paint_and_something_known(seed: i
 @given(st.integers(0, 999))
 @settings(max_examples=30, deadline=None)
 def test_prefixes_are_whole_frames_at_the_start(seed: int) -> None:
-    holes = patterns.table([patterns.prefix(17, 16, 16, Random(seed))])
-    per_frame = patterns.known_pixels(holes, 17, 16, 16)[0, 0].flatten(1)
+    holes = hole_masks.table([hole_masks.prefix(17, 16, 16, Random(seed))])
+    per_frame = hole_masks.known_pixels(holes, 17, 16, 16)[0, 0].flatten(1)
     assert per_frame.all(dim=1).tolist() == per_frame.any(dim=1).tolist()
     assert per_frame[:, 0].int().diff().max() <= 0
     assert per_frame[0].all() and not per_frame[-1].any()
@@ -144,9 +144,9 @@ def test_prefixes_are_whole_frames_at_the_start(seed: int) -> None:
 def test_cells_of_a_hole_are_those_of_its_pixels(seed: int, frames: int, space: int) -> None:
     """The table of boxes tells the network what the canvas of the same pixels tells it when it paints."""
     rng = Random(seed)
-    holes = patterns.table([patterns.entangled(frames, 64, 96, rng), patterns.nothing(frames, 64, 96)])
-    wish = known_channels(patterns.known_pixels(holes, frames, 64, 96), space)
-    assert torch.equal(patterns.known_cells(holes, frames, 64, 96, space).float(), wish)
+    holes = hole_masks.table([hole_masks.entangled(frames, 64, 96, rng), hole_masks.nothing(frames, 64, 96)])
+    wish = known_channels(hole_masks.known_pixels(holes, frames, 64, 96), space)
+    assert torch.equal(hole_masks.known_cells(holes, frames, 64, 96, space).float(), wish)
 
 
 def test_a_cell_is_known_only_where_every_pixel_is() -> None:

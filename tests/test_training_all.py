@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minitrain import ablate, checkpoint, dit, publish, reading, scores
+from minitrain import ablate, checkpoint, dit, publish, scores, text_encoder_training
 from minitrain import judge as judges
 from minitrain.__main__ import main, parser
-from minitrain.agreement import Agreement
-from minitrain.all import seconds_of, train_all
 from minitrain.distil import load_student
+from minitrain.full_training import seconds_of, train_all
 from minitrain.latent_buffer import Batch
-from minitrain.painter import Painter, load_frozen
-from minitrain.sizes import SIZES, Recipe, clips_of, dit_config, dit_sizes, shapes, text_sizes, vae_sizes
+from minitrain.pipeline import Painter, load_frozen
+from minitrain.presets import SIZES, Recipe, clips_of, dit_config, dit_sizes, shapes, text_sizes, vae_sizes
+from minitrain.representation_alignment import Agreement
 from minitrain.stages import STAGES, START, Job
 from minitrain.worlds import WORLDS
 from sora.errors import InputError, ModelError
@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vae").mkdir()
     (folder / "text").mkdir()
     save_file(MiniVAE(TINY.vae).state_dict(), folder / "vae" / "vae.safetensors")
-    tokenizer = reading.build_tokenizer(WORLDS["small"])
+    tokenizer = text_encoder_training.build_tokenizer(WORLDS["small"])
     tokenizer.save(str(folder / "text" / "tokenizer.json"))
     encoder = MiniText(MiniTextConfig(tokenizer.get_vocab_size(), width=32, slots=5))
     save_file(encoder.state_dict(), folder / "text" / "text.safetensors")

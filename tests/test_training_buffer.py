@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from minitrain import patterns
+from minitrain import hole_masks
 from minitrain.clips import Clips, Mix, dissolve
 from minitrain.latent_buffer import LatentBuffer, Ring, changes
 from minitrain.render_workers import CELL, WORDINGS, ClipGroup
@@ -111,7 +111,7 @@ def test_clips_without_holes_see_themselves() -> None:
 
 
 def test_one_film_becomes_the_other_between_its_ends() -> None:
-    share = dissolve(patterns.table([(5, 13, 0, 8, 0, 8)]), 17)[0]
+    share = dissolve(hole_masks.table([(5, 13, 0, 8, 0, 8)]), 17)[0]
     assert not share[:5].any() and (share[13:] == 1).all()
     assert (share[4:14].diff() > 0).all()
 

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from minitrain import publish, reading, scores
+from minitrain import publish, scores, text_encoder_training
 from minitrain.distil import Lesson, Teacher, fit, lessons, load_student
 from minitrain.latent_buffer import Batch
-from minitrain.sizes import SIZES, dit_config
+from minitrain.presets import SIZES, dit_config
 from minitrain.stages import Job
 from minitrain.worlds import WORLDS
 from sora import catalog, weights
@@ -92,8 +92,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Untrained networks whose transformer has something to say, as their trainings would leave them."""
     folder, preset = tmp_path_factory.mktemp("runs"), SIZES["tiny"]
     torch.manual_seed(0)
-    tokenizer = reading.build_tokenizer(WORLDS["small"])
-    encoder = MiniText(MiniTextConfig(tokenizer.get_vocab_size(), width=32, slots=5, length=reading.LENGTH))
+    tokenizer = text_encoder_training.build_tokenizer(WORLDS["small"])
+    encoder = MiniText(
+        MiniTextConfig(tokenizer.get_vocab_size(), width=32, slots=5, length=text_encoder_training.LENGTH)
+    )
     dit = WanDiT(dit_config(preset.vae.channels, 32, preset.dit.width, preset.dit.layers))
     dit.init_weights()
     torch.nn.init.normal_(dit.proj_out.weight, std=0.1)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from minitrain import checkpoint
-from minitrain.blocks import compile_blocks
-from minitrain.loop import Budget, NotFinite
+from minitrain.compilation import compile_blocks
 from minitrain.optim import Both
 from minitrain.retry import Attempt, persist
+from minitrain.training_loop import Budget, NotFinite
 from sora.networks.wan.dit import WanConfig, WanDiT
 
 

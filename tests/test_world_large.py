@@ -13,9 +13,9 @@ from minitrain.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, 
 from minitrain.worlds import WORLDS, draw_film, render
 from minitrain.worlds.motions import PATHS
 from minitrain.worlds.relations import SIZES
+from minitrain.worlds.segments import cut_frame
 from minitrain.worlds.settings import SETTINGS, backdrop
 from minitrain.worlds.sprites import SIDE, sprite
-from minitrain.worlds.staging import cut_frame
 from minitrain.worlds.styles import draw
 from minitrain.worlds.subjects import GLYPHS, KINDS, SUBJECTS, UNSEEN
 

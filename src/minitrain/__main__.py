@@ -30,7 +30,7 @@ ENVIRONMENT = {
 
 def parser() -> argparse.ArgumentParser:
     """Verbs and flags; nothing heavy is imported for them."""
-    from minitrain.sizes import SIZES
+    from minitrain.presets import SIZES
 
     top = argparse.ArgumentParser(prog="python -m minitrain", description=__doc__)
     verbs = top.add_subparsers(dest="verb", required=True)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from minitrain.all import seconds_of, train_all
+    from minitrain.full_training import seconds_of, train_all
     from minitrain.stages import STAGES as ROWS
 
     budget = seconds_of(args.budget)
@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _job(args: argparse.Namespace, given: Sequence[str]):
     """What is trained, its folder there and, where asked, the weights that it goes on from. Raises InputError."""
+    from minitrain.presets import SIZES
     from minitrain.publish import lay_start
-    from minitrain.sizes import SIZES
     from minitrain.stages import Job
     from minitrain.worlds import WORLDS
     from sora import weights

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from minitrain import dit, scores
-from minitrain.sizes import SIZES
+from minitrain.presets import SIZES
 from minitrain.stages import Job
 from minitrain.worlds import WORLDS
 from sora.errors import InputError

@@ -9,7 +9,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from minitrain import patterns
+from minitrain import hole_masks
 from minitrain.films import Films
 from minitrain.scene import Film
 from minitrain.worlds import World
@@ -39,7 +39,7 @@ class Drawn:
 
     film: Film
     first: int
-    hole: patterns.Hole | None = None
+    hole: hole_masks.Hole | None = None
     other: tuple[Film, int] | None = None
     told: Film | None = None
 
@@ -63,7 +63,7 @@ class Clips:
             return self._dissolve(film, size, frames)
         midway = frames > 1 and mix.midway > 0 and (entangled or rng.random() < mix.midway)
         first = 4 * rng.randint(0, 4 if frames == 1 else 9 * midway)
-        return Drawn(film, first, patterns.entangled(frames, *size, rng) if entangled else None, told=film)
+        return Drawn(film, first, hole_masks.entangled(frames, *size, rng) if entangled else None, told=film)
 
     def _dissolve(self, film: Film, size: Size, frames: int) -> Drawn:
         """One film melts into another, or into another moment of itself, between its known ends: how a bridge between
@@ -71,7 +71,7 @@ class Clips:
         rng = self.rng
         same, (first, second) = rng.random() < 0.4, [4 * rng.randint(0, 9) for _ in range(2)]
         other = film if same else self.films.draw(rng.getrandbits(48), held=False, frames=frames)
-        hole = patterns.both_ends(frames, *size, rng)
+        hole = hole_masks.both_ends(frames, *size, rng)
         return Drawn(film, first, hole, (other, second), rng.choice((film, other, None)))
 
     def tell(self, drawn: Drawn) -> str:
@@ -86,7 +86,7 @@ class Clips:
         shown, cover = self.films.render(films, frames, *size, first=first, device="cpu")
         count = len(drawn)
         for k, (i, hole, *_) in enumerate(others):
-            share = dissolve(patterns.table([hole]), frames)[0]
+            share = dissolve(hole_masks.table([hole]), frames)[0]
             mixed = shown[i].float().lerp(shown[count + k].float(), share[None, :, None, None])
             shown[i] = mixed.round().to(torch.uint8)
             wide = share[:, None, None]

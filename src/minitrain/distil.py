@@ -23,16 +23,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from minitrain.blocks import compile_blocks
 from minitrain.clip_bank import ClipBank
 from minitrain.clips import Mix
+from minitrain.compilation import compile_blocks
 from minitrain.dit import AT_ONCE, Feeder, trial
 from minitrain.latent_buffer import Batch, LatentBuffer
-from minitrain.loop import Budget, Loss
 from minitrain.optim import Both
-from minitrain.painter import Painter, load_frozen, weights_of
+from minitrain.pipeline import Painter, load_frozen, weights_of
+from minitrain.presets import Recipe, dit_sizes
 from minitrain.retry import Attempt, left, persist
-from minitrain.sizes import Recipe, dit_sizes
+from minitrain.training_loop import Budget, Loss
 from sora.engine.sampler import timesteps
 from sora.models.mini.model import TIME_UNITS, beside_noise
 from sora.networks.mini_vae import TIME

@@ -18,17 +18,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from minitrain.agreement import Agreement
-from minitrain.blocks import compile_blocks
 from minitrain.clip_bank import ClipBank
 from minitrain.clips import Mix, Size
+from minitrain.compilation import compile_blocks
 from minitrain.held_out import HeldOut, Losses
 from minitrain.latent_buffer import Features, LatentBuffer
-from minitrain.loop import Budget, Loss
 from minitrain.optim import Both
-from minitrain.painter import Painter, load_frozen, sheet, weights_of
+from minitrain.pipeline import Painter, load_frozen, sheet, weights_of
+from minitrain.presets import Recipe, clips_of, dit_config, shapes
+from minitrain.representation_alignment import Agreement
 from minitrain.retry import Attempt, left, persist
-from minitrain.sizes import Recipe, clips_of, dit_config, shapes
+from minitrain.training_loop import Budget, Loss
 from sora.engine.sampler import shift_times
 from sora.errors import InputError
 from sora.networks.mini_vae import TIME

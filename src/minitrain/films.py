@@ -8,8 +8,8 @@ from random import Random
 
 from torch import Tensor
 
+from minitrain.captions import caption
 from minitrain.scene import Film
-from minitrain.telling import caption
 from minitrain.worlds import World, draw_film, render
 
 WHOLE = 17  # frames from which on a film is shown with its cuts

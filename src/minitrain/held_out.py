@@ -9,9 +9,9 @@ from random import Random
 import torch
 from torch import Tensor
 
-from minitrain.blocks import uncompiled
+from minitrain.compilation import uncompiled
 from minitrain.films import Films
-from minitrain.painter import Painter, unknown
+from minitrain.pipeline import Painter, unknown
 from minitrain.worlds import World
 from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan.dit import WanDiT

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from minitrain.captions.facts import facts
 from minitrain.scene import Film
-from minitrain.telling.facts import facts
 from minitrain.worlds.subjects import UNSEEN
 from minitrain.worlds.world import World
 from sora import weights
@@ -39,7 +39,7 @@ QUESTIONS = (
     *("subject", "setting", "motion", "camera", "weather"),
     *("hour", "style", "second", "relation", "event", "whole"),
 )
-"""What it is asked of a clip, with the words of ``telling.facts``: "" is the answer where there is none; and whether
+"""What it is asked of a clip, with the words of ``captions.facts``: "" is the answer where there is none; and whether
 the subject is WHOLE or BROKEN."""
 
 WHOLE, BROKEN = "whole", "broken"

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minitrain.captions.facts import facts
 from minitrain.judge import FRAMES, IGNORED, QUESTIONS, SHOWN, SIDE, Judge, reduced
 from minitrain.scene import Film
-from minitrain.telling.facts import facts
 from minitrain.worlds.render import render
 from minitrain.worlds.subjects import UNSEEN
 from minitrain.worlds.world import World, draw_film, mirrored

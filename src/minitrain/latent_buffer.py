@@ -13,7 +13,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from minitrain import patterns
+from minitrain import hole_masks
 from minitrain.clips import Mix, Size
 from minitrain.render_workers import ClipGroup
 from sora.networks.mini_vae import TIME, MiniVAE
@@ -149,28 +149,28 @@ class LatentBuffer:
         size, frames, rng = (pixels.shape[3], pixels.shape[4]), pixels.shape[2], self.rng
         plain = [i for i, late in enumerate(midway) if not late] or list(range(len(pixels)))
         some, at = SINGLES * plain, [rng.randrange(frames) for _ in range(SINGLES * len(plain))]
-        holes = [patterns.entangled(1, *size, rng) if rng.random() < HOLED else None for _ in some]
+        holes = [hole_masks.entangled(1, *size, rng) if rng.random() < HOLED else None for _ in some]
         shown, seen = pixels[some, :, at][:, :, None], cover[some, at][:, None]
         self._keep(size, 1, self._rows(shown, seen, slots[some], holes, [False] * len(some)))
 
     def _rows(
-        self, pixels: Tensor, cover: Tensor, slots: Tensor, holes: Sequence[patterns.Hole | None], midway: list[bool]
+        self, pixels: Tensor, cover: Tensor, slots: Tensor, holes: Sequence[hole_masks.Hole | None], midway: list[bool]
     ) -> dict[str, Tensor]:
         """The ring's rows of clips. cover: (B, F, H, W) in [0, 1]."""
         frames, size, device = pixels.shape[2], (pixels.shape[3], pixels.shape[4]), self.device
         clean = self.vae.encode(pixels)
-        whole = patterns.nothing(frames, *size)
-        table = patterns.table([hole or whole for hole in holes], device)
+        whole = hole_masks.nothing(frames, *size)
+        table = hole_masks.table([hole or whole for hole in holes], device)
         seen, own = clean.clone(), [i for i, hole in enumerate(holes) if hole]
         if own:
-            known = patterns.known_pixels(table[own], frames, *size)
+            known = hole_masks.known_pixels(table[own], frames, *size)
             seen[own] = self.vae.encode(torch.where(known, pixels[own], 0))
         cells = torch.cat([cover[:, :1].expand(-1, TIME - 1, -1, -1), cover], dim=1).unflatten(1, (-1, TIME))
         rows = {
             "clean": clean.half(),
             "seen": seen.half(),
             "cover": cells.mean(dim=2).half(),
-            "known": patterns.known_cells(table, frames, *size, self.vae.config.space),
+            "known": hole_masks.known_cells(table, frames, *size, self.vae.config.space),
             "own": torch.tensor([hole is not None for hole in holes], device=device),
             "midway": torch.tensor([frames > 1 and late for late in midway], device=device),
             "slots": slots,
@@ -200,10 +200,12 @@ class LatentBuffer:
         midway = rows["midway"]
         own = rows["own"] & (midway | (self._even(len(midway)) < 0.6))
         asks = (midway | (self._even(len(midway)) < self.mix.starts)) if frames > 1 else torch.zeros_like(midway)
-        starts = torch.tensor(patterns.PREFIXES, device=self.device)[self._whole(len(patterns.PREFIXES), len(midway))]
-        holes = patterns.table([patterns.nothing(frames, *size)], self.device).repeat(len(midway), 1)
+        starts = torch.tensor(hole_masks.PREFIXES, device=self.device)[
+            self._whole(len(hole_masks.PREFIXES), len(midway))
+        ]
+        holes = hole_masks.table([hole_masks.nothing(frames, *size)], self.device).repeat(len(midway), 1)
         holes[:, 0] = torch.where(asks, starts.clamp(max=max(1, frames - 4)), 0)
-        known = patterns.known_cells(holes, frames, *size, self.vae.config.space)
+        known = hole_masks.known_cells(holes, frames, *size, self.vae.config.space)
         known = torch.where(own.view(-1, 1, 1, 1, 1), rows["known"], known)
         return known, torch.where(own.view(-1, 1, 1, 1, 1), rows["seen"], rows["clean"])
 

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from minitrain import checkpoint, judge, scores, vocabulary
 from minitrain.distil import DIFFERENCE, WHOLE
-from minitrain.loop import STATE
 from minitrain.stages import START
+from minitrain.training_loop import STATE
 from minitrain.worlds import WORLDS, World
 from sora import weights
 from sora.errors import InputError

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minitrain import patterns
+from minitrain import hole_masks
 from minitrain.clips import Clips, Mix, Size
 from minitrain.worlds import World
 
@@ -69,7 +69,7 @@ class ClipGroup:
     frames: Tensor
     cover: Tensor
     ids: Tensor
-    holes: list[patterns.Hole | None]
+    holes: list[hole_masks.Hole | None]
     midway: list[bool]
     told: bool
 
@@ -206,7 +206,7 @@ class RenderWorkers:
         size: Size,
         frames: int,
         words: np.ndarray | None,
-        holes: list[patterns.Hole | None],
+        holes: list[hole_masks.Hole | None],
         midway: list[bool],
     ) -> ClipGroup:
         count, (height, width) = len(holes), size

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from minitrain import checkpoint
-from minitrain.loop import STATE, Budget, Loss, NotFinite, train
 from minitrain.optim import Both
+from minitrain.training_loop import STATE, Budget, Loss, NotFinite, train
 
 TRIES = 3
 LOWER = 0.4  # of the learning rate, after a loss that is not finite

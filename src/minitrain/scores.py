@@ -19,9 +19,9 @@ from minitrain.distil import load_student
 from minitrain.films import Films
 from minitrain.held_out import FIRST, FRAMES, psnr_of, reconstructed
 from minitrain.latent_buffer import Features
-from minitrain.painter import Painter, load_frozen, sheet
+from minitrain.pipeline import Painter, load_frozen, sheet
+from minitrain.presets import dit_sizes
 from minitrain.scene import Film
-from minitrain.sizes import dit_sizes
 from minitrain.worlds import WORLDS, World
 from sora.errors import ModelError
 from sora.networks.wan.dit import WanDiT

@@ -21,16 +21,16 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from minitrain import checkpoint, distil, dit, scores
-from minitrain.blocks import compile_blocks
 from minitrain.clip_bank import ClipBank
 from minitrain.clips import Mix
+from minitrain.compilation import compile_blocks
 from minitrain.held_out import HeldOut, held_out
-from minitrain.lexicon import build_tokenizer
-from minitrain.loop import STATE, Budget, train
 from minitrain.optim import Both
-from minitrain.painter import weights_of, word_reader
+from minitrain.pipeline import weights_of, word_reader
+from minitrain.presets import SIZES, Preset, Recipe, dit_config, shapes
 from minitrain.render_workers import CELL, RenderPlan, RenderWorkers
-from minitrain.sizes import SIZES, Preset, Recipe, dit_config, shapes
+from minitrain.tokenizer import build_tokenizer
+from minitrain.training_loop import STATE, Budget, train
 from minitrain.worlds import WORLDS
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.wan.dit import WanDiT
@@ -105,7 +105,7 @@ def _held(world: str, count: int, side: int) -> HeldOut:
 
 def open_bank(job: Job) -> ClipBank:
     """Workers that render the job's world, and an empty bank."""
-    from minitrain.reading import LENGTH
+    from minitrain.text_encoder_training import LENGTH
 
     recipe, preset, written = job.recipe, job.preset, job.runs / "text" / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(written)) if written.is_file() else build_tokenizer(WORLDS[job.world])
@@ -135,33 +135,40 @@ def vae(job: Job, minutes: float) -> None:
 
 
 def text(job: Job, minutes: float) -> None:
-    """As ``python -m minitrain.reading`` does alone, but without its long table of scores at the end."""
-    from minitrain import reading
+    """As ``python -m minitrain.text_encoder_training`` does alone, but without its long table of scores at the end."""
+    from minitrain import text_encoder_training
 
     world, folder, tiny = WORLDS[job.world], job.runs / "text", job.size == "tiny"
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = reading.build_tokenizer(world)
+    tokenizer = text_encoder_training.build_tokenizer(world)
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = MiniTextConfig(tokenizer.get_vocab_size(), slots=reading.ALL_SLOTS, length=reading.LENGTH)
+    config = MiniTextConfig(
+        tokenizer.get_vocab_size(), slots=text_encoder_training.ALL_SLOTS, length=text_encoder_training.LENGTH
+    )
     (folder / "config.json").write_text(json.dumps(asdict(config)) + "\n", encoding="utf-8")
-    reader = reading.Reader(MiniText(config), world).to(job.device)
+    reader = text_encoder_training.Reader(MiniText(config), world).to(job.device)
     plain = ("text.words", "text.places", "text.slots", "heads")
     optimiser = Both(reader, matrix_lr=0.005, other_lr=0.002, plain=plain)
-    loss = reading.make_loss(reader, world, tokenizer, 16 if tiny else 96, None)
-    report = lambda _: reading.summary(reading.scores(reader, world, tokenizer, None, 4 if tiny else 60))  # noqa: E731
+    loss = text_encoder_training.make_loss(reader, world, tokenizer, 16 if tiny else 96, None)
+
+    def report(_step: int) -> dict[str, float]:
+        return text_encoder_training.summary(
+            text_encoder_training.scores(reader, world, tokenizer, None, 4 if tiny else 60)
+        )
+
     train(reader, optimiser, Budget(minutes, cooldown=0.3), folder, loss, average=0.99, every=120, report=report)
     save_file(weights_of(reader.text), folder / "text.safetensors")
 
 
 def judge(job: Job, minutes: float) -> None:
-    """As ``python -m minitrain.judge_fit`` does alone, of one world and without mimics."""
-    from minitrain import judge_fit
+    """As ``python -m minitrain.judge_training`` does alone, of one world and without mimics."""
+    from minitrain import judge_training
     from minitrain.judge import Judge, options_of
 
     world = WORLDS[job.world]
     network = Judge(options_of([world])).to(job.device)
-    course = judge_fit.Course(minutes, job.preset.judge_batch)
-    shares = judge_fit.fit(network, {job.world: world}, course, Random(), job.runs / "judge")
+    course = judge_training.Course(minutes, job.preset.judge_batch)
+    shares = judge_training.fit(network, {job.world: world}, course, Random(), job.runs / "judge")
     print(json.dumps(shares), flush=True)
     if job.device == "cuda":
         torch.cuda.empty_cache()

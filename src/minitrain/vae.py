@@ -29,13 +29,13 @@ from minitrain.clip_bank import ClipBank
 from minitrain.critic import Critic
 from minitrain.grow import grown_vae
 from minitrain.held_out import HeldOut, held_out, psnr, reconstructed
-from minitrain.lexicon import build_tokenizer
-from minitrain.loop import Budget, Loss
 from minitrain.optim import Both
-from minitrain.painter import sheet, weights_of, word_reader
+from minitrain.pipeline import sheet, weights_of, word_reader
+from minitrain.presets import SIZES, shapes
 from minitrain.render_workers import CELL, ClipGroup, RenderPlan, RenderWorkers
 from minitrain.retry import Attempt, left, persist
-from minitrain.sizes import SIZES, shapes
+from minitrain.tokenizer import build_tokenizer
+from minitrain.training_loop import Budget, Loss
 from minitrain.worlds import WORLDS
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
 from sora.runtime.winograd import Winograd

@@ -1,7 +1,7 @@
 """All that a world's captions can say, as data for run time: ``python -m minitrain.vocabulary --world rich``.
 
 Programs that paint read it to tell a person beforehand what can be painted (``sora.models.mini.words``). It is made
-from the tables of ``telling`` and published beside the weights, so that the two never say different things.
+from the tables of ``captions`` and published beside the weights, so that the two never say different things.
 """
 
 from __future__ import annotations
@@ -12,9 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minitrain.captions import (
+    chinese,
+    colours,
+    defaults,
+    english,
+    english_long,
+    fillers,
+    motion_phrases,
+    neutral_words,
+    scene_phrases,
+    setting_phrases,
+    unknown_words,
+)
+from minitrain.captions.subject_names import chinese_names, names, verbs
 from minitrain.scene import WEATHERS
-from minitrain.telling import asides, chinese, colours, doings, english, fillers, gentle, long, looks, places, strangers
-from minitrain.telling.names import chinese_names, names, verbs
 from minitrain.worlds.subjects import SUBJECTS
 from minitrain.worlds.world import WORLDS, World
 
@@ -30,13 +42,13 @@ def vocabulary(world: World) -> dict[str, Any]:
         "cameras": {key: _look("camera", key) for key in world.cameras if key != "static"},
         "weathers": {key: _look("weather", key) for key in world.weathers if key},
         "hours": {key: _look("hour", key) for key in world.hours},
-        "verbs": sorted({v for key in SUBJECTS for v in verbs(key, gaits=False)} | set(doings.PLAIN_VERBS)),
+        "verbs": sorted({v for key in SUBJECTS for v in verbs(key, gaits=False)} | set(motion_phrases.PLAIN_VERBS)),
         "colours": _colours(),
         "strangers": _strangers(world),
         "places": _places(world),
-        "deeds": _known(strangers.DEEDS, world.motions),
+        "deeds": _known(unknown_words.DEEDS, world.motions),
         "looks": _strange_looks(world),
-        "numbers": [*asides.NUMBERS, *asides.CHINESE_NUMBERS.split()],
+        "numbers": [*neutral_words.NUMBERS, *neutral_words.CHINESE_NUMBERS.split()],
         "silent": _silent(),
     }
 
@@ -47,8 +59,8 @@ def _subject(key: str) -> dict[str, Any]:
         "kind": subject.kind,
         "shape": subject.shape,
         "colours": colours.colours(key),
-        "moves": gentle.MOTIONS.get(key, gentle.MOTION),
-        "home": gentle.HOMES.get(key, gentle.HOME),
+        "moves": defaults.MOTIONS.get(key, defaults.MOTION),
+        "home": defaults.HOMES.get(key, defaults.HOME),
         "english": names(key),
         "chinese": chinese_names(key),
     }
@@ -56,16 +68,16 @@ def _subject(key: str) -> dict[str, Any]:
 
 def _setting(key: str) -> dict[str, Any]:
     return {
-        "english": _once((*places.phrases(key), *places.nouns(key), key)),
-        "chinese": _joined((*places.chinese_phrases(key), *places.chinese_nouns(key))),
+        "english": _once((*setting_phrases.phrases(key), *setting_phrases.nouns(key), key)),
+        "chinese": _joined((*setting_phrases.chinese_phrases(key), *setting_phrases.chinese_nouns(key))),
     }
 
 
 def _motion(key: str) -> dict[str, Any]:
-    table, side, other = doings.sided(key)
-    said = (*doings.FINITE[table], *doings.LOOSE[table], *doings.BARE[table])
-    gaits = doings.CHINESE_GAITS if table == "left" else ()
-    zh = (*doings.CHINESE[table], *gaits)
+    table, side, other = motion_phrases.sided(key)
+    said = (*motion_phrases.FINITE[table], *motion_phrases.LOOSE[table], *motion_phrases.BARE[table])
+    gaits = motion_phrases.CHINESE_GAITS if table == "left" else ()
+    zh = (*motion_phrases.CHINESE[table], *gaits)
     sides = {"side": chinese.SIDES[side], "other": chinese.SIDES[other]}
     return {
         "english": _once(p.format(verb="{verb}", side=side, other=other) for p in said),
@@ -74,12 +86,12 @@ def _motion(key: str) -> dict[str, Any]:
 
 
 def _look(slot: str, key: str) -> dict[str, Any]:
-    tables = {"camera": looks.CAMERA, "weather": looks.WEATHER, "hour": looks.HOUR}
-    table, side, _ = doings.sided(key)
-    more = looks.CAMERA_MORE.get(table, ()) if slot == "camera" else ()
+    tables = {"camera": scene_phrases.CAMERA, "weather": scene_phrases.WEATHER, "hour": scene_phrases.HOUR}
+    table, side, _ = motion_phrases.sided(key)
+    more = scene_phrases.CAMERA_MORE.get(table, ()) if slot == "camera" else ()
     return {
         "english": _once(p.format(side=side) for p in (*tables[slot][table], *more)),
-        "chinese": _joined(p.format(side=chinese.SIDES[side]) for p in looks.CHINESE[slot][table]),
+        "chinese": _joined(p.format(side=chinese.SIDES[side]) for p in scene_phrases.CHINESE[slot][table]),
     }
 
 
@@ -94,12 +106,12 @@ def _colours() -> dict[str, list[str]]:
 def _strangers(world: World) -> dict[str, list[str]]:
     """Names of what the world does not hold, each with the subjects that come nearest."""
     found: dict[str, list[str]] = {}
-    for table in (strangers.SUBJECTS, strangers.CHINESE_SUBJECTS):
+    for table in (unknown_words.SUBJECTS, unknown_words.CHINESE_SUBJECTS):
         for group, words in table.items():
-            found |= dict.fromkeys(words.split(), _first(strangers.LIKE[group], world.subjects))
+            found |= dict.fromkeys(words.split(), _first(unknown_words.LIKE[group], world.subjects))
     for key, subject in SUBJECTS.items():
         if key not in world.subjects and not subject.shape:
-            like = _first(strangers.LIKE[strangers.KINDS[subject.kind]], world.subjects)
+            like = _first(unknown_words.LIKE[unknown_words.KINDS[subject.kind]], world.subjects)
             for name in (*names(key), *chinese_names(key)):
                 found.setdefault(name, found.get(key, like))
     taken = {n for key in world.subjects for n in (*names(key), *chinese_names(key))}
@@ -115,29 +127,34 @@ def _coloured_name(name: str, taken: set[str]) -> bool:
 
 
 def _places(world: World) -> dict[str, list[str]]:
-    found = _known(strangers.PLACES, world.settings)
-    for key in places.PHRASES:
+    found = _known(unknown_words.PLACES, world.settings)
+    for key in setting_phrases.PHRASES:
         if key in world.settings or key not in found:
             continue
-        phrases = (*places.phrases(key), *places.nouns(key))
-        for phrase in (*phrases, *_joined((*places.chinese_phrases(key), *places.chinese_nouns(key)))):
+        phrases = (*setting_phrases.phrases(key), *setting_phrases.nouns(key))
+        for phrase in (
+            *phrases,
+            *_joined((*setting_phrases.chinese_phrases(key), *setting_phrases.chinese_nouns(key))),
+        ):
             found.setdefault(phrase, found[key])
-    taken = {n for key in world.settings for n in (*places.nouns(key), *_joined(places.chinese_nouns(key)))}
+    taken = {
+        n for key in world.settings for n in (*setting_phrases.nouns(key), *_joined(setting_phrases.chinese_nouns(key)))
+    }
     return {name: like for name, like in sorted(found.items()) if name not in taken}
 
 
 def _strange_looks(world: World) -> list[str]:
     """Cameras, weathers and styles that the world does not have, in words."""
     absent = {
-        "camera": [c for c in looks.CAMERA if c not in {doings.sided(c)[0] for c in world.cameras}],
+        "camera": [c for c in scene_phrases.CAMERA if c not in {motion_phrases.sided(c)[0] for c in world.cameras}],
         "weather": [w for w in WEATHERS if w and w not in world.weathers],
     }
-    tables = {"camera": looks.CAMERA, "weather": looks.WEATHER}
+    tables = {"camera": scene_phrases.CAMERA, "weather": scene_phrases.WEATHER}
     said = [p for slot, keys in absent.items() for key in keys for p in tables[slot][key]]
-    zh = [p for slot, keys in absent.items() for key in keys for p in looks.CHINESE[slot][key]]
-    styles = [style for style in looks.STYLE if style not in world.styles]
-    said += [p for style in styles for p in looks.STYLE[style]]
-    zh += [p for style in styles for p in looks.CHINESE["style"][style]]
+    zh = [p for slot, keys in absent.items() for key in keys for p in scene_phrases.CHINESE[slot][key]]
+    styles = [style for style in scene_phrases.STYLE if style not in world.styles]
+    said += [p for style in styles for p in scene_phrases.STYLE[style]]
+    zh += [p for style in styles for p in scene_phrases.CHINESE["style"][style]]
     return [*_once(said), *_joined(zh)]
 
 
@@ -145,17 +162,25 @@ def _silent() -> list[str]:
     """Phrases and words that may stand in any prompt and tell nothing that is painted, in both languages."""
     sentences = (
         *(*fillers.OPENINGS, *fillers.ADJECTIVES, *fillers.ASIDES, *fillers.TAILS, *fillers.SENTENCES),
-        *(*long.SHOWN, *long.ACTS, *long.SET, *long.NAMED_PLACE, *long.ALSO, *long.HOURS, *long.STYLES),
-        *(*english.UNNAMED, *looks.CAMERA_STATIC, *looks.STYLE["flat"]),
+        *(
+            *english_long.SHOWN,
+            *english_long.ACTS,
+            *english_long.SET,
+            *english_long.NAMED_PLACE,
+            *english_long.ALSO,
+            *english_long.HOURS,
+            *english_long.STYLES,
+        ),
+        *(*english.UNNAMED, *scene_phrases.CAMERA_STATIC, *scene_phrases.STYLE["flat"]),
     )
     zh = (
         *(*fillers.CHINESE_OPENINGS, *fillers.CHINESE_ADJECTIVES, *fillers.CHINESE_TAILS, *fillers.CHINESE_SENTENCES),
         *(*chinese.SHOWN, *chinese.SET, *chinese.ALSO, *chinese.STYLES, *chinese.SOMETHING),
-        *looks.CHINESE["style"]["flat"],
+        *scene_phrases.CHINESE["style"]["flat"],
     )
     said = [part.strip(" .,:").lower() for sentence in sentences for part in sentence.split("{}")]
     said += [part.replace(" ", "") for sentence in zh for part in sentence.split("{}")]
-    for table in (asides.SMALL, asides.CHINESE_SMALL, asides.MOODS, asides.CHINESE_MOODS):
+    for table in (neutral_words.SMALL, neutral_words.CHINESE_SMALL, neutral_words.MOODS, neutral_words.CHINESE_MOODS):
         said += table.split()
     said += [word for sentence in zh for word in sentence.replace("{}", " ").split()]
     return sorted(set(said) - {""})

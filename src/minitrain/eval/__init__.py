@@ -1,4 +1,4 @@
-"""What the embedded model is worth, measured: one program a question, ``python -m minitrain.eval.worth``.
+"""What the embedded model is worth, measured: one program a question, ``python -m minitrain.eval.score``.
 
 ``worth``    how well it paints what held-out captions ask for, as a judge of pixels sees it
 ``verbs``    what each command must hold: seams, sameness by the pixel, a minute of film, shapes

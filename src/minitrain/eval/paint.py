@@ -29,9 +29,9 @@ FRAMES = 17
 
 def listed(world: str, first: int, count: int) -> Iterator[dict[str, Any]]:
     """What ``worth.painted`` paints: every kind of caption and every shape in turn."""
-    from minitrain.eval.worth.easel import ASPECTS, KINDS, words
-    from minitrain.eval.worth.painted import SCORED
-    from minitrain.telling.facts import facts
+    from minitrain.captions.facts import facts
+    from minitrain.eval.score.generated import SCORED
+    from minitrain.eval.score.generator import ASPECTS, KINDS, words
     from minitrain.worlds.world import WORLDS, draw_film
 
     kinds = tuple(KINDS)

@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minitrain import judge as judges
-from minitrain import measure
+from minitrain import video_metrics
+from minitrain.captions.facts import facts
+from minitrain.eval.score.generator import ASPECTS, KINDS, Easel, Way, words
 from minitrain.eval.verdicts import machine, table
-from minitrain.eval.worth.easel import ASPECTS, KINDS, Easel, Way, words
-from minitrain.telling.facts import facts
 from minitrain.worlds.world import WORLDS, draw_film
 from sora import catalog, models
 from sora.runtime.speed import DEFAULT, Speed
@@ -112,7 +112,7 @@ def try_all(count: int, steps: int | None = None) -> list[Tried]:
             seen = judges.answer(judge, clips[-1])
             way.right.append(all(seen[q] == told[q] for q in ASKED))
         for way, clip in list(zip(tried, clips, strict=True))[1:]:
-            way.psnr.append(min(99.0, measure.psnr(clips[0], clip)))
+            way.psnr.append(min(99.0, video_metrics.psnr(clips[0], clip)))
             way.ssim.append(ssim(clips[0], clip))
             way.apart.append(perceptual(judge, clips[0], clip))
     return tried

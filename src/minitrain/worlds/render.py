@@ -18,8 +18,8 @@ from minitrain.scene import Film
 from minitrain.worlds import backdrops, events, paste, styles, weather
 from minitrain.worlds.camera import views
 from minitrain.worlds.motions import Pose
+from minitrain.worlds.segments import Take, takes_of
 from minitrain.worlds.sprites import LEVELS, atlas
-from minitrain.worlds.staging import Take, takes_of
 from minitrain.worlds.tracks import HIDDEN, Track, extent
 
 CHUNK = 32  # clips pasted at once where the device is no CPU

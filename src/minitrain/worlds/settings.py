@@ -12,7 +12,7 @@ from minitrain.scene import HOURS
 from minitrain.worlds import settings_first as first
 from minitrain.worlds import settings_land as land
 from minitrain.worlds import settings_more as more
-from minitrain.worlds.stage import Stage
+from minitrain.worlds.drawing import Stage
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from random import Random
 
-from minitrain.worlds.stage import FAR, MIDDLE, NEAR, Colour, Stage, near
+from minitrain.worlds.drawing import FAR, MIDDLE, NEAR, Colour, Stage, near
 
 
 def meadow(s: Stage, rng: Random) -> None:

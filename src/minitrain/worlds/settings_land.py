@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+from minitrain.worlds.drawing import FAR, MIDDLE, NEAR, Stage, near
 from minitrain.worlds.settings_first import wave
-from minitrain.worlds.stage import FAR, MIDDLE, NEAR, Stage, near
 
 
 def beach(s: Stage, rng: Random) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from random import Random
 
+from minitrain.worlds.drawing import FAR, MIDDLE, NEAR, Colour, Stage, near
 from minitrain.worlds.settings_first import wave
-from minitrain.worlds.stage import FAR, MIDDLE, NEAR, Colour, Stage, near
 
 
 def _hills(s: Stage, layer: int, base: float, rise: float, colour: Colour, rng: Random) -> None:

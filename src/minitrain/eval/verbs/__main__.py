@@ -16,7 +16,7 @@ from pathlib import Path
 
 from minitrain.eval.report import Report
 from minitrain.eval.verbs import drafts, edits, joins, lengths, shapes
-from minitrain.eval.verbs.studio import Studio, load
+from minitrain.eval.verbs.eval_model import Studio, load
 from minitrain.eval.verdicts import note
 
 Section = Callable[[Studio, Report, int], None]

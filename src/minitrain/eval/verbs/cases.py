@@ -15,11 +15,11 @@ from random import Random
 import imageio_ffmpeg
 import numpy as np
 
-from minitrain.eval.verbs.studio import Studio
+from minitrain.captions import caption
+from minitrain.captions.setting_phrases import phrases
+from minitrain.eval.verbs.eval_model import Studio
 from minitrain.judge_data import SIZES
 from minitrain.scene import FPS, Film
-from minitrain.telling import caption
-from minitrain.telling.places import phrases
 from minitrain.worlds import WORLDS, draw_film, render
 from sora import media
 from sora.plan import operations

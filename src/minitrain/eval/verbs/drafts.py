@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
-from minitrain.eval.verbs.studio import Studio, right, sora
+from minitrain.eval.verbs.eval_model import Studio, right, sora
 from minitrain.eval.verdicts import note
 from sora.jobs.replay import FINISHING
 from sora.plan import operations

@@ -8,11 +8,11 @@ from random import Random
 
 import numpy as np
 
-from minitrain import measure
+from minitrain import video_metrics
 from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.cases import Case
-from minitrain.eval.verbs.studio import Studio, right
+from minitrain.eval.verbs.eval_model import Studio, right
 from minitrain.eval.verdicts import note
 from minitrain.scene import Film
 from sora.plan import operations
@@ -40,13 +40,15 @@ def part(studio: Studio, report: Report, count: int) -> None:
             right(studio.sees(np.ascontiguousarray(film[(slice(None), *crop.slices)] if crop else film)), wish)
         )
         outside.append(bool((film[:, ~paint[0]] == before[:, ~paint[0]]).all()))
-        edges.append((measure.edge_ratio(film, box), measure.edge_ratio(before, box)))
+        edges.append((video_metrics.edge_ratio(film, box), video_metrics.edge_ratio(before, box)))
         report.show("edit-region", film, range(len(film)), f"x, y, w, h {box}: {text}; edge {edges[-1][0]:.2f}")
         plan = operations.edit(case.clip, case.text, form=form, strength=1.0, stretch=STRETCH)
         film = studio.paint(plan, n).frames_FYXC
         kept = [i for i in range(len(film)) if i not in STRETCH]
         stretches.append(bool((film[kept] == before[kept]).all()))
-        seams.append(max(measure.seam_ratio(film, STRETCH.start - 1), measure.seam_ratio(film, STRETCH.stop - 1)))
+        seams.append(
+            max(video_metrics.seam_ratio(film, STRETCH.start - 1), video_metrics.seam_ratio(film, STRETCH.stop - 1))
+        )
         report.show("edit-stretch", film, STRETCH, f"{case.text}; worse seam {seams[-1]:.2f}")
     report.share("edit of a region: pixels outside identical before encoding", outside, 1.0)
     report.share("edit of a region: judge sees the subject asked for, close up", shown)
@@ -162,7 +164,7 @@ def _verdict(studio: Studio, case: Case, setting: str, film_FYXC: np.ndarray) ->
 def _place(case: Case, film_FYXC: np.ndarray) -> tuple[float, float]:
     """(the subject's greatest way from where it was, in widths; least likeness), by its rendered look."""
     assert case.share_FYX is not None
-    looks = [measure.moved(case.clip.frames_FYXC[i], case.share_FYX[i], film_FYXC[i]) for i in LOOKED]
+    looks = [video_metrics.moved(case.clip.frames_FYXC[i], case.share_FYX[i], film_FYXC[i]) for i in LOOKED]
     ways = [np.hypot(down, across) / film_FYXC.shape[2] for down, across, _ in looks]
     return float(max(ways)), min(likeness for _, _, likeness in looks)
 
@@ -179,6 +181,6 @@ def _check_the_eye(report: Report, count: int) -> None:
             shift = tuple(rng.randint(-side // 2, side // 2 - 1) for side in case.clip.size)
             share = np.roll(case.share_FYX[i], shift, axis=(0, 1))
             film[i][share] = np.roll(case.clip.frames_FYXC[i], shift, axis=(0, 1))[share]
-            found = measure.moved(case.clip.frames_FYXC[i], case.share_FYX[i], film[i])[:2]
+            found = video_metrics.moved(case.clip.frames_FYXC[i], case.share_FYX[i], film[i])[:2]
             misses.append(float(np.hypot(*np.subtract(found, shift))) <= 2)
     report.share("the locator: subjects pasted elsewhere, found within 2 pixels", misses)

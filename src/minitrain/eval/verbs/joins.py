@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minitrain import measure
+from minitrain import video_metrics
 from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.cases import Case
-from minitrain.eval.verbs.studio import LOOKED_AT, Studio, right
+from minitrain.eval.verbs.eval_model import LOOKED_AT, Studio, right
 from minitrain.eval.verdicts import note
 from sora import media
 from sora.plan import operations
@@ -38,14 +38,14 @@ def extend(studio: Studio, report: Report, count: int) -> None:
             film, source, seam = _extended(studio, case, way, case.text)
             same.append(bool((film.frames_FYXC[source] == case.clip.frames_FYXC).all()))
             encoded[case.kind].append(_encoded(film, source))
-            ratios[way, case.kind].append(measure.seam_ratio(film.frames_FYXC, seam))
+            ratios[way, case.kind].append(video_metrics.seam_ratio(film.frames_FYXC, seam))
             new = range(source.stop, len(film)) if way == "forward" else range(source.start)
             words = f"{way}, {case.name}: {case.text or 'no words'}; seam {ratios[way, case.kind][-1]:.2f}"
             report.show(f"extend-{way}-{case.kind}", film.frames_FYXC, new, words)
             if case.kind == "world":
                 seen[way, "its caption"].append(_subject_in(studio, case, film, new))
                 silent, source, seam = _extended(studio, case, way, "")
-                ratios[way, "world, no words"].append(measure.seam_ratio(silent.frames_FYXC, seam))
+                ratios[way, "world, no words"].append(video_metrics.seam_ratio(silent.frames_FYXC, seam))
                 seen[way, "no words"].append(_subject_in(studio, case, silent, new))
     report.share("extend: source frames identical before encoding", same, 1.0)
     _say_encoded(report, encoded)
@@ -101,7 +101,7 @@ def _encoded(film: Clip, source: slice) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         file = media.write_clip(Path(folder) / "film.mp4", Clip(even, film.fps))
         pair = even[source], media.read_clip(file).frames_FYXC[source]
-    return measure.psnr(*pair), measure.psnr(*(frames.astype(np.float32) @ BT709 for frames in pair))
+    return video_metrics.psnr(*pair), video_metrics.psnr(*(frames.astype(np.float32) @ BT709 for frames in pair))
 
 
 def _say_encoded(report: Report, encoded: dict[str, list[Pair]]) -> None:
@@ -140,9 +140,9 @@ def _ways_back(studio: Studio, report: Report, count: int, back: int) -> tuple[l
         case = cases.rendered(200 + n)
         form = studio.form(case.clip.size, case.clip.fps)
         film = studio.paint(operations.loop(case.clip, case.text, frames=back, form=form), case.seed).frames_FYXC
-        closes.append(measure.seam_ratio(film, len(film) - 1, circular=True))
-        enters.append(measure.seam_ratio(film, len(case.clip) - 1, circular=True))
-        moves.append((measure.motion(film[len(case.clip) :]), measure.motion(case.clip.frames_FYXC)))
+        closes.append(video_metrics.seam_ratio(film, len(film) - 1, circular=True))
+        enters.append(video_metrics.seam_ratio(film, len(case.clip) - 1, circular=True))
+        moves.append((video_metrics.motion(film[len(case.clip) :]), video_metrics.motion(case.clip.frames_FYXC)))
         words = f"{case.text}; last to first {closes[-1]:.2f}, motion {moves[-1][0]:.1f} of {moves[-1][1]:.1f}"
         report.show(f"loop-clip-{back}", film, range(len(case.clip), len(film)), words)
     return closes, enters, moves
@@ -158,10 +158,10 @@ def _cycles(studio: Studio, report: Report, count: int) -> tuple[list[float], li
         form = studio.form(case.clip.size, case.clip.fps)
         film = studio.paint(operations.cycle(case.text, frames=CYCLE, form=form), case.seed).frames_FYXC
         clip = studio.paint(operations.generate((case.text,), frames=cases.FRAMES, form=form), case.seed)
-        turns.append(measure.seam_ratio(film, len(film) - 1, circular=True))
-        found = float(measure.changes(film, circular=True).mean())
-        plain.append((found, measure.motion(clip.frames_FYXC)))
-        world.append((found, measure.motion(case.clip.frames_FYXC)))
+        turns.append(video_metrics.seam_ratio(film, len(film) - 1, circular=True))
+        found = float(video_metrics.changes(film, circular=True).mean())
+        plain.append((found, video_metrics.motion(clip.frames_FYXC)))
+        world.append((found, video_metrics.motion(case.clip.frames_FYXC)))
         words = f"{case.text}; last to first {turns[-1]:.2f}, motion {found:.1f} of {plain[-1][1]:.1f}"
         report.show("loop-words", film, range(len(film)), words)
     return turns, plain, world
@@ -186,8 +186,8 @@ def bridge(studio: Studio, report: Report, count: int) -> None:
         gap = range(len(a.clip), len(a.clip) + BRIDGE)
         same = np.concatenate([film[: gap.start], film[gap.stop :]])
         apart.append(bool((same == np.concatenate([a.clip.frames_FYXC, second.frames_FYXC])).all()))
-        out.append(measure.seam_ratio(film, gap.start - 1))
-        into.append(measure.seam_ratio(film, gap.stop - 1))
+        out.append(video_metrics.seam_ratio(film, gap.start - 1))
+        into.append(video_metrics.seam_ratio(film, gap.stop - 1))
         report.show(
             "bridge",
             film[gap.start - 5 : gap.stop + 5],

@@ -7,10 +7,10 @@ import tempfile
 import time
 from dataclasses import replace
 
-from minitrain import measure
+from minitrain import video_metrics
 from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
-from minitrain.eval.verbs.studio import LOOKED_AT, Studio, process, right
+from minitrain.eval.verbs.eval_model import LOOKED_AT, Studio, process, right
 from minitrain.eval.verdicts import note
 from minitrain.scene import Film
 from sora.plan import operations
@@ -33,7 +33,7 @@ def minute(studio: Studio, report: Report, count: int) -> None:
         told = studio.sees(film[-LOOKED_AT:])
         seen.append(right(told, wish))
         settings.append(right(told, wish, "setting"))
-        drifts.append(measure.colour_drift(film[plan.windows[-1].keep.start :], film[:LOOKED_AT]))
+        drifts.append(video_metrics.colour_drift(film[plan.windows[-1].keep.start :], film[:LOOKED_AT]))
         report.show(
             "minute",
             film,
@@ -58,7 +58,7 @@ def memory(_: Studio, report: Report, __: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for frames in (SHORT, MINUTE):
             note(f"memory: {frames} frames")
-            done = process("-m", "minitrain.eval.verbs.film", text, str(frames), f"{folder}/{frames}.mp4")[1]
+            done = process("-m", "minitrain.eval.verbs.film_memory", text, str(frames), f"{folder}/{frames}.mp4")[1]
             if done.returncode:
                 raise RuntimeError(done.stderr.strip().splitlines()[-1])
             held[frames] = json.loads(done.stdout)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minitrain.eval.report import Report
-from minitrain.eval.verbs.studio import Studio, has_command, sora
+from minitrain.eval.verbs.eval_model import Studio, has_command, sora
 from minitrain.eval.verdicts import note
 from sora import media
 from sora.errors import SoraError

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from minitrain.clips import Size
 from minitrain.latent_buffer import Batch
-from minitrain.sizes import text_sizes, vae_sizes
+from minitrain.presets import text_sizes, vae_sizes
 from sora.engine.sampler import timesteps
 from sora.models.mini.model import TIME_UNITS, beside_noise, word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig

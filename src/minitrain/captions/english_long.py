@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
-from minitrain.telling import looks, places
-from minitrain.telling.english import Told, camera, change, company, doing
-from minitrain.telling.fillers import SENTENCES
-from minitrain.telling.names import names, thing
+from minitrain.captions import scene_phrases, setting_phrases
+from minitrain.captions.english import Told, camera, change, company, doing
+from minitrain.captions.fillers import SENTENCES
+from minitrain.captions.subject_names import names, thing
 
 WORDS = 101  # at least
 SHOWN = (
@@ -51,20 +51,20 @@ def _sentences(told: Told, subject: str, rng: Random, *, gaits: bool) -> list[st
     """Everything told, one sentence or two each, the subject first."""
     said = [*_hero(told, subject, rng, gaits=gaits)]
     if told["setting"] and rng.random() < 0.8:
-        said.append(_sentence(rng.choice(SET), rng.choice(places.phrases(told["setting"]))))
+        said.append(_sentence(rng.choice(SET), rng.choice(setting_phrases.phrases(told["setting"]))))
     elif told["setting"]:
-        said.append(_sentence(rng.choice(NAMED_PLACE), rng.choice(places.nouns(told["setting"]))))
+        said.append(_sentence(rng.choice(NAMED_PLACE), rng.choice(setting_phrases.nouns(told["setting"]))))
     clauses = [
         company(told, rng),
         camera(told["camera"], rng) if told["camera"] else "",
-        rng.choice(looks.WEATHER[told["weather"]]) if told["weather"] else "",
-        rng.choice(looks.EVENT[told["event"]]) if told["event"] else "",
+        rng.choice(scene_phrases.WEATHER[told["weather"]]) if told["weather"] else "",
+        rng.choice(scene_phrases.EVENT[told["event"]]) if told["event"] else "",
     ]
     said += [_sentence(rng.choice((*ALSO, "{}.", "{}.")), clause) for clause in clauses if clause]
     if told["hour"]:
-        said.append(_sentence(rng.choice(HOURS), rng.choice(looks.HOUR[told["hour"]])))
+        said.append(_sentence(rng.choice(HOURS), rng.choice(scene_phrases.HOUR[told["hour"]])))
     if told["style"]:
-        said.append(_sentence(rng.choice(STYLES), rng.choice(looks.STYLE[told["style"]])))
+        said.append(_sentence(rng.choice(STYLES), rng.choice(scene_phrases.STYLE[told["style"]])))
     return said
 
 

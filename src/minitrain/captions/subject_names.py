@@ -6,8 +6,8 @@ import re
 from functools import cache
 from random import Random
 
-from minitrain.telling.doings import GAITS, PLAIN_VERBS
-from minitrain.telling.fillers import ADJECTIVES, CHINESE_ADJECTIVES
+from minitrain.captions.fillers import ADJECTIVES, CHINESE_ADJECTIVES
+from minitrain.captions.motion_phrases import GAITS, PLAIN_VERBS
 from minitrain.worlds.subjects import SUBJECTS
 
 MORE_NAMES = {

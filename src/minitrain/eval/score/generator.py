@@ -9,9 +9,9 @@ from random import Random
 import numpy as np
 import torch
 
+from minitrain.captions import caption
 from minitrain.judge import Judge
 from minitrain.scene import Film
-from minitrain.telling import caption
 from minitrain.worlds.world import World
 from sora import catalog, models
 from sora.engine import engine

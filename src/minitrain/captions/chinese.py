@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+from minitrain.captions import motion_phrases, scene_phrases, setting_phrases
+from minitrain.captions.english import Told
+from minitrain.captions.fillers import CHINESE_OPENINGS, CHINESE_SENTENCES, CHINESE_TAILS
+from minitrain.captions.subject_names import chinese_names, chinese_thing
 from minitrain.scene import MOTIONS
-from minitrain.telling import doings, looks, places
-from minitrain.telling.english import Told
-from minitrain.telling.fillers import CHINESE_OPENINGS, CHINESE_SENTENCES, CHINESE_TAILS
-from minitrain.telling.names import chinese_names, chinese_thing
 
 SIDES = {"left": "左", "right": "右", "": ""}
 CHARACTERS = 121  # of a long caption, at least
@@ -20,10 +20,10 @@ STYLES = ("风格 是 {}", "画风 是 {}", "采用 {}", "{}")
 
 
 def doing(motion: str, rng: Random, *, gaits: bool) -> str:
-    key, side, other = doings.sided(motion)
-    phrases = doings.CHINESE[key]
+    key, side, other = motion_phrases.sided(motion)
+    phrases = motion_phrases.CHINESE[key]
     if key == "left" and not gaits:
-        phrases += doings.CHINESE_GAITS
+        phrases += motion_phrases.CHINESE_GAITS
     return rng.choice(phrases).format(side=SIDES[side], other=SIDES[other])
 
 
@@ -32,19 +32,21 @@ def clauses(told: Told, rng: Random) -> list[str]:
     said = []
     for slot in ("camera", "weather", "hour", "style", "event"):
         if told[slot]:
-            key, side, _ = doings.sided(told[slot])
-            phrase = rng.choice(looks.CHINESE[slot][key]).format(side=SIDES[side])
+            key, side, _ = motion_phrases.sided(told[slot])
+            phrase = rng.choice(scene_phrases.CHINESE[slot][key]).format(side=SIDES[side])
             said.append(rng.choice(STYLES[:2]).format(phrase) if slot == "style" and rng.random() < 0.3 else phrase)
     if told["second"] or told["relation"]:
-        other = chinese_thing(told["second"], rng) if told["second"] else looks.CHINESE_NOBODY
-        patterns = looks.CHINESE["relation"][told["relation"]] if told["relation"] else looks.CHINESE_TOGETHER
+        other = chinese_thing(told["second"], rng) if told["second"] else scene_phrases.CHINESE_NOBODY
+        patterns = (
+            scene_phrases.CHINESE["relation"][told["relation"]] if told["relation"] else scene_phrases.CHINESE_TOGETHER
+        )
         said.append(rng.choice(patterns).format(b=other))
     return said
 
 
 def change(value: str, rng: Random, *, gaits: bool) -> str:
-    after = doing(value, rng, gaits=gaits) if value in MOTIONS else rng.choice(places.chinese_phrases(value))
-    return f"{rng.choice(looks.CHINESE_NEXT)} {after}"
+    after = doing(value, rng, gaits=gaits) if value in MOTIONS else rng.choice(setting_phrases.chinese_phrases(value))
+    return f"{rng.choice(scene_phrases.CHINESE_NEXT)} {after}"
 
 
 def joined(text: str) -> str:
@@ -58,7 +60,7 @@ def joined(text: str) -> str:
 def terse(told: Told, rng: Random, *, gaits: bool) -> str:
     words = [
         rng.choice(chinese_names(told["subject"])) if told["subject"] else "",
-        rng.choice(places.chinese_nouns(told["setting"])) if told["setting"] else "",
+        rng.choice(setting_phrases.chinese_nouns(told["setting"])) if told["setting"] else "",
         doing(told["motion"], rng, gaits=gaits) if told["motion"] else "",
         *clauses(told, rng),
     ]
@@ -73,7 +75,7 @@ def terse(told: Told, rng: Random, *, gaits: bool) -> str:
 def plain(told: Told, rng: Random, *, gaits: bool) -> str:
     what = chinese_thing(told["subject"], rng) if told["subject"] else rng.choice(SOMETHING)
     does = doing(told["motion"], rng, gaits=gaits) if told["motion"] else ""
-    where = rng.choice(places.chinese_phrases(told["setting"])) if told["setting"] else ""
+    where = rng.choice(setting_phrases.chinese_phrases(told["setting"])) if told["setting"] else ""
     sentence = " ".join(
         rng.choice(((what, where, does), (what, where, does), (where, what, does), (what, does, where)))
     )
@@ -95,7 +97,7 @@ def long(told: Told, rng: Random, *, gaits: bool) -> str:
     if told["motion"]:
         said.append(f"它 {doing(told['motion'], rng, gaits=gaits)}")
     if told["setting"]:
-        said.append(rng.choice(SET).format(rng.choice(places.chinese_phrases(told["setting"]))))
+        said.append(rng.choice(SET).format(rng.choice(setting_phrases.chinese_phrases(told["setting"]))))
     said += [rng.choice(ALSO).format(c) for c in clauses(told, rng)]
     fillers = rng.sample(CHINESE_SENTENCES, len(CHINESE_SENTENCES))
     while sum(len(joined(s)) for s in said) < CHARACTERS:

@@ -14,8 +14,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minitrain.lexicon import UNKNOWN
-from minitrain.telling import SLOTS, Caption, caption
+from minitrain.captions import SLOTS, Caption, caption
+from minitrain.tokenizer import UNKNOWN
 from minitrain.worlds.world import World, draw_film
 from sora.models.mini.model import word_ids
 from sora.networks.mini_text import MiniText

@@ -1,4 +1,4 @@
-"""The parts of ``python -m minitrain.eval.worth``, which measures what the embedded model is worth.
+"""The parts of ``python -m minitrain.eval.score``, which measures what the embedded model is worth.
 
 ``easel``   the loaded models and their judge; captions of held-out films; a caption becomes a clip
 ``records`` what the judge said of each painted clip, and the rows of the table that follow from it

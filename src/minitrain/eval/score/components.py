@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from minitrain import judge as judges
+from minitrain.captions.facts import facts
 from minitrain.eval.report import Report
+from minitrain.eval.score.generated import SCORED
+from minitrain.eval.score.generator import ASPECTS, Easel, Way, words
+from minitrain.eval.score.records import ASKED
 from minitrain.eval.verdicts import note
-from minitrain.eval.worth.easel import ASPECTS, Easel, Way, words
-from minitrain.eval.worth.painted import SCORED
-from minitrain.eval.worth.records import ASKED
 from minitrain.judge_data import SIZES
-from minitrain.judge_scores import verdicts
-from minitrain.telling.facts import facts
+from minitrain.judge_evaluation import verdicts
 from minitrain.worlds.render import render
 from minitrain.worlds.world import WORLDS, World, draw_film
 from sora import media

@@ -1,4 +1,4 @@
-"""What the embedded model is worth, measured: ``python -m minitrain.eval.worth [--only painted,times] [--count N]``.
+"""What the embedded model is worth, measured: ``python -m minitrain.eval.score [--only painted,times] [--count N]``.
 
 Prints one row a line: what, the wish, what was found with its standard error, met or missed. ``--json FILE`` keeps rows
 and the record of every painted clip, ``--sheets FOLDER`` draws contact sheets. Painting can be shared by processes:
@@ -22,11 +22,11 @@ import torch
 
 from minitrain import judge as judges
 from minitrain.eval.report import Report
+from minitrain.eval.score import components, saved_clips
+from minitrain.eval.score.generated import paint
+from minitrain.eval.score.generator import KINDS, Easel, Way
+from minitrain.eval.score.records import Record, against, by, confusion, scores
 from minitrain.eval.verdicts import note
-from minitrain.eval.worth import kept, whole
-from minitrain.eval.worth.easel import KINDS, Easel, Way
-from minitrain.eval.worth.painted import paint
-from minitrain.eval.worth.records import Record, against, by, confusion, scores
 from minitrain.worlds.world import WORLDS
 
 KEPT = ("agreement", "kept")  # sections about clips that are there
@@ -72,7 +72,7 @@ def tell(report: Report, records: Sequence[Record]) -> None:
 
 def judge_kept(folders: Sequence[Path], easel: Easel, report: Report) -> list[Record]:
     """Rows of each folder's clips, in all and by what they were asked to show; then the first less the second."""
-    found = [kept.records(easel.judge, folder, report) for folder in folders]
+    found = [saved_clips.records(easel.judge, folder, report) for folder in folders]
     for records in found:
         tell(report, records)
         for question in ("subject", "motion"):
@@ -87,7 +87,7 @@ def measure(section: str, args: argparse.Namespace, easel: Easel, report: Report
     if section == "kept":
         return judge_kept(args.clips, easel, report)
     if section == "agreement":
-        kept.agreement(easel.judge, args.clips[0], report)
+        saved_clips.agreement(easel.judge, args.clips[0], report)
         return []
     way, count = Way.of(args.way), args.count or COUNTS[section]
     kinds, numbers = args.kinds.split(","), range(args.first, args.first + count)
@@ -103,13 +103,13 @@ def measure(section: str, args: argparse.Namespace, easel: Easel, report: Report
         against(report, ours, theirs)
     if section == "rendered":
         for world in dict.fromkeys(("small", args.world)):
-            whole.rendered(easel, report, world, count)
+            components.rendered(easel, report, world, count)
     if section == "vae":
-        whole.autoencoder(easel, report, args.world, count, way)
+        components.autoencoder(easel, report, args.world, count, way)
     if section == "lasting":
-        whole.lasting(easel, report, args.world, count, way)
+        components.lasting(easel, report, args.world, count, way)
     if section == "times":
-        whole.times(easel, report, count, way)
+        components.times(easel, report, count, way)
     return records
 
 

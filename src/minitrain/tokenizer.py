@@ -13,9 +13,9 @@ from string import ascii_lowercase, digits
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from minitrain.telling import Caption
-from minitrain.telling.names import names, plural
-from minitrain.telling.words import chinese_words, english_words
+from minitrain.captions import Caption
+from minitrain.captions.subject_names import names, plural
+from minitrain.captions.wordlist import chinese_words, english_words
 from minitrain.worlds.world import World
 
 PADDING, UNKNOWN = "<pad>", "<unk>"

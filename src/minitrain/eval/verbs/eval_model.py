@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from minitrain import judge
+from minitrain.captions import facts
 from minitrain.scene import Film
-from minitrain.telling import facts
 from sora import catalog, models
 from sora.engine import engine
 from sora.engine.model import Model

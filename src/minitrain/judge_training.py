@@ -1,4 +1,4 @@
-"""Trains the judge in two parts, ``python -m minitrain.judge_fit``: first to see, then to judge by what it sees.
+"""Trains the judge in two parts, ``python -m minitrain.judge_training``: first to see, then to judge by what it sees.
 
 The network that sees learns from single frames of many clips, which tells it more than all frames of a few. Then it is
 left as it is, and two others learn beside it: one follows a subject through clips by what was seen of each frame, one
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minitrain import broken, labelled, mimic
+from minitrain import corruptions, labelled_clips, latent_corruptions
 from minitrain.judge import (
     BROKEN,
     CLOSE,
@@ -37,11 +37,11 @@ from minitrain.judge import (
     options_of,
     save,
 )
+from minitrain.judge_augmentation import roughened
 from minitrain.judge_data import Clips, Frames, answered_by, joined, reversed_in_time
-from minitrain.judge_scores import on_rendered
-from minitrain.loop import Budget, train
+from minitrain.judge_evaluation import on_rendered
 from minitrain.optim import Both
-from minitrain.rough import roughened
+from minitrain.training_loop import Budget, train
 from minitrain.worlds.world import WORLDS, World
 
 SEEING, CLOSELY = 0.5, "closely"  # share of the time of the first part; the folder of the second
@@ -108,8 +108,8 @@ class Lesson:
     def __init__(self, judge: Judge, worlds: Mapping[str, World], course: Course, rng: Random) -> None:
         self.judge, self.batch, self.course = judge, course.batch, course
         self.data = Clips(judge, list(worlds.values()), rng, kept=course.kept, device=device_of(judge))
-        self.mimics = mimic.Mimics(judge, course.mimics) if course.mimics else None
-        self.painted: labelled.Painted | None = None
+        self.mimics = latent_corruptions.Mimics(judge, course.mimics) if course.mimics else None
+        self.painted: labelled_clips.Painted | None = None
         self.back = reversed_in_time(judge)
         self.looked: deque[tuple[Tensor, ...]] = deque(maxlen=REMEMBERED)
         while self.data.held < min(course.kept, FIRST[course.short] * course.batch):
@@ -123,7 +123,7 @@ class Lesson:
 
     def judge_by_it(self, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         if self.course.painted and self.painted is None:
-            self.painted = labelled.Painted(self.judge, *self.course.painted)
+            self.painted = labelled_clips.Painted(self.judge, *self.course.painted)
         self._remember(max(1, self.batch // FRESH))
         moving, parts = self._of_clips()
         close, more = self._of_close()
@@ -142,11 +142,11 @@ class Lesson:
         pixels, right = frames.pixels.clone(), frames.right.clone()
         count = round(SHARES["broken"] * self.batch)
         spoilt, mended = slice(0, count), slice(count, count + round(SHARES["worn"] * self.batch))
-        pixels[spoilt] = broken.broken(_part(frames, spoilt))
-        pixels[mended] = broken.worn(_part(frames, mended))
+        pixels[spoilt] = corruptions.broken(_part(frames, spoilt))
+        pixels[mended] = corruptions.worn(_part(frames, mended))
         whole, subject = QUESTIONS.index("whole"), QUESTIONS.index("subject")
         right[spoilt, whole], right[spoilt, subject] = self.judge.options["whole"].index(BROKEN), IGNORED
-        unseen = broken.apart(_part(frames, spoilt), pixels[spoilt]) < VISIBLE
+        unseen = corruptions.apart(_part(frames, spoilt), pixels[spoilt]) < VISIBLE
         right[:count, whole].masked_fill_(unseen, IGNORED)
         faint = frames.cover.mean(dim=(1, 2, 3)) < LEAST
         for question in (subject, whole):
@@ -223,12 +223,14 @@ def _part(frames: Frames, which: slice) -> Frames:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m minitrain.judge_fit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m minitrain.judge_training", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--batch", type=int, default=64, help="frames of a step; a sixth as many clips beside them")
     parser.add_argument("--world", nargs="+", choices=WORLDS, default=["small", "medium", "rich", "rich-v2"])
     parser.add_argument("--kept", type=int, default=2048, help="rendered clips held in memory, 280 KB each")
-    parser.add_argument("--mimics", type=Path, help="a file of minitrain.mimic, pictures broken like paint")
+    parser.add_argument(
+        "--mimics", type=Path, help="a file of minitrain.latent_corruptions, pictures broken like paint"
+    )
     parser.add_argument(
         "--painted", type=Path, nargs=2, default=(), metavar=("FOLDER", "LABELS"), help="clips a person labelled"
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
+from minitrain.captions import motion_phrases, scene_phrases, setting_phrases
+from minitrain.captions.fillers import ADJECTIVES, ASIDES, OPENINGS, TAILS
+from minitrain.captions.subject_names import gerund, names, thing, verbs
 from minitrain.scene import MOTIONS
-from minitrain.telling import doings, looks, places
-from minitrain.telling.fillers import ADJECTIVES, ASIDES, OPENINGS, TAILS
-from minitrain.telling.names import gerund, names, thing, verbs
 
 Told = dict[str, str]
 
@@ -16,22 +16,22 @@ UNNAMED = ("something", "it")
 
 def doing(motion: str, subject: str, rng: Random, *, gaits: bool, finite: bool = True) -> str:
     """What the subject does, as a finite phrase, a participle or a looser one."""
-    key, side, other = doings.sided(motion)
+    key, side, other = motion_phrases.sided(motion)
     if not finite and rng.random() < 0.35:
-        return rng.choice(doings.LOOSE[key]).format(side=side, other=other)
-    pattern = rng.choice(doings.FINITE[key])
+        return rng.choice(motion_phrases.LOOSE[key]).format(side=side, other=other)
+    pattern = rng.choice(motion_phrases.FINITE[key])
     phrase = pattern.format(verb=rng.choice(verbs(subject, gaits=gaits)), side=side, other=other)
     return phrase if finite or rng.random() < 0.6 else gerund(phrase)
 
 
 def bare(motion: str, rng: Random) -> str:
-    key, side, other = doings.sided(motion)
-    return rng.choice(doings.BARE[key]).format(side=side, other=other)
+    key, side, other = motion_phrases.sided(motion)
+    return rng.choice(motion_phrases.BARE[key]).format(side=side, other=other)
 
 
 def camera(value: str, rng: Random) -> str:
-    key, side, _ = doings.sided(value)
-    phrases = looks.CAMERA[key] + looks.CAMERA_MORE.get(key, ())
+    key, side, _ = motion_phrases.sided(value)
+    phrases = scene_phrases.CAMERA[key] + scene_phrases.CAMERA_MORE.get(key, ())
     return rng.choice(phrases).format(side=side)
 
 
@@ -39,19 +39,19 @@ def company(told: Told, rng: Random) -> str:
     """The second actor and its relation, of which one may be left unsaid; "" where both are."""
     if not told["relation"] and not told["second"]:
         return ""
-    other = thing(told["second"], rng) if told["second"] else looks.NOBODY
-    patterns = looks.RELATION[told["relation"]] if told["relation"] else looks.TOGETHER
+    other = thing(told["second"], rng) if told["second"] else scene_phrases.NOBODY
+    patterns = scene_phrases.RELATION[told["relation"]] if told["relation"] else scene_phrases.TOGETHER
     return rng.choice(patterns).format(b=other)
 
 
 def change(told: Told, subject: str, rng: Random, *, gaits: bool) -> str:
     """What the second shot changes, told after something like "then"."""
-    value, cut = told["shots"], rng.choice(looks.NEXT)
+    value, cut = told["shots"], rng.choice(scene_phrases.NEXT)
     if value not in MOTIONS:
         return (
-            f"cut to {rng.choice(places.nouns(value))}"
+            f"cut to {rng.choice(setting_phrases.nouns(value))}"
             if cut == "cut to"
-            else f"{cut} {rng.choice(places.phrases(value))}"
+            else f"{cut} {rng.choice(setting_phrases.phrases(value))}"
         )
     pronoun = "it " if rng.random() < 0.8 else ""
     return f"{cut} {pronoun}{doing(value, subject, rng, gaits=gaits)}"
@@ -61,7 +61,7 @@ def plain(told: Told, subject: str, rng: Random, *, gaits: bool) -> str:
     """One sentence of everyday words. subject: the film's, which colours its verbs even where it is not told."""
     what = thing(told["subject"], rng) if told["subject"] else rng.choice(UNNAMED)
     does = doing(told["motion"], subject, rng, gaits=gaits, finite=False) if told["motion"] else ""
-    where = rng.choice(places.phrases(told["setting"])) if told["setting"] else ""
+    where = rng.choice(setting_phrases.phrases(told["setting"])) if told["setting"] else ""
     extras = [e for e in _extras(told, rng) if e]
     if extras and told["hour"] and rng.random() < 0.4 and where:
         where, extras = f"{where} {extras[0]}", extras[1:]
@@ -78,11 +78,11 @@ def plain(told: Told, subject: str, rng: Random, *, gaits: bool) -> str:
 def _extras(told: Told, rng: Random) -> list[str]:
     """Clauses that stand beside the sentence, the hour first."""
     return [
-        rng.choice(looks.HOUR[told["hour"]]) if told["hour"] else "",
+        rng.choice(scene_phrases.HOUR[told["hour"]]) if told["hour"] else "",
         camera(told["camera"], rng) if told["camera"] else "",
-        rng.choice(looks.WEATHER[told["weather"]]) if told["weather"] else "",
-        rng.choice(looks.STYLE[told["style"]]) if told["style"] else "",
-        rng.choice(looks.EVENT[told["event"]]) if told["event"] else "",
+        rng.choice(scene_phrases.WEATHER[told["weather"]]) if told["weather"] else "",
+        rng.choice(scene_phrases.STYLE[told["style"]]) if told["style"] else "",
+        rng.choice(scene_phrases.EVENT[told["event"]]) if told["event"] else "",
         rng.choice(TAILS) if rng.random() < 0.06 else "",
     ]
 
@@ -123,4 +123,4 @@ def _bare_thing(subject: str, rng: Random) -> str:
 
 
 def _place(setting: str, rng: Random) -> str:
-    return rng.choice(places.nouns(setting) if rng.random() < 0.7 else places.phrases(setting))
+    return rng.choice(setting_phrases.nouns(setting) if rng.random() < 0.7 else setting_phrases.phrases(setting))

@@ -12,9 +12,9 @@ import numpy as np
 
 from minitrain import judge as judges
 from minitrain.eval.report import Report
+from minitrain.eval.score.generated import answered, in_words
+from minitrain.eval.score.records import Record
 from minitrain.eval.verdicts import note
-from minitrain.eval.worth.painted import answered, in_words
-from minitrain.eval.worth.records import Record
 from minitrain.judge import WHOLE, Judge
 
 LABELS = Path(__file__).with_name("labels.json")

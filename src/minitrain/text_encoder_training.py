@@ -1,7 +1,7 @@
-"""Train the embedded model's text encoder: ``python -m minitrain.reading --world small --minutes 12``.
+"""Train the embedded model's text encoder: ``python -m minitrain.text_encoder_training --world small --minutes 12``.
 
 It reads captions only, of every length and language. Slot i must say what the caption tells about the i-th of
-``telling.SLOTS``, or that it is silent. With ``--start`` it goes on from an older encoder, and says in its slots what
+``captions.SLOTS``, or that it is silent. With ``--start`` it goes on from an older encoder, and says in its slots what
 that one would have said, so that a painter trained on the old slots understands the new ones.
 """
 
@@ -21,12 +21,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from minitrain import anchor
-from minitrain.anchor import Anchor
-from minitrain.lexicon import build_tokenizer, roughened
-from minitrain.loop import Budget, train
+from minitrain import slot_distillation
+from minitrain.captions import SLOTS, Caption, caption
 from minitrain.optim import Both
-from minitrain.telling import SLOTS, Caption, caption
+from minitrain.slot_distillation import Anchor
+from minitrain.tokenizer import build_tokenizer, roughened
+from minitrain.training_loop import Budget, train
 from minitrain.worlds.world import WORLDS, World, draw_film
 from sora.models.mini.model import word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
@@ -168,16 +168,16 @@ def begin(world: World, tokenizer: Tokenizer, start: Path | None, known: World) 
     if not start:
         return text, None
     old, old_tokenizer = load_encoder(start)
-    anchor.warm_start(text, tokenizer, old, old_tokenizer)
+    slot_distillation.warm_start(text, tokenizer, old, old_tokenizer)
     said = captions(world, 4000, Random(4), tuple(KINDS), held=False)
     shared = tokenizer.get_vocab().keys() & old_tokenizer.get_vocab().keys()
     ids = word_ids(tokenizer, [one.text for one in said], LENGTH)
-    anchor.liken(text, said, ids, {tokenizer.token_to_id(word) for word in shared})
-    return text, anchor.fit(old, old_tokenizer, known)
+    slot_distillation.liken(text, said, ids, {tokenizer.token_to_id(word) for word in shared})
+    return text, slot_distillation.fit(old, old_tokenizer, known)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m minitrain.reading", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m minitrain.text_encoder_training", description=__doc__)
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--world", choices=WORLDS, default="small")

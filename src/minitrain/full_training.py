@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from minitrain import judge, publish, scores
-from minitrain.beside import Beside
+from minitrain.background_stage import Beside
 from minitrain.stages import FIXED, STAGES, Job, Session, Stage, begun
 from sora.errors import InputError, ModelError
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minitrain.captions import LANGUAGES, LENGTHS, SLOTS, caption, facts, motion_phrases, scene_phrases, setting_phrases
+from minitrain.captions.chinese import joined
+from minitrain.captions.subject_names import chinese_names, gerund, names, plural
+from minitrain.captions.wordlist import chinese_words, english_words
 from minitrain.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
-from minitrain.telling import LANGUAGES, LENGTHS, SLOTS, caption, doings, facts, looks, places
-from minitrain.telling.chinese import joined
-from minitrain.telling.names import chinese_names, gerund, names, plural
-from minitrain.telling.words import chinese_words, english_words
 from minitrain.worlds.settings import SETTINGS
 from minitrain.worlds.subjects import SUBJECTS
 from minitrain.worlds.world import WORLDS
@@ -55,7 +55,7 @@ def pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def in_table(table: dict[str, tuple[str, ...]], value: str) -> re.Pattern[str]:
-    return pattern(table[doings.sided(value)[0]])
+    return pattern(table[motion_phrases.sided(value)[0]])
 
 
 def in_chinese(phrases: tuple[str, ...]) -> re.Pattern[str]:
@@ -69,8 +69,13 @@ def test_english_says_what_it_claims_to_tell(film: Film, seed: int, length: str)
     truth = facts(film)
     assert set(said.told) == set(SLOTS)
     assert all(said.told[slot] in ("", truth[slot]) for slot in SLOTS)
-    tables = {"weather": looks.WEATHER, "hour": looks.HOUR, "style": looks.STYLE, "event": looks.EVENT}
-    tables |= {"camera": {k: v + looks.CAMERA_MORE.get(k, ()) for k, v in looks.CAMERA.items()}}
+    tables = {
+        "weather": scene_phrases.WEATHER,
+        "hour": scene_phrases.HOUR,
+        "style": scene_phrases.STYLE,
+        "event": scene_phrases.EVENT,
+    }
+    tables |= {"camera": {k: v + scene_phrases.CAMERA_MORE.get(k, ()) for k, v in scene_phrases.CAMERA.items()}}
     for slot, table in tables.items():
         if said.told[slot]:
             assert in_table(table, said.told[slot]).search(said.text), (slot, said)
@@ -78,10 +83,10 @@ def test_english_says_what_it_claims_to_tell(film: Film, seed: int, length: str)
         if said.told[slot]:
             assert any(name.lower() in said.text.lower() for name in names(said.told[slot])), (slot, said)
     if said.told["relation"]:
-        assert in_table(looks.RELATION, said.told["relation"]).search(said.text), said
+        assert in_table(scene_phrases.RELATION, said.told["relation"]).search(said.text), said
     if said.told["setting"]:
         setting = said.told["setting"]
-        assert pattern(places.phrases(setting) + places.nouns(setting)).search(said.text), said
+        assert pattern(setting_phrases.phrases(setting) + setting_phrases.nouns(setting)).search(said.text), said
     if said.told["motion"].endswith(("left", "right")):
         assert said.told["motion"].rpartition("-")[2] in said.text
 
@@ -92,13 +97,13 @@ def test_chinese_says_what_it_claims_to_tell(film: Film, seed: int, length: str)
     said = caption(film, Random(seed), length=length, language="zh")
     for slot in ("camera", "weather", "hour", "style", "event", "relation"):
         if said.told[slot]:
-            phrases = looks.CHINESE[slot][doings.sided(said.told[slot])[0]]
+            phrases = scene_phrases.CHINESE[slot][motion_phrases.sided(said.told[slot])[0]]
             assert in_chinese(phrases).search(said.text), (slot, said)
     for slot in ("subject", "second"):
         if said.told[slot]:
             assert any(name in said.text for name in chinese_names(said.told[slot])), (slot, said)
     if said.told["motion"]:
-        assert in_chinese(doings.CHINESE[doings.sided(said.told["motion"])[0]]).search(said.text), said
+        assert in_chinese(motion_phrases.CHINESE[motion_phrases.sided(said.told["motion"])[0]]).search(said.text), said
 
 
 @pytest.mark.parametrize(("length", "language"), KINDS)
@@ -172,21 +177,32 @@ def test_where_walking_is_a_motion_of_its_own_other_motions_do_not_borrow_it() -
 
 def test_every_setting_has_words_in_both_languages() -> None:
     for setting in SETTINGS:
-        assert all(setting in t for t in (places.PHRASES, places.NOUNS, places.CHINESE, places.CHINESE_NOUNS)), setting
+        assert all(
+            setting in t
+            for t in (
+                setting_phrases.PHRASES,
+                setting_phrases.NOUNS,
+                setting_phrases.CHINESE,
+                setting_phrases.CHINESE_NOUNS,
+            )
+        ), setting
 
 
 def test_everything_that_scenes_can_hold_has_words() -> None:
-    keys = {doings.sided(m)[0] for m in MOTIONS}
-    assert all(keys == set(t) for t in (doings.FINITE, doings.LOOSE, doings.BARE, doings.CHINESE))
+    keys = {motion_phrases.sided(m)[0] for m in MOTIONS}
+    assert all(
+        keys == set(t)
+        for t in (motion_phrases.FINITE, motion_phrases.LOOSE, motion_phrases.BARE, motion_phrases.CHINESE)
+    )
     for english, slot, values in (
-        (looks.WEATHER, "weather", WEATHERS[1:]),
-        (looks.HOUR, "hour", HOURS),
-        (looks.STYLE, "style", STYLES),
-        (looks.RELATION, "relation", RELATIONS),
-        (looks.EVENT, "event", EVENTS),
-        (looks.CAMERA, "camera", [c for c in CAMERAS[1:] if c != "pan-right"]),
+        (scene_phrases.WEATHER, "weather", WEATHERS[1:]),
+        (scene_phrases.HOUR, "hour", HOURS),
+        (scene_phrases.STYLE, "style", STYLES),
+        (scene_phrases.RELATION, "relation", RELATIONS),
+        (scene_phrases.EVENT, "event", EVENTS),
+        (scene_phrases.CAMERA, "camera", [c for c in CAMERAS[1:] if c != "pan-right"]),
     ):
-        assert set(english) == set(looks.CHINESE[slot]) == set(values), slot
+        assert set(english) == set(scene_phrases.CHINESE[slot]) == set(values), slot
 
 
 def test_no_name_belongs_to_two_subjects() -> None:

@@ -1,4 +1,4 @@
-"""One film in a process of its own: ``python -m minitrain.eval.verbs.film PROMPT FRAMES OUT.mp4``. Prints JSON.
+"""One film in a process of its own: ``python -m minitrain.eval.verbs.film_memory PROMPT FRAMES OUT.mp4``. Prints JSON.
 
 resident_mib: when the last frame has been painted. peak_mib: the most there was. seconds: without loading the model.
 """

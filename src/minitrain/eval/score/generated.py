@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from minitrain import judge as judges
+from minitrain.captions.facts import facts
 from minitrain.eval.report import Report
+from minitrain.eval.score.generator import ASPECTS, Easel, Way, words
+from minitrain.eval.score.records import ASKED, Record
 from minitrain.eval.verdicts import note
-from minitrain.eval.worth.easel import ASPECTS, Easel, Way, words
-from minitrain.eval.worth.records import ASKED, Record
 from minitrain.judge import Judge
-from minitrain.telling.facts import facts
 from minitrain.worlds.world import WORLDS, draw_film
 
 SCORED = 4 * 10**9  # seed of the first film; settings are to be chosen on other films

@@ -1,4 +1,6 @@
-"""Pictures as the embedded model paints them, right and wrong: ``python -m minitrain.mimic FILE --count 1000``.
+"""Frames with the embedded model's typical failures, for training the judge.
+
+``python -m minitrain.latent_corruptions FILE --count 1000`` writes them.
 
 Rendered clips go through its autoencoder and, on the way, lose their subject as a painter loses it: its latents are
 disturbed, or noised so far that the transformer, told of something else, has to paint them anew in few steps. Their
@@ -22,11 +24,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from minitrain.captions import caption
+from minitrain.captions.facts import facts
 from minitrain.judge import BROKEN, IGNORED, QUESTIONS, SIDE, WHOLE, Judge, device_of, reduced
 from minitrain.judge_data import HALF, LATEST, STEP, Frames, without
 from minitrain.scene import Film
-from minitrain.telling import caption
-from minitrain.telling.facts import facts
 from minitrain.worlds.render import render
 from minitrain.worlds.world import WORLDS, World, draw_film
 from sora import catalog, models
@@ -197,7 +199,7 @@ class Mimics:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m minitrain.mimic", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m minitrain.latent_corruptions", description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--count", type=int, default=1000, help="clips, of which three frames each are kept")
     parser.add_argument("--world", choices=WORLDS, default="rich")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from minitrain.captions import chinese, english
+from minitrain.captions.english_long import flowing
+from minitrain.captions.facts import SLOTS, chosen, facts
 from minitrain.scene import Film
-from minitrain.telling import chinese, english
-from minitrain.telling.facts import SLOTS, chosen, facts
-from minitrain.telling.long import flowing
 
 __all__ = ["LANGUAGES", "LENGTHS", "SLOTS", "Caption", "caption", "facts"]
 
