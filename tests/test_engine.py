@@ -15,7 +15,8 @@ from sora import catalog
 from sora.catalog.spec import ModelSpec
 from sora.engine import engine
 from sora.engine.canvas import Canvas, Latents
-from sora.engine.engine import Event, Settings
+from sora.engine.engine import Settings
+from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.sampler import Velocity
 from sora.engine.timeline import Film
 from sora.errors import OutOfMemory
@@ -66,7 +67,7 @@ def words(frames: int) -> Plan:
     return operations.generate(("",), frames=frames, form=FORM)
 
 
-def film(plan: Plan, on_event: engine.Listener | None = None) -> Tensor:
+def film(plan: Plan, on_event: Listener | None = None) -> Tensor:
     return torch.cat(list(engine.paint(Toy(), plan, SETTINGS, on_event)))
 
 
@@ -162,19 +163,19 @@ def test_a_window_is_forgotten_when_nothing_needs_it() -> None:
 
 
 def test_a_circle_closes() -> None:
-    heard: list[Event] = []
+    heard: list[ProgressEvent] = []
     cycle = film(operations.cycle("", frames=6, form=FORM), heard.append)
     assert cycle.shape[0] == 6
-    assert heard[-1] == Event("decode", 6, 6)
+    assert heard[-1] == ProgressEvent("decode", 6, 6)
 
 
 def test_events_tell_of_every_phase_in_order() -> None:
-    heard: list[Event] = []
+    heard: list[ProgressEvent] = []
     film(words(5), heard.append)
     phases = list(dict.fromkeys(e.phase for e in heard))
     assert phases == ["encode", "sample", "decode"]
     assert [e.done for e in heard if e.phase == "sample"] == [1, 2, 3, 4]
-    assert heard[-1] == Event("decode", 5, 5)
+    assert heard[-1] == ProgressEvent("decode", 5, 5)
 
 
 def test_the_seed_decides_and_nothing_else() -> None:
@@ -243,9 +244,9 @@ def test_frames_that_go_out_early_are_the_same(name: str) -> None:
 
 @pytest.mark.parametrize(("overlap", "decoded"), [(True, 2), (False, 9)])
 def test_frames_go_out_while_the_next_are_decoded(overlap: bool, decoded: int) -> None:
-    heard: list[Event] = []
+    heard: list[ProgressEvent] = []
     next(engine.paint(Toy(), words(9), replace(SETTINGS, overlap=overlap), heard.append))
-    assert heard[-1] == Event("decode", decoded, 9)
+    assert heard[-1] == ProgressEvent("decode", decoded, 9)
 
 
 def test_no_setting_of_torch_holds_for_who_reads_the_frames() -> None:

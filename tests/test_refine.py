@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sora import catalog, models
-from sora.engine.engine import Event, Settings, resized
+from sora.engine.engine import Settings, resized
 from sora.engine.model import Model
+from sora.engine.progress import ProgressEvent
 from sora.engine.upscale import refined
 
 SETTINGS = Settings(seed=1, steps=2, guidance=1.0, shift=1.0, step="euler")
@@ -41,7 +42,7 @@ def test_little_noise_keeps_the_picture() -> None:
 
 
 def test_every_tile_is_told_of() -> None:
-    heard: list[Event] = []
+    heard: list[ProgressEvent] = []
     refined(model(), picture(32, 32), (64, 64), "", SETTINGS, 0.2, heard.append)
     assert [e.done for e in heard] == list(range(1, heard[0].total + 1))
     assert {e.phase for e in heard} == {"refine"}

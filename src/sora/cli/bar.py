@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from sora.engine.engine import Event
+    from sora.engine.progress import ProgressEvent
 
 VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining", "learn": "learning"}
 
@@ -34,14 +34,14 @@ class Speed(ProgressColumn):
 
 
 @contextmanager
-def steps(before: Callable[[Event], None], label: str) -> Iterator[Callable[[Event], None]]:
+def steps(before: Callable[[ProgressEvent], None], label: str) -> Iterator[Callable[[ProgressEvent], None]]:
     """A listener for the engine's events, with a bar. before: hears each event first."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
         shown = ""
 
-        def hear(event: Event) -> None:
+        def hear(event: ProgressEvent) -> None:
             nonlocal shown
             before(event)
             several = event.windows > 1

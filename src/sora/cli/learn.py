@@ -13,7 +13,7 @@ from sora import __version__, media, memory, models, weights
 from sora.cli.progress import Clock, Listener, note, progress
 from sora.cli.train_job import PREVIEWS, STEPS, TrainJob
 from sora.engine import engine
-from sora.engine.engine import Event
+from sora.engine.progress import ProgressEvent
 from sora.finetune import dataset, examples
 from sora.finetune.fit import Fit, Tuning, frugal
 from sora.plan import operations
@@ -32,7 +32,9 @@ def learn(job: TrainJob) -> dict[str, Any]:
     clock, losses = Clock(), list[float]()
     with progress(clock, "", job.quiet) as hear:
         seed = job.settings["seed"]
-        made = examples.prepare(model, job.materials, job.size, seed, lambda n, of: hear(Event("encode", n, of)))
+        made = examples.prepare(
+            model, job.materials, job.size, seed, lambda n, of: hear(ProgressEvent("encode", n, of))
+        )
         fit = Fit(model, made, Tuning(**job.settings))
         job.folder.mkdir(exist_ok=True)
         if job.resume:
@@ -57,7 +59,7 @@ def _train(job: TrainJob, fit: Fit, losses: list[float], hear: Listener) -> None
     while (done := job.done(fit.step, time.monotonic() - begun - painting)) < 1:
         losses.append(fit.advance(done))
         total = (job.steps or STEPS) if job.minutes is None else max(fit.step, round(fit.step / max(done, 1e-3)))
-        hear(Event("learn", fit.step, total))
+        hear(ProgressEvent("learn", fit.step, total))
         if fit.step % job.every == 0 if job.every else done - shown >= 1 / PREVIEWS:
             mark, shown, at = time.monotonic(), done, fit.step
             fit.save(job.state)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from sora.engine.engine import Event
+    from sora.engine.progress import ProgressEvent
 
-Listener = Callable[["Event"], None]
+Listener = Callable[["ProgressEvent"], None]
 
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: controls, half characters, ends of lines
 TURNING = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -38,7 +38,7 @@ class Clock:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._mark
         self._mark = now
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: ProgressEvent) -> None:
         """An event that opens a phase (nothing done yet) closes the one before; any other tells of its own."""
         self.lap(self._phase if event.done == 0 and self._phase else event.phase)
         self._phase = event.phase

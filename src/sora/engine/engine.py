@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from sora.engine import blend, cyclic, sampler
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.flowedit import flow_edit
 from sora.engine.model import Scheduled
+from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.seeds import derived
 from sora.engine.timeline import Film
 from sora.errors import OutOfMemory
@@ -42,21 +43,6 @@ class Settings:
     step: str
     negative: str = ""
     overlap: bool = True
-
-
-@dataclass(frozen=True)
-class Event:
-    """Progress. phase: "encode", "sample" or "decode"; done of total steps, or frames for "decode". window: which of
-    windows, counted from 1."""
-
-    phase: str
-    done: int
-    total: int
-    window: int = 1
-    windows: int = 1
-
-
-Listener = Callable[[Event], None]
 
 
 def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | None = None) -> Iterator[Tensor]:
@@ -165,17 +151,17 @@ def paint_latents(
 
     circle_of_time: a cycle of one latent fewer than the canvas, whose first stands only for the one before.
     """
-    tell(Event("encode", 0, 1))
+    tell(ProgressEvent("encode", 0, 1))
     with record_function("encode"):
         latents, velocity = _encoded(model, canvas, prompt, settings, start, circle_of_time)
-    tell(Event("encode", 1, 1))
+    tell(ProgressEvent("encode", 1, 1))
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
     noise = sampler.noise_for((channels, length - circle_of_time, height, width), settings.seed)
     strength = 1.0 if start is None else start.strength
     times = _times(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
 
     def on_step(done: int, total: int) -> None:
-        tell(Event("sample", done, total))
+        tell(ProgressEvent("sample", done, total))
 
     with record_function("sample"):
         if start is not None and start.method == "flow":
@@ -232,7 +218,7 @@ def _decoded(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, tell: 
                 return
             frames_FCYX = rounded(chunk, size)
         done += len(frames_FCYX)
-        tell(Event("decode", done, total))
+        tell(ProgressEvent("decode", done, total))
         yield frames_FCYX
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from sora.engine import engine
 from sora.engine.canvas import Canvas
-from sora.engine.engine import Event, Listener, Settings, resized
+from sora.engine.engine import Settings, resized
+from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.seeds import derived
 from sora.engine.tiles import Tile, blend, tiles
 from sora.plan.clip import Clip
@@ -47,7 +48,7 @@ def refined(
     def hear() -> None:
         nonlocal done
         done += 1
-        tell(Event("refine", done, total))
+        tell(ProgressEvent("refine", done, total))
 
     for stage in stages:
         picture_FCYX = _rounded(resized(picture_FCYX.float(), stage))

@@ -16,15 +16,16 @@ from sora import __version__, media, memory, models, weights
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.engine import engine, upscale
-from sora.engine.engine import Event, Settings
+from sora.engine.engine import Settings
 from sora.engine.model import Model
+from sora.engine.progress import ProgressEvent
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
 from sora.plan.plan import Plan
 from sora.plan.recipe import Recipe, digest_of, sha256_of
 from sora.runtime import threads
 
-Listener = Callable[[Event], None]
+Listener = Callable[[ProgressEvent], None]
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from sora.jobs.video import Picture, Video
 from sora.runtime import threads
 
 if TYPE_CHECKING:
-    from sora.engine.engine import Event
+    from sora.engine.progress import ProgressEvent
     from sora.jobs.paint import Loaded
 
-    Listener = Callable[[Event], None]
+    Listener = Callable[[ProgressEvent], None]
 
 
 class Session:
@@ -87,7 +87,7 @@ class Session:
 
         raised: list[BaseException] = []
 
-        def listener(event: Event) -> None:
+        def listener(event: ProgressEvent) -> None:
             try:
                 on_progress(event)
             except BaseException as error:
@@ -107,7 +107,7 @@ class Session:
                 raise
 
 
-def _ignore(event: Event) -> None:
+def _ignore(event: ProgressEvent) -> None:
     """The listener of nobody."""
 
 
