@@ -1,17 +1,19 @@
 """Writes the reference pages from the program: ``python benchmarks/reference.py [--check]``.
 
-``docs/commands.md`` is made of what the commands' ``--help`` says, and the table in ``docs/models.md``, between its two
-marker lines, of the catalog. With ``--check`` nothing is written: the differences are printed, and the exit status is 1
-where a page is out of date.
+``docs/commands.md`` is made of what the commands' ``--help`` says. In other pages, what stands between two marker lines
+is written: the models in ``docs/models.md`` from the catalog, and what ``mini`` knows and its scores in
+``docs/mini.md`` from its word list and its card. With ``--check`` nothing is written: the differences are printed, and
+the exit status is 1 where a page is out of date.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from sora import catalog, memory, models
+from sora import catalog, memory, models, weights
 from sora.catalog.spec import ModelSpec
 from sora.cli import app
 from sora.errors import OutOfMemory
@@ -28,7 +30,7 @@ from sora.plan.geometry import wxh
 from sora.plan.verbs import VERBS
 
 DOCS = Path(__file__).parent.parent / "docs"
-BEGIN, END = "<!-- the models, by benchmarks/reference.py -->", "<!-- end of the models -->"
+CARD = "mini.json"
 MAX_GIB = 128  # of a card, when looking for what fits
 SHARED = (*VERBS, "finish")
 """Commands that have most of their options in common."""
@@ -160,7 +162,7 @@ def anchor(name: str) -> str:
 
 
 def models_table() -> str:
-    """The table of ``docs/models.md``, without its markers."""
+    """Every model as a row."""
     head = "| model | made for | clip by default | download | GPU memory, GiB | licence |\n|---|---|---|---|---|---|\n"
     return head + "".join(model_row(spec) for spec in catalog.MODELS.values())
 
@@ -194,15 +196,41 @@ def gpu_memory(spec: ModelSpec) -> str:
     return f"{whole}, or {least} offloaded"
 
 
-def models_page() -> str:
-    """``docs/models.md`` with a fresh table."""
-    text = (DOCS / "models.md").read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{models_table()}\n{END}{after}"
+def vocabulary_list() -> str:
+    """What a model of a closed vocabulary knows, a line for each kind of word."""
+    found = models.repertoire(catalog.MODELS[catalog.DEFAULT])
+    assert found is not None
+    return "".join(f"- **{name}**: {', '.join(words)}\n" for name, words in found.lists.items())
 
 
-PAGES: dict[str, Callable[[], str]] = {"commands.md": commands_page, "models.md": models_page}
+def scores_table() -> str:
+    """The shares of painted clips in which the judge finds what was asked for, as the card of the model has them."""
+    card = json.loads(weights.asset(CARD).read_text(encoding="utf-8"))
+    asked = ("subject", "setting", "motion", "whole", "all")
+    rows = {name: row for name, row in card["scores"].items() if isinstance(row, dict) and set(asked) <= row.keys()}
+    lines = [f"| judged | {' | '.join(asked)} | clips |\n|---{'|---' * len(asked)}|---|\n"]
+    for name, row in rows.items():
+        shares = " | ".join(f"{100 * row[each]:.0f} %" for each in asked)
+        lines.append(f"| {name} | {shares} | {row['clips']} |\n")
+    return "".join(lines) + f"\nOf the judge: {card['scores']['judge']}.\n"
+
+
+def filled(page: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """A page with what stands between its markers written anew. parts: by the name in the markers."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}, by benchmarks/reference.py -->", f"<!-- end of {name} -->"
+        before, rest = text.split(begin)
+        _, after = rest.split(end)
+        text = f"{before}{begin}\n\n{part()}\n{end}{after}"
+    return text
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "models.md": lambda: filled("models.md", {"the models": models_table}),
+    "mini.md": lambda: filled("mini.md", {"what mini knows": vocabulary_list, "the scores of mini": scores_table}),
+}
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,13 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_LINES_OF_THE_README
 
 
+def script(name: str, *argv: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def test_the_reference_pages_say_what_the_program_says():
-    check = [sys.executable, str(ROOT / "benchmarks" / "reference.py"), "--check"]
-    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    done = script("reference.py", "--check")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
@@ -38,3 +44,81 @@ def test_nobody_is_told_to_install_the_other_sora():
     other = re.compile(r"pip3? install (-\S+ )*sora(?!-video)\b")
     found = [path.name for path in files if other.search(path.read_text("utf-8"))]
     assert found == []
+
+
+def test_every_example_is_understood_by_the_real_parser():
+    done = script("examples.py", "--parse")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert int(done.stdout.split()[-6]) > 60
+
+
+WRONG = {
+    'sora generate "a ball" --colour red': "--colour",
+    "sora paint": "paint",
+    "sora remake film.mp4 --speeed fast": "--speeed",
+    "sora edit film.mp4": "PROMPT",
+    'sora generate "a ball" | sora imagine "a ball"': "imagine",
+    "python -m minitrain all --budgets 2h": "2h",
+    "python -m minitrain.nothing": "minitrain.nothing",
+    "python benchmarks/nothing.py": "nothing.py",
+}
+"""Commands that there are not -> what the complaint names."""
+
+
+def test_wrong_examples_are_found(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"```sh\n{command}\n```\n" for command in WRONG), encoding="utf-8")
+    done = script("examples.py", "--parse", page)
+    *complaints, last = done.stdout.splitlines()
+    assert (done.returncode, last) == (1, f"{len(WRONG)} examples, 0 skipped, {len(WRONG)} failed")
+    assert [name for name, line in zip(WRONG.values(), complaints, strict=True) if name not in line] == []
+
+
+def links(page: Path) -> Iterator[str]:
+    """What a page links to, but for the web."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    later = ("python.md", "docs/python.md")
+    yield from (target for target in targets if not target.startswith(("http:", "https:")) and target not in later)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Markdown on the web makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_somewhere():
+    broken = []
+    for page in PAGES:
+        for link in links(page):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path) if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{page.name}: {link}")
+    assert broken == []
+
+
+def test_files_that_pages_name_are_there():
+    missing = []
+    for page in PAGES:
+        for name in re.findall(r"`((?:src|tests|benchmarks|docs|prompts|\.ci)/[\w./-]*)`", page.read_text("utf-8")):
+            if not (ROOT / name).exists():
+                missing.append(f"{page.name}: {name}")
+    assert missing == []
+
+
+def test_names_that_contributors_are_sent_to_are_there():
+    """ "`NAME` in `src/.../file.py`": the file defines the name at its top."""
+    pairs = re.findall(r"`(\w+)` in `([\w/]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    assert len(pairs) > 8
+    assert [f"{name} in {path}" for name, path in pairs if name not in set(defined(ROOT / path))] == []
+
+
+def defined(path: Path) -> Iterator[str]:
+    """The names that a file defines at its top."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        match node:
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                yield name
