@@ -1,4 +1,13 @@
-"""sora paints video on your own machine.
+"""sora paints video on your own machine::
+
+    import sora
+
+    clip = sora.generate("a red ball bounces in the desert", seed=3)
+    clip.save("ball.mp4")
+
+``generate``, ``image``, ``img2vid``, ``extend``, ``loop``, ``bridge`` and ``edit`` return a
+``Video`` in memory, and ``help(sora.generate)`` lists what they take. ``load`` keeps a model of your choice in memory.
+docs/python.md tells more. Importing this brings neither torch nor numpy, which come with the first painting.
 
 The map of the house, from the ground up; no room imports one above it:
 
@@ -20,4 +29,73 @@ How the embedded weights are made and scored is ``minitrain``, a package of the 
 Axis letters: F Y X pixels in time, height, width; T H W latents; C channels; B batch; N tokens; L text; D width.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sora.engine.progress import ProgressEvent
+    from sora.errors import InputError, ModelError, OutOfMemory, SoraError, UsageError
+    from sora.jobs.session import (
+        Session,
+        bridge,
+        edit,
+        extend,
+        generate,
+        image,
+        img2vid,
+        load,
+        loop,
+        paint_all,
+        unload,
+    )
+    from sora.jobs.video import Picture, Video
+    from sora.plan.clip import Clip
+    from sora.plan.request import Request
+
 __version__ = "0.1.0"
+
+HOMES = {
+    **dict.fromkeys(("generate", "image", "img2vid", "extend", "loop", "bridge", "edit"), "sora.jobs.session"),
+    **dict.fromkeys(("paint_all", "load", "unload", "Session"), "sora.jobs.session"),
+    **dict.fromkeys(("Video", "Picture"), "sora.jobs.video"),
+    **dict.fromkeys(("SoraError", "UsageError", "InputError", "ModelError", "OutOfMemory"), "sora.errors"),
+    "ProgressEvent": "sora.engine.progress",
+    "Clip": "sora.plan.clip",
+    "Request": "sora.plan.request",
+}
+"""The Python API: every public name, and the module that it is imported from when it is first asked for."""
+
+__all__ = [  # noqa: RUF022, in the order of the documentation
+    "generate",
+    "image",
+    "img2vid",
+    "extend",
+    "loop",
+    "bridge",
+    "edit",
+    "paint_all",
+    "load",
+    "unload",
+    "Session",
+    "Video",
+    "Picture",
+    "Clip",
+    "Request",
+    "ProgressEvent",
+    "SoraError",
+    "UsageError",
+    "InputError",
+    "ModelError",
+    "OutOfMemory",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'sora' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *HOMES})

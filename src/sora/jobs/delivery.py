@@ -65,15 +65,33 @@ class Delivery:
     def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
         """Refuses a kind of file that could not hold this film. Raises UsageError."""
         path = self.place(request, variant)
+        check_frames(path, plan.frames, "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs")
         media.check_size(path, plan.format.size, plan.format.fps)
-        if plan.frames > 1 and Path(path).suffix.lower() in target.STILLS and not path.endswith("/"):
-            hint = "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs"
-            raise UsageError(f"{path} holds one frame, and the film has {plan.frames}; {hint}, or use `sora image`")
 
     def check_inputs(self, inputs: tuple[Path, ...]) -> None:
         """Refuses to write over what the film is made of: it could not be made again. Raises UsageError."""
         if self.output and Path(self.output).resolve() in {file.resolve() for file in inputs}:
             raise UsageError(f"{self.output} is what the film is made from; choose another -o")
+
+
+@dataclass(frozen=True)
+class InMemory(Delivery):
+    """A film that stays in memory until it is saved: no kind of file limits it, and no place is taken."""
+
+    def kind(self, request: Request) -> str:  # noqa: ARG002
+        return ".mkv"  # which holds everything: any size and rate, every pixel, and sound
+
+    def check(self, request: Request, variant: Variant) -> None:
+        pass
+
+    def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
+        pass
+
+
+def check_frames(path: str, frames: int, hint: str) -> None:
+    """Refuses a film of several frames for a file that holds one. hint: what to do instead. Raises UsageError."""
+    if frames > 1 and target.kind_of(path) in target.STILLS:
+        raise UsageError(f"{path} holds one frame, and the film has {frames}; {hint}, or use `sora image`")
 
 
 def slug(text: str) -> str:

@@ -6,32 +6,51 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sora.jobs.resolve import ResolvedRequest
+from sora.engine.progress import Listener, ProgressEvent
+from sora.errors import UsageError
+from sora.jobs.arguments import check_names, in_keywords, row_of, values_of
+from sora.jobs.delivery import InMemory
+from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.variants import Variant
+from sora.jobs.verb_methods import Verbs
 from sora.jobs.video import Picture, Video
+from sora.plan.request import Request
 from sora.runtime import threads
 
 if TYPE_CHECKING:
-    from sora.engine.progress import ProgressEvent
+    from typing_extensions import Unpack
+
+    from sora.jobs.keywords import ModelOptions
     from sora.jobs.paint import Loaded
 
-    Listener = Callable[[ProgressEvent], None]
 
-
-class Session:
+class Session(Verbs):
     """Keeps the model that painted last, with its LoRAs, and loads another when a request needs one. Calls from several
-    threads wait for one another."""
+    threads wait for one another.
 
-    def __init__(self) -> None:
+    options: keyword arguments of every verb that is called on the session, where the call does not say them itself.
+    """
+
+    def __init__(self, **options: Unpack[ModelOptions]) -> None:
+        self._options = options
         self._loaded: Loaded | None = None
         self._watch = threads.Watch()
         self._thread_count: int | None = None
         self._lock = threading.RLock()
+
+    def load(self) -> None:
+        """Load the session's own model, as a film of its usual length needs it. Raises ModelError, InputError and
+        OutOfMemory."""
+        row = row_of("generate")
+        check_names("load", row, self._options)
+        with in_keywords(row):
+            request = Request(verb="generate", prompt="anything", **values_of(row, self._options))
+            self.prepare(resolve(request, InMemory(anyway=True)))
 
     def prepare(self, resolved: ResolvedRequest) -> str:
         """Load the model for a request unless it is in memory, and return its memory plan as a line for a person, empty
@@ -73,6 +92,32 @@ class Session:
         kind = Picture if recipe.request.verb == "image" else Video
         notes = [*resolved.notes, *variant.notes, *([memory_plan] if memory_plan else [])]
         return kind(frames_FYXC, recipe, resolved.sounds, tuple(notes))
+
+    def paint_all(
+        self, request: Request, *, count: int = 1, anyway: bool = False, on_progress: Listener | None = None
+    ) -> Iterator[Video]:
+        """Paint every film that a request stands for, each when it is asked for: one for each ``{a|b}`` alternative of
+        its words.
+
+        count: films of each, with seeds counting up. Everything is checked before the first one is painted; raises what
+        ``generate`` raises.
+        """
+        with in_keywords(row_of(request.verb)):
+            resolved = resolve(request, InMemory(count=count, anyway=anyway))
+        for variant in resolved.variants:
+            yield self.paint(resolved, variant, on_progress)
+
+    def _paint(self, verb: str, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Video:
+        row, options = row_of(verb), {**self._options, **options}
+        check_names(verb, row, options)
+        with in_keywords(row):
+            request = Request(verb=verb, **values_of(row, {**inputs, **options}))  # type: ignore[arg-type]
+            resolved = resolve(request, InMemory(anyway=options.get("anyway", False)))
+            variant, *others = resolved.variants
+            if others:
+                films = f"the prompt stands for {1 + len(others)} films, and {verb}() paints one"
+                raise UsageError(f"{films}; paint_all(Request(...)) paints them all, \\{{ keeps a brace as it is")
+            return self.paint(resolved, variant, options.get("on_progress"))
 
     def close(self) -> None:
         """Free the model's memory. A later request loads it anew."""
@@ -121,3 +166,19 @@ def without_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def load(**options: Unpack[ModelOptions]) -> Session:
+    """A session of your own with its model in memory. Its methods are the verbs, with these options unless a call says
+    others. Raises ModelError, InputError and OutOfMemory."""
+    session = Session(**options)
+    session.load()
+    return session
+
+
+_shared = Session()
+"""The session of the functions below: the model that painted last stays in memory for the next call."""
+
+generate, image, img2vid = _shared.generate, _shared.image, _shared.img2vid
+extend, loop, bridge, edit = _shared.extend, _shared.loop, _shared.bridge, _shared.edit
+paint_all, unload = _shared.paint_all, _shared.close

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from sora import media
+from sora.jobs.arguments import in_keywords, row_of
+from sora.jobs.delivery import check_frames
 from sora.media import Sound
 from sora.plan.geometry import wxh
 from sora.plan.recipe import Recipe
@@ -69,10 +71,11 @@ class Video:
         force: replace a file that exists. Raises UsageError for another suffix and for a file that exists, InputError
         for a folder that cannot be written.
         """
-        height_width = self.frames.shape[1:3]
         recipe = self._recipe.to_json()
-        with media.writer(path, self.fps, height_width, recipe, force, sounds=self._sounds) as file:
-            file.write(self.frames)
+        with in_keywords(row_of(self.request.verb)):
+            check_frames(str(path), len(self), "save it as .mp4, .gif, .webp, .mkv, or without a suffix for PNGs")
+            with media.writer(path, self.fps, self.frames.shape[1:3], recipe, force, sounds=self._sounds) as file:
+                file.write(self.frames)
         return file.path
 
     def __len__(self) -> int:

@@ -1,0 +1,153 @@
+"""Keyword arguments of Python as values of a request, and refusals in the words of Python instead of flags."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Real
+from typing import Any
+
+from sora.errors import SoraError, UsageError
+from sora.plan.request import Field, fields
+from sora.plan.verbs import FINISH, VERBS, Verb
+
+CALL: dict[str, tuple[Any, str]] = {
+    "on_progress": (
+        None,
+        "A function, called with a ProgressEvent as work goes on. What it raises stops the call.",
+    ),
+    "anyway": (False, "Paint words that name nothing which the model knows."),
+}
+"""Keywords that are no field of a request: the default and the help of each."""
+
+WORDS = {"-o": "the path", "--force": "force=True", "--anyway": "anyway=True"}
+"""What the command line's own flags are called in Python."""
+
+KINDS: dict[type[Any], str] = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
+
+
+def row_of(verb: str) -> Verb:
+    """The fields that a verb takes, or ``finish``."""
+    return FINISH if verb == "finish" else VERBS[verb]
+
+
+def check_names(verb: str, row: Verb, options: Mapping[str, Any]) -> None:
+    """Raises TypeError for a keyword that the verb does not take, with the nearest one that it does."""
+    known = (*row.takes, *CALL)
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(row.options)}"
+            raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def values_of(row: Verb, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's fields, out of keyword arguments. Raises UsageError for a value of the wrong kind."""
+    return {
+        name: _value(row.field(name), value)
+        for name, value in options.items()
+        if name not in CALL and value is not None
+    }
+
+
+def _value(field: Field, value: Any) -> Any:
+    if field.name in _SPELLED and not isinstance(value, str):
+        return _SPELLED[field.name](value)
+    if field.several:
+        return tuple(_one(field, each) for each in ([value] if _is_single(value) else value))
+    return _one(field, value)
+
+
+def _is_single(value: Any) -> bool:
+    """Whether a value stands for a list of one, as a path does, or a LoRA with its strength."""
+    pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Real)
+    return pair or isinstance(value, str | os.PathLike) or not hasattr(value, "__iter__")
+
+
+def _one(field: Field, value: Any) -> Any:
+    try:
+        if field.kind is bool and isinstance(value, bool):
+            return value
+        if field.kind is int and not isinstance(value, bool):
+            return operator.index(value)
+        if field.kind is float and isinstance(value, Real) and not isinstance(value, bool):
+            return float(value)
+        if field.kind is str:
+            return _text(field, value)
+    except TypeError:
+        pass
+    raise UsageError(f"{field.name}={_shown(value)} is of the wrong kind; expected {KINDS[field.kind]}")
+
+
+def _text(field: Field, value: Any) -> str:
+    """Raises TypeError."""
+    if field.name == "loras" and isinstance(value, tuple):
+        path, strength = value
+        return f"{os.fspath(path)}:{float(strength)!r}"
+    if isinstance(value, str):
+        return value
+    if field.path or field.name == "loras":
+        path = os.fspath(value)
+        return path if isinstance(path, str) else os.fsdecode(path)
+    raise TypeError
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _numbers(name: str, value: Any, count: int, example: str) -> list[int]:
+    """So many whole numbers. Raises UsageError."""
+    try:
+        numbers = [operator.index(each) for each in value]
+    except TypeError:
+        numbers = []
+    if len(numbers) != count:
+        raise UsageError(f"{name}={_shown(value)} is not {count} whole numbers; expected as in {name}={example}")
+    return numbers
+
+
+def _size(value: Any) -> str:
+    width, height = _numbers("size", value, 2, "(640, 360)")
+    return f"{width}x{height}"
+
+
+def _region(value: Any) -> str:
+    return ",".join(map(str, _numbers("region", value, 4, "(40, 0, 64, 64)")))
+
+
+def _frame_range(value: Any) -> str:
+    ends = (value.start, value.stop) if isinstance(value, range | slice) else value
+    try:
+        first, last = ("" if end is None else str(operator.index(end)) for end in ends)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"frame_range={_shown(value)} is no pair of frames; expected as in frame_range=(8, 16)"
+        ) from None
+    return f"{first}:{last}"
+
+
+_SPELLED = {"size": _size, "region": _region, "frame_range": _frame_range}
+"""Fields that are texts in a request and may be numbers in Python."""
+
+
+@contextmanager
+def in_keywords(row: Verb) -> Iterator[None]:
+    """Refusals in the block that speak of the command line's flags speak of keyword arguments instead."""
+    try:
+        yield
+    except SoraError as error:
+        error.args = (with_keywords(str(error), row),)
+        raise
+
+
+def with_keywords(message: str, row: Verb) -> str:
+    """'--seed 5 is ...' -> 'seed 5 is ...'."""
+    names = {flag: field.name for field in fields().values() for flag in field.flags}
+    names |= {flag: field.name for flag, field in row.by_flag().items()} | WORDS
+    return re.sub(r"(?<![\w-])--?[a-z][a-z-]*\b", lambda flag: names.get(flag[0], flag[0]), message)

@@ -1,0 +1,97 @@
+"""The verbs as methods, as Python calls them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sora.jobs.signatures import documented
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from sora.jobs import keywords as k
+    from sora.jobs.video import Picture, Video
+
+
+class Verbs(ABC):
+    """Every verb as a method. They all return a ``Video`` in memory, ``image`` a ``Picture``; nothing is written before
+    its ``save``.
+
+    Raise UsageError for what cannot be asked for, InputError for a file that cannot be read, ModelError for a model
+    that is missing or damaged, OutOfMemory, and TypeError for a keyword argument that there is not.
+    """
+
+    @abstractmethod
+    def _paint(self, verb: str, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+        """Paint what a verb is asked for. inputs: its parameters that come before the options, by name."""
+
+    @documented("generate")
+    def generate(self, prompt: str, **options: Unpack[k.GenerateOptions]) -> Video:
+        """Paint a film from words.
+
+        prompt: what to paint. A prompt with ``{a|b}`` alternatives stands for several films; ``paint_all`` paints them.
+        """
+        return self._paint("generate", {"prompt": prompt}, options)
+
+    @documented("image")
+    def image(self, prompt: str, **options: Unpack[k.ImageOptions]) -> Picture:
+        """Paint one picture from words.
+
+        prompt: what to paint, as in ``generate``.
+        """
+        return self._paint("image", {"prompt": prompt}, options)
+
+    @documented("img2vid")
+    def img2vid(self, image: k.PictureSource, prompt: str | None = None, **options: Unpack[k.Img2vidOptions]) -> Video:
+        """Set a picture in motion. It becomes the first frame, and its shape the film's.
+
+        image: a file, a picture that was painted before, uint8 RGB (Y, X, 3), or a Pillow image. prompt: what happens;
+        None is the prompt in the picture's own recipe, if any.
+        """
+        return self._paint("img2vid", {"image": image, "prompt": prompt}, options)
+
+    @documented("extend")
+    def extend(self, clip: k.ClipSource, prompt: str | None = None, **options: Unpack[k.ExtendOptions]) -> Video:
+        """Continue a clip where it ends, or begin it earlier. Its own frames stay as they are, and are returned with
+        the new ones.
+
+        clip: a file, a folder of pictures, a video that was painted before, ``Clip(frames, fps)``, or uint8 RGB frames
+        (F, Y, X, 3), which play at 24 a second. prompt: what happens; None is the prompt in the clip's own recipe, if
+        any.
+        """
+        return self._paint("extend", {"clip": clip, "prompt": prompt}, options)
+
+    @documented("loop")
+    def loop(
+        self, clip: k.ClipSource | None = None, prompt: str | None = None, **options: Unpack[k.LoopOptions]
+    ) -> Video:
+        """Make an endless loop: of a clip, by painting the way from its end back to its beginning, or of words alone.
+
+        clip: as in ``extend``; None paints the whole loop from ``prompt``. prompt: what happens.
+        """
+        return self._paint("loop", {"clip": clip, "prompt": prompt}, options)
+
+    @documented("bridge")
+    def bridge(
+        self,
+        clip: k.ClipSource,
+        clip_b: k.ClipSource,
+        prompt: str | None = None,
+        **options: Unpack[k.BridgeOptions],
+    ) -> Video:
+        """Join two clips by painting what lies between them. Both are in the film as they are.
+
+        clip, clip_b: the clip to start from and the one to arrive at, as in ``extend``; the second is fitted to the
+        size and rate of the first. prompt: what happens between them.
+        """
+        return self._paint("bridge", {"clip": clip, "clip_b": clip_b, "prompt": prompt}, options)
+
+    @documented("edit")
+    def edit(self, clip: k.ClipSource, prompt: str, **options: Unpack[k.EditOptions]) -> Video:
+        """Paint a clip anew: all of it, a region, or a range of frames.
+
+        clip: as in ``extend``. prompt: what it shows afterwards.
+        """
+        return self._paint("edit", {"clip": clip, "prompt": prompt}, options)
