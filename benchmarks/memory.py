@@ -28,8 +28,8 @@ from sora.memory import plans
 from sora.models.wan import transformer_memory as transformer
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import CONFIGS
-from sora.models.wan.needs import needs_of
-from sora.models.wan.sizes import Autoencoder, Painting, TextEncoder, Transformer
+from sora.models.wan.needs import memory_needs_of
+from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import Times
@@ -80,25 +80,25 @@ def live_peak(run: Run) -> int:
     return live.peak
 
 
-def painting_of(config: WanConfig, shape: Shape, batch: int, number: int, *, experts: int = 1) -> Painting:
+def painting_of(config: WanConfig, shape: Shape, batch: int, number: int, *, experts: int = 1) -> Workload:
     """Of a checkpoint, from networks that take no memory. number: bytes of a number of the transformer's."""
     vae = WAN22 if config.out_channels == 48 else WAN21
     with torch.device("meta"):
         network, umt5, autoencoder = build(config), UMT5(UMT5Config()), WanVAE(vae)
-    return Painting(
+    return Workload(
         Transformer.of(network, number, experts=experts),
         TextEncoder.of(umt5, number),
-        Autoencoder.of(autoencoder, number=number),
+        Autoencoder.of(autoencoder, itemsize=number),
         latents=(vae.z_dim, *shape),
         batch=batch,
-        number=number,
+        itemsize=number,
     )
 
 
-def transformer_run(config: WanConfig, shape: Shape, needs: Painting, device: str, *, times: bool = False) -> Run:
+def transformer_run(config: WanConfig, shape: Shape, needs: Workload, device: str, *, times: bool = False) -> Run:
     """A pass of the network as a sampler calls it, without what the sampler itself holds. times: whether the first
     frame's is another than the rest's."""
-    number = torch.float32 if needs.number == 4 else torch.bfloat16
+    number = torch.float32 if needs.itemsize == 4 else torch.bfloat16
     with torch.device(device):
         network = build(config).to(number).eval()
         x = torch.zeros(needs.batch, config.in_channels, *shape, dtype=number)
@@ -257,11 +257,11 @@ def print_plans() -> None:
         needs = replace(needs, vae=replace(needs.vae, weights=replace(needs.vae.weights, stored=4), number=4))
         print(f"\n{name} {size}, {needs.tokens} tokens{'':14} {'text':>7} {'encode':>7} {'sample':>7} {'decode':>7}")
         for plan in memory.LADDER:
-            found = memory.estimate(needs_of(replace(needs, encodes=True)), plan)
+            found = memory.estimate(memory_needs_of(replace(needs, encodes=True)), plan)
             print(f"  {plan.name:44}", *(f"{found.phase(p).total / GB:7.1f}" for p in memory.PHASES))
         for card in cards:
             try:
-                print(f"  {card:2} GB  {memory.said(*memory.choose(needs_of(needs), round(0.96 * card * GB)))}")
+                print(f"  {card:2} GB  {memory.said(*memory.choose(memory_needs_of(needs), round(0.96 * card * GB)))}")
             except OutOfMemory as error:
                 print(f"  {card:2} GB  {error}")
 

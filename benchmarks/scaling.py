@@ -178,7 +178,7 @@ def film_here(frames: int) -> dict[str, int]:
     plan = operations.generate(("a red balloon floats up over a green meadow",), frames=frames, form=form)
     loaded = memory.status("VmRSS")
     forget_peak()
-    for _ in engine.paint(model, plan, engine.Settings(1, 2, d.guidance, d.shift, "euler")):
+    for _ in engine.paint(model, plan, engine.Settings.from_spec(spec, 1, steps=2, sampler="euler")):
         pass
     peak = peak_memory()
     return {"peak": peak, "rise": peak - loaded}

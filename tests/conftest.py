@@ -63,7 +63,7 @@ class Blotches:
         for i, frame_CYX in enumerate(pixels_TCYX):
             yield frame_CYX.expand(1 if i == 0 else self.spec.grid.time, -1, -1, -1)
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float):
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float):
         tone = zlib.crc32(prompt.encode()) / 2**32
         return lambda x, t: 0.5 * x + tone
 

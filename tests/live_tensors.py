@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from sora.models.wan.sizes import Autoencoder, Painting, TextEncoder, Transformer
+from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import Times
@@ -57,25 +57,25 @@ def live_peak(run: Run) -> int:
     return live.peak
 
 
-def painting_of(config: WanConfig, shape: Shape, batch: int, number: int) -> Painting:
+def painting_of(config: WanConfig, shape: Shape, batch: int, number: int) -> Workload:
     """Of a checkpoint, from networks that take no memory. number: bytes of a number of the transformer's."""
     vae = WAN22 if config.out_channels == 48 else WAN21
     with torch.device("meta"):
         network, umt5, autoencoder = build(config), UMT5(UMT5Config()), WanVAE(vae)
-    return Painting(
+    return Workload(
         Transformer.of(network, number),
         TextEncoder.of(umt5, number),
-        Autoencoder.of(autoencoder, number=number),
+        Autoencoder.of(autoencoder, itemsize=number),
         latents=(vae.z_dim, *shape),
         batch=batch,
-        number=number,
+        itemsize=number,
     )
 
 
-def transformer_run(config: WanConfig, shape: Shape, needs: Painting, *, times: bool = False) -> Run:
+def transformer_run(config: WanConfig, shape: Shape, needs: Workload, *, times: bool = False) -> Run:
     """A pass of the network as a sampler calls it, without what the sampler itself holds. times: whether the first
     frame's is another than the rest's."""
-    number = torch.float32 if needs.number == 4 else torch.bfloat16
+    number = torch.float32 if needs.itemsize == 4 else torch.bfloat16
     with torch.device("meta"):
         network = build(config).to(number).eval()
         x = torch.zeros(needs.batch, config.in_channels, *shape, dtype=number)

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from sora import catalog, models
 from sora.engine.canvas import Canvas, Latents
-from sora.engine.cyclic import circular, rolled, stride
-from sora.engine.engine import LEAD
+from sora.engine.cyclic import decode_cyclic, stride, temporal_roll
+from sora.engine.engine import CYCLIC_LEAD
 from sora.engine.model import Model
-from sora.engine.sampler import STEPS, noise_for, sample, timesteps
+from sora.engine.sampler import SAMPLERS, initial_noise, sample, timesteps
 
 TIME = 3  # frames a latent of the toy decoder
 PAST = 2  # latents it looks back
@@ -42,7 +42,7 @@ def cycle(length: int) -> Tensor:
 
 
 def looped(latents: Tensor, lead: int) -> Tensor:
-    return torch.cat(list(circular(toy_decode, latents, TIME, lead)))
+    return torch.cat(list(decode_cyclic(toy_decode, latents, TIME, lead)))
 
 
 # Decoding -----------------------------------------------------------------------------------------------------------
@@ -51,7 +51,7 @@ def looped(latents: Tensor, lead: int) -> Tensor:
 @given(length=st.integers(1, 6), lead=st.integers(1, 14))
 @settings(deadline=None)
 def test_every_latent_of_the_cycle_has_all_its_frames(length: int, lead: int) -> None:
-    chunks = list(circular(toy_decode, cycle(length), TIME, lead))
+    chunks = list(decode_cyclic(toy_decode, cycle(length), TIME, lead))
     assert all(len(chunk) and chunk.shape[1:] == (3, 2, 2) for chunk in chunks)
     assert (torch.cat(chunks)[:, 0, 0, 0] % 1000).tolist() == [0, 1, 2] * length
 
@@ -78,13 +78,13 @@ def test_frames_stream() -> None:
             asked.append(len(chunk))
             yield chunk
 
-    next(circular(decode, cycle(8), TIME, 2))
+    next(decode_cyclic(decode, cycle(8), TIME, 2))
     assert len(asked) < 5
 
 
 def test_no_lead_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        circular(toy_decode, cycle(3), TIME, 0)
+        decode_cyclic(toy_decode, cycle(3), TIME, 0)
 
 
 # Sampling -----------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def where_it_opens(length: int, calls: int, lead: int = 0) -> list[int]:
         seen.append(int(x[0, 0, lead, 0, 0]) - 1)
         return x
 
-    field = rolled(spy, lead)
+    field = temporal_roll(spy, lead)
     for _ in range(calls):
         field(cycle(length), torch.tensor(0.5))
     return seen
@@ -135,21 +135,22 @@ def test_the_field_sees_a_circle_and_each_latent_gets_its_own_answer(lead: int) 
         assert set(line.diff().tolist()) <= {1.0, 1.0 - length}
         return 100 * x + 1
 
-    field = rolled(neighbours, lead)
+    field = temporal_roll(neighbours, lead)
     for _ in range(2 * length):
         assert torch.equal(field(cycle(length), torch.tensor(0.5)), 100 * cycle(length) + 1)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", SAMPLERS)
 def test_a_field_that_looks_at_no_neighbours_paints_the_same(step: str) -> None:
-    noise = noise_for((2, 5, 3, 4), 1)
+    noise = initial_noise((2, 5, 3, 4), 1)
     blank = Latents(torch.zeros_like(noise), torch.ones(1, 1, 5, 3, 4))
 
     def field(x: Tensor, t: Tensor) -> Tensor:
         return (x - 0.5 * x.tanh()) / (t + 0.1)
 
     plain, *others = (
-        sample(f, blank, noise, timesteps(6, 3.0), step=STEPS[step]) for f in (field, rolled(field), rolled(field, 2))
+        sample(f, blank, noise, timesteps(6, 3.0), sampler=SAMPLERS[step])
+        for f in (field, temporal_roll(field), temporal_roll(field, 2))
     )
     for other in others:
         torch.testing.assert_close(other, plain)
@@ -161,7 +162,7 @@ def jump(latents: Tensor) -> tuple[float, float]:
     return float(steps[-1]), float(steps[:-1].mean())
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", SAMPLERS)
 @pytest.mark.parametrize("lead", [0, 1])
 def test_a_field_that_joins_neighbours_closes_the_circle(step: str, lead: int) -> None:
     """The field draws each latent towards the one before it, as a film's latents are; its first towards nothing."""
@@ -170,10 +171,11 @@ def test_a_field_that_joins_neighbours_closes_the_circle(step: str, lead: int) -
         before = torch.cat([x[:, :, :1], x[:, :, :-1]], dim=2)
         return (x - 0.5 * (x + before)) / t
 
-    noise = noise_for((4, 8, 6, 6), 2)
+    noise = initial_noise((4, 8, 6, 6), 2)
     blank = Latents(torch.zeros_like(noise), torch.ones(1, 1, 8, 6, 6))
     (open_seam, open_rest), (seam, rest) = (
-        jump(sample(f, blank, noise, timesteps(24, 1.0, 0.9), step=STEPS[step])) for f in (film, rolled(film, lead))
+        jump(sample(f, blank, noise, timesteps(24, 1.0, 0.9), sampler=SAMPLERS[step]))
+        for f in (film, temporal_roll(film, lead))
     )
     assert open_seam > 1.5 * open_rest
     assert seam < 1.25 * rest
@@ -181,7 +183,7 @@ def test_a_field_that_joins_neighbours_closes_the_circle(step: str, lead: int) -
 
 def test_a_negative_lead_is_refused() -> None:
     with pytest.raises(ValueError, match="0 latents or more"):
-        rolled(lambda x, t: x, -1)
+        temporal_roll(lambda x, t: x, -1)
 
 
 # The embedded model's decoder ---------------------------------------------------------------------------------------
@@ -213,14 +215,16 @@ def turn(mini: Model) -> tuple[Tensor, Tensor]:
 
 
 def test_the_embedded_decoder_looks_back_five_latents(mini: Model, turn: tuple[Tensor, Tensor]) -> None:
-    short, enough, long = (torch.cat(list(circular(mini.decode, turn[0], 4, lead))) for lead in (2, LEAD, 12))
+    short, enough, long = (
+        torch.cat(list(decode_cyclic(mini.decode, turn[0], 4, lead))) for lead in (2, CYCLIC_LEAD, 12)
+    )
     assert float((short - long).abs().max()) > 1e-3
     torch.testing.assert_close(enough, long, rtol=0, atol=1e-4)
 
 
 def test_the_embedded_decoder_closes_a_turn(mini: Model, turn: tuple[Tensor, Tensor]) -> None:
     latents, film = turn
-    frames = torch.cat(list(circular(mini.decode, latents, mini.spec.grid.time, LEAD)))
+    frames = torch.cat(list(decode_cyclic(mini.decode, latents, mini.spec.grid.time, CYCLIC_LEAD)))
     assert frames.shape == film.shape
     assert float((frames - film).square().mean()) < 0.01
     steps = (torch.roll(frames, -1, dims=0) - frames).abs().mean(dim=(1, 2, 3))
@@ -229,7 +233,7 @@ def test_the_embedded_decoder_closes_a_turn(mini: Model, turn: tuple[Tensor, Ten
 
 def test_turning_the_latents_turns_the_embedded_models_frames(mini: Model, turn: tuple[Tensor, Tensor]) -> None:
     here, there = (
-        torch.cat(list(circular(mini.decode, latents, 4, LEAD)))
+        torch.cat(list(decode_cyclic(mini.decode, latents, 4, CYCLIC_LEAD)))
         for latents in (turn[0], torch.roll(turn[0], 1, dims=2))
     )
     torch.testing.assert_close(there, torch.roll(here, 4, dims=0), rtol=0, atol=1e-4)

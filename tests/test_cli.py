@@ -44,7 +44,7 @@ class GreyModel(Blotches):
         for i in range(t):
             yield torch.zeros(1 if i == 0 else self.spec.grid.time, 3, h * space, w * space)
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float):
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float):
         return lambda x, t: x
 
 
@@ -489,9 +489,9 @@ def test_help_brings_neither_torch_nor_numpy():
 
 
 def test_names_said_twice_agree():
-    from sora.engine.sampler import STEPS
+    from sora.engine.sampler import SAMPLERS
 
-    assert set(fields()["sampler"].choices) == set(STEPS)
+    assert set(fields()["sampler"].choices) == set(SAMPLERS)
     assert fields()["device"].choices == memory.DEVICES
     assert fields()["dtype"].choices == memory.DTYPES
 

@@ -21,7 +21,7 @@ from sora import catalog, memory
 from sora.catalog import hub
 from sora.catalog.spec import MEMORY
 from sora.cli import app, models
-from sora.engine.sampler import STEPS
+from sora.engine.sampler import SAMPLERS
 from sora.errors import ModelError
 from sora.plan.request import fields
 from test_hub import COMMIT, FILES, NEEDED, SPEC, laid
@@ -53,7 +53,7 @@ def test_a_rows_defaults_can_be_painted():
         assert size[0] * size[1] == d.area, f"{spec.name} was not trained on {size}"
         assert d.after % grid.time == d.cycle % grid.time == 0, spec.name
         assert d.context + d.after < d.window and d.frames <= d.window, spec.name
-        assert d.step in STEPS, spec.name
+        assert d.step in SAMPLERS, spec.name
         assert d.draft_area < d.area and d.draft_steps < d.steps, spec.name
         assert list(spec.memory) == list(MEMORY), spec.name
         assert sorted(spec.memory.values(), reverse=True) == list(spec.memory.values()), spec.name

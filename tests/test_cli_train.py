@@ -47,10 +47,10 @@ class Pupil(Blotches):
         known = F.adaptive_avg_pool3d(canvas.known_F1YX.float().transpose(0, 1)[None], (t, h, w))
         return Latents(small.repeat(1, -(-c // 3), 1, 1, 1)[:, :c], (known < 1).float())
 
-    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
-        lora.merge(self.dit, tensors, strength, called=called)
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
+        lora.merge(self.dit, tensors, strength, called=name)
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float):
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float):
         tone = 0.1 * len(prompt) / 20
         return lambda x, t: self.dit["to_v"](self.dit["to_q"](x.movedim(1, -1) + tone)).movedim(-1, 1)
 
@@ -123,23 +123,23 @@ def test_the_same_seed_gives_the_same_file(run: Run, clips: Path):
 
 
 def test_a_stopped_training_goes_on(run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch):
-    from sora.finetune.fit import Fit
+    from sora.finetune.lora_trainer import LoRATrainer
 
     whole = run("train", clips, "-o", "whole.safetensors", *SMALL)
     assert whole.exit_code == 0
-    advance = Fit.advance
+    advance = LoRATrainer.train_step
 
-    def interrupted(self: Fit, done: float) -> float:
+    def interrupted(self: LoRATrainer, done: float) -> float:
         if self.step == 2:
             raise KeyboardInterrupt
         return advance(self, done)
 
-    monkeypatch.setattr(Fit, "advance", interrupted)
+    monkeypatch.setattr(LoRATrainer, "train_step", interrupted)
     result = run("train", clips, "-o", "wug.safetensors", *SMALL)
     assert (result.exit_code, result.stdout) == (130, "")
     assert "stopped at step 2; wug.safetensors holds what was learnt, --resume goes on" in result.stderr
     assert lora_file.facts("wug.safetensors")["steps"] == "2"
-    monkeypatch.setattr(Fit, "advance", advance)
+    monkeypatch.setattr(LoRATrainer, "train_step", advance)
     result = run("train", clips, "-o", "wug.safetensors", *SMALL, "--resume")
     assert (result.exit_code, "from step 2" in result.stderr) == (0, True)
     a, b = load_file("whole.safetensors"), load_file("wug.safetensors")
@@ -339,16 +339,16 @@ def test_the_subject_may_be_the_loras_own(run: Run, wug: Path):
 def test_the_embedded_model_can_be_trained(tmp_path: Path):
     """Its velocity field has gradients where the words and the first frames are frozen, and a step lowers the loss."""
     from sora.finetune import examples
-    from sora.finetune.fit import Fit, Tuning
+    from sora.finetune.lora_trainer import LoRAConfig, LoRATrainer
 
     model = models.load(catalog.find("mini"), torch.device("cpu"), memory.choose_dtype(None, torch.device("cpu")))
     clip(tmp_path / "a wug runs.mkv", frames=5, size=(64, 64))
-    made = examples.prepare(model, dataset.find(tmp_path), (64, 64), 0, lambda *_: None)
+    made = examples.prepare(model, dataset.find_clips(tmp_path), (64, 64), 0, lambda *_: None)
     assert [len(e.frames_FCYX) for e in made] == [1, 1, 1, 1, 5]
-    fit = Fit(model, made, Tuning(rank=4, alpha=4, rate=3e-3, shift=3.0, silent=0.0))
+    fit = LoRATrainer(model, made, LoRAConfig(rank=4, alpha=4, learning_rate=3e-3, shift=3.0, caption_dropout=0.0))
     before = held(fit)
     for n in range(12):
-        fit.advance(n / 12)
+        fit.train_step(n / 12)
     assert held(fit) < 0.98 * before
 
 

@@ -18,14 +18,14 @@ from sora.engine.canvas import Canvas, Latents
 from sora.engine.engine import Settings
 from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.sampler import Velocity
-from sora.engine.timeline import Film
+from sora.engine.timeline import Timeline
 from sora.errors import OutOfMemory
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.plan.grid import Grid
 from sora.plan.plan import Format, Plan
 
-SETTINGS = Settings(seed=3, steps=4, guidance=1.0, shift=1.0, step="euler")
+SETTINGS = Settings(seed=3, steps=4, guidance=1.0, shift=1.0, sampler="euler")
 TARGET = 0.5  # what the toy paints, on the scale of [-1, 1]
 PAINTED = round((TARGET + 1) * 127.5)
 
@@ -52,7 +52,7 @@ class Toy:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
         yield from latents_BCTHW[0].permute(1, 0, 2, 3).split(2)
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         return lambda x, t: (x - TARGET) / t
 
 
@@ -121,7 +121,7 @@ def test_outside_a_region_nothing_changes_and_inside_it_does() -> None:
 class Listening(Toy):
     """Paints greys around the one that it is told, from 0 to 255: the exact flow to a normal distribution."""
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         mean, variance = int(prompt) / 127.5 - 1, 0.3**2
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
@@ -153,11 +153,11 @@ def test_long_film_is_painted_in_windows_and_streams_out() -> None:
 
 def test_a_window_is_forgotten_when_nothing_needs_it() -> None:
     plan = words(200)
-    film_, most = Film(plan), 0
+    film_, most = Timeline(plan), 0
     for window in plan.windows:
-        canvas = film_.canvas(window)
-        film_.put(window, canvas.frames_FCYX)
-        list(film_.ready())
+        canvas = film_.canvas_for(window)
+        film_.add(window, canvas.frames_FCYX)
+        list(film_.pop_ready())
         most = max(most, len(film_._painted))
     assert most <= FORM.window
 
@@ -183,7 +183,9 @@ def test_the_seed_decides_and_nothing_else() -> None:
         kept: list[Tensor] = []
 
         class Watcher(Toy):
-            def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+            def bind(
+                self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float
+            ) -> Velocity:
                 return lambda x, t: kept.append(x.clone()) or torch.zeros_like(x)
 
         engine.paint_latents(Watcher(), blank(2), "", replace(SETTINGS, seed=seed))
@@ -217,7 +219,7 @@ def edited() -> Plan:
 class Grained(Toy):
     """Paints grain that follows the noise, so that colours differ from window to window."""
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         return lambda x, t: 0.7 * x
 
 
@@ -236,7 +238,7 @@ PLANS = {
 @pytest.mark.parametrize("name", PLANS)
 def test_frames_that_go_out_early_are_the_same(name: str) -> None:
     early, late = (
-        torch.cat(list(engine.paint(Grained(), PLANS[name], replace(SETTINGS, overlap=on)))) for on in (True, False)
+        torch.cat(list(engine.paint(Grained(), PLANS[name], replace(SETTINGS, stream=on)))) for on in (True, False)
     )
     assert len(early) == PLANS[name].frames
     assert torch.equal(early, late)
@@ -245,7 +247,7 @@ def test_frames_that_go_out_early_are_the_same(name: str) -> None:
 @pytest.mark.parametrize(("overlap", "decoded"), [(True, 2), (False, 9)])
 def test_frames_go_out_while_the_next_are_decoded(overlap: bool, decoded: int) -> None:
     heard: list[ProgressEvent] = []
-    next(engine.paint(Toy(), words(9), replace(SETTINGS, overlap=overlap), heard.append))
+    next(engine.paint(Toy(), words(9), replace(SETTINGS, stream=overlap), heard.append))
     assert heard[-1] == ProgressEvent("decode", decoded, 9)
 
 
@@ -256,5 +258,5 @@ def test_no_setting_of_torch_holds_for_who_reads_the_frames() -> None:
 
 def test_pixels_are_rounded_once_and_within_their_range() -> None:
     pixels = torch.tensor([-9.0, -1.0, 0.0, 0.5, 1.0, 9.0]).view(1, 1, 1, 6).expand(2, 3, 4, 6)
-    assert engine.rounded(pixels, (4, 6))[0, 0, 0].tolist() == [0, 0, 128, PAINTED, 255, 255]
-    assert engine.rounded(pixels, (8, 12)).shape == (2, 3, 8, 12)
+    assert engine.to_uint8(pixels, (4, 6))[0, 0, 0].tolist() == [0, 0, 128, PAINTED, 255, 255]
+    assert engine.to_uint8(pixels, (8, 12)).shape == (2, 3, 8, 12)

@@ -19,9 +19,9 @@ from minitrain.worlds.world import WORLDS, draw_film
 from sora import catalog, models
 from sora.catalog.spec import Advice
 from sora.errors import ModelError
-from sora.models.mini import words as mini_words
-from sora.models.mini.prompt import expanded
-from sora.models.mini.reading import read
+from sora.models.mini import vocabulary as mini_words
+from sora.models.mini.prompt_expansion import expand
+from sora.models.mini.prompt_parser import parse
 from sora.plan import prompts
 
 MINI = catalog.MODELS["mini"]
@@ -53,7 +53,7 @@ def test_every_caption_of_its_world_is_read_as_its_film(length: str, language: s
     rng, wrong = Random(f"{length} {language}"), Counter[str]()
     for seed in range(150):
         said = caption(draw_film(RICH, 10_000 + seed), rng, length=length, language=language, gaits=RICH.gaits)
-        found = read(words(), said.text)
+        found = parse(words(), said.text)
         wrong.update(slot for slot in SLOTS if getattr(found, slot) != said.told[slot])
         if said.told["subject"]:
             assert advice(said.text).missing == "", said.text
@@ -83,13 +83,13 @@ def test_captions_of_its_world_are_left_without_a_note():
     ],
 )
 def test_words_are_read_by_what_they_mean(prompt: str, told: tuple[str, str, str]):
-    found = read(words(), prompt)
+    found = parse(words(), prompt)
     assert (found.subject, found.setting, found.motion) == told
 
 
 def test_night_is_a_setting_but_an_hour_of_another_one():
-    assert read(words(), "a cat at night").setting == "night"
-    found = read(words(), "a cat in the forest at night")
+    assert parse(words(), "a cat at night").setting == "night"
+    found = parse(words(), "a cat in the forest at night")
     assert (found.setting, found.hour) == ("forest", "night")
 
 
@@ -160,8 +160,8 @@ def test_the_prompt_that_it_proposes_can_be_painted(prompt: str):
     proposed = advice(prompt).missing.split('"')[1]
     found = advice(proposed)
     assert (found.missing, found.notes) == ("", ())
-    setting = read(words(), prompt).setting
-    assert setting in ("", read(words(), proposed).setting)
+    setting = parse(words(), prompt).setting
+    assert setting in ("", parse(words(), proposed).setting)
 
 
 def test_open_weights_take_any_prompt():
@@ -181,7 +181,7 @@ def test_the_word_list_says_what_the_tables_of_the_training_say():
 
 
 def test_what_stands_in_can_be_painted_itself():
-    said = words().words
+    said = words().tables
     for table, keys in (("strangers", "subjects"), ("places", "settings"), ("deeds", "motions")):
         assert {key for near in said[table].values() for key in near} <= set(said[keys])
     for row in said["subjects"].values():
@@ -193,23 +193,23 @@ def test_what_it_adds_to_a_prompt_is_made_of_trained_words():
     for key in words().keys("subjects"):
         for language in ("en", "zh"):
             bare = words().name("subjects", key, language)
-            text = expanded(words(), bare)
+            text = expand(words(), bare)
             assert text.startswith(bare) and len(text) > len(bare)
-            found = read(words(), text)
+            found = parse(words(), text)
             assert (found.subject, found.setting != "", found.motion != "") == (key, True, True), text
             assert tokenizer.token_to_id("<unk>") not in tokenizer.encode(text).ids
 
 
 @pytest.mark.parametrize("prompt", ["", "a wug", "in the snow", "a red balloon floats up over a green meadow"])
 def test_a_prompt_that_is_complete_or_foreign_is_read_as_it_stands(prompt: str):
-    assert expanded(words(), prompt) == prompt
+    assert expand(words(), prompt) == prompt
 
 
 def test_what_is_open_is_filled_by_the_subject():
-    assert expanded(words(), "a fish") == "a fish, moves to the left, under the sea"
-    assert expanded(words(), "a dog runs in the snow") == "a dog runs in the snow, to the left"
-    assert expanded(words(), "two dogs on a meadow stand still") == "dog on a meadow stand still"
-    assert expanded(words(), "一只猫") == "一只猫，静止不动，在草地上"
+    assert expand(words(), "a fish") == "a fish, moves to the left, under the sea"
+    assert expand(words(), "a dog runs in the snow") == "a dog runs in the snow, to the left"
+    assert expand(words(), "two dogs on a meadow stand still") == "dog on a meadow stand still"
+    assert expand(words(), "一只猫") == "一只猫，静止不动，在草地上"
 
 
 def test_a_damaged_word_list_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -291,7 +291,7 @@ def test_where_a_clip_is_given_words_are_only_noted(studio: Studio, footage: Foo
 def test_every_prompt_of_the_prompt_files_can_be_painted_in_full():
     for file in FOLDER.glob("*.txt"):
         for prompt in (line.prompt for line in prompts.parse_file(file.read_text(encoding="utf-8"))):
-            found, asked = advice(prompt), read(words(), prompt)
+            found, asked = advice(prompt), parse(words(), prompt)
             assert (found.missing, found.notes) == ("", ()), prompt
             assert asked.subject and asked.setting and asked.motion, prompt
 
@@ -302,9 +302,9 @@ def test_ideas_lists_all_and_proposes_what_can_be_painted(studio: Studio):
     assert len(set(told["prompts"])) == 40
     for prompt in told["prompts"]:
         assert (advice(prompt).missing, advice(prompt).notes) == ("", ()), prompt
-        assert read(words(), prompt).subject in words().keys("subjects")
+        assert parse(words(), prompt).subject in words().keys("subjects")
     for slot in ("subjects", "settings", "motions"):
-        read_as = [getattr(read(words(), name), slot.removesuffix("s")) for name in told[slot]]
+        read_as = [getattr(parse(words(), name), slot.removesuffix("s")) for name in told[slot]]
         assert read_as == words().keys(slot)
     assert any(not prompt.isascii() for prompt in told["prompts"])
     text = studio("ideas", "--seed", 5).stdout

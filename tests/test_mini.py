@@ -17,7 +17,7 @@ from goldens.make import GOLDEN, PROMPT, SIDE, SPEC, VERBS, canvas_of, form, mea
 from sora import catalog, models, weights
 from sora.engine import engine
 from sora.engine.canvas import Canvas
-from sora.models.mini.model import evened
+from sora.models.mini.model import deflicker
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.weights.int8 import pack8
@@ -118,7 +118,7 @@ def ticking(frames: int, step: float) -> Tensor:
 @pytest.mark.parametrize("chunk", [1, 3, 17])
 def test_small_ticks_between_latent_frames_are_spread(chunk: int) -> None:
     film = ticking(17, 0.05)
-    out = torch.cat(list(evened(iter(film.split(chunk)))))
+    out = torch.cat(list(deflicker(iter(film.split(chunk)))))
     assert out.shape == film.shape
     assert torch.equal(out[0], film[0])  # the film's first frame is not touched
     assert float(out.diff(dim=0).abs().max()) < 0.03
@@ -126,7 +126,7 @@ def test_small_ticks_between_latent_frames_are_spread(chunk: int) -> None:
 
 def test_large_steps_are_motion_and_stay() -> None:
     film = ticking(17, 1.5)
-    assert torch.allclose(torch.cat(list(evened(iter(film.split(4))))), film, atol=1e-3)
+    assert torch.allclose(torch.cat(list(deflicker(iter(film.split(4))))), film, atol=1e-3)
 
 
 def test_parts_in_files_of_their_own_in_eight_bits_paint_the_same(

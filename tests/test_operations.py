@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sora.engine.timeline import Film
+from sora.engine.timeline import Timeline
 from sora.errors import UsageError
 from sora.plan import operations
 from sora.plan.clip import Clip
@@ -64,7 +64,7 @@ def test_a_verb_paints_what_does_not_stand(verb: str) -> None:
 def test_img2vid_knows_exactly_its_pictures() -> None:
     first, last = A.frames_FYXC[0], B.frames_FYXC[0]
     plan = operations.img2vid(first, "", frames=17, form=FORM, last_YXC=last)
-    canvas = Film(plan).canvas(plan.windows[0])
+    canvas = Timeline(plan).canvas_for(plan.windows[0])
     known = canvas.known_F1YX.flatten(1).all(1).tolist()
     assert known == [True, *[False] * 15, True]
     assert np.array_equal(canvas.frames_FCYX[0].permute(1, 2, 0).numpy(), first)
@@ -73,7 +73,7 @@ def test_img2vid_knows_exactly_its_pictures() -> None:
 
 def test_a_loop_goes_on_from_the_end_and_arrives_at_the_beginning() -> None:
     plan = operations.loop(A, "", frames=8, form=FORM)
-    canvas = Film(plan).canvas(plan.windows[-1])
+    canvas = Timeline(plan).canvas_for(plan.windows[-1])
     frames = canvas.frames_FCYX.permute(0, 2, 3, 1).numpy()
     assert np.array_equal(frames[:5], A.frames_FYXC[-5:])
     assert np.array_equal(frames[-4:], A.frames_FYXC[:4])
@@ -83,7 +83,7 @@ def test_a_region_keeps_what_lies_outside() -> None:
     mask = np.zeros((1, 32, 48), bool)
     mask[:, 8:16, 8:24] = True
     plan = operations.edit(A, "", form=FORM, strength=1.0, paint_FYX=mask)
-    canvas = Film(plan).canvas(plan.windows[0])
+    canvas = Timeline(plan).canvas_for(plan.windows[0])
     assert np.array_equal(~canvas.known_F1YX[3, 0].numpy(), mask[0])
     assert np.array_equal(canvas.frames_FCYX[3].permute(1, 2, 0).numpy(), A.frames_FYXC[3])
 

@@ -20,8 +20,8 @@ from sora.memory import LADDER, Estimate, Free, Plan, Weights, free, plans
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import CONFIGS
-from sora.models.wan.needs import needs_of
-from sora.models.wan.sizes import Autoencoder, Painting, TextEncoder, Transformer
+from sora.models.wan.needs import memory_needs_of
+from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vace import build
@@ -29,7 +29,7 @@ from sora.networks.wan.vae import WAN21, WAN22, WanVAE
 
 GB = 2**30
 
-T2V_14B = Painting(  # sizes as published, so that no network need be built
+T2V_14B = Workload(  # sizes as published, so that no network need be built
     Transformer(Weights(14_288_491_584), 14_055_772_160, 351_394_304, 40, 5120, 128, 13824),
     TextEncoder(Weights(5_680_910_336), 4_630_757_376, 24, 4096, 10240, 64),
     Autoencoder(Weights(126_892_531, 4)),
@@ -38,16 +38,16 @@ T2V_14B = Painting(  # sizes as published, so that no network need be built
 A14B = replace(T2V_14B, transformer=replace(T2V_14B.transformer, experts=2))
 
 
-def choose(painting: Painting, *how: Any, **more: Any) -> tuple[Plan, Estimate]:
-    return memory.choose(needs_of(painting), *how, **more)
+def choose(painting: Workload, *how: Any, **more: Any) -> tuple[Plan, Estimate]:
+    return memory.choose(memory_needs_of(painting), *how, **more)
 
 
-def estimate(painting: Painting, plan: Plan) -> Estimate:
-    return memory.estimate(needs_of(painting), plan)
+def estimate(painting: Workload, plan: Plan) -> Estimate:
+    return memory.estimate(memory_needs_of(painting), plan)
 
 
-def next_rung(painting: Painting, plan: Plan, phase: str, free: Free) -> tuple[Plan, Estimate]:
-    return memory.next_rung(needs_of(painting), plan, phase, free)
+def next_rung(painting: Workload, plan: Plan, phase: str, free: Free) -> tuple[Plan, Estimate]:
+    return memory.next_rung(memory_needs_of(painting), plan, phase, free)
 
 
 # The estimate against the networks.
@@ -148,7 +148,7 @@ def test_names_are_unique_and_found():
         (replace(T2V_14B, latents=(16, 21, 90, 160)), 20, "streamed-tiled"),
     ],
 )
-def test_the_first_that_fits_is_chosen(needs: Painting, free_gb: int, name: str):
+def test_the_first_that_fits_is_chosen(needs: Workload, free_gb: int, name: str):
     plan, found = choose(needs, free_gb * GB)
     assert plan.name == name
     assert found.free == free_gb * GB and found.peak < free_gb * GB
@@ -167,7 +167,7 @@ each_machine = given(
 
 def machine(
     gigabytes: float, side: int, length: int, experts: int, encodes: bool, unified: bool
-) -> tuple[Painting, int]:
+) -> tuple[Workload, int]:
     transformer = replace(T2V_14B.transformer, experts=experts)
     latents = (16, length, 2 * side, 2 * side)
     return replace(T2V_14B, transformer=transformer, latents=latents, encodes=encodes, unified=unified), int(

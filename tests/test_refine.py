@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from sora import catalog, models
-from sora.engine.engine import Settings, resized
+from sora.engine.engine import Settings, resize
 from sora.engine.model import Model
 from sora.engine.progress import ProgressEvent
-from sora.engine.upscale import refined
+from sora.engine.upscale import refine
 
-SETTINGS = Settings(seed=1, steps=2, guidance=1.0, shift=1.0, step="euler")
+SETTINGS = Settings(seed=1, steps=2, guidance=1.0, shift=1.0, sampler="euler")
 
 
 @cache
@@ -26,23 +26,23 @@ def model() -> Model:
 def picture(height: int, width: int) -> Tensor:
     """Soft hills of colour."""
     draw = torch.from_numpy(np.random.default_rng(0).integers(40, 216, (1, 3, 3, 3)).astype(np.float32))
-    return resized(draw, (height, width)).clamp(0, 255).round().to(torch.uint8)
+    return resize(draw, (height, width)).clamp(0, 255).round().to(torch.uint8)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (80, 80), (48, 130), (90, 47), (20, 24), (32, 32)])
 def test_the_size_is_exact(size: tuple[int, int]) -> None:
-    large = refined(model(), picture(32, 32), size, "", SETTINGS, 0.2)
+    large = refine(model(), picture(32, 32), size, "", SETTINGS, 0.2)
     assert large.shape == (1, 3, *size) and large.dtype == torch.uint8
 
 
 def test_little_noise_keeps_the_picture() -> None:
     small = picture(64, 64)
-    large = refined(model(), small, (128, 128), "", SETTINGS, 0.05).float()
-    assert (large - resized(small.float(), (128, 128))).abs().mean() < 12
+    large = refine(model(), small, (128, 128), "", SETTINGS, 0.05).float()
+    assert (large - resize(small.float(), (128, 128))).abs().mean() < 12
 
 
 def test_every_tile_is_told_of() -> None:
     heard: list[ProgressEvent] = []
-    refined(model(), picture(32, 32), (64, 64), "", SETTINGS, 0.2, heard.append)
+    refine(model(), picture(32, 32), (64, 64), "", SETTINGS, 0.2, heard.append)
     assert [e.done for e in heard] == list(range(1, heard[0].total + 1))
     assert {e.phase for e in heard} == {"refine"}

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from sora.engine.canvas import Latents
 from sora.engine.sampler import (
-    STEPS,
-    noise_for,
+    SAMPLERS,
+    initial_noise,
     sample,
     shift_times,
     timesteps,
 )
-from sora.models.wan.schedule import euler_timesteps, thousandths, unipc_timesteps
+from sora.models.wan.schedule import euler_timesteps, network_timestep, unipc_timesteps
 
 SHAPE = (2, 3, 4, 5)
 SCHEDULES = {"plain": timesteps, "unipc": unipc_timesteps, "euler": euler_timesteps}
@@ -92,7 +92,7 @@ def test_times_of_a_few_steps() -> None:
     torch.testing.assert_close(timesteps(4, 1.0), torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0]))
     torch.testing.assert_close(timesteps(2, 3.0), torch.tensor([1.0, 0.75, 0.0]))
     torch.testing.assert_close(timesteps(2, 1.0, start=0.6), torch.tensor([0.6, 0.3, 0.0]))
-    assert thousandths(torch.tensor([1.0, 0.9999, 0.5, 0.0])).tolist() == [1000, 999, 500, 0]
+    assert network_timestep(torch.tensor([1.0, 0.9999, 0.5, 0.0])).tolist() == [1000, 999, 500, 0]
 
 
 @pytest.mark.parametrize(("steps", "start"), [(0, 1.0), (4, 0.0), (4, 1.5)])
@@ -105,18 +105,18 @@ def test_impossible_schedules_are_refused(steps: int, start: float) -> None:
 
 
 def test_noise_is_that_of_the_seed() -> None:
-    noise = noise_for(SHAPE, seed=42)
+    noise = initial_noise(SHAPE, seed=42)
     assert noise.shape == (1, *SHAPE) and noise.dtype == torch.float32 and noise.device.type == "cpu"
-    assert torch.equal(noise, noise_for(SHAPE, seed=42))
-    assert not torch.equal(noise, noise_for(SHAPE, seed=43))
+    assert torch.equal(noise, initial_noise(SHAPE, seed=42))
+    assert not torch.equal(noise, initial_noise(SHAPE, seed=43))
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    noise_for(SHAPE, seed=1)
+    initial_noise(SHAPE, seed=1)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_noise_has_not_changed() -> None:
-    noise = noise_for(SHAPE, seed=42).flatten()
+    noise = initial_noise(SHAPE, seed=42).flatten()
     assert noise[:3].tolist() == pytest.approx([1.926915, 1.487284, 0.900717], abs=1e-6)
     assert float(noise.sum()) == pytest.approx(6.0031, abs=1e-4)
 
@@ -124,18 +124,18 @@ def test_noise_has_not_changed() -> None:
 # Steps --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_straight_line_is_followed_exactly(name: str) -> None:
-    noise, held = noise_for(SHAPE, 0), latents()
+    noise, held = initial_noise(SHAPE, 0), latents()
     straight = noise - held.clean_BCTHW
     for steps, start in product([1, 2, 5], [1.0, 0.7]):
-        painted = sample(lambda x, t: straight, held, noise, timesteps(steps, 3.0, start), step=STEPS[name])
+        painted = sample(lambda x, t: straight, held, noise, timesteps(steps, 3.0, start), sampler=SAMPLERS[name])
         assert torch.allclose(painted, held.clean_BCTHW, rtol=1e-5, atol=1e-5), f"{steps} steps from {start}"
 
 
 def error_of(name: str, schedule: Callable[..., Tensor], steps: int) -> float:
-    noise, field = noise_for(SHAPE, 0), Gaussian()
-    painted = sample(field, latents(), noise, schedule(steps, 1.0), step=STEPS[name])
+    noise, field = initial_noise(SHAPE, 0), Gaussian()
+    painted = sample(field, latents(), noise, schedule(steps, 1.0), sampler=SAMPLERS[name])
     return float((painted - field.solution(noise)).norm() / field.solution(noise).norm())
 
 
@@ -151,21 +151,21 @@ def test_order_of_convergence(name: str, order: float, schedule: str) -> None:
 def test_evaluations_and_progress(name: str, evaluations: int) -> None:
     field, seen = Gaussian(), []
     times = timesteps(6, 3.0)
-    sample(field, latents(), noise_for(SHAPE, 0), times, step=STEPS[name], on_step=lambda *a: seen.append(a))
+    sample(field, latents(), initial_noise(SHAPE, 0), times, sampler=SAMPLERS[name], on_step=lambda *a: seen.append(a))
     assert len(field.asked) == evaluations
     assert set(field.asked) == set(times[:-1].tolist())
     assert seen == [(i, 6) for i in range(1, 7)]
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_runs_do_not_remember_one_another(name: str) -> None:
-    noise, times = noise_for(SHAPE, 0), timesteps(5, 3.0)
-    first, second = (sample(Gaussian(), latents(), noise, times, step=STEPS[name]) for _ in range(2))
+    noise, times = initial_noise(SHAPE, 0), timesteps(5, 3.0)
+    first, second = (sample(Gaussian(), latents(), noise, times, sampler=SAMPLERS[name]) for _ in range(2))
     assert torch.equal(first, second)
 
 
 def test_a_partial_run_starts_from_the_clean_latents_and_noise() -> None:
-    field, held, noise = Gaussian(), latents(), noise_for(SHAPE, 0)
+    field, held, noise = Gaussian(), latents(), initial_noise(SHAPE, 0)
     sample(field, held, noise, timesteps(3, 5.0, start=0.4))
     assert field.asked[0] == pytest.approx(0.4)
     torch.testing.assert_close(field.states[0], 0.6 * held.clean_BCTHW + 0.4 * noise)
@@ -173,7 +173,7 @@ def test_a_partial_run_starts_from_the_clean_latents_and_noise() -> None:
 
 def test_a_velocity_of_low_precision_does_not_lower_the_state() -> None:
     field = Gaussian()
-    painted = sample(lambda x, t: field(x, t).bfloat16(), latents(), noise_for(SHAPE, 0), timesteps(4, 1.0))
+    painted = sample(lambda x, t: field(x, t).bfloat16(), latents(), initial_noise(SHAPE, 0), timesteps(4, 1.0))
     assert painted.dtype == torch.float32
 
 

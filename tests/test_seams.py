@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sora.engine.blend import REACH, Colours, matched, settled
+from sora.engine.blend import RESIDUAL_FRAMES, ColourStatistics, blend_known, match_colours
 from sora.engine.canvas import Canvas
 
 
@@ -23,7 +23,7 @@ def test_known_pixels_are_never_touched(seed: int) -> None:
     known = torch.rand(6, 1, 12, 16, generator=draw) < 0.5
     known[seed % 6] = True
     canvas = Canvas(noisy(6, seed), known, 8.0)
-    out = settled(canvas, noisy(6, seed + 1))
+    out = blend_known(canvas, noisy(6, seed + 1))
     rgb = known.expand_as(out)
     assert torch.equal(out[rgb], canvas.frames_FCYX[rgb])
 
@@ -37,17 +37,17 @@ def first_known(frames: Tensor, count: int) -> Canvas:
 def test_what_the_known_frames_lost_is_laid_over_their_neighbours_and_fades() -> None:
     truth = torch.full((14, 3, 12, 16), 120, dtype=torch.uint8)
     painted = torch.full_like(truth, 100)  # the model gives everything back 20 levels darker
-    away = (settled(first_known(truth, 2), painted)[2:].float() - 120).abs().mean(dim=(1, 2, 3))
+    away = (blend_known(first_known(truth, 2), painted)[2:].float() - 120).abs().mean(dim=(1, 2, 3))
     assert away[0] <= 1
     assert (away.diff() >= 0).all()
-    assert away[REACH] == 20  # beyond its reach the painting is the model's own
+    assert away[RESIDUAL_FRAMES] == 20  # beyond its reach the painting is the model's own
 
 
 def test_a_painting_that_lost_nothing_stays_as_it_is() -> None:
     still = noisy(1, 3).expand(6, -1, -1, -1)
-    assert torch.equal(settled(first_known(still, 2), still), still)
+    assert torch.equal(blend_known(first_known(still, 2), still), still)
     moving = torch.stack([torch.full((3, 12, 16), value) for value in (0, 80, 160, 240)]).to(torch.uint8)
-    assert torch.equal(settled(first_known(moving, 2), moving), moving)
+    assert torch.equal(blend_known(first_known(moving, 2), moving), moving)
 
 
 def test_what_is_left_of_a_small_step_is_shared_out() -> None:
@@ -56,7 +56,7 @@ def test_what_is_left_of_a_small_step_is_shared_out() -> None:
     truth = torch.full((10, 3, 12, 16), 100, dtype=torch.uint8)
     painted = truth.clone()
     painted[3:7] += 8  # known frames lost nothing, and yet the painting stands beside them
-    steps = settled(Canvas(truth, known, 8.0), painted).float().mean(dim=(1, 2, 3)).diff().abs()
+    steps = blend_known(Canvas(truth, known, 8.0), painted).float().mean(dim=(1, 2, 3)).diff().abs()
     assert float(steps.max()) <= 4
 
 
@@ -64,7 +64,7 @@ def test_between_two_ends_each_side_meets_its_own() -> None:
     truth = torch.cat([torch.full((5, 3, 12, 16), 60), torch.full((5, 3, 12, 16), 160)]).to(torch.uint8)
     known = torch.ones(10, 1, 12, 16, dtype=torch.bool)
     known[2:8] = False
-    out = settled(Canvas(truth, known, 8.0), truth - 20).float().mean(dim=(1, 2, 3))
+    out = blend_known(Canvas(truth, known, 8.0), truth - 20).float().mean(dim=(1, 2, 3))
     assert abs(out[2] - 60) < 5 and abs(out[7] - 160) < 5
 
 
@@ -75,7 +75,7 @@ def test_a_regions_edge_meets_what_surrounds_it_and_its_middle_is_the_models() -
         torch.full((1, 3, 96, 96), 120, dtype=torch.uint8),
         torch.full((1, 3, 96, 96), 90, dtype=torch.uint8),
     )
-    out = settled(Canvas(truth, known, 8.0), painted)[0, 0].float()
+    out = blend_known(Canvas(truth, known, 8.0), painted)[0, 0].float()
     across = out[48, 15:49]
     assert abs(across[1] - 120) <= 6
     assert (across.diff() <= 0.5).all()
@@ -85,11 +85,13 @@ def test_a_regions_edge_meets_what_surrounds_it_and_its_middle_is_the_models() -
 def test_colours_are_pulled_back_but_not_without_bound() -> None:
     first = noisy(3, 1, 60, 160)
     drifted = (first.float() + 9).to(torch.uint8)
-    assert (Colours.of(matched(drifted, Colours.of(first))).mean - Colours.of(first).mean).abs().max() < 0.5
+    assert (
+        ColourStatistics.of(match_colours(drifted, ColourStatistics.of(first))).mean - ColourStatistics.of(first).mean
+    ).abs().max() < 0.5
     night = noisy(3, 2, 0, 20)
-    assert Colours.of(matched(night, Colours.of(first))).mean.max() < 40
+    assert ColourStatistics.of(match_colours(night, ColourStatistics.of(first))).mean.max() < 40
 
 
 def test_matching_what_matches_changes_nothing() -> None:
     frames = noisy(3, 4)
-    assert torch.equal(matched(frames, Colours.of(frames)), frames)
+    assert torch.equal(match_colours(frames, ColourStatistics.of(frames)), frames)

@@ -20,7 +20,7 @@ from conftest import Studio
 from sora import catalog, models
 from sora.engine import engine
 from sora.errors import UsageError
-from sora.models.guidance import Passes
+from sora.models.guidance import GuidedTransformer
 from sora.networks.layers import tanh_gelu
 from sora.networks.wan.dit import Times, WanConfig, WanDiT
 from sora.plan import operations
@@ -97,15 +97,15 @@ def test_fused_weights_may_move_and_learn() -> None:
 def test_adapters_are_heard_and_learn_where_weights_were_fused() -> None:
     dit, (x, t, text) = lively(), given()
     dit.fuse()
-    passes = Passes(text[:1])
-    plain = passes.flows(lambda: dit, x, t, guided=False)
+    passes = GuidedTransformer(text[:1])
+    plain = passes.velocities(lambda: dit, x, t, guided=False)
     learnt = lora.inject(dit, 2, targets=("to_q", "to_k", "to_v"))
     with torch.no_grad():
         for p in learnt:
             p.normal_()
     flow = plain
     for _ in range(2):  # no pass leans on what an earlier one made
-        flow = passes.flows(lambda: dit, x, t, guided=False)
+        flow = passes.velocities(lambda: dit, x, t, guided=False)
         flow.square().sum().backward()
     assert (flow - plain).abs().max() > 1e-3
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learnt)
@@ -181,18 +181,20 @@ def test_the_cache_spares_blocks_where_the_first_changes_little() -> None:
 
 def test_each_text_has_its_own_cache_and_a_new_network_a_new_one() -> None:
     one, other, (x, t, text) = lively(), lively(), given()
-    passes = Passes(text, threshold=1e9)
-    apart = passes.flows(lambda: one, x, t, guided=True)
-    torch.testing.assert_close(passes.flows(lambda: one, x, t, guided=True), apart, rtol=0, atol=1e-6)
+    passes = GuidedTransformer(text, step_cache_threshold=1e9)
+    apart = passes.velocities(lambda: one, x, t, guided=True)
+    torch.testing.assert_close(passes.velocities(lambda: one, x, t, guided=True), apart, rtol=0, atol=1e-6)
     assert (apart[0] - apart[1]).abs().max() > 1e-3
     other.patch_embedding.weight.mul_(2)
-    torch.testing.assert_close(passes.flows(lambda: other, x, t, guided=True), other(x, t, text), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        passes.velocities(lambda: other, x, t, guided=True), other(x, t, text), rtol=0, atol=1e-6
+    )
 
 
 def test_a_network_that_is_let_go_is_not_kept() -> None:
     loaded, (x, t, text) = [lively()], given()
-    passes, gone = Passes(text, threshold=0.1), ref(loaded[0])
-    passes.flows(lambda: loaded[0], x, t, guided=True)
+    passes, gone = GuidedTransformer(text, step_cache_threshold=0.1), ref(loaded[0])
+    passes.velocities(lambda: loaded[0], x, t, guided=True)
     loaded.clear()
     gc.collect()
     assert gone() is None
@@ -244,10 +246,11 @@ def test_float8_is_supported_where_torch_scales_each_row(
 def painted(speed: Speed, **changes: Any) -> Tensor:
     side, d = isqrt(SPEC.defaults.area) * 3 // 4, SPEC.defaults
     form = replace(SPEC.form((side, side), d.fps), painted=SPEC.grid.nearest_size(1.0, side * side))
-    values = {"steps": 6, "guidance": 3.0, "shift": d.shift, "step": d.step, **changes}
     plan = operations.generate(("a red balloon floats up over a green meadow",), frames=9, form=form)
     model = models.load(SPEC, CPU, torch.float32, speed)
-    return torch.cat(list(engine.paint(model, plan, engine.Settings(seed=1, **values)))).int()
+    return torch.cat(
+        list(engine.paint(model, plan, engine.Settings.from_spec(SPEC, 1, **{"steps": 6, "guidance": 3.0, **changes})))
+    ).int()
 
 
 READ_BY_MINI = {"batched-guidance", "fused", "text-once", "winograd"}

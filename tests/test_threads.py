@@ -129,7 +129,7 @@ def test_frames_do_not_depend_on_the_number_of_threads(known: bool):
     model, d = models.load(spec, torch.device("cpu"), torch.float32, Speed()), spec.defaults
     form = spec.form((208, 272), d.fps)  # cut by threads at no round number
     plan = operations.generate(("a red balloon floats up",), frames=9, form=form)
-    settings = engine.Settings(1, 1, d.guidance, d.shift, d.step)
+    settings = engine.Settings.from_spec(spec, 1, steps=1)
     before, found = torch.get_num_threads(), set()
     try:
         clip = Clip(torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy(), d.fps)

@@ -41,7 +41,7 @@ def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(weights, "ASSETS", assets)
     monkeypatch.chdir(work)
     torch.manual_seed(0)
-    words, dit = toy_model.Words().state_dict(), toy_model.Dit().state_dict()
+    words, dit = toy_model.LetterEncoder().state_dict(), toy_model.Dit().state_dict()
     held = {f"words.{name}": tensor for name, tensor in words.items()}
     held |= {f"dit.{spelled(name)}": tensor for name, tensor in dit.items()}
     save_file(held, assets / rows.WEIGHTS)
@@ -140,7 +140,7 @@ def test_every_exact_plan_paints_the_same(toys: Path, plan: str) -> None:
 
 
 def test_running_out_of_memory_goes_on_with_the_next_plan(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film, decoded, follow = made(*GENERATE), toy_model.decoded, toy_model.Parts.follow
+    film, decoded, follow = made(*GENERATE), toy_model.decoded, toy_model.Components.follow
     happened: list[str] = []
 
     def failing(*args: Any) -> torch.Tensor:
@@ -149,12 +149,12 @@ def test_running_out_of_memory_goes_on_with_the_next_plan(toys: Path, monkeypatc
             raise torch.OutOfMemoryError("CUDA out of memory")
         return decoded(*args)
 
-    def following(parts: toy_model.Parts, plan: Plan) -> None:
+    def following(parts: toy_model.Components, plan: Plan) -> None:
         happened.append(plan.name)
         follow(parts, plan)
 
     monkeypatch.setattr(toy_model, "decoded", failing)
-    monkeypatch.setattr(toy_model.Parts, "follow", following)
+    monkeypatch.setattr(toy_model.Components, "follow", following)
     assert np.array_equal(film, made(*GENERATE, "--memory", "resident"))
     assert happened == ["resident", "decoding", "text-dropped", "decoding"]
 
@@ -184,7 +184,7 @@ def test_a_dry_run_tells_the_plan_that_the_real_one_follows(
     told = json.loads(result.stdout)["memory"]
     model = models.load(rows.TOY, cuda, torch.float32)
     try:
-        real = models.arrange(model, (5, SIDE, SIDE), encodes=False, forced=forced).removeprefix("memory: ")
+        real = models.plan_memory(model, (5, SIDE, SIDE), encodes=False, forced=forced).removeprefix("memory: ")
     except OutOfMemory as error:
         real = str(error)
     assert told == real

@@ -21,8 +21,8 @@ from minitrain.pipeline import load_frozen
 from minitrain.presets import dit_sizes
 from minitrain.training_loop import Budget, train
 from sora.errors import ModelError
-from sora.models.conditioning import known_channels
-from sora.models.mini.model import beside_noise, extra_channels
+from sora.models.conditioning import known_latent_mask
+from sora.models.mini.model import conditioning_channel_count, conditioning_channels
 
 
 @given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 99))
@@ -145,14 +145,14 @@ def test_cells_of_a_hole_are_those_of_its_pixels(seed: int, frames: int, space: 
     """The table of boxes tells the network what the canvas of the same pixels tells it when it paints."""
     rng = Random(seed)
     holes = hole_masks.table([hole_masks.entangled(frames, 64, 96, rng), hole_masks.nothing(frames, 64, 96)])
-    wish = known_channels(hole_masks.known_pixels(holes, frames, 64, 96), space)
+    wish = known_latent_mask(hole_masks.known_pixels(holes, frames, 64, 96), space)
     assert torch.equal(hole_masks.known_cells(holes, frames, 64, 96, space).float(), wish)
 
 
 def test_a_cell_is_known_only_where_every_pixel_is() -> None:
     known = torch.ones(1, 1, 9, 16, 16, dtype=torch.bool)
     known[:, :, 6, 3, 3] = False
-    cells = known_channels(known, 8)
+    cells = known_latent_mask(known, 8)
     assert cells.shape == (1, 4, 3, 2, 2)
     assert cells[0, 1, 2, 0, 0] == 0  # frame 6 is the second of its group of four
     assert cells.sum() == cells.numel() - 1
@@ -161,8 +161,8 @@ def test_a_cell_is_known_only_where_every_pixel_is() -> None:
 def test_nothing_shows_through_unknown_cells() -> None:
     clean, known = torch.randn(1, 4, 2, 2, 2), torch.zeros(1, 4, 2, 2, 2)
     known[:, :, 0] = 1
-    beside = beside_noise(clean, known)
-    assert beside.shape[1] == extra_channels(4)
+    beside = conditioning_channels(clean, known)
+    assert beside.shape[1] == conditioning_channel_count(4)
     assert torch.equal(beside[:, 4:8, 0], clean[:, :, 0])
     assert not beside[:, 4:8, 1].any()
 

@@ -21,7 +21,7 @@ from minitrain.worlds import WORLDS
 from sora import catalog, weights
 from sora.errors import ModelError
 from sora.models.mini import model
-from sora.models.mini.model import extra_channels
+from sora.models.mini.model import conditioning_channel_count
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan.dit import WanConfig, WanDiT
@@ -31,7 +31,7 @@ C, SHAPE = 4, (3, 4, 4)
 
 def transformer() -> WanDiT:
     torch.manual_seed(5)
-    dit = WanDiT(WanConfig(1, 2, 12, C + extra_channels(C), C, 8, 16, 48))
+    dit = WanDiT(WanConfig(1, 2, 12, C + conditioning_channel_count(C), C, 8, 16, 48))
     dit.init_weights()
     for p in dit.parameters():
         torch.nn.init.normal_(p, std=0.1)

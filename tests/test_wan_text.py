@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from sora.errors import ModelError
-from sora.models.wan.text import EmbeddingCache, Words, clean, embed
+from sora.models.wan.text import EmbeddingCache, T5Tokenizer, clean, embed
 from sora.networks.umt5 import UMT5, UMT5Config
 
 WORDS = ["a", "red", "boat", "sails", "over", "the", "sea"]
@@ -29,8 +29,8 @@ def tokenizer_json(folder: Path, pieces: list[tuple[str, float]] = PIECES) -> Pa
 
 
 @pytest.fixture
-def words(tmp_path: Path) -> Words:
-    return Words(tokenizer_json(tmp_path))
+def words(tmp_path: Path) -> T5Tokenizer:
+    return T5Tokenizer(tokenizer_json(tmp_path))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_cleans(prompt: str, want: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert clean(prompt) == want
 
 
-def test_words_are_padded_ended_and_cut(words: Words) -> None:
+def test_words_are_padded_ended_and_cut(words: T5Tokenizer) -> None:
     ids, mask = words.ids(["a red boat", "", "the sea " * 9], 6)
     assert ids.tolist() == [[3, 4, 5, 1, 0, 0], [1, 0, 0, 0, 0, 0], [8, 9, 8, 9, 8, 1]]
     assert mask.tolist() == [[True] * 4 + [False] * 2, [True] + [False] * 5, [True] * 6]
@@ -64,7 +64,7 @@ def test_words_are_padded_ended_and_cut(words: Words) -> None:
 
 def test_refuses_a_missing_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nowhere\.json is missing; download it again"):
-        Words(tmp_path / "nowhere.json")
+        T5Tokenizer(tmp_path / "nowhere.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"model": {"type": "Unigram"}}', b"[1, 2"])
@@ -72,22 +72,22 @@ def test_refuses_a_damaged_tokenizer(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"tokenizer\.json is damaged \(.+\); download it again"):
-        Words(path)
+        T5Tokenizer(path)
 
 
 def test_refuses_a_tokenizer_cut_short(tmp_path: Path) -> None:
     path = tokenizer_json(tmp_path)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ModelError, match="damaged"):
-        Words(path)
+        T5Tokenizer(path)
 
 
 def test_refuses_another_model_s_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="knows no </s>"):
-        Words(tokenizer_json(tmp_path, [("<pad>", 0.0), ("<unk>", -9.0), ("a", -1.0)]))
+        T5Tokenizer(tokenizer_json(tmp_path, [("<pad>", 0.0), ("<unk>", -9.0), ("a", -1.0)]))
 
 
-def test_embeds_words_and_nothing_after_them(words: Words, network: UMT5) -> None:
+def test_embeds_words_and_nothing_after_them(words: T5Tokenizer, network: UMT5) -> None:
     rows = embed(network, words, ["a red boat", "the sea", ""], 16)
     assert rows.shape == (3, 16, 12) and not rows.requires_grad and not rows.is_inference()
     assert [int(row.any(dim=1).sum()) for row in rows] == [4, 3, 1]
@@ -126,26 +126,26 @@ class Encoder:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_remembers_what_was_read(tmp_path: Path, dtype: torch.dtype) -> None:
     encoder, cache = Encoder(dtype), EmbeddingCache(tmp_path / "a" / "b", "umt5")
-    first = cache.recall(["boat", "", "boat"], encoder, 8)
-    again = cache.recall(["sea", "boat", ""], encoder, 8)
+    first = cache.get(["boat", "", "boat"], encoder, 8)
+    again = cache.get(["sea", "boat", ""], encoder, 8)
     assert encoder.asked == [["boat", ""], ["sea"]]
     assert first.dtype == again.dtype == dtype
     assert torch.equal(first, torch.stack([encoder.rows(t) for t in ("boat", "", "boat")]))
     assert torch.equal(again, torch.stack([encoder.rows(t) for t in ("sea", "boat", "")]))
-    EmbeddingCache(tmp_path / "a" / "b", "umt5").recall(["sea"], encoder, 8)
+    EmbeddingCache(tmp_path / "a" / "b", "umt5").get(["sea"], encoder, 8)
     assert len(encoder.asked) == 2
 
 
 def test_tells_encoders_and_lengths_apart(tmp_path: Path) -> None:
     encoder, longer = Encoder(), Encoder(length=9)
-    EmbeddingCache(tmp_path, "umt5 bf16").recall(["boat"], encoder, 8)
-    EmbeddingCache(tmp_path, "umt5 fp16").recall(["boat"], encoder, 8)
-    assert EmbeddingCache(tmp_path, "umt5 bf16").recall(["boat"], longer, 9).shape == (1, 9, 3)
+    EmbeddingCache(tmp_path, "umt5 bf16").get(["boat"], encoder, 8)
+    EmbeddingCache(tmp_path, "umt5 fp16").get(["boat"], encoder, 8)
+    assert EmbeddingCache(tmp_path, "umt5 bf16").get(["boat"], longer, 9).shape == (1, 9, 3)
     assert (len(encoder.asked), len(longer.asked)) == (2, 1)
 
 
 def test_stores_only_the_rows_of_the_prompt_and_not_the_prompt(tmp_path: Path) -> None:
-    EmbeddingCache(tmp_path, "umt5").recall(["zebra"], Encoder(length=512), 512)
+    EmbeddingCache(tmp_path, "umt5").get(["zebra"], Encoder(length=512), 512)
     (file,) = tmp_path.iterdir()
     assert file.stat().st_size < 300 and b"zebra" not in file.read_bytes() + file.name.encode()
 
@@ -153,7 +153,7 @@ def test_stores_only_the_rows_of_the_prompt_and_not_the_prompt(tmp_path: Path) -
 @pytest.mark.parametrize("harm", ["cut", "empty", "noise", "other names", "other shape", "too long"])
 def test_a_damaged_file_is_written_anew(tmp_path: Path, harm: str) -> None:
     encoder, cache = Encoder(), EmbeddingCache(tmp_path, "umt5")
-    want = cache.recall(["boat"], encoder, 8)
+    want = cache.get(["boat"], encoder, 8)
     (file,) = tmp_path.iterdir()
     if harm == "other names":
         save_file({"other": torch.zeros(2, 3)}, file)
@@ -164,35 +164,35 @@ def test_a_damaged_file_is_written_anew(tmp_path: Path, harm: str) -> None:
     else:
         whole = file.read_bytes()
         file.write_bytes({"cut": whole[:-5], "empty": b"", "noise": b"\xff" * len(whole)}[harm])
-    assert torch.equal(cache.recall(["boat"], encoder, 8), want)
-    assert torch.equal(cache.recall(["boat"], encoder, 8), want)
+    assert torch.equal(cache.get(["boat"], encoder, 8), want)
+    assert torch.equal(cache.get(["boat"], encoder, 8), want)
     assert len(encoder.asked) == 2 and len(list(tmp_path.iterdir())) == 1
 
 
 def test_keeps_the_files_used_last_and_leaves_strangers_alone(tmp_path: Path) -> None:
-    encoder, cache = Encoder(), EmbeddingCache(tmp_path, "umt5", most=3)
+    encoder, cache = Encoder(), EmbeddingCache(tmp_path, "umt5", max_files=3)
     stranger, abandoned = tmp_path / "notes.txt", tmp_path / f"{'0' * 64}.1a2b3c4d"
     for file in (stranger, abandoned):
         file.write_text("x")
         os.utime(file, (0, 0))
     for age, text in enumerate(["first", "second", "third"]):
         before = set(tmp_path.iterdir())
-        cache.recall([text], encoder, 8)
+        cache.get([text], encoder, 8)
         (new,) = set(tmp_path.iterdir()) - before
         os.utime(new, (1000 + age, 1000 + age))
     assert stranger.exists() and not abandoned.exists()
-    cache.recall(["first"], encoder, 8)
-    cache.recall(["fourth"], encoder, 8)
+    cache.get(["first"], encoder, 8)
+    cache.get(["fourth"], encoder, 8)
     asked = len(encoder.asked)
-    cache.recall(["first", "third", "fourth"], encoder, 8)
+    cache.get(["first", "third", "fourth"], encoder, 8)
     assert len(encoder.asked) == asked and len(list(tmp_path.iterdir())) == 4
-    cache.recall(["second"], encoder, 8)
+    cache.get(["second"], encoder, 8)
     assert encoder.asked[-1] == ["second"]
 
 
 def test_does_not_keep_what_a_device_broke(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, "umt5")
-    broken = cache.recall(["boat"], lambda texts: torch.full((1, 8, 3), torch.nan), 8)
+    broken = cache.get(["boat"], lambda texts: torch.full((1, 8, 3), torch.nan), 8)
     assert broken.isnan().all() and not list(tmp_path.iterdir())
 
 
@@ -200,5 +200,5 @@ def test_a_folder_that_cannot_be_written_to_costs_time_alone(tmp_path: Path) -> 
     (tmp_path / "file").write_text("x")
     encoder, cache = Encoder(), EmbeddingCache(tmp_path / "file" / "cache", "umt5")
     for _ in range(2):
-        assert torch.equal(cache.recall(["boat"], encoder, 8), encoder.rows("boat")[None])
+        assert torch.equal(cache.get(["boat"], encoder, 8), encoder.rows("boat")[None])
     assert len(encoder.asked) == 2

@@ -8,7 +8,7 @@ import torch
 
 from passes_parts import networks
 from passes_parts.rows import Row, Shape, scaled
-from sora.models.guidance import Passes
+from sora.models.guidance import GuidedTransformer
 from sora.models.wan.layout import CONFIGS
 from timing import Timed, by_turns
 
@@ -29,8 +29,8 @@ def guided_steps(device: str, dtype: torch.dtype) -> Iterator[tuple[int, Timed, 
         given = networks.given(row, device, dtype)
         works = []
         for joins in (False, True):
-            passes = Passes(given.text_BLD, together=lambda joins=joins: joins)
-            flows = lambda p=passes, g=given: p.flows(lambda: network, g.x_BCTHW, g.times_B_or_BN, guided=True)  # noqa: E731
+            passes = GuidedTransformer(given.text_BLD, batch_guidance=lambda joins=joins: joins)
+            flows = lambda p=passes, g=given: p.velocities(lambda: network, g.x_BCTHW, g.times_B_or_BN, guided=True)  # noqa: E731
             works.append(torch.inference_mode()(flows))
         apart, joined = by_turns(works, runs=4, warm_ups=1)
         yield row.tokens, apart, joined

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from passes_parts.networks import Given
 from passes_parts.rows import Row
-from sora.models.guidance import Passes, together
+from sora.models.guidance import GuidedTransformer, should_batch_guidance
 from sora.networks.wan.dit import Times, WanDiT
 from sora.runtime import attention
 from sora.runtime.compile import compile_blocks
@@ -66,8 +66,10 @@ class Variant:
         x, times = given.x_BCTHW, given.times_B_or_BN
         if speed.uses("distinct-times") and times.ndim == 2:
             times = shared(times)
-        joins = together(speed, x.device, x[0, 0].numel() // prod(network.config.patch))
-        passes = Passes(given.text_BLD, once=lambda: speed.uses("text-once"), together=lambda: joins)
+        joins = should_batch_guidance(speed, x.device, x[0, 0].numel() // prod(network.config.patch))
+        passes = GuidedTransformer(
+            given.text_BLD, cache_text=lambda: speed.uses("text-once"), batch_guidance=lambda: joins
+        )
         self._quicken(network, x.device)
 
         def frugal(one: Pass) -> Tensor:
@@ -78,7 +80,7 @@ class Variant:
 
         @torch.inference_mode()
         def work() -> Tensor:
-            return passes.flows(lambda: network, x, times, guided=guided, frugal=frugal)
+            return passes.velocities(lambda: network, x, times, guided=guided, retry_on_oom=frugal)
 
         return work
 

@@ -34,7 +34,7 @@ from minitrain.presets import Recipe, dit_sizes
 from minitrain.retry import Attempt, left, persist
 from minitrain.training_loop import Budget, Loss
 from sora.engine.sampler import timesteps
-from sora.models.mini.model import TIME_UNITS, beside_noise
+from sora.models.mini.model import NETWORK_TIME, conditioning_channels
 from sora.networks.mini_vae import TIME
 from sora.networks.wan.dit import LORA_TARGETS, WanDiT
 from sora.runtime import lora
@@ -99,8 +99,8 @@ class Teacher:
 
 def flow(dit: WanDiT, x: Tensor, batch: Batch, slots: Tensor, t: float) -> Tensor:
     """The velocity at one time for a whole batch."""
-    noisy = torch.cat([x, beside_noise(batch.seen, batch.known)], dim=1)
-    return dit(noisy, torch.full((len(x),), TIME_UNITS * t, device=x.device), slots).float()
+    noisy = torch.cat([x, conditioning_channels(batch.seen, batch.known)], dim=1)
+    return dit(noisy, torch.full((len(x),), NETWORK_TIME * t, device=x.device), slots).float()
 
 
 def pinned(x: Tensor, batch: Batch, noise: Tensor, t: float) -> Tensor:

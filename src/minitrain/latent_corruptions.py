@@ -32,7 +32,7 @@ from minitrain.scene import Film
 from minitrain.worlds.render import render
 from minitrain.worlds.world import WORLDS, World, draw_film
 from sora import catalog, models
-from sora.models.mini.model import Mini, beside_noise, word_ids
+from sora.models.mini.model import Mini, conditioning_channels, word_ids
 
 FRAMES, BATCH = 5, 4  # frames of a clip, of which the first, third and last are kept; clips at once
 SIZES = ((128, 128), (96, 160), (160, 96))  # (height, width), multiples of the model's cells and patches
@@ -96,8 +96,8 @@ def doubled(_model: Mini, x: Latents, _films: list[Film], rng: Random) -> Tensor
 def _painted_on(model: Mini, x: Latents, texts: list[str], noise: float) -> Tensor:
     """Noised that far, and painted from there in STEPS steps with these captions; the background is kept."""
     start = x.clean.lerp(torch.randn_like(x.clean), noise)
-    slots = model.text(word_ids(model.tokenizer, texts, model.text.config.length))
-    beside = beside_noise(x.clean, torch.zeros(len(texts), 4, *x.clean.shape[2:]))
+    slots = model.text_encoder(word_ids(model.tokenizer, texts, model.text_encoder.config.length))
+    beside = conditioning_channels(x.clean, torch.zeros(len(texts), 4, *x.clean.shape[2:]))
     times = [noise * (1 - i / STEPS) for i in range(STEPS + 1)]
     for now, later in pairwise(times):
         units = torch.full((len(texts),), 1000 * now)

@@ -18,7 +18,7 @@ from minitrain.clips import Size
 from minitrain.latent_buffer import Batch
 from minitrain.presets import text_sizes, vae_sizes
 from sora.engine.sampler import timesteps
-from sora.models.mini.model import TIME_UNITS, beside_noise, word_ids
+from sora.models.mini.model import NETWORK_TIME, conditioning_channels, word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE
 from sora.networks.wan.dit import WanDiT
@@ -54,13 +54,13 @@ class Painter:
     def flow(self, x: Tensor, beside: Tensor, times_B: Tensor, slots: Tensor) -> Tensor:
         """The velocity in float32. beside: what stands beside the noise; times in [0, 1]."""
         with self.autocast():
-            return self.dit(torch.cat([x, beside], dim=1), TIME_UNITS * times_B, slots).float()
+            return self.dit(torch.cat([x, beside], dim=1), NETWORK_TIME * times_B, slots).float()
 
     def loss(self, batch: Batch, slots: Tensor, t_B: Tensor, noise: Tensor) -> Tensor:
         """Weighted squared error of the velocity, one figure a sample."""
         t = t_B.view(-1, 1, 1, 1, 1)
         noisy = (1 - t) * batch.clean + t * noise
-        flow = self.flow(noisy, beside_noise(batch.seen, batch.known), t_B, slots)
+        flow = self.flow(noisy, conditioning_channels(batch.seen, batch.known), t_B, slots)
         return (batch.weight * (flow - (noise - batch.clean)).square()).flatten(1).mean(dim=1)
 
     @torch.no_grad()
@@ -90,7 +90,7 @@ class Painter:
 def unknown(x_BCTHW: Tensor) -> Tensor:
     """What stands beside the noise where nothing is known."""
     known = torch.zeros(len(x_BCTHW), TIME, *x_BCTHW.shape[2:], device=x_BCTHW.device)
-    return beside_noise(torch.zeros_like(x_BCTHW), known)
+    return conditioning_channels(torch.zeros_like(x_BCTHW), known)
 
 
 def load_frozen(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:

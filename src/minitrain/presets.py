@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from sora.models.mini.model import extra_channels
+from sora.models.mini.model import conditioning_channel_count
 from sora.networks.mini_text import MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAEConfig
 from sora.networks.wan.dit import WanConfig
@@ -185,7 +185,7 @@ def dit_config(latent_channels: int, text_width: int, width: int, layers: int) -
         num_layers=layers,
         heads=width // 48 if width % 48 == 0 else width // 64,
         head_dim=48 if width % 48 == 0 else 64,
-        in_channels=latent_channels + extra_channels(latent_channels),
+        in_channels=latent_channels + conditioning_channel_count(latent_channels),
         out_channels=latent_channels,
         text_dim=text_width,
         freq_dim=128,

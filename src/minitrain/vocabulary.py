@@ -1,7 +1,7 @@
 """All that a world's captions can say, as data for run time: ``python -m minitrain.vocabulary --world rich``.
 
-Programs that paint read it to tell a person beforehand what can be painted (``sora.models.mini.words``). It is made
-from the tables of ``captions`` and published beside the weights, so that the two never say different things.
+Programs that paint read it (``sora.models.mini.vocabulary``) to tell a person beforehand what can be painted. It is
+made from the tables of ``captions`` and published beside the weights, so that the two never say different things.
 """
 
 from __future__ import annotations

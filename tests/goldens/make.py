@@ -23,7 +23,7 @@ from sora.engine import engine
 from sora.engine.canvas import Canvas
 from sora.engine.engine import Settings
 from sora.engine.model import Model
-from sora.engine.timeline import Film
+from sora.engine.timeline import Timeline
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.plan.plan import Format, Plan
@@ -40,9 +40,7 @@ def model() -> Model:
 
 
 def settings(seed: int = 1, **changes: Any) -> Settings:
-    d = SPEC.defaults
-    chosen = {"steps": 4, "guidance": d.guidance, "shift": d.shift, "step": d.step, **changes}
-    return Settings(seed=seed, **chosen)
+    return Settings.from_spec(SPEC, seed, **{"steps": 4, **changes})
 
 
 def form(height: int = SIDE, width: int = SIDE) -> Format:
@@ -55,7 +53,7 @@ def plan(frames: int = 9, prompt: str = PROMPT) -> Plan:
 
 
 def canvas_of(made: Plan) -> Canvas:
-    return Film(made).canvas(made.windows[0])
+    return Timeline(made).canvas_for(made.windows[0])
 
 
 def paint(plan: Plan, how: Settings) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModel
 from transformers import CLIPVisionConfig as TheirConfig
 
-from sora.models.wan.image import prepare
+from sora.models.wan.image import preprocess
 from sora.networks.clip_vision import PREFIX, CLIPVision, CLIPVisionConfig
 
 SMALL = CLIPVisionConfig(hidden=24, intermediate=40, num_layers=3, heads=3, image=42, patch=14)
@@ -132,6 +132,6 @@ def test_same_picture(height: int, width: int, seed: int) -> None:
         width = height
     image_YXC = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     want = CLIPImageProcessor()(images=Image.fromarray(image_YXC), return_tensors="pt").pixel_values
-    got = prepare(image_YXC)
+    got = preprocess(image_YXC)
     assert got.shape == want.shape == (1, 3, 224, 224) and got.dtype == want.dtype == torch.float32
     assert float((got - want).abs().max()) <= 1e-6

@@ -13,8 +13,8 @@ from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepSchedu
 from torch import Tensor
 
 from sora.engine.canvas import Latents
-from sora.engine.sampler import StepRule, euler, noise_for, sample, unipc
-from sora.models.wan.schedule import euler_timesteps, thousandths, unipc_timesteps
+from sora.engine.sampler import Sampler, euler, initial_noise, sample, unipc
+from sora.models.wan.schedule import euler_timesteps, network_timestep, unipc_timesteps
 
 SHAPE = (4, 3, 6, 8)
 
@@ -36,7 +36,7 @@ def theirs(name: str, steps: int, shift: float) -> Any:
     return scheduler
 
 
-OURS: dict[str, tuple[Callable[[int, float], Tensor], StepRule]] = {
+OURS: dict[str, tuple[Callable[[int, float], Tensor], Sampler]] = {
     "euler": (euler_timesteps, euler),
     "unipc": (unipc_timesteps, unipc),
 }
@@ -55,7 +55,7 @@ def test_same_times(name: str) -> None:
         assert farthest(ours, scheduler.sigmas) <= 1.2e-7, case  # one rounding of float32
         if name == "unipc":
             # A time that is a whole thousandth may round to either side; with Wan's own shifts none is.
-            assert farthest(thousandths(ours[:-1]), scheduler.timesteps) <= (1 if shift == 1.0 else 0), case
+            assert farthest(network_timestep(ours[:-1]), scheduler.timesteps) <= (1 if shift == 1.0 else 0), case
         else:
             assert farthest(ours[:-1] * 1000, scheduler.timesteps) <= 1.3e-4, case
 
@@ -63,10 +63,10 @@ def test_same_times(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_same_picture(name: str) -> None:
     times, step = OURS[name]
-    noise = noise_for(SHAPE, seed=7)
+    noise = initial_noise(SHAPE, seed=7)
     latents = Latents(torch.zeros_like(noise), torch.ones(1, 1, *SHAPE[1:]))
     for shift, steps in product([3.0, 5.0, 8.0], [1, 2, 3, 8, 20, 50]):
-        got = sample(velocity, latents, noise, times(steps, shift), step=step)
+        got = sample(velocity, latents, noise, times(steps, shift), sampler=step)
         scheduler, x = theirs(name, steps, shift), noise
         for t, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
             x = scheduler.step(velocity(x, sigma), t, x, return_dict=False)[0]

@@ -21,7 +21,7 @@ from transformers import T5TokenizerFast as TheirTokenizer  # type: ignore[attr-
 from transformers import UMT5Config as TheirConfig
 
 from sora.models.wan import text as wan_text
-from sora.models.wan.text import Words, clean, embed
+from sora.models.wan.text import T5Tokenizer, clean, embed
 from sora.networks.umt5 import UMT5, UMT5Config, distance_buckets
 
 ALIASES = {"encoder.embed_tokens.weight": "shared.weight"}  # one tensor, which ours holds under the second name
@@ -230,7 +230,7 @@ def their_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], length: int)
 
 @pytest.mark.parametrize("length", [512, 16, 1])
 def test_same_ids(saved: Path, length: int) -> None:
-    words, reference = Words(saved / "tokenizer.json"), AutoTokenizer.from_pretrained(saved)
+    words, reference = T5Tokenizer(saved / "tokenizer.json"), AutoTokenizer.from_pretrained(saved)
     texts = [clean(text) for text in TEXTS.values()]
     (ids, mask), (want, want_mask) = words.ids(texts, length), their_ids(reference, texts, length)
     assert ids.dtype == torch.int64 and mask.dtype == torch.bool
@@ -244,7 +244,7 @@ def test_same_ids(saved: Path, length: int) -> None:
 @pytest.mark.parametrize("ends", [False, True])
 def test_same_ids_whether_or_not_the_file_ends_texts(tmp_path: Path, like_v4: bool, ends: bool) -> None:
     folder = written(tmp_path / "made", like_v4=like_v4, ends=ends)
-    words, reference = Words(folder / "tokenizer.json"), TheirTokenizer.from_pretrained(folder)
+    words, reference = T5Tokenizer(folder / "tokenizer.json"), TheirTokenizer.from_pretrained(folder)
     # transformers adds the sentinels of T5 to a file without; the published files and saved ones hold them.
     texts = [clean(text) for name, text in TEXTS.items() if name != "the end inside"]
     assert torch.equal(words.ids(texts, 64)[0], their_ids(reference, texts, 64)[0])
@@ -281,7 +281,7 @@ def test_same_cleaning_with_a_package_that_mends(text: str, monkeypatch: pytest.
 
 @torch.no_grad()
 def test_same_embeddings_as_the_pipeline(saved: Path) -> None:
-    words, tokenizer = Words(saved / "tokenizer.json"), AutoTokenizer.from_pretrained(saved)
+    words, tokenizer = T5Tokenizer(saved / "tokenizer.json"), AutoTokenizer.from_pretrained(saved)
     ours, reference = pair(UMT5Config(vocab=len(tokenizer), d_model=24, d_kv=8, d_ff=40, num_layers=2, heads=3))
     pipeline = pipeline_wan.WanPipeline(tokenizer, reference, None, None, None)  # type: ignore[arg-type]
     texts = [TEXTS[name] for name in ("english", "chinese", "long", "empty")]
@@ -289,5 +289,5 @@ def test_same_embeddings_as_the_pipeline(saved: Path) -> None:
     got = embed(ours, words, [clean(text) for text in texts])
     assert got.shape == want.shape == (len(texts), 512, 24)
     assert torch.equal(got == 0, want == 0) and distance(got, want) <= 1e-5
-    short = embed(ours, words, [clean(TEXTS["english"])], wan_text.LENGTH)
+    short = embed(ours, words, [clean(TEXTS["english"])], wan_text.MAX_LENGTH)
     assert short.shape == (1, 512, 24) and distance(short[0], want[0]) <= 1e-5

@@ -20,7 +20,7 @@ from sora import catalog, media, models
 from sora.cli import app
 from sora.engine import engine
 from sora.engine.engine import Settings
-from sora.engine.timeline import Film
+from sora.engine.timeline import Timeline
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.plan.plan import Plan
@@ -62,10 +62,8 @@ def ours(folder: Path, plan: Any, **more: Any) -> np.ndarray:
     model = models.load(spec, torch.device("cpu"), torch.float32)
     made: Plan = plan(spec.form((HEIGHT, WIDTH), 16.0))
     (window,) = made.windows
-    d = spec.defaults
-    said: dict[str, Any] = {"guidance": 3.0, "shift": d.shift, "step": d.step, **more}
-    settings = Settings(7, STEPS, negative=NEGATIVE, **said)
-    latents = engine.paint_latents(model, Film(made).canvas(window), PROMPT, settings, start=made.start)
+    settings = Settings.from_spec(spec, 7, steps=STEPS, negative_prompt=NEGATIVE, **{"guidance": 3.0, **more})
+    latents = engine.paint_latents(model, Timeline(made).canvas_for(window), PROMPT, settings, source=made.start)
     frames = torch.cat(list(model.decode(latents))).permute(0, 2, 3, 1)
     return ((frames + 1) / 2).clamp(0, 1).numpy()
 

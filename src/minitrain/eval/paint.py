@@ -48,8 +48,7 @@ def paint(model: Model, row: dict[str, Any], settings: dict[str, Any]) -> np.nda
     spec, d = model.spec, model.spec.defaults
     form = spec.form(spec.grid.nearest_size(row["aspect"], d.area), d.fps)
     plan = operations.generate((row["text"],), frames=FRAMES, form=form)
-    chosen = {"steps": d.steps, "guidance": d.guidance, "shift": d.shift, "step": d.step} | settings
-    chunks = engine.paint(model, plan, engine.Settings(row["number"], **chosen))
+    chunks = engine.paint(model, plan, engine.Settings.from_spec(spec, row["number"], **settings))
     return torch.cat(list(chunks)).permute(0, 2, 3, 1).cpu().numpy()
 
 
@@ -73,7 +72,7 @@ def main() -> None:
             print(json.dumps(row, ensure_ascii=False))
         return
     torch.set_num_threads(args.threads)
-    kinds = {"steps": int, "guidance": float, "shift": float, "step": str}
+    kinds = {"steps": int, "guidance": float, "shift": float, "sampler": str}
     settings = {name: kinds[name](value) for name, value in (pair.split("=", 1) for pair in args.set)}
     spec = catalog.find("mini")
     model = models.load(spec.with_guidance() if args.guided else spec, torch.device("cpu"), torch.float32)

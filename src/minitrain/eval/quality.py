@@ -65,7 +65,7 @@ def ways(steps: int | None = None) -> list[Tried]:
             for t in (0.3, 0.5)
             if d.guidance != 1
         ),
-        *(Tried(f"{s} steps of unipc", overrides={"steps": s, "step": "unipc"}) for s in few),
+        *(Tried(f"{s} steps of unipc", overrides={"steps": s, "sampler": "unipc"}) for s in few),
     ]
 
 

@@ -22,7 +22,7 @@ def film(model: Model, prompt: str, seed: int) -> np.ndarray:
     d = model.spec.defaults
     height, width = model.spec.grid.nearest_size(1.0, d.area)
     plan = operations.generate((prompt,), frames=d.frames, form=model.spec.form((height, width), d.fps))
-    settings = engine.Settings(seed, d.steps, d.guidance, d.shift, d.step)
+    settings = engine.Settings.from_spec(model.spec, seed)
     return torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
 
 

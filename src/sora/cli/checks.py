@@ -55,7 +55,7 @@ def _apart(device: torch.device) -> float:
     spec = catalog.find(catalog.DEFAULT)
     side = 4 * spec.grid.multiple
     plan = operations.generate(("a red balloon",), frames=9, form=spec.form((side, side), spec.defaults.fps))
-    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step)
+    settings = engine.Settings.from_spec(spec, 0, steps=1, guidance=1.0)
     films = [
         torch.cat(list(engine.paint(models.load(spec, where, torch.float32), plan, settings))).float()
         for where in (torch.device("cpu"), device)
@@ -69,7 +69,7 @@ def painting() -> str:
     model = _load(spec)
     started = time.perf_counter()
     side = 4 * spec.grid.multiple
-    settings = engine.Settings(0, 1, 1.0, spec.defaults.shift, spec.defaults.step)
+    settings = engine.Settings.from_spec(spec, 0, steps=1, guidance=1.0)
     plan = operations.image("a red balloon", form=spec.form((side, side), spec.defaults.fps))
     frames = sum(len(chunk) for chunk in engine.paint(model, plan, settings))
     return f"{frames} frame of {side}x{side}, one step, in {time.perf_counter() - started:.2f} s"

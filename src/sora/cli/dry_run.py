@@ -60,7 +60,7 @@ def _memory(resolved: ResolvedRequest, shape_FYX: tuple[int, int, int], known: b
     device = memory.choose_device(request.device)
     number = memory.choose_dtype(request.dtype, device)
     try:
-        line = models.memory_plan(resolved.spec, shape_FYX, device, number, encodes=known, forced=forced)
+        line = models.preview_memory_plan(resolved.spec, shape_FYX, device, number, encodes=known, forced=forced)
     except OutOfMemory as error:
         return str(error)
     return line.removeprefix("memory: ")

@@ -15,7 +15,7 @@ from sora.cli.train_job import PREVIEWS, STEPS, TrainJob
 from sora.engine import engine
 from sora.engine.progress import ProgressEvent
 from sora.finetune import dataset, examples
-from sora.finetune.fit import Fit, Tuning, frugal
+from sora.finetune.lora_trainer import LoRAConfig, LoRATrainer, gradient_checkpointing
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.plan.recipe import sha256_of
@@ -32,17 +32,15 @@ def learn(job: TrainJob) -> dict[str, Any]:
     clock, losses = Clock(), list[float]()
     with progress(clock, "", job.quiet) as hear:
         seed = job.settings["seed"]
-        made = examples.prepare(
-            model, job.materials, job.size, seed, lambda n, of: hear(ProgressEvent("encode", n, of))
-        )
-        fit = Fit(model, made, Tuning(**job.settings))
+        made = examples.prepare(model, job.materials, job.size, seed, lambda n, of: hear(ProgressEvent("encode", n, of)))
+        fit = LoRATrainer(model, made, LoRAConfig(**job.settings))
         job.folder.mkdir(exist_ok=True)
         if job.resume:
             fit.resume(job.state)
-        told = f"{len(job.materials)} files, {len(made)} examples, rank {fit.tuning.rank}, rate {fit.rate:.2g}"
+        told = f"{len(job.materials)} files, {len(made)} examples, rank {fit.config.rank}, rate {fit.learning_rate:.2g}"
         note(told + (f", from step {fit.step}" if fit.step else ""), job.quiet)
         try:
-            with frugal(model):
+            with gradient_checkpointing(model):
                 _train(job, fit, losses, hear)
         except KeyboardInterrupt:
             _save(job, fit)
@@ -53,11 +51,11 @@ def learn(job: TrainJob) -> dict[str, Any]:
     return facts | {"loss": _recent(losses), "seconds": clock.rounded()}
 
 
-def _train(job: TrainJob, fit: Fit, losses: list[float], hear: Listener) -> None:
+def _train(job: TrainJob, fit: LoRATrainer, losses: list[float], hear: Listener) -> None:
     """Steps until the job is done; previews, and a state to go on from, every so often and at the end."""
     begun, painting, shown, at = time.monotonic(), 0.0, 0.0, -1
     while (done := job.done(fit.step, time.monotonic() - begun - painting)) < 1:
-        losses.append(fit.advance(done))
+        losses.append(fit.train_step(done))
         total = (job.steps or STEPS) if job.minutes is None else max(fit.step, round(fit.step / max(done, 1e-3)))
         hear(ProgressEvent("learn", fit.step, total))
         if fit.step % job.every == 0 if job.every else done - shown >= 1 / PREVIEWS:
@@ -74,7 +72,7 @@ def _recent(losses: list[float]) -> float:
     return round(fmean(losses[-RECENT:]), 5) if losses else 0.0
 
 
-def _preview(job: TrainJob, fit: Fit, hear: Listener) -> None:
+def _preview(job: TrainJob, fit: LoRATrainer, hear: Listener) -> None:
     """Each preview's prompt painted as it would be now, at the model's defaults."""
 
     spec = job.spec
@@ -83,15 +81,14 @@ def _preview(job: TrainJob, fit: Fit, hear: Listener) -> None:
         spec.form(job.size or spec.grid.nearest_size(1.0, spec.defaults.area), spec.defaults.fps),
     )
     for number, prompt in enumerate(job.previews, start=1):
-        how = d.steps, d.guidance, d.shift, d.step, d.negative
-        settings = engine.Settings(job.settings["seed"], *how)
+        settings = engine.Settings.from_spec(spec, job.settings["seed"])
         plan = operations.generate((prompt,), frames=d.frames, form=form)
         frames_FCYX = torch.cat(list(engine.paint(fit.model, plan, settings, hear)))
         path = job.folder / f"step-{fit.step:06d}-{number}.mp4"
         media.write_clip(path, Clip(frames_FCYX.permute(0, 2, 3, 1).contiguous().numpy(), d.fps), force=True)
 
 
-def _save(job: TrainJob, fit: Fit) -> None:
+def _save(job: TrainJob, fit: LoRATrainer) -> None:
     """The state to go on from, and the file to paint with."""
     fit.save(job.state)
     spec, asset = job.spec, weights.asset(job.spec.files[0])
@@ -99,10 +96,10 @@ def _save(job: TrainJob, fit: Fit) -> None:
         "family": spec.family,
         "model": spec.name,
         "weights": sha256_of(asset) if asset.is_file() else "",
-        "rank": str(fit.tuning.rank),
-        "alpha": f"{fit.tuning.alpha:g}",
+        "rank": str(fit.config.rank),
+        "alpha": f"{fit.config.alpha:g}",
         "steps": str(fit.step),
-        "rate": f"{fit.rate:g}",
+        "rate": f"{fit.learning_rate:g}",
         "words": " ".join(dataset.shared_words(m.caption for m in job.materials)),
         "sora": __version__,
     }

@@ -101,10 +101,10 @@ def train(
     _check_target(out, force or resume)
     job = TrainJob(
         spec=spec,
-        materials=dataset.find(folder),
+        materials=dataset.find_clips(folder),
         out=out,
-        settings={"rank": rank, "alpha": alpha or rank, "rate": rate, "batch": batch}
-        | {"silent": caption_drop, "seed": seed, "shift": spec.defaults.shift},
+        settings={"rank": rank, "alpha": alpha or rank, "learning_rate": rate, "batch_size": batch}
+        | {"caption_dropout": caption_drop, "seed": seed, "shift": spec.defaults.shift},
         size=_size(size, aspect, spec),
         steps=steps,
         minutes=minutes,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sora.catalog.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from sora.finetune.dataset import Material
+    from sora.finetune.dataset import TrainingClip
 
 STEPS = 400  # where neither steps nor minutes are said
 PREVIEWS = 4  # times that a training saves and shows what it has learnt, where nobody says how often
@@ -17,11 +17,12 @@ PREVIEWS = 4  # times that a training saves and shows what it has learnt, where 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What to train, how long, and where it goes. settings: of ``finetune.fit.Tuning``. size: (height, width) on the
-    grid, or None for each clip's own shape. every: steps between two previews, None for PREVIEWS in all."""
+    """What to train, how long, and where it goes. settings: the fields of ``finetune.lora_trainer.LoRAConfig``.
+    size: (height, width) on the grid, or None for each clip's own shape. every: steps between two previews, None for
+    PREVIEWS in all."""
 
     spec: ModelSpec
-    materials: tuple[Material, ...]
+    materials: tuple[TrainingClip, ...]
     out: Path
     settings: dict[str, Any]
     size: tuple[int, int] | None

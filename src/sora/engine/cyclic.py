@@ -14,10 +14,10 @@ from torch import Tensor
 
 from sora.engine.sampler import Velocity
 
-GOLDEN = (5**0.5 - 1) / 2  # strides of this share of a circle fill its widest gaps first
+GOLDEN_SECTION = (5**0.5 - 1) / 2  # strides of this share of a circle fill its widest gaps first
 
 
-def rolled(velocity: Velocity, lead: int = 0) -> Velocity:
+def temporal_roll(velocity: Velocity, lead: int = 0) -> Velocity:
     """A field over a cycle (B, C, T, H, W), whose seam no state remembers: every call opens the circle at another
     place, asks the field, and closes it again. Any T calls in a row open it once at each latent.
 
@@ -45,10 +45,10 @@ def stride(length: int) -> int:
     """How far round a circle of ``length`` >= 1 latents the opening moves between calls: coprime with the length, so
     that it comes everywhere, and near the golden section, so that even a few calls are spread well."""
     coprime = (step for step in range(1, length + 1) if gcd(step, length) == 1)
-    return min(coprime, key=lambda step: abs(step - GOLDEN * length))
+    return min(coprime, key=lambda step: abs(step - GOLDEN_SECTION * length))
 
 
-def circular(
+def decode_cyclic(
     decode: Callable[[Tensor], Iterator[Tensor]], latents_BCTHW: Tensor, time: int, lead: int
 ) -> Iterator[Tensor]:
     """The frames of a closed cycle, as chunks (F, 3, Y, X), time * T of them in all, streamed in order.

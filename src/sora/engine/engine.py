@@ -17,17 +17,18 @@ from sora.engine.canvas import Canvas, Latents
 from sora.engine.flowedit import flow_edit
 from sora.engine.model import Scheduled
 from sora.engine.progress import Listener, ProgressEvent
-from sora.engine.seeds import derived
-from sora.engine.timeline import Film
+from sora.engine.seeds import derive_seed
+from sora.engine.timeline import Timeline
 from sora.errors import OutOfMemory
 from sora.plan.crop import Crop
 from sora.plan.plan import Plan, Start, Window
 from sora.runtime import heap
 
 if TYPE_CHECKING:
+    from sora.catalog.spec import ModelSpec
     from sora.engine.model import Model
 
-LEAD = 5  # latents of a circle that are decoded before its beginning, so that its end runs on into it
+CYCLIC_LEAD = 5  # latents of a circle that are decoded before its beginning, so that its end runs on into it
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,35 @@ class Settings:
     steps: int
     guidance: float
     shift: float
-    step: str
-    negative: str = ""
-    overlap: bool = True
+    sampler: str
+    negative_prompt: str = ""
+    stream: bool = True
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: ModelSpec,
+        seed: int,
+        *,
+        draft: bool = False,
+        steps: int | None = None,
+        guidance: float | None = None,
+        shift: float | None = None,
+        sampler: str | None = None,
+        negative_prompt: str | None = None,
+        stream: bool = True,
+    ) -> Settings:
+        """The defaults of a model, or of its drafts, with what is given (not None) in their place."""
+        d = spec.defaults
+        return cls(
+            seed,
+            steps=(d.draft_steps if draft else d.steps) if steps is None else steps,
+            guidance=d.guidance if guidance is None else guidance,
+            shift=d.shift if shift is None else shift,
+            sampler=d.step if sampler is None else sampler,
+            negative_prompt=d.negative if negative_prompt is None else negative_prompt,
+            stream=stream,
+        )
 
 
 def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | None = None) -> Iterator[Tensor]:
@@ -50,50 +77,50 @@ def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | Non
 
     Known pixels come back exactly as they were. Raises OutOfMemory.
     """
-    film, colours = Film(plan), dict[int, blend.Colours]()
-    yield from film.ready()
+    film, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
+    yield from film.pop_ready()
     for number, window in enumerate(plan.windows, start=1):
         if number > 1:
             heap.trim()
         tell = _told(on_event, number, len(plan.windows))
         with _memory_errors(window.frames, plan.format.painted):
-            canvas, begin = film.canvas(window), 0
+            canvas, begin = film.canvas_for(window), 0
             painted = _painted(model, plan, window, canvas, settings, tell)
             wish = None if window.right else colours.get(window.part)
-            alone = settings.overlap and wish is None and not canvas.known_F1YX.any()
+            alone = settings.stream and wish is None and not canvas.known_F1YX.any()
             stands = painted if alone else _joined(model, canvas, painted, window, wish)
             if window.part not in colours and any(w.part == window.part for w in plan.windows[number:]):
                 stands = _coloured(stands, window.part, colours)
             for frames_FCYX in stands:
-                film.put(window, frames_FCYX, begin)
+                film.add(window, frames_FCYX, begin)
                 begin += len(frames_FCYX)
-                yield from film.ready()
+                yield from film.pop_ready()
 
 
 def _joined(
-    model: Model, canvas: Canvas, chunks: Iterator[Tensor], window: Window, wish: blend.Colours | None
+    model: Model, canvas: Canvas, chunks: Iterator[Tensor], window: Window, wish: blend.ColourStatistics | None
 ) -> Iterator[Tensor]:
     """Painted frames as they will stand in the film, beside what is known and in the colours that are wished for: all
     at once, since each may depend on all."""
     painted_FCYX = torch.cat(list(chunks))
     if wish is not None:
-        painted_FCYX = blend.matched(painted_FCYX, wish)
+        painted_FCYX = blend.match_colours(painted_FCYX, wish)
     known = canvas.known_F1YX
     if known.any() and (model.spec.defaults.meets_pictures or not _only_pictures(window, known)):
-        yield blend.settled(canvas, painted_FCYX)
+        yield blend.blend_known(canvas, painted_FCYX)
     elif known.any():
         yield torch.where(known, canvas.frames_FCYX, painted_FCYX)
     else:
         yield painted_FCYX
 
 
-def _coloured(chunks: Iterator[Tensor], part: int, colours: dict[int, blend.Colours]) -> Iterator[Tensor]:
+def _coloured(chunks: Iterator[Tensor], part: int, colours: dict[int, blend.ColourStatistics]) -> Iterator[Tensor]:
     """The same frames, which set the colours for the windows of their part that follow."""
     seen: list[Tensor] = []
     for chunk in chunks:
         seen.append(chunk)
         yield chunk
-    colours[part] = blend.Colours.of(torch.cat(seen))
+    colours[part] = blend.ColourStatistics.of(torch.cat(seen))
 
 
 def _only_pictures(window: Window, known_F1YX: Tensor) -> bool:
@@ -106,12 +133,12 @@ def _painted(
     model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, tell: Listener
 ) -> Iterator[Tensor]:
     """The window's frames as the model gives them, at the film's size, uint8 (F, 3, Y, X), as they are decoded."""
-    small = scaled(canvas if plan.crop is None else cropped(canvas, plan.crop), plan.format.painted)
+    small = resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.painted)
     push = 1.0 if plan.start else _push(model, window)
-    seed = derived(settings.seed, window=window.draw)
+    seed = derive_seed(settings.seed, window=window.draw)
     drawn = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * push)
     latents = paint_latents(
-        model, small, plan.prompts[window.shot], drawn, tell, start=plan.start, circle_of_time=_closes(plan)
+        model, small, plan.prompts[window.shot], drawn, tell, source=plan.start, cyclic=_closes(plan)
     )
     if len(plan.windows) > 1:
         heap.trim()  # before the phase that takes the most
@@ -142,39 +169,39 @@ def paint_latents(
     canvas: Canvas,
     prompt: str,
     settings: Settings,
-    tell: Listener = lambda _: None,
+    on_event: Listener = lambda _: None,
     *,
-    start: Start | None = None,
-    circle_of_time: bool = False,
+    source: Start | None = None,
+    cyclic: bool = False,
 ) -> Tensor:
     """One canvas of the model's size painted in latent space, (1, C, T, H, W) on the model's device.
 
     circle_of_time: a cycle of one latent fewer than the canvas, whose first stands only for the one before.
     """
-    tell(ProgressEvent("encode", 0, 1))
+    on_event(ProgressEvent("encode", 0, 1))
     with record_function("encode"):
-        latents, velocity = _encoded(model, canvas, prompt, settings, start, circle_of_time)
-    tell(ProgressEvent("encode", 1, 1))
+        latents, velocity = _encoded(model, canvas, prompt, settings, source, cyclic)
+    on_event(ProgressEvent("encode", 1, 1))
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
-    noise = sampler.noise_for((channels, length - circle_of_time, height, width), settings.seed)
-    strength = 1.0 if start is None else start.strength
+    noise = sampler.initial_noise((channels, length - cyclic, height, width), settings.seed)
+    strength = 1.0 if source is None else source.strength
     times = _times(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
 
     def on_step(done: int, total: int) -> None:
-        tell(ProgressEvent("sample", done, total))
+        on_event(ProgressEvent("sample", done, total))
 
     with record_function("sample"):
-        if start is not None and start.method == "flow":
-            before = _named("pass", model.bind(canvas, latents, start.was, settings.negative, 1.0))
+        if source is not None and source.method == "flow":
+            before = _named("pass", model.bind(canvas, latents, source.was, settings.negative_prompt, 1.0))
             return flow_edit(before, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
-        rule = sampler.STEPS[settings.step]
-        return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, step=rule, on_step=on_step)
+        rule = sampler.SAMPLERS[settings.sampler]
+        return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, sampler=rule, on_step=on_step)
 
 
 def _times(model: Model, settings: Settings, strength: float, tokens: int) -> Tensor:
     if isinstance(model, Scheduled):
-        return model.schedule(settings.step, settings.steps, settings.shift, strength, tokens)
-    return sampler.scheduled(settings.steps, settings.shift, strength)
+        return model.schedule(settings.sampler, settings.steps, settings.shift, strength, tokens)
+    return sampler.timesteps_for_strength(settings.steps, settings.shift, strength)
 
 
 def _encoded(
@@ -182,9 +209,9 @@ def _encoded(
 ) -> tuple[Latents, sampler.Velocity]:
     """(what is known and what is started from, the field that paints the rest)."""
     latents = model.encode(canvas)
-    velocity = model.bind(canvas, latents, prompt, settings.negative, settings.guidance)
+    velocity = model.bind(canvas, latents, prompt, settings.negative_prompt, settings.guidance)
     if circle_of_time:
-        velocity = cyclic.rolled(velocity, lead=1)
+        velocity = cyclic.temporal_roll(velocity, lead=1)
         latents = Latents(latents.clean_BCTHW[:, :, 1:], latents.unknown_B1THW[:, :, 1:])
     if start is not None and (start.strength < 1 or start.method == "flow"):
         everything = Canvas(canvas.frames_FCYX, torch.ones_like(canvas.known_F1YX), canvas.fps)
@@ -207,7 +234,7 @@ def _decoded(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, tell: 
     """Frames as the decoder gives them out, at the size of the film or of the plan's crop, rounded."""
     if _closes(plan):
         total = plan.frames
-        chunks = cyclic.circular(model.decode, latents_BCTHW, model.spec.grid.time, LEAD)
+        chunks = cyclic.decode_cyclic(model.decode, latents_BCTHW, model.spec.grid.time, CYCLIC_LEAD)
     else:
         chunks = model.decode(latents_BCTHW)
     done, size = 0, plan.format.size if plan.crop is None else plan.crop.size
@@ -216,13 +243,13 @@ def _decoded(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, tell: 
             chunk = next(chunks, None)
             if chunk is None:
                 return
-            frames_FCYX = rounded(chunk, size)
+            frames_FCYX = to_uint8(chunk, size)
         done += len(frames_FCYX)
         tell(ProgressEvent("decode", done, total))
         yield frames_FCYX
 
 
-def cropped(canvas: Canvas, crop: Crop) -> Canvas:
+def crop_canvas(canvas: Canvas, crop: Crop) -> Canvas:
     """The part of the canvas that lies in the crop."""
     rows, columns = crop.slices
     return Canvas(canvas.frames_FCYX[..., rows, columns], canvas.known_F1YX[..., rows, columns], canvas.fps)
@@ -239,24 +266,24 @@ def _pasted(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterator[Te
         yield frames
 
 
-def rounded(chunk_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
+def to_uint8(chunk_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
     """Pixels in [-1, 1] as uint8 on the CPU, at ``size``: rounded where they are, so that a byte a number is moved."""
     if chunk_FCYX.shape[-2:] != torch.Size(size):
-        chunk_FCYX = resized(chunk_FCYX.float().cpu(), size)
+        chunk_FCYX = resize(chunk_FCYX.float().cpu(), size)
     return ((chunk_FCYX.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
 
-def scaled(canvas: Canvas, size: tuple[int, int]) -> Canvas:
+def resize_canvas(canvas: Canvas, size: tuple[int, int]) -> Canvas:
     """The canvas at another (height, width). A pixel is known where all that it covers is known."""
     if canvas.shape[1:] == size:
         return canvas
-    frames = resized(canvas.frames_FCYX.float(), size).round().clamp(0, 255).to(torch.uint8)
+    frames = resize(canvas.frames_FCYX.float(), size).round().clamp(0, 255).to(torch.uint8)
     unknown = F.interpolate((~canvas.known_F1YX).float(), size, mode="area")
     # "area" looks at no more than the nearest pixel when it enlarges, and at all that are covered when it shrinks.
     return Canvas(frames, unknown == 0, canvas.fps)
 
 
-def resized(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
     """Float frames at another (height, width), bicubic, without aliasing."""
     if frames_FCYX.shape[-2:] == torch.Size(size):
         return frames_FCYX

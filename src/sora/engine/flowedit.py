@@ -8,13 +8,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sora.engine.sampler import Velocity, as_field, mix
+from sora.engine.sampler import Velocity, add_noise, with_float_time
 
 
 @torch.no_grad()
 def flow_edit(
-    before: Velocity,
-    after: Velocity,
+    source_velocity: Velocity,
+    target_velocity: Velocity,
     clean: Tensor,
     times: Tensor,
     seed: int,
@@ -32,7 +32,7 @@ def flow_edit(
     """
     if averages < 1:
         raise ValueError(f"an edit averages over at least 1 noise, not {averages}")
-    source, target = as_field(before), as_field(after)
+    source, target = with_float_time(source_velocity), with_float_time(target_velocity)
     noises = _noises(clean, seed)
     at = times.tolist()
     edit = clean
@@ -40,7 +40,7 @@ def flow_edit(
         # The sum starts from edit - clean, and not from edit, so that an edit that has not moved asks the same state.
         moved, pull = edit - clean, torch.zeros_like(clean)
         for _ in range(averages):
-            noisy = mix(clean, next(noises), t)
+            noisy = add_noise(clean, next(noises), t)
             pull += target(noisy + moved, t) - source(noisy, t)
         edit = edit + (t_next - t) / averages * pull
         if on_step is not None:

@@ -31,16 +31,16 @@ class Model(Protocol):
         """Pixel frames as chunks of (F, 3, Y, X) in [-1, 1], streamed in order."""
         ...
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         """A velocity field that knows the text, the known pixels and the guidance scale."""
         ...
 
 
 @runtime_checkable
-class Arranged(Protocol):
+class Offloadable(Protocol):
     """A model that may be too large for the memory there is."""
 
-    def arrange(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+    def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
         """Chooses what is in memory when, for canvases of this shape, and says it in a line for a person. encodes:
         whether anything is known. forced: a name of ``memory.NAMES``. Raises OutOfMemory and UsageError."""
         ...
@@ -50,7 +50,7 @@ class Arranged(Protocol):
 class Scheduled(Protocol):
     """A model that samples at times of its own. Others do at those of ``sampler.scheduled``."""
 
-    def schedule(self, step: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
+    def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
         """Times in [0, 1] falling to 0, float32 on the CPU: the last ``strength`` of a run's. step: a name in
         ``sampler.STEPS``. tokens: that the transformer sees of the canvas."""
         ...
@@ -69,7 +69,7 @@ class Trainable(Model, Protocol):
         """Which of its linear maps a LoRA is trained on: the ends of their names."""
         ...
 
-    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
         """Merges a LoRA's tensors, by ``weights.lora_file``'s names, into the weights. called: the file's name, for
         what is said of it. Raises ModelError for what does not fit."""
         ...

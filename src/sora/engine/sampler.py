@@ -18,13 +18,13 @@ from sora.engine.canvas import Latents
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x, t) -> noise - data, of x's shape. t: a 0-d float32 tensor on the CPU, in [0, 1], 1 is pure noise."""
 
-Field = Callable[[Tensor, float], Tensor]
+FloatTimeVelocity = Callable[[Tensor, float], Tensor]
 """A Velocity as the steps see it: t is a number, and the answer has x's dtype."""
 
-Advance = Callable[[Field, Tensor, int], Tensor]
+SamplerStep = Callable[[FloatTimeVelocity, Tensor, int], Tensor]
 """(field, x at times[i], i) -> x at times[i + 1]. Called for i = 0, 1, ... in order: it may remember."""
 
-StepRule = Callable[[Sequence[float]], Advance]
+Sampler = Callable[[Sequence[float]], SamplerStep]
 """times -> a fresh Advance for one run. All coefficients are made here, so that nothing waits for the device later."""
 
 
@@ -42,17 +42,17 @@ def timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
 
     start: in (0, 1]; below 1 the run begins at that noise level, and still takes ``steps`` steps.
     """
-    return shifted(torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64), shift, start)
+    return shift_from(torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64), shift, start)
 
 
-def scheduled(steps: int, shift: float, strength: float = 1.0) -> Tensor:
+def timesteps_for_strength(steps: int, shift: float, strength: float = 1.0) -> Tensor:
     """The last ``strength`` of a whole run's times, from the very noise level that ``strength`` in (0, 1] is of the
     schedule; at least one step. For models that are not ``engine.model.Scheduled``."""
     begin = float(shift_times(torch.tensor(strength), shift))
     return timesteps(max(1, round(steps * strength)), shift, start=begin)
 
 
-def shifted(even: Tensor, shift: float, start: float) -> Tensor:
+def shift_from(even: Tensor, shift: float, start: float) -> Tensor:
     """Even times in [0, 1], scaled so that after the shift the first of them is ``start``; float64 in, float32 out."""
     if len(even) < 2:
         raise ValueError("a schedule has at least one step")
@@ -65,12 +65,12 @@ def shifted(even: Tensor, shift: float, start: float) -> Tensor:
 # Noise --------------------------------------------------------------------------------------------------------------
 
 
-def noise_for(shape_CTHW: tuple[int, int, int, int], seed: int) -> Tensor:
+def initial_noise(shape_CTHW: tuple[int, int, int, int], seed: int) -> Tensor:
     """Standard normal noise, float32, (1, C, T, H, W). Drawn on the CPU, so a seed gives one noise on every device."""
     return torch.randn((1, *shape_CTHW), generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
 
 
-def mix(clean: Tensor, noise: Tensor, t: float) -> Tensor:
+def add_noise(clean: Tensor, noise: Tensor, t: float) -> Tensor:
     """The state at time t on the straight path from data (t = 0) to noise (t = 1)."""
     return (1 - t) * clean + t * noise
 
@@ -78,22 +78,22 @@ def mix(clean: Tensor, noise: Tensor, t: float) -> Tensor:
 # Steps --------------------------------------------------------------------------------------------------------------
 
 
-def euler(times: Sequence[float]) -> Advance:
+def euler(times: Sequence[float]) -> SamplerStep:
     """First order: x + dt * velocity. One evaluation a step."""
     spans = [after - t for t, after in pairwise(times)]
 
-    def advance(field: Field, x: Tensor, i: int) -> Tensor:
+    def advance(field: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
         return x + spans[i] * field(x, times[i])
 
     return advance
 
 
-def heun(times: Sequence[float]) -> Advance:
+def heun(times: Sequence[float]) -> SamplerStep:
     """Second order: an Euler step, then again with the mean of the velocities at both ends (Karras et al., arXiv
     2206.00364, algorithm 1). Two evaluations a step, but one in the last, where the mean would gain little."""
     spans = [after - t for t, after in pairwise(times)]
 
-    def advance(field: Field, x: Tensor, i: int) -> Tensor:
+    def advance(field: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
         before = field(x, times[i])
         ahead = x + spans[i] * before
         if i == len(spans) - 1:
@@ -103,7 +103,7 @@ def heun(times: Sequence[float]) -> Advance:
     return advance
 
 
-def unipc(times: Sequence[float]) -> Advance:
+def unipc(times: Sequence[float]) -> SamplerStep:
     """Second-order predictor and corrector: UniPC with B2(h) = e^h - 1 (Zhao et al., arXiv 2302.04867, algorithms 5
     to 8), predicting data, first order in the first and last step. One evaluation a step.
 
@@ -116,7 +116,7 @@ def unipc(times: Sequence[float]) -> Advance:
     correctors = [_unipc_corrector(times, i, orders[i]) for i in range(last)]
     past: tuple[Tensor, ...] = ()  # of the step before: its corrected state, and the data predicted at it and before it
 
-    def advance(field: Field, x: Tensor, i: int) -> Tensor:
+    def advance(field: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
         nonlocal past
         data = x - times[i] * field(x, times[i])
         if i > 0:
@@ -174,7 +174,7 @@ def _weighted(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
     return sum(terms[1:], terms[0])
 
 
-STEPS: dict[str, StepRule] = {"euler": euler, "heun": heun, "unipc": unipc}
+SAMPLERS: dict[str, Sampler] = {"euler": euler, "heun": heun, "unipc": unipc}
 
 
 # The run ------------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def sample(
     noise: Tensor,
     times: Tensor,
     *,
-    step: StepRule = euler,
+    sampler: Sampler = euler,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """The painted latents, of noise's shape and dtype, on the latents' device.
@@ -199,8 +199,8 @@ def sample(
     at = times.tolist()
     clean = latents.clean_BCTHW
     noise = noise.to(clean.device)
-    field, advance = as_field(velocity), step(at)
-    x = mix(clean.to(noise.dtype), noise, at[0])
+    field, advance = with_float_time(velocity), sampler(at)
+    x = add_noise(clean.to(noise.dtype), noise, at[0])
     for i in range(len(at) - 1):
         x = advance(field, x, i)
         if on_step is not None:
@@ -208,7 +208,7 @@ def sample(
     return x
 
 
-def as_field(velocity: Velocity) -> Field:
+def with_float_time(velocity: Velocity) -> FloatTimeVelocity:
     """The velocity with t in [0, 1] as a number; answers in x's shape and dtype."""
 
     def field(x: Tensor, t: float) -> Tensor:

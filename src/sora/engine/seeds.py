@@ -5,21 +5,21 @@ torch's generator on a CPU looks at the low 32 bits of a seed alone, so derived 
 
 from __future__ import annotations
 
-WINDOW = 1_000_003
+WINDOW_STRIDE = 1_000_003
 """From one window's seed to the next one's: far from seeds that people count up."""
 
-TILE = 2_654_435_769
+TILE_STRIDE = 2_654_435_769
 """From one tile's seed to the next one's: 2**32 divided by the golden ratio, whose multiples stay far apart modulo
 2**32 (Knuth, The Art of Computer Programming 3, 6.4). Of n tiles no two come nearer than 2**32 / (2.24 n), 30 million
 for 64: more than ten windows and any seeds that people count up reach across."""
 
 
-def derived(seed: int, *, window: int = 0, tile: int | None = None) -> int:
+def derive_seed(seed: int, *, window: int = 0, tile: int | None = None) -> int:
     """The seed in [0, 2**63) of a window's noise, counted from 0, and of a tile of it; None for no tile. The first
     window without tiles has the person's own."""
-    return (seed + WINDOW * window + (0 if tile is None else TILE * (tile + 1))) % 2**63
+    return (seed + WINDOW_STRIDE * window + (0 if tile is None else TILE_STRIDE * (tile + 1))) % 2**63
 
 
-def of_training_step(seed: int, step: int) -> int:
+def training_step_seed(seed: int, step: int) -> int:
     """The seed in [0, 2**63) of what a training step draws."""
-    return (WINDOW * seed + step) % 2**63
+    return (WINDOW_STRIDE * seed + step) % 2**63

@@ -27,12 +27,12 @@ class Tile:
         """(height, width)."""
         return self.height, self.width
 
-    def of(self, picture: Tensor) -> Tensor:
+    def crop(self, picture: Tensor) -> Tensor:
         """A view of this part of a picture (..., Y, X): (..., height, width)."""
         return picture[..., self.y : self.y + self.height, self.x : self.x + self.width]
 
 
-def tiles(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[Tile]:
+def split_into_tiles(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[Tile]:
     """Tiles of one size that together cover every pixel, row by row, evenly spread, with as few as the overlap allows.
 
     size, tile: (height, width) in pixels. overlap: in [0, 1), the share of a tile's height or width that it has in
@@ -58,7 +58,7 @@ def _starts(whole: int, part: int, overlap: float) -> list[int]:
     return [i * span // moves for i in range(moves + 1)]  # whole pixels: no move is longer than ``farthest``
 
 
-def blend(size: tuple[int, int], parts: Iterable[tuple[Tile, Tensor]]) -> Tensor:
+def blend_tiles(size: tuple[int, int], parts: Iterable[tuple[Tile, Tensor]]) -> Tensor:
     """One picture (F, C, Y, X) out of overlapping parts (F, C, height, width), float32, on the first part's device.
 
     size: (height, width) of the picture in pixels. parts: all of one F and C, in any order and any float; read one at a
@@ -72,15 +72,15 @@ def blend(size: tuple[int, int], parts: Iterable[tuple[Tile, Tensor]]) -> Tensor
         if total.ndim == 0:
             total = torch.zeros(*part_FCYX.shape[:2], *size, device=part_FCYX.device)
             weights = weights.to(part_FCYX.device)
-        weight = window(tile.size).to(total.device)
-        tile.of(total).add_(weight * part_FCYX)
-        tile.of(weights).add_(weight)
+        weight = feather(tile.size).to(total.device)
+        tile.crop(total).add_(weight * part_FCYX)
+        tile.crop(weights).add_(weight)
     if bool((weights == 0).any()):
         raise ValueError(f"{int((weights == 0).sum())} pixels of {size} are covered by no part")
     return total.div_(weights)
 
 
-def window(size: tuple[int, int]) -> Tensor:
+def feather(size: tuple[int, int]) -> Tensor:
     """A raised cosine in each axis, (height, width) float32 in (0, 1]: highest in the middle, never 0, so that a pixel
     which one tile alone covers keeps its value."""
     rows, columns = (torch.sin(torch.pi * (torch.arange(n) + 0.5) / n).square() for n in size)

@@ -11,7 +11,7 @@ from sora.engine.canvas import Canvas, to_FCYX
 from sora.plan.plan import Plan, Window
 
 
-class Film:
+class Timeline:
     """Holds no more of the painted film than the windows to come still need, so that a long film stays flat in memory.
 
     A film that is painted backward is the exception: nothing of it can go out before its beginning is painted.
@@ -23,7 +23,7 @@ class Film:
         self._out = 0
         self._ahead = list(plan.windows)
 
-    def canvas(self, window: Window) -> Canvas:
+    def canvas_for(self, window: Window) -> Canvas:
         """What the window sees, at the film's size. Unknown frames show what the plan starts from, else nothing."""
         span = range(window.first, window.first + window.frames)
         inside = range(window.first + window.left, span.stop - window.right)
@@ -34,7 +34,7 @@ class Film:
             known[n] = self._kept(i) if i in inside else True
         return Canvas(frames, known, self.plan.format.fps)
 
-    def put(self, window: Window, frames_FCYX: Tensor, begin: int = 0) -> None:
+    def add(self, window: Window, frames_FCYX: Tensor, begin: int = 0) -> None:
         """The window's painted frames from its frame ``begin`` on, of which the film keeps some; they may come in
         several pieces, in order."""
         for i, frame_CYX in enumerate(frames_FCYX, start=window.first + begin):
@@ -43,7 +43,7 @@ class Film:
         if begin + len(frames_FCYX) >= window.frames > begin:
             self._ahead.remove(window)
 
-    def ready(self) -> Iterator[Tensor]:
+    def pop_ready(self) -> Iterator[Tensor]:
         """The frames that no window has to paint any more, in order, as uint8 (1, 3, Y, X); each comes once."""
         while self._out < self.plan.frames:
             frame = self._painted.get(self._out)

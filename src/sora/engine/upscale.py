@@ -16,20 +16,20 @@ from torch import Tensor
 
 from sora.engine import engine
 from sora.engine.canvas import Canvas
-from sora.engine.engine import Settings, resized
+from sora.engine.engine import Settings, resize
 from sora.engine.progress import Listener, ProgressEvent
-from sora.engine.seeds import derived
-from sora.engine.tiles import Tile, blend, tiles
+from sora.engine.seeds import derive_seed
+from sora.engine.tiles import Tile, blend_tiles, split_into_tiles
 from sora.plan.clip import Clip
 from sora.plan.plan import Start
 
 if TYPE_CHECKING:
     from sora.engine.model import Model
 
-OVERLAP = 0.25  # of a tile's side
+TILE_OVERLAP = 0.25  # of a tile's side
 
 
-def refined(
+def refine(
     model: Model,
     picture_FCYX: Tensor,
     size: tuple[int, int],
@@ -42,7 +42,7 @@ def refined(
     size. strength: share of the noise and of the steps, in (0, 1]; 0.2 to 0.4 keeps the composition."""
     tile = (picture_FCYX.shape[2], picture_FCYX.shape[3])
     stages = list(_stages(tile, size))
-    total = sum(len(tiles(stage, tile, OVERLAP)) for stage in stages)
+    total = sum(len(split_into_tiles(stage, tile, TILE_OVERLAP)) for stage in stages)
     tell, done = on_event or (lambda _: None), 0
 
     def hear() -> None:
@@ -51,11 +51,11 @@ def refined(
         tell(ProgressEvent("refine", done, total))
 
     for stage in stages:
-        picture_FCYX = _rounded(resized(picture_FCYX.float(), stage))
-        places = dict(enumerate(tiles(stage, tile, OVERLAP), start=done))
+        picture_FCYX = _rounded(resize(picture_FCYX.float(), stage))
+        places = dict(enumerate(split_into_tiles(stage, tile, TILE_OVERLAP), start=done))
         parts = _painted(model, picture_FCYX, places, prompt, settings, strength, hear)
-        picture_FCYX = _rounded(blend(stage, parts))
-    return _rounded(resized(picture_FCYX.float(), size))
+        picture_FCYX = _rounded(blend_tiles(stage, parts))
+    return _rounded(resize(picture_FCYX.float(), size))
 
 
 def _stages(start: tuple[int, int], size: tuple[int, int]) -> Iterator[tuple[int, int]]:
@@ -80,11 +80,11 @@ def _painted(
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Each tile with its pixels painted over. places: by number among the tiles of all stages, which says the noise."""
     for number, tile in places.items():
-        box = tile.of(picture_FCYX)
+        box = tile.crop(picture_FCYX)
         canvas = Canvas(box.contiguous(), torch.zeros(1, 1, tile.height, tile.width, dtype=torch.bool), 1.0)
         start = Start(Clip(box.permute(0, 2, 3, 1).contiguous().numpy(), 1.0), strength)
-        drawn = replace(settings, seed=derived(settings.seed, tile=number))
-        latents = engine.paint_latents(model, canvas, prompt, drawn, start=start)
+        drawn = replace(settings, seed=derive_seed(settings.seed, tile=number))
+        latents = engine.paint_latents(model, canvas, prompt, drawn, source=start)
         pixels = torch.cat(list(model.decode(latents))).float().cpu().clamp(-1, 1)
         done()
         yield tile, (pixels + 1) * 127.5

@@ -13,23 +13,23 @@ from sora.errors import InputError, UsageError
 from sora.plan import prompts
 
 SUFFIXES = (*media.SUFFIXES, ".mov", ".webm", ".avi", ".m4v", ".bmp", ".tif", ".tiff", ".avif")
-MOST_FILES = 2000
-LONGEST_WORDS = 64 << 10  # bytes of a text file
+MAX_FILES = 2000
+MAX_CAPTION_BYTES = 64 << 10  # bytes of a text file
 # Words that stand in any caption and name nothing.
 COMMON = {*("a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "by", "with", "is", "are", "it", "its")}
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingClip:
     """A file to learn from. caption: its words. moves: False for a picture. size: (height, width) in pixels."""
 
     path: Path
     caption: str
-    moves: bool
+    is_video: bool
     size: tuple[int, int]
 
 
-def find(folder: str | Path) -> tuple[Material, ...]:
+def find_clips(folder: str | Path) -> tuple[TrainingClip, ...]:
     """Every clip and picture of a folder with its words, by name: those in a text file beside it (clip.txt for
     clip.mp4), else its own name ("a dog runs_02.mp4" is "a dog runs").
 
@@ -58,8 +58,8 @@ def _files(folder: Path) -> list[Path]:
         raise InputError(f"cannot read {folder}: {error.strerror}; check its permissions") from None
     if not files:
         raise InputError(f"{folder} holds no clips and no pictures; expected files like dog.mp4 beside dog.txt")
-    if len(files) > MOST_FILES:
-        raise InputError(f"{folder} holds {len(files)} clips and pictures; expected at most {MOST_FILES}")
+    if len(files) > MAX_FILES:
+        raise InputError(f"{folder} holds {len(files)} clips and pictures; expected at most {MAX_FILES}")
     return files
 
 
@@ -70,7 +70,7 @@ def caption_of(file: Path) -> str:
         return _clean(_from_name(file.stem))
     try:
         with note.open("rb") as opened:
-            return _clean(opened.read(LONGEST_WORDS).decode("utf-8-sig"))
+            return _clean(opened.read(MAX_CAPTION_BYTES).decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InputError(f"{note} is not valid UTF-8; save it as UTF-8 text") from None
     except OSError as error:
@@ -89,17 +89,17 @@ def _clean(text: str) -> str:
     return prompts.clean(text) if any(c.isalpha() for c in text) else ""
 
 
-def _material(file: Path, caption: str) -> Material:
+def _material(file: Path, caption: str) -> TrainingClip:
     found = media.probe(file)
-    return Material(file, caption, found.kind != "image", (found.height, found.width))
+    return TrainingClip(file, caption, found.kind != "image", (found.height, found.width))
 
 
-def shared_words(captions: Iterable[str], most: int = 6) -> list[str]:
+def shared_words(captions: Iterable[str], limit: int = 6) -> list[str]:
     """The words of content that stand in nearly all captions, in the order of the first one: what was learnt."""
     texts = [_words(caption) for caption in captions]
     held = Counter(word for words in texts for word in set(words))
     needed = max(1, round(0.9 * len(texts)))
-    return [w for w in dict.fromkeys(texts[0] if texts else ()) if held[w] >= needed and w not in COMMON][:most]
+    return [w for w in dict.fromkeys(texts[0] if texts else ()) if held[w] >= needed and w not in COMMON][:limit]
 
 
 def _words(caption: str) -> Sequence[str]:

@@ -13,12 +13,12 @@ from sora import media
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, to_FCYX
 from sora.engine.model import Model
-from sora.finetune.dataset import Material
+from sora.finetune.dataset import TrainingClip
 from sora.plan.clip import Clip, resampled
 
-MOST_CUTS = 4  # of one clip
+MAX_WINDOWS = 4  # of one clip
 STILLS = 4  # of one clip: what a subject looks like is learnt from more than one of its moments
-LONGEST_SHAPE = 4.0
+MAX_ASPECT = 4.0
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Example:
 
 def prepare(
     model: Model,
-    materials: Sequence[Material],
+    clips: Sequence[TrainingClip],
     size: tuple[int, int] | None,
     seed: int,
-    tell: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> list[Example]:
     """Every material's cuts. A picture, and a few frames of each clip, are examples one frame long: looks are learnt
     from those at a fraction of the cost. size: (height, width) on the grid; None takes each at the nearest of its
     shape. tell: hears how many are done of how many. Raises InputError.
     """
     rng, made = Random(seed), []
-    for number, material in enumerate(materials, start=1):
+    for number, material in enumerate(clips, start=1):
         for clip in cuts(_read(material, model.spec, size), model.spec, rng):
             made.append(_example(model, clip, material.caption))
-        tell(number, len(materials))
+        on_progress(number, len(clips))
     return made
 
 
@@ -64,16 +64,16 @@ def cuts(clip: Clip, spec: ModelSpec, rng: Random) -> list[Clip]:
     length = min(spec.defaults.window, 1 + (len(clip) - 1) // spec.grid.time * spec.grid.time)
     if length > 1:
         spare = len(clip) - length
-        count = min(MOST_CUTS, 1 + 2 * spare // spec.defaults.window, 1 + spare)
+        count = min(MAX_WINDOWS, 1 + 2 * spare // spec.defaults.window, 1 + spare)
         starts = sorted(rng.sample(range(spare + 1), count))
         found += [clip[start : start + length] for start in starts]
     return found
 
 
-def _read(material: Material, spec: ModelSpec, size: tuple[int, int] | None) -> Clip:
+def _read(material: TrainingClip, spec: ModelSpec, size: tuple[int, int] | None) -> Clip:
     """The material at the model's rate and at a size on its grid."""
     fps = spec.defaults.fps
-    if material.moves:
+    if material.is_video:
         clip = resampled(media.read_clip(material.path), fps)
     else:
         clip = Clip(media.read_image(material.path)[None], fps)
@@ -82,7 +82,7 @@ def _read(material: Material, spec: ModelSpec, size: tuple[int, int] | None) -> 
 
 def nearest_size(size: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
     """The grid's (height, width) of that shape, at the area the model paints."""
-    shape = min(max(size[1] / size[0], 1 / LONGEST_SHAPE), LONGEST_SHAPE)
+    shape = min(max(size[1] / size[0], 1 / MAX_ASPECT), MAX_ASPECT)
     return spec.grid.nearest_size(shape, spec.defaults.area)
 
 

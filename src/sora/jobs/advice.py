@@ -24,7 +24,7 @@ def advised(
 
 
 def _advised(request: Request, spec: ModelSpec, variant: Variant, anyway: bool) -> Variant:
-    read = [models.advise(spec, text, own_words=bool(request.loras)) or Advice() for text in variant.texts]
+    read = [models.advise(spec, text, allow_unknown=bool(request.loras)) or Advice() for text in variant.texts]
     hero = read[0].subject
     texts = [
         text if each.subject or not hero else f"{hero} {text}" for text, each in zip(variant.texts, read, strict=True)

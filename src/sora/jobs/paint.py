@@ -79,15 +79,22 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.arrange``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest
-    return models.arrange(model, shape_FYX, encodes=known, forced=resolved.request.memory)
+    return models.plan_memory(model, shape_FYX, encodes=known, forced=resolved.request.memory)
 
 
 def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
     """How the engine samples one variant."""
     r = resolved.request
-    assert not (r.steps is None or r.guidance is None or r.shift is None or r.sampler is None or r.negative is None)
-    how = r.steps, r.guidance, r.shift, r.sampler, r.negative
-    return Settings(variant.seed, *how, overlap=resolved.speed.uses("overlap"))
+    return Settings.from_spec(
+        resolved.spec,
+        variant.seed,
+        steps=r.steps,
+        guidance=r.guidance,
+        shift=r.shift,
+        sampler=r.sampler,
+        negative_prompt=r.negative,
+        stream=resolved.speed.uses("overlap"),
+    )
 
 
 def frames_of(resolved: ResolvedRequest, variant: Variant, model: Model, on_event: Listener) -> Iterator[Tensor]:
@@ -98,7 +105,7 @@ def frames_of(resolved: ResolvedRequest, variant: Variant, model: Model, on_even
         yield from engine.paint(model, plan, settings, on_event)
         return
     (small_FCYX,) = engine.paint(model, _at_its_own_size(resolved, plan), settings, on_event)
-    yield upscale.refined(model, small_FCYX, resolved.size, variant.prompt, settings, strength, on_event)
+    yield upscale.refine(model, small_FCYX, resolved.size, variant.prompt, settings, strength, on_event)
 
 
 def _at_its_own_size(resolved: ResolvedRequest, plan: Plan) -> Plan:

@@ -68,7 +68,7 @@ class Repertoire(Protocol):
 class ClosedVocabulary(Protocol):
     """What a family exposes besides, whose rows have a ``vocabulary``. Imports no torch."""
 
-    def advise(self, spec: ModelSpec, prompt: str, *, own_words: bool) -> Advice: ...
+    def advise(self, spec: ModelSpec, prompt: str, *, allow_unknown: bool) -> Advice: ...
 
     def repertoire(self, spec: ModelSpec) -> Repertoire: ...
 
@@ -84,7 +84,7 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     return family(spec).load(spec, device, dtype, speed or Speed())
 
 
-def memory_plan(
+def preview_memory_plan(
     spec: ModelSpec,
     shape_FYX: tuple[int, int, int],
     device: torch.device,
@@ -103,18 +103,18 @@ def memory_plan(
     return memory.arrange(needs, memory.free_on(device), forced)[1]
 
 
-def arrange(model: Model, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+def plan_memory(model: Model, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
     """Chooses what of a model is in memory when, for canvases of this shape, and says it in a line for a person; empty
     for a model that is always in memory whole.
 
     encodes: whether anything is known. forced: a name of ``memory.NAMES``. Raises OutOfMemory where no plan fits, and
     UsageError for a name that is none or where there is nothing to choose.
     """
-    from sora.engine.model import Arranged
+    from sora.engine.model import Offloadable
 
-    if not isinstance(model, Arranged):
+    if not isinstance(model, Offloadable):
         return _without_plans(model.spec, forced)
-    return model.arrange(shape_FYX, encodes=encodes, forced=forced)
+    return model.plan_memory(shape_FYX, encodes=encodes, forced=forced)
 
 
 def _without_plans(spec: ModelSpec, forced: str | None) -> str:
@@ -123,10 +123,10 @@ def _without_plans(spec: ModelSpec, forced: str | None) -> str:
     return ""
 
 
-def advise(spec: ModelSpec, prompt: str, *, own_words: bool = False) -> Advice | None:
+def advise(spec: ModelSpec, prompt: str, *, allow_unknown: bool = False) -> Advice | None:
     """What a model of a closed vocabulary makes of a prompt; None for an open one. own_words: words that it does not
     know are the person's own, taught by a LoRA. Imports no torch. Raises ModelError."""
-    return _closed(spec).advise(spec, prompt, own_words=own_words) if spec.vocabulary else None
+    return _closed(spec).advise(spec, prompt, allow_unknown=allow_unknown) if spec.vocabulary else None
 
 
 def repertoire(spec: ModelSpec) -> Repertoire | None:

@@ -26,9 +26,9 @@ KEY_MAPS = {
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed) -> Toy:
-    from .model import Parts, Toy
+    from .model import Components, Toy
 
-    return Toy(spec, Parts(spec, device, dtype))
+    return Toy(spec, Components(spec, device, dtype))
 
 
 def memory_needs(

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
-from sora.engine.sampler import Velocity, scheduled
+from sora.engine.sampler import Velocity, timesteps_for_strength
 from sora.memory import LADDER, Blocks, Needs, Plan, Weights
 from sora.memory.arrangement import Arrangement
-from sora.models.conditioning import filled, known_channels, known_frames
+from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.runtime import lora
 from sora.runtime.offload import stream_blocks
 
@@ -53,7 +53,7 @@ class Dit(nn.Module):
         return rearrange(self.proj_out(x), "b (t h w) c -> b c t h w", t=t_, h=h, w=w)
 
 
-class Words(nn.Module):
+class LetterEncoder(nn.Module):
     """The mean of a text's letters."""
 
     def __init__(self) -> None:
@@ -64,11 +64,11 @@ class Words(nn.Module):
         return self.letters(torch.tensor([[*(text.encode() or b" ")]])).mean(dim=1)
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"transformer": Dit, "text": Words}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"transformer": Dit, "text": LetterEncoder}
 
 
 @dataclass
-class Parts:
+class Components:
     """The networks, loaded when they are asked for, as the plan says."""
 
     spec: ModelSpec
@@ -117,50 +117,50 @@ class Toy:
     """See ``engine.model``: it is ``Trainable``, ``Arranged`` and ``Scheduled``."""
 
     spec: ModelSpec
-    parts: Parts
+    components: Components
     lora_targets = ("map",)
 
     @cached_property
     def memory(self) -> Arrangement:
-        return Arrangement(self.parts)
+        return Arrangement(self.components)
 
     @property
     def device(self) -> torch.device:
-        return self.parts.device
+        return self.components.device
 
     @property
     def dit(self) -> nn.Module:
-        return self.parts["transformer"]
+        return self.components["transformer"]
 
-    def arrange(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
-        needed = needs(self.spec, shape_FYX, self.device, self.parts.dtype, encodes=encodes)
+    def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+        needed = needs(self.spec, shape_FYX, self.device, self.components.dtype, encodes=encodes)
         return self.memory.arrange(needed, forced)
 
-    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
-        lora.check(self.dit, tensors, called)
-        self.parts.loras.append((tensors, strength, called))
-        self.parts.drop()
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
+        lora.check(self.dit, tensors, name)
+        self.components.loras.append((tensors, strength, name))
+        self.components.drop()
 
-    def schedule(self, step: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
+    def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
         """More tokens, more time near the noise."""
-        return scheduled(steps, shift + tokens / 1000, strength)
+        return timesteps_for_strength(steps, shift + tokens / 1000, strength)
 
     def encode(self, canvas: Canvas) -> Latents:
         grid = self.spec.grid
-        pixels = filled(canvas)
+        pixels = masked_video(canvas)
         pixels = torch.cat([pixels[:, :, :1].expand(-1, -1, grid.time - 1, -1, -1), pixels], dim=2)
-        known = known_channels(known_frames(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
+        known = known_latent_mask(known_pixel_mask(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
         return Latents(F.avg_pool3d(pixels, (grid.time, grid.space, grid.space)), 1 - known)
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         yield self.memory.retry_on_oom("decode", lambda: decoded(latents_BCTHW, self.spec.grid.time))
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
-        texts = [self.parts["text"](text) for text in ([prompt] if guidance == 1 else [prompt, negative])]
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
+        texts = [self.components["text"](text) for text in ([prompt] if guidance == 1 else [prompt, negative_prompt])]
         unknown, clean = latents.unknown_B1THW > 0, latents.clean_BCTHW
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            flows = [self.parts["transformer"](x, float(t), text.to(x)) for text in texts]
+            flows = [self.components["transformer"](x, float(t), text.to(x)) for text in texts]
             flow = flows[-1] + guidance * (flows[0] - flows[-1]) if guidance != 1 else flows[0]
             return torch.where(unknown, flow, (x - clean) / t)
 
@@ -178,7 +178,7 @@ def needs(
 ) -> Needs:
     """Counted from the networks on the meta device."""
     with torch.device("meta"):
-        dit, words = Dit(), Words()
+        dit, words = Dit(), LetterEncoder()
     c, *latents = spec.grid.latent_shape(*shape_FYX)
     token, pixels = 3 * WIDTH * dtype.itemsize, 3 * 4 * prod(shape_FYX)
     return Needs(

@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption
 @dataclass(frozen=True)
 class Way:
     """How to paint. model: a name of ``catalog.MODELS``, or "guided" for mini's weights that take guidance.
-    overrides: of its defaults: steps, guidance, shift, step."""
+    overrides: of its defaults: steps, guidance, shift, sampler."""
 
     model: str = "mini"
     overrides: Mapping[str, float | str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Way:
         """From "NAME=VALUE NAME=VALUE", where the name "model" chooses the model."""
         pairs = dict(pair.split("=", 1) for pair in text.split())
         model = pairs.pop("model", "mini")
-        kinds = {"steps": int, "guidance": float, "shift": float, "step": str}
+        kinds = {"steps": int, "guidance": float, "shift": float, "sampler": str}
         return cls(model, {name: kinds[name](value) for name, value in pairs.items()})
 
     def __str__(self) -> str:
@@ -75,8 +75,8 @@ class Easel:
         spec, d = model.spec, model.spec.defaults
         form = spec.form(spec.grid.nearest_size(aspect, d.area), d.fps)
         plan = operations.generate((text,), frames=frames, form=form)
-        chosen = {"steps": d.steps, "guidance": d.guidance, "shift": d.shift, "step": d.step} | dict(way.overrides)
-        for chunk_FCYX in engine.paint(model, plan, engine.Settings(seed, **chosen)):  # type: ignore[arg-type]
+        settings = engine.Settings.from_spec(spec, seed, **dict(way.overrides))  # type: ignore[arg-type]
+        for chunk_FCYX in engine.paint(model, plan, settings):
             yield chunk_FCYX.permute(0, 2, 3, 1).cpu().numpy(), form
 
 

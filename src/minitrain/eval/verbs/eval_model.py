@@ -47,8 +47,7 @@ class Studio:
         return self.spec.form(size, fps or self.spec.defaults.fps, draft=draft)
 
     def settings(self, seed: int, *, draft: bool = False) -> engine.Settings:
-        d = self.spec.defaults
-        return engine.Settings(seed, d.draft_steps if draft else d.steps, d.guidance, d.shift, d.step)
+        return engine.Settings.from_spec(self.spec, seed, draft=draft)
 
     def stream(self, plan: Plan, seed: int, *, draft: bool = False) -> Iterator[np.ndarray]:
         """The finished film in chunks (F, Y, X, 3), uint8."""

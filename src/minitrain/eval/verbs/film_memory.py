@@ -32,7 +32,7 @@ def main() -> None:
     model, d = models.load(spec, torch.device("cpu"), torch.float32), spec.defaults
     form = spec.form(spec.grid.nearest_size(1.0, d.area), d.fps)
     plan = operations.generate((prompt,), frames=frames, form=form)
-    settings = engine.Settings(1, d.steps, d.guidance, d.shift, d.step)
+    settings = engine.Settings.from_spec(spec, 1)
     started = time.perf_counter()
     with media.writer(out, form.fps, form.size) as file:
         for chunk_FCYX in engine.paint(model, plan, settings):

@@ -11,8 +11,8 @@ from sora.runtime.speed import DEFAULT, Speed
 if TYPE_CHECKING:
     import torch
 
-    from sora.models.mini.ideas import Repertoire
     from sora.models.mini.model import Mini
+    from sora.models.mini.repertoire import Repertoire
 
 KEY_MAPS = {"transformer": WAN_KEY_MAPS["transformer"]}  # its transformer is a small one of Wan's
 
@@ -28,15 +28,15 @@ def memory_needs(*_: Any, encodes: bool) -> None:
     """None: it is small, and always in memory whole."""
 
 
-def advise(spec: ModelSpec, prompt: str, *, own_words: bool) -> Advice:
+def advise(spec: ModelSpec, prompt: str, *, allow_unknown: bool) -> Advice:
     """See ``advice.advice``. Imports no torch."""
     from sora.models.mini import advice
 
-    return advice.advice(spec.vocabulary, prompt, own_words=own_words)
+    return advice.advice(spec.vocabulary, prompt, allow_unknown=allow_unknown)
 
 
 def repertoire(spec: ModelSpec) -> Repertoire:
-    """See ``ideas.repertoire``. Imports no torch."""
-    from sora.models.mini import ideas
+    """See ``repertoire.repertoire``. Imports no torch."""
+    from sora.models.mini import repertoire
 
-    return ideas.repertoire(spec.vocabulary)
+    return repertoire.repertoire(spec.vocabulary)

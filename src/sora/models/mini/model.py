@@ -18,10 +18,9 @@ from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.sampler import Velocity
 from sora.errors import ModelError
-from sora.models.conditioning import filled, known_channels, known_frames
-from sora.models.guidance import Passes, guides, threshold, together
-from sora.models.mini import prompt as mini_prompt
-from sora.models.mini import words
+from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
+from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
+from sora.models.mini import prompt_expansion, vocabulary
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TIME, MiniVAE, MiniVAEConfig
 from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT
@@ -33,19 +32,19 @@ from sora.weights import int8
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-PLACES = 9  # channels of ``place_channels``
+POSITION_CHANNELS = 9  # channels of ``place_channels``
 PERIOD = 8  # latent frames in which its waves of time come round
 FLICKER = 40 / 127.5  # of [-1, 1]: steps of this size are halfway between flicker and motion
-TIME_UNITS = 1000.0  # the network counts noise from 0 to 1000
-DIFFERENCE = "lora"  # in the name of a model's first file: it is added to the transformer of another
+NETWORK_TIME = 1000.0  # the network counts noise from 0 to 1000
+LORA_MARK = "lora"  # in the name of a model's first file: it is added to the transformer of another
 
 
-def extra_channels(latent_channels: int) -> int:
+def conditioning_channel_count(latent_channels: int) -> int:
     """Channels that stand beside the noise: which frames are known, the known latents, and the place."""
-    return TIME + latent_channels + PLACES
+    return TIME + latent_channels + POSITION_CHANNELS
 
 
-def place_channels(shape_THW: tuple[int, int, int], device: torch.device) -> Tensor:
+def position_channels(shape_THW: tuple[int, int, int], device: torch.device) -> Tensor:
     """(PLACES, T, H, W): where a cell lies. Rotary positions are relative, these absolute: time is counted from the
     start, so that a longer film goes on as a shorter one did; height and width are shares of the canvas."""
     planes = []
@@ -58,15 +57,15 @@ def place_channels(shape_THW: tuple[int, int, int], device: torch.device) -> Ten
     return torch.stack(planes)
 
 
-def beside_noise(clean_BCTHW: Tensor, known_BFTHW: Tensor) -> Tensor:
+def conditioning_channels(clean_BCTHW: Tensor, known_BFTHW: Tensor) -> Tensor:
     """The channels that stand beside the noise. Cells of which nothing is known show nothing of their filling."""
     shape = clean_BCTHW.shape[2], clean_BCTHW.shape[3], clean_BCTHW.shape[4]
-    places = place_channels(shape, clean_BCTHW.device).expand(clean_BCTHW.shape[0], -1, -1, -1, -1)
+    places = position_channels(shape, clean_BCTHW.device).expand(clean_BCTHW.shape[0], -1, -1, -1, -1)
     seen = clean_BCTHW * known_BFTHW.amax(dim=1, keepdim=True)
     return torch.cat([known_BFTHW.to(seen), seen, places.to(seen)], dim=1)
 
 
-def evened(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+def deflicker(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
     """Decoded frames, (F, 3, Y, X) in [-1, 1], whose small steps from one latent frame to the next are spread evenly
     over the frames around. The decoder paints each latent frame's texture a little differently, which shows as a tick
     at every fourth frame; steps well above FLICKER are motion and stay. Same frames in all, in small chunks."""
@@ -108,7 +107,7 @@ class Mini:
 
     spec: ModelSpec
     vae: MiniVAE
-    text: MiniText
+    text_encoder: MiniText
     dit: WanDiT
     tokenizer: Tokenizer
     speed: Speed = DEFAULT
@@ -125,12 +124,12 @@ class Mini:
         if not canvas.known_F1YX.any():  # nothing would show through, and encoding takes a tenth of the painting
             shape = 1, *self.spec.grid.latent_shape(*canvas.shape)
             return Latents(torch.zeros(shape, device=self.device), torch.ones(1, 1, *shape[2:], device=self.device))
-        clean = self.vae.encode(filled(canvas).to(self.device))
+        clean = self.vae.encode(masked_video(canvas).to(self.device))
         known = self._known(canvas).amin(dim=1, keepdim=True)
         return Latents(clean, (1 - known).to(self.device))
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        frames = evened(rearrange(p, "1 c f y x -> f c y x") for p in self.vae.stream(latents_BCTHW.float()))
+        frames = deflicker(rearrange(p, "1 c f y x -> f c y x") for p in self.vae.stream(latents_BCTHW.float()))
         while True:
             with torch.inference_mode():  # not around the yield, or it would hold for whoever reads the frames
                 chunk = next(frames, None)
@@ -138,24 +137,27 @@ class Mini:
                 return
             yield chunk
 
-    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative: str, guidance: float) -> Velocity:
+    def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         known = self._known(canvas).to(self.device)
         told = prompt if canvas.known_F1YX.any() else self._told(prompt)  # what is known says where and how
-        texts = [told] if guidance == 1 else [told, negative]
-        slots = self.text(word_ids(self.tokenizer, texts, self.text.config.length).to(self.device))
+        texts = [told] if guidance == 1 else [told, negative_prompt]
+        slots = self.text_encoder(word_ids(self.tokenizer, texts, self.text_encoder.config.length).to(self.device))
         dtype = self.dit.proj_out.weight.dtype
-        beside = beside_noise(latents.clean_BCTHW, known).to(dtype)
+        beside = conditioning_channels(latents.clean_BCTHW, known).to(dtype)
         tokens = latents.clean_BCTHW[0, 0].numel() // self.spec.grid.patch**2
-        keeps, joins = self.speed.uses("text-once"), together(self.speed, self.device, tokens)
-        passes = Passes(
-            slots.to(dtype), once=lambda: keeps, together=lambda: joins, threshold=threshold(self.spec, self.speed)
+        keeps, joins = self.speed.uses("text-once"), should_batch_guidance(self.speed, self.device, tokens)
+        passes = GuidedTransformer(
+            slots.to(dtype),
+            cache_text=lambda: keeps,
+            batch_guidance=lambda: joins,
+            step_cache_threshold=step_cache_threshold(self.spec, self.speed),
         )
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             noisy = torch.cat([x.to(dtype), beside.expand(len(x), -1, -1, -1, -1)], dim=1)
-            units = torch.full((len(x),), float(t * TIME_UNITS), device=x.device)
-            guided = guidance != 1 and guides(self.spec, self.speed, float(t))
-            flow = passes.flows(lambda: self.dit, noisy, units, guided=guided).to(x)
+            units = torch.full((len(x),), float(t * NETWORK_TIME), device=x.device)
+            guided = guidance != 1 and is_guided(self.spec, self.speed, float(t))
+            flow = passes.velocities(lambda: self.dit, noisy, units, guided=guided).to(x)
             if not guided:
                 return flow
             asked, unsaid = flow.chunk(2)
@@ -167,13 +169,13 @@ class Mini:
         """The prompt as the text encoder was trained on them, with a place and a motion."""
         if not self.spec.vocabulary:
             return prompt
-        return mini_prompt.expanded(words.load(self.spec.vocabulary), prompt)
+        return prompt_expansion.expanded(vocabulary.load(self.spec.vocabulary), prompt)
 
     def _known(self, canvas: Canvas) -> Tensor:
-        return known_channels(known_frames(canvas), self.spec.grid.space, TIME)
+        return known_latent_mask(known_pixel_mask(canvas), self.spec.grid.space, TIME)
 
-    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, called: str) -> None:
-        lora.merge(self.dit, tensors, strength, called=called)
+    def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
+        lora.merge(self.dit, tensors, strength, called=name)
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Mini:
@@ -186,7 +188,7 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     vae = _filled(vae, spec, "vae", device, torch.float32).in_channels_last()
     vae.convolver = Winograd if speed.uses("winograd") else None
     text, dit = _filled(text, spec, "text", device, torch.float32), _filled(dit, spec, "dit", device, dtype)
-    if DIFFERENCE in spec.files[0]:
+    if LORA_MARK in spec.files[0]:
         _add_difference(dit, weights.asset(spec.files[0]))
     if speed.uses("fused"):
         dit.fuse()

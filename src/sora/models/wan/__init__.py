@@ -31,5 +31,5 @@ def memory_needs(
     """See ``needs.needs``; of the weights that are here, or else as published."""
     from sora.models.wan import layout, needs
 
-    here = layout.places(spec) if spec.folder or hub.here(spec).state == hub.COMPLETE else None
-    return needs.needs(spec, here, shape_FYX, device, dtype, encodes=encodes)
+    here = layout.component_paths(spec) if spec.folder or hub.here(spec).state == hub.COMPLETE else None
+    return needs.memory_needs(spec, here, shape_FYX, device, dtype, encodes=encodes)

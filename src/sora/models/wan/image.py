@@ -12,7 +12,7 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's pictures (arXiv 2103.000
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def prepare(image_YXC: np.ndarray) -> Tensor:
+def preprocess(image_YXC: np.ndarray) -> Tensor:
     """(1, 3, 224, 224) float32: the middle square of the picture, less CLIP's mean, over its deviation.
 
     image_YXC: uint8 RGB, at least a pixel along each side. Its shorter side becomes 224 (bicubic) and the longer one

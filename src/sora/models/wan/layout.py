@@ -28,8 +28,8 @@ from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 
 EXPERTS = ("transformer", "transformer_2")
-HEAD = 128
-ORIGINAL = dict(zip(EXPERTS, ("high_noise_model", "low_noise_model"), strict=True))
+HEAD_DIM = 128
+ORIGINAL_FOLDERS = dict(zip(EXPERTS, ("high_noise_model", "low_noise_model"), strict=True))
 CONFIGS = {name: WanConfig(**row.sizes) for name, row in MODELS.items()}
 """The published transformers, by the row of ``catalog``."""
 
@@ -41,14 +41,14 @@ FROM_JSON: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
 }
 
 
-def places(spec: ModelSpec) -> dict[str, Path]:
+def component_paths(spec: ModelSpec) -> dict[str, Path]:
     """Part to the folder or file that holds it, "tokenizer" too. Raises ModelError where one that is needed is not
     here, saying how to fetch it."""
     if spec.folder is None:
         return _within(hub.path(spec))
     if (spec.folder / "model_index.json").is_file():
         return _within(spec.folder)
-    two = [spec.folder / name for name in ORIGINAL.values()]
+    two = [spec.folder / name for name in ORIGINAL_FOLDERS.values()]
     own = dict(zip(EXPERTS, two, strict=True)) if two[0].is_dir() else {EXPERTS[0]: spec.folder}
     return _beside(MODELS[spec.like]) | own
 
@@ -68,15 +68,15 @@ def _beside(row: ModelSpec) -> dict[str, Path]:
     return {name: place for name, place in found.items() if name not in EXPERTS}
 
 
-def network(spec: ModelSpec, name: str, place: Path | None) -> nn.Module:
+def meta_module(spec: ModelSpec, name: str, path: Path | None) -> nn.Module:
     """A part on the meta device: of the sizes that its own config.json tells, or a transformer's own tensors; where
     ``place`` is None, of those published for the row. Raises ModelError."""
     with torch.device("meta"):
-        if place is None:
+        if path is None:
             return _published(spec, name)
-        told = place / "config.json"
+        told = path / "config.json"
         if name in EXPERTS and not told.is_file():
-            return vace.build(_measured(place))
+            return vace.build(_measured(path))
         try:
             return FROM_JSON[name](json.loads(told.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
@@ -102,8 +102,8 @@ def _measured(place: Path) -> WanConfig:
         seen, places = shapes.get(embedder + "image_embedder.norm1.weight"), embedder + "image_embedder.pos_embed"
         return WanConfig(
             num_layers=layers,
-            heads=dim // HEAD,
-            head_dim=HEAD,
+            heads=dim // HEAD_DIM,
+            head_dim=HEAD_DIM,
             in_channels=channels,
             out_channels=shapes["proj_out.weight"][0] // math.prod(patch),
             text_dim=shapes[embedder + "text_embedder.linear_1.weight"][1],

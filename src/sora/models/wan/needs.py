@@ -13,14 +13,14 @@ from sora.catalog.spec import ModelSpec
 from sora.memory import Blocks, Needs, Weights
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
-from sora.models.wan.layout import EXPERTS, network
-from sora.models.wan.sizes import Autoencoder, Painting, TextEncoder, Transformer
+from sora.models.wan.layout import EXPERTS, meta_module
+from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.layers import MPS_ATTENTION_LIMIT
 
 
-def needs(
+def memory_needs(
     spec: ModelSpec,
-    places: Mapping[str, Path] | None,
+    component_paths: Mapping[str, Path] | None,
     shape_FYX: tuple[int, int, int],
     device: torch.device,
     dtype: torch.dtype,
@@ -30,32 +30,32 @@ def needs(
     """places: of ``wan_places``; None for weights that are not here. shape_FYX: of what is painted at once. encodes:
     whether anything of it is known. Prompt and negative go through the transformer one after the other."""
     number = dtype.itemsize
-    here = {} if places is None else places
+    here = {} if component_paths is None else component_paths
     experts = len([name for name in EXPERTS if name in here]) if here else 1 + (spec.boundary is not None)
-    dit = network(spec, EXPERTS[0], here.get(EXPERTS[0]))
+    dit = meta_module(spec, EXPERTS[0], here.get(EXPERTS[0]))
     sees = "image_encoder" in here if here else "image_encoder/config.json" in spec.files
-    seen = network(spec, "image_encoder", here.get("image_encoder")) if sees else None
-    reader = network(spec, "text_encoder", here.get("text_encoder"))
+    seen = meta_module(spec, "image_encoder", here.get("image_encoder")) if sees else None
+    reader = meta_module(spec, "text_encoder", here.get("text_encoder"))
     dit_bytes, reader_bytes = (
         _stored(dit, here.get(EXPERTS[0]), number),
         _stored(reader, here.get("text_encoder"), number),
     )
-    painting = Painting(
+    painting = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(reader, reader_bytes),
-        vae=Autoencoder.of(network(spec, "vae", here.get("vae"))),
+        vae=Autoencoder.of(meta_module(spec, "vae", here.get("vae"))),
         latents=spec.grid.latent_shape(*shape_FYX),
         image=Weights() if seen is None else Weights.of(seen, number),
         batch=1,
-        number=number,
+        itemsize=number,
         encodes=encodes or spec.known in ("channels", "control"),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
     )
-    return needs_of(painting)
+    return memory_needs_of(painting)
 
 
-def needs_of(painting: Painting) -> Needs:
+def memory_needs_of(painting: Workload) -> Needs:
     """What a painting of these sizes needs."""
     t, text, vae, latents = painting.transformer, painting.text, painting.vae, painting.latents
 
@@ -73,10 +73,10 @@ def needs_of(painting: Painting) -> Needs:
         encoding=(lambda tile: maps.encoding(vae, latents, tile)) if painting.encodes else None,
         text=Blocks(text.weights, text.in_blocks, text.blocks),
         image=painting.image,
-        reading=work.text(text, painting.batch, painting.number),
+        reading=work.text(text, painting.batch, painting.itemsize),
         experts=t.experts,
         paired=painting.batch > 1,
-        number=painting.number,
+        number=painting.itemsize,
         unified=painting.unified,
     )
 

@@ -41,13 +41,13 @@ class Transformer:
     control: bool = False
 
     @classmethod
-    def of(cls, network: nn.Module, stored: float = 2.0, *, experts: int = 1) -> Transformer:
+    def of(cls, network: nn.Module, bytes_per_parameter: float = 2.0, *, experts: int = 1) -> Transformer:
         """Of a ``WanDiT`` or a ``WanVACE`` without its weights."""
         config: Any = network.config
         control = bool(config.vace_layers)
         blocks: Any = [*network.blocks, *(network.vace_blocks if control else ())]  # type: ignore[misc]
         return cls(
-            Weights.of(network, stored),
+            Weights.of(network, bytes_per_parameter),
             in_blocks=count(blocks),
             largest=max(count([block]) for block in blocks),
             blocks=len(blocks),
@@ -76,11 +76,18 @@ class TextEncoder:
     tokens: int = 512
 
     @classmethod
-    def of(cls, network: nn.Module, stored: float = 2.0) -> TextEncoder:
+    def of(cls, network: nn.Module, bytes_per_parameter: float = 2.0) -> TextEncoder:
         """Of a ``UMT5`` without its weights."""
         config: Any = network.config
         blocks: Any = network.encoder.block  # type: ignore[union-attr]
-        return cls(Weights.of(network, stored), count(blocks), len(blocks), config.d_model, config.d_ff, config.heads)
+        return cls(
+            Weights.of(network, bytes_per_parameter),
+            count(blocks),
+            len(blocks),
+            config.d_model,
+            config.d_ff,
+            config.heads,
+        )
 
 
 @dataclass(frozen=True)
@@ -99,16 +106,16 @@ class Autoencoder:
     halve_time: tuple[bool, ...] = (False, True, True)
     residual: bool = False
     patch: int = 1
-    number: int = 4
+    itemsize: int = 4
     tile_by_tile: bool = False
 
     @classmethod
-    def of(cls, network: nn.Module, number: int = 4) -> Autoencoder:
+    def of(cls, network: nn.Module, itemsize: int = 4) -> Autoencoder:
         """Of a ``WanVAE`` without its weights, whose weights and maps take ``number`` bytes each."""
         config: Any = network.config
         decoder = config.decoder_base_dim or config.base_dim
         return cls(
-            Weights.of(network, number),
+            Weights.of(network, itemsize),
             encoder=tuple(config.base_dim * m for m in config.dim_mult),
             decoder=tuple(decoder * m for m in config.dim_mult),
             channels=config.z_dim,
@@ -116,12 +123,12 @@ class Autoencoder:
             halve_time=config.temperal_downsample,
             residual=config.is_residual,
             patch=config.patch_size,
-            number=number,
+            itemsize=itemsize,
         )
 
 
 @dataclass(frozen=True)
-class Painting:
+class Workload:
     """What is painted, and with what. latents: (C, T, H, W) painted at once. image: an image encoder's weights. batch:
     2 where a prompt and its negative go through the transformer together, else 1. number: bytes of a number the
     transformer computes with. encodes: whether pixels are known, so that the encoder runs. scores: attention scores
@@ -133,7 +140,7 @@ class Painting:
     latents: tuple[int, int, int, int]
     image: Weights = NOTHING
     batch: int = 2
-    number: int = 2
+    itemsize: int = 2
     encodes: bool = False
     scores: int = 0
     unified: bool = False

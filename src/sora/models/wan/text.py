@@ -28,7 +28,7 @@ from sora import atomic, weights
 from sora.errors import ModelError
 from sora.networks.umt5 import UMT5
 
-LENGTH = 512
+MAX_LENGTH = 512
 """Words that Wan reads of a prompt, the end counted."""
 
 END, PAD = "</s>", "<pad>"
@@ -58,7 +58,7 @@ def _mended(text: str) -> str:
     return ftfy.fix_text(text)
 
 
-class Words:
+class T5Tokenizer:
     """A folder's tokenizer.json, giving the ids that transformers gives for the same folder."""
 
     def __init__(self, tokenizer_json: Path) -> None:
@@ -66,7 +66,7 @@ class Words:
         self._tokenizer = _tokenizer(tokenizer_json)
         self._pad = self._tokenizer.token_to_id(PAD) or 0
 
-    def ids(self, texts: list[str], length: int = LENGTH) -> tuple[Tensor, Tensor]:
+    def ids(self, texts: list[str], length: int = MAX_LENGTH) -> tuple[Tensor, Tensor]:
         """(B, length) int64 ids, and bool, True where a word or the end of the text is.
 
         texts: as ``clean`` leaves them. What is too long is cut so that the end still fits.
@@ -98,13 +98,13 @@ def _tokenizer(path: Path) -> Tokenizer:
 
 
 @torch.no_grad()
-def embed(network: UMT5, words: Words, texts: list[str], length: int = LENGTH) -> Tensor:
+def embed(network: UMT5, tokenizer: T5Tokenizer, texts: list[str], length: int = MAX_LENGTH) -> Tensor:
     """(B, length, D), of the network's dtype and on its device; zeros past each text's end.
 
     texts: as ``clean`` leaves them. Only as many words are encoded as the longest text has: what is masked touches
     nothing, so the rest would be work for rows that become zeros.
     """
-    ids_BL, mask_BL = words.ids(texts, length)
+    ids_BL, mask_BL = tokenizer.ids(texts, length)
     longest = int(mask_BL.sum(dim=1).max())
     device = network.shared.weight.device
     ids_BL, mask_BL = ids_BL[:, :longest].to(device), mask_BL[:, :longest].to(device)
@@ -128,9 +128,9 @@ class EmbeddingCache:
 
     folder: Path
     encoder: str
-    most: int = 200
+    max_files: int = 200
 
-    def recall(self, texts: list[str], compute: Callable[[list[str]], Tensor], length: int = LENGTH) -> Tensor:
+    def get(self, texts: list[str], compute: Callable[[list[str]], Tensor], length: int = MAX_LENGTH) -> Tensor:
         """(B, length, D) on the CPU: remembered rows, and for the rest those of ``compute``, which is called at most
         once, with the texts not known, and gives what ``embed`` does for them.
 
@@ -176,5 +176,5 @@ class EmbeddingCache:
     def _forget(self) -> None:
         """Remove all but the newest of our files, among them what was never finished."""
         ours = [file for file in self.folder.iterdir() if _OURS.fullmatch(file.name)]
-        for file in sorted(ours, key=lambda file: file.stat().st_mtime_ns, reverse=True)[self.most :]:
+        for file in sorted(ours, key=lambda file: file.stat().st_mtime_ns, reverse=True)[self.max_files :]:
             file.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import prod
 
-from sora.models.wan.sizes import Painting, TextEncoder
+from sora.models.wan.sizes import TextEncoder, Workload
 
 FLOAT32 = 4
 PROMPTS = 2
@@ -16,9 +16,9 @@ UNPACKED_AT_ONCE = 2**24
 """Numbers of a quantised weight that ``runtime.quantized`` turns into float32 at a time."""
 
 
-def transformer(painting: Painting, *, quantised: bool) -> int:
+def transformer(painting: Workload, *, quantised: bool) -> int:
     """Of one pass. quantised: whether weights are unpacked on every use."""
-    t, c = painting.transformer, painting.number
+    t, c = painting.transformer, painting.itemsize
     samples = painting.batch * painting.tokens
     tables = painting.tokens * t.head_dim * 2 * FLOAT32
     text = painting.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
@@ -26,22 +26,24 @@ def transformer(painting: Painting, *, quantised: bool) -> int:
     return samples * _each_token(painting) + _scores(painting) + tables + text + unpacked
 
 
-def kept_text(painting: Painting) -> int:
+def kept_text(painting: Workload) -> int:
     """Keys and values of a prompt and its negative in every block, kept for all passes of a clip."""
     t = painting.transformer
-    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * painting.number
+    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * painting.itemsize
 
 
-def sampler(painting: Painting) -> int:
+def sampler(painting: Workload) -> int:
     """Of all latents around a pass: noise, velocity, what is known, what a multistep sampler remembers; and what goes
     in, as it is and as patches."""
-    channels = 6 * painting.latents[0] * FLOAT32 + 2 * painting.batch * painting.transformer.channels * painting.number
+    channels = (
+        6 * painting.latents[0] * FLOAT32 + 2 * painting.batch * painting.transformer.channels * painting.itemsize
+    )
     return channels * prod(painting.latents[1:])
 
 
-def _each_token(painting: Painting) -> int:
+def _each_token(painting: Workload) -> int:
     """The most that a token takes, at the dearest place of a block."""
-    t, c = painting.transformer, painting.number
+    t, c = painting.transformer, painting.itemsize
     copy = FLOAT32 if c < FLOAT32 else 0  # float32 inside costs a copy only where all else is smaller
     # Turning keys by their angles: tokens, the same under modulation, q, k, v, turned queries; three float32 besides.
     turning = t.width * (6 * c + copy + 3 * FLOAT32)
@@ -52,10 +54,10 @@ def _each_token(painting: Painting) -> int:
     return max(turning, feeding) + control
 
 
-def _scores(painting: Painting) -> int:
+def _scores(painting: Workload) -> int:
     """Scores before and after softmax, where no kernel fuses them."""
     heads = painting.transformer.width // painting.transformer.head_dim
-    return 2 * min(painting.scores, painting.batch * heads * painting.tokens**2) * painting.number
+    return 2 * min(painting.scores, painting.batch * heads * painting.tokens**2) * painting.itemsize
 
 
 def text(encoder: TextEncoder, texts: int, number: int) -> int:

@@ -52,9 +52,11 @@ def _running(
     kept, most = h * w * whole + (0 if length == 1 else sum(remembered)), 0
     for scale, own in zip(scales, remembered, strict=True):
         kept += own if length == 1 else 0
-        most = max(most, kept * vae.number + scale.frames * _places(scale, h, w, tile) * _dearest(scale, vae.number))
+        most = max(
+            most, kept * vae.itemsize + scale.frames * _places(scale, h, w, tile) * _dearest(scale, vae.itemsize)
+        )
     pixels = 3 * 3 * max(s.frames for s in scales) * (h * w) * (2 ** len(vae.halve_time) * vae.patch) ** 2
-    return most + pixels * vae.number
+    return most + pixels * vae.itemsize
 
 
 def _frames(vae: Autoencoder, length: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from sora.models.mini.words import Vocabulary, load
+from sora.models.mini.vocabulary import Vocabulary, load
 
 PANNED = ("up", "down", "bounce", "spin")  # motions that a moving camera was trained with
 FRAYING = ("bounce", "spin")  # motions that most subjects lose their shape in: listed, but not what to begin with

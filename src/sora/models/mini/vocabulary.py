@@ -45,7 +45,7 @@ class Meaning:
 
     slot: str
     key: str
-    said: str
+    phrase: str
 
 
 SLOTS = (
@@ -63,45 +63,45 @@ class Vocabulary:
     """words: the asset as it stands. things: phrases of ``THINGS`` by the singular of their words, with all that each
     may say. others: all other phrases by their stems. longest: words of the longest phrase that begins with a word."""
 
-    words: Mapping[str, Any]
+    tables: Mapping[str, Any]
     things: dict[Phrase, list[Meaning]] = field(default_factory=dict)
     others: dict[Phrase, list[Meaning]] = field(default_factory=dict)
     longest: dict[str, int] = field(default_factory=dict)
 
     def add(self, phrase: str, meaning: Meaning) -> None:
-        words = pieces(phrase)
+        words = split_words(phrase)
         if words:
             table, form = (self.things, singular) if meaning.slot in THINGS else (self.others, stem)
             table.setdefault(tuple(map(form, words)), []).append(meaning)
             first = stem(words[0])
             self.longest[first] = max(len(words), self.longest.get(first, 0))
 
-    def said_by(self, words: Sequence[str]) -> list[Meaning]:
+    def meanings(self, words: Sequence[str]) -> list[Meaning]:
         """All that a phrase of these words may say."""
         return [*self.things.get(tuple(map(singular, words)), ()), *self.others.get(tuple(map(stem, words)), ())]
 
     def keys(self, slot: str) -> list[str]:
         """All there is of "subjects", "settings", "motions", "cameras", "weathers" or "hours"."""
-        return list(self.words[slot])
+        return list(self.tables[slot])
 
     def name(self, slot: str, key: str, language: str = "en") -> str:
         """What people call it: the key itself in English where it is a name, in Chinese the shortest name of two
         characters or more."""
         if language == "en":
-            english = self.words[slot][key]["english"]
+            english = self.tables[slot][key]["english"]
             return key if slot != "subjects" or key in english else english[0]
-        names = self.words[slot][key]["chinese"]
+        names = self.tables[slot][key]["chinese"]
         return min((name for name in names if len(name) > 1), key=len, default=names[0])
 
-    def near(self, slot: str, word: str) -> list[str]:
+    def substitutes(self, slot: str, word: str) -> list[str]:
         """What comes near a stranger, a place or a deed, by the word that was said, in any of its forms."""
-        table: Mapping[str, list[str]] = self.words[f"{slot}s"]
-        found = self.said_by(pieces(word))
+        table: Mapping[str, list[str]] = self.tables[f"{slot}s"]
+        found = self.meanings(split_words(word))
         return next((table[m.key] for m in found if m.slot == slot), [])
 
     def phrase(self, slot: str, key: str, language: str = "en") -> str:
         """The usual words for it: "stands still", "on a meadow"."""
-        said = self.words[slot][key]["english" if language == "en" else "chinese"][0]
+        said = self.tables[slot][key]["english" if language == "en" else "chinese"][0]
         return said.replace(ANY_VERB, "moves")
 
     def sentence(self, subject: str, setting: str, motion: str, language: str = "en") -> str:
@@ -115,11 +115,11 @@ class Vocabulary:
         return " ".join(part for part in (article, name, doing, where) if part)
 
     def colours(self, subject: str) -> list[str]:
-        return self.words["subjects"][subject]["colours"]
+        return self.tables["subjects"][subject]["colours"]
 
     def shapes(self, shape: str) -> dict[str, str]:
         """The subjects of a shape, by their colour."""
-        rows: Mapping[str, Mapping[str, Any]] = self.words["subjects"]
+        rows: Mapping[str, Mapping[str, Any]] = self.tables["subjects"]
         return {row["colours"][0]: key for key, row in rows.items() if row["shape"] == shape}
 
 
@@ -182,16 +182,16 @@ def _with_verbs(phrase: str, verbs: Iterable[str]) -> Iterator[str]:
 _PIECE = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]|[^\W\d_a-z\u3400-\u9fff]+")
 
 
-def plain(text: str) -> str:
+def normalise(text: str) -> str:
     """The text with nothing left that does not matter: case, full-width forms, accents of Latin letters."""
     if text.isascii():
         return text.lower()
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).lower()
 
 
-def pieces(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Its words; Chinese by the character, any other script by runs of letters."""
-    return _PIECE.findall(plain(text).replace("'s ", " "))
+    return _PIECE.findall(normalise(text).replace("'s ", " "))
 
 
 @cache

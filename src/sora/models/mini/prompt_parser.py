@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sora.models.mini.words import THINGS, Meaning, Vocabulary, pieces, stem
+from sora.models.mini.vocabulary import THINGS, Meaning, Vocabulary, split_words, stem
 
 TWINS = {"night": "night", "sunset": "dusk"}  # settings that beside another setting are but an hour of it
 BEFORE_A_PLACE = frozenset(
@@ -19,7 +19,7 @@ STEPS_OVER = frozenset({"silent", "number", "look"})  # may stand between a colo
 
 
 @dataclass(frozen=True)
-class Found:
+class Mention:
     """A phrase of the prompt. begin, end: its pieces. text: as it was typed, in lower case."""
 
     meaning: Meaning
@@ -37,7 +37,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedPrompt:
     """What a prompt asks for, "" where it is silent. moves: it says that the subject moves, but not where to.
 
     others: further subjects, settings and motions, which one clip cannot hold as well. colours: colours that the
@@ -54,17 +54,17 @@ class Reading:
     weather: str = ""
     hour: str = ""
     moves: bool = False
-    others: tuple[Found, ...] = ()
-    colours: tuple[str, ...] = ()
-    number: str = ""
-    strangers: tuple[str, ...] = ()
-    places: tuple[str, ...] = ()
-    deeds: tuple[str, ...] = ()
-    looks: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
+    extra_mentions: tuple[Mention, ...] = ()
+    wrong_colours: tuple[str, ...] = ()
+    plural: str = ""
+    unpaintable_subjects: tuple[str, ...] = ()
+    unpaintable_settings: tuple[str, ...] = ()
+    unpaintable_motions: tuple[str, ...] = ()
+    unpaintable_looks: tuple[str, ...] = ()
+    unknown_words: tuple[str, ...] = ()
 
 
-def read(vocabulary: Vocabulary, prompt: str) -> Reading:
+def parse(vocabulary: Vocabulary, prompt: str) -> ParsedPrompt:
     """The longest phrases from the left, each by what it can say there."""
     found = _told_by_colour(vocabulary, list(phrases(vocabulary, prompt)))
     settings, hours = _places_and_hours(found)
@@ -73,7 +73,7 @@ def read(vocabulary: Vocabulary, prompt: str) -> Reading:
     first = {name: each[0].key if each else "" for name, each in (("s", subjects), ("p", settings), ("m", motions))}
     apart = [f for each in (subjects, settings, motions) for f in each if each and f.key != each[0].key]
     chinese = any("\u3400" <= c <= "\u9fff" for c in prompt)
-    return Reading(
+    return ParsedPrompt(
         language="zh" if chinese else "en",
         subject=first["s"],
         shape="" if first["s"] else shape,
@@ -83,33 +83,33 @@ def read(vocabulary: Vocabulary, prompt: str) -> Reading:
         weather=_first(found, "weather"),
         hour=hours[0] if hours else "",
         moves=not motions and any(f.slot == "verb" for f in found),
-        others=_once(apart),
-        colours=_wrong_colours(vocabulary, found, subjects),
-        number=_number(found, subjects),
-        strangers=_texts(found, "stranger"),
-        places=_texts(found, "place"),
-        deeds=_texts(found, "deed"),
-        looks=_texts(found, "look"),
-        unknown=_texts(found, ""),
+        extra_mentions=_once(apart),
+        wrong_colours=_wrong_colours(vocabulary, found, subjects),
+        plural=_number(found, subjects),
+        unpaintable_subjects=_texts(found, "stranger"),
+        unpaintable_settings=_texts(found, "place"),
+        unpaintable_motions=_texts(found, "deed"),
+        unpaintable_looks=_texts(found, "look"),
+        unknown_words=_texts(found, ""),
     )
 
 
 # Phrases -----------------------------------------------------------------------------------------------------------
 
 
-def phrases(vocabulary: Vocabulary, prompt: str) -> Iterator[Found]:
+def phrases(vocabulary: Vocabulary, prompt: str) -> Iterator[Mention]:
     """The prompt cut into phrases, the longest first from the left; what begins none is a phrase of slot ""."""
-    words, at = pieces(prompt), 0
+    words, at = split_words(prompt), 0
     while at < len(words):
         longest = min(vocabulary.longest.get(stem(words[at]), 0), len(words) - at)
         for length in range(longest, 0, -1):
-            meanings = vocabulary.said_by(words[at : at + length])
+            meanings = vocabulary.meanings(words[at : at + length])
             if meanings:
                 break
         else:
             length, meanings = 1, [Meaning(_slot_by_form(words[at]), words[at], words[at])]
-        text, beside = _joined(words[at : at + length]), vocabulary.said_by(words[at + length : at + length + 1])
-        yield Found(_fitting(meanings, words[max(0, at - 2) : at], beside), at, at + length, text)
+        text, beside = _joined(words[at : at + length]), vocabulary.meanings(words[at + length : at + length + 1])
+        yield Mention(_fitting(meanings, words[max(0, at - 2) : at], beside), at, at + length, text)
         at += length
 
 
@@ -134,19 +134,19 @@ def _joined(words: Sequence[str]) -> str:
     return re.sub(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])", "", " ".join(words))
 
 
-def _all(found: Sequence[Found], slot: str) -> list[Found]:
+def _all(found: Sequence[Mention], slot: str) -> list[Mention]:
     return [f for f in found if f.slot == slot]
 
 
-def _first(found: Sequence[Found], slot: str) -> str:
+def _first(found: Sequence[Mention], slot: str) -> str:
     return next((f.key for f in found if f.slot == slot), "")
 
 
-def _once(found: Sequence[Found]) -> tuple[Found, ...]:
+def _once(found: Sequence[Mention]) -> tuple[Mention, ...]:
     return tuple({f.key: f for f in reversed(found)}.values())[::-1]
 
 
-def _texts(found: Sequence[Found], slot: str) -> tuple[str, ...]:
+def _texts(found: Sequence[Mention], slot: str) -> tuple[str, ...]:
     """What was typed for a slot; characters of one unknown Chinese word stand together."""
     texts: list[str] = []
     end = -1
@@ -162,7 +162,7 @@ def _texts(found: Sequence[Found], slot: str) -> tuple[str, ...]:
 # What a phrase means among the others ------------------------------------------------------------------------------
 
 
-def _places_and_hours(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
+def _places_and_hours(found: Sequence[Mention]) -> tuple[list[Mention], list[str]]:
     """Settings and hours. "At night" is a setting of its own, but an hour where another setting is named."""
     settings = _all(found, "setting")
     hours = [f.key for f in found if f.slot == "hour"]
@@ -173,7 +173,7 @@ def _places_and_hours(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
     return settings, hours
 
 
-def _told_by_colour(vocabulary: Vocabulary, found: list[Found]) -> list[Found]:
+def _told_by_colour(vocabulary: Vocabulary, found: list[Mention]) -> list[Mention]:
     """Shapes that a colour nearby makes a subject: "a ball, big and red" is a red ball."""
     out = list(found)
     for i, f in enumerate(found):
@@ -189,7 +189,7 @@ def _told_by_colour(vocabulary: Vocabulary, found: list[Found]) -> list[Found]:
     return out
 
 
-def _wrong_colours(vocabulary: Vocabulary, found: Sequence[Found], subjects: Sequence[Found]) -> tuple[str, ...]:
+def _wrong_colours(vocabulary: Vocabulary, found: Sequence[Mention], subjects: Sequence[Mention]) -> tuple[str, ...]:
     """Colours said of the first subject, or of a shape, that it cannot have."""
     things = subjects[:1] or _all(found, "shape")[:1]
     if not things:
@@ -202,9 +202,9 @@ def _wrong_colours(vocabulary: Vocabulary, found: Sequence[Found], subjects: Seq
     return tuple(c for c in dict.fromkeys(said) if own and c not in own)
 
 
-def _coloured(beside: Sequence[Found], *, after: bool = False) -> list[Found]:
+def _coloured(beside: Sequence[Mention], *, after: bool = False) -> list[Mention]:
     """The colours on one side of a subject, as far as they are said of it and not of what stands next."""
-    colours: list[Found] = []
+    colours: list[Mention] = []
     for f in beside:
         if f.slot == "colour":
             colours.append(f)
@@ -214,7 +214,7 @@ def _coloured(beside: Sequence[Found], *, after: bool = False) -> list[Found]:
     return colours
 
 
-def _number(found: Sequence[Found], subjects: Sequence[Found]) -> str:
+def _number(found: Sequence[Mention], subjects: Sequence[Mention]) -> str:
     """The words that ask for several of the subject: a number, or its plural."""
     things = [*subjects, *_all(found, "shape")]
     if not things:
@@ -225,5 +225,5 @@ def _number(found: Sequence[Found], subjects: Sequence[Found]) -> str:
             return f.text
         if f.slot not in (*STEPS_OVER, "colour"):
             break
-    last, said = things[0].text.split()[-1], pieces(things[0].meaning.said)[-1]
+    last, said = things[0].text.split()[-1], split_words(things[0].meaning.phrase)[-1]
     return things[0].text if last != said and last.endswith("s") and not said.endswith("s") else ""
