@@ -264,7 +264,7 @@ def test_exact_ways_change_no_grey_level_but_by_rounding(monkeypatch: pytest.Mon
     plain = painted(Speed())
     assert asked == READ_BY_MINI < EXACT.keys()
     films = {way: painted(Speed(without=frozenset({way}))) for way in sorted(READ_BY_MINI)}
-    films["overlap"] = painted(Speed(), overlap=False)
+    films["overlap"] = painted(Speed(), stream=False)
     for way, film in films.items():
         apart = (film - plain).abs()
         assert apart.max() <= 1 and apart.float().mean() < 0.01, way

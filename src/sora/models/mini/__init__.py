@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from sora.models.mini.model import Mini
-    from sora.models.mini.repertoire import Repertoire
+    from sora.models.mini.ideas import Repertoire
 
 KEY_MAPS = {"transformer": WAN_KEY_MAPS["transformer"]}  # its transformer is a small one of Wan's
 
@@ -36,7 +36,7 @@ def advise(spec: ModelSpec, prompt: str, *, allow_unknown: bool) -> Advice:
 
 
 def repertoire(spec: ModelSpec) -> Repertoire:
-    """See ``repertoire.repertoire``. Imports no torch."""
-    from sora.models.mini import repertoire
+    """See ``ideas.repertoire``. Imports no torch."""
+    from sora.models.mini import ideas
 
-    return repertoire.repertoire(spec.vocabulary)
+    return ideas.repertoire(spec.vocabulary)

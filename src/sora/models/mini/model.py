@@ -169,7 +169,7 @@ class Mini:
         """The prompt as the text encoder was trained on them, with a place and a motion."""
         if not self.spec.vocabulary:
             return prompt
-        return prompt_expansion.expanded(vocabulary.load(self.spec.vocabulary), prompt)
+        return prompt_expansion.expand(vocabulary.load(self.spec.vocabulary), prompt)
 
     def _known(self, canvas: Canvas) -> Tensor:
         return known_latent_mask(known_pixel_mask(canvas), self.spec.grid.space, TIME)
