@@ -32,7 +32,9 @@ def learn(job: TrainJob) -> dict[str, Any]:
     clock, losses = Clock(), list[float]()
     with progress(clock, "", job.quiet) as hear:
         seed = job.settings["seed"]
-        made = examples.prepare(model, job.materials, job.size, seed, lambda n, of: hear(ProgressEvent("encode", n, of)))
+        made = examples.prepare(
+            model, job.materials, job.size, seed, lambda n, of: hear(ProgressEvent("encode", n, of))
+        )
         fit = LoRATrainer(model, made, LoRAConfig(**job.settings))
         job.folder.mkdir(exist_ok=True)
         if job.resume:

@@ -11,8 +11,8 @@ from sora.runtime.speed import DEFAULT, Speed
 if TYPE_CHECKING:
     import torch
 
-    from sora.models.mini.model import Mini
     from sora.models.mini.ideas import Repertoire
+    from sora.models.mini.model import Mini
 
 KEY_MAPS = {"transformer": WAN_KEY_MAPS["transformer"]}  # its transformer is a small one of Wan's
 
