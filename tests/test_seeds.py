@@ -32,7 +32,7 @@ def test_refined_pictures_of_seeds_that_count_up_share_no_noise(monkeypatch: pyt
     """Neither do a picture's doublings."""
     seeds: list[int] = []
     real = sampler.initial_noise
-    monkeypatch.setattr(sampler, "noise_for", lambda shape, seed: (seeds.append(seed), real(shape, seed))[1])
+    monkeypatch.setattr(sampler, "initial_noise", lambda shape, seed: (seeds.append(seed), real(shape, seed))[1])
     model = models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
     draw = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
     for seed in (1, 2):
