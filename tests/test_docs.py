@@ -108,7 +108,7 @@ def test_files_that_pages_name_are_there():
 
 
 def test_names_that_contributors_are_sent_to_are_there():
-    """ "`NAME` in `src/.../file.py`": the file defines the name at its top."""
+    """As "`NAME` in `FILE`": the file defines the name at its top."""
     pairs = re.findall(r"`(\w+)` in `([\w/]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
     assert len(pairs) > 8
     assert [f"{name} in {path}" for name, path in pairs if name not in set(defined(ROOT / path))] == []
@@ -122,3 +122,12 @@ def defined(path: Path) -> Iterator[str]:
                 yield from (target.id for target in targets if isinstance(target, ast.Name))
             case ast.AnnAssign(target=ast.Name(id=name)) | ast.ClassDef(name=name) | ast.FunctionDef(name=name):
                 yield name
+
+
+def test_names_of_the_architecture_are_there():
+    """As "engine.model.Scheduled": a module of sora and a name that it defines at its top."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    found = set(re.findall(r"(?<![\w./])([a-z]+(?:\.[a-z_]+)+)\.([A-Za-z]\w+)\b(?!\.)", text))
+    pairs = [(ROOT / "src" / "sora" / f"{module.replace('.', '/')}.py", name) for module, name in found]
+    assert len(pairs) > 3
+    assert [f"{path.stem}.{name}" for path, name in pairs if name not in set(defined(path))] == []
