@@ -17,7 +17,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 
-from minitrain.eval.verdicts import machine, table
+from minitrain.eval.verdicts import machine_summary, markdown_table
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 from sora.runtime.winograd import Winograd
 from timing import by_turns, forget_peak, peak_memory, ratio
@@ -63,9 +63,9 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     rows = TRUE if args.device == "cuda" else QUICK if args.quick else ROWS
-    print(f"{machine()}\n")
+    print(f"{machine_summary()}\n")
     with torch.inference_mode():
-        print(table(HEAD, [measured(row, args.device, args.runs) for row in rows if args.rows in row.name]))
+        print(markdown_table(HEAD, [measured(row, args.device, args.runs) for row in rows if args.rows in row.name]))
 
 
 def measured(row: Row, device: str, runs: int) -> list[str]:

@@ -19,7 +19,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from minitrain.eval.verdicts import machine, table
+from minitrain.eval.verdicts import machine_summary, markdown_table
 from sora import catalog, weights
 
 PROMPT = "a red balloon floats up over a green meadow"
@@ -65,14 +65,14 @@ def main() -> None:
     parser.add_argument("--without", action="append", default=[], help="as sora's own; may be said again")
     asked = parser.parse_args()
     left_out = [part for way in asked.without for part in ("--without", way)]
-    print(f"{machine()}; {asked.runs} runs; medians, seconds {' '.join(left_out)}\n")
+    print(f"{machine_summary()}; {asked.runs} runs; medians, seconds {' '.join(left_out)}\n")
     with tempfile.TemporaryDirectory() as place:
         rows = []
         for name, argv in cases(Path(place)).items():
             took = [run([*argv, *left_out], place) for _ in range(asked.runs)]
             shown = [statistics.median(one[phase] for one in took) for phase in (*PHASES, "wall")]
             rows.append([name, *(f"{seconds:.2f}" for seconds in shown)])
-        print(table(["case", *PHASES, "wall"], rows))
+        print(markdown_table(["case", *PHASES, "wall"], rows))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main() -> None:
     checkout = parser.parse_args().checkout
     package, found, verdicts = checkout / "src" / "sora", trees(checkout / "src" / "sora"), Verdicts()
     rooms = sorted({path.relative_to(package).parts[0].removesuffix(".py") for path in found})
-    verdicts.say("top-level rooms", "<= 16", f"{len(rooms)}: {', '.join(rooms)}", len(rooms) <= 16)
+    verdicts.add("top-level rooms", "<= 16", f"{len(rooms)}: {', '.join(rooms)}", len(rooms) <= 16)
     arrows = {
         (path.relative_to(package).parts[0], room)
         for path, tree in found.items()
@@ -51,15 +51,15 @@ def main() -> None:
         if len(path.relative_to(package).parts) > 1 and room in rooms and room != path.relative_to(package).parts[0]
     }
     back = sorted(f"{a} <-> {b}" for a, b in arrows if (b, a) in arrows and a < b)
-    verdicts.say("pairs of rooms that import each other", "none", ", ".join(back) or "none", not back)
+    verdicts.add("pairs of rooms that import each other", "none", ", ".join(back) or "none", not back)
     late = sum(late_imports(tree) for path, tree in found.items() if path.is_relative_to(package / "cli"))
-    verdicts.say("function-level imports in cli", "<= 30", str(late), late <= 30)
+    verdicts.add("function-level imports in cli", "<= 30", str(late), late <= 30)
     files = [path for path in found if re.search(r"\bRequest\b", path.read_text(encoding="utf-8"))]
-    verdicts.say("files that handle a request", "<= 12", str(len(files)), len(files) <= 12)
+    verdicts.add("files that handle a request", "<= 12", str(len(files)), len(files) <= 12)
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in found)
-    verdicts.say("lines of src without the trainer", "<= 16,500", f"{lines:,} in {len(found)} files", lines <= 16_500)
+    verdicts.add("lines of src without the trainer", "<= 16,500", f"{lines:,} in {len(found)} files", lines <= 16_500)
     trained = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in trees(checkout / "src" / "minitrain"))
-    verdicts.say("lines of the trainer", "", f"{trained:,}")
+    verdicts.add("lines of the trainer", "", f"{trained:,}")
     sys.exit(not all(row.met is not False for row in verdicts.rows))
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from minitrain.eval.verdicts import Verdicts, machine
+from minitrain.eval.verdicts import Verdicts, machine_summary
 
 ROOT = Path(__file__).parent.parent
 TESTS = "tests/parity/test_wan_pipelines.py"
@@ -51,11 +51,11 @@ def main() -> None:
         if not report.is_file():
             raise SystemExit(f"pytest wrote no report:\n{done.stdout}{done.stderr}")
         runs = list(recorded(report))
-    print(f"{machine()}\n")
+    print(f"{machine_summary()}\n")
     verdicts = Verdicts()
     for run in runs:
         found = f"{run.largest:.1e}, mean {run.mean:.1e} ({run.seconds:.1f} s)"
-        verdicts.say(f"{run.name}: largest distance", f"<= {run.wish:.0e}", found, run.largest <= run.wish)
+        verdicts.add(f"{run.name}: largest distance", f"<= {run.wish:.0e}", found, run.largest <= run.wish)
     print(f"\n{verdicts.summary()}")
     raise SystemExit(done.returncode)
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from memory import live_peak
-from minitrain.eval.verdicts import Verdicts, machine, table
+from minitrain.eval.verdicts import Verdicts, machine_summary, markdown_table
 from passes_parts import exact, networks, rows, rule, works
 from passes_parts.rows import Row
 from passes_parts.where import KINDS, where
@@ -50,7 +50,7 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     dtype = torch.bfloat16 if args.device == "cuda" else torch.float32
-    print(f"{machine()}\n")
+    print(f"{machine_summary()}\n")
     wanted = rows.named(args.device, args.rows, quick=args.quick)
     if args.exact:
         gate(args.device)
@@ -140,7 +140,7 @@ def times_table(name: str, found: Measured, rate: float) -> str:
         ratios = [f"{found.faster(base, work):.2f}" for base in (DEFAULT, TUNED)]
         share = f"{100 * teraflop / timed.median / rate:.0f} %"
         lines.append((work, f"{timed.median:.4g}", f"{100 * timed.spread:.0f} %", *ratios, share, memory))
-    return table(head, lines)
+    return markdown_table(head, lines)
 
 
 def ways_table(found: Mapping[str, Measured]) -> str:
@@ -148,7 +148,7 @@ def ways_table(found: Mapping[str, Measured]) -> str:
     names = [v.name for v in OURS[1:] if any(v.name in m.times for m in found.values())]
     head = ("", *(name.removeprefix("ours ").removeprefix("ours, ") for name in names))
     lines = [(name, *(f"{m.faster(v):.2f}" if v in m.times else "" for v in names)) for name, m in found.items()]
-    return table(head, lines)
+    return markdown_table(head, lines)
 
 
 def where_table(found: Mapping[str, Measured]) -> str:
@@ -156,7 +156,7 @@ def where_table(found: Mapping[str, Measured]) -> str:
     for name, m in found.items():
         for variant, split in m.where.items():
             lines.append((name, variant, *(f"{split[kind]:.3g}" for kind in KINDS), f"{sum(split.values()):.3g}"))
-    return table(("", "", *KINDS, "all"), lines)
+    return markdown_table(("", "", *KINDS, "all"), lines)
 
 
 def rule_table(device: str, dtype: torch.dtype) -> str:
@@ -164,7 +164,7 @@ def rule_table(device: str, dtype: torch.dtype) -> str:
         (f"{tokens:,}", f"{apart.median:.4g}", f"{joined.median:.4g}", f"{ratio(apart, joined):.2f}")
         for tokens, apart, joined in rule.guided_steps(device, dtype)
     ]
-    return table(("tokens", "two passes, s", "one batch, s", "one batch is faster by"), lines)
+    return markdown_table(("tokens", "two passes, s", "one batch, s", "one batch is faster by"), lines)
 
 
 def judge(found: Mapping[str, Measured], device: str) -> None:
@@ -173,7 +173,7 @@ def judge(found: Mapping[str, Measured], device: str) -> None:
     for base, wish in zip((DEFAULT, TUNED), WISHES[device], strict=True):
         least = min(found, key=lambda name: found[name].faster(base))
         value = found[least].faster(base)
-        verdicts.say(f"times faster than {base}, worst row", f">= {wish}", f"{value:.2f} ({least})", value >= wish)
+        verdicts.add(f"times faster than {base}, worst row", f">= {wish}", f"{value:.2f} ({least})", value >= wish)
 
 
 def gate(device: str) -> None:
@@ -183,7 +183,7 @@ def gate(device: str) -> None:
         for v in exact.verdicts(row, device):
             block = "" if v.block is None else f"worst block {v.block:.3f}, "
             found = f"{block}pass {v.whole / v.whole_theirs:.3f} ({v.whole:.3e}), float32 apart {v.apart:.1e}"
-            verdicts.say(f"{name}, {v.variant}: error over diffusers'", f"<= {exact.SLACK}", found, v.met)
+            verdicts.add(f"{name}, {v.variant}: error over diffusers'", f"<= {exact.SLACK}", found, v.met)
     print(f"\n{verdicts.summary()}")
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 import memory
-from minitrain.eval.verdicts import Verdicts, machine
+from minitrain.eval.verdicts import Verdicts, machine_summary
 from sora import catalog, models
 from sora.engine import engine
 from sora.networks.wan.config import WanConfig
@@ -195,11 +195,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if strange := [name for name in args.parts if name not in PARTS]:
         parser.error(f"no part is called {', '.join(strange)}; there is {', '.join(PARTS)}")
     torch.set_num_threads(1)
-    print(f"{machine()}\n")
+    print(f"{machine_summary()}\n")
     verdicts = Verdicts()
     for name in args.parts or PARTS:
         for line in PARTS[name]():
-            verdicts.say(*line)
+            verdicts.add(*line)
     print(f"\n{verdicts.summary()}")
 
 

@@ -62,15 +62,15 @@ def main() -> None:
             names, entries = wheel.namelist(), wheel.infolist()
             bare = size_without(wheel, ASSETS)
         foreign, tops = strangers(names), sorted({PurePosixPath(name).parts[0] for name in names})
-        verdicts.say("top folders", "", ", ".join(tops))
-        verdicts.say("files of the trainer, tests and benchmarks", "none", ", ".join(foreign) or "none", not foreign)
+        verdicts.add("top folders", "", ", ".join(tops))
+        verdicts.add("files of the trainer, tests and benchmarks", "none", ", ".join(foreign) or "none", not foreign)
         typed = "sora/py.typed" in names
-        verdicts.say("the marker of types, sora/py.typed", "is there", "is there" if typed else "is missing", typed)
-        verdicts.say("files", "", f"{len(names)}, of them {sum(n.startswith(ASSETS) for n in names)} in {ASSETS}")
-        verdicts.say("size with the weights", "", f"{path.stat().st_size / 1e6:.2f} MB")
-        verdicts.say("size without the weights", f"<= {MOST / 1e6:.1f} MB", f"{bare / 1e6:.3f} MB", bare <= MOST)
+        verdicts.add("the marker of types, sora/py.typed", "is there", "is there" if typed else "is missing", typed)
+        verdicts.add("files", "", f"{len(names)}, of them {sum(n.startswith(ASSETS) for n in names)} in {ASSETS}")
+        verdicts.add("size with the weights", "", f"{path.stat().st_size / 1e6:.2f} MB")
+        verdicts.add("size without the weights", f"<= {MOST / 1e6:.1f} MB", f"{bare / 1e6:.3f} MB", bare <= MOST)
         for entry in sorted(entries, key=lambda e: -e.compress_size)[:LARGEST]:
-            verdicts.say(f"    {entry.filename}", "", f"{entry.compress_size / 1e6:.3f} MB")
+            verdicts.add(f"    {entry.filename}", "", f"{entry.compress_size / 1e6:.3f} MB")
     print(f"\n{verdicts.summary()}")
     raise SystemExit(any(row.met is False for row in verdicts.rows))
 

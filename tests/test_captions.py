@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minitrain.captions import LANGUAGES, LENGTHS, SLOTS, caption, facts, motion_phrases, scene_phrases, setting_phrases
-from minitrain.captions.chinese import joined
-from minitrain.captions.subject_names import chinese_names, gerund, names, plural
+from minitrain.captions.chinese import join_words
+from minitrain.captions.subject_names import chinese_names, names, plural, to_participle
 from minitrain.captions.wordlist import chinese_words, english_words
 from minitrain.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
 from minitrain.worlds.settings import SETTINGS
@@ -55,11 +55,11 @@ def pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def in_table(table: dict[str, tuple[str, ...]], value: str) -> re.Pattern[str]:
-    return pattern(table[motion_phrases.sided(value)[0]])
+    return pattern(table[motion_phrases.split_side(value)[0]])
 
 
 def in_chinese(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    return pattern(tuple(joined(p) for p in phrases))
+    return pattern(tuple(join_words(p) for p in phrases))
 
 
 @given(films(), SEEDS, st.sampled_from(["terse", "plain", "long"]))
@@ -67,28 +67,28 @@ def in_chinese(phrases: tuple[str, ...]) -> re.Pattern[str]:
 def test_english_says_what_it_claims_to_tell(film: Film, seed: int, length: str) -> None:
     said = caption(film, Random(seed), length=length, language="en")
     truth = facts(film)
-    assert set(said.told) == set(SLOTS)
-    assert all(said.told[slot] in ("", truth[slot]) for slot in SLOTS)
+    assert set(said.facts) == set(SLOTS)
+    assert all(said.facts[slot] in ("", truth[slot]) for slot in SLOTS)
     tables = {
         "weather": scene_phrases.WEATHER,
         "hour": scene_phrases.HOUR,
         "style": scene_phrases.STYLE,
         "event": scene_phrases.EVENT,
     }
-    tables |= {"camera": {k: v + scene_phrases.CAMERA_MORE.get(k, ()) for k, v in scene_phrases.CAMERA.items()}}
+    tables |= {"camera": {k: v + scene_phrases.MORE_CAMERA.get(k, ()) for k, v in scene_phrases.CAMERA.items()}}
     for slot, table in tables.items():
-        if said.told[slot]:
-            assert in_table(table, said.told[slot]).search(said.text), (slot, said)
+        if said.facts[slot]:
+            assert in_table(table, said.facts[slot]).search(said.text), (slot, said)
     for slot in ("subject", "second"):
-        if said.told[slot]:
-            assert any(name.lower() in said.text.lower() for name in names(said.told[slot])), (slot, said)
-    if said.told["relation"]:
-        assert in_table(scene_phrases.RELATION, said.told["relation"]).search(said.text), said
-    if said.told["setting"]:
-        setting = said.told["setting"]
+        if said.facts[slot]:
+            assert any(name.lower() in said.text.lower() for name in names(said.facts[slot])), (slot, said)
+    if said.facts["relation"]:
+        assert in_table(scene_phrases.RELATION, said.facts["relation"]).search(said.text), said
+    if said.facts["setting"]:
+        setting = said.facts["setting"]
         assert pattern(setting_phrases.phrases(setting) + setting_phrases.nouns(setting)).search(said.text), said
-    if said.told["motion"].endswith(("left", "right")):
-        assert said.told["motion"].rpartition("-")[2] in said.text
+    if said.facts["motion"].endswith(("left", "right")):
+        assert said.facts["motion"].rpartition("-")[2] in said.text
 
 
 @given(films(), SEEDS, st.sampled_from(["terse", "plain", "long"]))
@@ -96,14 +96,16 @@ def test_english_says_what_it_claims_to_tell(film: Film, seed: int, length: str)
 def test_chinese_says_what_it_claims_to_tell(film: Film, seed: int, length: str) -> None:
     said = caption(film, Random(seed), length=length, language="zh")
     for slot in ("camera", "weather", "hour", "style", "event", "relation"):
-        if said.told[slot]:
-            phrases = scene_phrases.CHINESE[slot][motion_phrases.sided(said.told[slot])[0]]
+        if said.facts[slot]:
+            phrases = scene_phrases.CHINESE[slot][motion_phrases.split_side(said.facts[slot])[0]]
             assert in_chinese(phrases).search(said.text), (slot, said)
     for slot in ("subject", "second"):
-        if said.told[slot]:
-            assert any(name in said.text for name in chinese_names(said.told[slot])), (slot, said)
-    if said.told["motion"]:
-        assert in_chinese(motion_phrases.CHINESE[motion_phrases.sided(said.told["motion"])[0]]).search(said.text), said
+        if said.facts[slot]:
+            assert any(name in said.text for name in chinese_names(said.facts[slot])), (slot, said)
+    if said.facts["motion"]:
+        assert in_chinese(motion_phrases.CHINESE[motion_phrases.split_side(said.facts["motion"])[0]]).search(
+            said.text
+        ), said
 
 
 @pytest.mark.parametrize(("length", "language"), KINDS)
@@ -116,18 +118,18 @@ def test_what_is_not_told_is_not_said(length: str, language: str) -> None:
     for seed in range(400):
         said = caption(film, Random(seed), length=length, language=language)
         words = set(re.findall(r"[a-z]+", said.text.lower())) or set(said.text)
-        if not said.told["motion"] and not said.told["camera"]:
+        if not said.facts["motion"] and not said.facts["camera"]:
             silent += 1
             assert not words & {"left", "right", "左", "右"}, said.text
-        assert said.told["weather"] or not words & {"rain", "raining", "rainy", "雨"}, said.text
-        assert said.told["style"] or not words & {"neon", "霓"}, said.text
-        assert said.told["hour"] or not words & {"night", "midnight", "夜", "晚"}, said.text
+        assert said.facts["weather"] or not words & {"rain", "raining", "rainy", "雨"}, said.text
+        assert said.facts["style"] or not words & {"neon", "霓"}, said.text
+        assert said.facts["hour"] or not words & {"night", "midnight", "夜", "晚"}, said.text
     assert silent > 0
 
 
 def test_night_without_a_place_is_the_setting_of_that_name() -> None:
     film = Film((Shot("city", (Actor("car", "left"),), 1, hour="night"),))
-    told = [caption(film, Random(seed)).told for seed in range(400)]
+    told = [caption(film, Random(seed)).facts for seed in range(400)]
     assert any(not t["setting"] for t in told)
     assert all(t["setting"] for t in told if t["hour"])
 
@@ -152,7 +154,7 @@ def test_the_same_seed_says_the_same(film: Film, seed: int, kind: tuple[str, str
 @given(films(), SEEDS)
 @settings(max_examples=60, deadline=None)
 def test_complete_captions_leave_out_only_the_usual(film: Film, seed: int) -> None:
-    told = caption(film, Random(seed), complete=True).told
+    told = caption(film, Random(seed), complete=True).facts
     assert all(told[slot] == value for slot, value in facts(film).items() if value not in ("day", "flat"))
 
 
@@ -189,10 +191,10 @@ def test_every_setting_has_words_in_both_languages() -> None:
 
 
 def test_everything_that_scenes_can_hold_has_words() -> None:
-    keys = {motion_phrases.sided(m)[0] for m in MOTIONS}
+    keys = {motion_phrases.split_side(m)[0] for m in MOTIONS}
     assert all(
         keys == set(t)
-        for t in (motion_phrases.FINITE, motion_phrases.LOOSE, motion_phrases.BARE, motion_phrases.CHINESE)
+        for t in (motion_phrases.FINITE, motion_phrases.PARTICIPLES, motion_phrases.BARE, motion_phrases.CHINESE)
     )
     for english, slot, values in (
         (scene_phrases.WEATHER, "weather", WEATHERS[1:]),
@@ -215,7 +217,7 @@ def test_no_name_belongs_to_two_subjects() -> None:
     ("verb", "doing"), [("flies", "flying"), ("swims up", "swimming up"), ("goes", "going"), ("rises", "rising")]
 )
 def test_participles(verb: str, doing: str) -> None:
-    assert gerund(verb) == doing
+    assert to_participle(verb) == doing
 
 
 @pytest.mark.parametrize(("one", "many"), [("box", "boxes"), ("puppy", "puppies"), ("car", "cars"), ("toy", "toys")])

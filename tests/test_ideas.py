@@ -52,10 +52,10 @@ def names() -> list[str]:
 def test_every_caption_of_its_world_is_read_as_its_film(length: str, language: str):
     rng, wrong = Random(f"{length} {language}"), Counter[str]()
     for seed in range(150):
-        said = caption(draw_film(RICH, 10_000 + seed), rng, length=length, language=language, gaits=RICH.gaits)
+        said = caption(draw_film(RICH, 10_000 + seed), rng, length=length, language=language, gaits=RICH.has_gaits)
         found = parse(words(), said.text)
-        wrong.update(slot for slot in SLOTS if getattr(found, slot) != said.told[slot])
-        if said.told["subject"]:
+        wrong.update(slot for slot in SLOTS if getattr(found, slot) != said.facts[slot])
+        if said.facts["subject"]:
             assert advice(said.text).missing == "", said.text
     assert all(wrong[slot] <= 1 for slot in SLOTS), wrong  # of 150
 
@@ -63,7 +63,7 @@ def test_every_caption_of_its_world_is_read_as_its_film(length: str, language: s
 def test_captions_of_its_world_are_left_without_a_note():
     rng, noted = Random(3), []
     for seed in range(300):
-        said = caption(draw_film(RICH, 20_000 + seed), rng, gaits=RICH.gaits)
+        said = caption(draw_film(RICH, 20_000 + seed), rng, gaits=RICH.has_gaits)
         noted += [said.text] if advice(said.text).notes else []
     assert len(noted) <= 3, noted
 

@@ -14,11 +14,19 @@ import torch
 from minitrain import judge as judges
 from minitrain import labelled_clips, latent_corruptions
 from minitrain.captions.facts import facts
-from minitrain.corruptions import MILD, WAYS, apart, broken, worn
+from minitrain.corruptions import CORRUPTIONS, MILD_CORRUPTIONS, corrupt, corrupt_mildly, subject_difference
 from minitrain.eval.quality import perceptual
-from minitrain.judge import FRAMES, IGNORED, NEAR, QUESTIONS, SHOWN, SIDE, Judge, close_up
-from minitrain.judge_augmentation import roughened
-from minitrain.judge_data import Clips, Frames, asked, film_from, reversed_in_time, seen_moving, turned
+from minitrain.judge import CROP_SIDE, FRAMES, IGNORED, QUESTIONS, SAMPLED_FRAMES, SIDE, Judge, crop_subject
+from minitrain.judge_augmentation import augment
+from minitrain.judge_data import (
+    ClipReplayBuffer,
+    Frames,
+    answerable_labels,
+    draw_clip,
+    mirrored_answers,
+    motion_is_visible,
+    reversed_answers,
+)
 from minitrain.scene import Actor, Film, Shot
 from minitrain.worlds.subjects import UNSEEN
 from minitrain.worlds.world import WORLDS, draw_film
@@ -46,19 +54,19 @@ def test_every_film_of_a_world_can_be_answered(world) -> None:
     known = Judge(judges.options_of([world]), width=8)
     for seed in range(100):
         film = draw_film(world, seed)
-        right = known.truth(film)
+        right = known.labels_of(film)
         words = [known.options[q][i] for q, i in zip(QUESTIONS, right.tolist(), strict=True)]
         assert words == [(facts(film) | {"whole": "whole"})[q] for q in QUESTIONS]
 
 
 def test_subjects_of_no_world_are_known(judge: Judge) -> None:
     for subject in UNSEEN:
-        assert judge.options["subject"][judge.truth(a_film("left", subject))[0]] == subject
+        assert judge.options["subject"][judge.labels_of(a_film("left", subject))[0]] == subject
 
 
 def test_a_film_of_another_world_is_refused(judge: Judge) -> None:
     with pytest.raises(ModelError, match="elephant"):
-        judge.truth(a_film("left", "elephant"))
+        judge.labels_of(a_film("left", "elephant"))
 
 
 def test_the_largest_judge_is_small_on_disk(tmp_path: Path) -> None:
@@ -87,7 +95,7 @@ def test_one_clip_is_answered_as_in_a_batch(judge: Judge) -> None:
 def test_twice_the_size_looks_the_same() -> None:
     small = a_clip(SIDE, SIDE)
     large = small.repeat_interleave(2, dim=3).repeat_interleave(2, dim=4)
-    assert torch.allclose(judges.shown(small), judges.shown(large), atol=1e-6)
+    assert torch.allclose(judges.preprocess(small), judges.preprocess(large), atol=1e-6)
 
 
 def test_a_preference_is_either_way(judge: Judge) -> None:
@@ -97,7 +105,7 @@ def test_a_preference_is_either_way(judge: Judge) -> None:
 
 @pytest.mark.parametrize("frames", [1, 9, 17, 33])
 def test_features_are_told_of_every_second_frame(judge: Judge, frames: int) -> None:
-    told = judges.features(judge, a_clip(40, 40, frames))
+    told = judges.clip_features(judge, a_clip(40, 40, frames))
     assert told.shape[:2] == (2, (frames + 1) // 2)
     assert told.std() > 0
 
@@ -107,15 +115,17 @@ def test_a_file_brings_its_words_along(judge: Judge, tmp_path: Path) -> None:
     judges.save(judge, path)
     again, clip = judges.load(path), a_clip(64, 64)
     assert again.options == judge.options
-    assert again(judges.shown(clip))[0].sub(judge(judges.shown(clip))[0]).abs().max() < 0.02  # float16 on the way
+    assert (
+        again(judges.preprocess(clip))[0].sub(judge(judges.preprocess(clip))[0]).abs().max() < 0.02
+    )  # float16 on the way
 
 
 def test_a_judge_that_leans_calls_more_clips_broken() -> None:
     torch.manual_seed(12)
     strict, clips = Judge(judges.options_of([TINY])).eval(), torch.cat([a_clip(48, 48) for _ in range(4)])
-    judges.lean(strict, -50)
+    judges.bias_towards_broken(strict, -50)
     assert {told["whole"] for told in judges.answers(strict, clips)} == {"whole"}
-    judges.lean(strict, 100)
+    judges.bias_towards_broken(strict, 100)
     assert {told["whole"] for told in judges.answers(strict, clips)} == {"broken"}
 
 
@@ -144,13 +154,13 @@ def test_films_are_far_apart_by_what_the_judge_sees_of_them(judge: Judge) -> Non
 
 @pytest.mark.parametrize("size", [(64, 96), (40, 40)])
 def test_maps_are_an_eighth_of_the_picture(judge: Judge, size: tuple[int, int]) -> None:
-    seen = judges.maps(judge, torch.rand(2, 3, 3, *size) * 2 - 1)
+    seen = judges.feature_maps(judge, torch.rand(2, 3, 3, *size) * 2 - 1)
     assert seen.shape[0] == 6 and seen.shape[2:] == (size[0] // 8, size[1] // 8)
     assert torch.allclose(seen.norm(dim=1), torch.ones(6, *seen.shape[2:]), atol=1e-4)
 
 
 def test_a_looking_glass_turns_left_to_right(judge: Judge) -> None:
-    tables = dict(zip(QUESTIONS, turned(judge), strict=True))
+    tables = dict(zip(QUESTIONS, mirrored_answers(judge), strict=True))
     for question, word, other in (
         ("motion", "left", "right"),
         ("camera", "pan-right", "pan-left"),
@@ -174,13 +184,13 @@ def test_a_looking_glass_turns_left_to_right(judge: Judge) -> None:
 )
 def test_a_clip_played_backwards_shows_the_opposite(question: str, word: str, other: str) -> None:
     known = Judge(judges.options_of([WORLDS["large"]]), width=8)
-    table, words = dict(zip(QUESTIONS, reversed_in_time(known), strict=True))[question], known.options[question]
+    table, words = dict(zip(QUESTIONS, reversed_answers(known), strict=True))[question], known.options[question]
     assert words[table[words.index(word)]] == other
 
 
 def test_what_looks_like_nothing_else_backwards_is_not_asked() -> None:
     known = Judge(judges.options_of([WORLDS["large"]]), width=8)
-    table = dict(zip(QUESTIONS, reversed_in_time(known), strict=True))["motion"]
+    table = dict(zip(QUESTIONS, reversed_answers(known), strict=True))["motion"]
     assert {w for w, i in zip(known.options["motion"], table, strict=True) if i == IGNORED} == {
         *("arc-left", "arc-right", "fall", "enter-left", "enter-right", "leave-left", "leave-right"),
     }
@@ -190,27 +200,27 @@ def test_what_looks_like_nothing_else_backwards_is_not_asked() -> None:
 def test_close_up_the_subject_fills_the_picture(top: int, left: int, side: int) -> None:
     cover = torch.zeros(1, 1, SIDE, SIDE)
     cover[:, :, top : top + side, left : left + side] = 1
-    crop = close_up(cover, cover)
-    assert crop.shape == (1, 1, NEAR, NEAR)
+    crop = crop_subject(cover, cover)
+    assert crop.shape == (1, 1, CROP_SIDE, CROP_SIDE)
     assert 0.45 < crop.mean() < 0.85
-    assert crop[0, 0, NEAR // 2, NEAR // 2] == 1 and crop[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]].max() < 0.5
+    assert crop[0, 0, CROP_SIDE // 2, CROP_SIDE // 2] == 1 and crop[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]].max() < 0.5
 
 
 def test_close_up_of_nothing_is_the_middle() -> None:
     pixels = torch.rand(2, 3, SIDE, SIDE)
-    assert close_up(pixels, torch.zeros(2, 1, 12, 12)).isfinite().all()
+    assert crop_subject(pixels, torch.zeros(2, 1, 12, 12)).isfinite().all()
 
 
 def test_what_cannot_be_seen_is_not_asked(judge: Judge) -> None:
     motion = QUESTIONS.index("motion")
-    assert asked(judge, a_film("grow"), 0)[motion] >= 0
-    assert asked(judge, a_film("grow"), 36)[motion] == IGNORED
-    assert asked(judge, a_film("left"), 36)[motion] >= 0
+    assert answerable_labels(judge, a_film("grow"), 0)[motion] >= 0
+    assert answerable_labels(judge, a_film("grow"), 36)[motion] == IGNORED
+    assert answerable_labels(judge, a_film("left"), 36)[motion] >= 0
 
 
 def test_it_is_trained_on_the_middle_of_films_and_on_unseen_subjects() -> None:
     rng = Random(1)
-    drawn = [film_from(TINY, rng) for _ in range(300)]
+    drawn = [draw_clip(TINY, rng) for _ in range(300)]
     starts = {start for _, start in drawn}
     assert 0 in starts and max(starts) > 16 and all(start % 4 == 0 for start in starts)
     assert {f.shots[0].actors[0].subject for f, _ in drawn} == {*TINY.subjects, *UNSEEN}
@@ -219,18 +229,18 @@ def test_it_is_trained_on_the_middle_of_films_and_on_unseen_subjects() -> None:
 
 
 @pytest.fixture(scope="module")
-def clips(judge: Judge) -> Clips:
+def clips(judge: Judge) -> ClipReplayBuffer:
     pytest.importorskip("PIL")
     torch.manual_seed(3)
-    held = Clips(judge, [TINY], Random(2), kept=8)
+    held = ClipReplayBuffer(judge, [TINY], Random(2), capacity=8)
     held.add(8)
     return held
 
 
-def test_clips_are_what_the_network_takes(judge: Judge, clips: Clips) -> None:
+def test_clips_are_what_the_network_takes(judge: Judge, clips: ClipReplayBuffer) -> None:
     pixels, right = clips.latest(3)
-    assert pixels.shape == (6, SHOWN, 3, SIDE, SIDE) and right.shape == (6, len(QUESTIONS))
-    rough = roughened(pixels)
+    assert pixels.shape == (6, SAMPLED_FRAMES, 3, SIDE, SIDE) and right.shape == (6, len(QUESTIONS))
+    rough = augment(pixels)
     assert rough.shape == pixels.shape and rough.isfinite().all()
     assert 0 < (rough - pixels).abs().mean() < 0.3
     for words, column in zip(judge.options.values(), right.T, strict=True):
@@ -239,19 +249,19 @@ def test_clips_are_what_the_network_takes(judge: Judge, clips: Clips) -> None:
 
 def test_the_newest_clips_are_kept(judge: Judge) -> None:
     pytest.importorskip("PIL")
-    held = Clips(judge, [TINY], Random(4), kept=3)
+    held = ClipReplayBuffer(judge, [TINY], Random(4), capacity=3)
     held.add(2)
-    assert held.held == 2
+    assert held.count == 2
     first = held.pixels[1].clone()
     held.add(2)
-    assert held.held == 3
+    assert held.count == 3
     assert torch.equal(held.pixels[1], first) and not torch.equal(held.pixels[0], held.pixels[1])
 
 
-def test_frames_know_where_their_subject_stands(clips: Clips) -> None:
+def test_frames_know_where_their_subject_stands(clips: ClipReplayBuffer) -> None:
     frames = clips.frames(60)
-    assert frames.pixels.shape == frames.bare.shape == (60, 3, SIDE, SIDE)
-    there = (frames.pixels - frames.bare).abs().mean(dim=1, keepdim=True)
+    assert frames.pixels.shape == frames.background.shape == (60, 3, SIDE, SIDE)
+    there = (frames.pixels - frames.background).abs().mean(dim=1, keepdim=True)
     shown = frames.cover.flatten(1).mean(dim=1) > 0.05
     inside = (there * (frames.cover > 0.9)).sum() / (frames.cover > 0.9).sum()
     outside = (there * (frames.cover < 0.1)).sum() / (frames.cover < 0.1).sum()
@@ -269,7 +279,7 @@ def a_picture(count: int = 6) -> Frames:
     return Frames(pixels, bare, cover, torch.zeros(count, len(QUESTIONS), dtype=torch.long))
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", CORRUPTIONS, ids=lambda way: way.__name__)
 def test_each_way_breaks_the_subject_and_leaves_what_is_around(way) -> None:
     frames = a_picture()
     spoilt = way(frames)
@@ -280,19 +290,22 @@ def test_each_way_breaks_the_subject_and_leaves_what_is_around(way) -> None:
 
 def test_worn_pictures_are_nearer_to_what_they_were_than_broken_ones() -> None:
     frames = a_picture(40)
-    assert apart(frames, worn(frames)).mean() < apart(frames, broken(frames)).mean() / 2
-    assert all(way(frames).isfinite().all() for way in MILD)
+    assert (
+        subject_difference(frames, corrupt_mildly(frames)).mean()
+        < subject_difference(frames, corrupt(frames)).mean() / 2
+    )
+    assert all(way(frames).isfinite().all() for way in MILD_CORRUPTIONS)
 
 
 def test_a_picture_of_an_empty_place_can_be_broken_and_worn() -> None:
     empty = a_picture(12)
-    empty = Frames(empty.bare, empty.bare, torch.zeros_like(empty.cover), empty.right)
-    assert broken(empty).isfinite().all() and worn(empty).isfinite().all()
+    empty = Frames(empty.background, empty.background, torch.zeros_like(empty.cover), empty.labels)
+    assert corrupt(empty).isfinite().all() and corrupt_mildly(empty).isfinite().all()
 
 
 def test_a_motion_that_is_over_is_not_seen() -> None:
-    assert seen_moving(a_film("shrink"), 12) and not seen_moving(a_film("shrink"), 16)
-    assert seen_moving(a_film("bounce"), 36)
+    assert motion_is_visible(a_film("shrink"), 12) and not motion_is_visible(a_film("shrink"), 16)
+    assert motion_is_visible(a_film("bounce"), 36)
 
 
 # Mimics -------------------------------------------------------------------------------------------------------------
@@ -306,12 +319,12 @@ def model():
     return models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
 
 
-@pytest.mark.parametrize("name", latent_corruptions.WAYS)
+@pytest.mark.parametrize("name", latent_corruptions.CORRUPTIONS)
 def test_mimics_keep_the_background(model, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    way, verdict, _ = latent_corruptions.WAYS[name]
-    monkeypatch.setattr(latent_corruptions, "WAYS", {name: (way, verdict, 1.0)})
+    way, verdict, _ = latent_corruptions.CORRUPTIONS[name]
+    monkeypatch.setattr(latent_corruptions, "CORRUPTIONS", {name: (way, verdict, 1.0)})
     torch.manual_seed(7)
-    frames, told = latent_corruptions.make(model, TINY, Random(8))
+    frames, told = latent_corruptions.corrupt_clips(model, TINY, Random(8))
     assert len(told) == len(frames["pixels"]) == len(frames["cover"])
     assert {row["whole"] for row in told} == {verdict}
     assert all((row["subject"] == "") == (verdict == "broken") for row in told)
@@ -322,13 +335,14 @@ def test_mimics_keep_the_background(model, name: str, monkeypatch: pytest.Monkey
 def test_a_judge_learns_from_a_file_of_mimics(judge: Judge, model, tmp_path: Path) -> None:
     torch.manual_seed(9)
     latent_corruptions.write(
-        [latent_corruptions.make(model, TINY, Random(seed)) for seed in range(2)], tmp_path / "mimics.safetensors"
+        [latent_corruptions.corrupt_clips(model, TINY, Random(seed)) for seed in range(2)],
+        tmp_path / "mimics.safetensors",
     )
-    frames = latent_corruptions.Mimics(judge, tmp_path / "mimics.safetensors").frames(10)
+    frames = latent_corruptions.CorruptedClips(judge, tmp_path / "mimics.safetensors").frames(10)
     assert frames.pixels.shape == (10, 3, SIDE, SIDE) and frames.cover.shape == (10, 1, SIDE, SIDE)
     assert frames.pixels.abs().max() <= 1 and frames.cover.min() >= 0 and frames.cover.max() <= 1
-    assert set(frames.right[:, QUESTIONS.index("whole")].tolist()) <= {0, 1}
-    assert (frames.right[:, QUESTIONS.index("motion")] == IGNORED).all()
+    assert set(frames.labels[:, QUESTIONS.index("whole")].tolist()) <= {0, 1}
+    assert (frames.labels[:, QUESTIONS.index("motion")] == IGNORED).all()
 
 
 def test_a_judge_learns_from_labelled_clips_of_the_part_for_training_alone(judge: Judge, tmp_path: Path) -> None:
@@ -341,9 +355,9 @@ def test_a_judge_learns_from_labelled_clips_of_the_part_for_training_alone(judge
     rows = [{"folder": "kept", "number": n, "whole": n == 0, "why": ""} for n in range(3)]
     (tmp_path / "labels.json").write_text(json.dumps({"train": rows[:2], "test": rows[2:]}))
     torch.manual_seed(11)
-    painted = labelled_clips.Painted(judge, tmp_path, tmp_path / "labels.json")
-    assert len(painted.pixels) == 2 * SHOWN
-    right = painted.frames(400).right
+    painted = labelled_clips.LabelledClips(judge, tmp_path, tmp_path / "labels.json")
+    assert len(painted.pixels) == 2 * SAMPLED_FRAMES
+    right = painted.frames(400).labels
     whole, subject = right[:, QUESTIONS.index("whole")], right[:, QUESTIONS.index("subject")]
     assert 0.4 < (whole == 0).float().mean() < 0.6
     assert (subject[whole == 0] == judge.options["subject"].index("fish")).all()

@@ -12,15 +12,15 @@ from tokenizers import Tokenizer
 
 from minitrain import slot_distillation, text_encoder_training
 from minitrain.captions import SLOTS, Caption, caption
-from minitrain.optim import Both
-from minitrain.tokenizer import build_tokenizer, roughened
+from minitrain.optim import MuonAdamW
+from minitrain.tokenizer import add_typos, build_tokenizer
 from minitrain.worlds.world import WORLDS, draw_film
 from sora.models.mini.model import word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
 
 SMALL = WORLDS["small"]
 FEW = replace(SMALL, subjects=("car", "red ball"), settings=("city", "sea"), motions=("left", "right"))
-KINDS = tuple(text_encoder_training.KINDS)
+KINDS = tuple(text_encoder_training.CAPTION_KINDS)
 
 
 @cache
@@ -30,7 +30,9 @@ def tokenizer() -> Tokenizer:
 
 def encoder(slots: int = 12, words: Tokenizer | None = None) -> MiniText:
     size = (words or tokenizer()).get_vocab_size()
-    return MiniText(MiniTextConfig(size, width=16, heads=2, slots=slots, length=text_encoder_training.LENGTH)).eval()
+    return MiniText(
+        MiniTextConfig(size, width=16, heads=2, slots=slots, length=text_encoder_training.MAX_TOKENS)
+    ).eval()
 
 
 @pytest.mark.parametrize("text", ["a red car", "A Red CAR!", " a  red, car ", "ａ ｒｅｄ ｃａｒ"])
@@ -46,7 +48,7 @@ def test_captions_are_read_to_the_last_word_and_fit(length: str, language: str) 
         said = caption(draw_film(SMALL, seed), rng, length=length, language=language, gaits=False)
         read = tokenizer().encode(said.text)
         assert 1 not in read.ids
-        assert len(read.ids) <= text_encoder_training.LENGTH
+        assert len(read.ids) <= text_encoder_training.MAX_TOKENS
         assert len(set(read.word_ids)) == len(read.ids)  # every word whole
 
 
@@ -56,7 +58,7 @@ def test_the_longest_captions_of_larger_worlds_fit(world: str) -> None:
     for seed in range(80):
         for language in ("en", "zh"):
             text = caption(draw_film(WORLDS[world], seed), rng, complete=True, length="long", language=language).text
-            assert len(words.encode(text).ids) <= text_encoder_training.LENGTH
+            assert len(words.encode(text).ids) <= text_encoder_training.MAX_TOKENS
 
 
 def test_a_word_that_begins_with_a_car_is_no_car() -> None:
@@ -66,37 +68,39 @@ def test_a_word_that_begins_with_a_car_is_no_car() -> None:
 
 def test_hurried_typing_keeps_what_is_told_mostly_whole() -> None:
     one = caption(draw_film(SMALL, 5), Random(1), length="plain", language="en", complete=True)
-    texts = {roughened(one, Random(seed)) for seed in range(200)}
+    texts = {add_typos(one, Random(seed)) for seed in range(200)}
     assert one.text in texts
     assert len(texts) > 20
     assert all(abs(len(text.split()) - len(one.text.split())) <= 1 for text in texts)
 
 
 def test_captions_become_ids_slots_and_answers() -> None:
-    said = text_encoder_training.captions(SMALL, 8, Random(1), KINDS, held=False)
+    said = text_encoder_training.sample_captions(SMALL, 8, Random(1), KINDS, held_out=False)
     ids, right = (
-        word_ids(tokenizer(), [c.text for c in said], text_encoder_training.LENGTH),
-        text_encoder_training.truth(SMALL, said),
+        word_ids(tokenizer(), [c.text for c in said], text_encoder_training.MAX_TOKENS),
+        text_encoder_training.labels_of(SMALL, said),
     )
-    slots, guesses = text_encoder_training.Reader(encoder(), SMALL)(ids)
+    slots, guesses = text_encoder_training.SlotClassifier(encoder(), SMALL)(ids)
     assert slots.shape == (8, 12, 16)
-    assert [g.shape for g in guesses] == [(8, len(a)) for a in text_encoder_training.answers(SMALL).values()]
+    assert [g.shape for g in guesses] == [(8, len(a)) for a in text_encoder_training.slot_values(SMALL).values()]
     assert right.shape == (8, len(SLOTS))
-    assert [c.text for c in text_encoder_training.captions(SMALL, 8, Random(1), KINDS, held=False)] == [
+    assert [c.text for c in text_encoder_training.sample_captions(SMALL, 8, Random(1), KINDS, held_out=False)] == [
         c.text for c in said
     ]
 
 
 def test_every_world_can_be_asked_about() -> None:
     for world in WORLDS.values():
-        said = text_encoder_training.captions(world, 60, Random(1), KINDS, held=True)
-        assert text_encoder_training.truth(world, said).min() >= 0
+        said = text_encoder_training.sample_captions(world, 60, Random(1), KINDS, held_out=True)
+        assert text_encoder_training.labels_of(world, said).min() >= 0
 
 
 def test_learning_lowers_the_loss() -> None:
     torch.manual_seed(0)
-    reader = text_encoder_training.Reader(encoder(), FEW)
-    optimiser = Both(reader, matrix_lr=0.01, other_lr=0.01, plain=("text.words", "text.places", "text.slots", "heads"))
+    reader = text_encoder_training.SlotClassifier(encoder(), FEW)
+    optimiser = MuonAdamW(
+        reader, muon_lr=0.01, adamw_lr=0.01, adamw_prefixes=("text.words", "text.places", "text.slots", "heads")
+    )
     loss = text_encoder_training.make_loss(reader, FEW, tokenizer(), 32, None)
     figures = []
     for _ in range(40):
@@ -110,7 +114,7 @@ def test_learning_lowers_the_loss() -> None:
 def test_an_anchor_stands_where_the_old_slots_do_on_average() -> None:
     torch.manual_seed(0)
     old = encoder(slots=8)
-    hold = slot_distillation.fit(old, tokenizer(), FEW, count=300)
+    hold = slot_distillation.fit_targets(old, tokenizer(), FEW, count=300)
     told, slots = slot_distillation._old_slots(old, tokenizer(), FEW, 300)
     where, known = hold.targets(told, 12)
     assert where.shape == (300, 12, 16)
@@ -121,7 +125,7 @@ def test_an_anchor_stands_where_the_old_slots_do_on_average() -> None:
 
 
 def test_answers_that_the_old_encoder_did_not_know_are_free() -> None:
-    hold = slot_distillation.Anchor(torch.zeros(8, 4), {("subject", "car"): torch.ones(8, 4)})
+    hold = slot_distillation.SlotTargets(torch.zeros(8, 4), {("subject", "car"): torch.ones(8, 4)})
     silent = dict.fromkeys(SLOTS, "")
     where, known = hold.targets([silent | {"subject": "car"}, silent | {"subject": "dog", "event": "bites"}], 12)
     assert where[0, :8].eq(1).all() and not where[0, 8:].any()
@@ -138,7 +142,7 @@ def test_new_words_begin_as_known_ones_that_tell_the_same() -> None:
     told = [dict.fromkeys(SLOTS, "") | {"subject": subject} for subject in subjects]
     said = [Caption(*pair) for pair in zip(texts, told, strict=True)]
     before = new.words.weight[car].clone()
-    slot_distillation.liken(new, said, word_ids(words, texts, 8), {car, words.token_to_id("ball")})
+    slot_distillation.init_new_words(new, said, word_ids(words, texts, 8), {car, words.token_to_id("ball")})
     assert torch.equal(new.words.weight[car], before)
     assert torch.cosine_similarity(new.words.weight[auto], before, dim=0) > 0.9
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minitrain import checkpoint, hole_masks, publish
-from minitrain.optim import Both, orthogonalised
-from minitrain.pipeline import load_frozen
-from minitrain.presets import dit_sizes
+from minitrain.optim import MuonAdamW, orthogonalise
+from minitrain.pipeline import load_frozen_networks
+from minitrain.presets import dit_config_of
 from minitrain.training_loop import Budget, train
 from sora.errors import ModelError
 from sora.models.conditioning import known_latent_mask
@@ -29,7 +29,7 @@ from sora.models.mini.model import conditioning_channel_count, conditioning_chan
 @settings(max_examples=30, deadline=None)
 def test_orthogonalised_flattens_the_spectrum(rows: int, columns: int, seed: int) -> None:
     matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
-    values = torch.linalg.svdvals(orthogonalised(matrix, steps=10))
+    values = torch.linalg.svdvals(orthogonalise(matrix, steps=10))
     assert values.max() < 1.3
     assert values[0] / values.median() < 2
 
@@ -45,7 +45,14 @@ def fit_line(folder: Path, minutes: float, size: int = 8) -> tuple[nn.Module, li
         value = (model(x) - y).square().mean()
         return value, {"loss": value.item()}
 
-    train(model, Both(model, matrix_lr=0.02, other_lr=0.01), Budget(minutes, cooldown=0.2), folder, loss, every=0.2)
+    train(
+        model,
+        MuonAdamW(model, muon_lr=0.02, adamw_lr=0.01),
+        Budget(minutes, cooldown=0.2),
+        folder,
+        loss,
+        report_every=0.2,
+    )
     return model, seen
 
 
@@ -66,14 +73,14 @@ def test_training_descends_and_a_second_run_adds_to_the_first(tmp_path: Path) ->
 
 def test_a_later_run_goes_on_from_before_the_cooldown(tmp_path: Path) -> None:
     finished, _ = fit_line(tmp_path, 0.01)
-    tensors, counts = checkpoint.restore(tmp_path / "state")
+    tensors, counts = checkpoint.load_state(tmp_path / "state")
     assert 0 < counts["step"] < lines_of(tmp_path)[-1]["step"]
     assert not torch.equal(tensors["model/0.weight"], finished.state_dict()["0.weight"])
 
 
 def test_no_budget_trains_nothing_and_loses_nothing(tmp_path: Path) -> None:
     fit_line(tmp_path, 0.005)
-    tensors, _ = checkpoint.restore(tmp_path / "state")
+    tensors, _ = checkpoint.load_state(tmp_path / "state")
     after, seen = fit_line(tmp_path, 0.0)
     assert not seen
     for name, value in after.named_parameters():
@@ -94,23 +101,23 @@ def test_told_to_stop_it_keeps_its_state_and_exits(tmp_path: Path) -> None:
         return model(torch.ones(1, 4)).square().mean(), {}
 
     with pytest.raises(SystemExit) as left:
-        train(model, Both(model, matrix_lr=0.1, other_lr=0.1), Budget(1), tmp_path, loss)
+        train(model, MuonAdamW(model, muon_lr=0.1, adamw_lr=0.1), Budget(1), tmp_path, loss)
     assert left.value.code == 143
-    tensors, counts = checkpoint.restore(tmp_path / "state")
+    tensors, counts = checkpoint.load_state(tmp_path / "state")
     assert counts["step"] == 1 and torch.equal(tensors["model/weight"], model.state_dict()["weight"])
 
 
 def test_a_loss_that_is_not_finite_leaves_the_state_alone(tmp_path: Path) -> None:
     fit_line(tmp_path, 0.005)
-    before, _ = checkpoint.restore(tmp_path / "state")
+    before, _ = checkpoint.load_state(tmp_path / "state")
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
 
     def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
         return (model(torch.ones(1, 4)) * float("nan")).mean(), {}
 
     with pytest.raises(ModelError, match="not finite"):
-        train(model, Both(model, matrix_lr=0.1, other_lr=0.1), Budget(0.003, cooldown=0.01), tmp_path, loss)
-    after, _ = checkpoint.restore(tmp_path / "state")
+        train(model, MuonAdamW(model, muon_lr=0.1, adamw_lr=0.1), Budget(0.003, cooldown=0.01), tmp_path, loss)
+    after, _ = checkpoint.load_state(tmp_path / "state")
     assert torch.equal(before["model/0.weight"], after["model/0.weight"])
 
 
@@ -123,7 +130,7 @@ def test_the_learning_rate_rises_stands_and_falls() -> None:
 @given(st.integers(0, 999), st.sampled_from([1, 9, 17, 33]))
 @settings(max_examples=60, deadline=None)
 def test_entangled_patterns_leave_something_to_paint_and_something_known(seed: int, frames: int) -> None:
-    holes = hole_masks.table([hole_masks.entangled(frames, 64, 96, Random(seed))])
+    holes = hole_masks.hole_tensor([hole_masks.inpainting_hole(frames, 64, 96, Random(seed))])
     known = hole_masks.known_pixels(holes, frames, 64, 96)
     assert known.shape == (1, 1, frames, 64, 96)
     assert known.any() and not known.all()
@@ -132,7 +139,7 @@ def test_entangled_patterns_leave_something_to_paint_and_something_known(seed: i
 @given(st.integers(0, 999))
 @settings(max_examples=30, deadline=None)
 def test_prefixes_are_whole_frames_at_the_start(seed: int) -> None:
-    holes = hole_masks.table([hole_masks.prefix(17, 16, 16, Random(seed))])
+    holes = hole_masks.hole_tensor([hole_masks.known_prefix(17, 16, 16, Random(seed))])
     per_frame = hole_masks.known_pixels(holes, 17, 16, 16)[0, 0].flatten(1)
     assert per_frame.all(dim=1).tolist() == per_frame.any(dim=1).tolist()
     assert per_frame[:, 0].int().diff().max() <= 0
@@ -144,7 +151,9 @@ def test_prefixes_are_whole_frames_at_the_start(seed: int) -> None:
 def test_cells_of_a_hole_are_those_of_its_pixels(seed: int, frames: int, space: int) -> None:
     """The table of boxes tells the network what the canvas of the same pixels tells it when it paints."""
     rng = Random(seed)
-    holes = hole_masks.table([hole_masks.entangled(frames, 64, 96, rng), hole_masks.nothing(frames, 64, 96)])
+    holes = hole_masks.hole_tensor(
+        [hole_masks.inpainting_hole(frames, 64, 96, rng), hole_masks.all_unknown(frames, 64, 96)]
+    )
     wish = known_latent_mask(hole_masks.known_pixels(holes, frames, 64, 96), space)
     assert torch.equal(hole_masks.known_cells(holes, frames, 64, 96, space).float(), wish)
 
@@ -169,7 +178,7 @@ def test_nothing_shows_through_unknown_cells() -> None:
 
 def test_shipped_weights_unpack_into_what_the_trainings_read(tmp_path: Path) -> None:
     publish.unpack(tmp_path)
-    vae, encoder, tokenizer = load_frozen(tmp_path, "cpu")
+    vae, encoder, tokenizer = load_frozen_networks(tmp_path, "cpu")
     assert encoder.config.vocabulary == tokenizer.get_vocab_size()
     assert vae.deviation.min() > 0
-    assert dit_sizes(load_file(tmp_path / "dit" / "dit.safetensors")).out_channels == vae.config.channels
+    assert dit_config_of(load_file(tmp_path / "dit" / "dit.safetensors")).out_channels == vae.config.channels

@@ -15,12 +15,21 @@ from minitrain import ablate, checkpoint, dit, publish, scores, text_encoder_tra
 from minitrain import judge as judges
 from minitrain.__main__ import main, parser
 from minitrain.distil import load_student
-from minitrain.full_training import seconds_of, train_all
+from minitrain.full_training import parse_budget, train_all
 from minitrain.latent_buffer import Batch
-from minitrain.pipeline import Painter, load_frozen
-from minitrain.presets import SIZES, Recipe, clips_of, dit_config, dit_sizes, shapes, text_sizes, vae_sizes
-from minitrain.representation_alignment import Agreement
-from minitrain.stages import STAGES, START, Job
+from minitrain.pipeline import Pipeline, load_frozen_networks
+from minitrain.presets import (
+    PRESETS,
+    DiTTrainingConfig,
+    batch_size,
+    clip_shapes,
+    dit_config,
+    dit_config_of,
+    text_config_of,
+    vae_config_of,
+)
+from minitrain.representation_alignment import RepresentationAlignment
+from minitrain.stages import STAGES, START_FILE, TrainingJob
 from minitrain.worlds import WORLDS
 from sora.errors import InputError, ModelError
 from sora.networks.mini_text import MiniText, MiniTextConfig
@@ -28,7 +37,7 @@ from sora.networks.mini_vae import MiniVAE
 from sora.networks.wan.dit import WanDiT
 from sora.weights.int8 import unpack8
 
-TINY = SIZES["tiny"]
+TINY = PRESETS["tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +57,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("said", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("45", 45)])
 def test_budgets_are_read(said: str, seconds: float) -> None:
-    assert seconds_of(said) == seconds
+    assert parse_budget(said) == seconds
 
 
 @pytest.mark.parametrize("said", ["", "soon", "3d", "0m", "5m later"])
 def test_what_is_no_budget_is_refused(said: str) -> None:
     with pytest.raises(InputError, match="write 90s, 30m, 2h"):
-        seconds_of(said)
+        parse_budget(said)
 
 
 class Ticking:
@@ -64,13 +73,13 @@ class Ticking:
         self.now, self.beside, self.ran = 0.0, beside, []
 
     def stage(self, name: str):
-        def run(_job: Job, minutes: float) -> None:
+        def run(_job: TrainingJob, minutes: float) -> None:
             self.now += 60 * minutes + self.beside
             self.ran.append((name, 60 * minutes))
 
         return run
 
-    def all(self, job: Job, seconds: float) -> float:
+    def all(self, job: TrainingJob, seconds: float) -> float:
         stages = {name: self.stage(name) for name in STAGES}
         train_all(job, seconds, stages=stages, clock=lambda: self.now)
         return self.now
@@ -81,30 +90,30 @@ def test_the_whole_ends_in_time_whatever_stages_take_beside_training(tmp_path: P
     clock = Ticking(beside)
     for _ in range(2):
         began = clock.now
-        assert clock.all(Job(tmp_path, "cpu", "small"), 600) - began <= 600 + beside
+        assert clock.all(TrainingJob(tmp_path, "cpu", "small"), 600) - began <= 600 + beside
     began = clock.now
-    assert clock.all(Job(tmp_path, "cpu", "small"), 600) - began <= 600  # what they take is known by now
+    assert clock.all(TrainingJob(tmp_path, "cpu", "small"), 600) - began <= 600  # what they take is known by now
 
 
 def test_what_the_transformer_stands_on_is_left_alone_once_it_has_begun(tmp_path: Path) -> None:
-    checkpoint.keep(tmp_path / "dit" / "state", {"model/w": torch.zeros(1)}, {})
+    checkpoint.save_state(tmp_path / "dit" / "state", {"model/w": torch.zeros(1)}, {})
     clock = Ticking(0.0)
-    clock.all(Job(tmp_path, "cpu", "small"), 600)
+    clock.all(TrainingJob(tmp_path, "cpu", "small"), 600)
     assert [name for name, _ in clock.ran] == ["judge", "dit", "distil", "score"]
 
 
 def test_what_failed_is_told_at_the_end_where_the_others_are_worth_having(tmp_path: Path) -> None:
     clock = Ticking(0.0)
 
-    def failing(_job: Job, _minutes: float) -> None:
+    def failing(_job: TrainingJob, _minutes: float) -> None:
         raise RuntimeError("no luck")
 
     stages = {name: clock.stage(name) for name in STAGES} | {"distil": failing}
     with pytest.raises(ModelError, match="distil failed"):
-        train_all(Job(tmp_path, "cpu", "small"), 600, stages=stages, clock=lambda: clock.now)
+        train_all(TrainingJob(tmp_path, "cpu", "small"), 600, stages=stages, clock=lambda: clock.now)
     assert [name for name, _ in clock.ran] == ["vae", "text", "judge", "dit", "score"]
     with pytest.raises(RuntimeError, match="no luck"):
-        train_all(Job(tmp_path, "cpu", "small"), 600, stages=stages | {"vae": failing}, clock=lambda: clock.now)
+        train_all(TrainingJob(tmp_path, "cpu", "small"), 600, stages=stages | {"vae": failing}, clock=lambda: clock.now)
 
 
 def test_stages_are_told_by_name() -> None:
@@ -114,11 +123,11 @@ def test_stages_are_told_by_name() -> None:
 
 
 def test_the_transformer_trains_and_goes_on_from_its_parts(runs: Path, tmp_path: Path) -> None:
-    folder, job = tmp_path / "dit", Job(runs, "tiny", "small")
+    folder, job = tmp_path / "dit", TrainingJob(runs, "tiny", "small")
 
     def fit() -> None:
-        with job.rendering() as bank:
-            dit.fit(runs, folder, TINY.dit, bank, job.held(), 0.05, previews=1)
+        with job.clip_bank() as bank:
+            dit.train_dit(runs, folder, TINY.dit, bank, job.held_out(), 0.05, previews=1)
 
     fit()
     first = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
@@ -126,7 +135,7 @@ def test_the_transformer_trains_and_goes_on_from_its_parts(runs: Path, tmp_path:
     fit()
     second = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     assert second["step"] > first["step"] and second["seconds"] > first["seconds"]
-    assert dit_sizes(load_file(folder / "dit.safetensors")) == dit_config(8, 32, TINY.dit.width, TINY.dit.layers)
+    assert dit_config_of(load_file(folder / "dit.safetensors")) == dit_config(8, 32, TINY.dit.width, TINY.dit.layers)
 
 
 def test_arms_are_compared_after_equal_time_and_run_once(runs: Path, tmp_path: Path) -> None:
@@ -147,21 +156,21 @@ def test_an_arm_that_is_not_there_is_refused(runs: Path) -> None:
 
 def test_every_arm_is_a_recipe() -> None:
     for name in ablate.ARMS:
-        changed = dit.changed(Recipe(), ablate.ARMS[name])
-        assert (changed == Recipe()) == (not ablate.ARMS[name]), name
+        changed = dit.with_settings(DiTTrainingConfig(), ablate.ARMS[name])
+        assert (changed == DiTTrainingConfig()) == (not ablate.ARMS[name]), name
 
 
 @pytest.mark.parametrize("setting", ["warmth=3", "width", "width=wide"])
 def test_settings_that_are_none_are_refused(setting: str) -> None:
     with pytest.raises(InputError, match="width"):
-        dit.changed(Recipe(), [setting])
+        dit.with_settings(DiTTrainingConfig(), [setting])
 
 
 def test_agreement_with_another_network_is_learnt_beside() -> None:
     torch.manual_seed(0)
     net = WanDiT(dit_config(8, 32, 96, 2))
     net.init_weights()
-    agreement = Agreement(net, seen=5)
+    agreement = RepresentationAlignment(net, feature_channels=5)
     net(torch.randn(2, net.config.in_channels, 2, 4, 4), torch.rand(2), torch.randn(2, 3, 32))
     value = agreement(torch.randn(2, 5, 2, 1, 1), (2, 4, 4))
     value.backward()
@@ -178,14 +187,14 @@ class Held:
     def __init__(self) -> None:
         self.buffer, self.asked = self, []
 
-    def feed(self, done: float) -> None:
+    def encode_new(self, done: float) -> None:
         self.done = done
 
-    def shape(self, lengths: dict[int, float]) -> tuple[tuple[int, int], int]:
+    def draw_shape(self, lengths: dict[int, float]) -> tuple[tuple[int, int], int]:
         self.asked.append(lengths)
         return (64, 64), 1
 
-    def batch(self, size: tuple[int, int], frames: int, count: int) -> Batch:
+    def sample(self, size: tuple[int, int], frames: int, count: int) -> Batch:
         clean = torch.randn(count, 8, 1, 4, 4)
         return Batch(
             clean, clean, torch.zeros(count, 4, 1, 4, 4), torch.ones(count, 1, 1, 4, 4), torch.randn(count, 5, 32)
@@ -193,18 +202,18 @@ class Held:
 
 
 def test_weights_that_go_on_begin_where_the_curriculum_had_got_to(runs: Path) -> None:
-    vae, encoder, tokenizer = load_frozen(runs, "cpu")
+    vae, encoder, tokenizer = load_frozen_networks(runs, "cpu")
     net = WanDiT(dit_config(vae.config.channels, encoder.config.width, 96, 2))
     net.init_weights()
-    painter, held = Painter(net, encoder, vae, tokenizer, "cpu"), Held()
-    trainer = dit.Trainer(painter, held, TINY.dit, skip=0.5)  # type: ignore[arg-type]
+    painter, held = Pipeline(net, encoder, vae, tokenizer, "cpu"), Held()
+    trainer = dit.DiTTrainer(painter, held, TINY.dit, curriculum_done=0.5)  # type: ignore[arg-type]
     for done in (0.0, 0.5, 1.0):
         value, figures = trainer.loss(done)
         assert value.requires_grad and set(figures) == {"loss_1"}
     assert held.done == 1.0 and all(lengths == {1: 0.3, 17: 0.7} for lengths in held.asked)
     assert trainer.samples == 3 * 16
     with pytest.raises(InputError, match="align needs the features"):
-        dit.Trainer(painter, held, dit.changed(TINY.dit, ["align=1"]))  # type: ignore[arg-type]
+        dit.DiTTrainer(painter, held, dit.with_settings(TINY.dit, ["align=1"]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("setting", "compiled"), [("compile=0", 0), ("compile=1", 1)])
@@ -213,40 +222,40 @@ def test_blocks_are_compiled_beforehand_where_they_will_be(
 ) -> None:
     losses = []
     monkeypatch.setattr("minitrain.stages.compile_blocks", lambda net, trial: losses.append(trial().item()))
-    STAGES["warm"](Job(tmp_path, "tiny", "small", settings=(setting,)), 0.1)
+    STAGES["warm"](TrainingJob(tmp_path, "tiny", "small", settings=(setting,)), 0.1)
     assert len(losses) == compiled
 
 
 def test_shapes_are_on_the_grid_and_batches_hold_as_many_tokens() -> None:
-    recipe = SIZES["h100"].dit
-    found = shapes(recipe, 32)
+    recipe = PRESETS["h100"].dit
+    found = clip_shapes(recipe, 32)
     assert sum(found.values()) == pytest.approx(1)
     assert {(256, 256), (256, 448), (448, 256), (256, 352), (352, 256)} == found.keys()
     for size in found:
         assert size[0] % 32 == size[1] % 32 == 0
-        tokens = clips_of(recipe, size, 33, 32) * 9 * (size[0] // 32) * (size[1] // 32)
-        assert tokens <= 1.1 * recipe.tokens
+        tokens = batch_size(recipe, size, 33, 32) * 9 * (size[0] // 32) * (size[1] // 32)
+        assert tokens <= 1.1 * recipe.batch_tokens
 
 
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize("size", list(PRESETS))
 def test_sizes_are_read_back_from_weights(size: str) -> None:
-    preset = SIZES[size]
+    preset = PRESETS[size]
     with torch.device("meta"):
         vae, encoder = MiniVAE(preset.vae), MiniText(MiniTextConfig(300, slots=11, length=60))
         net = WanDiT(dit_config(24, 128, preset.dit.width, preset.dit.layers))
-    assert vae_sizes(vae.state_dict()) == preset.vae
-    assert text_sizes(encoder.state_dict()) == encoder.config
-    assert dit_sizes(net.state_dict()) == net.config
+    assert vae_config_of(vae.state_dict()) == preset.vae
+    assert text_config_of(encoder.state_dict()) == encoder.config
+    assert dit_config_of(net.state_dict()) == net.config
     assert sum(preset.shares.values()) == pytest.approx(1)
 
 
 # Publishing ---------------------------------------------------------------------------------------------------------
 
-together = publish.Places.together
+together = publish.PublishFolders.in_one_folder
 
 
 def score_of(all_right: float, clips: int = 200, command: str = "same") -> dict:
-    return {"command": command, "world": "small", "side": 64, publish.PAINTED: {"all": all_right, "clips": clips}}
+    return {"command": command, "world": "small", "side": 64, publish.ACCURACY_KEY: {"all": all_right, "clips": clips}}
 
 
 @pytest.fixture
@@ -279,7 +288,7 @@ def test_published_weights_come_back_nearly_the_same(trained: Path, tmp_path: Pa
 def test_the_judge_is_published_beside_the_trainer_and_all_else_in_the_program(trained: Path, tmp_path: Path) -> None:
     (trained / "judge").mkdir()
     judges.save(judges.Judge(judges.options_of([WORLDS["small"]]), width=8), trained / "judge" / judges.FILE)
-    places = publish.Places(tmp_path / "assets", tmp_path / "trainer")
+    places = publish.PublishFolders(tmp_path / "assets", tmp_path / "trainer")
     assert judges.FILE in publish.publish(trained, places, "cpu", 1, force=False)
     assert [f.name for f in places.judge.iterdir()] == [judges.FILE]
     assert {f.name for f in places.assets.iterdir()} == {
@@ -292,9 +301,9 @@ def test_the_judge_is_published_beside_the_trainer_and_all_else_in_the_program(t
 
 
 def test_the_packages_hold_what_is_published_where_it_is_looked_for() -> None:
-    assert publish.PACKAGES.judge_file.is_file() and judges.load().options["whole"] == ("whole", "broken")
-    assert not (publish.PACKAGES.assets / judges.FILE).exists()
-    assert publish.PACKAGES.assets == publish.weights.ASSETS
+    assert publish.PUBLISHED.judge_file.is_file() and judges.load().options["whole"] == ("whole", "broken")
+    assert not (publish.PUBLISHED.assets / judges.FILE).exists()
+    assert publish.PUBLISHED.assets == publish.weights.ASSETS
 
 
 def test_a_worse_model_never_replaces_a_better_one(trained: Path, tmp_path: Path) -> None:
@@ -339,8 +348,8 @@ def test_the_shipped_card_tells_how_its_weights_were_made() -> None:
     program, flags = shlex.split(card["again"])[:3], shlex.split(card["again"])[3:]
     args = parser().parse_args(flags)
     assert program == ["python", "-m", "minitrain"] and args.verb == "all"
-    preset = SIZES[args.size]
-    recipe = dit.changed(preset.dit, args.set)
+    preset = PRESETS[args.size]
+    recipe = dit.with_settings(preset.dit, args.set)
     with torch.device("meta"):
         sizes = asdict(WanDiT(dit_config(preset.vae.channels, 128, recipe.width, recipe.layers)).config)
     assert json.loads(json.dumps(sizes)) == card["sizes"]["dit"]
@@ -348,16 +357,16 @@ def test_the_shipped_card_tells_how_its_weights_were_made() -> None:
     assert card["data"]["world"] == (args.world or preset.world)
     assert "Open Font License" in card["data"]["glyphs"] and card["licence"] == "Apache-2.0"
     assert card["made"]["seconds"].keys() >= {"vae", "dit", "distil"} and card["made"]["samples"]["dit"] > 0
-    assert all(card["scores"][way]["clips"] >= publish.FEW for way in scores.PAINTED.values())
+    assert all(card["scores"][way]["clips"] >= publish.MIN_JUDGED_CLIPS for way in scores.ACCURACY_KEYS.values())
 
 
 # The whole ----------------------------------------------------------------------------------------------------------
 
 
-def whole(job: Job, seconds: float) -> None:
+def whole(job: TrainingJob, seconds: float) -> None:
     """All stages, each with its share of the time however slow the machine is; the judge does not learn anything."""
 
-    def judge(job: Job, _minutes: float) -> None:
+    def judge(job: TrainingJob, _minutes: float) -> None:
         (job.runs / "judge").mkdir(exist_ok=True)
         judges.save(judges.Judge(judges.options_of([WORLDS[job.world]])), job.runs / "judge" / judges.FILE)
 
@@ -368,7 +377,7 @@ def whole(job: Job, seconds: float) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a whole training from nothing leaves."""
     folder = tmp_path_factory.mktemp("whole")
-    whole(Job(folder, "tiny", "small", command="python -m minitrain all --size tiny"), 14)
+    whole(TrainingJob(folder, "tiny", "small", command="python -m minitrain all --size tiny"), 14)
     return folder
 
 
@@ -381,11 +390,11 @@ def test_everything_from_nothing_is_scored_and_can_be_carried_away(finished: Pat
         card["scores"]["judge on painted clips"]["clips"] == card["scores"]["judge on painted clips, 4 steps"]["clips"]
     )
     assert load_student(finished, "cpu") is not None and (finished / "sheet-few.jpg").is_file()
-    files = list((finished / publish.EXPORT).iterdir())
+    files = list((finished / publish.EXPORT_FOLDER).iterdir())
     assert {"manifest.json", "sheet.jpg", "vae-sheet.jpg"} <= {f.name for f in files}
-    assert all(f.stat().st_size <= checkpoint.PART for f in files)
-    checkpoint.unpack(finished / publish.EXPORT, tmp_path)
-    for made in (finished / publish.ASSETS).glob("*.safetensors"):
+    assert all(f.stat().st_size <= checkpoint.MAX_PART_BYTES for f in files)
+    checkpoint.unpack(finished / publish.EXPORT_FOLDER, tmp_path)
+    for made in (finished / publish.ASSETS_FOLDER).glob("*.safetensors"):
         sent, come = load_file(made), load_file(tmp_path / made.name)
         assert all(torch.equal(come[name].to(t.dtype), t.half().to(t.dtype)) for name, t in sent.items())
         if made.name.startswith("mini"):
@@ -396,29 +405,29 @@ def test_everything_from_nothing_is_scored_and_can_be_carried_away(finished: Pat
 def test_training_goes_on_from_what_was_carried_away(finished: Path, tmp_path: Path) -> None:
     """Autoencoder, text encoder and judge stay; the transformer begins before its cooldown."""
     world = WORLDS["small"]
-    publish.lay_start(tmp_path, finished / publish.EXPORT, world)
-    before = unpack8(load_file(finished / publish.ASSETS / "mini-dit-before-cooldown.safetensors"))
-    assert all(torch.equal(t, before[name]) for name, t in load_file(tmp_path / "dit" / START).items())
+    publish.prepare_start(tmp_path, finished / publish.EXPORT_FOLDER, world)
+    before = unpack8(load_file(finished / publish.ASSETS_FOLDER / "mini-dit-before-cooldown.safetensors"))
+    assert all(torch.equal(t, before[name]) for name, t in load_file(tmp_path / "dit" / START_FILE).items())
     vae = (tmp_path / "vae" / "vae.safetensors").read_bytes()
-    whole(Job(tmp_path, "tiny", "small"), 10)
+    whole(TrainingJob(tmp_path, "tiny", "small"), 10)
     assert (tmp_path / "vae" / "vae.safetensors").read_bytes() == vae
     assert not (tmp_path / "text" / "log.jsonl").exists() and not (tmp_path / "judge" / "log.jsonl").exists()
     assert load_file(tmp_path / "dit" / "dit.safetensors").keys() == before.keys()
     assert json.loads((tmp_path / scores.CARD).read_text())["scores"]["judge on painted clips"]["clips"] > 0
     with pytest.raises(InputError, match="leave --from away"):
-        publish.lay_start(tmp_path, finished / publish.ASSETS, world)
+        publish.prepare_start(tmp_path, finished / publish.ASSETS_FOLDER, world)
 
 
 def test_weights_of_another_size_are_not_gone_on_from(runs: Path, tmp_path: Path) -> None:
-    publish.lay_start(tmp_path, publish.weights.ASSETS, WORLDS["rich"])
-    assert (tmp_path / "judge" / judges.FILE).read_bytes() == publish.PACKAGES.judge_file.read_bytes()
-    job = Job(tmp_path, "tiny", "rich")
+    publish.prepare_start(tmp_path, publish.weights.ASSETS, WORLDS["rich"])
+    assert (tmp_path / "judge" / judges.FILE).read_bytes() == publish.PUBLISHED.judge_file.read_bytes()
+    job = TrainingJob(tmp_path, "tiny", "rich")
     with pytest.raises(InputError, match="choose the --size"):
         STAGES["dit"](job, 0.01)
     with pytest.raises(InputError, match=r"holds no mini-dit.safetensors; name a folder of published weights"):
-        publish.lay_start(tmp_path, tmp_path, WORLDS["rich"])
+        publish.prepare_start(tmp_path, tmp_path, WORLDS["rich"])
 
 
 def test_a_judge_of_another_world_stays_behind(finished: Path, tmp_path: Path) -> None:
-    publish.lay_start(tmp_path, finished / publish.ASSETS, WORLDS["large"])
+    publish.prepare_start(tmp_path, finished / publish.ASSETS_FOLDER, WORLDS["large"])
     assert not (tmp_path / "judge").exists()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from minitrain import checkpoint
 from sora.errors import ModelError
 
-LIMIT = checkpoint.HEADER + 40_000
+LIMIT = checkpoint.HEADER_BYTES + 40_000
 
 
 def a_state(side: int = 64) -> checkpoint.Tensors:
@@ -33,19 +33,19 @@ def a_state(side: int = 64) -> checkpoint.Tensors:
 
 def test_small_states_come_back_exactly(tmp_path: Path) -> None:
     state = a_state()
-    checkpoint.keep(tmp_path / "s", state, {"step": 7, "spent": 1.5})
-    tensors, values = checkpoint.restore(tmp_path / "s")
+    checkpoint.save_state(tmp_path / "s", state, {"step": 7, "spent": 1.5})
+    tensors, values = checkpoint.load_state(tmp_path / "s")
     assert values == {"step": 7, "spent": 1.5} and tensors.keys() == state.keys()
     assert all(torch.equal(tensors[n], t) for n, t in state.items())
 
 
 def test_large_states_are_kept_compactly_in_parts_within_the_limit(tmp_path: Path) -> None:
     state = a_state(256)
-    checkpoint.keep(tmp_path, state, {}, limit=LIMIT)
+    checkpoint.save_state(tmp_path, state, {}, limit=LIMIT)
     files = list(tmp_path.iterdir())
     assert all(f.stat().st_size <= LIMIT for f in files)
     assert sum(f.stat().st_size for f in files) < 0.4 * sum(t.nbytes for t in state.values())
-    tensors, _ = checkpoint.restore(tmp_path)
+    tensors, _ = checkpoint.load_state(tmp_path)
     assert tensors.keys() == state.keys()
     assert torch.allclose(tensors["model/w"], state["model/w"], rtol=1e-3, atol=1e-6)
     assert (tensors["average/w"] - state["average/w"]).abs().max() < 0.001
@@ -56,16 +56,16 @@ def test_large_states_are_kept_compactly_in_parts_within_the_limit(tmp_path: Pat
 
 
 def test_a_new_state_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
-    checkpoint.keep(tmp_path, a_state(128), {"step": 1}, limit=LIMIT)
+    checkpoint.save_state(tmp_path, a_state(128), {"step": 1}, limit=LIMIT)
     (tmp_path / ".0123abcd-part-00-0123456789.safetensors").write_bytes(b"half of one")
-    checkpoint.keep(tmp_path, a_state(32), {"step": 2}, limit=LIMIT)
+    checkpoint.save_state(tmp_path, a_state(32), {"step": 2}, limit=LIMIT)
     named = {part["file"] for part in json.loads((tmp_path / checkpoint.MANIFEST).read_text())["parts"]}
     assert {f.name for f in tmp_path.iterdir()} == named | {checkpoint.MANIFEST}
-    assert checkpoint.restore(tmp_path)[1] == {"step": 2}
+    assert checkpoint.load_state(tmp_path)[1] == {"step": 2}
 
 
 def test_whoever_stops_half_way_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint.keep(tmp_path, a_state(32), {"step": 1})
+    checkpoint.save_state(tmp_path, a_state(32), {"step": 1})
     whole = Path.replace
 
     def fails_at_the_manifest(made: Path, path: Path) -> Path:
@@ -75,13 +75,13 @@ def test_whoever_stops_half_way_leaves_the_old_state(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "replace", fails_at_the_manifest)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.keep(tmp_path, a_state(64), {"step": 2})
-    assert checkpoint.restore(tmp_path)[1] == {"step": 1}
+        checkpoint.save_state(tmp_path, a_state(64), {"step": 2})
+    assert checkpoint.load_state(tmp_path)[1] == {"step": 1}
 
 
 @pytest.mark.parametrize("harm", ["missing", "damaged", "no manifest", "bad manifest"])
 def test_what_is_not_whole_is_refused(tmp_path: Path, harm: str) -> None:
-    checkpoint.keep(tmp_path, a_state(), {})
+    checkpoint.save_state(tmp_path, a_state(), {})
     part, manifest = next(tmp_path.glob("part-*")), tmp_path / checkpoint.MANIFEST
     if harm == "missing":
         part.unlink()
@@ -92,12 +92,12 @@ def test_what_is_not_whole_is_refused(tmp_path: Path, harm: str) -> None:
     else:
         manifest.write_text("{")
     with pytest.raises(ModelError, match=r"bring|name the folder"):
-        checkpoint.restore(tmp_path)
+        checkpoint.load_state(tmp_path)
 
 
 def test_all_that_trainings_left_travels_in_few_files(tmp_path: Path) -> None:
     runs, out, there = tmp_path / "runs", tmp_path / "out", tmp_path / "there"
-    checkpoint.keep(runs / "dit" / "state", a_state(), {"step": 4})
+    checkpoint.save_state(runs / "dit" / "state", a_state(), {"step": 4})
     (runs / "text").mkdir()
     save_file({"w": torch.randn(8, 8)}, runs / "text" / "text.safetensors", metadata={"words": "a b"})
     (runs / "text" / "log.jsonl").write_text('{"step": 1}\n')
@@ -105,7 +105,7 @@ def test_all_that_trainings_left_travels_in_few_files(tmp_path: Path) -> None:
     checkpoint.main(["pack", str(runs), str(out)])
     assert len(list(out.iterdir())) == 2
     checkpoint.main(["unpack", str(out), str(there)])
-    tensors, values = checkpoint.restore(there / "dit" / "state")
+    tensors, values = checkpoint.load_state(there / "dit" / "state")
     assert values == {"step": 4} and torch.equal(tensors["model/w"], a_state()["model/w"])
     sent, come = (load_file(r / "text" / "text.safetensors")["w"] for r in (runs, there))
     assert torch.equal(come, sent.half().float())
@@ -116,7 +116,7 @@ def test_all_that_trainings_left_travels_in_few_files(tmp_path: Path) -> None:
 
 def test_packing_can_be_told_what_to_take(tmp_path: Path) -> None:
     for name in ("dit", "vae"):
-        checkpoint.keep(tmp_path / "runs" / name / "state", a_state(8), {})
+        checkpoint.save_state(tmp_path / "runs" / name / "state", a_state(8), {})
     checkpoint.pack(tmp_path / "runs", tmp_path / "out", ("dit",))
     checkpoint.unpack(tmp_path / "out", tmp_path / "there")
     assert [p.name for p in (tmp_path / "there").iterdir()] == ["dit"]

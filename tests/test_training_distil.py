@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minitrain import publish, scores, text_encoder_training
-from minitrain.distil import Lesson, Teacher, fit, lessons, load_student
+from minitrain.distil import DistillationConfig, Teacher, load_student, rollout_losses, train_student
 from minitrain.latent_buffer import Batch
-from minitrain.presets import SIZES, dit_config
-from minitrain.stages import Job
+from minitrain.presets import PRESETS, dit_config
+from minitrain.stages import TrainingJob
 from minitrain.worlds import WORLDS
 from sora import catalog, weights
 from sora.errors import ModelError
@@ -45,10 +45,10 @@ def batch(known: Tensor | None = None) -> Batch:
     return Batch(clean, clean, known, torch.ones(2, 1, *SHAPE), torch.zeros(2, 3, 8))
 
 
-def losses(lesson: Lesson, *, noised: bool) -> list[float]:
+def losses(lesson: DistillationConfig, *, noised: bool) -> list[float]:
     student = transformer()
     told, silent = torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
-    source = lessons(student, Teacher(copy.deepcopy(student), lesson), batch(), told, silent, noised=noised)
+    source = rollout_losses(student, Teacher(copy.deepcopy(student), lesson), batch(), told, silent, noised=noised)
     found = []
     while (value := source()) is not None:
         assert value.requires_grad
@@ -58,11 +58,19 @@ def losses(lesson: Lesson, *, noised: bool) -> list[float]:
 
 @pytest.mark.parametrize("noised", [False, True])
 def test_a_copy_has_nothing_to_learn_from_a_teacher_with_its_own_steps_and_no_guidance(noised: bool) -> None:
-    assert losses(Lesson(steps=3, within=1, guidance=1.0), noised=noised) == pytest.approx([0, 0, 0], abs=1e-8)
+    assert losses(DistillationConfig(steps=3, teacher_steps_per_step=1, guidance=1.0), noised=noised) == pytest.approx(
+        [0, 0, 0], abs=1e-8
+    )
 
 
-@pytest.mark.parametrize("lesson", [Lesson(steps=3, within=1, guidance=3.0), Lesson(steps=3, within=3, guidance=1.0)])
-def test_guidance_and_finer_steps_are_what_is_taught(lesson: Lesson) -> None:
+@pytest.mark.parametrize(
+    "lesson",
+    [
+        DistillationConfig(steps=3, teacher_steps_per_step=1, guidance=3.0),
+        DistillationConfig(steps=3, teacher_steps_per_step=3, guidance=1.0),
+    ],
+)
+def test_guidance_and_finer_steps_are_what_is_taught(lesson: DistillationConfig) -> None:
     assert min(losses(lesson, noised=False)) > 1e-6
 
 
@@ -70,18 +78,18 @@ def test_the_teacher_is_guided_less_beside_film_that_stands() -> None:
     known = torch.zeros(3, 4, *SHAPE)
     known[1, :, 0] = 1  # goes on
     known[2, :, [0, -1]] = 1  # arrives
-    scales = Lesson(guidance=4.0, going_on=0.5, arriving=0.0).guidances(known).flatten()
+    scales = DistillationConfig(guidance=4.0, extend_guidance=0.5, bridge_guidance=0.0).guidance_scales(known).flatten()
     assert scales.tolist() == [4.0, 2.5, 1.0]
 
 
 def test_the_teacher_ends_where_fine_steps_from_the_start_would() -> None:
     """Two walks of a window each are one walk of both."""
-    lesson, given = Lesson(steps=2, within=2, guidance=2.0), batch()
+    lesson, given = DistillationConfig(steps=2, teacher_steps_per_step=2, guidance=2.0), batch()
     teacher, x = Teacher(transformer(), lesson), torch.randn(2, C, *SHAPE)
     told, silent = torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
-    a, b, c = lesson.times()
-    halves = teacher.walk(teacher.walk(x, given, told, silent, a, b), given, told, silent, b, c)
-    assert torch.allclose(halves, teacher.walk(x, given, told, silent, a, c), atol=1e-6)
+    a, b, c = lesson.timesteps()
+    halves = teacher.integrate(teacher.integrate(x, given, told, silent, a, b), given, told, silent, b, c)
+    assert torch.allclose(halves, teacher.integrate(x, given, told, silent, a, c), atol=1e-6)
 
 
 # Students of low rank -----------------------------------------------------------------------------------------------
@@ -90,11 +98,11 @@ def test_the_teacher_ends_where_fine_steps_from_the_start_would() -> None:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Untrained networks whose transformer has something to say, as their trainings would leave them."""
-    folder, preset = tmp_path_factory.mktemp("runs"), SIZES["tiny"]
+    folder, preset = tmp_path_factory.mktemp("runs"), PRESETS["tiny"]
     torch.manual_seed(0)
     tokenizer = text_encoder_training.build_tokenizer(WORLDS["small"])
     encoder = MiniText(
-        MiniTextConfig(tokenizer.get_vocab_size(), width=32, slots=5, length=text_encoder_training.LENGTH)
+        MiniTextConfig(tokenizer.get_vocab_size(), width=32, slots=5, length=text_encoder_training.MAX_TOKENS)
     )
     dit = WanDiT(dit_config(preset.vae.channels, 32, preset.dit.width, preset.dit.layers))
     dit.init_weights()
@@ -109,9 +117,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def taught(runs: Path, folder: Path, *settings: str) -> Path:
     """A copy of ``runs`` whose student was taught for a moment."""
     shutil.copytree(runs, folder)
-    job = Job(folder, "tiny", "small", settings=settings)
-    with job.rendering() as bank:
-        fit(folder, folder / "distil", job.recipe, bank, 0.05, batch=2)
+    job = TrainingJob(folder, "tiny", "small", settings=settings)
+    with job.clip_bank() as bank:
+        train_student(folder, folder / "distil", job.dit_training, bank, 0.05, batch=2)
     return folder
 
 
@@ -140,8 +148,8 @@ def test_the_model_paints_with_teacher_and_difference(
 ) -> None:
     """As the package would hold them: the student that was scored is the one that paints."""
     there, assets = taught(runs, tmp_path / "low", "student_rate=0.05"), tmp_path / "assets"
-    publish.lay_out(there, publish.Places.together(assets))
-    scores.write(there, scores.card(there, "small", "cpu", ""))
+    publish.write_assets(there, publish.PublishFolders.in_one_folder(assets))
+    scores.write_card(there, scores.build_card(there, "small", "cpu", ""))
     shutil.copy(there / scores.CARD, assets / publish.CARD)
     monkeypatch.setattr(weights, "asset", lambda name: assets / name)
     names = ("mini-few-lora.safetensors", "mini-dit.safetensors", "mini-vae.safetensors", "mini-text.safetensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from minitrain.grow import grown_vae
+from minitrain.grow import grow_vae
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
 
 SMALL = MiniVAEConfig(4, 8, 16, (1, 2), 8, 16, (1, 3))
@@ -19,7 +19,7 @@ def test_the_first_latent_channels_are_the_old_ones() -> None:
     for name, p in small.named_parameters():
         if name.endswith("mix.weight"):
             torch.nn.init.normal_(p, std=0.1)
-    large.load_state_dict(grown_vae(small.state_dict(), large))
+    large.load_state_dict(grow_vae(small.state_dict(), large))
     film = torch.rand(1, 3, 9, 16, 16) * 2 - 1
     doubled = film.repeat_interleave(2, dim=3).repeat_interleave(2, dim=4)
     assert torch.allclose(large.encode(doubled)[:, :4], small.encode(film), atol=1e-4)
@@ -27,4 +27,4 @@ def test_the_first_latent_channels_are_the_old_ones() -> None:
 
 def test_weights_of_something_else_are_refused() -> None:
     with pytest.raises(ValueError, match="no place in the larger network: strange"):
-        grown_vae({"strange": torch.zeros(1)}, MiniVAE(LARGE))
+        grow_vae({"strange": torch.zeros(1)}, MiniVAE(LARGE))

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from minitrain import checkpoint
 from minitrain.compilation import compile_blocks
-from minitrain.optim import Both
-from minitrain.retry import Attempt, persist
-from minitrain.training_loop import Budget, NotFinite
+from minitrain.optim import MuonAdamW
+from minitrain.retry import Attempt, train_with_retries
+from minitrain.training_loop import Budget, NotFiniteError
 from sora.networks.wan.dit import WanConfig, WanDiT
 
 
@@ -28,35 +28,35 @@ def run(folder: Path, trouble, minutes: float = 0.02) -> tuple[Attempt, nn.Linea
         def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
             return model(torch.ones(1, 4)).square().mean() * trouble(attempt), {}
 
-        return Both(model, matrix_lr=0.01 * attempt.rate, other_lr=0.01), loss
+        return MuonAdamW(model, muon_lr=0.01 * attempt.lr_factor, adamw_lr=0.01), loss
 
     def begin() -> None:
         model.load_state_dict(first)
 
-    lasted = persist(model, setup, Budget(minutes), folder, begin, clock=lambda: 0.0)
+    lasted = train_with_retries(model, setup, Budget(minutes), folder, begin, clock=lambda: 0.0)
     return lasted, model, tried
 
 
 def test_numbers_that_are_none_lower_the_rate(tmp_path: Path) -> None:
-    lasted, model, tried = run(tmp_path, lambda a: float("nan") if a.rate == 1 else 1.0)
-    assert [a.rate for a in tried] == [1, 0.4] and lasted == tried[-1] and lasted.batch == 1
+    lasted, model, tried = run(tmp_path, lambda a: float("nan") if a.lr_factor == 1 else 1.0)
+    assert [a.lr_factor for a in tried] == [1, 0.4] and lasted == tried[-1] and lasted.batch_factor == 1
     assert all(p.isfinite().all() for p in model.parameters())
     assert checkpoint.exists(tmp_path / "state")
 
 
 def test_without_memory_the_batch_is_halved(tmp_path: Path) -> None:
     def trouble(attempt: Attempt) -> float:
-        if attempt.batch > 0.3:
+        if attempt.batch_factor > 0.3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return 1.0
 
     lasted, _, tried = run(tmp_path, trouble)
-    assert [a.batch for a in tried] == [1, 0.5, 0.25] and lasted.rate == 1
-    assert lasted.clips(96) == 24 and lasted.clips(1) == 1
+    assert [a.batch_factor for a in tried] == [1, 0.5, 0.25] and lasted.lr_factor == 1
+    assert lasted.batch_size(96) == 24 and lasted.batch_size(1) == 1
 
 
 def test_what_lasts_is_raised_and_other_faults_at_once(tmp_path: Path) -> None:
-    with pytest.raises(NotFinite, match="not finite"):
+    with pytest.raises(NotFiniteError, match="not finite"):
         run(tmp_path / "a", lambda _: float("nan"))
 
     def fault(_: Attempt) -> float:

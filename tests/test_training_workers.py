@@ -18,13 +18,19 @@ import torch
 from torch import Tensor
 
 from minitrain.clip_bank import ClipBank
-from minitrain.clips import Clips, Mix
-from minitrain.render_workers import CELL, WORDINGS, ClipGroup, RenderPlan, RenderWorkers, WorkerFailed
+from minitrain.clips import ClipSource, DataMix
+from minitrain.render_workers import CAPTIONS_PER_CLIP, COVER_CELL, ClipGroup, RenderConfig, RenderWorkers, WorkerError
 from minitrain.worlds import WORLDS
 from minitrain.worlds.subjects import SHAPES
 
 WORLD = replace(WORLDS["small"], subjects=tuple(SHAPES))
-PLAN = RenderPlan({(32, 32): 0.5, (32, 64): 0.5}, {9: 0.5, 17: 0.5}, group=2, wide=0.5, mix=Mix(entangled=0.5))
+PLAN = RenderConfig(
+    {(32, 32): 0.5, (32, 64): 0.5},
+    {9: 0.5, 17: 0.5},
+    clips_per_group=2,
+    second_world_share=0.5,
+    mix=DataMix(inpainting_share=0.5),
+)
 PATIENCE = 60.0  # seconds for something that takes one on an idle machine
 
 
@@ -33,7 +39,7 @@ def read(texts: list[str]) -> Tensor:
 
 
 @contextmanager
-def working(plan: RenderPlan = PLAN, read=read, workers: int = 1) -> Iterator[RenderWorkers]:
+def working(plan: RenderConfig = PLAN, read=read, workers: int = 1) -> Iterator[RenderWorkers]:
     with RenderWorkers([WORLD, WORLDS["wide"]], plan, read, workers, seed=3) as farm:
         yield farm
 
@@ -49,13 +55,13 @@ def test_groups_are_of_the_asked_sizes_and_lengths_with_captions_for_what_is_tol
     with working() as farm:
         groups = taken(farm, 24)  # three times as many as there are slots
     assert {(g.size, g.length) for g in groups} == {(s, n) for s in PLAN.sizes for n in PLAN.lengths}
-    assert {g.told for g in groups} == {True, False}
+    assert {g.has_captions for g in groups} == {True, False}
     for g in groups:
         assert g.frames.shape == (2, 3, g.length, *g.size) and g.frames.dtype == torch.uint8
-        assert g.cover.shape == (2, g.length, g.size[0] // CELL, g.size[1] // CELL)
+        assert g.cover.shape == (2, g.length, g.size[0] // COVER_CELL, g.size[1] // COVER_CELL)
         assert len(g.holes) == len(g.midway) == 2
-        if g.told:
-            assert g.ids.shape == (2, WORDINGS, 2) and (g.ids[..., 1] == 7).all()
+        if g.has_captions:
+            assert g.ids.shape == (2, CAPTIONS_PER_CLIP, 2) and (g.ids[..., 1] == 7).all()
     assert len({g.frames.float().mean().item() for g in groups}) == 24  # none came twice
     assert farm.clips == 48
 
@@ -64,14 +70,14 @@ def test_the_second_world_comes_only_while_it_is_wanted() -> None:
     with working() as farm:
         farm.broad = False
         taken(farm, 10)  # some of these were begun before
-        assert all(g.told for g in taken(farm, 8))
+        assert all(g.has_captions for g in taken(farm, 8))
 
 
 def test_what_fails_in_a_worker_is_told_with_its_traceback() -> None:
     def fails(texts: list[str]) -> Tensor:
         raise ValueError(f"no words for {len(texts)} texts")
 
-    with working(replace(PLAN, wide=0.0), fails) as farm, pytest.raises(WorkerFailed) as told:
+    with working(replace(PLAN, second_world_share=0.0), fails) as farm, pytest.raises(WorkerError) as told:
         taken(farm, 1)
     assert "no words for 4 texts" in str(told.value) and "in fails" in str(told.value)
 
@@ -80,7 +86,7 @@ def test_a_worker_that_is_killed_is_missed() -> None:
     with working() as farm:
         taken(farm, 1)
         os.kill(farm._workers[0].pid or 0, signal.SIGKILL)
-        with pytest.raises(WorkerFailed, match="fewer --workers"):
+        with pytest.raises(WorkerError, match="fewer --workers"):
             taken(farm, 100)
 
 
@@ -89,9 +95,9 @@ def test_workers_end_with_the_trainer() -> None:
     program = textwrap.dedent("""
         import time
         import torch
-        from minitrain.render_workers import RenderPlan, RenderWorkers
+        from minitrain.render_workers import RenderConfig, RenderWorkers
         from minitrain.worlds import WORLDS
-        plan = RenderPlan({(32, 32): 1.0}, {5: 1.0})
+        plan = RenderConfig({(32, 32): 1.0}, {5: 1.0})
         farm = RenderWorkers([WORLDS["small"]], plan, lambda texts: torch.ones(len(texts), 1), 2, 1)
         print(*(worker.pid for worker in farm._workers), flush=True)
         time.sleep(600)
@@ -127,18 +133,18 @@ def test_closing_ends_all_of_them() -> None:
 
 
 def group(size: tuple[int, int], frames: int, seed: int, *, told: bool = True) -> ClipGroup:
-    source = Clips(WORLD, Random(seed), Mix(entangled=0.0, midway=0.0))
+    source = ClipSource(WORLD, Random(seed), DataMix(inpainting_share=0.0, midway_share=0.0))
     drawn = [source.draw(size, frames) for _ in range(2)]
     shown, cover = source.render(drawn, size, frames)
-    cells = torch.nn.functional.avg_pool2d(cover.float(), CELL).to(torch.uint8)
-    ids = torch.ones(2, WORDINGS, 3, dtype=torch.int32)
+    cells = torch.nn.functional.avg_pool2d(cover.float(), COVER_CELL).to(torch.uint8)
+    ids = torch.ones(2, CAPTIONS_PER_CLIP, 3, dtype=torch.int32)
     return ClipGroup(shown, cells, ids, [d.hole for d in drawn], [d.midway for d in drawn], told)
 
 
 class Delivering:
     """Stands for workers that have everything ready."""
 
-    plan = PLAN
+    config = PLAN
 
     def __init__(self, groups: list[ClipGroup]) -> None:
         self.groups = groups
@@ -150,14 +156,14 @@ class Delivering:
 
 def bank(groups: list[ClipGroup], room: float = 1e9) -> ClipBank:
     made = ClipBank(Delivering(groups), room, Random(2))  # type: ignore[arg-type]
-    made.pump(len(groups))
+    made.receive(len(groups))
     return made
 
 
 def test_the_bank_keeps_within_its_room_and_forgets_the_oldest() -> None:
     groups = [group((32, 32), 9, seed) for seed in range(6)]
     kept = bank(groups, room=3.5 * groups[0].frames.nbytes)
-    assert kept.told(10) == groups[3:]
+    assert kept.captioned(10) == groups[3:]
     assert list(kept.drain()) == groups[:2:-1] and kept.bytes == 0
 
 
@@ -167,7 +173,7 @@ def test_crops_are_cut_from_clips_with_the_subject_weighing_more() -> None:
     pixels, weights = kept.crops(4)
     assert pixels.shape == (4, 3, 9, 128, 128) and weights.shape == (4, 1, 9, 128, 128)
     assert pixels.min() >= -1 and pixels.max() <= 1 and 1 <= weights.min() < weights.max() <= 4
-    whole = torch.cat([g.frames for g in kept.told(2)]).float() / 127.5 - 1
+    whole = torch.cat([g.frames for g in kept.captioned(2)]).float() / 127.5 - 1
     for crop in pixels:  # each is a window of one of the clips
         places = [
             (whole[i, :, 0].unfold(1, 128, 1).unfold(2, 128, 1) - crop[:, 0, None, None]).abs().amax((0, 3, 4)).min()

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from minitrain.eval.verdicts import Verdicts, table
+from minitrain.eval.verdicts import Verdicts, markdown_table
 
 
 def test_a_row_says_whether_its_wish_is_met(capsys: pytest.CaptureFixture[str]) -> None:
     verdicts = Verdicts()
-    verdicts.say("speed", ">= 1.3", "1.4", True)
-    verdicts.say("size", "<= 1 MB", "2 MB", False)
-    verdicts.say("files", "", "149")
+    verdicts.add("speed", ">= 1.3", "1.4", True)
+    verdicts.add("size", "<= 1 MB", "2 MB", False)
+    verdicts.add("files", "", "149")
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
     assert cells[0] == ["what", "wish", "found", ""] and set("".join(cells[1])) == {"-"}
     assert [row[-1] for row in cells[2:]] == ["met", "MISSED", ""]
@@ -27,28 +27,28 @@ def test_a_row_says_whether_its_wish_is_met(capsys: pytest.CaptureFixture[str]) 
 )
 def test_a_share_has_a_standard_error_and_a_least(held: list[bool], found: str, met: bool) -> None:
     verdicts = Verdicts()
-    verdicts.share("seen", held, 0.7)
+    verdicts.add_share("seen", held, 0.7)
     (row,) = verdicts.rows
-    assert (row.wish, row.found.strip(), row.met) == (">= 70%", found, met)
+    assert (row.target, row.found.strip(), row.met) == (">= 70%", found, met)
 
 
 def test_what_has_no_cases_is_neither_met_nor_missed() -> None:
     verdicts = Verdicts()
-    verdicts.share("seen", [], 0.7)
-    verdicts.spread("seam", [])
+    verdicts.add_share("seen", [], 0.7)
+    verdicts.add_range("seam", [])
     assert [(row.found, row.met) for row in verdicts.rows] == [("no cases", None)] * 2
 
 
 def test_a_spread_tells_least_median_and_most() -> None:
     verdicts = Verdicts()
-    verdicts.spread("seam", iter([3, 1, 2, 4]), " dB")
+    verdicts.add_range("seam", iter([3, 1, 2, 4]), " dB")
     assert verdicts.rows[0].found == "least 1.00, median 2.50, most 4.00 dB"
 
 
 def test_sections_stand_beside_one_another_in_a_file(tmp_path: Path) -> None:
     first, again, other = Verdicts(), Verdicts(), Verdicts()
     for verdicts, found in ((first, "1"), (again, "2"), (other, "3")):
-        verdicts.say("x", "", found)
+        verdicts.add("x", "", found)
     first.write_json(tmp_path / "a.json", "extend")
     again.write_json(tmp_path / "a.json", "extend")
     other.write_json(tmp_path / "a.json", "loop")
@@ -57,4 +57,4 @@ def test_sections_stand_beside_one_another_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_table_is_markdown() -> None:
-    assert table(("way", "s"), [("a", "1")]) == "| way | s |\n| --- | --- |\n| a | 1 |"
+    assert markdown_table(("way", "s"), [("a", "1")]) == "| way | s |\n| --- | --- |\n| a | 1 |"

@@ -20,10 +20,10 @@ def textured(height: int = 40, width: int = 64, seed: int = 0) -> np.ndarray:
 
 
 def test_changes_are_grey_levels():
-    assert video_metrics.changes(greys(0, 10, 4)).tolist() == [10, 6]
-    assert video_metrics.changes(greys(0, 10, 4), circular=True).tolist() == [10, 6, 4]
-    assert video_metrics.motion(greys(0, 10, 4)) == 8
-    assert video_metrics.motion(greys(7)) == 0
+    assert video_metrics.frame_differences(greys(0, 10, 4)).tolist() == [10, 6]
+    assert video_metrics.frame_differences(greys(0, 10, 4), circular=True).tolist() == [10, 6, 4]
+    assert video_metrics.mean_motion(greys(0, 10, 4)) == 8
+    assert video_metrics.mean_motion(greys(7)) == 0
 
 
 def test_a_step_like_the_others_is_one():
@@ -110,11 +110,11 @@ def test_a_moved_thing_is_found_on_another_ground(down: int, right: int, contras
     there = np.roll(share, (down, right), axis=(0, 1))
     frame = ground.copy()
     frame[there] = (np.roll(look, (down, right), axis=(0, 1))[there] * contrast).astype(np.uint8)
-    y, x, likeness = video_metrics.moved(look, share, frame)
+    y, x, likeness = video_metrics.locate(look, share, frame)
     assert (y, x) == (down, right)
     assert likeness > 0.99
 
 
 def test_nothing_to_look_for_is_refused():
     with pytest.raises(ValueError, match="nothing to look for"):
-        video_metrics.moved(textured(), np.zeros((40, 64), bool), textured())
+        video_metrics.locate(textured(), np.zeros((40, 64), bool), textured())

@@ -60,7 +60,7 @@ def test_nothing_appears_at_the_bottom_while_the_subject_is_at_the_top() -> None
 
 def test_the_first_seventeen_frames_go_one_way() -> None:
     for seed in range(8):
-        drawn = draw_film(WORLD, seed, held=False)
+        drawn = draw_film(WORLD, seed, held_out=False)
         actor = replace(drawn.shots[0].actors[0], motion="left", faces="left", subject="red ball")
         shot = replace(drawn.shots[0], actors=(actor,), camera="static", weather="", setting="meadow", hour="day")
         seen = cover(Film((shot,)), 17).any(dim=1)
@@ -100,21 +100,23 @@ def test_what_is_painted_worst_is_trained_on_most() -> None:
     counts = {held: Counter() for held in (False, True)}
     for seed in range(3000):
         for held, counted in counts.items():
-            actor = draw_film(WORLD, seed, held=held).shots[0].actors[0]
+            actor = draw_film(WORLD, seed, held_out=held).shots[0].actors[0]
             counted.update([actor.subject, actor.motion])
-    hard = sum(counts[False][s] for s in WORLD.stress_subjects) / len(WORLD.stress_subjects)
+    hard = sum(counts[False][s] for s in WORLD.oversampled_subjects) / len(WORLD.oversampled_subjects)
     easy = [
-        s for s in WORLD.subjects if s not in WORLD.stress_subjects and " ball" not in s and s not in ("yellow star",)
+        s
+        for s in WORLD.subjects
+        if s not in WORLD.oversampled_subjects and " ball" not in s and s not in ("yellow star",)
     ]
     assert 2.2 < hard / (sum(counts[False][s] for s in easy) / len(easy)) < 3.8
     assert min(counts[False][m] for m in ("bounce", "spin")) > 2 * counts[False]["still"]
-    assert sum(counts[True][s] for s in WORLD.stress_subjects) < 1.6 * 3000 * len(WORLD.stress_subjects) / 48
+    assert sum(counts[True][s] for s in WORLD.oversampled_subjects) < 1.6 * 3000 * len(WORLD.oversampled_subjects) / 48
 
 
 @pytest.mark.parametrize("name", ["small", "medium", "rich", "wide", "large"])
 def test_older_worlds_draw_what_they_drew(name: str) -> None:
     """Shipped weights and the judge were trained on them."""
-    drawn = [draw_film(WORLDS[name], seed, held=False) for seed in range(40)]
+    drawn = [draw_film(WORLDS[name], seed, held_out=False) for seed in range(40)]
     assert not any(shot.contained for film in drawn for shot in film.shots)
     words = "|".join(f"{f.shots[0].actors[0].subject} {f.shots[0].actors[0].motion} {f.shots[0].seed}" for f in drawn)
     assert zlib.crc32(words.encode()) == DRAWN[name]

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from minitrain.scene import CAMERAS, EVENTS, HOURS, MOTIONS, RELATIONS, STYLES, WEATHERS, Actor, Film, Shot
 from minitrain.worlds import WORLDS, draw_film, render
-from minitrain.worlds.motions import PATHS
-from minitrain.worlds.relations import SIZES
+from minitrain.worlds.motions import TRAJECTORIES
+from minitrain.worlds.relations import SIZE_RANGES
 from minitrain.worlds.segments import cut_frame
 from minitrain.worlds.settings import SETTINGS, backdrop
-from minitrain.worlds.sprites import SIDE, sprite
-from minitrain.worlds.styles import draw
+from minitrain.worlds.sprites import SPRITE_SIDE, sprite
+from minitrain.worlds.styles import apply_style
 from minitrain.worlds.subjects import GLYPHS, KINDS, SUBJECTS, UNSEEN
 
 LARGE = WORLDS["large"]
@@ -27,7 +27,7 @@ def film(motion: str, subject: str = "red ball", **changes: object) -> Film:
 
 
 def two(relation: str, motion: str = "still", other: str = "still") -> Film:
-    (least, _), (small, _) = SIZES[relation]
+    (least, _), (small, _) = SIZE_RANGES[relation]
     actors = (Actor("blue square", motion, "right", least), Actor("red ball", other, "right", small))
     return Film((Shot("meadow", actors, 3, relation=relation),))
 
@@ -55,7 +55,7 @@ def test_every_subject_is_drawn_and_no_two_look_alike() -> None:
         looks = {key: np.asarray(sprite(key).resize((24, 24)), np.int16) for key in (*SUBJECTS, *UNSEEN)}
     except OSError:
         pytest.skip("the emoji font is not installed")
-    assert sprite("cat").size == (SIDE, SIDE)
+    assert sprite("cat").size == (SPRITE_SIDE, SPRITE_SIDE)
     assert all((look[..., 3] > 128).mean() > 0.08 for look in looks.values())
     stacked = np.stack(list(looks.values()))
     stacked = stacked * (stacked[..., 3:] > 128)
@@ -78,7 +78,7 @@ def test_settings_have_three_layers_and_differ_by_hour_and_variation() -> None:
 
 def test_the_world_is_as_large_as_its_lists() -> None:
     assert len(SETTINGS) >= 16
-    assert set(PATHS) == set(MOTIONS)
+    assert set(TRAJECTORIES) == set(MOTIONS)
     films = [draw_film(LARGE, seed) for seed in range(1500)]
     shots = [f.shots[0] for f in films]
     assert {s.relation for s in shots} == {"", *RELATIONS}
@@ -188,7 +188,7 @@ def test_a_cut_falls_between_two_latent_frames() -> None:
 @pytest.mark.parametrize("style", STYLES[1:])
 def test_styles_change_the_hand_and_nothing_else(style: str) -> None:
     flat = render([film("still")], 2, 64, 96).frames_BFCYX[0]
-    drawn = draw(flat, style)
+    drawn = apply_style(flat, style)
     assert drawn.shape == flat.shape and drawn.dtype == torch.uint8
     assert (drawn.float() - flat.float()).abs().mean() > 5
     assert torch.equal(drawn[0], drawn[1])

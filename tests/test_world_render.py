@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from minitrain.scene import Actor, Film, Shot
-from minitrain.worlds import WORLDS, World, draw_film, held_out, mirrored, render
+from minitrain.worlds import WORLDS, World, draw_film, is_held_out, mirrored, render
 from minitrain.worlds.subjects import SHAPES
 
 BALLS = replace(WORLDS["small"], subjects=tuple(SHAPES))
-FREE = replace(WORLDS["large"], subjects=tuple(SHAPES), pairs=0, eventful=0, cut=0, panning=0, weathered=0, styled=0)
+NONE = dict.fromkeys(("pair_share", "event_share", "cut_share", "camera_share", "weather_share", "style_share"), 0.0)
+FREE = replace(WORLDS["large"], subjects=tuple(SHAPES), **NONE)
 
 
 def film(motion: str, seed: int, *, size: float = 0.5, **changes: object) -> Film:
@@ -49,7 +50,7 @@ def test_on_the_lattice_every_fourth_frame_is_a_stride_further() -> None:
 
 
 def test_a_film_renders_the_same_every_time_alone_or_among_others() -> None:
-    films = [draw_film(replace(FREE, weathered=0.5), seed) for seed in range(4)]
+    films = [draw_film(replace(FREE, weather_share=0.5), seed) for seed in range(4)]
     together = render(films, 5, 64, 80)
     alone = render(films[2:3], 5, 64, 80)
     assert torch.equal(together.frames_BFCYX[2], alone.frames_BFCYX[0])
@@ -97,11 +98,13 @@ def test_weather_moves_over_a_still_picture(weather: str) -> None:
 
 @pytest.mark.parametrize("held", [True, False])
 def test_held_out_films_stay_apart(held: bool) -> None:
-    assert all(held_out(draw_film(world, seed, held=held)) is held for world in WORLDS.values() for seed in range(20))
+    assert all(
+        is_held_out(draw_film(world, seed, held_out=held)) is held for world in WORLDS.values() for seed in range(20)
+    )
 
 
 def test_about_a_tenth_is_held_out() -> None:
-    share = sum(held_out(draw_film(WORLDS["medium"], seed)) for seed in range(2000)) / 2000
+    share = sum(is_held_out(draw_film(WORLDS["medium"], seed)) for seed in range(2000)) / 2000
     assert 0.06 < share < 0.14
 
 

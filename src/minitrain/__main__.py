@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-PROGRAMS = ("ablate", "checkpoint", "publish")
-STAGES = ("vae", "text", "judge", "dit", "distil", "score")
-SHIPPED = "shipped"
+PROGRAM_COMMANDS = ("ablate", "checkpoint", "publish")
+STAGE_COMMANDS = ("vae", "text", "judge", "dit", "distil", "score")
+SHIPPED_WEIGHTS = "shipped"
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the cores to the rendering workers
     "TOKENIZERS_PARALLELISM": "false",  # or forked processes warn of deadlocks
@@ -30,73 +30,75 @@ ENVIRONMENT = {
 
 def parser() -> argparse.ArgumentParser:
     """Verbs and flags; nothing heavy is imported for them."""
-    from minitrain.presets import SIZES
+    from minitrain.presets import PRESETS
 
     top = argparse.ArgumentParser(prog="python -m minitrain", description=__doc__)
     verbs = top.add_subparsers(dest="verb", required=True)
     worlds = ("small", "medium", "rich", "rich-v2", "wide", "large")
-    for name in ("all", *STAGES):
+    for name in ("all", *STAGE_COMMANDS):
         verb = verbs.add_parser(name, help="every stage" if name == "all" else f"the stage {name} alone")
         verb.add_argument("--budget", default="30m", help="time of this call, such as 90s, 30m, 2h")
-        verb.add_argument("--size", choices=SIZES, default="cpu", help="networks, batches and frames")
+        verb.add_argument("--size", choices=PRESETS, default="cpu", help="networks, batches and frames")
         verb.add_argument("--world", choices=worlds, help="what clips are drawn from (default: the size's)")
         verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
         verb.add_argument("--runs", type=Path, default=Path("runs"), help="where everything is kept")
         verb.add_argument("--workers", type=int, default=0, help="processes that render (default: as many as fit)")
         verb.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings of sizes.Recipe")
         if name == "all":
-            verb.add_argument("--from", dest="start", metavar="DIR", help=f"weights to go on from, or {SHIPPED}")
-    for name in PROGRAMS:
+            verb.add_argument(
+                "--from", dest="start", metavar="DIR", help=f"weights to go on from, or {SHIPPED_WEIGHTS}"
+            )
+    for name in PROGRAM_COMMANDS:
         verbs.add_parser(name, help=f"see python -m minitrain {name} --help", add_help=False)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    given = list(sys.argv[1:] if argv is None else argv)
-    if given and given[0] in PROGRAMS:
-        import_module(f"minitrain.{given[0]}").main(given[1:])
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in PROGRAM_COMMANDS:
+        import_module(f"minitrain.{arguments[0]}").main(arguments[1:])
         return
-    args = parser().parse_args(given)
+    args = parser().parse_args(arguments)
 
     import torch
 
-    from minitrain.full_training import seconds_of, train_all
+    from minitrain.full_training import parse_budget, train_all
     from minitrain.stages import STAGES as ROWS
 
-    budget = seconds_of(args.budget)
+    budget = parse_budget(args.budget)
     if args.device == "cuda":
         torch.set_float32_matmul_precision("high")
-    job = _job(args, given)
-    seconds = max(1.0, budget - (time.monotonic() - began))  # what imports took is spent
+    job = _training_job(args, arguments)
+    seconds = max(1.0, budget - (time.monotonic() - started))  # what imports took is spent
     if args.verb == "all":
         train_all(job, seconds)
     else:
         ROWS[args.verb](job, seconds / 60)
 
 
-def _job(args: argparse.Namespace, given: Sequence[str]):
+def _training_job(args: argparse.Namespace, arguments: Sequence[str]):
     """What is trained, its folder there and, where asked, the weights that it goes on from. Raises InputError."""
-    from minitrain.presets import SIZES
-    from minitrain.publish import lay_start
-    from minitrain.stages import Job
+    from minitrain.presets import PRESETS
+    from minitrain.publish import prepare_start
+    from minitrain.stages import TrainingJob
     from minitrain.worlds import WORLDS
     from sora import weights
 
-    world = args.world or SIZES[args.size].world
+    world = args.world or PRESETS[args.size].world
     args.runs.mkdir(parents=True, exist_ok=True)
     if getattr(args, "start", None):
-        lay_start(args.runs, weights.ASSETS if args.start == SHIPPED else Path(args.start), WORLDS[world])
-    return Job(
+        prepare_start(args.runs, weights.ASSETS if args.start == SHIPPED_WEIGHTS else Path(args.start), WORLDS[world])
+    return TrainingJob(
         runs=args.runs,
         size=args.size,
         world=world,
         device=args.device,
         settings=tuple(args.set),
         workers=args.workers,
-        command=shlex.join(["python", "-m", "minitrain", *given]) if args.verb == "all" else "",
+        command=shlex.join(["python", "-m", "minitrain", *arguments]) if args.verb == "all" else "",
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 
-class Beside:
+class BackgroundStage:
     """A forked process whose words go to ``log``. It is started before anything touches a graphics card."""
 
     def __init__(self, name: str, work: Callable[[], None], log: Path) -> None:

@@ -23,11 +23,11 @@ from torch import Tensor
 from sora import atomic
 from sora.errors import ModelError
 
-PART = 16 * 2**20  # bytes of a file at most
-HEADER = 2**17  # bytes kept free for names and shapes
-FEW = 8  # parts that an exact state may take before it is kept compactly
+MAX_PART_BYTES = 16 * 2**20  # bytes of a file at most
+HEADER_BYTES = 2**17  # bytes kept free for names and shapes
+MAX_EXACT_PARTS = 8  # parts that an exact state may take before it is kept compactly
 MANIFEST = "manifest.json"
-TEXTS = (".json", ".jsonl", ".txt")
+TEXT_SUFFIXES = (".json", ".jsonl", ".txt")
 
 Tensors = dict[str, Tensor]
 
@@ -36,22 +36,22 @@ def exists(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def keep(folder: Path, tensors: Tensors, values: dict[str, Any], *, limit: int = PART) -> None:
+def save_state(folder: Path, tensors: Tensors, values: dict[str, Any], *, limit: int = MAX_PART_BYTES) -> None:
     """Write a state, exactly where it fits into FEW parts, else compactly (see ``compacted``)."""
-    small = sum(t.nbytes for t in tensors.values()) <= FEW * (limit - HEADER)
-    write_parts(folder, tensors if small else compacted(tensors), {"values": values, "exact": small}, limit=limit)
+    small = sum(t.nbytes for t in tensors.values()) <= MAX_EXACT_PARTS * (limit - HEADER_BYTES)
+    write_parts(folder, tensors if small else compress(tensors), {"values": values, "exact": small}, limit=limit)
 
 
-def restore(folder: Path) -> tuple[Tensors, dict[str, Any]]:
+def load_state(folder: Path) -> tuple[Tensors, dict[str, Any]]:
     """(tensors, values) as they were kept, on the CPU. Raises ModelError for anything missing or damaged."""
     tensors, noted = read_parts(folder)
-    return (tensors if noted["exact"] else expanded(tensors)), noted["values"]
+    return (tensors if noted["exact"] else decompress(tensors)), noted["values"]
 
 
 # Compact form -------------------------------------------------------------------------------------------------------
 
 
-def compacted(tensors: Tensors) -> Tensors:
+def compress(tensors: Tensors) -> Tensors:
     """Half the bytes and less: ``model/`` in float16 (off by 1/2048 of each value at most), ``average/`` as its
     difference from ``model/`` and every ``/momentum`` in eight bits with a step a row (off by 1/254 of the row's
     largest). Everything else stays exact, for instance AdamW's squares, whose range eight bits do not hold."""
@@ -61,15 +61,15 @@ def compacted(tensors: Tensors) -> Tensors:
             small[f"{name}:half"] = tensor.half()
         elif name.startswith("average/"):
             weights = tensors["model/" + name.removeprefix("average/")]
-            small |= _eighth(f"{name}:apart", tensor.float() - weights.half().float())
+            small |= _quantize_rows(f"{name}:apart", tensor.float() - weights.half().float())
         elif name.endswith("/momentum"):
-            small |= _eighth(f"{name}:eighth", tensor.float())
+            small |= _quantize_rows(f"{name}:eighth", tensor.float())
         else:
             small[name] = tensor
     return small
 
 
-def expanded(small: Tensors) -> Tensors:
+def decompress(small: Tensors) -> Tensors:
     """The tensors that were compacted, in float32 where they were not exact."""
     tensors: Tensors = {}
     for stored, tensor in small.items():
@@ -77,34 +77,36 @@ def expanded(small: Tensors) -> Tensors:
         if form == "half":
             tensors[name] = tensor.float()
         elif form == "eighth":
-            tensors[name] = _rows(tensor, small[f"{name}:step"])
+            tensors[name] = _dequantize_rows(tensor, small[f"{name}:step"])
         elif form == "apart":
             whole = small["model/" + name.removeprefix("average/") + ":half"].float()
-            tensors[name] = whole + _rows(tensor, small[f"{name}:step"])
+            tensors[name] = whole + _dequantize_rows(tensor, small[f"{name}:step"])
         elif not form:
             tensors[name] = tensor
     return tensors
 
 
-def _eighth(stored: str, tensor: Tensor) -> Tensors:
+def _quantize_rows(stored: str, tensor: Tensor) -> Tensors:
     rows = tensor.reshape(len(tensor) if tensor.ndim else 1, -1)
     step = rows.abs().amax(dim=1) / 127
     whole = torch.where(step[:, None] > 0, rows / step[:, None], 0).round().to(torch.int8)
     return {stored: whole.view(tensor.shape), stored.partition(":")[0] + ":step": step}
 
 
-def _rows(whole: Tensor, step: Tensor) -> Tensor:
+def _dequantize_rows(whole: Tensor, step: Tensor) -> Tensor:
     return (whole.reshape(len(step), -1).float() * step[:, None]).view(whole.shape)
 
 
 # Parts --------------------------------------------------------------------------------------------------------------
 
 
-def write_parts(folder: Path, tensors: Tensors, noted: dict[str, Any], *, limit: int = PART) -> None:
+def write_parts(
+    folder: Path, tensors: Tensors, manifest_values: dict[str, Any], *, limit: int = MAX_PART_BYTES
+) -> None:
     """Tensors in files of at most ``limit`` bytes, ``noted`` (as JSON) in the manifest. Older parts go last of all."""
     folder.mkdir(parents=True, exist_ok=True)
     parts, pieces = [], {}
-    for group in _groups(tensors, limit - HEADER, pieces):
+    for group in _groups(tensors, limit - HEADER_BYTES, pieces):
         raw = save(group)
         if len(raw) > limit:
             raise ValueError(f"a part of {len(raw)} bytes is over the limit of {limit}")
@@ -112,7 +114,7 @@ def write_parts(folder: Path, tensors: Tensors, noted: dict[str, Any], *, limit:
         name = f"part-{len(parts):02d}-{digest[:10]}.safetensors"
         atomic.write(folder / name, raw, replace=True)
         parts.append({"file": name, "bytes": len(raw), "sha256": digest})
-    manifest = {"format": 1, "parts": parts, "pieces": pieces, **noted}
+    manifest = {"format": 1, "parts": parts, "pieces": pieces, **manifest_values}
     atomic.write(folder / MANIFEST, json.dumps(manifest, indent=1).encode(), replace=True)
     kept = {part["file"] for part in parts}
     for old in (*folder.glob("part-*"), *folder.glob(".*-part-*")):  # and what was never finished
@@ -125,7 +127,7 @@ def read_parts(folder: Path) -> tuple[Tensors, dict[str, Any]]:
     manifest = _manifest(folder)
     tensors: Tensors = {}
     for part in manifest["parts"]:
-        raw = _checked(folder / part["file"], part)
+        raw = _read_verified(folder / part["file"], part)
         tensors |= load(raw)
     try:
         for name, count in manifest["pieces"].items():
@@ -176,7 +178,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     raise ModelError(f"{path} is damaged or of another format; bring it again or start in a new folder")
 
 
-def _checked(path: Path, part: dict[str, Any]) -> bytes:
+def _read_verified(path: Path, part: dict[str, Any]) -> bytes:
     try:
         raw = path.read_bytes()
     except OSError:
@@ -189,53 +191,53 @@ def _checked(path: Path, part: dict[str, Any]) -> bytes:
 # Whole runs ---------------------------------------------------------------------------------------------------------
 
 
-def pack(runs: Path, out: Path, only: Sequence[str] = (), *, limit: int = PART) -> list[Path]:
+def pack(runs: Path, out: Path, only: Sequence[str] = (), *, limit: int = MAX_PART_BYTES) -> list[Path]:
     """All that trainings left under ``runs`` in few files under ``out``, which are returned: states as they are kept,
     final weights in float16, logs and cards as text. only: folders of ``runs`` to take, all where empty."""
     tensors: Tensors = {}
     states: dict[str, Any] = {}
     texts: dict[str, str] = {}
-    wide: list[str] = []  # tensors that were in float32
+    float32_names: list[str] = []  # tensors that were in float32
     notes: dict[str, dict[str, str]] = {}  # what finished files say about themselves, such as a judge's words
     for path in sorted(p for p in runs.rglob("*") if p.is_file()):
         inside = path.relative_to(runs)
         if only and inside.parts[0] not in only:
             continue
         if path.name == MANIFEST:
-            held, noted = read_parts(path.parent)
+            named, noted = read_parts(path.parent)
             states[inside.parent.as_posix()] = {"values": noted["values"], "exact": noted["exact"]}
-            tensors |= {f"{inside.parent.as_posix()}|{name}": t for name, t in held.items()}
+            tensors |= {f"{inside.parent.as_posix()}|{name}": t for name, t in named.items()}
         elif path.suffix == ".safetensors" and not path.name.startswith("part-"):
-            held = {f"{inside.as_posix()}|{name}": t for name, t in load_file(path).items()}
-            wide += [name for name, t in held.items() if t.dtype == torch.float32]
-            tensors |= {name: t.half() if t.is_floating_point() else t for name, t in held.items()}
+            named = {f"{inside.as_posix()}|{name}": t for name, t in load_file(path).items()}
+            float32_names += [name for name, t in named.items() if t.dtype == torch.float32]
+            tensors |= {name: t.half() if t.is_floating_point() else t for name, t in named.items()}
             with safe_open(path, framework="pt") as file:
                 notes[inside.as_posix()] = file.metadata() or {}
-        elif path.suffix in TEXTS:
+        elif path.suffix in TEXT_SUFFIXES:
             texts[inside.as_posix()] = path.read_text(encoding="utf-8")
     if not tensors and not texts:
         raise ModelError(f"nothing to pack under {runs}; name the folder that trainings wrote to")
-    write_parts(out, tensors, {"states": states, "texts": texts, "notes": notes, "wide": wide}, limit=limit)
+    write_parts(out, tensors, {"states": states, "texts": texts, "notes": notes, "wide": float32_names}, limit=limit)
     return sorted(out.iterdir())
 
 
-def unpack(packed: Path, runs: Path, *, limit: int = PART) -> None:
+def unpack(packed: Path, runs: Path, *, limit: int = MAX_PART_BYTES) -> None:
     """Lay out what ``pack`` gathered, each tensor in the format it had. Raises ModelError where a part is missing."""
     tensors, noted = read_parts(packed)
     if "states" not in noted:
         raise ModelError(f"{packed} is a single state; it needs no unpacking, copy it to where it belongs")
-    places: dict[str, Tensors] = {place: {} for place in noted["states"]}
-    wide = set(noted.get("wide", (name for name, tensor in tensors.items() if tensor.is_floating_point())))
+    files: dict[str, Tensors] = {place: {} for place in noted["states"]}
+    float32_names = set(noted.get("wide", (name for name, tensor in tensors.items() if tensor.is_floating_point())))
     for name, tensor in tensors.items():
         place, _, own = name.partition("|")
-        whole = name in wide and place not in noted["states"]
-        places.setdefault(place, {})[own] = tensor.float() if whole else tensor
-    for place, held in places.items():
+        whole = name in float32_names and place not in noted["states"]
+        files.setdefault(place, {})[own] = tensor.float() if whole else tensor
+    for place, file_tensors in files.items():
         if place in noted["states"]:
-            write_parts(runs / place, held, noted["states"][place], limit=limit)
+            write_parts(runs / place, file_tensors, noted["states"][place], limit=limit)
         else:
             (runs / place).parent.mkdir(parents=True, exist_ok=True)
-            save_file(held, runs / place, metadata=noted["notes"].get(place))
+            save_file(file_tensors, runs / place, metadata=noted["notes"].get(place))
     for place, text in noted["texts"].items():
         (runs / place).parent.mkdir(parents=True, exist_ok=True)
         (runs / place).write_text(text, encoding="utf-8")

@@ -13,22 +13,22 @@ from torch import Tensor
 
 from sora.networks.wan.dit import WanDiT
 
-SIZES_KEPT = 64  # graphs that the compiler may make of one block
+MAX_GRAPHS = 64  # graphs that the compiler may make of one block
 
 
-def compile_blocks(dit: WanDiT, trial: Callable[[], Tensor], *, backend: str = "inductor") -> bool:
+def compile_blocks(dit: WanDiT, trial_loss: Callable[[], Tensor], *, backend: str = "inductor") -> bool:
     """Compile the blocks and try them forwards and backwards. trial: a loss of some pass. Where that fails, a line says
     so and the blocks run as before. Whether they are compiled."""
     began = time.monotonic()
-    torch._dynamo.config.cache_size_limit = SIZES_KEPT  # pyright: ignore[reportAttributeAccessIssue]
+    torch._dynamo.config.cache_size_limit = MAX_GRAPHS  # pyright: ignore[reportAttributeAccessIssue]
     try:
         for block in dit.blocks:
             block.compile(dynamic=True, backend=backend)
-        trial().backward()
+        trial_loss().backward()
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a compiler fails in many ways, and none of them should end a training
-        uncompiled(dit)
+        restore_uncompiled(dit)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         print(f"blocks run uncompiled, which is slower: {reason}", flush=True)
         return False
@@ -38,7 +38,7 @@ def compile_blocks(dit: WanDiT, trial: Callable[[], Tensor], *, backend: str = "
     return True
 
 
-def uncompiled(dit: WanDiT) -> WanDiT:
+def restore_uncompiled(dit: WanDiT) -> WanDiT:
     """The same transformer, its blocks as Python runs them."""
     for block in dit.blocks:
         block._compiled_call_impl = None

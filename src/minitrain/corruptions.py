@@ -15,48 +15,48 @@ from torch import Tensor
 
 from minitrain.judge_data import Frames
 
-Way = Callable[[Frames], Tensor]
+Corruption = Callable[[Frames], Tensor]
 
 
-def broken(frames: Frames) -> Tensor:
+def corrupt(frames: Frames) -> Tensor:
     """(N, 3, SIDE, SIDE): each picture broken in one of WAYS, a third of them in two."""
-    x = _each(frames, WAYS)
+    x = _apply_random(frames, CORRUPTIONS)
     again = torch.rand(len(x), device=x.device) < 1 / 3
-    twice = _each(Frames(x, frames.bare, frames.cover, frames.right), WAYS)
+    twice = _apply_random(Frames(x, frames.background, frames.cover, frames.labels), CORRUPTIONS)
     return torch.where(again.view(-1, 1, 1, 1), twice, x)
 
 
-def apart(frames: Frames, pixels: Tensor) -> Tensor:
+def subject_difference(frames: Frames, pixels: Tensor) -> Tensor:
     """(N,): how far the pixels are from the frames', in [0, 2], over the subject."""
     far = (pixels - frames.pixels).abs().mean(dim=1, keepdim=True)
-    return (far * _around(frames.cover)).sum(dim=(1, 2, 3)) / frames.cover.sum(dim=(1, 2, 3)).clamp_min(1)
+    return (far * _soft_mask(frames.cover)).sum(dim=(1, 2, 3)) / frames.cover.sum(dim=(1, 2, 3)).clamp_min(1)
 
 
-def worn(frames: Frames) -> Tensor:
+def corrupt_mildly(frames: Frames) -> Tensor:
     """(N, 3, SIDE, SIDE): each picture with a defect that leaves its subject whole."""
-    return _each(frames, MILD)
+    return _apply_random(frames, MILD_CORRUPTIONS)
 
 
-def _each(frames: Frames, ways: tuple[Way, ...]) -> Tensor:
+def _apply_random(frames: Frames, corruptions: tuple[Corruption, ...]) -> Tensor:
     """Every picture in one way, drawn at random."""
-    out, drawn = frames.pixels.clone(), torch.randint(len(ways), (len(frames.pixels),))
-    for i, way in enumerate(ways):
+    out, drawn = frames.pixels.clone(), torch.randint(len(corruptions), (len(frames.pixels),))
+    for i, corruption in enumerate(corruptions):
         chosen = (drawn == i).nonzero()[:, 0].to(out.device)
         if len(chosen):
-            part = Frames(*(x[chosen] for x in (frames.pixels, frames.bare, frames.cover, frames.right)))
-            out[chosen] = way(part)
+            part = Frames(*(x[chosen] for x in (frames.pixels, frames.background, frames.cover, frames.labels)))
+            out[chosen] = corruption(part)
     return out
 
 
 # Where and how large ------------------------------------------------------------------------------------------------
 
 
-def _span(cover: Tensor) -> Tensor:
+def _subject_side(cover: Tensor) -> Tensor:
     """(N, 1, 1, 1): the side in pixels of a square as large as the subject, at least 8."""
     return cover.sum(dim=(1, 2, 3), keepdim=True).sqrt().clamp_min(8.0)
 
 
-def _around(cover: Tensor) -> Tensor:
+def _soft_mask(cover: Tensor) -> Tensor:
     """The cover, grown by a few pixels, with a soft edge."""
     return F.avg_pool2d(F.max_pool2d(cover, 7, 1, 3), 5, 1, 2)
 
@@ -66,14 +66,14 @@ def _uniform(x: Tensor, low: float, high: float) -> Tensor:
     return low + (high - low) * torch.rand(len(x), 1, 1, 1, device=x.device)
 
 
-def _smooth(x: Tensor, channels: int, low: int, high: int) -> Tensor:
+def _smooth_noise(x: Tensor, channels: int, low: int, high: int) -> Tensor:
     """(N, channels, Y, X): smooth noise of unit scale, with a random number of cells a side."""
     cells = int(torch.randint(low, high + 1, ()))
     noise = torch.randn(len(x), channels, cells, cells, device=x.device)
     return F.interpolate(noise, x.shape[-2:], mode="bicubic", align_corners=False)
 
 
-def _sampled(x: Tensor, moved_N2YX: Tensor) -> Tensor:
+def _displace(x: Tensor, moved_N2YX: Tensor) -> Tensor:
     """The pictures as seen from where each pixel is moved to, in pixels right and down; beyond the edge as at it."""
     height, width = x.shape[-2:]
     theta = torch.eye(2, 3, device=x.device).expand(len(x), -1, -1)
@@ -82,59 +82,59 @@ def _sampled(x: Tensor, moved_N2YX: Tensor) -> Tensor:
     return F.grid_sample(x, grid + moved_N2YX.permute(0, 2, 3, 1) * scale, padding_mode="border", align_corners=False)
 
 
-def _blob(cover: Tensor, least: float, most: float) -> Tensor:
+def _random_patch(cover: Tensor, low: float, high: float) -> Tensor:
     """(N, 1, Y, X) in [0, 1]: smooth patches that hold a random share of the subject, between these two."""
-    field, inside = _smooth(cover, 1, 4, 8), cover > 0.5
+    field, inside = _smooth_noise(cover, 1, 4, 8), cover > 0.5
     ranked = field.masked_fill(~inside, -math.inf).flatten(1).sort(dim=1, descending=True).values
-    share = least + (most - least) * torch.rand(len(cover), 1, device=cover.device)
-    held = inside.flatten(1).sum(dim=1, keepdim=True)
-    edge = ranked.gather(1, (share * (held - 1).clamp_min(0)).long())
-    edge = torch.where(held > 0, edge, field.flatten(1).amax(dim=1, keepdim=True)).view(-1, 1, 1, 1)
+    share = low + (high - low) * torch.rand(len(cover), 1, device=cover.device)
+    inside_count = inside.flatten(1).sum(dim=1, keepdim=True)
+    edge = ranked.gather(1, (share * (inside_count - 1).clamp_min(0)).long())
+    edge = torch.where(inside_count > 0, edge, field.flatten(1).amax(dim=1, keepdim=True)).view(-1, 1, 1, 1)
     return ((field - edge) * 4 * 6 ** torch.rand(len(cover), 1, 1, 1, device=cover.device)).sigmoid()
 
 
 # Ways to break ------------------------------------------------------------------------------------------------------
 
 
-def melted(frames: Frames, least: float = 0.1, most: float = 0.24) -> Tensor:
+def warp(frames: Frames, low: float = 0.1, high: float = 0.24) -> Tensor:
     """Warped by smooth noise, by these shares of its size."""
-    reach = _uniform(frames.pixels, least, most) * _span(frames.cover)
-    moved = _sampled(frames.pixels, _smooth(frames.pixels, 2, 6, 12) * reach)
-    return frames.pixels.lerp(moved, _around(frames.cover))
+    reach = _uniform(frames.pixels, low, high) * _subject_side(frames.cover)
+    moved = _displace(frames.pixels, _smooth_noise(frames.pixels, 2, 6, 12) * reach)
+    return frames.pixels.lerp(moved, _soft_mask(frames.cover))
 
 
-def shuffled(frames: Frames) -> Tensor:
+def shuffle_tiles(frames: Frames) -> Tensor:
     """Cut into squares that change places."""
     out = frames.pixels.clone()
     for i, (picture, cover) in enumerate(zip(frames.pixels, frames.cover, strict=True)):
         side = (8, 12, 16)[int(torch.randint(3, ()))]
         rows, columns = picture.shape[1] // side, picture.shape[2] // side
         cells = picture.unflatten(2, (columns, side)).unflatten(1, (rows, side)).permute(1, 3, 0, 2, 4).flatten(0, 1)
-        held = (F.avg_pool2d(cover[None], side).flatten() > 0.25).nonzero()[:, 0]
+        on_subject = (F.avg_pool2d(cover[None], side).flatten() > 0.25).nonzero()[:, 0]
         mixed = cells.clone()
-        mixed[held] = cells[held[torch.randperm(len(held), device=held.device)]]
+        mixed[on_subject] = cells[on_subject[torch.randperm(len(on_subject), device=on_subject.device)]]
         back = mixed.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
         out[i] = back
     soft = F.avg_pool2d(out, 3, 1, 1, count_include_pad=False)
-    return out.lerp(soft, _uniform(out, 0.3, 1.0) * _around(frames.cover))
+    return out.lerp(soft, _uniform(out, 0.3, 1.0) * _soft_mask(frames.cover))
 
 
-def doubled(frames: Frames) -> Tensor:
+def duplicate(frames: Frames) -> Tensor:
     """A second one, or part of one, over the first."""
     x, cover = frames.pixels, frames.cover
-    angle, far = _uniform(x, 0, 2 * math.pi), _uniform(x, 0.35, 0.8) * _span(cover)
+    angle, far = _uniform(x, 0, 2 * math.pi), _uniform(x, 0.35, 0.8) * _subject_side(cover)
     shift = torch.cat([angle.cos(), angle.sin()], dim=1) * far
     moved = shift.expand(-1, -1, *x.shape[-2:])
     if torch.rand(()) < 0.3:
         x, cover = x.flip(-1), cover.flip(-1)
-    part = _sampled(cover, moved) * _blob(_sampled(cover, moved), 0.5, 1.0)
-    return frames.pixels.lerp(_sampled(x, moved), part)
+    part = _displace(cover, moved) * _random_patch(_displace(cover, moved), 0.5, 1.0)
+    return frames.pixels.lerp(_displace(x, moved), part)
 
 
-def eaten(frames: Frames, least: float = 0.35, most: float = 0.7) -> Tensor:
+def erase(frames: Frames, low: float = 0.35, high: float = 0.7) -> Tensor:
     """Parts missing: the background shows where they were."""
-    gone = _blob(frames.cover, least, most) * _around(frames.cover)
-    return frames.pixels.lerp(frames.bare, gone)
+    gone = _random_patch(frames.cover, low, high) * _soft_mask(frames.cover)
+    return frames.pixels.lerp(frames.background, gone)
 
 
 def _centre(cover: Tensor) -> Tensor:
@@ -145,48 +145,48 @@ def _centre(cover: Tensor) -> Tensor:
     return torch.stack([across.sum(dim=1), down.sum(dim=1)], dim=1) / cover.sum(dim=(1, 2, 3)).clamp_min(1)[:, None]
 
 
-def crossed(frames: Frames) -> Tensor:
+def blend_with_another(frames: Frames) -> Tensor:
     """Half of it is another subject, that of the next picture of the batch; eaten where there is none."""
     if len(frames.pixels) < 2:
-        return eaten(frames)
+        return erase(frames)
     order = torch.arange(len(frames.pixels), device=frames.pixels.device).roll(1)
     x, cover = frames.pixels[order], frames.cover[order]
     moved = (_centre(cover) - _centre(frames.cover))[:, :, None, None].expand(-1, -1, *x.shape[-2:])
-    other, there = _sampled(x, moved), _sampled(cover, moved)
-    part = _blob(frames.cover, 0.35, 0.65) * torch.maximum(there, frames.cover * 0.5)
+    other, there = _displace(x, moved), _displace(cover, moved)
+    part = _random_patch(frames.cover, 0.35, 0.65) * torch.maximum(there, frames.cover * 0.5)
     return frames.pixels.lerp(other, part)
 
 
-def smeared(frames: Frames) -> Tensor:
+def smear(frames: Frames) -> Tensor:
     """A heap of its colours: blurred over a fifth of its size, then given edges of its own by noise."""
-    x, span = frames.pixels, _span(frames.cover)
-    moved = [_sampled(x, _smooth(x, 2, 10, 16) * 0.12 * span) for _ in range(3)]
+    x, span = frames.pixels, _subject_side(frames.cover)
+    moved = [_displace(x, _smooth_noise(x, 2, 10, 16) * 0.12 * span) for _ in range(3)]
     soft = torch.stack(moved).mean(dim=0)
     soft = F.avg_pool2d(soft, 5, 1, 2, count_include_pad=False)
-    rough = _sampled(soft, _smooth(x, 2, 14, 24) * 0.08 * span)
-    rough = rough + 0.25 * _smooth(x, 3, 12, 24) * _uniform(x, 0.0, 1.0)
-    return x.lerp(rough, _around(frames.cover))
+    rough = _displace(soft, _smooth_noise(x, 2, 14, 24) * 0.08 * span)
+    rough = rough + 0.25 * _smooth_noise(x, 3, 12, 24) * _uniform(x, 0.0, 1.0)
+    return x.lerp(rough, _soft_mask(frames.cover))
 
 
-def _once_more(frames: Frames) -> Tensor:
+def _repeat_part(frames: Frames) -> Tensor:
     """Its inner parts a second time: a piece of it over another piece."""
     x, cover = frames.pixels, frames.cover
-    moved = torch.randn(len(x), 2, 1, 1, device=x.device) * 0.4 * _span(cover)
-    part = _blob(cover, 0.3, 0.6) * cover
-    return x.lerp(_sampled(x, moved.expand(-1, -1, *x.shape[-2:])), part)
+    moved = torch.randn(len(x), 2, 1, 1, device=x.device) * 0.4 * _subject_side(cover)
+    part = _random_patch(cover, 0.3, 0.6) * cover
+    return x.lerp(_displace(x, moved.expand(-1, -1, *x.shape[-2:])), part)
 
 
-WAYS: tuple[Way, ...] = (melted, shuffled, doubled, eaten, crossed, smeared, _once_more)
+CORRUPTIONS: tuple[Corruption, ...] = (warp, shuffle_tiles, duplicate, erase, blend_with_another, smear, _repeat_part)
 
 
-def frayed(frames: Frames) -> Tensor:
+def fray_edges(frames: Frames) -> Tensor:
     """Ragged at its edges alone."""
-    edge = _around(frames.cover) * (1 - F.avg_pool2d((frames.cover > 0.5).float(), 7, 1, 3) ** 4)
-    return frames.pixels.lerp(_sampled(frames.pixels, _smooth(frames.pixels, 2, 12, 24) * 1.8), edge)
+    edge = _soft_mask(frames.cover) * (1 - F.avg_pool2d((frames.cover > 0.5).float(), 7, 1, 3) ** 4)
+    return frames.pixels.lerp(_displace(frames.pixels, _smooth_noise(frames.pixels, 2, 12, 24) * 1.8), edge)
 
 
-MILD: tuple[Way, ...] = (
-    lambda frames: melted(frames, 0.0, 0.025),
-    lambda frames: eaten(frames, 0.0, 0.05),
-    frayed,
+MILD_CORRUPTIONS: tuple[Corruption, ...] = (
+    lambda frames: warp(frames, 0.0, 0.025),
+    lambda frames: erase(frames, 0.0, 0.05),
+    fray_edges,
 )

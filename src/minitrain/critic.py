@@ -15,19 +15,19 @@ from torch import Tensor, nn
 class Critic(nn.Module):
     """Frames to one score a patch of 22 pixels; a rendered patch should score above 1, a painted one below -1."""
 
-    def __init__(self, device: torch.device | str = "cpu", width: int = 32, rate: float = 4e-4) -> None:
+    def __init__(self, device: torch.device | str = "cpu", width: int = 32, learning_rate: float = 4e-4) -> None:
         super().__init__()
         stages = ((3, width), (width, 2 * width), (2 * width, 2 * width))
-        self.look = nn.Sequential(
+        self.net = nn.Sequential(
             *(m for i, o in stages for m in (nn.utils.spectral_norm(nn.Conv2d(i, o, 4, 2, 1)), nn.LeakyReLU(0.2))),
             nn.utils.spectral_norm(nn.Conv2d(2 * width, 1, 1)),
         ).to(device)
-        self.optimiser = torch.optim.AdamW(self.parameters(), lr=rate, betas=(0.5, 0.9))
+        self.optimiser = torch.optim.AdamW(self.parameters(), lr=learning_rate, betas=(0.5, 0.9))
 
     def forward(self, pixels_BCFYX: Tensor) -> Tensor:
-        return self.look(rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x"))
+        return self.net(rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x"))
 
-    def learn(self, rendered_BCFYX: Tensor, painted_BCFYX: Tensor) -> Tensor:
+    def update(self, rendered_BCFYX: Tensor, painted_BCFYX: Tensor) -> Tensor:
         """One step on pixels of which no gradient is wanted; the loss before it."""
         loss = F.relu(1 - self(rendered_BCFYX)).mean() + F.relu(1 + self(painted_BCFYX)).mean()
         self.optimiser.zero_grad(set_to_none=True)
@@ -35,7 +35,7 @@ class Critic(nn.Module):
         self.optimiser.step()
         return loss.detach()
 
-    def dislike(self, painted_BCFYX: Tensor) -> Tensor:
+    def generator_loss(self, painted_BCFYX: Tensor) -> Tensor:
         """What the decoder should lower."""
         self.requires_grad_(False)
         value = -self(painted_BCFYX).mean()

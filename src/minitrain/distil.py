@@ -24,96 +24,96 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minitrain.clip_bank import ClipBank
-from minitrain.clips import Mix
+from minitrain.clips import DataMix
 from minitrain.compilation import compile_blocks
-from minitrain.dit import AT_ONCE, Feeder, trial
+from minitrain.dit import ENCODE_BATCH, LatentFeeder, trial_loss
 from minitrain.latent_buffer import Batch, LatentBuffer
-from minitrain.optim import Both
-from minitrain.pipeline import Painter, load_frozen, weights_of
-from minitrain.presets import Recipe, dit_sizes
-from minitrain.retry import Attempt, left, persist
-from minitrain.training_loop import Budget, Loss
+from minitrain.optim import MuonAdamW
+from minitrain.pipeline import Pipeline, cpu_state_dict, load_frozen_networks
+from minitrain.presets import DiTTrainingConfig, dit_config_of
+from minitrain.retry import Attempt, minutes_left, train_with_retries
+from minitrain.training_loop import Budget, LossFunction
 from sora.engine.sampler import timesteps
 from sora.models.mini.model import NETWORK_TIME, conditioning_channels
 from sora.networks.mini_vae import TIME
 from sora.networks.wan.dit import LORA_TARGETS, WanDiT
 from sora.runtime import lora
 
-TARGETS = (*LORA_TARGETS, "time_embedder.linear_1", "time_embedder.linear_2", "time_proj", "proj_out")
+LORA_TARGETS_OF_STUDENT = (*LORA_TARGETS, "time_embedder.linear_1", "time_embedder.linear_2", "time_proj", "proj_out")
 """Maps of the student that differ from its teacher's."""
 
-DIFFERENCE = "lora.safetensors"  # beside the log: what the student adds to its teacher
-WHOLE = "dit.safetensors"  # the same of a student with weights of its own
-PLAIN = ("patch_embedding", "proj_out", "scale_shift")  # not matrices that Muon may turn
+LORA_FILE = "lora.safetensors"  # beside the log: what the student adds to its teacher
+FULL_FILE = "dit.safetensors"  # the same of a student with weights of its own
+ADAMW_PREFIXES = ("patch_embedding", "proj_out", "scale_shift")  # not matrices that Muon may turn
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DistillationConfig:
     """steps: of the student. within: guided steps of the teacher in each of them. guidance: the teacher's from words
     alone; going_on and arriving: the share of its push where the beginning, or the end too, is known (as in
     ``catalog.Defaults`` of guided weights). noised: share of batches that start from rendered clips with noise and not
     on the student's own path."""
 
     steps: int = 4
-    within: int = 3
+    teacher_steps_per_step: int = 3
     shift: float = 3.0
     guidance: float = 4.0
-    going_on: float = 0.3
-    arriving: float = 0.0
-    noised: float = 0.25
+    extend_guidance: float = 0.3
+    bridge_guidance: float = 0.0
+    noised_share: float = 0.25
 
-    def times(self) -> list[float]:
+    def timesteps(self) -> list[float]:
         """The student's, from 1 to 0."""
         return timesteps(self.steps, self.shift).tolist()
 
-    def guidances(self, known_BFTHW: Tensor) -> Tensor:
+    def guidance_scales(self, known_BFTHW: Tensor) -> Tensor:
         """The teacher's guidance scale for each sample, (B, 1, 1, 1, 1), by what is known of its ends."""
         ends = known_BFTHW.amin(dim=1).flatten(2).amin(dim=-1)
         left, right = ends[:, 0] > 0, ends[:, -1] > 0
-        push = torch.where(left & right, self.arriving, torch.where(left | right, self.going_on, 1.0))
-        return (1 + (self.guidance - 1) * push).view(-1, 1, 1, 1, 1)
+        fraction = torch.where(left & right, self.bridge_guidance, torch.where(left | right, self.extend_guidance, 1.0))
+        return (1 + (self.guidance - 1) * fraction).view(-1, 1, 1, 1, 1)
 
 
 class Teacher:
     """The frozen transformer with its guidance."""
 
-    def __init__(self, dit: WanDiT, lesson: Lesson) -> None:
-        self.dit, self.lesson = dit.eval().requires_grad_(False), lesson
+    def __init__(self, dit: WanDiT, config: DistillationConfig) -> None:
+        self.dit, self.config = dit.eval().requires_grad_(False), config
 
     @torch.no_grad()
-    def walk(self, x: Tensor, batch: Batch, slots: Tensor, silent: Tensor, start: float, end: float) -> Tensor:
+    def integrate(self, x: Tensor, batch: Batch, slots: Tensor, null_slots: Tensor, start: float, end: float) -> Tensor:
         """The state at time ``end``, by Euler steps evenly spaced before the shift."""
-        guidance = self.lesson.guidances(batch.known).to(x)
-        for t, t_next in pairwise(self._between(start, end)):
-            told = flow(self.dit, x, batch, slots, t)
+        guidance = self.config.guidance_scales(batch.known_mask).to(x)
+        for t, t_next in pairwise(self._timesteps_between(start, end)):
+            velocity = velocity_of(self.dit, x, batch, slots, t)
             if (guidance != 1).any():
-                unsaid = flow(self.dit, x, batch, silent, t)
-                told = unsaid + guidance * (told - unsaid)
-            x = x + (t_next - t) * told
+                unconditional = velocity_of(self.dit, x, batch, null_slots, t)
+                velocity = unconditional + guidance * (velocity - unconditional)
+            x = x + (t_next - t) * velocity
         return x
 
-    def _between(self, start: float, end: float) -> list[float]:
-        fine = timesteps(self.lesson.steps * self.lesson.within, self.lesson.shift).tolist()
+    def _timesteps_between(self, start: float, end: float) -> list[float]:
+        fine = timesteps(self.config.steps * self.config.teacher_steps_per_step, self.config.shift).tolist()
         return [t for t in fine if end - 1e-6 <= t <= start + 1e-6]
 
 
-def flow(dit: WanDiT, x: Tensor, batch: Batch, slots: Tensor, t: float) -> Tensor:
+def velocity_of(dit: WanDiT, x: Tensor, batch: Batch, slots: Tensor, t: float) -> Tensor:
     """The velocity at one time for a whole batch."""
-    noisy = torch.cat([x, conditioning_channels(batch.seen, batch.known)], dim=1)
+    noisy = torch.cat([x, conditioning_channels(batch.known_latents, batch.known_mask)], dim=1)
     return dit(noisy, torch.full((len(x),), NETWORK_TIME * t, device=x.device), slots).float()
 
 
-def pinned(x: Tensor, batch: Batch, noise: Tensor, t: float) -> Tensor:
+def replace_known(x: Tensor, batch: Batch, noise: Tensor, t: float) -> Tensor:
     """x with wholly known cells put where they belong at time t, as the sampler does."""
-    known = batch.known.amin(dim=1, keepdim=True)
+    known = batch.known_mask.amin(dim=1, keepdim=True)
     return x + known * ((1 - t) * batch.clean + t * noise - x)
 
 
-def lessons(
-    student: WanDiT, teacher: Teacher, batch: Batch, slots: Tensor, silent: Tensor, *, noised: bool
+def rollout_losses(
+    student: WanDiT, teacher: Teacher, batch: Batch, slots: Tensor, null_slots: Tensor, *, noised: bool
 ) -> Callable[[], Tensor | None]:
     """A source of losses, one for each step of the student, from noise to picture; None at the end of the path."""
-    noise, times = torch.randn_like(batch.clean), teacher.lesson.times()
+    noise, times = torch.randn_like(batch.clean), teacher.config.timesteps()
     state, k = noise, 0
 
     def next_loss() -> Tensor | None:
@@ -121,111 +121,120 @@ def lessons(
         if k == len(times) - 1:
             return None
         t, t_next, k = times[k], times[k + 1], k + 1
-        x = (1 - t) * batch.clean + t * noise if noised else pinned(state, batch, noise, t)
-        wish = (teacher.walk(x, batch, slots, silent, t, t_next) - x) / (t_next - t)
-        said = flow(student, x, batch, slots, t)
-        state = (x + (t_next - t) * said).detach()
-        return (batch.weight * (said - wish).square()).flatten(1).mean()
+        x = (1 - t) * batch.clean + t * noise if noised else replace_known(state, batch, noise, t)
+        target = (teacher.integrate(x, batch, slots, null_slots, t, t_next) - x) / (t_next - t)
+        predicted = velocity_of(student, x, batch, slots, t)
+        state = (x + (t_next - t) * predicted).detach()
+        return (batch.loss_weight * (predicted - target).square()).flatten(1).mean()
 
     return next_loss
 
 
-class Pupil:
+class Distiller:
     """A student with its teacher and an endless source of lessons. batch: clips of 17 square frames of the recipe's
     first side, others at that cost."""
 
-    def __init__(self, painter: Painter, teacher: WanDiT, feeder: Feeder, batch: int, rng: Random) -> None:
-        self.painter, self.feeder, self.batch, self.rng = painter, feeder, batch, rng
-        self.teacher = Teacher(teacher, Lesson())
-        self.lengths = dict(feeder.recipe.curriculum[-1][1])
-        self.silent = painter.slots([""])
-        side = next(iter(feeder.recipe.sides))
+    def __init__(self, pipeline: Pipeline, teacher: WanDiT, feeder: LatentFeeder, batch: int, rng: Random) -> None:
+        self.pipeline, self.feeder, self.batch, self.rng = pipeline, feeder, batch, rng
+        self.teacher = Teacher(teacher, DistillationConfig())
+        self.lengths = dict(feeder.config.curriculum[-1][1])
+        self.null_slots = pipeline.encode_prompts([""])
+        side = next(iter(feeder.config.sides))
         self.tokens = 5 * side * side * batch
-        self._following: Callable[[], Tensor | None] = lambda: None
+        self._next_loss: Callable[[], Tensor | None] = lambda: None
 
     def loss(self, attempt: Attempt | None = None) -> tuple[Tensor, dict[str, Any]]:
-        with self.painter.autocast():
-            value = self._following()
+        with self.pipeline.autocast():
+            value = self._next_loss()
             if value is None:
-                self._following = self._begun(attempt or Attempt())
-                value = self._following()
+                self._next_loss = self._new_rollout(attempt or Attempt())
+                value = self._next_loss()
         assert value is not None
         return value, {"loss": value.detach()}
 
-    def _begun(self, attempt: Attempt) -> Callable[[], Tensor | None]:
+    def _new_rollout(self, attempt: Attempt) -> Callable[[], Tensor | None]:
         """The lessons of a new batch."""
-        self.feeder.feed(1.0)
-        size, frames = self.feeder.shape(self.lengths)
-        count = attempt.clips(self.tokens // ((1 + (frames - 1) // TIME) * size[0] * size[1]))
-        batch = self.feeder.buffer.batch(size, frames, count)
-        silent = self.silent.expand(count, -1, -1)
-        noised = self.rng.random() < self.teacher.lesson.noised
-        return lessons(self.painter.dit, self.teacher, batch, batch.slots, silent, noised=noised)
+        self.feeder.encode_new(1.0)
+        size, frames = self.feeder.draw_shape(self.lengths)
+        count = attempt.batch_size(self.tokens // ((1 + (frames - 1) // TIME) * size[0] * size[1]))
+        batch = self.feeder.buffer.sample(size, frames, count)
+        null_slots = self.null_slots.expand(count, -1, -1)
+        noised = self.rng.random() < self.teacher.config.noised_share
+        return rollout_losses(self.pipeline.dit, self.teacher, batch, batch.slots, null_slots, noised=noised)
 
 
 # The stage ----------------------------------------------------------------------------------------------------------
 
 
-def fit(runs: Path, folder: Path, recipe: Recipe, bank: ClipBank, minutes: float, *, batch: int) -> None:
+def train_student(
+    runs: Path, folder: Path, config: DiTTrainingConfig, bank: ClipBank, minutes: float, *, batch: int
+) -> None:
     """Teach for that long a student of ``runs``/dit, and write ``folder``/lora.safetensors, or dit.safetensors with all
     of its weights where the recipe's rank is 0."""
     end = time.monotonic() + 60 * minutes
     folder.mkdir(parents=True, exist_ok=True)
     device, rng = bank.workers.device, Random()
-    vae, text, tokenizer = load_frozen(runs, device)
+    vae, text, tokenizer = load_frozen_networks(runs, device)
     teacher = _transformer(load_file(runs / "dit" / "dit.safetensors"), device)
     student = copy.deepcopy(teacher)
-    adapters = lora.inject(student, recipe.rank, targets=TARGETS) if recipe.rank else []
-    first = [a.detach().clone() for a in adapters] or [p.detach().clone() for p in student.parameters()]
-    painter = Painter(student, text, vae, tokenizer, device)
-    feeder = _feeder(painter, bank, recipe, rng)
-    if recipe.compile:
+    adapters = lora.inject(student, config.student_rank, targets=LORA_TARGETS_OF_STUDENT) if config.student_rank else []
+    first_values = [a.detach().clone() for a in adapters] or [p.detach().clone() for p in student.parameters()]
+    pipeline = Pipeline(student, text, vae, tokenizer, device)
+    feeder = _build_feeder(pipeline, bank, config, rng)
+    if config.compile:
         for dit in (teacher, student):
-            compile_blocks(dit, lambda dit=dit: trial(dit, recipe, feeder.multiple, device))
-    pupil = Pupil(painter, teacher, feeder, batch, rng)
+            compile_blocks(dit, lambda dit=dit: trial_loss(dit, config, feeder.multiple, device))
+    distiller = Distiller(pipeline, teacher, feeder, batch, rng)
 
-    def setup(attempt: Attempt) -> tuple[Both, Loss]:
-        rates = {"matrix_lr": recipe.student_rate * attempt.rate, "other_lr": 2e-4 * attempt.rate}
-        return Both(student, **rates, plain=PLAIN if not adapters else ()), lambda _: pupil.loss(attempt)
+    def setup(attempt: Attempt) -> tuple[MuonAdamW, LossFunction]:
+        rates = {"muon_lr": config.student_learning_rate * attempt.lr_factor, "adamw_lr": 2e-4 * attempt.lr_factor}
+        return MuonAdamW(
+            student, **rates, adamw_prefixes=ADAMW_PREFIXES if not adapters else ()
+        ), lambda _: distiller.loss(attempt)
 
-    def begin() -> None:
+    def restore_first() -> None:
         with torch.no_grad():
-            for parameter, value in zip(adapters or student.parameters(), first, strict=True):
+            for parameter, value in zip(adapters or student.parameters(), first_values, strict=True):
                 parameter.copy_(value)
 
-    budget = Budget(left(end), cooldown=0.5)
-    persist(student, setup, budget, folder, begin, average=0.98, every=120)
-    for name in (DIFFERENCE, WHOLE):
+    budget = Budget(minutes_left(end), cooldown=0.5)
+    train_with_retries(student, setup, budget, folder, restore_first, ema_decay=0.98, report_every=120)
+    for name in (LORA_FILE, FULL_FILE):
         (folder / name).unlink(missing_ok=True)
     if adapters:
-        save_file({name: t.half().contiguous() for name, t in lora.extract(student).items()}, folder / DIFFERENCE)
+        save_file({name: t.half().contiguous() for name, t in lora.extract(student).items()}, folder / LORA_FILE)
     else:
-        save_file(weights_of(student), folder / WHOLE)
+        save_file(cpu_state_dict(student), folder / FULL_FILE)
 
 
 def load_student(runs: Path, device: str) -> WanDiT | None:
     """The student that was taught under ``runs``; None where there is none."""
     folder = runs / "distil"
-    if (folder / WHOLE).is_file():
-        return _transformer(load_file(folder / WHOLE), device)
-    if not (folder / DIFFERENCE).is_file():
+    if (folder / FULL_FILE).is_file():
+        return _transformer(load_file(folder / FULL_FILE), device)
+    if not (folder / LORA_FILE).is_file():
         return None
     student = _transformer(load_file(runs / "dit" / "dit.safetensors"), device)
-    lora.merge(student, load_file(folder / DIFFERENCE), called=str(folder / DIFFERENCE))
+    lora.merge(student, load_file(folder / LORA_FILE), called=str(folder / LORA_FILE))
     return student
 
 
 def _transformer(weights: dict[str, Tensor], device: str) -> WanDiT:
-    dit = WanDiT(dit_sizes(weights)).to(device)
+    dit = WanDiT(dit_config_of(weights)).to(device)
     dit.load_state_dict(weights)
     return dit
 
 
-def _feeder(painter: Painter, bank: ClipBank, recipe: Recipe, rng: Random) -> Feeder:
-    mix, lengths = Mix(cover=recipe.cover, limit=recipe.limit), {n for _, row in recipe.curriculum for n in row}
-    at_once = min(AT_ONCE.get(painter.device, 4), recipe.begin)
+def _build_feeder(pipeline: Pipeline, bank: ClipBank, config: DiTTrainingConfig, rng: Random) -> LatentFeeder:
+    mix, lengths = (
+        DataMix(subject_weight=config.subject_weight, clips_per_shape=config.clips_per_shape),
+        {n for _, row in config.curriculum for n in row},
+    )
+    encode_batch = min(ENCODE_BATCH.get(pipeline.device, 4), config.initial_clips)
     bank.workers.broad = False
-    kept = bank.encoded or LatentBuffer(painter.vae, painter.read, mix, lengths, rng, at_once=at_once)
-    feeder = Feeder(bank, kept, recipe, painter.vae.config.space * painter.dit.config.patch[1], rng)
-    feeder.begin(recipe.begin)
+    buffer = bank.latent_buffer or LatentBuffer(
+        pipeline.vae, pipeline.encode_ids, mix, lengths, rng, encode_batch=encode_batch
+    )
+    feeder = LatentFeeder(bank, buffer, config, pipeline.vae.config.space * pipeline.dit.config.patch[1], rng)
+    feeder.encode_initial(config.initial_clips)
     return feeder

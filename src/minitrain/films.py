@@ -12,19 +12,19 @@ from minitrain.captions import caption
 from minitrain.scene import Film
 from minitrain.worlds import World, draw_film, render
 
-WHOLE = 17  # frames from which on a film is shown with its cuts
+MIN_FRAMES_WITH_CUTS = 17  # frames from which on a film is shown with its cuts
 
 
 @dataclass(frozen=True)
-class Films:
+class FilmSource:
     """The films of one world."""
 
     world: World
 
-    def draw(self, seed: int, *, held: bool, frames: int = WHOLE) -> Film:
+    def draw(self, seed: int, *, held_out: bool, frames: int = MIN_FRAMES_WITH_CUTS) -> Film:
         """A film to show that many frames of; no cuts in short ones, which would show one shot and tell of two."""
-        film = draw_film(self.world, seed, held=held)
-        return film if frames >= WHOLE else replace(film, shots=film.shots[:1])
+        film = draw_film(self.world, seed, held_out=held_out)
+        return film if frames >= MIN_FRAMES_WITH_CUTS else replace(film, shots=film.shots[:1])
 
     def render(
         self, films: Sequence[Film], frames: int, height: int, width: int, *, first: Sequence[int], device: str
@@ -33,5 +33,5 @@ class Films:
         shown = render(films, frames, height, width, first=list(first), device=device)
         return shown.frames_BFCYX.transpose(1, 2), shown.cover_BFYX
 
-    def tell(self, film: Film, rng: Random, *, complete: bool = False) -> str:
-        return caption(film, rng, complete=complete, gaits=self.world.gaits).text
+    def caption(self, film: Film, rng: Random, *, complete: bool = False) -> str:
+        return caption(film, rng, complete=complete, gaits=self.world.has_gaits).text

@@ -20,31 +20,31 @@ from functools import partial
 from pathlib import Path
 
 from minitrain import judge, publish, scores
-from minitrain.background_stage import Beside
-from minitrain.stages import FIXED, STAGES, Job, Session, Stage, begun
+from minitrain.background_stage import BackgroundStage
+from minitrain.stages import FROZEN_STAGES, STAGES, SharedClips, Stage, TrainingJob, transformer_has_begun
 from sora.errors import InputError, ModelError
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
+SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
 RESERVE = 0.02  # of the budget, for what comes after the last stage
-LEAST = 1.0  # seconds of training below which a stage is left out
-MEASURED = "stages.json"
-TRANSFORMER = "dit"
-SPARED = ("judge", "distil", "score")  # stages without which the others are worth having
+MIN_TRAINING_SECONDS = 1.0  # seconds of training below which a stage is left out
+OVERHEAD_FILE = "stages.json"
+TRANSFORMER_STAGE = "dit"
+OPTIONAL_STAGES = ("judge", "distil", "score")  # stages without which the others are worth having
 
 
-def seconds_of(budget: str) -> float:
+def parse_budget(budget: str) -> float:
     """'30m', '2h', '90s', '1h30m' or plain seconds. Raises InputError."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", budget.strip().lower())
     if not parts or "".join(n + u for n, u in parts) != budget.strip().lower():
         raise InputError(f"{budget!r} is no budget; write 90s, 30m, 2h or 1h30m")
-    seconds = sum(float(number) * UNITS[unit or "s"] for number, unit in parts)
+    seconds = sum(float(number) * SECONDS_PER_UNIT[unit or "s"] for number, unit in parts)
     if seconds <= 0:
         raise InputError(f"a budget of {budget!r} leaves no time; write 90s, 30m, 2h or 1h30m")
     return seconds
 
 
 def train_all(
-    job: Job,
+    job: TrainingJob,
     seconds: float,
     *,
     stages: Mapping[str, Stage] = STAGES,
@@ -53,112 +53,116 @@ def train_all(
     """Run the stages for that long in all; the seconds that each took. What the transformer stands on is trained until
     its own training begins and left alone afterwards. Raises ModelError, at the very end, where a stage failed without
     which the others are worth having."""
-    session = Session()
-    helpers = _start_beside(job, seconds, stages)
+    session = SharedClips()
+    background = _start_background_stages(job, seconds, stages)
     try:
-        call = Call(replace(job, session=session), seconds * (1 - RESERVE), stages, helpers, clock)
-        return call.run()
+        training = FullTraining(replace(job, session=session), seconds * (1 - RESERVE), stages, background, clock)
+        return training.run()
     finally:
         session.close()
-        for helper in helpers:
+        for helper in background:
             helper.stop()
 
 
-def _start_beside(job: Job, seconds: float, stages: Mapping[str, Stage]) -> list[Beside]:
+def _start_background_stages(job: TrainingJob, seconds: float, stages: Mapping[str, Stage]) -> list[BackgroundStage]:
     """Stages in processes of their own. A judge that is there already stays."""
-    left_alone: set[str] = set(FIXED) if begun(job.runs) else set()
+    skipped: set[str] = set(FROZEN_STAGES) if transformer_has_begun(job.runs) else set()
     if (job.runs / "judge" / judge.FILE).is_file():
-        left_alone.add("judge")
+        skipped.add("judge")
     return [
-        Beside(name, partial(stages[name], job, share * seconds / 60), job.runs / f"{name}.log")
-        for name, share in job.preset.beside.items()
-        if name not in left_alone
+        BackgroundStage(name, partial(stages[name], job, share * seconds / 60), job.runs / f"{name}.log")
+        for name, share in job.preset.background.items()
+        if name not in skipped
     ]
 
 
-class Call:
+class FullTraining:
     """One run of all stages in their order."""
 
     def __init__(
         self,
-        job: Job,
+        job: TrainingJob,
         seconds: float,
         stages: Mapping[str, Stage],
-        helpers: list[Beside],
+        background: list[BackgroundStage],
         clock: Callable[[], float],
     ) -> None:
-        self.job, self.stages, self.helpers, self.clock = job, stages, helpers, clock
-        self.end = clock() + seconds
-        self.beside = dict(job.preset.seconds) | _measured(job.runs)
-        self.took: dict[str, float] = {}
+        self.job, self.stages, self.background, self.clock = job, stages, background, clock
+        self.deadline = clock() + seconds
+        self.overhead = dict(job.preset.overhead) | _read_overhead(job.runs)
+        self.seconds_taken: dict[str, float] = {}
         self.failed: list[str] = []
 
     def run(self) -> dict[str, float]:
-        later = begun(self.job.runs)
-        shares = {name: share for name, share in self.job.preset.shares.items() if not (later and name in FIXED)}
+        later = transformer_has_begun(self.job.runs)
+        shares = {
+            name: share for name, share in self.job.preset.shares.items() if not (later and name in FROZEN_STAGES)
+        }
         for i, name in enumerate(shares):
-            self._wait_before(name)
+            self._join_needed(name)
             rest = list(shares)[i:]
-            training = self._left(rest) * shares[name] / sum(shares[other] for other in rest)
-            if training < LEAST:
+            training = self._seconds_left(rest) * shares[name] / sum(shares[other] for other in rest)
+            if training < MIN_TRAINING_SECONDS:
                 print(f"{name} is left out: {training:.0f} s are too few for it", flush=True)
                 continue
-            self._stage(name, training)
-            if name == TRANSFORMER:
-                _deliver(self.job)
+            self._run_stage(name, training)
+            if name == TRANSFORMER_STAGE:
+                _export(self.job)
         if "score" not in self.failed:
-            _deliver(self.job)
+            _export(self.job)
         if self.failed:
             raise ModelError(f"{' and '.join(self.failed)} failed, see above; everything else is in {self.job.runs}")
-        return self.took
+        return self.seconds_taken
 
-    def _left(self, rest: list[str]) -> float:
+    def _seconds_left(self, rest: list[str]) -> float:
         """Seconds of training that are left for these stages together."""
-        usual = sum(self.beside.values()) / max(1, len(self.beside))
-        return self.end - self.clock() - sum(self.beside.get(other, usual) for other in rest)
+        usual = sum(self.overhead.values()) / max(1, len(self.overhead))
+        return self.deadline - self.clock() - sum(self.overhead.get(other, usual) for other in rest)
 
-    def _stage(self, name: str, training: float) -> None:
+    def _run_stage(self, name: str, training: float) -> None:
         print(f"{name}: {training:.0f} s of training", flush=True)
         began = self.clock()
         try:
             self.stages[name](self.job, training / 60)
         except Exception:
-            if name not in SPARED:
+            if name not in OPTIONAL_STAGES:
                 raise
             traceback.print_exc()
             self.failed.append(name)
-        self.took[name] = self.clock() - began
-        self.beside[name] = max(0.0, self.took[name] - training)
-        _note(self.job.runs, self.beside)
+        self.seconds_taken[name] = self.clock() - began
+        self.overhead[name] = max(0.0, self.seconds_taken[name] - training)
+        _write_overhead(self.job.runs, self.overhead)
 
-    def _wait_before(self, name: str) -> None:
+    def _join_needed(self, name: str) -> None:
         """The transformer needs the text encoder, scores need the judge. A text encoder that failed in its own process
         is trained in this one."""
-        needed = {TRANSFORMER: FIXED, "score": ("judge",)}.get(name, ())
-        for helper in [helper for helper in self.helpers if helper.name in needed]:
-            self.helpers.remove(helper)
-            if not helper.join(max(0.0, self.end - self.clock()) if helper.name in SPARED else None):
-                if helper.name in SPARED:
+        needed = {TRANSFORMER_STAGE: FROZEN_STAGES, "score": ("judge",)}.get(name, ())
+        for helper in [helper for helper in self.background if helper.name in needed]:
+            self.background.remove(helper)
+            if not helper.join(max(0.0, self.deadline - self.clock()) if helper.name in OPTIONAL_STAGES else None):
+                if helper.name in OPTIONAL_STAGES:
                     self.failed.append(helper.name)
                 else:
-                    self._stage(helper.name, self.job.preset.beside[helper.name] * max(0.0, self.end - self.clock()))
+                    self._run_stage(
+                        helper.name, self.job.preset.background[helper.name] * max(0.0, self.deadline - self.clock())
+                    )
 
 
-def _deliver(job: Job) -> None:
+def _export(job: TrainingJob) -> None:
     """Write what can be carried away, once there is a transformer."""
-    if not all((job.runs / part / f"{part}.safetensors").is_file() for part in publish.PARTS):
+    if not all((job.runs / part / f"{part}.safetensors").is_file() for part in publish.NETWORKS):
         return
-    made = scores.card(job.runs, job.world, job.device, job.command)
-    made["scores"] = scores.last(job.runs).get("scores", {})
-    scores.write(job.runs, made)
+    card = scores.build_card(job.runs, job.world, job.device, job.command)
+    card["scores"] = scores.read_card(job.runs).get("scores", {})
+    scores.write_card(job.runs, card)
     print(f"to carry away: {publish.export(job.runs)}", flush=True)
 
 
-def _measured(runs: Path) -> dict[str, float]:
-    path = runs / MEASURED
+def _read_overhead(runs: Path) -> dict[str, float]:
+    path = runs / OVERHEAD_FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _note(runs: Path, beside: Mapping[str, float]) -> None:
-    rounded = {name: round(value, 1) for name, value in beside.items()}
-    (runs / MEASURED).write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+def _write_overhead(runs: Path, overhead: Mapping[str, float]) -> None:
+    rounded = {name: round(value, 1) for name, value in overhead.items()}
+    (runs / OVERHEAD_FILE).write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")

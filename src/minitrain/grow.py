@@ -13,29 +13,31 @@ from torch import Tensor
 
 from sora.networks.mini_vae import MiniVAE
 
-NEW = 0.25  # of their own beginning that new entries of an old weight keep
+NEW_ENTRY_SCALE = 0.25  # of their own beginning that new entries of an old weight keep
 
 
-def grown_vae(old: Mapping[str, Tensor], model: MiniVAE) -> dict[str, Tensor]:
+def grow_vae(old: Mapping[str, Tensor], model: MiniVAE) -> dict[str, Tensor]:
     """The model's whole state with ``old``'s weights inside. The first latent channels are the old ones. Raises
     ValueError for weights that have no place in it."""
-    return {name: _laid(name, own, old.get(name)) for name, own in _checked(old, model.state_dict()).items()}
+    return {
+        name: _grow_tensor(name, own, old.get(name)) for name, own in _require_known(old, model.state_dict()).items()
+    }
 
 
-def _laid(name: str, own: Tensor, was: Tensor | None) -> Tensor:
-    if was is None or was.shape == own.shape:
-        return own.clone() if was is None else was.clone()
+def _grow_tensor(name: str, own: Tensor, old: Tensor | None) -> Tensor:
+    if old is None or old.shape == own.shape:
+        return own.clone() if old is None else old.clone()
     if name.endswith("mix.weight"):  # the middle of the kernel is the old layer, which saw no neighbours
         grown, middle = torch.zeros_like(own), own.shape[-1] // 2
-        grown[:, :, middle, middle] = was
+        grown[:, :, middle, middle] = old
         return grown
-    grown = own.clone() if own.ndim == 1 else NEW * own
-    grown[tuple(slice(0, n) for n in was.shape)] = was
+    grown = own.clone() if own.ndim == 1 else NEW_ENTRY_SCALE * own
+    grown[tuple(slice(0, n) for n in old.shape)] = old
     return grown
 
 
-def _checked(old: Mapping[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    strange = sorted(set(old) - set(state))
-    if strange:
-        raise ValueError(f"these weights have no place in the larger network: {', '.join(strange[:3])}")
+def _require_known(old: Mapping[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    unknown = sorted(set(old) - set(state))
+    if unknown:
+        raise ValueError(f"these weights have no place in the larger network: {', '.join(unknown[:3])}")
     return state

@@ -16,48 +16,48 @@ from sora.networks.mini_vae import TIME
 
 Hole = tuple[int, int, int, int, int, int]
 
-PREFIXES = (1, 1, 1, 5, 9)  # first frames that a film may start from
-ENDS = ((1, 1), (1, 4), (5, 4), (5, 4), (5, 8))  # frames known at the beginning and at the end
+PREFIX_LENGTHS = (1, 1, 1, 5, 9)  # first frames that a film may start from
+END_LENGTHS = ((1, 1), (1, 4), (5, 4), (5, 4), (5, 8))  # frames known at the beginning and at the end
 
 
-def nothing(frames: int, height: int, width: int) -> Hole:
+def all_unknown(frames: int, height: int, width: int) -> Hole:
     """Nowhere known."""
     return 0, frames, 0, height, 0, width
 
 
-def prefix(frames: int, height: int, width: int, rng: Random) -> Hole:
+def known_prefix(frames: int, height: int, width: int, rng: Random) -> Hole:
     """The first frame or frames are known. The rest cannot reach back into their latents: the encoder is causal."""
-    return min(rng.choice(PREFIXES), max(1, frames - 4)), frames, 0, height, 0, width
+    return min(rng.choice(PREFIX_LENGTHS), max(1, frames - 4)), frames, 0, height, 0, width
 
 
-def entangled(frames: int, height: int, width: int, rng: Random) -> Hole:
+def inpainting_hole(frames: int, height: int, width: int, rng: Random) -> Hole:
     """Known parts whose latents unknown pixels touch: last frames, both ends, all but a stretch, all but a region."""
-    kinds = (_last, both_ends, _all_but_stretch, _all_but_region) if frames > 1 else (_all_but_region,)
+    kinds = (_known_suffix, known_ends, _time_hole, _space_hole) if frames > 1 else (_space_hole,)
     return rng.choice(kinds)(frames, height, width, rng)
 
 
-def both_ends(frames: int, height: int, width: int, rng: Random) -> Hole:
+def known_ends(frames: int, height: int, width: int, rng: Random) -> Hole:
     """Some frames at the beginning and some at the end are known: a loop's or a bridge's."""
-    first, last = rng.choice(ENDS if frames > 9 else ENDS[:2])
+    first, last = rng.choice(END_LENGTHS if frames > 9 else END_LENGTHS[:2])
     return first, frames - last, 0, height, 0, width
 
 
-def _last(frames: int, height: int, width: int, rng: Random) -> Hole:
+def _known_suffix(frames: int, height: int, width: int, rng: Random) -> Hole:
     return 0, frames - rng.choice((1, 4, 8)), 0, height, 0, width
 
 
-def _all_but_stretch(frames: int, height: int, width: int, rng: Random) -> Hole:
+def _time_hole(frames: int, height: int, width: int, rng: Random) -> Hole:
     start = rng.randint(1, frames - 5)
     return start, min(frames, start + rng.randint(3, 10)), 0, height, 0, width
 
 
-def _all_but_region(frames: int, height: int, width: int, rng: Random) -> Hole:
+def _space_hole(frames: int, height: int, width: int, rng: Random) -> Hole:
     tall, wide = int(height * rng.uniform(0.3, 0.8)), int(width * rng.uniform(0.3, 0.8))
     y, x = rng.randint(0, height - tall), rng.randint(0, width - wide)
     return 0, frames, y, y + tall, x, x + wide
 
 
-def table(holes: Sequence[Hole], device: torch.device | str = "cpu") -> Tensor:
+def hole_tensor(holes: Sequence[Hole], device: torch.device | str = "cpu") -> Tensor:
     """(B, 6) whole numbers, on the device."""
     return torch.tensor(holes, device=device)
 

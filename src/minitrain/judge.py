@@ -29,12 +29,12 @@ from sora import weights
 from sora.errors import ModelError
 
 FRAMES, SIDE = 17, 96  # frames of a clip; pixels of the square that the judge looks at
-NEAR = 64  # pixels of the square around the subject, seen close up
-SHOWN = (FRAMES + 1) // 2  # every second frame of them
-STILL = ("subject", "setting", "weather", "hour", "style", "second")  # what single frames answer
-CLOSE = ("subject", "whole")  # what the subject answers, seen close up
-MOVING = ("motion", "camera", "relation", "event")  # what only the frames together answer
-OF_SUBJECT = ("subject", "whole", "second")  # a frame counts here by how much of the subject it shows
+CROP_SIDE = 64  # pixels of the square around the subject, seen close up
+SAMPLED_FRAMES = (FRAMES + 1) // 2  # every second frame of them
+FRAME_QUESTIONS = ("subject", "setting", "weather", "hour", "style", "second")  # what single frames answer
+CROP_QUESTIONS = ("subject", "whole")  # what the subject answers, seen close up
+MOTION_QUESTIONS = ("motion", "camera", "relation", "event")  # what only the frames together answer
+SUBJECT_QUESTIONS = ("subject", "whole", "second")  # a frame counts here by how much of the subject it shows
 QUESTIONS = (
     *("subject", "setting", "motion", "camera", "weather"),
     *("hour", "style", "second", "relation", "event", "whole"),
@@ -44,11 +44,13 @@ the subject is WHOLE or BROKEN."""
 
 WHOLE, BROKEN = "whole", "broken"
 FILE = "judge.safetensors"
-SHIPPED = Path(__file__).parent  # the folder that holds the published judge
+PUBLISHED_FOLDER = Path(__file__).parent  # the folder that holds the published judge
 IGNORED = -100  # the index of an answer that is not asked for, as in torch.nn.functional.cross_entropy
-MOMENTS = 9  # numbers that ``moments`` gives for each frame
-MARGIN = 2.1  # half the side of what is seen close up, in deviations of the subject's places; 1.73 shows a square whole
-FINE, COARSE = 96, 160  # channels at an eighth and at a sixteenth of the side
+MOMENT_COUNT = 9  # numbers that ``moments`` gives for each frame
+CROP_MARGIN = (
+    2.1  # half the side of what is seen close up, in deviations of the subject's places; 1.73 shows a square whole
+)
+FINE_CHANNELS, COARSE_CHANNELS = 96, 160  # channels at an eighth and at a sixteenth of the side
 
 Options = Mapping[str, Sequence[str]]
 
@@ -65,9 +67,9 @@ def options_of(worlds: Iterable[World]) -> dict[str, tuple[str, ...]]:
             "weather": ("", *world.weathers),
             "hour": ("", *world.hours),
             "style": world.styles,
-            "second": ("", *(world.subjects if world.pairs else ())),
-            "relation": ("", *(world.relations if world.pairs else ())),
-            "event": ("", *(world.events if world.eventful else ())),
+            "second": ("", *(world.subjects if world.pair_share else ())),
+            "relation": ("", *(world.relations if world.pair_share else ())),
+            "event": ("", *(world.events if world.event_share else ())),
             "whole": (WHOLE, BROKEN),
         }
         for question, words in lists.items():
@@ -77,14 +79,14 @@ def options_of(worlds: Iterable[World]) -> dict[str, tuple[str, ...]]:
 
 def right_answers(film: Film) -> dict[str, str]:
     """The answer to each of QUESTIONS about a rendered clip of the film, whose subject is always whole."""
-    told = facts(film) | {"whole": WHOLE}
-    return {question: told[question] for question in QUESTIONS}
+    answers_by_question = facts(film) | {"whole": WHOLE}
+    return {question: answers_by_question[question] for question in QUESTIONS}
 
 
 # The network --------------------------------------------------------------------------------------------------------
 
 
-class Separable(nn.Module):
+class SeparableBlock(nn.Module):
     """Around a residual: each channel over a neighbourhood of ``reach`` pixels, then all channels in each place
     (ConvNeXt, Liu et al. 2022, arXiv 2201.03545)."""
 
@@ -98,19 +100,19 @@ class Separable(nn.Module):
         return x + self.mix(self.norm(self.near(x)))
 
 
-class Look(nn.Module):
+class FrameEncoder(nn.Module):
     """Single frames, (N, 3, Y, X), to what is where: (N, FINE, Y / 8, X / 8) and (N, COARSE, Y / 16, X / 16)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fine = nn.Sequential(
-            *(nn.PixelUnshuffle(4), nn.Conv2d(48, 64, 1), nn.ReLU(), Separable(64, 3, 64)),
-            *(nn.Conv2d(64, FINE, 2, 2), nn.GroupNorm(8, FINE), nn.ReLU()),
-            *(Separable(FINE, 5, 2 * FINE) for _ in range(2)),
+            *(nn.PixelUnshuffle(4), nn.Conv2d(48, 64, 1), nn.ReLU(), SeparableBlock(64, 3, 64)),
+            *(nn.Conv2d(64, FINE_CHANNELS, 2, 2), nn.GroupNorm(8, FINE_CHANNELS), nn.ReLU()),
+            *(SeparableBlock(FINE_CHANNELS, 5, 2 * FINE_CHANNELS) for _ in range(2)),
         )
         self.coarse = nn.Sequential(
-            *(nn.Conv2d(FINE, COARSE, 2, 2), nn.GroupNorm(8, COARSE), nn.ReLU()),
-            *(Separable(COARSE, 5, 2 * COARSE) for _ in range(2)),
+            *(nn.Conv2d(FINE_CHANNELS, COARSE_CHANNELS, 2, 2), nn.GroupNorm(8, COARSE_CHANNELS), nn.ReLU()),
+            *(SeparableBlock(COARSE_CHANNELS, 5, 2 * COARSE_CHANNELS) for _ in range(2)),
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,13 +121,13 @@ class Look(nn.Module):
 
 
 @dataclass(frozen=True)
-class Seen:
+class FrameFeatures:
     """What the judge makes of N frames. cover: (N, 1, SIDE / 8, SIDE / 8) logits of the first actor's opacity there.
     fine: (N, FINE, SIDE / 8, SIDE / 8). what, scene: (N, channels), pooled over the subject and over everything."""
 
     cover: Tensor
     fine: Tensor
-    what: Tensor
+    subject: Tensor
     scene: Tensor
 
     @property
@@ -140,89 +142,98 @@ class Judge(nn.Module):
     def __init__(self, options: Options, width: int = 128) -> None:
         super().__init__()
         self.options = {q: tuple(options[q]) for q in QUESTIONS}
-        self.look = Look()
-        self.cover = nn.ModuleList((nn.Conv2d(FINE, 1, 1), nn.Conv2d(COARSE, 1, 1)))
-        pooled = {q: 2 * (COARSE + FINE) if q in OF_SUBJECT else 2 * COARSE for q in STILL}
-        self.still = nn.ModuleDict({q: nn.Linear(pooled[q], len(self.options[q])) for q in STILL})
-        self.near = Look()
-        self.close = nn.ModuleDict({q: nn.Sequential(nn.Linear(2 * COARSE, width), nn.ReLU()) for q in CLOSE})
+        self.look = FrameEncoder()
+        self.cover = nn.ModuleList((nn.Conv2d(FINE_CHANNELS, 1, 1), nn.Conv2d(COARSE_CHANNELS, 1, 1)))
+        pooled = {
+            q: 2 * (COARSE_CHANNELS + FINE_CHANNELS) if q in SUBJECT_QUESTIONS else 2 * COARSE_CHANNELS
+            for q in FRAME_QUESTIONS
+        }
+        self.still = nn.ModuleDict({q: nn.Linear(pooled[q], len(self.options[q])) for q in FRAME_QUESTIONS})
+        self.near = FrameEncoder()
+        self.close = nn.ModuleDict(
+            {q: nn.Sequential(nn.Linear(2 * COARSE_CHANNELS, width), nn.ReLU()) for q in CROP_QUESTIONS}
+        )
         for question, head in self.close.items():
             head.append(nn.Linear(width, len(self.options[question])))  # type: ignore[operator]
-        self.reduce = nn.Conv2d(FINE, 12, 1)
+        self.reduce = nn.Conv2d(FINE_CHANNELS, 12, 1)
         self.where = nn.Sequential(nn.Flatten(), nn.Linear(13 * (SIDE // 8) ** 2, width), nn.ReLU())
-        self.how = nn.Sequential(nn.Linear(2 * (COARSE + FINE), width // 4), nn.ReLU())
-        self.gauge = nn.Sequential(nn.Linear(MOMENTS, width // 2), nn.ReLU(), nn.Linear(width // 2, width // 2))
-        self.stir = nn.Sequential(nn.Linear(FINE, width // 4), nn.ReLU())
+        self.how = nn.Sequential(nn.Linear(2 * (COARSE_CHANNELS + FINE_CHANNELS), width // 4), nn.ReLU())
+        self.gauge = nn.Sequential(nn.Linear(MOMENT_COUNT, width // 2), nn.ReLU(), nn.Linear(width // 2, width // 2))
+        self.stir = nn.Sequential(nn.Linear(FINE_CHANNELS, width // 4), nn.ReLU())
         self.follow = nn.Sequential(
             *(nn.Conv1d(2 * width, width, 3, padding=1), nn.ReLU(), nn.Flatten()),
-            *(nn.Linear(width * SHOWN, 2 * width), nn.ReLU()),
+            *(nn.Linear(width * SAMPLED_FRAMES, 2 * width), nn.ReLU()),
         )
-        self.moving = nn.ModuleDict({q: nn.Linear(2 * width, len(self.options[q])) for q in MOVING})
+        self.moving = nn.ModuleDict({q: nn.Linear(2 * width, len(self.options[q])) for q in MOTION_QUESTIONS})
 
-    def see(self, x_NCYX: Tensor) -> Seen:
+    def encode_frames(self, x_NCYX: Tensor) -> FrameFeatures:
         """Single frames of the side that the judge looks at."""
         fine, coarse = self.look(x_NCYX)
         cover = self.cover[0](fine) + F.interpolate(self.cover[1](coarse), scale_factor=2.0)
         share = cover.sigmoid()
         whole, deep = share + 1e-3, F.avg_pool2d(share, 2) + 1e-3
-        held = (coarse * deep).sum(dim=(2, 3)) / deep.sum(dim=(2, 3))
-        near = (fine * whole).sum(dim=(2, 3)) / whole.sum(dim=(2, 3))
-        most, most_near = coarse.amax(dim=(2, 3)), (fine * share).amax(dim=(2, 3))
-        what = torch.cat([held, most, near, most_near], dim=1)
-        return Seen(cover, fine, what, torch.cat([coarse.mean(dim=(2, 3)), most], dim=1))
+        coarse_on_subject = (coarse * deep).sum(dim=(2, 3)) / deep.sum(dim=(2, 3))
+        fine_on_subject = (fine * whole).sum(dim=(2, 3)) / whole.sum(dim=(2, 3))
+        coarse_peak, fine_peak = coarse.amax(dim=(2, 3)), (fine * share).amax(dim=(2, 3))
+        what = torch.cat([coarse_on_subject, coarse_peak, fine_on_subject, fine_peak], dim=1)
+        return FrameFeatures(cover, fine, what, torch.cat([coarse.mean(dim=(2, 3)), coarse_peak], dim=1))
 
-    def of_frames(self, seen: Seen) -> dict[str, Tensor]:
+    def frame_logits(self, seen: FrameFeatures) -> dict[str, Tensor]:
         """(N, words): logits of single frames for each of STILL."""
-        return {q: head(seen.what if q in OF_SUBJECT else seen.scene) for q, head in self.still.items()}
+        return {q: head(seen.subject if q in SUBJECT_QUESTIONS else seen.scene) for q, head in self.still.items()}
 
-    def of_close(self, crops_NCYX: Tensor) -> dict[str, Tensor]:
+    def close_up_logits(self, crops_NCYX: Tensor) -> dict[str, Tensor]:
         """(N, words): logits for each of CLOSE, of what ``close_up`` shows."""
         coarse = self.near(crops_NCYX)[1]
         pooled = torch.cat([coarse.mean(dim=(2, 3)), coarse.amax(dim=(2, 3))], dim=1)
         return {q: head(pooled) for q, head in self.close.items()}
 
-    def places(self, fine: Tensor, cover: Tensor, what: Tensor, frames: int, forget: float = 0.0) -> Tensor:
+    def describe_frames(self, fine: Tensor, cover: Tensor, what: Tensor, frames: int, dropout: float = 0.0) -> Tensor:
         """(N, channels): where things stand in each frame of clips of ``frames`` frames, and how much the subject has
         changed since the frame before, from what is ``Seen`` of them, for ``of_course``. forget: the share of the map's
         part that is dropped while training, as it tells one clip from another too well."""
         share = cover.sigmoid()
         where = self.where(torch.cat([self.reduce(fine), share], dim=1))
-        stir = self.stir(4 * changed(fine, share, frames))
-        return torch.cat([F.dropout(where, forget), self.how(what), self.gauge(moments(share)), stir], dim=1)
+        stir = self.stir(4 * frame_changes(fine, share, frames))
+        return torch.cat([F.dropout(where, dropout), self.how(what), self.gauge(moments(share)), stir], dim=1)
 
-    def of_course(self, places_BFD: Tensor) -> dict[str, Tensor]:
+    def clip_logits(self, descriptors_BFD: Tensor) -> dict[str, Tensor]:
         """(B, words): logits of clips for each of MOVING."""
-        course = self.follow(places_BFD.transpose(1, 2))
-        return {q: head(course) for q, head in self.moving.items()}
+        hidden = self.follow(descriptors_BFD.transpose(1, 2))
+        return {q: head(hidden) for q, head in self.moving.items()}
 
     def forward(self, x: Tensor) -> list[Tensor]:
         frames = x.flatten(0, 1)
-        seen = self.see(frames)
-        still, close = self.of_frames(seen), self.of_close(close_up(frames, seen.cover.sigmoid()))
-        each = still | close | {"subject": still["subject"].log_softmax(1) + close["subject"].log_softmax(1)}
+        seen = self.encode_frames(frames)
+        still, close = self.frame_logits(seen), self.close_up_logits(crop_subject(frames, seen.cover.sigmoid()))
+        logits_by_question = (
+            still | close | {"subject": still["subject"].log_softmax(1) + close["subject"].log_softmax(1)}
+        )
         amount = seen.amount.unflatten(0, x.shape[:2]) + 0.01
         share = (amount / amount.sum(dim=1, keepdim=True))[..., None]
-        found = {}
-        for question, logits in each.items():
-            apart = logits.unflatten(0, x.shape[:2])
-            found[question] = (apart * share).sum(dim=1) if question in OF_SUBJECT else apart.mean(dim=1)
-        places = self.places(seen.fine, seen.cover, seen.what, x.shape[1])
-        found |= self.of_course(places.unflatten(0, x.shape[:2]))
-        return [found[q] for q in QUESTIONS]
+        answers_by_question = {}
+        for question, logits in logits_by_question.items():
+            by_clip = logits.unflatten(0, x.shape[:2])
+            answers_by_question[question] = (
+                (by_clip * share).sum(dim=1) if question in SUBJECT_QUESTIONS else by_clip.mean(dim=1)
+            )
+        descriptors = self.describe_frames(seen.fine, seen.cover, seen.subject, x.shape[1])
+        answers_by_question |= self.clip_logits(descriptors.unflatten(0, x.shape[:2]))
+        return [answers_by_question[q] for q in QUESTIONS]
 
-    def truth(self, film: Film) -> Tensor:
+    def labels_of(self, film: Film) -> Tensor:
         """The right answer's index for each question. Raises ModelError for a film of a world it does not know."""
-        told = right_answers(film)
+        correct = right_answers(film)
         for question, words in self.options.items():
-            if told[question] not in words:
+            if correct[question] not in words:
                 known = ", ".join(word for word in words if word) or "none"
                 raise ModelError(
-                    f"the judge knows no {question} {told[question]!r}, only {known}; train one on its world"
+                    f"the judge knows no {question} {correct[question]!r}, only {known}; train one on its world"
                 )
-        return torch.tensor([words.index(told[q]) for q, words in self.options.items()])
+        return torch.tensor([words.index(correct[q]) for q, words in self.options.items()])
 
 
-def changed(fine_NCYX: Tensor, share_N1YX: Tensor, frames: int) -> Tensor:
+def frame_changes(fine_NCYX: Tensor, share_N1YX: Tensor, frames: int) -> Tensor:
     """(N, C): how far each channel is from the frame before, where the subject stands; 0 for a clip's first frame. What
     stands still and what spins in its place differ by this alone."""
     clips = fine_NCYX.unflatten(0, (-1, frames))
@@ -246,7 +257,7 @@ def moments(cover_N1YX: Tensor) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-def close_up(frames_NCYX: Tensor, cover_N1YX: Tensor, turn: Tensor | None = None) -> Tensor:
+def crop_subject(frames_NCYX: Tensor, cover_N1YX: Tensor, rotation: Tensor | None = None) -> Tensor:
     """(N, C, NEAR, NEAR): the subject, with a margin, whatever its size. cover: its opacity in [0, 1], of any
     resolution. turn: (N, 2, 2) by which each is turned and magnified about its middle."""
     size = cover_N1YX.shape[-1]
@@ -259,30 +270,30 @@ def close_up(frames_NCYX: Tensor, cover_N1YX: Tensor, turn: Tensor | None = None
         middle = (along * places).sum(dim=1)
         middles.append(middle)
         spreads.append((along * (places - middle[:, None]).square()).sum(dim=1).sqrt())
-    half = (MARGIN * torch.stack(spreads).amax(dim=0) + 0.04).clamp(0.2, 1.0)
-    eye = torch.eye(2, device=frames_NCYX.device).expand(len(half), -1, -1) if turn is None else turn
+    half = (CROP_MARGIN * torch.stack(spreads).amax(dim=0) + 0.04).clamp(0.2, 1.0)
+    eye = torch.eye(2, device=frames_NCYX.device).expand(len(half), -1, -1) if rotation is None else rotation
     theta = torch.cat([eye * half[:, None, None], torch.stack(middles, dim=1)[..., None]], dim=2)
-    grid = F.affine_grid(theta, [len(half), 1, NEAR, NEAR], align_corners=False)
+    grid = F.affine_grid(theta, [len(half), 1, CROP_SIDE, CROP_SIDE], align_corners=False)
     return F.grid_sample(frames_NCYX, grid, padding_mode="border", align_corners=False)
 
 
 # Looking at clips ---------------------------------------------------------------------------------------------------
 
 
-def reduced(frames_BFCYX: Tensor) -> Tensor:
+def resize(frames_BFCYX: Tensor) -> Tensor:
     """(B, F, C, SIDE, SIDE) in [0, 255] of clips of any size, which are squeezed into the square."""
     small = F.interpolate(frames_BFCYX.flatten(0, 1).float(), (SIDE, SIDE), mode="area")
     return small.unflatten(0, (len(frames_BFCYX), -1))
 
 
-def shown(frames_BFCYX: Tensor) -> Tensor:
+def preprocess(frames_BFCYX: Tensor) -> Tensor:
     """What the judge looks at of clips of FRAMES frames (uint8, any size). Raises ValueError for other lengths."""
     if frames_BFCYX.shape[1] != FRAMES:
         raise ValueError(f"the judge looks at {FRAMES} frames, not {frames_BFCYX.shape[1]}")
-    return reduced(frames_BFCYX[:, ::2]) / 127.5 - 1
+    return resize(frames_BFCYX[:, ::2]) / 127.5 - 1
 
 
-def batched(film_FYXC: np.ndarray) -> Tensor:
+def to_batch(film_FYXC: np.ndarray) -> Tensor:
     """One film as (1, F, 3, Y, X)."""
     return torch.from_numpy(np.ascontiguousarray(film_FYXC)).permute(0, 3, 1, 2)[None]
 
@@ -290,34 +301,34 @@ def batched(film_FYXC: np.ndarray) -> Tensor:
 @torch.inference_mode()
 def answers(judge: Judge, frames_BFCYX: Tensor) -> list[dict[str, str]]:
     """The judge's choice for each question, of each clip of FRAMES frames (uint8, any size, any device)."""
-    logits = judge(shown(frames_BFCYX).to(device_of(judge)))
+    logits = judge(preprocess(frames_BFCYX).to(device_of(judge)))
     picked = torch.stack([each.argmax(dim=1) for each in logits], dim=1).tolist()
     return [{q: words[i] for (q, words), i in zip(judge.options.items(), row, strict=True)} for row in picked]
 
 
 def answer(judge: Judge, film_FYXC: np.ndarray) -> dict[str, str]:
     """The judge's choice for each question, of one clip of FRAMES frames, uint8."""
-    return answers(judge, batched(film_FYXC))[0]
+    return answers(judge, to_batch(film_FYXC))[0]
 
 
 @torch.inference_mode()
-def prefers(judge: Judge, film_FYXC: np.ndarray, wish: str, other: str, question: str = "motion") -> bool:
+def prefers(judge: Judge, film_FYXC: np.ndarray, expected: str, other: str, question: str = "motion") -> bool:
     """Whether the judge finds one answer likelier than another, whatever it thinks of the rest."""
-    logits = judge(shown(batched(film_FYXC)).to(device_of(judge)))[QUESTIONS.index(question)][0]
+    logits = judge(preprocess(to_batch(film_FYXC)).to(device_of(judge)))[QUESTIONS.index(question)][0]
     words = judge.options[question]
-    return bool(logits[words.index(wish)] > logits[words.index(other)])
+    return bool(logits[words.index(expected)] > logits[words.index(other)])
 
 
-def features(judge: Judge, frames_BFCYX: Tensor) -> Tensor:
+def clip_features(judge: Judge, frames_BFCYX: Tensor) -> Tensor:
     """(B, (F + 1) // 2, channels): what the judge makes of every second frame before it decides, of clips of any
     length and size, uint8, on its device. For the alignment of other networks (REPA, Yu et al. 2024)."""
-    x = reduced(frames_BFCYX[:, ::2]) / 127.5 - 1
-    seen = judge.see(x.flatten(0, 1))
-    places = judge.places(seen.fine, seen.cover, seen.what, x.shape[1])
-    return torch.cat([seen.what, places], dim=1).unflatten(0, x.shape[:2])
+    x = resize(frames_BFCYX[:, ::2]) / 127.5 - 1
+    seen = judge.encode_frames(x.flatten(0, 1))
+    places = judge.describe_frames(seen.fine, seen.cover, seen.subject, x.shape[1])
+    return torch.cat([seen.subject, places], dim=1).unflatten(0, x.shape[:2])
 
 
-def maps(judge: Judge, x_BFCYX: Tensor) -> Tensor:
+def feature_maps(judge: Judge, x_BFCYX: Tensor) -> Tensor:
     """(B F, channels, Y / 8, X / 8): what the judge's convolutions see in frames of [-1, 1], sides a multiple of 8, at
     unit length in each place. For the distance of a perceptual loss (LPIPS, Zhang et al. 2018, arXiv 1801.03924), here
     with a network that was trained on nothing but the cartoon world."""
@@ -326,7 +337,7 @@ def maps(judge: Judge, x_BFCYX: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def lean(judge: Judge, amount: float) -> None:
+def bias_towards_broken(judge: Judge, amount: float) -> None:
     """From now on the judge calls a subject broken more readily, by that many logits."""
     bias = judge.close["whole"][-1].bias  # type: ignore[index]
     bias[judge.options["whole"].index(BROKEN)] += amount
@@ -347,7 +358,7 @@ def save(judge: Judge, path: Path) -> None:
 
 def load(path: Path | None = None, device: str | torch.device = "cpu") -> Judge:
     """A judge from its file, by default the one that scored the published weights. Raises ModelError."""
-    path = path or SHIPPED / FILE
+    path = path or PUBLISHED_FOLDER / FILE
     weights.shapes(path)
     try:
         with safe_open(path, framework="pt") as file:

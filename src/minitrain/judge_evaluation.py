@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from minitrain.judge import FRAMES, QUESTIONS, Judge, answers, device_of, right_answers
-from minitrain.judge_data import LATEST, SIZES, STEP, may_begin_late, seen_moving
+from minitrain.judge_data import MAX_START, SIZES, START_STEP, can_start_midway, motion_is_visible
 from minitrain.scene import Film
 from minitrain.worlds.render import render
 from minitrain.worlds.world import World, draw_film
 
-HELD = 2 * 10**9  # seed of the first film that is scored
-AT_ONCE = 20  # clips of one size
+FIRST_SEED = 2 * 10**9  # seed of the first film that is scored
+BATCH_CLIPS = 20  # clips of one size
 
 
-def verdicts(
+def correct_answers(
     judge: Judge,
     world: World,
     count: int,
-    seed: int = HELD,
+    seed: int = FIRST_SEED,
     *,
     sizes: Sequence[tuple[int, int]] = SIZES,
     device: str | torch.device = "cpu",
@@ -29,26 +29,26 @@ def verdicts(
 ) -> Tensor:
     """(count, questions) bool: right answers on held-out rendered clips, of every size in turn. midway: clips that
     begin later than their films, though not so late that the motion is over."""
-    rows = []
-    for begin in range(0, count, AT_ONCE):
-        films = [draw_film(world, seed + i, held=True) for i in range(begin, min(begin + AT_ONCE, count))]
-        starts = [_later(film, begin + i) if midway else 0 for i, film in enumerate(films)]
-        size = sizes[begin // AT_ONCE % len(sizes)]
-        told = answers(judge, render(films, FRAMES, *size, first=starts, device=device).frames_BFCYX)
-        for film, each in zip(films, told, strict=True):
-            rows.append([each[q] == right for q, right in right_answers(film).items()])
-    return torch.tensor(rows)
+    correct = []
+    for begin in range(0, count, BATCH_CLIPS):
+        films = [draw_film(world, seed + i, held_out=True) for i in range(begin, min(begin + BATCH_CLIPS, count))]
+        starts = [_midway_start(film, begin + i) if midway else 0 for i, film in enumerate(films)]
+        size = sizes[begin // BATCH_CLIPS % len(sizes)]
+        judged = answers(judge, render(films, FRAMES, *size, first=starts, device=device).frames_BFCYX)
+        for film, each in zip(films, judged, strict=True):
+            correct.append([each[q] == right for q, right in right_answers(film).items()])
+    return torch.tensor(correct)
 
 
-def _later(film: Film, number: int) -> int:
+def _midway_start(film: Film, number: int) -> int:
     """A frame to begin at, later than the film's first where that shows the same."""
-    if not may_begin_late(film):
+    if not can_start_midway(film):
         return 0
-    starts = [s for s in range(STEP, LATEST + 1, STEP) if seen_moving(film, s)]
+    starts = [s for s in range(START_STEP, MAX_START + 1, START_STEP) if motion_is_visible(film, s)]
     return starts[number % len(starts)]
 
 
-def on_rendered(judge: Judge, world: World, count: int = 500, seed: int = HELD) -> dict[str, float]:
+def accuracy(judge: Judge, world: World, count: int = 500, seed: int = FIRST_SEED) -> dict[str, float]:
     """Share of right answers on held-out rendered clips."""
-    right = verdicts(judge, world, count, seed, device=device_of(judge))
+    right = correct_answers(judge, world, count, seed, device=device_of(judge))
     return dict(zip(QUESTIONS, right.float().mean(dim=0).tolist(), strict=True))

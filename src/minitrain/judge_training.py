@@ -23,45 +23,51 @@ from torch import Tensor
 from minitrain import corruptions, labelled_clips, latent_corruptions
 from minitrain.judge import (
     BROKEN,
-    CLOSE,
+    CROP_QUESTIONS,
     FILE,
+    FRAME_QUESTIONS,
     IGNORED,
-    MOVING,
+    MOTION_QUESTIONS,
     QUESTIONS,
     SIDE,
-    STILL,
     Judge,
-    close_up,
+    bias_towards_broken,
+    crop_subject,
     device_of,
-    lean,
     options_of,
     save,
 )
-from minitrain.judge_augmentation import roughened
-from minitrain.judge_data import Clips, Frames, answered_by, joined, reversed_in_time
-from minitrain.judge_evaluation import on_rendered
-from minitrain.optim import Both
+from minitrain.judge_augmentation import augment
+from minitrain.judge_data import ClipReplayBuffer, Frames, concatenate, map_answers, reversed_answers
+from minitrain.judge_evaluation import accuracy
+from minitrain.optim import MuonAdamW
 from minitrain.training_loop import Budget, train
 from minitrain.worlds.world import WORLDS, World
 
-SEEING, CLOSELY = 0.5, "closely"  # share of the time of the first part; the folder of the second
-FRESH = 24  # frames of a step for each clip that is rendered and looked at in it
-FOLLOWED, REMEMBERED = 64, 4096  # clips that are followed in a step, and that are remembered
-FIRST = {True: 2, False: 12}  # clips rendered before the first step of a short and a long training, for each frame
-SHARES = {"broken": 0.35, "worn": 0.2}  # of rendered frames; the rest is left as it is
-MIMICS, PAINTED = 0.5, 0.4  # frames of mimics and of painted clips for each rendered one
-FORGET = 0.5  # share of the map of a clip's frames that is dropped
-EMPTY = 0.04  # share of close looks at where a subject was
-TURNED, CLOSER = 0.3, 0.12  # deviations of the angle in radians and of the magnification of close looks
-SHORT, FEW = 5.0, 20  # minutes below which a training is short; clips of each world in its reports, else twice that
-SEES = ("look.", "cover.", "still.")  # parameters of the network that sees
-LEAST = 0.02  # of the picture: smaller subjects are not asked for
-VISIBLE = 0.1  # how far a broken subject's pixels must be from what they were, in [0, 2]
-WEIGHTS = {"weather": 0.5, "hour": 0.5, "style": 0.5, "second": 0.5, "cover": 2.0}  # of losses, else 1
+FRAME_PHASE_SHARE, SECOND_PHASE_FOLDER = 0.5, "closely"  # share of the time of the first part; the folder of the second
+FRAMES_PER_NEW_CLIP = 24  # frames of a step for each clip that is rendered and looked at in it
+CLIPS_PER_STEP, MEMORY_CLIPS = 64, 4096  # clips that are followed in a step, and that are remembered
+INITIAL_CLIPS = {
+    True: 2,
+    False: 12,
+}  # clips rendered before the first step of a short and a long training, for each frame
+CORRUPTED_SHARES = {"broken": 0.35, "worn": 0.2}  # of rendered frames; the rest is left as it is
+CORRUPTED_CLIP_SHARE, LABELLED_CLIP_SHARE = 0.5, 0.4  # frames of mimics and of painted clips for each rendered one
+MAP_DROPOUT = 0.5  # share of the map of a clip's frames that is dropped
+EMPTY_CROP_SHARE = 0.04  # share of close looks at where a subject was
+ROTATION_STD, LOG_ZOOM_STD = 0.3, 0.12  # deviations of the angle in radians and of the magnification of close looks
+SHORT_MINUTES, REPORT_CLIPS = (
+    5.0,
+    20,
+)  # minutes below which a training is short; clips of each world in its reports, else twice that
+FRAME_ENCODER_PREFIXES = ("look.", "cover.", "still.")  # parameters of the network that sees
+MIN_SUBJECT_AREA = 0.02  # of the picture: smaller subjects are not asked for
+MIN_VISIBLE_CHANGE = 0.1  # how far a broken subject's pixels must be from what they were, in [0, 2]
+LOSS_WEIGHTS = {"weather": 0.5, "hour": 0.5, "style": 0.5, "second": 0.5, "cover": 2.0}  # of losses, else 1
 
 
 @dataclass(frozen=True)
-class Course:
+class JudgeTrainingConfig:
     """minutes: of training. batch: frames of a step. kept: rendered clips in memory. mimics: a file of them, or None
     to learn what is broken from rendered pictures alone. painted: a folder of kept clips and a file of labels for
     some of them, or nothing. lean: logits by which a subject is called broken more readily than was learnt, to be
@@ -69,157 +75,169 @@ class Course:
 
     minutes: float
     batch: int = 64
-    kept: int = 2048
-    mimics: Path | None = None
-    painted: tuple[Path, ...] = ()
-    lean: float = 0.0
+    buffer_clips: int = 2048
+    corrupted: Path | None = None
+    labelled: tuple[Path, ...] = ()
+    broken_bias: float = 0.0
 
     @property
-    def short(self) -> bool:
-        return self.minutes < SHORT
+    def is_short(self) -> bool:
+        return self.minutes < SHORT_MINUTES
 
 
-def fit(judge: Judge, worlds: Mapping[str, World], course: Course, rng: Random, folder: Path) -> dict[str, float]:
+def train_judge(
+    judge: Judge, worlds: Mapping[str, World], config: JudgeTrainingConfig, rng: Random, folder: Path
+) -> dict[str, float]:
     """Train for that long and write the judge's file into the folder. Seeing goes on from ``folder``/state where there
     is one; judging begins anew, on what is seen then. Returns shares of right answers on rendered clips."""
     torch.manual_seed(rng.getrandbits(32))
-    few = FEW if course.short else 2 * FEW
+    clips_per_world = REPORT_CLIPS if config.is_short else 2 * REPORT_CLIPS
 
     def report(_step: int) -> dict[str, float]:
-        named = [(name, on_rendered(judge, world, few)) for name, world in worlds.items()]
-        return {f"{name} {q}": share for name, table in named for q, share in table.items()}
+        by_world = [(name, accuracy(judge, world, clips_per_world)) for name, world in worlds.items()]
+        return {f"{name} {q}": share for name, table in by_world for q, share in table.items()}
 
-    lesson = Lesson(judge, worlds, course, rng)
-    shutil.rmtree(folder / CLOSELY, ignore_errors=True)
-    for part, share, loss in (("", SEEING, lesson.see), (CLOSELY, 1 - SEEING, lesson.judge_by_it)):
+    trainer = JudgeTrainer(judge, worlds, config, rng)
+    shutil.rmtree(folder / SECOND_PHASE_FOLDER, ignore_errors=True)
+    for part, share, loss in (
+        ("", FRAME_PHASE_SHARE, trainer.frame_loss),
+        (SECOND_PHASE_FOLDER, 1 - FRAME_PHASE_SHARE, trainer.clip_and_crop_loss),
+    ):
         for name, parameter in judge.named_parameters():
-            parameter.requires_grad_(name.startswith(SEES) == (not part))
-        optimiser = Both(judge, matrix_lr=0.01, other_lr=2e-3, plain=("still", "moving", "cover", "close"))
-        budget = Budget(share * course.minutes, cooldown=0.3)
-        train(judge, optimiser, budget, folder / part, loss, average=0.99, every=600, report=report)
-    lean(judge.requires_grad_(False), course.lean)
+            parameter.requires_grad_(name.startswith(FRAME_ENCODER_PREFIXES) == (not part))
+        optimiser = MuonAdamW(judge, muon_lr=0.01, adamw_lr=2e-3, adamw_prefixes=("still", "moving", "cover", "close"))
+        budget = Budget(share * config.minutes, cooldown=0.3)
+        train(judge, optimiser, budget, folder / part, loss, ema_decay=0.99, report_every=600, report=report)
+    bias_towards_broken(judge.requires_grad_(False), config.broken_bias)
     save(judge, folder / FILE)
     return report(0)
 
 
-class Lesson:
+class JudgeTrainer:
     """The losses of both parts, on data of its own making."""
 
-    def __init__(self, judge: Judge, worlds: Mapping[str, World], course: Course, rng: Random) -> None:
-        self.judge, self.batch, self.course = judge, course.batch, course
-        self.data = Clips(judge, list(worlds.values()), rng, kept=course.kept, device=device_of(judge))
-        self.mimics = latent_corruptions.Mimics(judge, course.mimics) if course.mimics else None
-        self.painted: labelled_clips.Painted | None = None
-        self.back = reversed_in_time(judge)
-        self.looked: deque[tuple[Tensor, ...]] = deque(maxlen=REMEMBERED)
-        while self.data.held < min(course.kept, FIRST[course.short] * course.batch):
-            self.data.add(max(1, course.batch // 2))
+    def __init__(self, judge: Judge, worlds: Mapping[str, World], config: JudgeTrainingConfig, rng: Random) -> None:
+        self.judge, self.batch, self.config = judge, config.batch, config
+        self.data = ClipReplayBuffer(
+            judge, list(worlds.values()), rng, capacity=config.buffer_clips, device=device_of(judge)
+        )
+        self.corrupted = latent_corruptions.CorruptedClips(judge, config.corrupted) if config.corrupted else None
+        self.labelled: labelled_clips.LabelledClips | None = None
+        self.reversed_tables = reversed_answers(judge)
+        self.memory: deque[tuple[Tensor, ...]] = deque(maxlen=MEMORY_CLIPS)
+        while self.data.count < min(config.buffer_clips, INITIAL_CLIPS[config.is_short] * config.batch):
+            self.data.add(max(1, config.batch // 2))
 
-    def see(self, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def frame_loss(self, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         self.data.add(1)
-        frames = self._joined(self.data.frames(self.batch), MIMICS * 0.6)
-        value, parts = self._of_frames(self._spoilt(frames))
+        frames = self._with_corrupted(self.data.frames(self.batch), CORRUPTED_CLIP_SHARE * 0.6)
+        value, parts = self._loss_of_frames(self._corrupt_some(frames))
         return value, parts | {"rendered": torch.tensor(float(self.data.rendered))}
 
-    def judge_by_it(self, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.course.painted and self.painted is None:
-            self.painted = labelled_clips.Painted(self.judge, *self.course.painted)
-        self._remember(max(1, self.batch // FRESH))
-        moving, parts = self._of_clips()
-        close, more = self._of_close()
+    def clip_and_crop_loss(self, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.config.labelled and self.labelled is None:
+            self.labelled = labelled_clips.LabelledClips(self.judge, *self.config.labelled)
+        self._encode_clips(max(1, self.batch // FRAMES_PER_NEW_CLIP))
+        moving, parts = self._loss_of_clips()
+        close, more = self._loss_of_crops()
         return moving + close, parts | more | {"rendered": torch.tensor(float(self.data.rendered))}
 
     # Single frames --------------------------------------------------------------------------------------------------
 
-    def _joined(self, frames: Frames, share: float) -> Frames:
+    def _with_corrupted(self, frames: Frames, share: float) -> Frames:
         """Rendered frames, and mimics for that share of them."""
-        if self.mimics is None:
+        if self.corrupted is None:
             return frames
-        return joined(frames, self.mimics.frames(round(share * len(frames.pixels))))
+        return concatenate(frames, self.corrupted.frames(round(share * len(frames.pixels))))
 
-    def _spoilt(self, frames: Frames) -> Frames:
+    def _corrupt_some(self, frames: Frames) -> Frames:
         """Some of the first ``batch`` frames, which are rendered, broken and some worn."""
-        pixels, right = frames.pixels.clone(), frames.right.clone()
-        count = round(SHARES["broken"] * self.batch)
-        spoilt, mended = slice(0, count), slice(count, count + round(SHARES["worn"] * self.batch))
-        pixels[spoilt] = corruptions.broken(_part(frames, spoilt))
-        pixels[mended] = corruptions.worn(_part(frames, mended))
+        pixels, right = frames.pixels.clone(), frames.labels.clone()
+        count = round(CORRUPTED_SHARES["broken"] * self.batch)
+        corrupted, mildly_corrupted = (
+            slice(0, count),
+            slice(count, count + round(CORRUPTED_SHARES["worn"] * self.batch)),
+        )
+        pixels[corrupted] = corruptions.corrupt(_slice_frames(frames, corrupted))
+        pixels[mildly_corrupted] = corruptions.corrupt_mildly(_slice_frames(frames, mildly_corrupted))
         whole, subject = QUESTIONS.index("whole"), QUESTIONS.index("subject")
-        right[spoilt, whole], right[spoilt, subject] = self.judge.options["whole"].index(BROKEN), IGNORED
-        unseen = corruptions.apart(_part(frames, spoilt), pixels[spoilt]) < VISIBLE
-        right[:count, whole].masked_fill_(unseen, IGNORED)
-        faint = frames.cover.mean(dim=(1, 2, 3)) < LEAST
+        right[corrupted, whole], right[corrupted, subject] = self.judge.options["whole"].index(BROKEN), IGNORED
+        unnoticed = (
+            corruptions.subject_difference(_slice_frames(frames, corrupted), pixels[corrupted]) < MIN_VISIBLE_CHANGE
+        )
+        right[:count, whole].masked_fill_(unnoticed, IGNORED)
+        tiny = frames.cover.mean(dim=(1, 2, 3)) < MIN_SUBJECT_AREA
         for question in (subject, whole):
-            right[: self.batch, question].masked_fill_(faint[: self.batch], IGNORED)
-        return Frames(pixels, frames.bare, frames.cover, right)
+            right[: self.batch, question].masked_fill_(tiny[: self.batch], IGNORED)
+        return Frames(pixels, frames.background, frames.cover, right)
 
-    def _of_frames(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
-        seen = self.judge.see(roughened(frames.pixels[:, None])[:, 0])
-        logits = self.judge.of_frames(seen)
-        parts = {q: self._error(logits[q], frames.right, q) for q in STILL}
+    def _loss_of_frames(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
+        seen = self.judge.encode_frames(augment(frames.pixels[:, None])[:, 0])
+        logits = self.judge.frame_logits(seen)
+        parts = {q: self._cross_entropy(logits[q], frames.labels, q) for q in FRAME_QUESTIONS}
         cover = F.avg_pool2d(frames.cover, SIDE // seen.cover.shape[-1])
         parts["cover"] = F.binary_cross_entropy_with_logits(seen.cover, cover)
-        return self._sum(parts), {q: part.detach() for q, part in parts.items()}
+        return self._weighted_sum(parts), {q: part.detach() for q, part in parts.items()}
 
-    def _error(self, logits: Tensor, right: Tensor, question: str) -> Tensor:
+    def _cross_entropy(self, logits: Tensor, right: Tensor, question: str) -> Tensor:
         """Mean cross-entropy of those that are asked."""
-        wish = right[:, QUESTIONS.index(question)]
-        total = F.cross_entropy(logits, wish, ignore_index=IGNORED, reduction="sum")
-        return total / (wish != IGNORED).sum().clamp_min(1)
+        labels_of_question = right[:, QUESTIONS.index(question)]
+        total = F.cross_entropy(logits, labels_of_question, ignore_index=IGNORED, reduction="sum")
+        return total / (labels_of_question != IGNORED).sum().clamp_min(1)
 
-    def _sum(self, parts: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([WEIGHTS.get(q, 1.0) * part for q, part in parts.items()]).sum()
+    def _weighted_sum(self, parts: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([LOSS_WEIGHTS.get(q, 1.0) * part for q, part in parts.items()]).sum()
 
     # The subject close up -------------------------------------------------------------------------------------------
 
-    def _of_close(self) -> tuple[Tensor, dict[str, Tensor]]:
-        frames = self._spoilt(self._joined(self.data.frames(self.batch), MIMICS))
-        gone = torch.rand(len(frames.pixels), device=frames.pixels.device) < EMPTY
-        pixels = torch.where(gone.view(-1, 1, 1, 1), frames.bare, frames.pixels)
-        right = frames.right.clone()
-        right[gone, QUESTIONS.index("whole")] = self.judge.options["whole"].index(BROKEN)
-        right[gone, QUESTIONS.index("subject")] = IGNORED
-        frames = Frames(pixels, frames.bare, frames.cover, right)
-        if self.painted is not None:
-            frames = joined(frames, self.painted.frames(round(PAINTED * self.batch)))
-        crops = close_up(frames.pixels, frames.cover, _turns(frames.pixels))
-        logits = self.judge.of_close(roughened(crops[:, None])[:, 0])
-        parts = {f"close {q}": self._error(logits[q], frames.right, q) for q in CLOSE}
+    def _loss_of_crops(self) -> tuple[Tensor, dict[str, Tensor]]:
+        frames = self._corrupt_some(self._with_corrupted(self.data.frames(self.batch), CORRUPTED_CLIP_SHARE))
+        empty = torch.rand(len(frames.pixels), device=frames.pixels.device) < EMPTY_CROP_SHARE
+        pixels = torch.where(empty.view(-1, 1, 1, 1), frames.background, frames.pixels)
+        right = frames.labels.clone()
+        right[empty, QUESTIONS.index("whole")] = self.judge.options["whole"].index(BROKEN)
+        right[empty, QUESTIONS.index("subject")] = IGNORED
+        frames = Frames(pixels, frames.background, frames.cover, right)
+        if self.labelled is not None:
+            frames = concatenate(frames, self.labelled.frames(round(LABELLED_CLIP_SHARE * self.batch)))
+        crops = crop_subject(frames.pixels, frames.cover, _random_rotations(frames.pixels))
+        logits = self.judge.close_up_logits(augment(crops[:, None])[:, 0])
+        parts = {f"close {q}": self._cross_entropy(logits[q], frames.labels, q) for q in CROP_QUESTIONS}
         return torch.stack(list(parts.values())).sum(), {q: part.detach() for q, part in parts.items()}
 
     # Clips ----------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _remember(self, count: int) -> None:
+    def _encode_clips(self, count: int) -> None:
         """What the judge sees in that many more clips."""
         self.data.add(count)
         pixels, right = self.data.latest(count)
-        seen = self.judge.see(roughened(pixels).flatten(0, 1))
-        whats = [x.half().unflatten(0, pixels.shape[:2]) for x in (seen.fine, seen.cover, seen.what)]
-        self.looked.extend(zip(*whats, right, strict=True))
+        seen = self.judge.encode_frames(augment(pixels).flatten(0, 1))
+        whats = [x.half().unflatten(0, pixels.shape[:2]) for x in (seen.fine, seen.cover, seen.subject)]
+        self.memory.extend(zip(*whats, right, strict=True))
 
-    def _of_clips(self) -> tuple[Tensor, dict[str, Tensor]]:
-        drawn = torch.randint(len(self.looked), (min(FOLLOWED, self.batch),)).tolist()
-        *seen, right = (torch.stack(column) for column in zip(*(self.looked[i] for i in drawn), strict=True))
+    def _loss_of_clips(self) -> tuple[Tensor, dict[str, Tensor]]:
+        drawn = torch.randint(len(self.memory), (min(CLIPS_PER_STEP, self.batch),)).tolist()
+        *seen, right = (torch.stack(column) for column in zip(*(self.memory[i] for i in drawn), strict=True))
         half, frames = len(drawn) // 2, seen[0].shape[1]
         fine, cover, what = (torch.cat([x[:half].flip(1), x[half:]]).flatten(0, 1).float() for x in seen)
-        right = torch.cat([answered_by(self.back, right[:half]), right[half:]])
-        places = self.judge.places(fine, cover, what, frames, FORGET)
-        logits = self.judge.of_course(places.unflatten(0, (len(drawn), -1)))
-        parts = {q: self._error(logits[q], right, q) for q in MOVING}
-        return self._sum(parts), {q: part.detach() for q, part in parts.items()}
+        right = torch.cat([map_answers(self.reversed_tables, right[:half]), right[half:]])
+        places = self.judge.describe_frames(fine, cover, what, frames, MAP_DROPOUT)
+        logits = self.judge.clip_logits(places.unflatten(0, (len(drawn), -1)))
+        parts = {q: self._cross_entropy(logits[q], right, q) for q in MOTION_QUESTIONS}
+        return self._weighted_sum(parts), {q: part.detach() for q, part in parts.items()}
 
 
-def _turns(pixels: Tensor) -> Tensor:
+def _random_rotations(pixels: Tensor) -> Tensor:
     """(N, 2, 2): a little turned, and nearer or farther."""
-    angle = TURNED * torch.randn(len(pixels), device=pixels.device)
-    size = (CLOSER * torch.randn(len(pixels), device=pixels.device)).exp()
+    angle = ROTATION_STD * torch.randn(len(pixels), device=pixels.device)
+    size = (LOG_ZOOM_STD * torch.randn(len(pixels), device=pixels.device)).exp()
     cosine, sine = angle.cos() * size, angle.sin() * size
     return torch.stack([cosine, -sine, sine, cosine], dim=1).unflatten(1, (2, 2))
 
 
-def _part(frames: Frames, which: slice) -> Frames:
-    return Frames(frames.pixels[which], frames.bare[which], frames.cover[which], frames.right[which])
+def _slice_frames(frames: Frames, which: slice) -> Frames:
+    return Frames(frames.pixels[which], frames.background[which], frames.cover[which], frames.labels[which])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -239,9 +257,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/judge"))
     args = parser.parse_args(argv)
     worlds = {name: WORLDS[name] for name in args.world}
-    course = Course(args.minutes, args.batch, args.kept, args.mimics, tuple(args.painted), args.lean)
+    config = JudgeTrainingConfig(args.minutes, args.batch, args.kept, args.mimics, tuple(args.painted), args.lean)
     judge = Judge(options_of(worlds.values())).to(args.device)
-    print(json.dumps(fit(judge, worlds, course, Random(), args.folder)))
+    print(json.dumps(train_judge(judge, worlds, config, Random(), args.folder)))
 
 
 if __name__ == "__main__":

@@ -10,41 +10,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minitrain.judge import BROKEN, IGNORED, QUESTIONS, WHOLE, Judge, batched, device_of, shown
+from minitrain.judge import BROKEN, IGNORED, QUESTIONS, WHOLE, Judge, device_of, preprocess, to_batch
 from minitrain.judge_data import Frames
 
-PART = "train"  # of the labels: the others are for choosing and for measuring, and never learnt from
+TRAIN_SPLIT = "train"  # of the labels: the others are for choosing and for measuring, and never learnt from
 
 
-class Painted:
+class LabelledClips:
     """Frames of painted clips, as many whole as broken. Where their subject is, the judge has to see by itself."""
 
     @torch.no_grad()
-    def __init__(self, judge: Judge, folder: Path, labels: Path) -> None:
+    def __init__(self, judge: Judge, folder: Path, label_file: Path) -> None:
         self.device = device_of(judge)
-        pixels, covers, amounts, rights = [], [], [], []
-        for row in json.loads(labels.read_text(encoding="utf-8"))[PART]:
-            with np.load(folder / row["folder"] / f"{row['number']}.npz") as held:
-                clip, told = held["frames"], json.loads(str(held["row"]))["facts"]
-            frames = shown(batched(clip))[0].to(self.device)
-            seen = judge.see(frames)
+        pixels, covers, amounts, labels = [], [], [], []
+        for row in json.loads(label_file.read_text(encoding="utf-8"))[TRAIN_SPLIT]:
+            with np.load(folder / row["folder"] / f"{row['number']}.npz") as archive:
+                clip, facts = archive["frames"], json.loads(str(archive["row"]))["facts"]
+            frames = preprocess(to_batch(clip))[0].to(self.device)
+            seen = judge.encode_frames(frames)
             pixels.append(frames)
             covers.append(seen.cover.sigmoid())
             amounts.append(seen.amount)
-            rights.append(_right(judge, told["subject"] if row["whole"] else "", row["whole"]).expand(len(frames), -1))
-        self.pixels, self.cover, self.right = torch.cat(pixels), torch.cat(covers), torch.cat(rights).to(self.device)
-        broken = self.right[:, QUESTIONS.index("whole")] == judge.options["whole"].index(BROKEN)
+            labels.append(
+                _labels(judge, facts["subject"] if row["whole"] else "", row["whole"]).expand(len(frames), -1)
+            )
+        self.pixels, self.cover, self.labels = torch.cat(pixels), torch.cat(covers), torch.cat(labels).to(self.device)
+        broken = self.labels[:, QUESTIONS.index("whole")] == judge.options["whole"].index(BROKEN)
         share = torch.where(broken, 1 / broken.sum().clamp_min(1), 1 / (~broken).sum().clamp_min(1))
-        self.often = share * torch.cat(amounts)
+        self.probability = share * torch.cat(amounts)
 
     def frames(self, count: int) -> Frames:
         """Frames drawn at random, half of them seen in a looking-glass; what is behind the subject is not known."""
-        drawn = torch.multinomial(self.often, count, replacement=True)
+        drawn = torch.multinomial(self.probability, count, replacement=True)
         cover = F.interpolate(self.cover[drawn], self.pixels.shape[-2:], mode="bilinear")
-        return Frames(self.pixels[drawn], self.pixels[drawn], cover, self.right[drawn]).in_a_glass()
+        return Frames(self.pixels[drawn], self.pixels[drawn], cover, self.labels[drawn]).randomly_mirrored()
 
 
-def _right(judge: Judge, subject: str, whole: bool) -> Tensor:
+def _labels(judge: Judge, subject: str, whole: bool) -> Tensor:
     """(questions,): what a clip's label answers."""
     right = torch.full((len(QUESTIONS),), IGNORED)
     right[QUESTIONS.index("whole")] = judge.options["whole"].index(WHOLE if whole else BROKEN)

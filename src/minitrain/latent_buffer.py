@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from minitrain import hole_masks
-from minitrain.clips import Mix, Size
+from minitrain.clips import DataMix, Size
 from minitrain.render_workers import ClipGroup
 from sora.networks.mini_vae import TIME, MiniVAE
 
-NOISED = 0.3  # noise on half of the known latents, at most: long films go on from what was painted, not from the truth
-SINGLES = 3  # frames taken out of each clip as pictures of their own
-HOLED = 0.15  # of them, the share with a hole
+MAX_KNOWN_NOISE = (
+    0.3  # noise on half of the known latents, at most: long films go on from what was painted, not from the truth
+)
+FRAMES_PER_CLIP = 3  # frames taken out of each clip as pictures of their own
+FRAME_HOLE_SHARE = 0.15  # of them, the share with a hole
 
-Features = Callable[[Tensor], Tensor]
+FeatureExtractor = Callable[[Tensor], Tensor]
 """(B, 3, F, Y, X) in [-1, 1] to (B, D, T, H, W): what a frozen network sees, at any H and W."""
 
 
@@ -32,21 +34,21 @@ class Batch:
     what the captions say. features: (B, D, T, H, W)."""
 
     clean: Tensor
-    seen: Tensor
-    known: Tensor
-    weight: Tensor
+    known_latents: Tensor
+    known_mask: Tensor
+    loss_weight: Tensor
     slots: Tensor
     features: Tensor | None = None
 
 
 @dataclass
-class Ring:
+class RingBuffer:
     """The last rows of a table of tensors, whose rows belong together."""
 
-    limit: int
+    capacity: int
     rows: dict[str, Tensor] = field(default_factory=dict)
     count: int = 0
-    at: int = 0
+    position: int = 0
 
     def __len__(self) -> int:
         return self.count
@@ -57,15 +59,15 @@ class Ring:
         self._grow(rows, self.count + new)
         for name, values in rows.items():
             table = self.rows[name]
-            where = (self.at + torch.arange(new, device=table.device)) % self.limit
+            where = (self.position + torch.arange(new, device=table.device)) % self.capacity
             table[where] = values.to(table.dtype)
-        self.at, self.count = (self.at + new) % self.limit, min(self.limit, self.count + new)
+        self.position, self.count = (self.position + new) % self.capacity, min(self.capacity, self.count + new)
 
     def _grow(self, rows: dict[str, Tensor], wanted: int) -> None:
         room = len(next(iter(self.rows.values()))) if self.rows else 0
-        if room >= min(wanted, self.limit):
+        if room >= min(wanted, self.capacity):
             return
-        larger = min(self.limit, max(wanted, 2 * room))
+        larger = min(self.capacity, max(wanted, 2 * room))
         for name, values in rows.items():
             table = values.new_empty(larger, *values.shape[1:])
             if room:
@@ -80,37 +82,37 @@ class LatentBuffer:
     def __init__(
         self,
         vae: MiniVAE,
-        read: Callable[[Tensor], Tensor],
-        mix: Mix,
+        encode_ids: Callable[[Tensor], Tensor],
+        mix: DataMix,
         lengths: Iterable[int],
         rng: Random,
         *,
-        at_once: int = 4,
-        features: Features | None = None,
+        encode_batch: int = 4,
+        features: FeatureExtractor | None = None,
     ) -> None:
-        self.vae, self.read, self.mix, self.lengths, self.rng = vae, read, mix, sorted(lengths), rng
-        self.at_once, self.features, self.clips = at_once, features, 0
-        self.rings: dict[tuple[Size, int], Ring] = {}
+        self.vae, self.encode_ids, self.mix, self.lengths, self.rng = vae, encode_ids, mix, sorted(lengths), rng
+        self.encode_batch, self.features, self.clips = encode_batch, features, 0
+        self.ring_buffers: dict[tuple[Size, int], RingBuffer] = {}
         self.device = vae.mean.device
-        self._waiting: dict[tuple[Size, int], list[ClipGroup]] = {}
-        self._draws = torch.Generator(self.device).manual_seed(rng.getrandbits(48))
+        self._pending: dict[tuple[Size, int], list[ClipGroup]] = {}
+        self._generator = torch.Generator(self.device).manual_seed(rng.getrandbits(48))
 
     def sizes_with(self, frames: int) -> set[Size]:
         """Sizes of which there are clips of that length."""
-        return {size for size, length in self.rings if length == frames}
+        return {size for size, length in self.ring_buffers if length == frames}
 
     # In --------------------------------------------------------------------------------------------------------------
 
-    def feed(self, groups: Iterable[ClipGroup], wanted: Iterable[int] | None = None) -> None:
+    def add(self, groups: Iterable[ClipGroup], wanted: Iterable[int] | None = None) -> None:
         """Encode groups, as many clips at once as fit well; those that are too few wait for others. Groups that nobody
         told of are left out. wanted: lengths that are worth their time now, all where None."""
         lengths = self.lengths if wanted is None else sorted(wanted)
         for group in groups:
-            if group.told:
-                self._waiting.setdefault((group.size, group.length), []).append(group)
-        for waiting in self._waiting.values():
-            while sum(len(group.holes) for group in waiting) >= self.at_once:
-                some = max(1, self.at_once // len(waiting[0].holes))
+            if group.has_captions:
+                self._pending.setdefault((group.size, group.length), []).append(group)
+        for waiting in self._pending.values():
+            while sum(len(group.holes) for group in waiting) >= self.encode_batch:
+                some = max(1, self.encode_batch // len(waiting[0].holes))
                 self._encode(waiting[:some], lengths)
                 del waiting[:some]
 
@@ -122,19 +124,19 @@ class LatentBuffer:
         ids = torch.cat([group.ids for group in groups]).to(self.device)
         holes = [hole for group in groups for hole in group.holes]
         midway = [late for group in groups for late in group.midway]
-        slots = self.read(ids.flatten(0, 1)).unflatten(0, ids.shape[:2]).half()
+        slots = self.encode_ids(ids.flatten(0, 1)).unflatten(0, ids.shape[:2]).half()
         if any(length > 1 for length in lengths):
-            rows = self._rows(pixels, cover, slots, holes, midway)
-            self._keep(size, frames, rows)
-            self._keep_beginnings(size, frames, rows, [i for i, hole in enumerate(holes) if hole is None])
+            rows = self._encode_rows(pixels, cover, slots, holes, midway)
+            self._add_rows(size, frames, rows)
+            self._add_prefixes(size, frames, rows, [i for i, hole in enumerate(holes) if hole is None])
         if 1 in lengths:
-            self._keep_singles(pixels, cover, slots, midway)
+            self._add_single_frames(pixels, cover, slots, midway)
         self.clips += len(pixels)
 
-    def _keep(self, size: Size, frames: int, rows: dict[str, Tensor]) -> None:
-        self.rings.setdefault((size, frames), Ring(self.mix.limit)).add(rows)
+    def _add_rows(self, size: Size, frames: int, rows: dict[str, Tensor]) -> None:
+        self.ring_buffers.setdefault((size, frames), RingBuffer(self.mix.clips_per_shape)).add(rows)
 
-    def _keep_beginnings(self, size: Size, frames: int, rows: dict[str, Tensor], whole: list[int]) -> None:
+    def _add_prefixes(self, size: Size, frames: int, rows: dict[str, Tensor], whole: list[int]) -> None:
         """Shorter clips out of longer ones of which nothing is known: the encoder is causal, so their latents are the
         first ones."""
         for length in self.lengths:
@@ -142,25 +144,25 @@ class LatentBuffer:
                 latents = 1 + (length - 1) // TIME
                 axes = {"clean": 2, "seen": 2, "known": 2, "cover": 1, "features": 2}
                 cut = {n: v[whole].narrow(axes[n], 0, latents) if n in axes else v[whole] for n, v in rows.items()}
-                self._keep(size, length, cut)
+                self._add_rows(size, length, cut)
 
-    def _keep_singles(self, pixels: Tensor, cover: Tensor, slots: Tensor, midway: list[bool]) -> None:
+    def _add_single_frames(self, pixels: Tensor, cover: Tensor, slots: Tensor, midway: list[bool]) -> None:
         """Frames of dissolves and of later windows show less of what is told, and are left out where others are."""
         size, frames, rng = (pixels.shape[3], pixels.shape[4]), pixels.shape[2], self.rng
         plain = [i for i, late in enumerate(midway) if not late] or list(range(len(pixels)))
-        some, at = SINGLES * plain, [rng.randrange(frames) for _ in range(SINGLES * len(plain))]
-        holes = [hole_masks.entangled(1, *size, rng) if rng.random() < HOLED else None for _ in some]
+        some, at = FRAMES_PER_CLIP * plain, [rng.randrange(frames) for _ in range(FRAMES_PER_CLIP * len(plain))]
+        holes = [hole_masks.inpainting_hole(1, *size, rng) if rng.random() < FRAME_HOLE_SHARE else None for _ in some]
         shown, seen = pixels[some, :, at][:, :, None], cover[some, at][:, None]
-        self._keep(size, 1, self._rows(shown, seen, slots[some], holes, [False] * len(some)))
+        self._add_rows(size, 1, self._encode_rows(shown, seen, slots[some], holes, [False] * len(some)))
 
-    def _rows(
+    def _encode_rows(
         self, pixels: Tensor, cover: Tensor, slots: Tensor, holes: Sequence[hole_masks.Hole | None], midway: list[bool]
     ) -> dict[str, Tensor]:
         """The ring's rows of clips. cover: (B, F, H, W) in [0, 1]."""
         frames, size, device = pixels.shape[2], (pixels.shape[3], pixels.shape[4]), self.device
         clean = self.vae.encode(pixels)
-        whole = hole_masks.nothing(frames, *size)
-        table = hole_masks.table([hole or whole for hole in holes], device)
+        whole = hole_masks.all_unknown(frames, *size)
+        table = hole_masks.hole_tensor([hole or whole for hole in holes], device)
         seen, own = clean.clone(), [i for i, hole in enumerate(holes) if hole]
         if own:
             known = hole_masks.known_pixels(table[own], frames, *size)
@@ -179,48 +181,52 @@ class LatentBuffer:
 
     # Out -------------------------------------------------------------------------------------------------------------
 
-    def batch(self, size: Size, frames: int, count: int) -> Batch:
+    def sample(self, size: Size, frames: int, count: int) -> Batch:
         """Clips drawn from the kept ones, each with what is known of it drawn anew."""
-        ring = self.rings[size, frames]
-        index = self._whole(len(ring), count)
+        ring = self.ring_buffers[size, frames]
+        index = self._integers(len(ring), count)
         rows = {name: table[index] for name, table in ring.rows.items()}
-        known, seen = self.condition(rows, size, frames)
+        known, seen = self.choose_known(rows, size, frames)
         clean, known = rows["clean"].float(), known.float()
-        weight = 1 + self.mix.cover * rows["cover"].float()[:, None]
-        if self.mix.motion:
-            weight = weight + self.mix.motion * changes(clean)
+        weight = 1 + self.mix.subject_weight * rows["cover"].float()[:, None]
+        if self.mix.motion_weight:
+            weight = weight + self.mix.motion_weight * temporal_change(clean)
         weight = weight * (1 - 0.8 * known.amin(dim=1, keepdim=True))
-        wording = self._whole(rows["slots"].shape[1], count)
+        wording = self._integers(rows["slots"].shape[1], count)
         slots = rows["slots"][torch.arange(count, device=self.device), wording].float()
         features = rows["features"].float() if self.features else None
-        return Batch(clean, self._noised(seen.float()), known, weight / weight.mean(), slots, features)
+        return Batch(clean, self._add_noise(seen.float()), known, weight / weight.mean(), slots, features)
 
-    def condition(self, rows: dict[str, Tensor], size: Size, frames: int) -> tuple[Tensor, Tensor]:
+    def choose_known(self, rows: dict[str, Tensor], size: Size, frames: int) -> tuple[Tensor, Tensor]:
         """(known, seen) of rows of the ring: of each clip its own pattern, or the first frames, or nothing."""
         midway = rows["midway"]
-        own = rows["own"] & (midway | (self._even(len(midway)) < 0.6))
-        asks = (midway | (self._even(len(midway)) < self.mix.starts)) if frames > 1 else torch.zeros_like(midway)
-        starts = torch.tensor(hole_masks.PREFIXES, device=self.device)[
-            self._whole(len(hole_masks.PREFIXES), len(midway))
+        own = rows["own"] & (midway | (self._uniform(len(midway)) < 0.6))
+        asks = (
+            (midway | (self._uniform(len(midway)) < self.mix.known_start_share))
+            if frames > 1
+            else torch.zeros_like(midway)
+        )
+        starts = torch.tensor(hole_masks.PREFIX_LENGTHS, device=self.device)[
+            self._integers(len(hole_masks.PREFIX_LENGTHS), len(midway))
         ]
-        holes = hole_masks.table([hole_masks.nothing(frames, *size)], self.device).repeat(len(midway), 1)
+        holes = hole_masks.hole_tensor([hole_masks.all_unknown(frames, *size)], self.device).repeat(len(midway), 1)
         holes[:, 0] = torch.where(asks, starts.clamp(max=max(1, frames - 4)), 0)
         known = hole_masks.known_cells(holes, frames, *size, self.vae.config.space)
         known = torch.where(own.view(-1, 1, 1, 1, 1), rows["known"], known)
         return known, torch.where(own.view(-1, 1, 1, 1, 1), rows["seen"], rows["clean"])
 
-    def _noised(self, seen: Tensor) -> Tensor:
-        amount = NOISED * (2 * self._even(len(seen)) - 1).clamp(min=0)
+    def _add_noise(self, seen: Tensor) -> Tensor:
+        amount = MAX_KNOWN_NOISE * (2 * self._uniform(len(seen)) - 1).clamp(min=0)
         return seen + amount.view(-1, 1, 1, 1, 1) * torch.randn_like(seen)
 
-    def _even(self, count: int) -> Tensor:
-        return torch.rand(count, device=self.device, generator=self._draws)
+    def _uniform(self, count: int) -> Tensor:
+        return torch.rand(count, device=self.device, generator=self._generator)
 
-    def _whole(self, below: int, count: int) -> Tensor:
-        return torch.randint(below, (count,), device=self.device, generator=self._draws)
+    def _integers(self, below: int, count: int) -> Tensor:
+        return torch.randint(below, (count,), device=self.device, generator=self._generator)
 
 
-def changes(clean_BCTHW: Tensor) -> Tensor:
+def temporal_change(clean_BCTHW: Tensor) -> Tensor:
     """(B, 1, T, H, W) in [0, 1]: how much each cell differs from the one before it in time; 0 in the first frame."""
     moved = clean_BCTHW.diff(dim=2).abs().mean(dim=1, keepdim=True).clamp(max=1)
     return torch.cat([torch.zeros_like(moved[:, :, :1]), moved], dim=2)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix of each (..., rows, columns), by the quintic Newton-Schulz iteration of Muon
     (Jordan et al. 2024)."""
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -35,57 +35,59 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     alike.setdefault(p.shape, []).append(p)
             for params in alike.values():
-                self._move(params, group["lr"], group["momentum"], group["decay"])
+                self._update(params, group["lr"], group["momentum"], group["decay"])
 
-    def _move(self, params: list[Tensor], lr: float, momentum: float, decay: float) -> None:
+    def _update(self, params: list[Tensor], lr: float, momentum: float, decay: float) -> None:
         """One update of parameters of one shape."""
         grads = [p.grad for p in params if p.grad is not None]
-        kept = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in params]
-        torch._foreach_lerp_(kept, grads, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
-        wishes = torch._foreach_lerp(grads, kept, momentum)  # pyright: ignore[reportPrivateImportUsage]
-        stacked = torch.stack([wish.flatten(1) for wish in wishes])
-        updates = orthogonalised(stacked.bfloat16() if stacked.is_cuda else stacked).to(stacked)
+        momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in params]
+        torch._foreach_lerp_(momenta, grads, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
+        directions = torch._foreach_lerp(grads, momenta, momentum)  # pyright: ignore[reportPrivateImportUsage]
+        stacked = torch.stack([wish.flatten(1) for wish in directions])
+        updates = orthogonalise(stacked.bfloat16() if stacked.is_cuda else stacked).to(stacked)
         scale = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
         torch._foreach_mul_(params, 1 - lr * decay)  # pyright: ignore[reportPrivateImportUsage]
         moves = [update.view_as(p) for p, update in zip(params, updates, strict=True)]
         torch._foreach_add_(params, moves, alpha=-lr * scale)  # pyright: ignore[reportPrivateImportUsage]
 
 
-class Both:
+class MuonAdamW:
     """The two optimisers as one. Matrices of ``plain`` (embeddings, last layers) go to AdamW too."""
 
-    def __init__(self, model: nn.Module, *, matrix_lr: float, other_lr: float, plain: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, *, muon_lr: float, adamw_lr: float, adamw_prefixes: tuple[str, ...] = ()
+    ) -> None:
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-        matrices = [p for n, p in named if p.ndim >= 2 and not n.startswith(plain)]
+        matrices = [p for n, p in named if p.ndim >= 2 and not n.startswith(adamw_prefixes)]
         chosen = {id(p) for p in matrices}
         others = [p for _, p in named if id(p) not in chosen]
-        self.parts: list[torch.optim.Optimizer] = []
+        self.optimisers: list[torch.optim.Optimizer] = []
         if matrices:
-            self.parts.append(Muon(matrices, lr=matrix_lr, decay=0.01))
+            self.optimisers.append(Muon(matrices, lr=muon_lr, decay=0.01))
         if others:
-            self.parts.append(torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0))
-        self.base = [[g["lr"] for g in part.param_groups] for part in self.parts]
+            self.optimisers.append(torch.optim.AdamW(others, lr=adamw_lr, betas=(0.9, 0.98), weight_decay=0.0))
+        self.base_lrs = [[g["lr"] for g in part.param_groups] for part in self.optimisers]
 
     def step(self, factor: float) -> None:
         """One update at ``factor`` times the base learning rates; gradients are cleared."""
-        for part, rates in zip(self.parts, self.base, strict=True):
+        for part, rates in zip(self.optimisers, self.base_lrs, strict=True):
             for group, rate in zip(part.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             part.step()
             part.zero_grad(set_to_none=True)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_tensors(self) -> dict[str, Tensor]:
         """What the optimisers remember, as "optimiser/<which>/<parameter>/<name>"."""
         return {
             f"optimiser/{i}/{index}/{name}": torch.as_tensor(value)
-            for i, part in enumerate(self.parts)
+            for i, part in enumerate(self.optimisers)
             for index, kept in part.state_dict()["state"].items()
             for name, value in kept.items()
         }
 
-    def take(self, tensors: dict[str, Tensor]) -> None:
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Remember what ``tensors`` gave, without the leading "optimiser/"."""
-        for i, part in enumerate(self.parts):
+        for i, part in enumerate(self.optimisers):
             state: dict[int, dict[str, Tensor]] = {}
             for place, tensor in tensors.items():
                 which, index, name = place.split("/")

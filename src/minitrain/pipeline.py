@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from minitrain.clips import Size
 from minitrain.latent_buffer import Batch
-from minitrain.presets import text_sizes, vae_sizes
+from minitrain.presets import text_config_of, vae_config_of
 from sora.engine.sampler import timesteps
 from sora.models.mini.model import NETWORK_TIME, conditioning_channels, word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
@@ -24,11 +24,11 @@ from sora.networks.mini_vae import TIME, MiniVAE
 from sora.networks.wan.dit import WanDiT
 from sora.runtime.winograd import Winograd
 
-DECODED = {"cpu": 4, "cuda": 16}  # clips at once
+DECODE_BATCH = {"cpu": 4, "cuda": 16}  # clips at once
 SHIFT = 3.0  # of the times that clips for scores and sheets are painted at
 
 
-class Painter:
+class Pipeline:
     """The transformer with the frozen networks around it. pooled: one mean of the text's slots in place of them all, in
     comparisons alone: the engine always shows every slot."""
 
@@ -37,12 +37,12 @@ class Painter:
         self.pooled = False
 
     @torch.no_grad()
-    def slots(self, texts: Sequence[str]) -> Tensor:
+    def encode_prompts(self, texts: Sequence[str]) -> Tensor:
         """(B, S, D)"""
-        return self.read(word_ids(self.tokenizer, list(texts), self.text.config.length).to(self.device))
+        return self.encode_ids(word_ids(self.tokenizer, list(texts), self.text.config.length).to(self.device))
 
     @torch.no_grad()
-    def read(self, ids_BL: Tensor) -> Tensor:
+    def encode_ids(self, ids_BL: Tensor) -> Tensor:
         """Word ids, as many as the encoder reads, to (B, S, D)."""
         whole = ids_BL[:, : self.text.config.length]
         slots = torch.cat([self.text(some) for some in whole.split(256)])
@@ -51,55 +51,59 @@ class Painter:
     def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda")
 
-    def flow(self, x: Tensor, beside: Tensor, times_B: Tensor, slots: Tensor) -> Tensor:
+    def velocity(self, x: Tensor, conditioning: Tensor, times_B: Tensor, slots: Tensor) -> Tensor:
         """The velocity in float32. beside: what stands beside the noise; times in [0, 1]."""
         with self.autocast():
-            return self.dit(torch.cat([x, beside], dim=1), NETWORK_TIME * times_B, slots).float()
+            return self.dit(torch.cat([x, conditioning], dim=1), NETWORK_TIME * times_B, slots).float()
 
     def loss(self, batch: Batch, slots: Tensor, t_B: Tensor, noise: Tensor) -> Tensor:
         """Weighted squared error of the velocity, one figure a sample."""
         t = t_B.view(-1, 1, 1, 1, 1)
         noisy = (1 - t) * batch.clean + t * noise
-        flow = self.flow(noisy, conditioning_channels(batch.seen, batch.known), t_B, slots)
-        return (batch.weight * (flow - (noise - batch.clean)).square()).flatten(1).mean(dim=1)
+        velocity = self.velocity(noisy, conditioning_channels(batch.known_latents, batch.known_mask), t_B, slots)
+        return (batch.loss_weight * (velocity - (noise - batch.clean)).square()).flatten(1).mean(dim=1)
 
     @torch.no_grad()
-    def paint(
+    def sample(
         self, prompts: Sequence[str], size: Size, frames: int, *, steps: int = 12, guidance: float = 4.0, seed: int = 0
     ) -> Tensor:
         """Clips of all prompts at once, by Euler steps: (B, F, 3, Y, X) uint8 on the CPU."""
         space, channels = self.vae.config.space, self.vae.config.channels
         shape = (len(prompts), channels, 1 + (frames - 1) // TIME, size[0] // space, size[1] // space)
         x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
-        beside = unknown(x)
-        slots, silent = self.slots(prompts), self.slots([""]).expand(len(prompts), -1, -1)
+        conditioning = empty_conditioning(x)
+        slots, null_slots = self.encode_prompts(prompts), self.encode_prompts([""]).expand(len(prompts), -1, -1)
         for t, t_next in pairwise(timesteps(steps, SHIFT).tolist()):
             times = torch.full((len(x),), t, device=self.device)
-            flow = self.flow(x, beside, times, slots)
+            velocity = self.velocity(x, conditioning, times, slots)
             if guidance != 1:
-                unsaid = self.flow(x, beside, times, silent)
-                flow = unsaid + guidance * (flow - unsaid)
-            x = x + (t_next - t) * flow
-        return torch.cat([self._decoded(some) for some in x.split(DECODED.get(self.device, 4))])
+                unconditional = self.velocity(x, conditioning, times, null_slots)
+                velocity = unconditional + guidance * (velocity - unconditional)
+            x = x + (t_next - t) * velocity
+        return torch.cat([self._decode(some) for some in x.split(DECODE_BATCH.get(self.device, 4))])
 
-    def _decoded(self, latents: Tensor) -> Tensor:
+    def _decode(self, latents: Tensor) -> Tensor:
         pixels = (self.vae.decode(latents).clamp(-1, 1) + 1) * 127.5
         return pixels.round().byte().transpose(1, 2).cpu()
 
 
-def unknown(x_BCTHW: Tensor) -> Tensor:
+def empty_conditioning(x_BCTHW: Tensor) -> Tensor:
     """What stands beside the noise where nothing is known."""
     known = torch.zeros(len(x_BCTHW), TIME, *x_BCTHW.shape[2:], device=x_BCTHW.device)
     return conditioning_channels(torch.zeros_like(x_BCTHW), known)
 
 
-def load_frozen(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
+def load_frozen_networks(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
     """The autoencoder, text encoder and tokenizer as their trainings left them."""
     tokenizer = Tokenizer.from_file(str(runs / "text" / "tokenizer.json"))
     tensors = {part: load_file(runs / part / f"{part}.safetensors") for part in ("vae", "text")}
-    told = runs / "text" / "config.json"
-    sizes = MiniTextConfig(**json.loads(told.read_text())) if told.exists() else text_sizes(tensors["text"])
-    vae, text = MiniVAE(vae_sizes(tensors["vae"])), MiniText(sizes)
+    config_file = runs / "text" / "config.json"
+    sizes = (
+        MiniTextConfig(**json.loads(config_file.read_text()))
+        if config_file.exists()
+        else text_config_of(tensors["text"])
+    )
+    vae, text = MiniVAE(vae_config_of(tensors["vae"])), MiniText(sizes)
     vae.load_state_dict(tensors["vae"])
     text.load_state_dict(tensors["text"])
     vae.convolver = Winograd
@@ -107,26 +111,26 @@ def load_frozen(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
     return vae.eval().requires_grad_(False), text.eval().requires_grad_(False), tokenizer
 
 
-def word_reader(tokenizer: Tokenizer, length: int) -> Callable[[list[str]], Tensor]:
+def caption_tokenizer(tokenizer: Tokenizer, length: int) -> Callable[[list[str]], Tensor]:
     """Captions to word ids (B, length), for the rendering workers."""
 
-    def read(texts: list[str]) -> Tensor:
+    def tokenize(texts: list[str]) -> Tensor:
         ids = word_ids(tokenizer, texts, length)
         return F.pad(ids, (0, length - ids.shape[1]))
 
-    return read
+    return tokenize
 
 
-def weights_of(module: nn.Module) -> dict[str, Tensor]:
+def cpu_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """The module's weights as they are written to a file."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
-def sheet(clips_BFCYX: Tensor, path: Path, *, columns: int = 2, every: int = 4) -> None:
+def save_contact_sheet(clips_BFCYX: Tensor, path: Path, *, columns: int = 2, frame_step: int = 4) -> None:
     """Clips as rows of every fourth frame, so many clips beside each other, written as a picture."""
     from PIL import Image
 
-    rows = [torch.cat(list(clip[::every]), dim=2) for clip in clips_BFCYX]
+    rows = [torch.cat(list(clip[::frame_step]), dim=2) for clip in clips_BFCYX]
     rows += [torch.zeros_like(rows[0])] * (-len(rows) % columns)
     lines = [torch.cat(rows[i : i + columns], dim=2) for i in range(0, len(rows), columns)]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,31 +25,36 @@ from safetensors.torch import save_file as write
 from torch import Tensor
 
 from minitrain import checkpoint, judge, scores, vocabulary
-from minitrain.distil import DIFFERENCE, WHOLE
-from minitrain.stages import START
+from minitrain.distil import FULL_FILE, LORA_FILE
+from minitrain.stages import START_FILE
 from minitrain.training_loop import STATE
 from minitrain.worlds import WORLDS, World
 from sora import weights
 from sora.errors import InputError
 from sora.weights.int8 import pack8, unpack8
 
-PARTS = ("vae", "text", "dit")
+NETWORKS = ("vae", "text", "dit")
 CARD, TOKENIZER = "mini.json", "mini-tokenizer.json"
-PAINTED = scores.PAINTED["dit"]
-FEW = 50  # clips under which a comparison says nothing
-BEFORE = "dit-before-cooldown"  # the transformer as it was before its learning rate fell: to train on, begin there
-ASSETS, EXPORT = "assets", "export"  # folders of a training: as it is published, and in files of at most 16 MiB
+ACCURACY_KEY = scores.ACCURACY_KEYS["dit"]
+MIN_JUDGED_CLIPS = 50  # clips under which a comparison says nothing
+BEFORE_COOLDOWN = (
+    "dit-before-cooldown"  # the transformer as it was before its learning rate fell: to train on, begin there
+)
+ASSETS_FOLDER, EXPORT_FOLDER = (
+    "assets",
+    "export",
+)  # folders of a training: as it is published, and in files of at most 16 MiB
 
 
 @dataclass(frozen=True)
-class Places:
+class PublishFolders:
     """Folders that published files lie in. assets: weights, tokenizer, words and card. judge: the judge's file."""
 
     assets: Path
     judge: Path
 
     @classmethod
-    def together(cls, folder: Path) -> Places:
+    def in_one_folder(cls, folder: Path) -> PublishFolders:
         """Everything in one folder, to be carried away."""
         return cls(folder, folder)
 
@@ -58,36 +63,36 @@ class Places:
         return self.judge / judge.FILE
 
 
-PACKAGES = Places(weights.ASSETS, judge.SHIPPED)
+PUBLISHED = PublishFolders(weights.ASSETS, judge.PUBLISHED_FOLDER)
 """Where the weights ship, and where the judge that scored them does: beside the trainer, which is in no wheel."""
 
 
-def file_of(part: str) -> str:
+def asset_name(part: str) -> str:
     return f"mini-{part}.safetensors"
 
 
-def sources(runs: Path) -> dict[str, Path]:
+def trained_files(runs: Path) -> dict[str, Path]:
     """Final weights by what they are shipped as."""
-    found = {part: runs / part / f"{part}.safetensors" for part in PARTS}
-    students = {"few-dit": runs / "distil" / WHOLE, "few-lora": runs / "distil" / DIFFERENCE}
+    found = {part: runs / part / f"{part}.safetensors" for part in NETWORKS}
+    students = {"few-dit": runs / "distil" / FULL_FILE, "few-lora": runs / "distil" / LORA_FILE}
     return found | {part: path for part, path in students.items() if path.is_file()}
 
 
-def lay_out(runs: Path, places: Places) -> list[str]:
+def write_assets(runs: Path, folders: PublishFolders) -> list[str]:
     """Write the parts that changed, the tokenizer and the judge; the names of changed parts and of a changed judge."""
-    assets, changed = places.assets, []
-    for folder in (places.assets, places.judge):
+    assets, changed = folders.assets, []
+    for folder in (folders.assets, folders.judge):
         folder.mkdir(parents=True, exist_ok=True)
-    for part, source in sources(runs).items():
+    for part, source in trained_files(runs).items():
         tensors = load_file(source)  # a difference of low rank is small enough in float16
-        raw, path = save(tensors if part == "few-lora" else pack8(tensors)), assets / file_of(part)
-        changed += _update(path, raw)
+        raw, path = save(tensors if part == "few-lora" else pack8(tensors)), assets / asset_name(part)
+        changed += _write_if_changed(path, raw)
     shutil.copy(runs / "text" / "tokenizer.json", assets / TOKENIZER)
     trained = runs / "judge" / judge.FILE
-    return changed + (_update(places.judge_file, trained.read_bytes()) if trained.is_file() else [])
+    return changed + (_write_if_changed(folders.judge_file, trained.read_bytes()) if trained.is_file() else [])
 
 
-def _update(path: Path, raw: bytes) -> list[str]:
+def _write_if_changed(path: Path, raw: bytes) -> list[str]:
     """Write a file where it changed; its name, or nothing."""
     if path.is_file() and path.read_bytes() == raw:
         return []
@@ -95,31 +100,31 @@ def _update(path: Path, raw: bytes) -> list[str]:
     return [path.name]
 
 
-def shipped(assets: Path, part: str) -> dict[str, Tensor]:
+def read_published(assets: Path, part: str) -> dict[str, Tensor]:
     """A part's weights as the package has them, in float32."""
-    return unpack8(load_file(assets / file_of(part)))
+    return unpack8(load_file(assets / asset_name(part)))
 
 
-def unpack(runs: Path, places: Places = PACKAGES) -> None:
+def unpack(runs: Path, folders: PublishFolders = PUBLISHED) -> None:
     """The shipped weights and judge laid out as the trainings left them, to be scored or gone on from."""
-    assets = places.assets
-    for part in PARTS:
-        _write(shipped(assets, part), runs / part / f"{part}.safetensors")
-    for part, name in (("few-dit", WHOLE), ("few-lora", DIFFERENCE)):
-        if (assets / file_of(part)).is_file():
-            _write(shipped(assets, part), runs / "distil" / name)
+    assets = folders.assets
+    for part in NETWORKS:
+        _save_tensors(read_published(assets, part), runs / part / f"{part}.safetensors")
+    for part, name in (("few-dit", FULL_FILE), ("few-lora", LORA_FILE)):
+        if (assets / asset_name(part)).is_file():
+            _save_tensors(read_published(assets, part), runs / "distil" / name)
     shutil.copy(assets / TOKENIZER, runs / "text" / "tokenizer.json")
-    _bring_judge(places.judge_file, runs)
+    _copy_judge(folders.judge_file, runs)
 
 
-def _bring_judge(source: Path, runs: Path) -> None:
+def _copy_judge(source: Path, runs: Path) -> None:
     """Lay the judge's file where a training has it, if there is one."""
     if source.is_file():
         (runs / "judge").mkdir(parents=True, exist_ok=True)
         shutil.copy(source, runs / "judge" / judge.FILE)
 
 
-def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
@@ -131,12 +136,12 @@ def export(runs: Path) -> Path:
     """What ``all`` leaves to be carried away: ``runs``/assets with what would be published, the judge too, and with the
     transformer from before its cooldown; the same in ``runs``/export in files of at most 16 MiB, with logs and sheets.
     Returns the latter."""
-    assets, out = runs / ASSETS, runs / EXPORT
-    lay_out(runs, Places.together(assets))
+    assets, out = runs / ASSETS_FOLDER, runs / EXPORT_FOLDER
+    write_assets(runs, PublishFolders.in_one_folder(assets))
     shutil.copy(runs / scores.CARD, assets / CARD)
     before = _before_cooldown(runs)
     if before:
-        (assets / file_of(BEFORE)).write_bytes(save(pack8(before)))
+        (assets / asset_name(BEFORE_COOLDOWN)).write_bytes(save(pack8(before)))
     for log in runs.glob("*/log.jsonl"):
         shutil.copy(log, assets / f"{log.parent.name}.jsonl")
     checkpoint.pack(assets, out)
@@ -151,12 +156,12 @@ def _before_cooldown(runs: Path) -> dict[str, Tensor]:
     """The averaged weights of the state, which is from before the learning rate fell."""
     if not checkpoint.exists(runs / "dit" / STATE):
         return {}
-    tensors, _ = checkpoint.restore(runs / "dit" / STATE)
+    tensors, _ = checkpoint.load_state(runs / "dit" / STATE)
     prefix = "average/dit."
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def lay_start(runs: Path, source: Path, world: World) -> None:
+def prepare_start(runs: Path, source: Path, world: World) -> None:
     """Lay weights out under ``runs`` that a training goes on from. source: a folder as ``lay_out`` or ``export`` made
     it; what it lacks comes from the package. A transformer from before its cooldown is preferred, and a judge comes
     along where it knows the world. Raises InputError where there is no transformer, and where a training has begun."""
@@ -165,20 +170,20 @@ def lay_start(runs: Path, source: Path, world: World) -> None:
     if checkpoint.exists(source):
         checkpoint.unpack(source, runs / "from")
         source = runs / "from"
-    part = next((part for part in (BEFORE, "dit") if (source / file_of(part)).is_file()), None)
+    part = next((part for part in (BEFORE_COOLDOWN, "dit") if (source / asset_name(part)).is_file()), None)
     if part is None:
-        raise InputError(f"{source} holds no {file_of('dit')}; name a folder of published weights, or 'shipped'")
-    _write(shipped(source, part), runs / "dit" / START)
+        raise InputError(f"{source} holds no {asset_name('dit')}; name a folder of published weights, or 'shipped'")
+    _save_tensors(read_published(source, part), runs / "dit" / START_FILE)
     for name in ("vae", "text"):
-        _write(shipped(_with(source, file_of(name)), name), runs / name / f"{name}.safetensors")
-    shutil.copy(_with(source, TOKENIZER) / TOKENIZER, runs / "text" / "tokenizer.json")
-    known = PACKAGES.judge_file if source == PACKAGES.assets else source / judge.FILE
-    if known.is_file() and scores.knows(judge.load(known), world):
-        _bring_judge(known, runs)
-    print(f"going on from {source / file_of(part)}", flush=True)
+        _save_tensors(read_published(_folder_with(source, asset_name(name)), name), runs / name / f"{name}.safetensors")
+    shutil.copy(_folder_with(source, TOKENIZER) / TOKENIZER, runs / "text" / "tokenizer.json")
+    known = PUBLISHED.judge_file if source == PUBLISHED.assets else source / judge.FILE
+    if known.is_file() and scores.judge_knows(judge.load(known), world):
+        _copy_judge(known, runs)
+    print(f"going on from {source / asset_name(part)}", flush=True)
 
 
-def _with(source: Path, name: str) -> Path:
+def _folder_with(source: Path, name: str) -> Path:
     """The folder that has the file, or else the package's."""
     return source if (source / name).is_file() else weights.ASSETS
 
@@ -186,45 +191,47 @@ def _with(source: Path, name: str) -> Path:
 # Better or worse ----------------------------------------------------------------------------------------------------
 
 
-def worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+def why_worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
     """Why scores of the same command speak against the new weights; empty where they do not."""
-    if not new.get(PAINTED) or new[PAINTED]["clips"] < FEW:
-        return f"fewer than {FEW} painted clips were judged"
-    for key in scores.PAINTED.values():
+    if not new.get(ACCURACY_KEY) or new[ACCURACY_KEY]["clips"] < MIN_JUDGED_CLIPS:
+        return f"fewer than {MIN_JUDGED_CLIPS} painted clips were judged"
+    for key in scores.ACCURACY_KEYS.values():
         if key in new and key in old and new[key]["all"] < old[key]["all"]:
             return f"{key}: {new[key]['all']:.3f} show all they should, {old[key]['all']:.3f} of the shipped weights'"
     return ""
 
 
-def rival(runs: Path, places: Places, new: Mapping[str, Any], device: str, seconds: float) -> dict[str, Any]:
+def published_scores(
+    runs: Path, folders: PublishFolders, new: Mapping[str, Any], device: str, seconds: float
+) -> dict[str, Any]:
     """The shipped weights' scores by the same command and the same judge: the card's, or measured now."""
-    path = places.assets / CARD
+    path = folders.assets / CARD
     if not path.is_file():
         return {}
     old = json.loads(path.read_text(encoding="utf-8")).get("scores", {})
     if old.get("command") == new.get("command"):
         return old
-    there = runs / "shipped"
-    unpack(there, places)
-    _bring_judge(runs / "judge" / judge.FILE, there)
-    return scores.measure(there, new["world"], device, new["side"], seconds, new[PAINTED]["clips"])
+    unpacked = runs / "shipped"
+    unpack(unpacked, folders)
+    _copy_judge(runs / "judge" / judge.FILE, unpacked)
+    return scores.measure_all(unpacked, new["world"], device, new["side"], seconds, new[ACCURACY_KEY]["clips"])
 
 
-def publish(runs: Path, places: Places, device: str, seconds: float, *, force: bool) -> list[str]:
+def publish(runs: Path, folders: PublishFolders, device: str, seconds: float, *, force: bool) -> list[str]:
     """Lay out ``runs`` with its card; the names of files that changed. Raises InputError where it has no card or is
     worse."""
     path = runs / scores.CARD
     if not path.is_file():
         raise InputError(f"{path} is missing; score the training first: python -m minitrain score --runs {runs}")
-    made = json.loads(path.read_text(encoding="utf-8"))
+    card = json.loads(path.read_text(encoding="utf-8"))
     if not force:
-        reason = worse(made["scores"], {})
-        reason = reason or worse(made["scores"], rival(runs, places, made["scores"], device, seconds))
+        reason = why_worse(card["scores"], {})
+        reason = reason or why_worse(card["scores"], published_scores(runs, folders, card["scores"], device, seconds))
         if reason:
             raise InputError(f"not published: {reason}; train on, or insist with --force")
-    changed = lay_out(runs, places)
-    changed += vocabulary.write(WORLDS[made["scores"]["world"]], places.assets)
-    (places.assets / CARD).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    changed = write_assets(runs, folders)
+    changed += vocabulary.write(WORLDS[card["scores"]["world"]], folders.assets)
+    (folders.assets / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return [*changed, CARD]
 
 
@@ -237,11 +244,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--force", action="store_true", help="publish what is worse, or not comparable")
     parser.add_argument("--unpack", action="store_true", help="lay the shipped weights out under --runs instead")
     args = parser.parse_args(argv)
-    places = Places.together(args.into) if args.into else PACKAGES
+    folders = PublishFolders.in_one_folder(args.into) if args.into else PUBLISHED
     if args.unpack:
-        unpack(args.runs, places)
+        unpack(args.runs, folders)
         return
-    for name in publish(args.runs, places, args.device, 60 * args.minutes, force=args.force):
+    for name in publish(args.runs, folders, args.device, 60 * args.minutes, force=args.force):
         print(name)
 
 

@@ -26,38 +26,38 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minitrain import hole_masks
-from minitrain.clips import Clips, Mix, Size
+from minitrain.clips import ClipSource, DataMix, Size
 from minitrain.worlds import World
 
-CELL = 16  # pixels of a side over which the cover is averaged
+COVER_CELL = 16  # pixels of a side over which the cover is averaged
 NICENESS = 5  # the trainer comes first
-WORDINGS = 2  # captions of each clip
-GLANCE = 2.0  # seconds after which a worker that has nothing to do looks whether its trainer lives
+CAPTIONS_PER_CLIP = 2  # captions of each clip
+POLL_SECONDS = 2.0  # seconds after which a worker that has nothing to do looks whether its trainer lives
 
-Read = Callable[[list[str]], Tensor]
+Tokenize = Callable[[list[str]], Tensor]
 """Captions to word ids, (B, L)."""
 
 
-class WorkerFailed(RuntimeError):
+class WorkerError(RuntimeError):
     """A worker has ended; its traceback is in the message."""
 
 
 @dataclass(frozen=True)
-class RenderPlan:
+class RenderConfig:
     """What is rendered. sizes, lengths: how often clips of which (height, width) and how many frames. group: clips of
     one message. wide: share of groups of the second world, as long as ``RenderWorkers.broad`` is set."""
 
     sizes: Mapping[Size, float]
     lengths: Mapping[int, float]
-    group: int = 4
-    wide: float = 0.0
-    mix: Mix = field(default_factory=Mix)
+    clips_per_group: int = 4
+    second_world_share: float = 0.0
+    mix: DataMix = field(default_factory=DataMix)
 
     @property
     def bytes(self) -> int:
         """Of the largest group: pixels and cover."""
-        pixels = max(h * w for h, w in self.sizes) * max(self.lengths) * self.group
-        return 3 * pixels + pixels // CELL**2
+        pixels = max(h * w for h, w in self.sizes) * max(self.lengths) * self.clips_per_group
+        return 3 * pixels + pixels // COVER_CELL**2
 
 
 @dataclass
@@ -71,7 +71,7 @@ class ClipGroup:
     ids: Tensor
     holes: list[hole_masks.Hole | None]
     midway: list[bool]
-    told: bool
+    has_captions: bool
 
     @property
     def size(self) -> Size:
@@ -87,12 +87,19 @@ class RenderWorkers:
     clips: how many have been taken so far."""
 
     def __init__(
-        self, worlds: Sequence[World], plan: RenderPlan, read: Read, workers: int, seed: int, *, device: str = "cpu"
+        self,
+        worlds: Sequence[World],
+        config: RenderConfig,
+        tokenize: Tokenize,
+        workers: int,
+        seed: int,
+        *,
+        device: str = "cpu",
     ) -> None:
         context = mp.get_context("fork")
-        self.plan, self.device, self.clips = plan, device, 0
+        self.config, self.device, self.clips = config, device, 0
         self._slots = 2 * workers + 6
-        self._memory = mmap.mmap(-1, plan.bytes * self._slots)
+        self._memory = mmap.mmap(-1, config.bytes * self._slots)
         self._free, self._done = context.Queue(), context.Queue()
         self._broad = context.Value("b", 1)
         self._copying: list[tuple[Any, int]] = []
@@ -101,7 +108,7 @@ class RenderWorkers:
             self._free.put(slot)
         self._parent = os.getpid()
         self._workers = [
-            context.Process(target=self._work, args=(worlds, read, Random(seed + i)), daemon=True)
+            context.Process(target=self._work, args=(worlds, tokenize, Random(seed + i)), daemon=True)
             for i in range(workers)
         ]
         for worker in self._workers:
@@ -134,68 +141,74 @@ class RenderWorkers:
 
     # In a worker -----------------------------------------------------------------------------------------------------
 
-    def _work(self, worlds: Sequence[World], read: Read, rng: Random) -> None:
+    def _work(self, worlds: Sequence[World], tokenize: Tokenize, rng: Random) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer ends us
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.nice(NICENESS)
         torch.set_num_threads(1)
         try:
-            sources = [Clips(world, rng, self.plan.mix) for world in worlds]
+            sources = [ClipSource(world, rng, self.config.mix) for world in worlds]
             while os.getppid() == self._parent:
                 try:
-                    slot = self._free.get(timeout=GLANCE)
+                    slot = self._free.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     continue
-                self._done.put(self._rendered(slot, sources, read, rng))
+                self._done.put(self._render_into(slot, sources, tokenize, rng))
         except BaseException:
             self._done.put(traceback.format_exc())
             self._done.close()
             self._done.join_thread()
         os._exit(0)  # nothing of the trainer's is to be tidied up here
 
-    def _rendered(self, slot: int, sources: Sequence[Clips], read: Read, rng: Random) -> tuple[Any, ...]:
+    def _render_into(
+        self, slot: int, sources: Sequence[ClipSource], tokenize: Tokenize, rng: Random
+    ) -> tuple[Any, ...]:
         """A group in a slot, and what is told about it."""
-        plan = self.plan
-        wide = len(sources) > 1 and self.broad and rng.random() < plan.wide
+        config = self.config
+        wide = len(sources) > 1 and self.broad and rng.random() < config.second_world_share
         source = sources[int(wide)]
-        size = rng.choices(tuple(plan.sizes), tuple(plan.sizes.values()))[0]
-        frames = rng.choices(tuple(plan.lengths), tuple(plan.lengths.values()))[0]
-        drawn = [source.draw(size, frames) for _ in range(plan.group)]
-        shown, cover = source.render(drawn, size, frames)
-        cells = F.avg_pool2d(cover.float(), CELL).to(torch.uint8)
-        self._bytes(slot, shown.numel())[:] = shown.contiguous().view(-1).numpy()
-        self._bytes(slot, cells.numel(), shown.numel())[:] = cells.view(-1).numpy()
-        ids = None if wide else read([source.tell(d) for d in drawn for _ in range(WORDINGS)]).to(torch.int16)
-        words = None if ids is None else ids.view(plan.group, WORDINGS, -1).numpy()
-        return slot, size, frames, words, [d.hole for d in drawn], [d.midway for d in drawn]
+        size = rng.choices(tuple(config.sizes), tuple(config.sizes.values()))[0]
+        frames = rng.choices(tuple(config.lengths), tuple(config.lengths.values()))[0]
+        specs = [source.draw(size, frames) for _ in range(config.clips_per_group)]
+        shown, cover = source.render(specs, size, frames)
+        cells = F.avg_pool2d(cover.float(), COVER_CELL).to(torch.uint8)
+        self._shared_bytes(slot, shown.numel())[:] = shown.contiguous().view(-1).numpy()
+        self._shared_bytes(slot, cells.numel(), shown.numel())[:] = cells.view(-1).numpy()
+        ids = (
+            None
+            if wide
+            else tokenize([source.caption(d) for d in specs for _ in range(CAPTIONS_PER_CLIP)]).to(torch.int16)
+        )
+        words = None if ids is None else ids.view(config.clips_per_group, CAPTIONS_PER_CLIP, -1).numpy()
+        return slot, size, frames, words, [d.hole for d in specs], [d.midway for d in specs]
 
-    def _bytes(self, slot: int, length: int, start: int = 0) -> np.ndarray:
-        return np.frombuffer(self._memory, np.uint8, length, slot * self.plan.bytes + start)
+    def _shared_bytes(self, slot: int, length: int, start: int = 0) -> np.ndarray:
+        return np.frombuffer(self._memory, np.uint8, length, slot * self.config.bytes + start)
 
     # In the trainer --------------------------------------------------------------------------------------------------
 
-    def take(self, most: int, *, wait: float = 0.0) -> list[ClipGroup]:
+    def take(self, limit: int, *, wait: float = 0.0) -> list[ClipGroup]:
         """Up to that many groups that are ready, on the device; waiting so many seconds for a first one. Raises
         WorkerFailed."""
-        self._give_back()
+        self._free_copied_slots()
         if self.device == "cuda" and not self._pinned:
-            self._pin()
+            self._pin_memory()
         found: list[ClipGroup] = []
-        while len(found) < most:
+        while len(found) < limit:
             try:
-                told = self._done.get(timeout=wait) if wait and not found else self._done.get_nowait()
+                message = self._done.get(timeout=wait) if wait and not found else self._done.get_nowait()
             except queue.Empty:
-                self._look_after()
+                self._check_workers()
                 break
-            if isinstance(told, str):
-                raise WorkerFailed(f"a rendering worker failed:\n{told}")
-            found.append(self._group(*told))
+            if isinstance(message, str):
+                raise WorkerError(f"a rendering worker failed:\n{message}")
+            found.append(self._group(*message))
         return found
 
-    def _look_after(self) -> None:
+    def _check_workers(self) -> None:
         ended = [worker.exitcode for worker in self._workers if worker.exitcode is not None]
         if ended and self._done.empty():
-            raise WorkerFailed(
+            raise WorkerError(
                 f"a rendering worker ended by itself (exit code {ended[0]}), perhaps for lack of memory; try fewer"
                 " --workers"
             )
@@ -210,19 +223,24 @@ class RenderWorkers:
         midway: list[bool],
     ) -> ClipGroup:
         count, (height, width) = len(holes), size
-        pixels, cells = count * 3 * frames * height * width, count * frames * (height // CELL) * (width // CELL)
-        shown = torch.from_numpy(self._bytes(slot, pixels)).view(count, 3, frames, height, width)
-        cover = torch.from_numpy(self._bytes(slot, cells, pixels)).view(count, frames, height // CELL, width // CELL)
-        shown, cover = (shown.clone(), cover.clone()) if self.device == "cpu" else self._uploaded(shown, cover)
-        self._copying.append((self._mark(), slot))
+        pixels, cells = (
+            count * 3 * frames * height * width,
+            count * frames * (height // COVER_CELL) * (width // COVER_CELL),
+        )
+        shown = torch.from_numpy(self._shared_bytes(slot, pixels)).view(count, 3, frames, height, width)
+        cover = torch.from_numpy(self._shared_bytes(slot, cells, pixels)).view(
+            count, frames, height // COVER_CELL, width // COVER_CELL
+        )
+        shown, cover = (shown.clone(), cover.clone()) if self.device == "cpu" else self._upload(shown, cover)
+        self._copying.append((self._copy_event(), slot))
         self.clips += count
-        ids = torch.zeros(count, WORDINGS, 1) if words is None else torch.from_numpy(words)
+        ids = torch.zeros(count, CAPTIONS_PER_CLIP, 1) if words is None else torch.from_numpy(words)
         return ClipGroup(shown, cover, ids.int(), holes, midway, words is not None)
 
-    def _uploaded(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def _upload(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in tensors)
 
-    def _mark(self) -> Any:
+    def _copy_event(self) -> Any:
         """What tells when the copies begun so far have ended; None where they have."""
         if self.device != "cuda":
             return None
@@ -230,12 +248,12 @@ class RenderWorkers:
         event.record()
         return event
 
-    def _give_back(self) -> None:
+    def _free_copied_slots(self) -> None:
         """Slots whose copies have ended."""
         while self._copying and (self._copying[0][0] is None or self._copying[0][0].query()):
             self._free.put(self._copying.pop(0)[1])
 
-    def _pin(self) -> None:
+    def _pin_memory(self) -> None:
         """So that copies to the card do not wait for the host."""
         self._pinned = True
         whole = torch.from_numpy(np.frombuffer(self._memory, np.uint8))

@@ -11,25 +11,25 @@ from torch import Tensor, nn
 from sora.networks.wan.dit import WanDiT
 
 
-class Agreement(nn.Module):
+class RepresentationAlignment(nn.Module):
     """Tokens of a middle block, projected, against what a frozen network sees of the clean pixels (REPA, Yu et al.
     2024, arXiv 2410.06940). Nothing of it is kept for painting."""
 
-    def __init__(self, dit: WanDiT, seen: int) -> None:
+    def __init__(self, dit: WanDiT, feature_channels: int) -> None:
         super().__init__()
         self.project = nn.Sequential(
-            nn.Linear(dit.config.dim, dit.config.dim), nn.SiLU(), nn.Linear(dit.config.dim, seen)
+            nn.Linear(dit.config.dim, dit.config.dim), nn.SiLU(), nn.Linear(dit.config.dim, feature_channels)
         )
         self.patch = dit.config.patch
         self.tokens: Tensor | None = None
-        dit.blocks[len(dit.blocks) // 2].register_forward_hook(self._remember)
+        dit.blocks[len(dit.blocks) // 2].register_forward_hook(self._store_tokens)
 
-    def _remember(self, _block: nn.Module, _given: Any, tokens: Tensor) -> None:
+    def _store_tokens(self, _block: nn.Module, _given: Any, tokens: Tensor) -> None:
         self.tokens = tokens if torch.is_grad_enabled() else None
 
-    def forward(self, features_BDTHW: Tensor, latents: tuple[int, int, int]) -> Tensor:
+    def forward(self, features_BDTHW: Tensor, latent_shape: tuple[int, int, int]) -> Tensor:
         """One minus the mean cosine, for the transformer's last pass."""
         assert self.tokens is not None
-        grid = [size // p for size, p in zip(latents, self.patch, strict=True)]
-        wish = F.interpolate(features_BDTHW, grid, mode="trilinear").flatten(2).mT
-        return 1 - F.cosine_similarity(self.project(self.tokens.float()), wish, dim=-1).mean()
+        grid = [size // p for size, p in zip(latent_shape, self.patch, strict=True)]
+        target = F.interpolate(features_BDTHW, grid, mode="trilinear").flatten(2).mT
+        return 1 - F.cosine_similarity(self.project(self.tokens.float()), target, dim=-1).mean()

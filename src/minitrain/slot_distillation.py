@@ -20,64 +20,64 @@ from minitrain.worlds.world import World, draw_film
 from sora.models.mini.model import word_ids
 from sora.networks.mini_text import MiniText
 
-NEAREST = 3  # known words that a new one begins as
+NEIGHBOURS = 3  # known words that a new one begins as
 
 Effects = dict[tuple[str, str], Tensor]  # (slot, answer) -> (slots, width)
 
 
 @dataclass(frozen=True)
-class Anchor:
+class SlotTargets:
     """base_SD: the old slots on average. effects: what one told answer adds to all slots, for the answers that the old
     encoder knew."""
 
     base_SD: Tensor
     effects: Effects
 
-    def targets(self, told: list[dict[str, str]], slots: int) -> tuple[Tensor, Tensor]:
+    def targets(self, facts: list[dict[str, str]], slots: int) -> tuple[Tensor, Tensor]:
         """((B, slots, D), (B, slots)): where the slots of captions should stand, and 1 where that is known, which is
         where the slot's own answer was known to the old encoder. Slots it did not have are to be like its unused ones
         as long as they have nothing to say."""
-        base = torch.cat([self.base_SD, self.base_SD[-1:].expand(max(0, slots - len(self.base_SD)), -1)])[:slots]
-        where, known = base.repeat(len(told), 1, 1), torch.ones(len(told), slots)
-        for row, said in enumerate(told):
+        base_SD = torch.cat([self.base_SD, self.base_SD[-1:].expand(max(0, slots - len(self.base_SD)), -1)])[:slots]
+        targets_BSD, known_BS = base_SD.repeat(len(facts), 1, 1), torch.ones(len(facts), slots)
+        for row, each in enumerate(facts):
             for i, slot in enumerate(SLOTS):
-                effect = self.effects.get((slot, said[slot]))
+                effect = self.effects.get((slot, each[slot]))
                 if effect is not None:
-                    where[row, : len(effect)] += effect[:slots]
-                elif said[slot]:
-                    known[row, i] = 0
-        return where, known
+                    targets_BSD[row, : len(effect)] += effect[:slots]
+                elif each[slot]:
+                    known_BS[row, i] = 0
+        return targets_BSD, known_BS
 
 
 @torch.no_grad()
-def fit(old: MiniText, tokenizer: Tokenizer, world: World, count: int = 3000) -> Anchor:
+def fit_targets(old: MiniText, tokenizer: Tokenizer, world: World, count: int = 3000) -> SlotTargets:
     """Least squares from what plain captions of the old encoder's world tell to its slots."""
-    told, slots_BSD = _old_slots(old, tokenizer, world, count)
-    answers = sorted({(slot, said[slot]) for said in told for slot in SLOTS[: old.config.slots]})
-    place = {answer: i for i, answer in enumerate(answers)}
-    design = torch.zeros(len(told), len(answers))
-    for row, said in enumerate(told):
+    facts, slots_BSD = _old_slots(old, tokenizer, world, count)
+    answers = sorted({(slot, each[slot]) for each in facts for slot in SLOTS[: old.config.slots]})
+    column = {answer: i for i, answer in enumerate(answers)}
+    design = torch.zeros(len(facts), len(answers))
+    for row, said in enumerate(facts):
         for slot in SLOTS[: old.config.slots]:
-            design[row, place[slot, said[slot]]] = 1
+            design[row, column[slot, said[slot]]] = 1
     base = slots_BSD.mean(dim=0)
     centred = design - design.mean(dim=0)
     fitted = torch.linalg.lstsq(centred, (slots_BSD - base).flatten(1), driver="gelsd").solution
     fitted = fitted.view(-1, *base.shape)
     offset = torch.einsum("a,asd->sd", design.mean(dim=0), fitted)
-    return Anchor(base - offset, {answer: fitted[i] for answer, i in place.items()})
+    return SlotTargets(base - offset, {answer: fitted[i] for answer, i in column.items()})
 
 
 def _old_slots(old: MiniText, tokenizer: Tokenizer, world: World, count: int) -> tuple[list[dict[str, str]], Tensor]:
     """What captions tell that the old encoder can read to the last word, and its slots of them."""
     rng, unknown = Random(3), tokenizer.token_to_id(UNKNOWN)
-    said: list[Caption] = []
-    while len(said) < count:
+    captions: list[Caption] = []
+    while len(captions) < count:
         one = caption(draw_film(world, rng.getrandbits(48)), rng, length="plain", language="en", gaits=False)
         ids = tokenizer.encode(one.text).ids
-        if unknown not in ids and len(ids) <= old.config.length and not any(one.told[s] for s in SLOTS[5:]):
-            said.append(one)
-    ids = word_ids(tokenizer, [c.text for c in said], old.config.length)
-    return [c.told for c in said], torch.cat([old(part) for part in ids.split(500)])
+        if unknown not in ids and len(ids) <= old.config.length and not any(one.facts[s] for s in SLOTS[5:]):
+            captions.append(one)
+    ids = word_ids(tokenizer, [c.text for c in captions], old.config.length)
+    return [c.facts for c in captions], torch.cat([old(part) for part in ids.split(500)])
 
 
 def warm_start(new: MiniText, tokenizer: Tokenizer, old: MiniText, old_tokenizer: Tokenizer) -> None:
@@ -96,22 +96,22 @@ def warm_start(new: MiniText, tokenizer: Tokenizer, old: MiniText, old_tokenizer
 
 
 @torch.no_grad()
-def liken(new: MiniText, said: list[Caption], ids_BL: Tensor, known: set[int | None]) -> None:
+def init_new_words(new: MiniText, captions: list[Caption], ids_BL: Tensor, known: set[int | None]) -> None:
     """Begin words that the old encoder did not have as those it had that are said when the same is told: each as the
     mean of the NEAREST known ones, weighed by likeness. said, ids_BL: captions and their ids. known: ids it had."""
-    answers = sorted({(slot, one.told[slot]) for one in said for slot in SLOTS})
-    place = {answer: i for i, answer in enumerate(answers)}
-    told = torch.zeros(len(said), len(answers))
-    for row, one in enumerate(said):
+    answers = sorted({(slot, one.facts[slot]) for one in captions for slot in SLOTS})
+    column = {answer: i for i, answer in enumerate(answers)}
+    facts = torch.zeros(len(captions), len(answers))
+    for row, one in enumerate(captions):
         for slot in SLOTS:
-            told[row, place[slot, one.told[slot]]] = 1
-    spoken = torch.zeros(len(said), new.config.vocabulary)
-    spoken.scatter_(1, ids_BL, 1.0)
-    counts = spoken.sum(dim=0)
-    profiles = (spoken.T @ told) / counts.clamp(min=1)[:, None] - told.mean(dim=0)
+            facts[row, column[slot, one.facts[slot]]] = 1
+    contains = torch.zeros(len(captions), new.config.vocabulary)
+    contains.scatter_(1, ids_BL, 1.0)
+    counts = contains.sum(dim=0)
+    profiles = (contains.T @ facts) / counts.clamp(min=1)[:, None] - facts.mean(dim=0)
     olds = torch.tensor([i for i in range(2, new.config.vocabulary) if i in known and counts[i] > 2])
     news = torch.tensor([i for i in range(2, new.config.vocabulary) if i not in known and counts[i] > 0])
     distance = torch.cdist(profiles[news], profiles[olds])
-    near, at = distance.topk(min(NEAREST, len(olds)), largest=False)
-    shares = torch.softmax(-near / (near[:, :1] + 0.05), dim=1)
-    new.words.weight[news] = torch.einsum("nk,nkd->nd", shares, new.words.weight[olds[at]])
+    nearest, index = distance.topk(min(NEIGHBOURS, len(olds)), largest=False)
+    shares = torch.softmax(-nearest / (nearest[:, :1] + 0.05), dim=1)
+    new.words.weight[news] = torch.einsum("nk,nkd->nd", shares, new.words.weight[olds[index]])

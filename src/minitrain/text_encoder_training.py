@@ -23,16 +23,16 @@ from torch import Tensor, nn
 
 from minitrain import slot_distillation
 from minitrain.captions import SLOTS, Caption, caption
-from minitrain.optim import Both
-from minitrain.slot_distillation import Anchor
-from minitrain.tokenizer import build_tokenizer, roughened
+from minitrain.optim import MuonAdamW
+from minitrain.slot_distillation import SlotTargets
+from minitrain.tokenizer import add_typos, build_tokenizer
 from minitrain.training_loop import Budget, train
 from minitrain.worlds.world import WORLDS, World, draw_film
 from sora.models.mini.model import word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
 
-LENGTH, ALL_SLOTS = 160, 12  # ids read at most; slots, of which the last has nothing to say yet
-KINDS = {
+MAX_TOKENS, SLOT_COUNT = 160, 12  # ids read at most; slots, of which the last has nothing to say yet
+CAPTION_KINDS = {
     "terse": ("terse", "en"),
     "plain": ("plain", "en"),
     "long": ("long", "en"),
@@ -40,13 +40,13 @@ KINDS = {
     "plain zh": ("plain", "zh"),
     "long zh": ("long", "zh"),
 }
-SHORT, LONG = (("terse", "plain", "plain", "terse zh", "plain zh"), ("long", "long", "long zh"))
+SHORT_KINDS, LONG_KINDS = (("terse", "plain", "plain", "terse zh", "plain zh"), ("long", "long", "long zh"))
 LONG_SHARE = 0.4  # of the steps, each of which has a quarter of a short step's captions
-EMPTY = 0.03
-FAITH = 10.0  # weight of the squared distance to the anchor
+EMPTY_SHARE = 0.03
+DISTILLATION_WEIGHT = 10.0  # weight of the squared distance to the anchor
 
 
-def answers(world: World) -> dict[str, list[str]]:
+def slot_values(world: World) -> dict[str, list[str]]:
     """What each slot may answer; the first answer is silence."""
     return {
         "subject": ["", *world.subjects],
@@ -56,20 +56,20 @@ def answers(world: World) -> dict[str, list[str]]:
         "weather": ["", *(w for w in world.weathers if w)],
         "hour": ["", *world.hours],
         "style": ["", *world.styles],
-        "second": ["", *(world.subjects if world.pairs else ())],
+        "second": ["", *(world.subjects if world.pair_share else ())],
         "relation": ["", *world.relations],
         "event": ["", *world.events],
-        "shots": ["", *((*world.settings, *world.motions) if world.cut else ())],
+        "shots": ["", *((*world.settings, *world.motions) if world.cut_share else ())],
     }
 
 
-class Reader(nn.Module):
+class SlotClassifier(nn.Module):
     """The encoder with one linear question a slot."""
 
     def __init__(self, text: MiniText, world: World) -> None:
         super().__init__()
         self.text = text
-        self.heads = nn.ModuleList(nn.Linear(text.config.width, len(a)) for a in answers(world).values())
+        self.heads = nn.ModuleList(nn.Linear(text.config.width, len(a)) for a in slot_values(world).values())
 
     def forward(self, ids_BL: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(slots (B, slots, D), the answers' logits (B, answers) slot by slot)."""
@@ -77,72 +77,74 @@ class Reader(nn.Module):
         return slots, [head(slots[:, i]) for i, head in enumerate(self.heads)]
 
 
-def captions(world: World, count: int, rng: Random, kinds: tuple[str, ...], *, held: bool) -> list[Caption]:
+def sample_captions(world: World, count: int, rng: Random, kinds: tuple[str, ...], *, held_out: bool) -> list[Caption]:
     """Captions of the given kinds. Those to train on are roughened, and some are empty."""
-    said = []
+    sampled = []
     for _ in range(count):
-        length, language = KINDS[rng.choice(kinds)]
-        film = draw_film(world, rng.getrandbits(48), held=held)
-        one = caption(film, rng, length=length, language=language, gaits=world.gaits)
-        if not held:
-            one = Caption(roughened(one, rng), one.told)
-            one = Caption("", dict.fromkeys(SLOTS, "")) if rng.random() < EMPTY else one
-        said.append(one)
-    return said
+        length, language = CAPTION_KINDS[rng.choice(kinds)]
+        film = draw_film(world, rng.getrandbits(48), held_out=held_out)
+        sample = caption(film, rng, length=length, language=language, gaits=world.has_gaits)
+        if not held_out:
+            sample = Caption(add_typos(sample, rng), sample.facts)
+            sample = Caption("", dict.fromkeys(SLOTS, "")) if rng.random() < EMPTY_SHARE else sample
+        sampled.append(sample)
+    return sampled
 
 
-def truth(world: World, said: list[Caption]) -> Tensor:
+def labels_of(world: World, captions: list[Caption]) -> Tensor:
     """(B, len(SLOTS)): which answer each caption gives."""
-    keys = answers(world)
-    return torch.tensor([[keys[slot].index(one.told[slot]) for slot in SLOTS] for one in said])
+    keys = slot_values(world)
+    return torch.tensor([[keys[slot].index(one.facts[slot]) for slot in SLOTS] for one in captions])
 
 
-def lossy(ids_BL: Tensor, share: float = 0.015) -> Tensor:
+def drop_words(ids_BL: Tensor, share: float = 0.015) -> Tensor:
     """Ids of which a share have become unknown."""
     return ids_BL.masked_fill((torch.rand(ids_BL.shape) < share) & (ids_BL > 0), 1)
 
 
 def make_loss(
-    reader: Reader, world: World, tokenizer: Tokenizer, count: int, hold: Anchor | None
+    classifier: SlotClassifier, world: World, tokenizer: Tokenizer, count: int, targets: SlotTargets | None
 ) -> Callable[[float], tuple[Tensor, dict[str, float]]]:
     """The loss of one step, its captions drawn anew each time."""
-    rng, device = Random(), next(reader.parameters()).device
+    rng, device = Random(), next(classifier.parameters()).device
 
     def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
         long = rng.random() < LONG_SHARE
-        said = captions(world, count // 4 if long else count, rng, LONG if long else SHORT, held=False)
-        ids = lossy(word_ids(tokenizer, [c.text for c in said], LENGTH)).to(device)
-        slots, guesses = reader(ids)
-        right = truth(world, said).to(device)
-        value = torch.stack([F.cross_entropy(g, right[:, i]) for i, g in enumerate(guesses)]).sum()
+        captions = sample_captions(
+            world, count // 4 if long else count, rng, LONG_KINDS if long else SHORT_KINDS, held_out=False
+        )
+        ids = drop_words(word_ids(tokenizer, [c.text for c in captions], MAX_TOKENS)).to(device)
+        slots, logits = classifier(ids)
+        labels = labels_of(world, captions).to(device)
+        value = torch.stack([F.cross_entropy(g, labels[:, i]) for i, g in enumerate(logits)]).sum()
         parts: dict[str, Any] = {"loss": value.detach()}
-        if hold:
-            where, known = (t.to(device) for t in hold.targets([c.told for c in said], slots.shape[1]))
-            distance = ((slots - where).square().mean(dim=2) * known).sum() / known.sum()
-            value, parts = value + FAITH * distance, {**parts, "distance": distance.detach()}
+        if targets:
+            targets_BSD, known = (t.to(device) for t in targets.targets([c.facts for c in captions], slots.shape[1]))
+            distance = ((slots - targets_BSD).square().mean(dim=2) * known).sum() / known.sum()
+            value, parts = value + DISTILLATION_WEIGHT * distance, {**parts, "distance": distance.detach()}
         return value, parts
 
     return loss
 
 
 @torch.no_grad()
-def scores(
-    reader: Reader, world: World, tokenizer: Tokenizer, hold: Anchor | None, count: int = 300
+def evaluate(
+    reader: SlotClassifier, world: World, tokenizer: Tokenizer, targets: SlotTargets | None, count: int = 300
 ) -> dict[str, dict[str, float]]:
     """For each kind of held-out caption, the share that each slot reads rightly, "all" of them, and the mean cosine to
     the anchor."""
     table, device = {}, next(reader.parameters()).device
-    for kind in KINDS:
-        said = captions(world, count, Random(5), (kind,), held=True)
-        ids = word_ids(tokenizer, [c.text for c in said], LENGTH).to(device)
-        slots, guesses = reader(ids)
-        hits = torch.stack([g.argmax(dim=1) for g in guesses], dim=1).cpu() == truth(world, said)
-        row = dict(zip(SLOTS, hits.float().mean(dim=0).tolist(), strict=True)) | {
-            "all": hits.all(dim=1).float().mean().item()
+    for kind in CAPTION_KINDS:
+        captions = sample_captions(world, count, Random(5), (kind,), held_out=True)
+        ids = word_ids(tokenizer, [c.text for c in captions], MAX_TOKENS).to(device)
+        slots, logits = reader(ids)
+        correct = torch.stack([g.argmax(dim=1) for g in logits], dim=1).cpu() == labels_of(world, captions)
+        row = dict(zip(SLOTS, correct.float().mean(dim=0).tolist(), strict=True)) | {
+            "all": correct.all(dim=1).float().mean().item()
         }
-        if hold:
-            where, known = hold.targets([c.told for c in said], slots.shape[1])
-            row["cosine"] = ((F.cosine_similarity(slots.cpu(), where, dim=2) * known).sum() / known.sum()).item()
+        if targets:
+            targets_BSD, known = targets.targets([c.facts for c in captions], slots.shape[1])
+            row["cosine"] = ((F.cosine_similarity(slots.cpu(), targets_BSD, dim=2) * known).sum() / known.sum()).item()
         table[kind] = {k: round(v, 4) for k, v in row.items()}
     return table
 
@@ -162,18 +164,20 @@ def load_encoder(folder: Path) -> tuple[MiniText, Tokenizer]:
     return text.requires_grad_(False).eval(), tokenizer
 
 
-def begin(world: World, tokenizer: Tokenizer, start: Path | None, known: World) -> tuple[MiniText, Anchor | None]:
+def build_encoder(
+    world: World, tokenizer: Tokenizer, start: Path | None, known: World
+) -> tuple[MiniText, SlotTargets | None]:
     """A new encoder, and what holds it where it goes on from an older one that read the world ``known``."""
-    text = MiniText(MiniTextConfig(vocabulary=tokenizer.get_vocab_size(), slots=ALL_SLOTS, length=LENGTH))
+    text = MiniText(MiniTextConfig(vocabulary=tokenizer.get_vocab_size(), slots=SLOT_COUNT, length=MAX_TOKENS))
     if not start:
         return text, None
     old, old_tokenizer = load_encoder(start)
     slot_distillation.warm_start(text, tokenizer, old, old_tokenizer)
-    said = captions(world, 4000, Random(4), tuple(KINDS), held=False)
+    captions = sample_captions(world, 4000, Random(4), tuple(CAPTION_KINDS), held_out=False)
     shared = tokenizer.get_vocab().keys() & old_tokenizer.get_vocab().keys()
-    ids = word_ids(tokenizer, [one.text for one in said], LENGTH)
-    slot_distillation.liken(text, said, ids, {tokenizer.token_to_id(word) for word in shared})
-    return text, slot_distillation.fit(old, old_tokenizer, known)
+    ids = word_ids(tokenizer, [one.text for one in captions], MAX_TOKENS)
+    slot_distillation.init_new_words(text, captions, ids, {tokenizer.token_to_id(word) for word in shared})
+    return text, slot_distillation.fit_targets(old, old_tokenizer, known)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -189,17 +193,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     world, tokenizer = WORLDS[args.world], build_tokenizer(WORLDS[args.world])
     args.folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(args.folder / "tokenizer.json"))
-    text, hold = begin(world, tokenizer, args.start, WORLDS[args.known])
+    text, targets = build_encoder(world, tokenizer, args.start, WORLDS[args.known])
     (args.folder / "config.json").write_text(json.dumps(asdict(text.config)) + "\n")
-    reader = Reader(text, world).to(args.device)
+    classifier = SlotClassifier(text, world).to(args.device)
     rates = (0.002, 0.002) if args.start else (0.005, 0.002)
     plain = ("text.words", "text.places", "text.slots", "heads")
-    optimiser = Both(reader, matrix_lr=rates[0], other_lr=rates[1], plain=plain)
-    loss = make_loss(reader, world, tokenizer, args.batch, hold)
-    report = lambda _: summary(scores(reader, world, tokenizer, hold, 60))  # noqa: E731
-    train(reader, optimiser, Budget(args.minutes), args.folder, loss, average=0.99, every=150, report=report)
+    optimiser = MuonAdamW(classifier, muon_lr=rates[0], adamw_lr=rates[1], adamw_prefixes=plain)
+    loss = make_loss(classifier, world, tokenizer, args.batch, targets)
+    report = lambda _: summary(evaluate(classifier, world, tokenizer, targets, 60))  # noqa: E731
+    train(
+        classifier, optimiser, Budget(args.minutes), args.folder, loss, ema_decay=0.99, report_every=150, report=report
+    )
     save_file({k: v.cpu().contiguous() for k, v in text.state_dict().items()}, args.folder / "text.safetensors")
-    table = scores(reader, world, tokenizer, hold, 200)
+    table = evaluate(classifier, world, tokenizer, targets, 200)
     (args.folder / "scores.json").write_text(json.dumps(table, indent=1) + "\n")
     print(json.dumps(table, indent=1))
 

@@ -19,7 +19,7 @@ from minitrain.captions.wordlist import chinese_words, english_words
 from minitrain.worlds.world import World
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
-PAIRS = 160  # pieces of two letters
+MAX_PAIRS = 160  # pieces of two letters
 VOWELS, CONSONANTS = "aeiou", "bcdfghklmnprstvz"
 
 
@@ -55,26 +55,26 @@ def build_tokenizer(world: World) -> Tokenizer:
 def _pairs(words: Sequence[str]) -> list[str]:
     """The letter pairs most often seen, the commonest first."""
     counts = Counter(w[i : i + 2] for w in words for i in range(len(w) - 1))
-    return [pair for pair, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:PAIRS]]
+    return [pair for pair, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_PAIRS]]
 
 
-def roughened(caption: Caption, rng: Random) -> str:
+def add_typos(caption: Caption, rng: Random) -> str:
     """A caption as hurried people type: now and then a plural, a typing error, or a word from outside the world."""
     text = caption.text
-    if rng.random() < 0.1 and caption.told["subject"]:
-        said = [n for n in names(caption.told["subject"]) if n in text]
-        text = text.replace(max(said, key=len), plural(max(said, key=len)), 1) if said else text
+    if rng.random() < 0.1 and caption.facts["subject"]:
+        named = [n for n in names(caption.facts["subject"]) if n in text]
+        text = text.replace(max(named, key=len), plural(max(named, key=len)), 1) if named else text
     words = text.split(" ")
     if rng.random() < 0.1:
-        words.insert(rng.randrange(len(words) + 1), _nonsense(rng))
+        words.insert(rng.randrange(len(words) + 1), _nonsense_word(rng))
     long_words = [i for i, w in enumerate(words) if len(w) > 5 and w.isascii() and w.isalpha()]
     if long_words and rng.random() < 0.1:
         at = rng.choice(long_words)
-        words[at] = _mistyped(words[at], rng)
+        words[at] = _misspell(words[at], rng)
     return " ".join(words)
 
 
-def _mistyped(word: str, rng: Random) -> str:
+def _misspell(word: str, rng: Random) -> str:
     """Two letters swapped, one lost, or one doubled, but not the first."""
     i = rng.randrange(1, len(word) - 1)
     return rng.choice(
@@ -82,6 +82,6 @@ def _mistyped(word: str, rng: Random) -> str:
     )
 
 
-def _nonsense(rng: Random) -> str:
+def _nonsense_word(rng: Random) -> str:
     syllables = range(rng.randint(2, 4))
     return "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) + rng.choice(("", "n", "r", "s")) for _ in syllables)

@@ -22,16 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from minitrain import checkpoint
-from minitrain.optim import Both
+from minitrain.optim import MuonAdamW
 from sora.errors import ModelError
 
-LONGEST_STEP = 60.0  # seconds; what a step takes beyond it, the machine slept
+MAX_STEP_SECONDS = 60.0  # seconds; what a step takes beyond it, the machine slept
 STATE = "state"  # the folder, beside the log
 
-Loss = Callable[[float], "tuple[Tensor, dict[str, Any]]"]
+LossFunction = Callable[[float], "tuple[Tensor, dict[str, Any]]"]
 
 
-class NotFinite(ModelError):
+class NotFiniteError(ModelError):
     """Weights or losses are no numbers any more."""
 
 
@@ -52,7 +52,7 @@ class Budget:
         return min(1.0, rise, max(0.0, 1 - done) / self.cooldown)
 
 
-class Average:
+class EMA:
     """Exponential moving average of a module's parameters, corrected for its start."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -70,48 +70,48 @@ class Average:
     def swap(self, model: nn.Module) -> None:
         """Exchange the model's weights and the averaged ones; a second call puts them back."""
         for name, p in model.named_parameters():
-            held = p.detach().clone()
+            current = p.detach().clone()
             p.copy_(self.values[name])
-            self.values[name] = held
+            self.values[name] = current
 
 
 @dataclass
-class Run:
+class TrainingState:
     """One run of a training, and the state that it goes on from. spent: seconds of training in that state."""
 
     model: nn.Module
-    optimiser: Both
-    ema: Average
+    optimiser: MuonAdamW
+    ema: EMA
     folder: Path
     step: int = 0
     spent: float = 0.0
     values: dict[str, Any] = field(default_factory=dict)
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Write the state. Raises NotFinite, and leaves the last one, where weights are no longer finite."""
         if not all(p.isfinite().all() for p in self.model.parameters()):
-            raise NotFinite(
+            raise NotFiniteError(
                 f"weights are not finite after step {self.step}; the state in {self.folder / STATE} is from before,"
                 " go on from it at a lower rate"
             )
         tensors = {f"model/{n}": t for n, t in self.model.state_dict().items()}
         tensors |= {f"average/{n}": t for n, t in self.ema.values.items()}
-        tensors |= self.optimiser.tensors() | {"random/cpu": torch.get_rng_state()}
+        tensors |= self.optimiser.state_tensors() | {"random/cpu": torch.get_rng_state()}
         if torch.cuda.is_available() and next(self.model.parameters()).is_cuda:
             tensors["random/cuda"] = torch.cuda.get_rng_state()
         counts = {"step": self.step, "spent": self.spent, "updates": self.ema.updates}
-        checkpoint.keep(self.folder / STATE, tensors, counts)
+        checkpoint.save_state(self.folder / STATE, tensors, counts)
 
     def resume(self) -> None:
         """Take up the folder's state where there is one. Raises ModelError where it is of another network."""
         if not checkpoint.exists(self.folder / STATE):
             return
-        tensors, counts = checkpoint.restore(self.folder / STATE)
+        tensors, counts = checkpoint.load_state(self.folder / STATE)
         try:
-            self.model.load_state_dict(_under(tensors, "model/"))
-            values = _under(tensors, "average/")
+            self.model.load_state_dict(_with_prefix(tensors, "model/"))
+            values = _with_prefix(tensors, "average/")
             self.ema.values = {n: values[n].to(p) for n, p in self.ema.values.items()}
-            self.optimiser.take(_under(tensors, "optimiser/"))
+            self.optimiser.load_state_tensors(_with_prefix(tensors, "optimiser/"))
         except (RuntimeError, KeyError) as error:
             raise ModelError(
                 f"the state in {self.folder / STATE} is of another network ({str(error).splitlines()[0]}); train this"
@@ -125,13 +125,13 @@ class Run:
 
 def train(
     model: nn.Module,
-    optimiser: Both,
+    optimiser: MuonAdamW,
     budget: Budget,
     folder: Path,
-    loss: Loss,
+    loss: LossFunction,
     *,
-    average: float = 0.995,
-    every: float = 120.0,
+    ema_decay: float = 0.995,
+    report_every: float = 120.0,
     report: Callable[[int], dict[str, float]] | None = None,
 ) -> None:
     """Train for the budget, going on from ``folder``/state where there is one; the model is left with its averaged
@@ -141,64 +141,66 @@ def train(
     report: figures about the averaged weights, asked for every ``every`` seconds and at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    run = Run(model, optimiser, Average(model, average), folder)
-    run.resume()
+    state = TrainingState(model, optimiser, EMA(model, ema_decay), folder)
+    state.resume()
     log = Log(folder / "log.jsonl")
-    begun, base, total = run.step, run.spent, 60 * budget.minutes
-    first = begun == 0
-    clock, mark, reserve, longest = Clock(), 0.0, 0.0, 0.0
-    cooling = False
+    first_step, earlier_seconds, total = state.step, state.spent, 60 * budget.minutes
+    is_first_run = first_step == 0
+    clock, last_report, reserve, longest_step = Clock(), 0.0, 0.0, 0.0
+    in_cooldown = False
     if report and total > 0:  # what it takes is known before the time is shared out, and a fault in it shows at once
-        reserve = _report(run, log, clock, report, keep=False)
-    with told_to_stop() as stopping:
-        while clock.used + longest + reserve < total or (total > 0 and run.step == begun):
-            if not cooling and run.step > begun and clock.used >= (total - reserve) * (1 - budget.cooldown):
-                cooling = True
-                run.keep()
+        reserve = _report(state, log, clock, report, save=False)
+    with stop_on_sigterm() as stopping:
+        while clock.used + longest_step + reserve < total or (total > 0 and state.step == first_step):
+            if not in_cooldown and state.step > first_step and clock.used >= (total - reserve) * (1 - budget.cooldown):
+                in_cooldown = True
+                state.save()
             began = clock.used
-            value, parts = loss(min(1.0, (base + clock.used) / (base + total)))
+            value, parts = loss(min(1.0, (earlier_seconds + clock.used) / (earlier_seconds + total)))
             value.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step(budget.factor(clock.used, first=first, reserve=reserve))
-            run.ema.update(model)
-            run.step += 1
+            optimiser.step(budget.factor(clock.used, first=is_first_run, reserve=reserve))
+            state.ema.update(model)
+            state.step += 1
             log.add(parts)
             clock.tick()
-            run.spent = base + clock.used
-            longest = max(0.9 * longest, clock.used - began)
+            state.spent = earlier_seconds + clock.used
+            longest_step = max(0.9 * longest_step, clock.used - began)
             if stopping.is_set():
-                _leave(run, cooling)
-            if clock.used - mark >= every:
-                reserve = _report(run, log, clock, report, keep=not cooling)
-                mark = clock.used
-    if not cooling:
-        run.keep()
-    if log.figures or first:
-        _report(run, log, clock, report, keep=False)
-    run.ema.swap(model)
+                _save_and_exit(state, in_cooldown)
+            if clock.used - last_report >= report_every:
+                reserve = _report(state, log, clock, report, save=not in_cooldown)
+                last_report = clock.used
+    if not in_cooldown:
+        state.save()
+    if log.figures or is_first_run:
+        _report(state, log, clock, report, save=False)
+    state.ema.swap(model)
 
 
-def _report(run: Run, log: Log, clock: Clock, report: Callable[[int], dict[str, float]] | None, *, keep: bool) -> float:
+def _report(
+    state: TrainingState, log: Log, clock: Clock, report: Callable[[int], dict[str, float]] | None, *, save: bool
+) -> float:
     """Note figures and keep the state; the seconds that the report took."""
     before = clock.used
     line: dict[str, float] = {}
     if report:
-        run.ema.swap(run.model)
-        line = report(run.step)
-        run.ema.swap(run.model)
+        state.ema.swap(state.model)
+        line = report(state.step)
+        state.ema.swap(state.model)
     clock.tick()
-    log.note(run.step, clock.used, line)
+    log.write(state.step, clock.used, line)
     seconds = clock.used - before
-    if keep:
-        run.keep()
+    if save:
+        state.save()
         clock.tick()
     return seconds
 
 
-def _leave(run: Run, cooling: bool) -> None:
-    if not cooling:
-        run.keep()
-    print(f"told to stop at step {run.step}; the state is in {run.folder / STATE}", flush=True)
+def _save_and_exit(state: TrainingState, in_cooldown: bool) -> None:
+    if not in_cooldown:
+        state.save()
+    print(f"told to stop at step {state.step}; the state is in {state.folder / STATE}", flush=True)
     raise SystemExit(128 + signal.SIGTERM)
 
 
@@ -210,7 +212,7 @@ class Clock:
 
     def tick(self) -> None:
         now = time.monotonic()
-        self.used, self._last = self.used + min(now - self._last, LONGEST_STEP), now
+        self.used, self._last = self.used + min(now - self._last, MAX_STEP_SECONDS), now
 
 
 class Log:
@@ -221,11 +223,11 @@ class Log:
         self.path, self.before = path, json.loads(lines[-1])["seconds"] if lines else 0
         self.figures: dict[str, list[Any]] = {}
 
-    def add(self, parts: dict[str, Any]) -> None:
-        for name, part in parts.items():
+    def add(self, figures: dict[str, Any]) -> None:
+        for name, part in figures.items():
             self.figures.setdefault(name, []).append(part.detach() if isinstance(part, Tensor) else part)
 
-    def note(self, step: int, seconds: float, more: dict[str, float]) -> None:
+    def write(self, step: int, seconds: float, more: dict[str, float]) -> None:
         """Write and print a line. Raises NotFinite where a figure is not finite."""
         means = {name: sum(float(v) for v in values) / len(values) for name, values in self.figures.items()}
         line = {"step": step, "seconds": round(self.before + seconds, 1)}
@@ -233,24 +235,24 @@ class Log:
         self.figures = {}
         print(json.dumps(line), flush=True)
         if not all(math.isfinite(v) for v in means.values()):
-            raise NotFinite(f"the loss is not finite at step {step}; go on from the last state at a lower rate")
+            raise NotFiniteError(f"the loss is not finite at step {step}; go on from the last state at a lower rate")
         with self.path.open("a") as log:
             log.write(json.dumps(line) + "\n")
 
 
 @contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
+def stop_on_sigterm() -> Iterator[threading.Event]:
     """An event that is set when the process is told to terminate, which then waits for us to finish."""
-    told = threading.Event()
+    stop_requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield stop_requested
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    before = signal.signal(signal.SIGTERM, lambda *_: stop_requested.set())
     try:
-        yield told
+        yield stop_requested
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

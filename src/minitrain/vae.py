@@ -27,43 +27,43 @@ from torch import Tensor
 from minitrain import judge
 from minitrain.clip_bank import ClipBank
 from minitrain.critic import Critic
-from minitrain.grow import grown_vae
-from minitrain.held_out import HeldOut, held_out, psnr, reconstructed
-from minitrain.optim import Both
-from minitrain.pipeline import sheet, weights_of, word_reader
-from minitrain.presets import SIZES, shapes
-from minitrain.render_workers import CELL, ClipGroup, RenderPlan, RenderWorkers
-from minitrain.retry import Attempt, left, persist
+from minitrain.grow import grow_vae
+from minitrain.held_out import HeldOutClips, reconstruct, render_held_out, vae_psnr
+from minitrain.optim import MuonAdamW
+from minitrain.pipeline import caption_tokenizer, cpu_state_dict, save_contact_sheet
+from minitrain.presets import PRESETS, clip_shapes
+from minitrain.render_workers import COVER_CELL, ClipGroup, RenderConfig, RenderWorkers
+from minitrain.retry import Attempt, minutes_left, train_with_retries
 from minitrain.tokenizer import build_tokenizer
-from minitrain.training_loop import Budget, Loss
+from minitrain.training_loop import Budget, LossFunction
 from minitrain.worlds import WORLDS
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
 from sora.runtime.winograd import Winograd
 
-CLIP = 17  # frames of the clips that the latents' scale is measured on
-MEASURED = 96  # groups of them
-NOISE = 0.05  # added to raw latents, so that neighbours in latent space decode alike
-WORN = 0.2  # most noise, in deviations, that a decoder trained alone must see through
-SCALE = 1e-3  # weight of the raw latents' mean square
-PLAIN = ("to_latents", "unfold", "fold", "detail.unfold")  # not matrices that Muon may turn
+SCALE_FRAMES = 17  # frames of the clips that the latents' scale is measured on
+SCALE_GROUPS = 96  # groups of them
+LATENT_NOISE = 0.05  # added to raw latents, so that neighbours in latent space decode alike
+MAX_LATENT_NOISE = 0.2  # most noise, in deviations, that a decoder trained alone must see through
+LATENT_SCALE_WEIGHT = 1e-3  # weight of the raw latents' mean square
+ADAMW_PREFIXES = ("to_latents", "unfold", "fold", "detail.unfold")  # not matrices that Muon may turn
 
 
 @dataclass(frozen=True)
-class Aims:
+class LossWeights:
     """Weights of the loss. edges: of the error's differences between neighbours in space and time. critic: of a critic
     of patches in the last ``critic_share`` of the training, which sharpens and costs a little PSNR. anchor: of the
     squared way, in deviations, from where an older encoder puts the same pixels. perceptual: of the squared distance in
     what the judge's convolutions see, at half the size, as it was trained to look."""
 
-    square: float = 2.0
-    edges: float = 0.5
-    critic: float = 0.0
+    squared_weight: float = 2.0
+    edge_weight: float = 0.5
+    critic_weight: float = 0.0
     critic_share: float = 0.3
-    anchor: float = 0.0
-    perceptual: float = 0.0
+    anchor_weight: float = 0.0
+    perceptual_weight: float = 0.0
 
 
-def with_holes(pixels_BCFYX: Tensor, rng: Random) -> Tensor:
+def add_holes(pixels_BCFYX: Tensor, rng: Random) -> Tensor:
     """A quarter of the batch loses a box or a stretch of frames to grey. Works in place."""
     frames, side = pixels_BCFYX.shape[2], pixels_BCFYX.shape[-1]
     for clip in pixels_BCFYX:
@@ -76,147 +76,168 @@ def with_holes(pixels_BCFYX: Tensor, rng: Random) -> Tensor:
     return pixels_BCFYX
 
 
-class Trainer:
+class VAETrainer:
     """The losses of one training. encoding: whether the encoder learns too. With an anchor, the older encoder is the
     model as it is now."""
 
-    def __init__(self, model: MiniVAE, aims: Aims, *, encoding: bool) -> None:
-        self.model, self.aims, self.encoding = model, aims, encoding
-        self.eye = judge.load(device=model.mean.device).requires_grad_(False) if aims.perceptual else None
-        self.older = copy.deepcopy(model).eval().requires_grad_(False) if aims.anchor else None
-        self.critic = Critic(model.mean.device) if aims.critic else None
+    def __init__(self, model: MiniVAE, loss_weights: LossWeights, *, train_encoder: bool) -> None:
+        self.model, self.loss_weights, self.train_encoder = model, loss_weights, train_encoder
+        self.perceptual_net = (
+            judge.load(device=model.mean.device).requires_grad_(False) if loss_weights.perceptual_weight else None
+        )
+        self.anchor_model = copy.deepcopy(model).eval().requires_grad_(False) if loss_weights.anchor_weight else None
+        self.critic = Critic(model.mean.device) if loss_weights.critic_weight else None
 
     def loss(self, pixels: Tensor, weights: Tensor, done: float) -> tuple[Tensor, dict[str, Any]]:
         """Weighted absolute and squared error, differences of neighbours, the latents' scale, the critic's word."""
         raw, noise = self._latents(pixels)
-        painted, _ = self.model.raw_decode(raw + noise, [None] * len(self.model.decoder_time))
-        painted = painted[:, :, 3:]
-        error = painted - pixels
+        decoded, _ = self.model.raw_decode(raw + noise, [None] * len(self.model.decoder_time))
+        decoded = decoded[:, :, 3:]
+        error = decoded - pixels
         flat = (weights * error.abs()).mean() / weights.mean()
         square = (weights * error.square()).mean() / weights.mean()
         edges = torch.stack([error.diff(dim=d).abs().mean() for d in (2, 3, 4)]).mean()
-        loss = flat + self.aims.square * square + self.aims.edges * edges
-        if self.eye is not None:
-            loss = loss + self.aims.perceptual * self._unlike(painted, pixels)
-        if self.encoding:
-            loss = loss + SCALE * raw.square().mean()
-        if self.older is not None:
-            loss = loss + self.aims.anchor * self._way(raw, pixels).square().mean()
+        loss = flat + self.loss_weights.squared_weight * square + self.loss_weights.edge_weight * edges
+        if self.perceptual_net is not None:
+            loss = loss + self.loss_weights.perceptual_weight * self._perceptual_distance(decoded, pixels)
+        if self.train_encoder:
+            loss = loss + LATENT_SCALE_WEIGHT * raw.square().mean()
+        if self.anchor_model is not None:
+            loss = loss + self.loss_weights.anchor_weight * self._latent_drift(raw, pixels).square().mean()
         figures: dict[str, Any] = {
             "loss": loss.detach(),
             "psnr": 10 * torch.log10(4 / error.detach().float().square().mean()),
         }
-        if self.critic is not None and done > 1 - self.aims.critic_share:
-            figures["critic"] = self.critic.learn(pixels, painted.detach())
-            loss = loss + self.aims.critic * self.critic.dislike(painted)
+        if self.critic is not None and done > 1 - self.loss_weights.critic_share:
+            figures["critic"] = self.critic.update(pixels, decoded.detach())
+            loss = loss + self.loss_weights.critic_weight * self.critic.generator_loss(decoded)
         return loss, figures
 
-    def _unlike(self, painted: Tensor, pixels: Tensor) -> Tensor:
+    def _perceptual_distance(self, decoded: Tensor, pixels: Tensor) -> Tensor:
         """How differently the judge's convolutions see the two, from 0 to 4."""
-        assert self.eye is not None
-        ours, theirs = (judge.maps(self.eye, F.avg_pool3d(x, (1, 2, 2)).transpose(1, 2)) for x in (painted, pixels))
+        assert self.perceptual_net is not None
+        ours, theirs = (
+            judge.feature_maps(self.perceptual_net, F.avg_pool3d(x, (1, 2, 2)).transpose(1, 2))
+            for x in (decoded, pixels)
+        )
         return (ours - theirs).square().sum(dim=1).mean()
 
-    def _way(self, raw: Tensor, pixels: Tensor) -> Tensor:
+    def _latent_drift(self, raw: Tensor, pixels: Tensor) -> Tensor:
         """How far the raw latents are from the older encoder's, in deviations."""
-        assert self.older is not None
+        assert self.anchor_model is not None
         with torch.no_grad():
-            before = self.older.raw_encode(pixels)
-        return (raw - before) / self.older.deviation.view(1, -1, 1, 1, 1)
+            before = self.anchor_model.raw_encode(pixels)
+        return (raw - before) / self.anchor_model.deviation.view(1, -1, 1, 1, 1)
 
     def _latents(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """The raw latents and the noise to add: a little, or where a transformer paints such latents already, at times
         as much as it errs."""
-        with torch.set_grad_enabled(self.encoding):
+        with torch.set_grad_enabled(self.train_encoder):
             raw = self.model.raw_encode(pixels)
-        if self.encoding and self.older is None:
-            return raw, NOISE * torch.randn_like(raw)
-        amount = WORN * (2 * torch.rand(len(raw), 1, 1, 1, 1, device=raw.device) - 1).clamp(min=0)
+        if self.train_encoder and self.anchor_model is None:
+            return raw, LATENT_NOISE * torch.randn_like(raw)
+        amount = MAX_LATENT_NOISE * (2 * torch.rand(len(raw), 1, 1, 1, 1, device=raw.device) - 1).clamp(min=0)
         return raw, amount * self.model.deviation.view(1, -1, 1, 1, 1) * torch.randn_like(raw)
 
 
 @torch.no_grad()
-def measure_scale(model: MiniVAE, groups: Sequence[ClipGroup]) -> None:
+def measure_latent_scale(model: MiniVAE, groups: Sequence[ClipGroup]) -> None:
     """Set the latents' mean and deviation per channel from rendered clips."""
-    raw = [model.raw_encode(g.frames[:, :, :CLIP].float() / 127.5 - 1).transpose(0, 1).flatten(1) for g in groups]
+    raw = [
+        model.raw_encode(g.frames[:, :, :SCALE_FRAMES].float() / 127.5 - 1).transpose(0, 1).flatten(1) for g in groups
+    ]
     values = torch.cat(raw, dim=1)
     model.mean.copy_(values.mean(dim=1))
     model.deviation.copy_(values.std(dim=1))
 
 
-def fit(
+def train_vae(
     model: MiniVAE,
     bank: ClipBank,
-    held: HeldOut,
+    held_out: HeldOutClips,
     folder: Path,
     minutes: float,
     *,
-    aims: Aims | None = None,
+    loss_weights: LossWeights | None = None,
     batch: int = 8,
-    rate: float = 0.01,
-    encoding: bool = True,
-    every: float = 240.0,
+    learning_rate: float = 0.01,
+    train_encoder: bool = True,
+    report_every: float = 240.0,
 ) -> None:
     """Train for that long, going on from ``folder``/state where there is one, and write ``folder``/vae.safetensors.
     encoding: whether the encoder learns too."""
-    aims, end = aims or Aims(), time.monotonic() + 60 * minutes
-    device, begun = str(model.mean.device), copy.deepcopy(model.state_dict())
-    if not encoding:
+    loss_weights, end = loss_weights or LossWeights(), time.monotonic() + 60 * minutes
+    device, first_weights = str(model.mean.device), copy.deepcopy(model.state_dict())
+    if not train_encoder:
         for name, p in model.named_parameters():
             p.requires_grad_(not name.startswith(("fold", "encoder", "reduce", "to_latents")))
-    trainer = Trainer(model, aims, encoding=encoding)
-    bank.fill(-(-batch // bank.workers.plan.group))
+    trainer = VAETrainer(model, loss_weights, train_encoder=train_encoder)
+    bank.wait_for(-(-batch // bank.workers.config.clips_per_group))
 
-    def setup(attempt: Attempt) -> tuple[Both, Loss]:
+    def setup(attempt: Attempt) -> tuple[MuonAdamW, LossFunction]:
         def loss(done: float) -> tuple[Tensor, dict[str, Any]]:
-            bank.pump()
-            pixels, weights = bank.crops(attempt.clips(batch))
+            bank.receive()
+            pixels, weights = bank.crops(attempt.batch_size(batch))
             with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                return trainer.loss(with_holes(pixels, bank.rng), weights, done)
+                return trainer.loss(add_holes(pixels, bank.rng), weights, done)
 
-        return Both(model, matrix_lr=rate * attempt.rate, other_lr=1e-3 * attempt.rate, plain=PLAIN), loss
+        return MuonAdamW(
+            model,
+            muon_lr=learning_rate * attempt.lr_factor,
+            adamw_lr=1e-3 * attempt.lr_factor,
+            adamw_prefixes=ADAMW_PREFIXES,
+        ), loss
 
     def report(_: int) -> dict[str, float]:
-        return {"held_out_psnr": psnr(model, held), "clips": bank.workers.clips}
+        return {"held_out_psnr": vae_psnr(model, held_out), "clips": bank.workers.clips}
 
-    def begin() -> None:
-        model.load_state_dict(begun)
+    def restore_first() -> None:
+        model.load_state_dict(first_weights)
 
-    budget = Budget(left(end), cooldown=0.3)
-    persist(model, setup, budget, folder, begin, every=every, report=report)
-    if encoding and not aims.anchor:
-        measure_scale(model, bank.told(MEASURED))
-    save_file(weights_of(model), folder / "vae.safetensors")
-    preview(model, held, folder / "sheet.jpg")
+    budget = Budget(minutes_left(end), cooldown=0.3)
+    train_with_retries(model, setup, budget, folder, restore_first, report_every=report_every, report=report)
+    if train_encoder and not loss_weights.anchor_weight:
+        measure_latent_scale(model, bank.captioned(SCALE_GROUPS))
+    save_file(cpu_state_dict(model), folder / "vae.safetensors")
+    save_preview(model, held_out, folder / "sheet.jpg")
 
 
 @torch.no_grad()
-def preview(model: MiniVAE, held: HeldOut, path: Path, count: int = 6) -> None:
+def save_preview(model: MiniVAE, held_out: HeldOutClips, path: Path, count: int = 6) -> None:
     """Originals above their reconstructions."""
     pairs = []
-    for i in range(min(count, len(held.pixels))):
-        pixels = held.shown(i, model.mean.device)
-        pairs += [pixels, reconstructed(model, pixels)]
+    for i in range(min(count, len(held_out.pixels))):
+        pixels = held_out.clip(i, model.mean.device)
+        pairs += [pixels, reconstruct(model, pixels)]
     shown = ((torch.cat(pairs) + 1) * 127.5).round().byte().transpose(1, 2).cpu()
-    sheet(shown, path, columns=1)
+    save_contact_sheet(shown, path, columns=1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
-    preset, world = SIZES["cpu"], WORLDS[args.world]
+    preset, world = PRESETS["cpu"], WORLDS[args.world]
     model = MiniVAE(MiniVAEConfig(channels=args.channels, detail=args.detail, reach=args.reach))
     model.convolver = Winograd
     if args.start:
-        model.load_state_dict(grown_vae(load_file(args.start), model))
-    plan = RenderPlan(shapes(preset.dit, 2 * CELL), {CLIP: 1.0})
-    blind = word_reader(build_tokenizer(world), 1)  # it learns nothing of captions
-    with RenderWorkers([world], plan, blind, args.workers, Random().getrandbits(32), device=args.device) as workers:
+        model.load_state_dict(grow_vae(load_file(args.start), model))
+    render_config = RenderConfig(clip_shapes(preset.dit, 2 * COVER_CELL), {SCALE_FRAMES: 1.0})
+    tokenize = caption_tokenizer(build_tokenizer(world), 1)  # it learns nothing of captions
+    with RenderWorkers(
+        [world], render_config, tokenize, args.workers, Random().getrandbits(32), device=args.device
+    ) as workers:
         model = model.to(args.device).in_channels_last()
-        bank = ClipBank(workers, preset.bank, Random())
-        aims = Aims(critic=args.critic, anchor=args.anchor, perceptual=args.perceptual)
-        held = held_out(world, 12, max(preset.dit.sides))
-        how = {"aims": aims, "batch": args.batch, "rate": args.rate, "encoding": not args.frozen_encoder}
-        fit(model, bank, held, args.folder, args.minutes, **how)
+        bank = ClipBank(workers, preset.bank_bytes, Random())
+        loss_weights = LossWeights(
+            critic_weight=args.critic, anchor_weight=args.anchor, perceptual_weight=args.perceptual
+        )
+        held_out = render_held_out(world, 12, max(preset.dit.sides))
+        options = {
+            "loss_weights": loss_weights,
+            "batch": args.batch,
+            "learning_rate": args.rate,
+            "train_encoder": not args.frozen_encoder,
+        }
+        train_vae(model, bank, held_out, args.folder, args.minutes, **options)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -10,19 +10,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-REACH = 3  # pairs on each side that a seam is compared with
-FLOOR = 1.0  # grey levels; below this a difference is not seen, and still pictures would make any ratio
+NEIGHBOUR_PAIRS = 3  # pairs on each side that a seam is compared with
+MIN_DIFFERENCE = 1.0  # grey levels; below this a difference is not seen, and still pictures would make any ratio
 
 
-def changes(frames_FYXC: np.ndarray, *, circular: bool = False) -> np.ndarray:
+def frame_differences(frames_FYXC: np.ndarray, *, circular: bool = False) -> np.ndarray:
     """Mean absolute difference of each pair of neighbours i, i + 1: (F - 1,), or (F,) on a circle."""
     pairs = len(frames_FYXC) - (not circular)
-    return np.array([_apart(frames_FYXC[i], frames_FYXC[(i + 1) % len(frames_FYXC)]) for i in range(pairs)])
+    return np.array([_mean_difference(frames_FYXC[i], frames_FYXC[(i + 1) % len(frames_FYXC)]) for i in range(pairs)])
 
 
-def motion(frames_FYXC: np.ndarray) -> float:
+def mean_motion(frames_FYXC: np.ndarray) -> float:
     """Mean of the differences of all neighbours; 0 for a single frame."""
-    found = changes(frames_FYXC)
+    found = frame_differences(frames_FYXC)
     return float(found.mean()) if len(found) else 0.0
 
 
@@ -37,11 +37,11 @@ def seam_ratio(frames_FYXC: np.ndarray, at: int, *, circular: bool = False) -> f
     pairs = frames - (not circular)
     if not 0 <= at < pairs:
         raise IndexError(f"no seam follows frame {at} of {frames}")
-    near = range(at - REACH, at + REACH + 1)
+    near = range(at - NEIGHBOUR_PAIRS, at + NEIGHBOUR_PAIRS + 1)
     around = {i % frames for i in near} if circular else {i for i in near if 0 <= i < pairs}
-    usual = [_apart(frames_FYXC[i], frames_FYXC[(i + 1) % frames]) for i in around - {at}]
-    seam = _apart(frames_FYXC[at], frames_FYXC[(at + 1) % frames])
-    return seam / max(FLOOR, float(np.median(usual)) if usual else 0.0)
+    usual = [_mean_difference(frames_FYXC[i], frames_FYXC[(i + 1) % frames]) for i in around - {at}]
+    seam = _mean_difference(frames_FYXC[at], frames_FYXC[(at + 1) % frames])
+    return seam / max(MIN_DIFFERENCE, float(np.median(usual)) if usual else 0.0)
 
 
 def edge_ratio(frames_FYXC: np.ndarray, box: tuple[int, int, int, int]) -> float:
@@ -51,15 +51,15 @@ def edge_ratio(frames_FYXC: np.ndarray, box: tuple[int, int, int, int]) -> float
     Those lines lie 1 to 3 pixels further in and further out, as far as the frame goes; a side on the frame's own edge
     has no border. 1 is a line like any other; 0 where the rectangle is the whole frame.
     """
-    steps = range(-REACH, REACH + 1)
-    found = {k: [d for side in _sides(frames_FYXC, box, k) for d in side.ravel()] for k in steps}
+    steps = range(-NEIGHBOUR_PAIRS, NEIGHBOUR_PAIRS + 1)
+    found = {k: [d for side in _border_differences(frames_FYXC, box, k) for d in side.ravel()] for k in steps}
     if not found[0]:
         return 0.0
     usual = [float(np.mean(found[k])) for k in steps if k and found[k]]
-    return float(np.mean(found[0])) / max(FLOOR, float(np.median(usual)) if usual else 0.0)
+    return float(np.mean(found[0])) / max(MIN_DIFFERENCE, float(np.median(usual)) if usual else 0.0)
 
 
-def _sides(frames_FYXC: np.ndarray, box: tuple[int, int, int, int], k: int) -> Iterator[np.ndarray]:
+def _border_differences(frames_FYXC: np.ndarray, box: tuple[int, int, int, int], k: int) -> Iterator[np.ndarray]:
     """Differences across the line k pixels right of and below each side of the box; both facing pixels in the frame."""
     x, y, width, height = box
     columns, rows = frames_FYXC[:, y : y + height], frames_FYXC[:, :, x : x + width].swapaxes(1, 2)
@@ -84,30 +84,30 @@ def colour_drift(a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
     return float(np.abs(a - b).max())
 
 
-def moved(look_YXC: np.ndarray, share_YX: np.ndarray, frame_YXC: np.ndarray) -> tuple[int, int, float]:
+def locate(reference_YXC: np.ndarray, mask_YX: np.ndarray, frame_YXC: np.ndarray) -> tuple[int, int, float]:
     """(down, right, likeness): where a thing stands in ``frame`` against where it stood in ``look``, in pixels.
 
     share: bool, the thing's own pixels in ``look``. The place is the shift at which those pixels, all channels at once,
     correlate best with the frame (normalised, so that brightness and contrast may differ; likeness is that coefficient,
     at most 1). Shifts go round the frame's edges and lie within half a frame each way.
     """
-    if not share_YX.any():
+    if not mask_YX.any():
         raise ValueError("no pixel is the thing's own, so there is nothing to look for")
-    count = 3 * int(share_YX.sum())
-    look = look_YXC.astype(np.float64)
-    look = (look - look[share_YX].mean()) * share_YX[..., None]
+    count = 3 * int(mask_YX.sum())
+    reference = reference_YXC.astype(np.float64)
+    reference = (reference - reference[mask_YX].mean()) * mask_YX[..., None]
     frame = frame_YXC.astype(np.float64)
-    mask = np.conj(np.fft.rfft2(share_YX.astype(np.float64)))
-    total = np.fft.irfft2(np.fft.rfft2(frame.sum(axis=-1)) * mask, share_YX.shape)
-    squares = np.fft.irfft2(np.fft.rfft2(np.square(frame).sum(axis=-1)) * mask, share_YX.shape)
-    product = np.fft.rfft2(frame, axes=(0, 1)) * np.conj(np.fft.rfft2(look, axes=(0, 1)))
-    together = np.fft.irfft2(product.sum(axis=-1), share_YX.shape)
-    spread = np.sqrt(np.maximum(squares - np.square(total) / count, count) * np.square(look).sum())
+    mask = np.conj(np.fft.rfft2(mask_YX.astype(np.float64)))
+    total = np.fft.irfft2(np.fft.rfft2(frame.sum(axis=-1)) * mask, mask_YX.shape)
+    squares = np.fft.irfft2(np.fft.rfft2(np.square(frame).sum(axis=-1)) * mask, mask_YX.shape)
+    product = np.fft.rfft2(frame, axes=(0, 1)) * np.conj(np.fft.rfft2(reference, axes=(0, 1)))
+    together = np.fft.irfft2(product.sum(axis=-1), mask_YX.shape)
+    spread = np.sqrt(np.maximum(squares - np.square(total) / count, count) * np.square(reference).sum())
     likeness = together / np.maximum(spread, 1e-9)
-    at = np.unravel_index(int(likeness.argmax()), share_YX.shape)
-    down, right = ((int(n) + size // 2) % size - size // 2 for n, size in zip(at, share_YX.shape, strict=True))
+    at = np.unravel_index(int(likeness.argmax()), mask_YX.shape)
+    down, right = ((int(n) + size // 2) % size - size // 2 for n, size in zip(at, mask_YX.shape, strict=True))
     return down, right, float(likeness.max())
 
 
-def _apart(a_YXC: np.ndarray, b_YXC: np.ndarray) -> float:
+def _mean_difference(a_YXC: np.ndarray, b_YXC: np.ndarray) -> float:
     return float(np.abs(a_YXC.astype(np.int16) - b_YXC.astype(np.int16)).mean())

@@ -39,17 +39,17 @@ def vocabulary(world: World) -> dict[str, Any]:
         "subjects": {key: _subject(key) for key in world.subjects},
         "settings": {key: _setting(key) for key in world.settings},
         "motions": {key: _motion(key) for key in world.motions},
-        "cameras": {key: _look("camera", key) for key in world.cameras if key != "static"},
-        "weathers": {key: _look("weather", key) for key in world.weathers if key},
-        "hours": {key: _look("hour", key) for key in world.hours},
+        "cameras": {key: _camera_or_weather("camera", key) for key in world.cameras if key != "static"},
+        "weathers": {key: _camera_or_weather("weather", key) for key in world.weathers if key},
+        "hours": {key: _camera_or_weather("hour", key) for key in world.hours},
         "verbs": sorted({v for key in SUBJECTS for v in verbs(key, gaits=False)} | set(motion_phrases.PLAIN_VERBS)),
         "colours": _colours(),
-        "strangers": _strangers(world),
-        "places": _places(world),
-        "deeds": _known(unknown_words.DEEDS, world.motions),
-        "looks": _strange_looks(world),
-        "numbers": [*neutral_words.NUMBERS, *neutral_words.CHINESE_NUMBERS.split()],
-        "silent": _silent(),
+        "strangers": _unknown_subjects(world),
+        "places": _unknown_places(world),
+        "deeds": _nearest_known(unknown_words.VERBS_BY_MOTIONS, world.motions),
+        "looks": _unknown_looks(world),
+        "numbers": [*neutral_words.NUMBER_WORDS, *neutral_words.CHINESE_NUMBER_WORDS.split()],
+        "silent": _neutral_phrases(),
     }
 
 
@@ -59,8 +59,8 @@ def _subject(key: str) -> dict[str, Any]:
         "kind": subject.kind,
         "shape": subject.shape,
         "colours": colours.colours(key),
-        "moves": defaults.MOTIONS.get(key, defaults.MOTION),
-        "home": defaults.HOMES.get(key, defaults.HOME),
+        "moves": defaults.MOTION_BY_SUBJECT.get(key, defaults.DEFAULT_MOTION),
+        "home": defaults.SETTING_BY_SUBJECT.get(key, defaults.DEFAULT_SETTING),
         "english": names(key),
         "chinese": chinese_names(key),
     }
@@ -68,30 +68,30 @@ def _subject(key: str) -> dict[str, Any]:
 
 def _setting(key: str) -> dict[str, Any]:
     return {
-        "english": _once((*setting_phrases.phrases(key), *setting_phrases.nouns(key), key)),
-        "chinese": _joined((*setting_phrases.chinese_phrases(key), *setting_phrases.chinese_nouns(key))),
+        "english": _unique((*setting_phrases.phrases(key), *setting_phrases.nouns(key), key)),
+        "chinese": _join_chinese((*setting_phrases.chinese_phrases(key), *setting_phrases.chinese_nouns(key))),
     }
 
 
 def _motion(key: str) -> dict[str, Any]:
-    table, side, other = motion_phrases.sided(key)
-    said = (*motion_phrases.FINITE[table], *motion_phrases.LOOSE[table], *motion_phrases.BARE[table])
+    table, side, other = motion_phrases.split_side(key)
+    phrases = (*motion_phrases.FINITE[table], *motion_phrases.PARTICIPLES[table], *motion_phrases.BARE[table])
     gaits = motion_phrases.CHINESE_GAITS if table == "left" else ()
     zh = (*motion_phrases.CHINESE[table], *gaits)
     sides = {"side": chinese.SIDES[side], "other": chinese.SIDES[other]}
     return {
-        "english": _once(p.format(verb="{verb}", side=side, other=other) for p in said),
-        "chinese": _joined(p.format(**sides) for p in zh),
+        "english": _unique(p.format(verb="{verb}", side=side, other=other) for p in phrases),
+        "chinese": _join_chinese(p.format(**sides) for p in zh),
     }
 
 
-def _look(slot: str, key: str) -> dict[str, Any]:
+def _camera_or_weather(slot: str, key: str) -> dict[str, Any]:
     tables = {"camera": scene_phrases.CAMERA, "weather": scene_phrases.WEATHER, "hour": scene_phrases.HOUR}
-    table, side, _ = motion_phrases.sided(key)
-    more = scene_phrases.CAMERA_MORE.get(table, ()) if slot == "camera" else ()
+    table, side, _ = motion_phrases.split_side(key)
+    more = scene_phrases.MORE_CAMERA.get(table, ()) if slot == "camera" else ()
     return {
-        "english": _once(p.format(side=side) for p in (*tables[slot][table], *more)),
-        "chinese": _joined(p.format(side=chinese.SIDES[side]) for p in scene_phrases.CHINESE[slot][table]),
+        "english": _unique(p.format(side=side) for p in (*tables[slot][table], *more)),
+        "chinese": _join_chinese(p.format(side=chinese.SIDES[side]) for p in scene_phrases.CHINESE[slot][table]),
     }
 
 
@@ -100,117 +100,134 @@ def _colours() -> dict[str, list[str]]:
     spelled = {colour: [colour, zh, f"{zh.removesuffix('色')}色"] for colour, zh in colours.CHINESE.items()}
     for spelling, colour in colours.SPELLINGS.items():
         spelled[colour].append(spelling)
-    return {colour: _once(words) for colour, words in spelled.items()}
+    return {colour: _unique(words) for colour, words in spelled.items()}
 
 
-def _strangers(world: World) -> dict[str, list[str]]:
+def _unknown_subjects(world: World) -> dict[str, list[str]]:
     """Names of what the world does not hold, each with the subjects that come nearest."""
     found: dict[str, list[str]] = {}
-    for table in (unknown_words.SUBJECTS, unknown_words.CHINESE_SUBJECTS):
+    for table in (unknown_words.NOUNS_BY_GROUP, unknown_words.CHINESE_NOUNS_BY_GROUP):
         for group, words in table.items():
-            found |= dict.fromkeys(words.split(), _first(unknown_words.LIKE[group], world.subjects))
+            found |= dict.fromkeys(words.split(), _first_known(unknown_words.NEAREST_SUBJECTS[group], world.subjects))
     for key, subject in SUBJECTS.items():
         if key not in world.subjects and not subject.shape:
-            like = _first(unknown_words.LIKE[unknown_words.KINDS[subject.kind]], world.subjects)
+            like = _first_known(
+                unknown_words.NEAREST_SUBJECTS[unknown_words.GROUP_BY_KIND[subject.kind]], world.subjects
+            )
             for name in (*names(key), *chinese_names(key)):
                 found.setdefault(name, found.get(key, like))
     taken = {n for key in world.subjects for n in (*names(key), *chinese_names(key))}
-    coloured = {name for name in found if _coloured_name(name, taken)}
+    coloured = {name for name in found if _is_recoloured_subject(name, taken)}
     return {name: like for name, like in sorted(found.items()) if name not in taken | coloured}
 
 
-def _coloured_name(name: str, taken: set[str]) -> bool:
+def _is_recoloured_subject(name: str, taken: set[str]) -> bool:
     """Whether a stranger is called like a subject of the world in another colour: "blue car"."""
     rest = {name.removeprefix(f"{colour} ") for colour in colours.CHINESE}
     rest |= {name.removeprefix(f"{zh}色").removeprefix(zh) for zh in colours.CHINESE.values()}
     return bool((rest - {name}) & taken)
 
 
-def _places(world: World) -> dict[str, list[str]]:
-    found = _known(unknown_words.PLACES, world.settings)
+def _unknown_places(world: World) -> dict[str, list[str]]:
+    found = _nearest_known(unknown_words.PLACES_BY_SETTINGS, world.settings)
     for key in setting_phrases.PHRASES:
         if key in world.settings or key not in found:
             continue
         phrases = (*setting_phrases.phrases(key), *setting_phrases.nouns(key))
         for phrase in (
             *phrases,
-            *_joined((*setting_phrases.chinese_phrases(key), *setting_phrases.chinese_nouns(key))),
+            *_join_chinese((*setting_phrases.chinese_phrases(key), *setting_phrases.chinese_nouns(key))),
         ):
             found.setdefault(phrase, found[key])
     taken = {
-        n for key in world.settings for n in (*setting_phrases.nouns(key), *_joined(setting_phrases.chinese_nouns(key)))
+        n
+        for key in world.settings
+        for n in (*setting_phrases.nouns(key), *_join_chinese(setting_phrases.chinese_nouns(key)))
     }
     return {name: like for name, like in sorted(found.items()) if name not in taken}
 
 
-def _strange_looks(world: World) -> list[str]:
+def _unknown_looks(world: World) -> list[str]:
     """Cameras, weathers and styles that the world does not have, in words."""
     absent = {
-        "camera": [c for c in scene_phrases.CAMERA if c not in {motion_phrases.sided(c)[0] for c in world.cameras}],
+        "camera": [
+            c for c in scene_phrases.CAMERA if c not in {motion_phrases.split_side(c)[0] for c in world.cameras}
+        ],
         "weather": [w for w in WEATHERS if w and w not in world.weathers],
     }
     tables = {"camera": scene_phrases.CAMERA, "weather": scene_phrases.WEATHER}
-    said = [p for slot, keys in absent.items() for key in keys for p in tables[slot][key]]
+    phrases = [p for slot, keys in absent.items() for key in keys for p in tables[slot][key]]
     zh = [p for slot, keys in absent.items() for key in keys for p in scene_phrases.CHINESE[slot][key]]
     styles = [style for style in scene_phrases.STYLE if style not in world.styles]
-    said += [p for style in styles for p in scene_phrases.STYLE[style]]
+    phrases += [p for style in styles for p in scene_phrases.STYLE[style]]
     zh += [p for style in styles for p in scene_phrases.CHINESE["style"][style]]
-    return [*_once(said), *_joined(zh)]
+    return [*_unique(phrases), *_join_chinese(zh)]
 
 
-def _silent() -> list[str]:
+def _neutral_phrases() -> list[str]:
     """Phrases and words that may stand in any prompt and tell nothing that is painted, in both languages."""
     sentences = (
         *(*fillers.OPENINGS, *fillers.ADJECTIVES, *fillers.ASIDES, *fillers.TAILS, *fillers.SENTENCES),
         *(
-            *english_long.SHOWN,
-            *english_long.ACTS,
-            *english_long.SET,
-            *english_long.NAMED_PLACE,
-            *english_long.ALSO,
-            *english_long.HOURS,
-            *english_long.STYLES,
+            *english_long.SUBJECT_PATTERNS,
+            *english_long.MOTION_PATTERNS,
+            *english_long.SETTING_PATTERNS,
+            *english_long.SETTING_NOUN_PATTERNS,
+            *english_long.CLAUSE_PATTERNS,
+            *english_long.HOUR_PATTERNS,
+            *english_long.STYLE_PATTERNS,
         ),
         *(*english.UNNAMED, *scene_phrases.CAMERA_STATIC, *scene_phrases.STYLE["flat"]),
     )
     zh = (
         *(*fillers.CHINESE_OPENINGS, *fillers.CHINESE_ADJECTIVES, *fillers.CHINESE_TAILS, *fillers.CHINESE_SENTENCES),
-        *(*chinese.SHOWN, *chinese.SET, *chinese.ALSO, *chinese.STYLES, *chinese.SOMETHING),
+        *(
+            *chinese.SUBJECT_PATTERNS,
+            *chinese.SETTING_PATTERNS,
+            *chinese.CLAUSE_PATTERNS,
+            *chinese.STYLE_PATTERNS,
+            *chinese.UNNAMED,
+        ),
         *scene_phrases.CHINESE["style"]["flat"],
     )
-    said = [part.strip(" .,:").lower() for sentence in sentences for part in sentence.split("{}")]
-    said += [part.replace(" ", "") for sentence in zh for part in sentence.split("{}")]
-    for table in (neutral_words.SMALL, neutral_words.CHINESE_SMALL, neutral_words.MOODS, neutral_words.CHINESE_MOODS):
-        said += table.split()
-    said += [word for sentence in zh for word in sentence.replace("{}", " ").split()]
-    return sorted(set(said) - {""})
+    phrases = [part.strip(" .,:").lower() for sentence in sentences for part in sentence.split("{}")]
+    phrases += [part.replace(" ", "") for sentence in zh for part in sentence.split("{}")]
+    for table in (
+        neutral_words.SMALL_WORDS,
+        neutral_words.CHINESE_SMALL_WORDS,
+        neutral_words.MOOD_WORDS,
+        neutral_words.CHINESE_MOOD_WORDS,
+    ):
+        phrases += table.split()
+    phrases += [word for sentence in zh for word in sentence.replace("{}", " ").split()]
+    return sorted(set(phrases) - {""})
 
 
-def _known(table: Mapping[tuple[str, ...], str], keys: Sequence[str]) -> dict[str, list[str]]:
+def _nearest_known(table: Mapping[tuple[str, ...], str], keys: Sequence[str]) -> dict[str, list[str]]:
     """Each word of the table with what of its answers the world holds, where that is anything."""
-    found = {word: _first(near, keys) for near, words in table.items() for word in words.split()}
+    found = {word: _first_known(near, keys) for near, words in table.items() for word in words.split()}
     return {word: near for word, near in sorted(found.items()) if near and word not in keys}
 
 
-def _first(like: Iterable[str], keys: Sequence[str], count: int = 3) -> list[str]:
+def _first_known(like: Iterable[str], keys: Sequence[str], count: int = 3) -> list[str]:
     return [key for key in like if key in keys][:count]
 
 
-def _once(phrases: Iterable[str]) -> list[str]:
+def _unique(phrases: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(phrases))
 
 
-def _joined(phrases: Iterable[str]) -> list[str]:
+def _join_chinese(phrases: Iterable[str]) -> list[str]:
     """Chinese words as they are written, without spaces."""
-    return _once(phrase.replace(" ", "") for phrase in phrases)
+    return _unique(phrase.replace(" ", "") for phrase in phrases)
 
 
-def written(world: World) -> str:
+def to_json(world: World) -> str:
     """The file's text, a row of a table on each line."""
-    return "{\n" + ",\n".join(_table(name, rows) for name, rows in vocabulary(world).items()) + "\n}\n"
+    return "{\n" + ",\n".join(_json_table(name, rows) for name, rows in vocabulary(world).items()) + "\n}\n"
 
 
-def _table(name: str, rows: Mapping[str, Any] | Sequence[str]) -> str:
+def _json_table(name: str, rows: Mapping[str, Any] | Sequence[str]) -> str:
     if not isinstance(rows, Mapping):
         return f" {_json(name)}: {_json(rows)}"
     return f" {_json(name)}: {{\n" + ",\n".join(f"  {_json(key)}: {_json(row)}" for key, row in rows.items()) + "\n }"
@@ -222,7 +239,7 @@ def _json(value: Any) -> str:
 
 def write(world: World, assets: Path) -> list[str]:
     """Write the file where it changed; its name, or nothing."""
-    path, text = assets / FILE, written(world)
+    path, text = assets / FILE, to_json(world)
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return []
     path.write_text(text, encoding="utf-8")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from random import Random
 
 from minitrain.captions import chinese, english
-from minitrain.captions.english_long import flowing
-from minitrain.captions.facts import SLOTS, chosen, facts
+from minitrain.captions.english_long import long
+from minitrain.captions.facts import SLOTS, facts, sample_facts
 from minitrain.scene import Film
 
 __all__ = ["LANGUAGES", "LENGTHS", "SLOTS", "Caption", "caption", "facts"]
@@ -25,7 +25,7 @@ class Caption:
     """text, and what it tells: for each of SLOTS the film's value, or "" where the text is silent."""
 
     text: str
-    told: dict[str, str]
+    facts: dict[str, str]
 
 
 def caption(
@@ -43,12 +43,12 @@ def caption(
     LANGUAGES, else drawn. gaits: walking, swimming and rolling are motions of their own in the film's world, so that
     "moves left" does not borrow their words.
     """
-    told = chosen(film, rng, complete=complete)
+    stated = sample_facts(film, rng, complete=complete)
     length = length or rng.choices(list(LENGTHS), list(LENGTHS.values()))[0]
     language = language or rng.choices(list(LANGUAGES), list(LANGUAGES.values()))[0]
     if language == "zh":
-        say = {"terse": chinese.terse, "plain": chinese.plain, "long": chinese.long}[length]
-        return Caption(say(told, rng, gaits=gaits), told)
+        write_caption = {"terse": chinese.terse, "plain": chinese.plain, "long": chinese.long}[length]
+        return Caption(write_caption(stated, rng, gaits=gaits), stated)
     subject = film.shots[0].actors[0].subject
-    say = {"terse": english.terse, "plain": english.plain, "long": flowing}[length]
-    return Caption(say(told, subject, rng, gaits=gaits), told)
+    write_caption = {"terse": english.terse, "plain": english.plain, "long": long}[length]
+    return Caption(write_caption(stated, subject, rng, gaits=gaits), stated)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-MOTION, HOME = "still", "meadow"
-MOTIONS: dict[str, str] = {
+DEFAULT_MOTION, DEFAULT_SETTING = "still", "meadow"
+MOTION_BY_SUBJECT: dict[str, str] = {
     **dict.fromkeys(("balloon", "rocket"), "up"),
     **dict.fromkeys(("car", "bus", "taxi", "fire engine", "locomotive", "sailboat", "helicopter"), "left"),
     **dict.fromkeys(("fish", "whale", "dolphin", "turtle", "snail", "bee", "butterfly", "flying saucer"), "left"),
@@ -13,7 +13,7 @@ MOTIONS: dict[str, str] = {
 }
 """By subject; any other's is ``MOTION``."""
 
-HOMES: dict[str, str] = {
+SETTING_BY_SUBJECT: dict[str, str] = {
     **dict.fromkeys(("fish", "whale", "dolphin", "octopus", "turtle"), "sea"),
     **dict.fromkeys(("car", "bus", "taxi", "fire engine", "robot"), "city"),
     **dict.fromkeys(("rocket", "flying saucer", "yellow star"), "space"),

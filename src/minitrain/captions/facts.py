@@ -14,9 +14,9 @@ SLOTS = (
 """What a caption can tell. second: the second actor's subject. relation: of the second actor to the first. shots: what
 the second shot changes, its setting or else its motion."""
 
-USUAL = {"hour": "day", "style": "flat"}  # what a silent caption lets a reader expect, seldom said
-SAID = {"subject": 0.97, "setting": 0.93, "motion": 0.95}  # shares of captions; the other slots SAID_ELSE
-SAID_ELSE, SAID_USUAL = 0.92, 0.2
+DEFAULT_VALUES = {"hour": "day", "style": "flat"}  # what a silent caption lets a reader expect, seldom said
+STATED_SHARES = {"subject": 0.97, "setting": 0.93, "motion": 0.95}  # shares of captions; the other slots SAID_ELSE
+DEFAULT_SHARE, DEFAULT_VALUE_SHARE = 0.92, 0.2
 
 
 def facts(film: Film) -> dict[str, str]:
@@ -33,11 +33,11 @@ def facts(film: Film) -> dict[str, str]:
         "second": shot.actors[1].subject if len(shot.actors) > 1 else "",
         "relation": shot.relation,
         "event": shot.event,
-        "shots": _change(film),
+        "shots": _second_shot_change(film),
     }
 
 
-def _change(film: Film) -> str:
+def _second_shot_change(film: Film) -> str:
     if len(film.shots) < 2:
         return ""
     before, after = film.shots[0], film.shots[1]
@@ -47,14 +47,14 @@ def _change(film: Film) -> str:
     return moves if moves != before.actors[0].motion else ""
 
 
-def chosen(film: Film, rng: Random, *, complete: bool) -> dict[str, str]:
+def sample_facts(film: Film, rng: Random, *, complete: bool) -> dict[str, str]:
     """What one caption tells of the film: for each of SLOTS its value, or "" to be silent about it. complete: silent
     about nothing but the usual hour and style."""
-    told = {}
+    stated = {}
     for slot, value in facts(film).items():
-        unusual = 1.0 if complete else SAID.get(slot, SAID_ELSE)
-        share = SAID_USUAL if value == USUAL.get(slot) else unusual
-        told[slot] = value if rng.random() < share else ""
-    if told["hour"] != "day" and not told["setting"]:
-        told["hour"] = ""  # "at night" alone is the setting of that name
-    return told
+        unusual = 1.0 if complete else STATED_SHARES.get(slot, DEFAULT_SHARE)
+        share = DEFAULT_VALUE_SHARE if value == DEFAULT_VALUES.get(slot) else unusual
+        stated[slot] = value if rng.random() < share else ""
+    if stated["hour"] != "day" and not stated["setting"]:
+        stated["hour"] = ""  # "at night" alone is the setting of that name
+    return stated

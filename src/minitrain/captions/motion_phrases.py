@@ -98,7 +98,7 @@ FINITE: dict[str, tuple[str, ...]] = {
 }
 """Of a pair of motions to the left and to the right, only the left one stands here."""
 
-LOOSE: dict[str, tuple[str, ...]] = {
+PARTICIPLES: dict[str, tuple[str, ...]] = {
     "left": ("moving {side}", "moving to the {side}", "on its way to the {side}", "going {side}", "travelling {side}"),
     "up": ("going upwards", "moving up", "on its way up", "flying up", "in the air going up"),
     "down": ("sinking down", "going downwards", "moving down", "on its way down", "falling down"),
@@ -191,7 +191,7 @@ GAITS = ("walks", "runs", "strolls", "swims", "rolls", "trots", "marches", "padd
 """Verbs that are motions of their own where a world has those motions."""
 
 
-def sided(motion: str) -> tuple[str, str, str]:
+def split_side(motion: str) -> tuple[str, str, str]:
     """(key in the tables here, side, the other side): ("walk-left", "right", "left") for walk-right."""
     side = motion.rpartition("-")[2]
     if side not in ("left", "right"):

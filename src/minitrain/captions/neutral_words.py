@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SMALL = (
+SMALL_WORDS = (
     "a an the some any this that these those my your his her its our their one of off on in into onto at to "
     "from for with without within by near next beside behind before after above below under underneath over "
     "across along around through between among towards toward against about up down out inside outside and or "
@@ -25,7 +25,7 @@ SMALL = (
     "somebody someone nothing everything day morning noon afternoon hour evening dawn weather season spring "
     "summer autumn"
 )
-CHINESE_SMALL = (
+CHINESE_SMALL_WORDS = (
     "的 了 着 棵 朵 块 群 种 名 在 里 上 下 中 是 有 和 与 及 一个 一只 一辆 一位 一条 一艘 一颗 一朵 一架 "
     "一头 一匹 一座 一片 一张 一段 一幅 这个 那个 这 那 它 他 她 我 你 们 地 得 很 非常 正在 正 从 到 向 往 "
     "朝 把 被 让 就 也 都 还 又 再 不 没 没有 过 来 去 起来 旁 边 旁边 面 前 前面 后 后面 之间 之中 外 内 "
@@ -34,7 +34,7 @@ CHINESE_SMALL = (
     "要 动 开 飞 走 跑 游 滚 爬 行 行驶 航行 飞行 飞翔 奔跑 走路 游泳 游动 爬行 移动 前进 以 用 为 对 吧 呢 "
     "啊 一起 以及 还有"
 )
-MOODS = (
+MOOD_WORDS = (
     "shiny glossy old new young ancient modern magical magic majestic gorgeous epic dreamy cozy cosy warm "
     "cold hot wet dry dark light deep vivid vibrant soft fluffy furry brave proud lonely sad angry sleepy "
     "lazy busy silly crazy cool amazing awesome wonderful fantastic elegant graceful mysterious spooky scary "
@@ -45,13 +45,13 @@ MOODS = (
     "complex strange weird little lovely striped spotted toy baby clear calm gentle rough smooth fresh "
     "delicious tasty ripe sweet real fake plastic paper stuffed rusty dusty muddy"
 )
-CHINESE_MOODS = (
+CHINESE_MOOD_WORDS = (
     "大 小 新 旧 老 美 美丽 漂亮 可爱 快乐 开心 神奇 温暖 安静 明亮 巨大 小小 胖 高 长 红红 圆圆 卡通 高清 "
     "开心地 慢慢 静静"
 )
-NUMBERS = (
+NUMBER_WORDS = (
     *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred", "several", "many", "couple"),
     *("pair", "group", "herd", "flock", "lots", "dozen", "dozens", "swarm", "crowd", "family", "pack", "school of"),
 )
-CHINESE_NUMBERS = "两 两只 两个 两辆 两条 两艘 三 三只 三个 三辆 三条 四只 四个 五只 几只 几个 许多 很多 一群 一对"
+CHINESE_NUMBER_WORDS = "两 两只 两个 两辆 两条 两艘 三 三只 三个 三辆 三条 四只 四个 五只 几只 几个 许多 很多 一群 一对"
 """Of which one clip shows but one."""

@@ -19,7 +19,7 @@ CAMERA: dict[str, tuple[str, ...]] = {
         *("follow shot", "the camera tracks it", "the camera goes along with it"),
     ),
 }
-CAMERA_MORE = {
+MORE_CAMERA = {
     "pan-left": (
         *(
             "pan {side}",
@@ -151,8 +151,8 @@ RELATION: dict[str, tuple[str, ...]] = {
         *("{b} disappears behind it for a moment", "{b} is hidden behind it for a moment", "hiding {b} for a moment"),
     ),
 }
-TOGETHER = ("with {b}", "and {b}", "together with {b}", "in company of {b}")  # a second actor, no relation
-NOBODY = "something"  # a relation, no second actor
+UNRELATED_SECOND = ("with {b}", "and {b}", "together with {b}", "in company of {b}")  # a second actor, no relation
+UNNAMED_SECOND = "something"  # a relation, no second actor
 
 EVENT: dict[str, tuple[str, ...]] = {
     "stroke": (
@@ -171,7 +171,7 @@ EVENT: dict[str, tuple[str, ...]] = {
     ),
 }
 
-NEXT = (
+CUT_WORDS = (
     "then",
     "cut to",
     "next shot",
@@ -223,6 +223,6 @@ CHINESE: dict[str, dict[str, tuple[str, ...]]] = {
         "bites": ("被 一口 一口 吃掉", "被 咬 了 几口", "被 吃掉", "有人 咬 了 几口"),
     },
 }
-CHINESE_TOGETHER = ("和 {b} 一起", "还有 {b}", "以及 {b}")
-CHINESE_NOBODY = "某个 东西"
-CHINESE_NEXT = ("然后", "接着", "下 一个 镜头 里", "之后", "随后", "突然")
+CHINESE_UNRELATED_SECOND = ("和 {b} 一起", "还有 {b}", "以及 {b}")
+CHINESE_UNNAMED_SECOND = "某个 东西"
+CHINESE_CUT_WORDS = ("然后", "接着", "下 一个 镜头 里", "之后", "随后", "突然")

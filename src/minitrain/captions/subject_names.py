@@ -50,7 +50,7 @@ MORE_CHINESE_NAMES = {
     "cat": ("猫咪",),
     "bird": ("鸟儿",),
 }
-MEASURES = {"animal": "一只", "person": "一位", "vehicle": "一辆", "plant": "一棵", "sky": "一个"}  # else 一个
+MEASURE_WORDS = {"animal": "一只", "person": "一位", "vehicle": "一辆", "plant": "一棵", "sky": "一个"}  # else 一个
 
 
 @cache
@@ -76,7 +76,7 @@ def verbs(subject: str, *, gaits: bool) -> tuple[str, ...]:
     return fitting or PLAIN_VERBS
 
 
-def thing(subject: str, rng: Random) -> str:
+def noun_phrase(subject: str, rng: Random) -> str:
     """A subject with an article and perhaps an adjective: "a happy puppy"."""
     name = names(subject)[0] if rng.random() < 0.35 else rng.choice(names(subject))
     if rng.random() < 0.15:
@@ -87,14 +87,14 @@ def thing(subject: str, rng: Random) -> str:
     return f"{article} {name}".strip()
 
 
-def chinese_thing(subject: str, rng: Random) -> str:
+def chinese_noun_phrase(subject: str, rng: Random) -> str:
     name = rng.choice(chinese_names(subject))
     adjective = rng.choice(CHINESE_ADJECTIVES) if rng.random() < 0.15 else ""
-    measure = rng.choice((MEASURES.get(SUBJECTS[subject].kind, "一个"), "一个", "这个", ""))
+    measure = rng.choice((MEASURE_WORDS.get(SUBJECTS[subject].kind, "一个"), "一个", "这个", ""))
     return f"{measure} {adjective} {name}"
 
 
-def gerund(phrase: str) -> str:
+def to_participle(phrase: str) -> str:
     """The phrase with its first word as a participle: "walks on" -> "walking on", "flies" -> "flying"."""
     verb, _, rest = phrase.partition(" ")
     if verb in ("is", "does"):

@@ -6,7 +6,7 @@ the singular, verbs in the infinitive. What a world holds under the same name is
 
 from __future__ import annotations
 
-LIKE: dict[str, tuple[str, ...]] = {
+NEAREST_SUBJECTS: dict[str, tuple[str, ...]] = {
     "person": ("robot", "snowman", "teddy", "ghost", "astronaut", "clown"),
     "bird": ("chick", "duck", "penguin", "bird"),
     "beast": ("elephant", "lion", "bear", "panda", "tiger", "giraffe"),
@@ -26,7 +26,7 @@ LIKE: dict[str, tuple[str, ...]] = {
     "building": ("locomotive", "snowman", "balloon"),
 }
 
-KINDS: dict[str, str] = {
+GROUP_BY_KIND: dict[str, str] = {
     "animal": "beast",
     "person": "person",
     "vehicle": "vehicle",
@@ -38,7 +38,7 @@ KINDS: dict[str, str] = {
 }
 """The group of a larger world's subjects, by their kind, where no row below says better."""
 
-SUBJECTS: dict[str, str] = {
+NOUNS_BY_GROUP: dict[str, str] = {
     "person": (
         "person people man woman men women boy girl child children kid human guy lady gentleman king queen prince "
         "princess knight pirate ninja soldier hero doctor nurse teacher farmer chef cook dancer singer artist "
@@ -109,7 +109,7 @@ SUBJECTS: dict[str, str] = {
 }
 """Nouns by group of ``LIKE``."""
 
-CHINESE_SUBJECTS: dict[str, str] = {
+CHINESE_NOUNS_BY_GROUP: dict[str, str] = {
     "person": (
         "人 男人 女人 男孩 女孩 孩子 小孩 小朋友 国王 王后 公主 王子 骑士 海盗 忍者 士兵 医生 老师 妈妈 爸爸 爷爷 "
         "奶奶 宇航员 小丑 圣诞老人 怪物 女巫 巫师 仙女 天使 外星人 老人 朋友 美人鱼 超人 婴儿 宝宝 农夫 警察 姑娘 "
@@ -139,7 +139,7 @@ CHINESE_SUBJECTS: dict[str, str] = {
     "building": "房子 城堡 塔 教堂 桥 帐篷 宫殿",
 }
 
-PLACES: dict[tuple[str, ...], str] = {
+PLACES_BY_SETTINGS: dict[tuple[str, ...], str] = {
     ("village", "city"): (
         "kitchen room bedroom bathroom house home office school classroom hospital museum church castle garage "
         "cellar attic hotel restaurant bar cafe library shop store supermarket mall theater theatre cinema studio "
@@ -161,7 +161,7 @@ PLACES: dict[tuple[str, ...], str] = {
 }
 """Places by the settings that come near them."""
 
-DEEDS: dict[tuple[str, ...], str] = {
+VERBS_BY_MOTIONS: dict[tuple[str, ...], str] = {
     ("bounce", "spin"): "dance party celebrate cheer skip somersault 跳舞",
     ("still",): (
         "sing perform play clap wave laugh fight box juggle skate surf ski "

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from minitrain.captions import chinese, english, english_long, fillers, motion_phrases, scene_phrases, setting_phrases
-from minitrain.captions.subject_names import chinese_names, gerund, names, plural, verbs
+from minitrain.captions.subject_names import chinese_names, names, plural, to_participle, verbs
 from minitrain.worlds.world import World
 
 SMALL_WORDS = (
@@ -29,33 +29,38 @@ def chinese_words(world: World) -> list[str]:
 def _english(world: World) -> Iterator[str]:
     for subject in world.subjects:
         own = {*verbs(subject, gaits=False), *verbs(subject, gaits=True)}
-        yield from (*names(subject), *map(plural, names(subject)), *own, *map(gerund, own))
+        yield from (*names(subject), *map(plural, names(subject)), *own, *map(to_participle, own))
     for setting in world.settings:
         yield from (*setting_phrases.phrases(setting), *setting_phrases.nouns(setting))
-    for key in {motion_phrases.sided(m)[0] for m in world.motions}:
+    for key in {motion_phrases.split_side(m)[0] for m in world.motions}:
         phrases = [p.replace("{verb} ", "") for p in motion_phrases.FINITE[key]]
-        yield from (*phrases, *map(gerund, phrases), *motion_phrases.LOOSE[key], *motion_phrases.BARE[key])
-    yield from _of(
-        scene_phrases.CAMERA | {k: scene_phrases.CAMERA[k] + v for k, v in scene_phrases.CAMERA_MORE.items()},
+        yield from (*phrases, *map(to_participle, phrases), *motion_phrases.PARTICIPLES[key], *motion_phrases.BARE[key])
+    yield from _phrases_of(
+        scene_phrases.CAMERA | {k: scene_phrases.CAMERA[k] + v for k, v in scene_phrases.MORE_CAMERA.items()},
         world.cameras,
     )
-    yield from _of(scene_phrases.WEATHER, world.weathers)
-    yield from _of(scene_phrases.HOUR, world.hours)
-    yield from _of(scene_phrases.STYLE, world.styles)
-    yield from _of(scene_phrases.RELATION, world.relations)
-    yield from _of(scene_phrases.EVENT, world.events)
-    yield from (*scene_phrases.TOGETHER, *(scene_phrases.NEXT if world.cut else ()))
+    yield from _phrases_of(scene_phrases.WEATHER, world.weathers)
+    yield from _phrases_of(scene_phrases.HOUR, world.hours)
+    yield from _phrases_of(scene_phrases.STYLE, world.styles)
+    yield from _phrases_of(scene_phrases.RELATION, world.relations)
+    yield from _phrases_of(scene_phrases.EVENT, world.events)
+    yield from (*scene_phrases.UNRELATED_SECOND, *(scene_phrases.CUT_WORDS if world.cut_share else ()))
     yield from (*fillers.OPENINGS, *fillers.ADJECTIVES, *fillers.ASIDES, *fillers.TAILS, *fillers.SENTENCES)
     yield from (
-        *english_long.SHOWN,
-        *english_long.ACTS,
-        *english_long.SET,
-        *english_long.NAMED_PLACE,
-        *english_long.ALSO,
-        *english_long.HOURS,
-        *english_long.STYLES,
+        *english_long.SUBJECT_PATTERNS,
+        *english_long.MOTION_PATTERNS,
+        *english_long.SETTING_PATTERNS,
+        *english_long.SETTING_NOUN_PATTERNS,
+        *english_long.CLAUSE_PATTERNS,
+        *english_long.HOUR_PATTERNS,
+        *english_long.STYLE_PATTERNS,
     )
-    yield from (*SMALL_WORDS, *english.UNNAMED, *(motion_phrases.PLAIN_VERBS), *map(gerund, motion_phrases.PLAIN_VERBS))
+    yield from (
+        *SMALL_WORDS,
+        *english.UNNAMED,
+        *(motion_phrases.PLAIN_VERBS),
+        *map(to_participle, motion_phrases.PLAIN_VERBS),
+    )
 
 
 def _chinese(world: World) -> Iterator[str]:
@@ -63,22 +68,32 @@ def _chinese(world: World) -> Iterator[str]:
         yield from chinese_names(subject)
     for setting in world.settings:
         yield from (*setting_phrases.chinese_phrases(setting), *setting_phrases.chinese_nouns(setting))
-    yield from _of(motion_phrases.CHINESE, world.motions)
+    yield from _phrases_of(motion_phrases.CHINESE, world.motions)
     for slot, values in (
         *(("camera", world.cameras), ("weather", world.weathers), ("hour", world.hours), ("style", world.styles)),
         *(("relation", world.relations), ("event", world.events)),
     ):
-        yield from _of(scene_phrases.CHINESE[slot], values)
+        yield from _phrases_of(scene_phrases.CHINESE[slot], values)
     yield from (
         *motion_phrases.CHINESE_GAITS,
-        *scene_phrases.CHINESE_TOGETHER,
-        *(scene_phrases.CHINESE_NEXT if world.cut else ()),
+        *scene_phrases.CHINESE_UNRELATED_SECOND,
+        *(scene_phrases.CHINESE_CUT_WORDS if world.cut_share else ()),
     )
     yield from (*fillers.CHINESE_OPENINGS, *fillers.CHINESE_ADJECTIVES, *fillers.CHINESE_TAILS)
-    yield from (*fillers.CHINESE_SENTENCES, *chinese.SHOWN, *chinese.SET, *chinese.ALSO, *chinese.STYLES)
-    yield from (*chinese.SOMETHING, "一个 一只 一位 一辆 一棵 这个 左 右 左边 右边 画面", scene_phrases.CHINESE_NOBODY)
+    yield from (
+        *fillers.CHINESE_SENTENCES,
+        *chinese.SUBJECT_PATTERNS,
+        *chinese.SETTING_PATTERNS,
+        *chinese.CLAUSE_PATTERNS,
+        *chinese.STYLE_PATTERNS,
+    )
+    yield from (
+        *chinese.UNNAMED,
+        "一个 一只 一位 一辆 一棵 这个 左 右 左边 右边 画面",
+        scene_phrases.CHINESE_UNNAMED_SECOND,
+    )
 
 
-def _of(table: dict[str, tuple[str, ...]], values: Iterable[str]) -> Iterator[str]:
-    for key in {motion_phrases.sided(v)[0] for v in values}:
+def _phrases_of(table: dict[str, tuple[str, ...]], values: Iterable[str]) -> Iterator[str]:
+    for key in {motion_phrases.split_side(v)[0] for v in values}:
         yield from table.get(key, ())

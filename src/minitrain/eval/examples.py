@@ -19,13 +19,13 @@ import torch
 from PIL import Image
 
 from minitrain import judge as judges
-from minitrain.eval.paint import paint
-from minitrain.eval.verdicts import Verdicts, note
+from minitrain.eval.paint import generate_clip
+from minitrain.eval.verdicts import Verdicts, log_progress
 from sora import catalog, models
 from sora.engine.model import Model
 
-LEAST = 0.8  # share of the seeds
-TILE, COLUMNS, RATE = 184, 3, 8  # pixels; tiles of a row; frames a second
+MIN_SHARE = 0.8  # share of the seeds
+TILE_SIDE, COLUMNS, FPS = 184, 3, 8  # pixels; tiles of a row; frames a second
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Example:
     motion: str
     seed: int = 1
 
-    def right(self, seen: dict[str, str]) -> bool:
+    def is_correct(self, answers: dict[str, str]) -> bool:
         """Whether the judge's answers are what was asked for, and the subject is whole."""
-        asked = {"subject": self.subject, "setting": self.setting, "motion": self.motion, "whole": "whole"}
-        return all(seen[question] == answer for question, answer in asked.items())
+        expected = {"subject": self.subject, "setting": self.setting, "motion": self.motion, "whole": "whole"}
+        return all(answers[question] == answer for question, answer in expected.items())
 
 
 EXAMPLES = (
@@ -61,33 +61,38 @@ CANDIDATES = (
 )
 
 
-def clip(model: Model, example: Example, seed: int, folder: Path) -> np.ndarray:
+def load_or_generate(model: Model, example: Example, seed: int, folder: Path) -> np.ndarray:
     """frames_FYXC, uint8: painted at the defaults, or as kept from an earlier run."""
     path = folder / example.prompt.replace(" ", "-") / f"{seed}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        frames_FYXC = paint(model, {"text": example.prompt, "number": seed, "aspect": 1.0}, {})
+        frames_FYXC = generate_clip(model, {"text": example.prompt, "number": seed, "aspect": 1.0}, {})
         np.savez_compressed(path, frames=frames_FYXC)
     return np.load(path)["frames"]
 
 
-def share(model: Model, judge: judges.Judge, example: Example, count: int, folder: Path, verdicts: Verdicts) -> None:
+def measure_share(
+    model: Model, judge: judges.Judge, example: Example, count: int, folder: Path, verdicts: Verdicts
+) -> None:
     """The share of right clips; what is wrong with the others is noted."""
-    seen = [judges.answer(judge, clip(model, example, seed, folder)) for seed in range(1, count + 1)]
-    right = [example.right(each) for each in seen]
+    seen = [judges.answer(judge, load_or_generate(model, example, seed, folder)) for seed in range(1, count + 1)]
+    right = [example.is_correct(each) for each in seen]
     wrong = [
         f"{n}: {each['subject']}, {each['setting']}, {each['motion']}, {each['whole']}"
         for n, (each, fits) in enumerate(zip(seen, right, strict=True), start=1)
         if not fits
     ]
-    verdicts.share(example.prompt, right, LEAST)
+    verdicts.add_share(example.prompt, right, MIN_SHARE)
     for line in wrong:
-        note(f"    {line}")
+        log_progress(f"    {line}")
 
 
-def gif(clips: list[np.ndarray], path: Path) -> None:
+def write_gif(clips: list[np.ndarray], path: Path) -> None:
     """The clips as tiles of one GIF that plays there and back, with one palette."""
-    tiles = [[np.asarray(Image.fromarray(f).resize((TILE, TILE), Image.Resampling.LANCZOS)) for f in c] for c in clips]
+    tiles = [
+        [np.asarray(Image.fromarray(f).resize((TILE_SIDE, TILE_SIDE), Image.Resampling.LANCZOS)) for f in c]
+        for c in clips
+    ]
     rows = [tiles[i : i + COLUMNS] for i in range(0, len(tiles), COLUMNS)]
     whole = [np.concatenate([np.concatenate([t[n] for t in row], 1) for row in rows]) for n in range(len(clips[0]))]
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +101,7 @@ def gif(clips: list[np.ndarray], path: Path) -> None:
         palette = (
             "split[a][b];[a]palettegen=max_colors=128:stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4"
         )
-        source = ["-framerate", str(RATE), "-i", f"{folder}/%03d.png"]
+        source = ["-framerate", str(FPS), "-i", f"{folder}/%03d.png"]
         command = [
             imageio_ffmpeg.get_ffmpeg_exe(),
             "-v",
@@ -125,11 +130,11 @@ def main() -> None:
     judge = judges.load()
     verdicts = Verdicts()
     for example in (*EXAMPLES, *CANDIDATES * args.candidates):
-        share(model, judge, example, args.count, args.folder, verdicts)
+        measure_share(model, judge, example, args.count, args.folder, verdicts)
     print(f"\n{verdicts.summary()}")
     if args.gif:
         args.gif.parent.mkdir(parents=True, exist_ok=True)
-        gif([clip(model, e, e.seed, args.folder) for e in EXAMPLES], args.gif)
+        write_gif([load_or_generate(model, e, e.seed, args.folder) for e in EXAMPLES], args.gif)
 
 
 if __name__ == "__main__":

@@ -25,15 +25,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from minitrain.eval.sheet import film, row
+from minitrain.eval.sheet import contact_row, generate_clip
 from minitrain.scene import FPS, Actor, Film, Shot
 from minitrain.worlds import WORLDS, render
 from sora import catalog, media, memory, models, weights
 from sora.plan.clip import Clip
 
-WRECK = "nothing whole"
-NAME = "sauropod"  # drawn by the larger world's artist, and unknown to smaller worlds
-CLIPS, ASKED, SIDE = 8, 20, 48
+WRECKAGE = "nothing whole"
+NEW_SUBJECT = "sauropod"  # drawn by the larger world's artist, and unknown to smaller worlds
+CLIP_COUNT, PROMPT_COUNT, SIDE = 8, 20, 48
 MOTIONS = ("right", "left", "up", "bounce", "still", "down", "grow", "spin")
 PLACES = {
     "meadow": "on a green meadow",
@@ -50,12 +50,12 @@ def known_subjects() -> tuple[str, ...]:
     """The subjects of the world that the embedded model was trained on."""
     card = json.loads(weights.asset(catalog.find("mini").files[-2]).read_text(encoding="utf-8"))
     subjects = WORLDS[card["data"]["world"]].subjects
-    if NAME in subjects:
-        raise SystemExit(f"the embedded model knows a {NAME} already; choose another NAME")
+    if NEW_SUBJECT in subjects:
+        raise SystemExit(f"the embedded model knows a {NEW_SUBJECT} already; choose another NAME")
     return subjects
 
 
-def a_film(subject: str, setting: str, motion: str, rng: Random) -> Film:
+def make_film(subject: str, setting: str, motion: str, rng: Random) -> Film:
     faces = motion if motion in ("left", "right") else "left"
     return Film((Shot(setting, (Actor(subject, motion, faces),), rng.getrandbits(40)),))
 
@@ -64,14 +64,14 @@ def pairs() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """(setting, motion) of the 8 clips to learn from, and of 20 others."""
     every = [(s, m) for s in PLACES for m in MOTIONS]
     shown = [(list(PLACES)[i % len(PLACES)], motion) for i, motion in enumerate(MOTIONS)]
-    return shown[:CLIPS], Random(4).sample([p for p in every if p not in shown], ASKED)
+    return shown[:CLIP_COUNT], Random(4).sample([p for p in every if p not in shown], PROMPT_COUNT)
 
 
-def words(setting: str, motion: str) -> str:
-    return f"a {NAME} {catalog.find('mini').motion[motion]} {PLACES[setting]}"
+def caption_of(setting: str, motion: str) -> str:
+    return f"a {NEW_SUBJECT} {catalog.find('mini').motion[motion]} {PLACES[setting]}"
 
 
-def frames_of(film: Film, frames: int, first: int = 0) -> np.ndarray:
+def render_frames(film: Film, frames: int, first: int = 0) -> np.ndarray:
     """frames_FYXC uint8."""
     return render([film], frames, 128, 128, first=first, length=17).frames_BFCYX[0].permute(0, 2, 3, 1).numpy()
 
@@ -79,12 +79,12 @@ def frames_of(film: Film, frames: int, first: int = 0) -> np.ndarray:
 def render_clips(shown: list[tuple[str, str]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, (setting, motion) in enumerate(shown):
-        frames = frames_of(a_film(NAME, setting, motion, Random(i)), 17)
+        frames = render_frames(make_film(NEW_SUBJECT, setting, motion, Random(i)), 17)
         media.write_clip(folder / f"{i}.mkv", Clip(frames, FPS), force=True)
-        (folder / f"{i}.txt").write_text(words(setting, motion))
+        (folder / f"{i}.txt").write_text(caption_of(setting, motion))
 
 
-class Eye(nn.Module):
+class SubjectClassifier(nn.Module):
     """(B, 3, SIDE, SIDE) in [-1, 1] to logits over the subjects."""
 
     def __init__(self, subjects: int) -> None:
@@ -102,7 +102,7 @@ class Eye(nn.Module):
         return self.head(self.net(x))
 
 
-def looked_at(frames_FYXC: np.ndarray) -> Tensor:
+def preprocess(frames_FYXC: np.ndarray) -> Tensor:
     x = torch.from_numpy(np.ascontiguousarray(frames_FYXC)).permute(0, 3, 1, 2).float() / 127.5 - 1
     return F.interpolate(x, (SIDE, SIDE), mode="area")
 
@@ -110,24 +110,24 @@ def looked_at(frames_FYXC: np.ndarray) -> Tensor:
 def rendered_frames(rng: Random, count: int) -> tuple[Tensor, Tensor]:
     """Single frames of the world's subjects, the new one and wreckage, (count, 3, SIDE, SIDE), and which. The colours
     of a subject are not the subject: a share of the frames shows one cut into tiles and laid out anew."""
-    names = answers()
+    names = class_names()
     made, truth = [], []
     for _ in range(count):
         which = rng.choice((rng.randrange(len(names)), len(names) - 1, len(names) - 2))
-        wrecked = names[which] == WRECK
-        subject = rng.choice((NAME, rng.choice(names[:-1]))) if wrecked else names[which]
-        film = a_film(subject, rng.choice(list(PLACES)), rng.choice(MOTIONS), rng)
-        frames = frames_of(film, 1, first=rng.randrange(17))
-        made.append(looked_at(wreck(frames, rng) if wrecked else frames))
+        wrecked = names[which] == WRECKAGE
+        subject = rng.choice((NEW_SUBJECT, rng.choice(names[:-1]))) if wrecked else names[which]
+        film = make_film(subject, rng.choice(list(PLACES)), rng.choice(MOTIONS), rng)
+        frames = render_frames(film, 1, first=rng.randrange(17))
+        made.append(preprocess(shuffle_tiles(frames, rng) if wrecked else frames))
         truth.append(which)
     return torch.cat(made), torch.tensor(truth)
 
 
-def answers() -> tuple[str, ...]:
-    return (*known_subjects(), NAME, WRECK)
+def class_names() -> tuple[str, ...]:
+    return (*known_subjects(), NEW_SUBJECT, WRECKAGE)
 
 
-def wreck(frames_FYXC: np.ndarray, rng: Random) -> np.ndarray:
+def shuffle_tiles(frames_FYXC: np.ndarray, rng: Random) -> np.ndarray:
     """The frame with its tiles exchanged among their neighbours: the same colours in about the same place."""
     tile, result = rng.choice((8, 16)), frames_FYXC.copy()
     for _ in range(2 * (128 // tile) ** 2):
@@ -138,13 +138,13 @@ def wreck(frames_FYXC: np.ndarray, rng: Random) -> np.ndarray:
     return result
 
 
-def trained_eye(path: Path, steps: int = 400, batch: int = 32) -> Eye:
-    eye = Eye(len(answers()))
+def load_or_train_classifier(path: Path, steps: int = 400, batch: int = 32) -> SubjectClassifier:
+    classifier = SubjectClassifier(len(class_names()))
     if path.is_file():
-        eye.load_state_dict(load_file(path))
-        return eye.eval()
+        classifier.load_state_dict(load_file(path))
+        return classifier.eval()
     torch.manual_seed(0)
-    optimiser, rng = torch.optim.AdamW(eye.parameters(), lr=2e-3), Random(1)
+    optimiser, rng = torch.optim.AdamW(classifier.parameters(), lr=2e-3), Random(1)
     pool, truth = rendered_frames(rng, 2000)
     for step in range(steps):
         for group in optimiser.param_groups:
@@ -154,21 +154,21 @@ def trained_eye(path: Path, steps: int = 400, batch: int = 32) -> Eye:
         soft = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         x = x.lerp(soft, torch.rand(batch, 1, 1, 1)) + 0.1 * torch.randn(batch, 3, 1, 1)
         x = x + 0.08 * torch.rand(batch, 1, 1, 1) * torch.randn_like(x)
-        F.cross_entropy(eye(x), truth[pick]).backward()
+        F.cross_entropy(classifier(x), truth[pick]).backward()
         optimiser.step()
         optimiser.zero_grad()
-    save_file(eye.state_dict(), path)
-    return eye.eval()
+    save_file(classifier.state_dict(), path)
+    return classifier.eval()
 
 
 @torch.no_grad()
-def verdict(eye: Eye, frames_FYXC: np.ndarray) -> tuple[str, float]:
+def classify(classifier: SubjectClassifier, frames_FYXC: np.ndarray) -> tuple[str, float]:
     """(what the film's frames show together, the mean probability of the new subject)."""
-    chances = eye(looked_at(frames_FYXC)).softmax(dim=1).mean(dim=0)
-    return answers()[int(chances.argmax())], float(chances[-2])
+    chances = classifier(preprocess(frames_FYXC)).softmax(dim=1).mean(dim=0)
+    return class_names()[int(chances.argmax())], float(chances[-2])
 
 
-def paint_all(lora: Path | None, texts: list[str], sheet: Path, eye: Eye) -> float:
+def evaluate_prompts(lora: Path | None, texts: list[str], sheet: Path, classifier: SubjectClassifier) -> float:
     """The share of the films that show the subject; a sheet of all."""
     device = memory.choose_device(None)
     model = models.load(catalog.find("mini").with_guidance(), device, memory.choose_dtype(None, device))
@@ -176,10 +176,10 @@ def paint_all(lora: Path | None, texts: list[str], sheet: Path, eye: Eye) -> flo
         models.add_lora(model, lora, 1.0)
     rows, found = [], []
     for i, text in enumerate(texts):
-        frames = film(model, text, 1000 + i)
-        seen, chance = verdict(eye, frames)
-        found.append(seen == NAME)
-        rows.append(row(frames, f"{text}   [{seen}; {NAME} {chance:.2f}]"))
+        frames = generate_clip(model, text, 1000 + i)
+        seen, chance = classify(classifier, frames)
+        found.append(seen == NEW_SUBJECT)
+        rows.append(contact_row(frames, f"{text}   [{seen}; {NEW_SUBJECT} {chance:.2f}]"))
     Image.fromarray(np.concatenate(rows)).save(sheet)
     return float(np.mean(found))
 
@@ -199,17 +199,19 @@ def main() -> None:
         subprocess.run([*command, *args.flags], check=True)
         print(f"trained in {(time.monotonic() - begun) / 60:.1f} minutes", flush=True)
 
-    eye = trained_eye(args.folder / "eye.safetensors")
+    classifier = load_or_train_classifier(args.folder / "eye.safetensors")
     x, truth = rendered_frames(Random(2), 400)
     with torch.no_grad():
-        guesses = eye(x).argmax(dim=1)
-    new = answers().index(NAME)
+        guesses = classifier(x).argmax(dim=1)
+    new = class_names().index(NEW_SUBJECT)
     right, false = (guesses == truth).float().mean(), (guesses[truth != new] == new).float().mean()
-    print(f"eye on rendered frames: {right:.3f} right; takes anything else for a {NAME}: {false:.3f}", flush=True)
-    texts = [words(*pair) for pair in asked]
+    print(
+        f"eye on rendered frames: {right:.3f} right; takes anything else for a {NEW_SUBJECT}: {false:.3f}", flush=True
+    )
+    texts = [caption_of(*pair) for pair in asked]
     for label, file in (("with", lora), ("without", None)):
-        share = paint_all(file, texts, args.folder / f"{label}.png", eye)
-        print(f"{label} the LoRA: {NAME} in {share:.0%} of {ASKED} films", flush=True)
+        share = evaluate_prompts(file, texts, args.folder / f"{label}.png", classifier)
+        print(f"{label} the LoRA: {NEW_SUBJECT} in {share:.0%} of {PROMPT_COUNT} films", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,23 +27,29 @@ from sora.plan import operations
 FRAMES = 17
 
 
-def listed(world: str, first: int, count: int) -> Iterator[dict[str, Any]]:
+def list_captions(world: str, first: int, count: int) -> Iterator[dict[str, Any]]:
     """What ``worth.painted`` paints: every kind of caption and every shape in turn."""
     from minitrain.captions.facts import facts
-    from minitrain.eval.score.generated import SCORED
-    from minitrain.eval.score.generator import ASPECTS, KINDS, words
+    from minitrain.eval.score.generated import FIRST_SEED
+    from minitrain.eval.score.generator import ASPECTS, CAPTION_KINDS, full_caption
     from minitrain.worlds.world import WORLDS, draw_film
 
-    kinds = tuple(KINDS)
+    kinds = tuple(CAPTION_KINDS)
     for number in range(first, first + count):
-        film = draw_film(WORLDS[world], SCORED + number, held=True)
+        film = draw_film(WORLDS[world], FIRST_SEED + number, held_out=True)
         kind = kinds[number // len(ASPECTS) % len(kinds)]
-        text = words(film, WORLDS[world], kind, number)
-        row = {"world": world, "number": number, "kind": kind, "text": text, "aspect": ASPECTS[number % len(ASPECTS)]}
-        yield row | {"facts": facts(film)}
+        text = full_caption(film, WORLDS[world], kind, number)
+        caption_row = {
+            "world": world,
+            "number": number,
+            "kind": kind,
+            "text": text,
+            "aspect": ASPECTS[number % len(ASPECTS)],
+        }
+        yield caption_row | {"facts": facts(film)}
 
 
-def paint(model: Model, row: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:
+def generate_clip(model: Model, row: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:
     """frames_FYXC, uint8, through the engine at the model's own size; the caption's number is the seed."""
     spec, d = model.spec, model.spec.defaults
     form = spec.form(spec.grid.nearest_size(row["aspect"], d.area), d.fps)
@@ -68,7 +74,7 @@ def main() -> None:
     paints.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if args.verb == "list":
-        for row in listed(args.world, args.first, args.count):
+        for row in list_captions(args.world, args.first, args.count):
             print(json.dumps(row, ensure_ascii=False))
         return
     torch.set_num_threads(args.threads)
@@ -84,10 +90,10 @@ def main() -> None:
         if i % parts != part or path.exists():
             continue
         began = time.perf_counter()
-        frames_FYXC = paint(model, row, settings)
-        held = path.with_suffix(".part.npz")
-        np.savez_compressed(held, frames=frames_FYXC, row=json.dumps(row), seconds=time.perf_counter() - began)
-        held.rename(path)
+        frames_FYXC = generate_clip(model, row, settings)
+        unfinished = path.with_suffix(".part.npz")
+        np.savez_compressed(unfinished, frames=frames_FYXC, row=json.dumps(row), seconds=time.perf_counter() - began)
+        unfinished.rename(path)
         print(f"{row['number']} {time.perf_counter() - began:.1f} s {row['text']}", file=sys.stderr, flush=True)
 
 

@@ -24,48 +24,51 @@ from torch import Tensor
 from minitrain import judge as judges
 from minitrain import video_metrics
 from minitrain.captions.facts import facts
-from minitrain.eval.score.generator import ASPECTS, KINDS, Easel, Way, words
-from minitrain.eval.verdicts import machine, table
+from minitrain.eval.score.generator import ASPECTS, CAPTION_KINDS, ClipGenerator, SamplingOptions, full_caption
+from minitrain.eval.verdicts import machine_summary, markdown_table
 from minitrain.worlds.world import WORLDS, draw_film
 from sora import catalog, models
 from sora.runtime.speed import DEFAULT, Speed
 
-FIRST = 5 * 10**9  # seed of the first film; not those that scores are taken on
-ASKED = ("subject", "setting", "motion")
+FIRST_SEED = 5 * 10**9  # seed of the first film; not those that scores are taken on
+QUESTIONS = ("subject", "setting", "motion")
 DISTILLED = "distilled"
 
 
 @dataclass
-class Tried:
+class SpeedVariant:
     """One way and what was found. spared: of ``Defaults``, for ``fast``. overrides: as ``easel.Way``'s."""
 
     name: str
     speed: Speed = DEFAULT
-    spared: Mapping[str, float] = field(default_factory=dict)
+    default_overrides: Mapping[str, float] = field(default_factory=dict)
     overrides: Mapping[str, float | str] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     psnr: list[float] = field(default_factory=list)
     ssim: list[float] = field(default_factory=list)
-    apart: list[float] = field(default_factory=list)
-    right: list[bool] = field(default_factory=list)
+    perceptual_distance: list[float] = field(default_factory=list)
+    correct: list[bool] = field(default_factory=list)
 
 
-def ways(steps: int | None = None) -> list[Tried]:
+def variants(steps: int | None = None) -> list[SpeedVariant]:
     """The first is what all others are held against."""
     d, fast = catalog.find("mini").with_guidance().defaults, Speed("fast")
-    few = sorted({s for s in (4, 6, 8) if s < (steps or d.steps)}, reverse=True)
-    many = {} if steps is None else {"steps": steps}
+    fewer_steps = sorted({s for s in (4, 6, 8) if s < (steps or d.steps)}, reverse=True)
+    overrides = {} if steps is None else {"steps": steps}
     return [
-        Tried("exact", overrides=many),
-        Tried("fast", fast, overrides=many),
-        Tried(DISTILLED),
-        *(Tried(f"cache {near}", fast, {"near": near, "guided_from": 0.0}, many) for near in (0.08, 0.12, 0.15)),
+        SpeedVariant("exact", overrides=overrides),
+        SpeedVariant("fast", fast, overrides=overrides),
+        SpeedVariant(DISTILLED),
         *(
-            Tried(f"guided from {t}", fast, {"near": 0.0, "guided_from": t}, many)
+            SpeedVariant(f"cache {near}", fast, {"near": near, "guided_from": 0.0}, overrides)
+            for near in (0.08, 0.12, 0.15)
+        ),
+        *(
+            SpeedVariant(f"guided from {t}", fast, {"near": 0.0, "guided_from": t}, overrides)
             for t in (0.3, 0.5)
             if d.guidance != 1
         ),
-        *(Tried(f"{s} steps of unipc", overrides={"steps": s, "sampler": "unipc"}) for s in few),
+        *(SpeedVariant(f"{s} steps of unipc", overrides={"steps": s, "sampler": "unipc"}) for s in fewer_steps),
     ]
 
 
@@ -90,41 +93,43 @@ def _luma(frames_FYXC: np.ndarray) -> Tensor:
 
 def perceptual(judge: judges.Judge, a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
     """One minus the mean cosine of what the judge's convolutions see at each place; sides are multiples of 8."""
-    a, b = (judges.maps(judge, judges.batched(x).float() / 127.5 - 1) for x in (a_FYXC, b_FYXC))
+    a, b = (judges.feature_maps(judge, judges.to_batch(x).float() / 127.5 - 1) for x in (a_FYXC, b_FYXC))
     return 1 - F.cosine_similarity(a, b, dim=1).mean().item()
 
 
-def try_all(count: int, steps: int | None = None) -> list[Tried]:
-    judge, tried, world = judges.load(), ways(steps), WORLDS["small"]
-    easels = [Easel(judge) for _ in tried]
-    for easel, way in zip(easels, tried, strict=True):
-        spec = catalog.find("mini") if way.name == DISTILLED else catalog.find("mini").with_guidance()
-        spec = replace(spec, defaults=replace(spec.defaults, **way.spared))  # type: ignore[arg-type]
-        easel.take("mini", models.load(spec, torch.device("cpu"), torch.float32, way.speed))
+def run_variants(count: int, steps: int | None = None) -> list[SpeedVariant]:
+    judge, tried, world = judges.load(), variants(steps), WORLDS["small"]
+    generators = [ClipGenerator(judge) for _ in tried]
+    for generator, variant in zip(generators, tried, strict=True):
+        spec = catalog.find("mini") if variant.name == DISTILLED else catalog.find("mini").with_guidance()
+        spec = replace(spec, defaults=replace(spec.defaults, **variant.default_overrides))  # type: ignore[arg-type]
+        generator.replace_model("mini", models.load(spec, torch.device("cpu"), torch.float32, variant.speed))
     for number in range(count):
-        film = draw_film(world, FIRST + number, held=True)
-        text, told = words(film, world, tuple(KINDS)[number % 3], number), facts(film)
+        film = draw_film(world, FIRST_SEED + number, held_out=True)
+        text, expected = full_caption(film, world, tuple(CAPTION_KINDS)[number % 3], number), facts(film)
         aspect, clips = ASPECTS[number % len(ASPECTS)], []
-        for easel, way in zip(easels, tried, strict=True):
+        for generator, variant in zip(generators, tried, strict=True):
             began = time.perf_counter()
-            clips.append(easel.paint(text, judges.FRAMES, aspect, number, Way("mini", way.overrides)))
-            way.seconds.append(time.perf_counter() - began)
+            clips.append(
+                generator.generate(text, judges.FRAMES, aspect, number, SamplingOptions("mini", variant.overrides))
+            )
+            variant.seconds.append(time.perf_counter() - began)
             seen = judges.answer(judge, clips[-1])
-            way.right.append(all(seen[q] == told[q] for q in ASKED))
-        for way, clip in list(zip(tried, clips, strict=True))[1:]:
-            way.psnr.append(min(99.0, video_metrics.psnr(clips[0], clip)))
-            way.ssim.append(ssim(clips[0], clip))
-            way.apart.append(perceptual(judge, clips[0], clip))
+            variant.correct.append(all(seen[q] == expected[q] for q in QUESTIONS))
+        for variant, clip in list(zip(tried, clips, strict=True))[1:]:
+            variant.psnr.append(min(99.0, video_metrics.psnr(clips[0], clip)))
+            variant.ssim.append(ssim(clips[0], clip))
+            variant.perceptual_distance.append(perceptual(judge, clips[0], clip))
     return tried
 
 
-def row(way: Tried, exact: Tried) -> list[str]:
-    faster = statistics.median(a / b for a, b in zip(exact.seconds, way.seconds, strict=True))
-    right = f"{100 * statistics.mean(way.right):.0f} %"
-    if way is exact:
-        return [way.name, "1", "", "", "", right]
-    means = [statistics.mean(values) for values in (way.psnr, way.ssim, way.apart)]
-    return [way.name, f"{faster:.2f}", f"{means[0]:.1f}", f"{means[1]:.3f}", f"{means[2]:.3f}", right]
+def table_row(variant: SpeedVariant, exact: SpeedVariant) -> list[str]:
+    faster = statistics.median(a / b for a, b in zip(exact.seconds, variant.seconds, strict=True))
+    right = f"{100 * statistics.mean(variant.correct):.0f} %"
+    if variant is exact:
+        return [variant.name, "1", "", "", "", right]
+    means = [statistics.mean(values) for values in (variant.psnr, variant.ssim, variant.perceptual_distance)]
+    return [variant.name, f"{faster:.2f}", f"{means[0]:.1f}", f"{means[1]:.3f}", f"{means[2]:.3f}", right]
 
 
 def main() -> None:
@@ -133,12 +138,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of the guided ways, instead of the model's own")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    tried = try_all(args.count, args.steps)
-    print(machine())
-    rows = [row(way, tried[0]) for way in tried]
-    print(table(["way", "times faster", "PSNR, dB", "SSIM", "perceptual", "judge: all three right"], rows))
+    tried = run_variants(args.count, args.steps)
+    print(machine_summary())
+    rows = [table_row(variant, tried[0]) for variant in tried]
+    print(markdown_table(["way", "times faster", "PSNR, dB", "SSIM", "perceptual", "judge: all three right"], rows))
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(
+            json.dumps({"machine": machine_summary(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from minitrain.eval.verdicts import Verdicts
 from sora.plan.clip import fit
 
 FRAMES, ROWS, HEIGHT = 10, 8, 96  # frames of a row, rows of a sheet, pixels of a frame
-BAR, STRIP = 4, 13  # pixels: the bar over painted frames, the line of words over a row
-PAINTED, STOOD = (225, 45, 40), (215, 215, 215)
+BAR_HEIGHT, CAPTION_HEIGHT = 4, 13  # pixels: the bar over painted frames, the line of words over a row
+GENERATED_COLOUR, SOURCE_COLOUR = (225, 45, 40), (215, 215, 215)
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Report(Verdicts):
     folder: Path | None = None
     _strips: dict[str, list[Image.Image]] = field(default_factory=dict)
 
-    def show(self, verb: str, film_FYXC: np.ndarray, painted: Sequence[int] | range, words: str) -> None:
+    def add_strip(self, verb: str, film_FYXC: np.ndarray, painted: Sequence[int] | range, words: str) -> None:
         """A row of evenly spaced frames on the verb's sheet, if it has room; a red bar over those painted."""
         strips = self._strips.setdefault(verb, [])
         if self.folder is not None and len(strips) < ROWS:
@@ -48,11 +48,14 @@ def _strip(film_FYXC: np.ndarray, painted: set[int], words: str) -> Image.Image:
     height, width = film_FYXC.shape[1:3]
     width = round(HEIGHT * width / height)
     chosen = np.linspace(0, len(film_FYXC) - 1, min(FRAMES, len(film_FYXC))).round().astype(int)
-    strip = Image.new("RGB", ((width + 2) * len(chosen), STRIP + BAR + HEIGHT + 6), "white")
+    strip = Image.new("RGB", ((width + 2) * len(chosen), CAPTION_HEIGHT + BAR_HEIGHT + HEIGHT + 6), "white")
     pen = ImageDraw.Draw(strip)
     pen.text((2, 0), words, fill="black")
     for n, i in enumerate(chosen.tolist()):
         left = n * (width + 2)
-        pen.rectangle((left, STRIP, left + width - 1, STRIP + BAR - 2), fill=PAINTED if i in painted else STOOD)
-        strip.paste(Image.fromarray(fit(film_FYXC[i], HEIGHT, width)), (left, STRIP + BAR))
+        pen.rectangle(
+            (left, CAPTION_HEIGHT, left + width - 1, CAPTION_HEIGHT + BAR_HEIGHT - 2),
+            fill=GENERATED_COLOUR if i in painted else SOURCE_COLOUR,
+        )
+        strip.paste(Image.fromarray(fit(film_FYXC[i], HEIGHT, width)), (left, CAPTION_HEIGHT + BAR_HEIGHT))
     return strip

@@ -14,10 +14,10 @@ from sora.engine import engine
 from sora.engine.model import Model
 from sora.plan import operations, prompts
 
-SHOWN, STRIP = 8, 14  # frames a row; pixels of a caption
+FRAMES_PER_ROW, CAPTION_HEIGHT = 8, 14  # frames a row; pixels of a caption
 
 
-def film(model: Model, prompt: str, seed: int) -> np.ndarray:
+def generate_clip(model: Model, prompt: str, seed: int) -> np.ndarray:
     """The default clip for a prompt, frames_FYXC uint8."""
     d = model.spec.defaults
     height, width = model.spec.grid.nearest_size(1.0, d.area)
@@ -26,10 +26,10 @@ def film(model: Model, prompt: str, seed: int) -> np.ndarray:
     return torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
 
 
-def row(frames_FYXC: np.ndarray, prompt: str) -> np.ndarray:
+def contact_row(frames_FYXC: np.ndarray, prompt: str) -> np.ndarray:
     """Evenly chosen frames side by side under their caption."""
-    picked = frames_FYXC[np.linspace(0, len(frames_FYXC) - 1, SHOWN).round().astype(int)]
-    strip = Image.new("RGB", (picked.shape[2] * SHOWN, STRIP), "white")
+    picked = frames_FYXC[np.linspace(0, len(frames_FYXC) - 1, FRAMES_PER_ROW).round().astype(int)]
+    strip = Image.new("RGB", (picked.shape[2] * FRAMES_PER_ROW, CAPTION_HEIGHT), "white")
     ImageDraw.Draw(strip).text((2, 1), prompt, fill="black")
     return np.concatenate([np.asarray(strip), np.concatenate(list(picked), axis=1)])
 
@@ -43,7 +43,7 @@ def main() -> None:
     device = memory.choose_device(None)
     model = models.load(catalog.find("mini"), device, memory.choose_dtype(None, device))
     texts = [line.prompt for line in prompts.parse_file(args.prompts.read_text(encoding="utf-8"))]
-    rows = [row(film(model, text, args.seed + i), text) for i, text in enumerate(texts)]
+    rows = [contact_row(generate_clip(model, text, args.seed + i), text) for i, text in enumerate(texts)]
     Image.fromarray(np.concatenate(rows)).save(args.out)
     print(args.out)
 

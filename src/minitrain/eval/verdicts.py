@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
-WIDTHS = (66, 12, 44, 6)  # characters of what, wish, found and verdict, at least
-HEAD = ("what", "wish", "found", "")
+COLUMN_WIDTHS = (66, 12, 44, 6)  # characters of what, wish, found and verdict, at least
+COLUMN_NAMES = ("what", "wish", "found", "")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Row:
     """One line of the table. met: None where nothing was wished."""
 
     what: str
-    wish: str
+    target: str
     found: str
     met: bool | None
 
@@ -40,60 +40,60 @@ class Verdicts:
 
     rows: list[Row] = field(default_factory=list)
 
-    def say(self, what: str, wish: str, found: str, met: bool | None = None) -> None:
+    def add(self, what: str, target: str, found: str, met: bool | None = None) -> None:
         """One row; above the first one, the head."""
         if not self.rows:
-            print(_line(HEAD), _line(["-" * width for width in WIDTHS]), sep="\n")
-        row = Row(what, wish, found, None if met is None else bool(met))
+            print(_table_line(COLUMN_NAMES), _table_line(["-" * width for width in COLUMN_WIDTHS]), sep="\n")
+        row = Row(what, target, found, None if met is None else bool(met))
         self.rows.append(row)
-        print(_line((row.what, row.wish, row.found, row.verdict)), flush=True)
+        print(_table_line((row.what, row.target, row.found, row.verdict)), flush=True)
 
-    def share(self, what: str, held: Iterable[bool], least: float | None = None) -> None:
+    def add_share(self, what: str, cases: Iterable[bool], minimum: float | None = None) -> None:
         """How many of the cases hold, with the standard error of that share, against the least share that must."""
-        cases = [bool(h) for h in held]
-        wish = "" if least is None else f">= {least:.0%}"
+        cases = [bool(h) for h in cases]
+        target = "" if minimum is None else f">= {minimum:.0%}"
         if not cases:
-            self.say(what, wish, "no cases")
+            self.add(what, target, "no cases")
             return
         part, n = sum(cases) / len(cases), len(cases)
         error = math.sqrt(part * (1 - part) / n)
         found = f"{100 * part:5.1f} % +- {100 * error:.1f} ({sum(cases)} of {n})"
-        self.say(what, wish, found, None if least is None else part >= least)
+        self.add(what, target, found, None if minimum is None else part >= minimum)
 
-    def spread(self, what: str, values: Iterable[float], unit: str = "") -> None:
+    def add_range(self, what: str, values: Iterable[float], unit: str = "") -> None:
         """Numbers without a wish: least, median, most."""
         v = list(values)
         text = f"least {min(v):.2f}, median {statistics.median(v):.2f}, most {max(v):.2f}{unit}" if v else "no cases"
-        self.say(what, "", text)
+        self.add(what, "", text)
 
     def summary(self) -> str:
         """How many wishes were met."""
-        wished = [row.met for row in self.rows if row.met is not None]
-        return f"{sum(wished)} of {len(wished)} wishes met"
+        targets_met = [row.met for row in self.rows if row.met is not None]
+        return f"{sum(targets_met)} of {len(targets_met)} wishes met"
 
     def write_json(self, path: Path, section: str) -> None:
         """The rows under the section's name, in a file that may hold other sections already."""
-        whole = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        whole[section] = [asdict(row) for row in self.rows]
-        path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        sections = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        sections[section] = [asdict(row) for row in self.rows]
+        path.write_text(json.dumps(sections, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True))} |"
+def _table_line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, COLUMN_WIDTHS, strict=True))} |"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def note(text: str) -> None:
+def log_progress(text: str) -> None:
     """Progress, beside the table."""
     print(text, file=sys.stderr, flush=True)
 
 
-def machine() -> str:
+def machine_summary() -> str:
     """What the figures were measured on, in one line."""
     import torch
 

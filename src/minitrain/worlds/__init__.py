@@ -1,6 +1,6 @@
 """The cartoon world in several sizes: drawn from seeds, rendered in batches on any device."""
 
 from minitrain.worlds.render import Rendered, render
-from minitrain.worlds.world import WORLDS, World, draw_film, held_out, mirrored
+from minitrain.worlds.world import WORLDS, World, draw_film, is_held_out, mirrored
 
-__all__ = ["WORLDS", "Rendered", "World", "draw_film", "held_out", "mirrored", "render"]
+__all__ = ["WORLDS", "Rendered", "World", "draw_film", "is_held_out", "mirrored", "render"]

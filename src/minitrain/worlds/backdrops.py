@@ -19,12 +19,12 @@ from minitrain.worlds.camera import View
 from minitrain.worlds.settings import backdrop
 
 VARIATIONS = 32  # of each setting at each hour; mirrored and in slightly other colours they are more
-WIDER = 1.5  # how much larger than the canvas a moving camera's pictures are
-SHIFT = 4  # of the colours, at most, out of 255
-KEPT = 2048  # pictures or triples of them, the most recently used
+MOVING_CAMERA_SCALE = 1.5  # how much larger than the canvas a moving camera's pictures are
+MAX_COLOUR_SHIFT = 4  # of the colours, at most, out of 255
+CACHE_SIZE = 2048  # pictures or triples of them, the most recently used
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def layers(
     setting: str, hour: str, variation: int, height: int, width: int, short: int, layered: bool, device: str
 ) -> Tensor:
@@ -34,46 +34,52 @@ def layers(
     return stacked.permute(0, 3, 1, 2).contiguous().to(device)
 
 
-def variant(shot: Shot) -> tuple[int, bool, tuple[int, int, int]]:
+def backdrop_variant(shot: Shot) -> tuple[int, bool, tuple[int, int, int]]:
     """Which variation a shot shows, whether mirrored, and the shift of its colours."""
     rng = Random(shot.seed ^ 0x5EED)
-    shift = (rng.randint(-SHIFT, SHIFT), rng.randint(-SHIFT, SHIFT), rng.randint(-SHIFT, SHIFT))
+    shift = (
+        rng.randint(-MAX_COLOUR_SHIFT, MAX_COLOUR_SHIFT),
+        rng.randint(-MAX_COLOUR_SHIFT, MAX_COLOUR_SHIFT),
+        rng.randint(-MAX_COLOUR_SHIFT, MAX_COLOUR_SHIFT),
+    )
     return rng.randrange(VARIATIONS), rng.random() < 0.5, shift
 
 
-def still_picture(shot: Shot, height: int, width: int, device: str) -> Tensor:
+def static_backdrop(shot: Shot, height: int, width: int, device: str) -> Tensor:
     """(3, height, width) uint8: what a camera that stands still sees."""
-    variation, mirror, shift = variant(shot)
+    variation, mirror, shift = backdrop_variant(shot)
     short = min(height, width)
     picture = layers(shot.setting, shot.hour, variation, height, width, short, False, device)[0, :3]
     picture = picture.flip(-1) if mirror else picture
-    return _shifted(picture.float(), shift)
+    return _shift_colours(picture.float(), shift)
 
 
-def filmed(shot: Shot, views: list[list[View]], height: int, width: int, device: str, *, layered: bool) -> Tensor:
+def film_backdrop(
+    shot: Shot, views: list[list[View]], height: int, width: int, device: str, *, layered: bool
+) -> Tensor:
     """(F, 3, height, width) uint8: what a moving camera sees. views: for each layer, one a frame; beyond its edge a
     picture goes on mirrored."""
-    variation, mirror, shift = variant(shot)
+    variation, mirror, shift = backdrop_variant(shot)
     short = min(height, width)
-    tall = round(height * WIDER) if layered else height
-    stack = layers(shot.setting, shot.hour, variation, tall, round(width * WIDER), short, layered, device)
+    tall = round(height * MOVING_CAMERA_SCALE) if layered else height
+    stack = layers(shot.setting, shot.hour, variation, tall, round(width * MOVING_CAMERA_SCALE), short, layered, device)
     stack = (stack.flip(-1) if mirror else stack).float()
-    seen = None
-    for layer, way in zip(stack, views, strict=True):
-        look = _look(layer, way, height, width)
-        seen = look[:, :3] if seen is None else look[:, :3] + seen * (1 - look[:, 3:] / 255)
-    assert seen is not None
-    return _shifted(seen, shift)
+    composite = None
+    for layer, layer_views in zip(stack, views, strict=True):
+        sampled = _sample_layer(layer, layer_views, height, width)
+        composite = sampled[:, :3] if composite is None else sampled[:, :3] + composite * (1 - sampled[:, 3:] / 255)
+    assert composite is not None
+    return _shift_colours(composite, shift)
 
 
-def _look(layer_CYX: Tensor, way: list[View], height: int, width: int) -> Tensor:
+def _sample_layer(layer_CYX: Tensor, views: list[View], height: int, width: int) -> Tensor:
     """(F, C, height, width): a layer through the views."""
     device, (tall, wide) = layer_CYX.device, layer_CYX.shape[-2:]
     unit = min(height, width) / 128
-    x, y, zoom = torch.tensor([(v.x * unit, v.y * unit, v.zoom) for v in way], device=device).T[..., None]
+    x, y, zoom = torch.tensor([(v.x * unit, v.y * unit, v.zoom) for v in views], device=device).T[..., None]
     columns = (torch.arange(width, device=device) + 0.5 - width / 2) / zoom + x + wide / 2
     rows = (torch.arange(height, device=device) + 0.5 - height / 2) / zoom + y + tall / 2
-    frames = len(way)
+    frames = len(views)
     grid_x = (columns * (2 / wide) - 1)[:, None, :].expand(frames, height, width)
     grid_y = (rows * (2 / tall) - 1)[:, :, None].expand(frames, height, width)
     grid = torch.stack([grid_x, grid_y], dim=-1).reshape(1, frames * height, width, 2)
@@ -81,6 +87,6 @@ def _look(layer_CYX: Tensor, way: list[View], height: int, width: int) -> Tensor
     return found[0].unflatten(1, (frames, height)).transpose(0, 1)
 
 
-def _shifted(picture: Tensor, shift: tuple[int, int, int]) -> Tensor:
+def _shift_colours(picture: Tensor, shift: tuple[int, int, int]) -> Tensor:
     moved = picture + torch.tensor(shift, device=picture.device, dtype=picture.dtype)[:, None, None]
     return moved.round_().clamp_(0, 255).to(torch.uint8)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from minitrain.worlds.motions import Pose
 
 PARALLAX = (0.35, 0.65, 1.0)  # far, middle, near
-COURSE = 32  # frames in which a tilt or a zoom runs its course
-RATIO = 1.5  # of a whole zoom: as much as the pictures are wider than the canvas
-PAN = 2.0  # 128ths of the short side, a frame
+MOVE_FRAMES = 32  # frames in which a tilt or a zoom runs its course
+ZOOM_RATIO = 1.5  # of a whole zoom: as much as the pictures are wider than the canvas
+PAN_SPEED = 2.0  # 128ths of the short side, a frame
 
 
 @dataclass(frozen=True)
@@ -27,34 +27,36 @@ class View:
 
 
 def views(
-    camera: str, times: Sequence[int], height: float, width: float, *, layered: bool, run: float = 0.0
+    camera: str, times: Sequence[int], height: float, width: float, *, layered: bool, speed: float = 0.0
 ) -> list[list[View]]:
     """For each layer a view a frame. run: how far the followed actor moves to the right in a frame."""
-    return [[_view(camera, t, height, width, depth, run) for t in times] for depth in (PARALLAX if layered else (1.0,))]
+    return [
+        [_view(camera, t, height, width, depth, speed) for t in times] for depth in (PARALLAX if layered else (1.0,))
+    ]
 
 
-def _view(camera: str, t: float, height: float, width: float, depth: float, run: float) -> View:
-    way = -1 if camera.endswith(("left", "up")) else 1
+def _view(camera: str, t: float, height: float, width: float, depth: float, speed: float) -> View:
+    direction = -1 if camera.endswith(("left", "up")) else 1
     if camera.startswith("pan"):
-        return View(depth * way * (PAN * t - width / 4), 0.0)
+        return View(depth * direction * (PAN_SPEED * t - width / 4), 0.0)
     if camera.startswith("tilt"):
-        return View(0.0, depth * way * height / 2 * (min(t / COURSE, 1) - 0.5))
+        return View(0.0, depth * direction * height / 2 * (min(t / MOVE_FRAMES, 1) - 0.5))
     if camera == "follow":
-        return View(depth * run * t, 0.0)
-    return View(0.0, 0.0, RATIO ** (depth * (_nearness(camera, t) - 1)))
+        return View(depth * speed * t, 0.0)
+    return View(0.0, 0.0, ZOOM_RATIO ** (depth * (_zoom_progress(camera, t) - 1)))
 
 
-def _nearness(camera: str, t: float) -> float:
-    u = min(t / COURSE, 1)
+def _zoom_progress(camera: str, t: float) -> float:
+    u = min(t / MOVE_FRAMES, 1)
     return u if camera == "zoom-in" else 1 - u
 
 
-def on_picture(camera: str, pose: Pose, t: float, height: float, width: float, run: float) -> Pose:
+def to_picture(camera: str, pose: Pose, t: float, height: float, width: float, speed: float) -> Pose:
     """Where a pose of the shot is on the picture."""
     if camera == "follow":
-        return Pose(pose.x - run * t, pose.y, pose.side, pose.angle)
+        return Pose(pose.x - speed * t, pose.y, pose.side, pose.angle)
     if not camera.startswith("zoom"):
         return pose
-    scale = 0.8 * RATIO ** _nearness(camera, t)
+    scale = 0.8 * ZOOM_RATIO ** _zoom_progress(camera, t)
     x, y = width / 2 + scale * (pose.x - width / 2), height * 0.6 + scale * (pose.y - height * 0.6)
     return Pose(x, y, scale * pose.side, pose.angle)

@@ -15,24 +15,29 @@ from PIL import Image, ImageDraw
 Colour = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 FAR, MIDDLE, NEAR = range(3)
-DENSE = 2  # drawn pixels for one of the picture's, along each side
+SUPERSAMPLING = 2  # drawn pixels for one of the picture's, along each side
 TINTS = {"day": (1.0, 1.0, 1.0), "dusk": (0.86, 0.66, 0.68), "night": (0.34, 0.4, 0.6)}
 DUSK_SKY: tuple[Colour, Colour] = ((112, 78, 150), (255, 176, 120))
 NIGHT_SKY: tuple[Colour, Colour] = ((12, 14, 48), (48, 52, 112))
 
 
-def near(rng: Random, colour: Colour, spread: int = 12) -> Colour:
+def vary_colour(rng: Random, colour: Colour, spread: int = 12) -> Colour:
     """A colour at most ``spread`` away in each channel."""
     r, g, b = (min(255, max(0, v + rng.randint(-spread, spread))) for v in colour)
     return r, g, b
 
 
-class Stage:
+class Drawing:
     """height, width: of the picture, in drawn pixels. unit: drawn pixels of the canvas' short side; sizes of things
     are shares of it. layered: whether far, middle and near are pictures of their own."""
 
     def __init__(self, height: int, width: int, short: int, hour: str, *, layered: bool) -> None:
-        self.height, self.width, self.unit, self.hour = height * DENSE, width * DENSE, short * DENSE, hour
+        self.height, self.width, self.unit, self.hour = (
+            height * SUPERSAMPLING,
+            width * SUPERSAMPLING,
+            short * SUPERSAMPLING,
+            hour,
+        )
         size = (self.width, self.height)
         far = Image.new("RGBA", size, (0, 0, 0, 255))
         self.pictures = [far, *(Image.new("RGBA", size, (0, 0, 0, 0)) if layered else far for _ in range(2))]
@@ -41,7 +46,7 @@ class Stage:
     def layers(self) -> list[Image.Image]:
         """The finished pictures, far to near, premultiplied RGBA: one where the stage is not layered."""
         kept = self.pictures if self.pictures[1] is not self.pictures[0] else self.pictures[:1]
-        return [picture.reduce(DENSE) for picture in kept]
+        return [picture.reduce(SUPERSAMPLING) for picture in kept]
 
     def tint(self, colour: Colour) -> Colour:
         """How a thing of this colour looks at this hour."""
@@ -66,7 +71,7 @@ class Stage:
             self.gradient(FAR, whole, top, bottom)
             return
         upper, lower = DUSK_SKY if self.hour == "dusk" else NIGHT_SKY
-        self.gradient(FAR, whole, near(rng, upper), near(rng, lower))
+        self.gradient(FAR, whole, vary_colour(rng, upper), vary_colour(rng, lower))
         if self.hour == "night":
             self.stars(rng, 14, until * 0.8)
             self.moon(rng)

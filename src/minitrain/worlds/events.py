@@ -11,26 +11,26 @@ import torch
 from torch import Tensor
 
 from minitrain.scene import Shot
-from minitrain.worlds.motions import Pose, free_course
+from minitrain.worlds.motions import Pose, free_params
 from minitrain.worlds.subjects import COLOURS
-from minitrain.worlds.tracks import HIDDEN, Track, solo, track_of
+from minitrain.worlds.tracks import HIDDEN, Track, actor_tracks, make_track
 
-BITE, MOST = 4, 4  # frames from one bite to the next; bites
-TIP = (-0.42, 0.42)  # of the brush, from its middle, as shares of its side
-PACE = 4.5  # 128ths a frame, of a brush
-HALF = 5.0  # half the width of a stroke, in 128ths
+FRAMES_PER_BITE, MAX_BITES = 4, 4  # frames from one bite to the next; bites
+BRUSH_TIP = (-0.42, 0.42)  # of the brush, from its middle, as shares of its side
+BRUSH_SPEED = 4.5  # 128ths a frame, of a brush
+STROKE_HALF_WIDTH = 5.0  # half the width of a stroke, in 128ths
 
 
-def bites(shot: Shot, times: Sequence[int], height: float, width: float, rng: Random) -> list[Track]:
+def bite_tracks(shot: Shot, times: Sequence[int], height: float, width: float, rng: Random) -> list[Track]:
     """A track for every stage that the food goes through."""
     actor = shot.actors[0]
-    whole = solo(actor, times, free_course(actor.motion, actor.size, height, width, rng), 0)[0]
-    gone = [min(MOST, t // BITE) for t in times]
+    whole = actor_tracks(actor, times, free_params(actor.motion, actor.size, height, width, rng), 0)[0]
+    lost = [min(MAX_BITES, t // FRAMES_PER_BITE) for t in times]
     return [
         replace(
-            whole, bites=stage, poses=tuple(p if g == stage else HIDDEN for p, g in zip(whole.poses, gone, strict=True))
+            whole, bites=stage, poses=tuple(p if g == stage else HIDDEN for p, g in zip(whole.poses, lost, strict=True))
         )
-        for stage in sorted(set(gone))
+        for stage in sorted(set(lost))
     ]
 
 
@@ -40,52 +40,52 @@ class Stroke:
 
     x: float
     y: float
-    way: int
-    rise: float
+    direction: int
+    amplitude: float
     waves: int
     width: float
     colour: tuple[int, int, int]
 
     def tip(self, t: float) -> tuple[float, float]:
-        x = self.x + self.way * PACE * t
-        return x, self.y + self.rise * math.sin(2 * math.pi * self.waves * x / self.width)
+        x = self.x + self.direction * BRUSH_SPEED * t
+        return x, self.y + self.amplitude * math.sin(2 * math.pi * self.waves * x / self.width)
 
 
 def stroke_of(shot: Shot, height: float, width: float) -> Stroke:
-    rng, way = Random(shot.seed), 1 if shot.actors[0].motion == "right" else -1
-    reach = rng.uniform(0.1, 0.25) * width
+    rng, direction = Random(shot.seed), 1 if shot.actors[0].motion == "right" else -1
+    margin = rng.uniform(0.1, 0.25) * width
     return Stroke(
-        x=reach if way > 0 else width - reach,
+        x=margin if direction > 0 else width - margin,
         y=rng.uniform(0.5, 0.72) * height,
-        way=way,
-        rise=rng.uniform(3, 9),
+        direction=direction,
+        amplitude=rng.uniform(3, 9),
         waves=max(1, round(width / rng.uniform(48, 80))),
         width=width,
         colour=COLOURS[rng.choice(tuple(COLOURS))],
     )
 
 
-def brush(shot: Shot, times: Sequence[int], height: float, width: float) -> list[Track]:
+def brush_tracks(shot: Shot, times: Sequence[int], height: float, width: float) -> list[Track]:
     """The brush with its tip on the stroke, and its twin where it goes over the edge."""
     actor, stroke = shot.actors[0], stroke_of(shot, height, width)
     side = 128 * actor.size
     tips = [stroke.tip(t) for t in times]
-    poses = [Pose(x % width - TIP[0] * side, y - TIP[1] * side, side) for x, y in tips]
-    track = track_of(actor, poses, 0)
+    poses = [Pose(x % width - BRUSH_TIP[0] * side, y - BRUSH_TIP[1] * side, side) for x, y in tips]
+    track = make_track(actor, poses, 0)
     twins = tuple(replace(p, x=p.x - width) if p.x > width - side / 2 else HIDDEN for p in poses)
     return [replace(track, poses=twins), track]
 
 
-def paint(frames_FCYX: Tensor, stroke: Stroke, times: Sequence[int], unit: float) -> None:
+def paint_stroke(frames_FCYX: Tensor, stroke: Stroke, times: Sequence[int], unit: float) -> None:
     """What the brush has painted by each frame, in place. unit: pixels of a 128th of the short side."""
     device, (height, width) = frames_FCYX.device, frames_FCYX.shape[-2:]
     x = (torch.arange(width, device=device) + 0.5) / unit
     y = (torch.arange(height, device=device) + 0.5)[:, None] / unit
-    middle = stroke.y + stroke.rise * torch.sin(2 * math.pi * stroke.waves * x / stroke.width)
-    band = ((HALF - (y - middle).abs()) * unit + 0.5).clamp(0, 1)
+    middle = stroke.y + stroke.amplitude * torch.sin(2 * math.pi * stroke.waves * x / stroke.width)
+    band = ((STROKE_HALF_WIDTH - (y - middle).abs()) * unit + 0.5).clamp(0, 1)
     t = torch.tensor(times, device=device, dtype=torch.float32)[:, None]
-    behind = (x - stroke.x) * stroke.way % stroke.width  # how far along the stroke a column is
-    dry = ((PACE * t - behind) * unit + 0.5).clamp(0, 1)  # (F, X)
+    behind = (x - stroke.x) * stroke.direction % stroke.width  # how far along the stroke a column is
+    dry = ((BRUSH_SPEED * t - behind) * unit + 0.5).clamp(0, 1)  # (F, X)
     alpha = (band * dry[:, None])[:, None]
     colour = torch.tensor(stroke.colour, device=device, dtype=torch.float32)[:, None, None]
     streaks = 1 + 0.1 * torch.sin(1.9 * (y - middle))  # bristles

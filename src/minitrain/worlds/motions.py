@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-TRAVEL = 16  # frames (two seconds) in which a motion runs its course
+CYCLE_FRAMES = 16  # frames (two seconds) in which a motion runs its course
 STRIDE, LATTICE_SIDE = 16, 64  # of worlds on a lattice
-RUN = 4.0  # a frame, of those who travel
-COMES = 12  # frames in which an actor enters or leaves
+SPEED = 4.0  # a frame, of those who travel
+ENTER_FRAMES = 12  # frames in which an actor enters or leaves
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrajectoryParams:
     """What a path is drawn with. x, y: where the motion begins; side: the sprite's; width, height: the canvas';
     run: how far left, right, up and down go in TRAVEL frames; turn: degrees a frame of a spin; phase in [0, 1)."""
 
@@ -37,106 +37,115 @@ class Course:
     side: float
     width: float
     height: float
-    run: float
-    turn: float
+    travel: float
+    rotation: float
     phase: float = 0.0
     lattice: bool = False
 
 
-Path = Callable[[float, Course], Pose]
+Trajectory = Callable[[float, TrajectoryParams], Pose]
 
 
-def _sideways(t: float, c: Course, way: int) -> float:
-    return c.x + way * c.run * t / TRAVEL
+def _sideways(t: float, c: TrajectoryParams, direction: int) -> float:
+    return c.x + direction * c.travel * t / CYCLE_FRAMES
 
 
-def _travel(way_x: int, way_y: int) -> Path:
-    def path(t: float, c: Course) -> Pose:
-        return Pose(_sideways(t, c, way_x), c.y + way_y * c.run * t / TRAVEL, c.side)
+def _travel(direction_x: int, direction_y: int) -> Trajectory:
+    def trajectory(t: float, c: TrajectoryParams) -> Pose:
+        return Pose(_sideways(t, c, direction_x), c.y + direction_y * c.travel * t / CYCLE_FRAMES, c.side)
 
-    return path
+    return trajectory
 
 
-def _bounce(t: float, c: Course) -> Pose:
+def _bounce(t: float, c: TrajectoryParams) -> Pose:
     if c.lattice:
         return Pose(c.x, c.y - 2 * STRIDE * (1 - (1 - t % 8 / 4) ** 2), c.side)
     return Pose(c.x, c.y - 0.6 * c.side * abs(math.sin(math.pi * (t / 8 + c.phase))), c.side)
 
 
-def _spin(t: float, c: Course) -> Pose:
-    return Pose(c.x, c.y, c.side, c.turn * t)
+def _spin(t: float, c: TrajectoryParams) -> Pose:
+    return Pose(c.x, c.y, c.side, c.rotation * t)
 
 
-def _grow(t: float, c: Course) -> Pose:
-    return Pose(c.x, c.y, min(1.75, max(0.375, 0.5 + t / TRAVEL)) * c.side)
+def _grow(t: float, c: TrajectoryParams) -> Pose:
+    return Pose(c.x, c.y, min(1.75, max(0.375, 0.5 + t / CYCLE_FRAMES)) * c.side)
 
 
-def _shrink(t: float, c: Course) -> Pose:
-    return Pose(c.x, c.y, min(1.75, max(0.375, 1.5 - t / TRAVEL)) * c.side)
+def _shrink(t: float, c: TrajectoryParams) -> Pose:
+    return Pose(c.x, c.y, min(1.75, max(0.375, 1.5 - t / CYCLE_FRAMES)) * c.side)
 
 
-def _still(_t: float, c: Course) -> Pose:
+def _still(_t: float, c: TrajectoryParams) -> Pose:
     return Pose(c.x, c.y, c.side)
 
 
-def _walk(way: int) -> Path:
-    def path(t: float, c: Course) -> Pose:
+def _walk(direction: int) -> Trajectory:
+    def trajectory(t: float, c: TrajectoryParams) -> Pose:
         step = math.sin(math.pi * t / 2)
-        return Pose(_sideways(t, c, way), c.y - 0.09 * c.side * abs(step), c.side, 5 * step)
+        return Pose(_sideways(t, c, direction), c.y - 0.09 * c.side * abs(step), c.side, 5 * step)
 
-    return path
+    return trajectory
 
 
-def _swim(way: int) -> Path:
-    def path(t: float, c: Course) -> Pose:
+def _swim(direction: int) -> Trajectory:
+    def trajectory(t: float, c: TrajectoryParams) -> Pose:
         turn = math.pi * (t / 5 + c.phase)
-        return Pose(_sideways(t, c, way), c.y + 0.14 * c.side * math.sin(turn), c.side, -way * 14 * math.cos(turn))
+        return Pose(
+            _sideways(t, c, direction), c.y + 0.14 * c.side * math.sin(turn), c.side, -direction * 14 * math.cos(turn)
+        )
 
-    return path
+    return trajectory
 
 
-def _arc(way: int) -> Path:
-    def path(t: float, c: Course) -> Pose:
-        u = t / TRAVEL % 1
+def _arc(direction: int) -> Trajectory:
+    def trajectory(t: float, c: TrajectoryParams) -> Pose:
+        u = t / CYCLE_FRAMES % 1
         low, high = c.height - 0.55 * c.side, 0.5 * c.side
-        return Pose(_sideways(t, c, way), low - (low - high) * 4 * u * (1 - u), c.side, way * 28 * (1 - 2 * u))
+        return Pose(
+            _sideways(t, c, direction), low - (low - high) * 4 * u * (1 - u), c.side, direction * 28 * (1 - 2 * u)
+        )
 
-    return path
-
-
-def _fall(t: float, c: Course) -> Pose:
-    return Pose(c.x, c.y + 1.25 * c.run * t / TRAVEL, c.side, 1.5 * c.turn * t)
+    return trajectory
 
 
-def _roll(way: int) -> Path:
-    def path(t: float, c: Course) -> Pose:
-        return Pose(_sideways(t, c, way), c.y, c.side, -way * math.degrees(c.run * t / TRAVEL / (0.46 * c.side)))
-
-    return path
+def _fall(t: float, c: TrajectoryParams) -> Pose:
+    return Pose(c.x, c.y + 1.25 * c.travel * t / CYCLE_FRAMES, c.side, 1.5 * c.rotation * t)
 
 
-def _enter(way: int) -> Path:
+def _roll(direction: int) -> Trajectory:
+    def trajectory(t: float, c: TrajectoryParams) -> Pose:
+        return Pose(
+            _sideways(t, c, direction),
+            c.y,
+            c.side,
+            -direction * math.degrees(c.travel * t / CYCLE_FRAMES / (0.46 * c.side)),
+        )
+
+    return trajectory
+
+
+def _enter(direction: int) -> Trajectory:
     """way: where it looks; it comes from the other side."""
 
-    def path(t: float, c: Course) -> Pose:
-        left = max(0.0, 1 - t / COMES)
-        outside = -0.5 * c.side if way > 0 else c.width + 0.5 * c.side
+    def trajectory(t: float, c: TrajectoryParams) -> Pose:
+        left = max(0.0, 1 - t / ENTER_FRAMES)
+        outside = -0.5 * c.side if direction > 0 else c.width + 0.5 * c.side
         return Pose(c.x + (outside - c.x) * left, c.y - 0.06 * c.side * abs(math.sin(math.pi * left * 3)), c.side)
 
-    return path
+    return trajectory
 
 
-def _leave(way: int) -> Path:
-    def path(t: float, c: Course) -> Pose:
-        gone = max(0.0, (t - 2) / COMES)
-        outside = c.width + 0.5 * c.side if way > 0 else -0.5 * c.side
+def _leave(direction: int) -> Trajectory:
+    def trajectory(t: float, c: TrajectoryParams) -> Pose:
+        gone = max(0.0, (t - 2) / ENTER_FRAMES)
+        outside = c.width + 0.5 * c.side if direction > 0 else -0.5 * c.side
         hop = abs(math.sin(math.pi * gone * 3)) if gone else 0.0
         return Pose(c.x + (outside - c.x) * gone, c.y - 0.06 * c.side * hop, c.side)
 
-    return path
+    return trajectory
 
 
-PATHS: dict[str, Path] = {
+TRAJECTORIES: dict[str, Trajectory] = {
     "left": _travel(-1, 0),
     "right": _travel(1, 0),
     "up": _travel(0, -1),
@@ -166,35 +175,37 @@ LEFTWARDS = frozenset((*(m for m in WRAPS_X if m.endswith("left")), "enter-right
 RIGHTWARDS = frozenset((*(m for m in WRAPS_X if m.endswith("right")), "enter-left", "leave-right"))
 
 
-def lattice_course(motion: str, height: float, width: float, rng: Random) -> Course:
+def lattice_params(motion: str, height: float, width: float, rng: Random) -> TrajectoryParams:
     """A start on the lattice for a sprite of LATTICE_SIDE: whole strides in four frames, hops of eight, a turn in
     sixteen."""
     side, sideways, upright = LATTICE_SIDE, motion in ("left", "right"), motion in ("up", "down")
-    run_x, run_y = (int(min(TRAVEL * 4, (size - side) // 32 * 32)) for size in (width, height))
-    x = STRIDE * rng.randint(0, int(width - side - (run_x if sideways else 0)) // STRIDE)
-    room = int(height - side - (run_y if upright else 0)) // STRIDE
+    travel_x, travel_y = (int(min(CYCLE_FRAMES * 4, (size - side) // 32 * 32)) for size in (width, height))
+    x = STRIDE * rng.randint(0, int(width - side - (travel_x if sideways else 0)) // STRIDE)
+    room = int(height - side - (travel_y if upright else 0)) // STRIDE
     y = STRIDE * (rng.randint(0, room) if upright else room - rng.randint(0, min(1, room)))
-    turn = rng.choice((-1, 1)) * 360 / TRAVEL
-    return Course(
-        x=x + side / 2 + (run_x if motion == "left" else 0),
-        y=y + side / 2 + (run_y if motion == "up" else 0),
+    turn = rng.choice((-1, 1)) * 360 / CYCLE_FRAMES
+    return TrajectoryParams(
+        x=x + side / 2 + (travel_x if motion == "left" else 0),
+        y=y + side / 2 + (travel_y if motion == "up" else 0),
         side=side,
         width=width,
         height=height,
-        run=run_y if upright else run_x,
-        turn=turn,
+        travel=travel_y if upright else travel_x,
+        rotation=turn,
         lattice=True,
     )
 
 
-def free_course(motion: str, size: float, height: float, width: float, rng: Random) -> Course:
+def free_params(motion: str, size: float, height: float, width: float, rng: Random) -> TrajectoryParams:
     """A start anywhere that leaves room for the motion, for a sprite of ``size`` shares of the short side."""
     side, gap = 128 * size, rng.uniform(0.02, 0.2)
     half = side / 2
     x, y = rng.uniform(half, width - half), rng.uniform(max(half, height * 0.42), max(half, height - half))
-    long = height if motion in WRAPS_Y else width
-    run = min(long - side, RUN * TRAVEL * rng.uniform(0.85, 1.25)) if long - side > 32 else 32.0
-    start = half + (long - side - run) * gap / 0.2 if long - side > run else half
+    path_length = height if motion in WRAPS_Y else width
+    travel = (
+        min(path_length - side, SPEED * CYCLE_FRAMES * rng.uniform(0.85, 1.25)) if path_length - side > 32 else 32.0
+    )
+    start = half + (path_length - side - travel) * gap / 0.2 if path_length - side > travel else half
     if motion in WRAPS_X:
         x = width - start if motion in LEFTWARDS else start
     if motion in WRAPS_Y:
@@ -204,10 +215,10 @@ def free_course(motion: str, size: float, height: float, width: float, rng: Rand
     if motion.startswith(("enter", "leave")):
         x = rng.uniform(max(half, 0.35 * width), min(width - half, 0.65 * width)) if width > side else width / 2
     turn = rng.choice((-1, 1)) * rng.uniform(11, 22)
-    return Course(x, y, side, width, height, run, turn, rng.uniform(0, 1))
+    return TrajectoryParams(x, y, side, width, height, travel, turn, rng.uniform(0, 1))
 
 
-def around_the_edge(motion: str, pose: Pose, course: Course) -> tuple[Pose, ...]:
+def wrap_at_edges(motion: str, pose: Pose, course: TrajectoryParams) -> tuple[Pose, ...]:
     """A travelling sprite comes back in where it goes out: one pose, or two while it is at an edge."""
     x, y, half = pose.x, pose.y, pose.side / 2
     if motion in WRAPS_X:

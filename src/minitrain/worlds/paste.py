@@ -12,15 +12,15 @@ OUTSIDE = -9.0  # a sampling coordinate that finds only transparency
 
 
 @dataclass(frozen=True)
-class Clips:
+class RenderTarget:
     """frames_BFCYX: uint8 RGB. marks_BFRYX: uint8, the visible opacity of each role."""
 
     frames_BFCYX: Tensor
-    marks_BFRYX: Tensor
+    opacity_BFRYX: Tensor
 
 
 @dataclass(frozen=True)
-class Stamps:
+class SpriteBatch:
     """N sprites through the F frames of their clips. clip_N: which clip. pose_NFP: x, y, side in pixels, angle in
     radians counter-clockwise. place_NFP: x, y, side in pixels of the picture in the atlas. flip_N: -1 to mirror, 1 as
     it is. role_N: which of the marks it leaves."""
@@ -28,19 +28,19 @@ class Stamps:
     atlas_NCAW: Tensor
     clip_N: Tensor
     pose_NFP: Tensor
-    place_NFP: Tensor
+    source_NFP: Tensor
     flip_N: Tensor
     role_N: Tensor
 
 
-def corners(pose_NFP: Tensor, box: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def box_corners(pose_NFP: Tensor, box: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Top left (y, x) of each sprite's box, kept inside the picture: the box only says where to look."""
     y = (pose_NFP[..., 1] - box[0] / 2).round().clamp(0, size[0] - box[0])
     x = (pose_NFP[..., 0] - box[1] / 2).round().clamp(0, size[1] - box[1])
     return torch.stack([y, x], dim=-1).long()
 
 
-def sample(stamps: Stamps, corner_NF2: Tensor, box: tuple[int, int]) -> Tensor:
+def sample_sprites(stamps: SpriteBatch, corner_NF2: Tensor, box: tuple[int, int]) -> Tensor:
     """(N, F, 4, *box) float in [0, 255]: the sprites as they appear in their boxes, premultiplied RGBA."""
     device, (n, f) = corner_NF2.device, corner_NF2.shape[:2]
     y = corner_NF2[..., 0, None] + torch.arange(box[0], device=device) + 0.5 - stamps.pose_NFP[..., 1, None]
@@ -50,7 +50,7 @@ def sample(stamps: Stamps, corner_NF2: Tensor, box: tuple[int, int]) -> Tensor:
     x, y = x[:, :, None, :], y[:, :, :, None]
     u, v = (x * cos - y * sin) * stamps.flip_N[:, None, None, None], x * sin + y * cos
     inside = (u.abs() <= 0.5) & (v.abs() <= 0.5)
-    left, top, edge = (stamps.place_NFP[..., i, None, None] for i in range(3))
+    left, top, edge = (stamps.source_NFP[..., i, None, None] for i in range(3))
     high, wide = stamps.atlas_NCAW.shape[-2:]
     grid_x = torch.where(inside, (left + (u + 0.5) * edge) * (2 / wide) - 1, OUTSIDE)
     grid_y = torch.where(inside, (top + (v + 0.5) * edge) * (2 / high) - 1, OUTSIDE)
@@ -59,22 +59,24 @@ def sample(stamps: Stamps, corner_NF2: Tensor, box: tuple[int, int]) -> Tensor:
     return found.reshape(n, 4, f, *box).transpose(1, 2)
 
 
-def paste(clips: Clips, stamps: Stamps, box: tuple[int, int]) -> None:
+def paste(clips: RenderTarget, stamps: SpriteBatch, box: tuple[int, int]) -> None:
     """Paste over the clips, in place. No two of the N may be of one clip. box: (height, width) that each sprite fits
     in, at most the clips' own."""
     size = clips.frames_BFCYX.shape[-2:]
-    corner = corners(stamps.pose_NFP, box, (size[0], size[1]))
-    look = sample(stamps, corner, box)
-    over(clips.frames_BFCYX, look[:, :, :3], look[:, :, 3:], stamps.clip_N, corner)
-    own = torch.arange(clips.marks_BFRYX.shape[2], device=look.device) == stamps.role_N[:, None]
-    marks = look[:, :, 3:] * own[:, None, :, None, None]
-    over(clips.marks_BFRYX, marks, look[:, :, 3:], stamps.clip_N, corner)
+    corner = box_corners(stamps.pose_NFP, box, (size[0], size[1]))
+    sampled = sample_sprites(stamps, corner, box)
+    composite_over(clips.frames_BFCYX, sampled[:, :, :3], sampled[:, :, 3:], stamps.clip_N, corner)
+    own = torch.arange(clips.opacity_BFRYX.shape[2], device=sampled.device) == stamps.role_N[:, None]
+    marks = sampled[:, :, 3:] * own[:, None, :, None, None]
+    composite_over(clips.opacity_BFRYX, marks, sampled[:, :, 3:], stamps.clip_N, corner)
 
 
-def over(canvas_BFCYX: Tensor, look_NFCYX: Tensor, alpha_NF1YX: Tensor, clip_N: Tensor, corner_NF2: Tensor) -> None:
+def composite_over(
+    canvas_BFCYX: Tensor, look_NFCYX: Tensor, alpha_NF1YX: Tensor, clip_N: Tensor, corner_NF2: Tensor
+) -> None:
     """canvas = look + (1 - alpha) * canvas inside the boxes, rounded to 8 bits, in place."""
     if canvas_BFCYX.device.type == "cpu":
-        _over_slices(canvas_BFCYX, look_NFCYX, alpha_NF1YX, clip_N, corner_NF2)
+        _composite_slices(canvas_BFCYX, look_NFCYX, alpha_NF1YX, clip_N, corner_NF2)
         return
     _, frames, channels, height, width = canvas_BFCYX.shape
     device, box = canvas_BFCYX.device, look_NFCYX.shape[-2:]
@@ -89,7 +91,7 @@ def over(canvas_BFCYX: Tensor, look_NFCYX: Tensor, alpha_NF1YX: Tensor, clip_N: 
     flat.scatter_(0, index, mixed.round_().clamp_(0, 255).to(torch.uint8).reshape(-1))
 
 
-def _over_slices(canvas: Tensor, look: Tensor, alpha: Tensor, clips: Tensor, corner: Tensor) -> None:
+def _composite_slices(canvas: Tensor, look: Tensor, alpha: Tensor, clips: Tensor, corner: Tensor) -> None:
     """The same, box by box: a CPU copies slices five times faster than it gathers single pixels."""
     height, width = look.shape[-2:]
     rest = 1 - alpha / 255

@@ -12,14 +12,14 @@ from minitrain.scene import HOURS
 from minitrain.worlds import settings_first as first
 from minitrain.worlds import settings_land as land
 from minitrain.worlds import settings_more as more
-from minitrain.worlds.drawing import Stage
+from minitrain.worlds.drawing import Drawing
 
 
 @dataclass(frozen=True)
 class Setting:
     """draw: paints the stage's three layers from a random source. hours: those of scene.HOURS it can be seen at."""
 
-    draw: Callable[[Stage, Random], None]
+    draw: Callable[[Drawing, Random], None]
     hours: tuple[str, ...] = HOURS
 
 
@@ -53,6 +53,6 @@ def backdrop(
 ) -> list[Image.Image]:
     """One of a setting's variations: three premultiplied RGBA pictures from far to near, or one of all. short: pixels
     of the canvas' short side, which sizes are shares of; height, width: of the pictures."""
-    stage = Stage(height, width, short, hour, layered=layered)
+    stage = Drawing(height, width, short, hour, layered=layered)
     SETTINGS[setting].draw(stage, Random(f"{setting} {variation}"))
     return stage.layers()

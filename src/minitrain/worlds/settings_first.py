@@ -5,90 +5,90 @@ from __future__ import annotations
 import math
 from random import Random
 
-from minitrain.worlds.drawing import FAR, MIDDLE, NEAR, Colour, Stage, near
+from minitrain.worlds.drawing import FAR, MIDDLE, NEAR, Colour, Drawing, vary_colour
 
 
-def meadow(s: Stage, rng: Random) -> None:
+def meadow(s: Drawing, rng: Random) -> None:
     w, h, u = s.width, s.height, s.unit
-    s.sky(near(rng, (105, 185, 250)), near(rng, (200, 230, 255)), rng)
+    s.sky(vary_colour(rng, (105, 185, 250)), vary_colour(rng, (200, 230, 255)), rng)
     horizon = h * rng.uniform(0.55, 0.7)
     for _ in range(rng.randint(1, 2)):
         s.cloud(FAR, rng.uniform(0, w), rng.uniform(0.08, 0.3) * h, u * rng.uniform(0.06, 0.09))
-    s.disc(MIDDLE, rng.uniform(0, w), horizon + u * 0.22, w * 0.6, u * 0.32, near(rng, (95, 180, 80)))
-    s.land(NEAR, horizon, near(rng, (110, 200, 80)), near(rng, (60, 150, 50)))
+    s.disc(MIDDLE, rng.uniform(0, w), horizon + u * 0.22, w * 0.6, u * 0.32, vary_colour(rng, (95, 180, 80)))
+    s.land(NEAR, horizon, vary_colour(rng, (110, 200, 80)), vary_colour(rng, (60, 150, 50)))
     for _ in range(round(6 * w / u)):
         x, y = rng.uniform(0, w), rng.uniform(horizon + 0.06 * h, 0.96 * h)
         s.disc(NEAR, x, y, u * 0.014, u * 0.014, rng.choice([(250, 240, 120), (255, 255, 255), (245, 150, 190)]))
 
 
-def snow(s: Stage, rng: Random) -> None:
+def snow(s: Drawing, rng: Random) -> None:
     w, h, u = s.width, s.height, s.unit
-    s.sky(near(rng, (165, 197, 230)), near(rng, (222, 233, 245)), rng)
+    s.sky(vary_colour(rng, (165, 197, 230)), vary_colour(rng, (222, 233, 245)), rng)
     horizon = h * rng.uniform(0.58, 0.7)
-    s.land(MIDDLE, horizon, near(rng, (246, 249, 255), 5), near(rng, (215, 228, 245), 8))
+    s.land(MIDDLE, horizon, vary_colour(rng, (246, 249, 255), 5), vary_colour(rng, (215, 228, 245), 8))
     for _ in range(rng.randint(2, 3)):
         x, foot = rng.uniform(0, w), horizon + rng.uniform(0, 0.06) * h
-        s.fir(NEAR, x, foot, rng.uniform(0.2, 0.32) * u, near(rng, (55, 110, 88)))
+        s.fir(NEAR, x, foot, rng.uniform(0.2, 0.32) * u, vary_colour(rng, (55, 110, 88)))
     if s.pictures[NEAR] is not s.pictures[MIDDLE]:  # a bank of snow under the trees' feet, the same white
         s.land(NEAR, horizon + 0.1 * h, (240, 245, 253), (214, 227, 244))
 
 
-def sea(s: Stage, rng: Random) -> None:
+def sea(s: Drawing, rng: Random) -> None:
     w, h, u = s.width, s.height, s.unit
-    top, bottom = near(rng, (60, 170, 225)), near(rng, (12, 65, 145))
+    top, bottom = vary_colour(rng, (60, 170, 225)), vary_colour(rng, (12, 65, 145))
     s.gradient(FAR, (0, 0, w, h), s.tint(top), s.tint(bottom))
     floor = h * rng.uniform(0.82, 0.9)
     for _ in range(rng.randint(2, 3)):
         x, tall, phase = rng.uniform(0, w), rng.uniform(0.18, 0.34) * u, rng.uniform(0, 6)
         s.weed(MIDDLE, x, floor, tall, phase, rng.choice([(40, 140, 80), (222, 92, 112), (60, 162, 62)]), u * 0.045)
-    s.land(NEAR, floor, near(rng, (208, 188, 132)), near(rng, (172, 148, 98)))
+    s.land(NEAR, floor, vary_colour(rng, (208, 188, 132)), vary_colour(rng, (172, 148, 98)))
     for _ in range(rng.randint(2, 4)):
         x, y, r = rng.uniform(0, w), rng.uniform(0, floor), rng.uniform(0.018, 0.035) * u
         s.ring(MIDDLE, x, y, r, (185, 228, 250), max(2, round(u * 0.012)))
 
 
-def desert(s: Stage, rng: Random) -> None:
+def desert(s: Drawing, rng: Random) -> None:
     w, h, u = s.width, s.height, s.unit
-    s.sky(near(rng, (120, 190, 235)), near(rng, (250, 225, 170)), rng)
+    s.sky(vary_colour(rng, (120, 190, 235)), vary_colour(rng, (250, 225, 170)), rng)
     horizon = h * rng.uniform(0.58, 0.7)
     x, y = rng.uniform(0.1, 0.9) * w, rng.uniform(0.12, 0.25) * h
     if s.hour != "night":
         s.disc(FAR, x, y, u * 0.075, u * 0.075, (255, 240, 150), glows=True)
-    s.disc(MIDDLE, rng.uniform(0, w), horizon + u * 0.16, w * 0.5, u * 0.2, near(rng, (228, 182, 105)))
-    s.land(NEAR, horizon, near(rng, (236, 196, 120)), near(rng, (210, 160, 85)))
-    s.disc(NEAR, rng.uniform(0, w), horizon + u * 0.2, w * 0.5, u * 0.2, near(rng, (228, 182, 105)))
+    s.disc(MIDDLE, rng.uniform(0, w), horizon + u * 0.16, w * 0.5, u * 0.2, vary_colour(rng, (228, 182, 105)))
+    s.land(NEAR, horizon, vary_colour(rng, (236, 196, 120)), vary_colour(rng, (210, 160, 85)))
+    s.disc(NEAR, rng.uniform(0, w), horizon + u * 0.2, w * 0.5, u * 0.2, vary_colour(rng, (228, 182, 105)))
     for _ in range(rng.randint(1, 2)):
         x, foot = rng.uniform(0, w), horizon + rng.uniform(0.02, 0.08) * h
-        _cactus(s, x, foot, rng.uniform(0.18, 0.28) * u, near(rng, (50, 135, 70)))
+        _cactus(s, x, foot, rng.uniform(0.18, 0.28) * u, vary_colour(rng, (50, 135, 70)))
 
 
-def _cactus(stage: Stage, x: float, foot: float, s: float, colour: Colour) -> None:
+def _cactus(stage: Drawing, x: float, foot: float, s: float, colour: Colour) -> None:
     stage.line(NEAR, [(x, foot), (x, foot - s)], colour, s * 0.24)
     arm = [(x, foot - s * 0.35), (x - s * 0.36, foot - s * 0.45), (x - s * 0.36, foot - s * 0.8)]
     stage.line(NEAR, arm, colour, s * 0.18)
 
 
-def night(s: Stage, rng: Random) -> None:
+def night(s: Drawing, rng: Random) -> None:
     w, h = s.width, s.height
-    s.gradient(FAR, (0, 0, w, h), near(rng, (10, 12, 44), 6), near(rng, (42, 42, 98), 10))
+    s.gradient(FAR, (0, 0, w, h), vary_colour(rng, (10, 12, 44), 6), vary_colour(rng, (42, 42, 98), 10))
     s.stars(rng, 14, 0.75)
     s.moon(rng, MIDDLE)
     ground = h * rng.uniform(0.82, 0.9)
-    s.gradient(NEAR, (0, ground, w, h), near(rng, (20, 32, 34), 6), near(rng, (12, 20, 22), 6))
+    s.gradient(NEAR, (0, ground, w, h), vary_colour(rng, (20, 32, 34), 6), vary_colour(rng, (12, 20, 22), 6))
 
 
-def city(s: Stage, rng: Random) -> None:
+def city(s: Drawing, rng: Random) -> None:
     w, h, u = s.width, s.height, s.unit
-    s.sky(near(rng, (150, 185, 215)), near(rng, (225, 230, 235)), rng)
+    s.sky(vary_colour(rng, (150, 185, 215)), vary_colour(rng, (225, 230, 235)), rng)
     horizon = h * rng.uniform(0.62, 0.72)
     x = -rng.uniform(0, 0.1) * u
     while x < w:
         wide, tall = rng.uniform(0.2, 0.32) * u, rng.uniform(0.4, 0.85) * horizon
-        colour = near(rng, rng.choice([(152, 110, 95), (120, 125, 142), (176, 160, 140)]))
+        colour = vary_colour(rng, rng.choice([(152, 110, 95), (120, 125, 142), (176, 160, 140)]))
         s.box(MIDDLE, x, horizon - tall, x + wide, horizon, colour)
         s.windows(MIDDLE, x, horizon - tall, wide, tall, wide * 0.24, Random(x))
         x += wide + 0.016 * u
-    asphalt = near(rng, (86, 86, 93), 8)
+    asphalt = vary_colour(rng, (86, 86, 93), 8)
     s.land(NEAR, horizon, asphalt, asphalt)
     s.box(NEAR, 0, horizon, w, horizon + 0.035 * h, (182, 182, 180))
     line, dash = horizon + (h - horizon) * 0.6, -rng.uniform(0, 0.3) * u
@@ -97,12 +97,12 @@ def city(s: Stage, rng: Random) -> None:
         dash += 0.3 * u
 
 
-def sunset(s: Stage, rng: Random) -> None:
+def sunset(s: Drawing, rng: Random) -> None:
     w, h, u = s.width, s.height, s.unit
-    s.gradient(FAR, (0, 0, w, h), near(rng, (92, 52, 122)), near(rng, (255, 152, 72)))
+    s.gradient(FAR, (0, 0, w, h), vary_colour(rng, (92, 52, 122)), vary_colour(rng, (255, 152, 72)))
     horizon = h * rng.uniform(0.58, 0.7)
     s.disc(FAR, rng.uniform(0.2, 0.8) * w, horizon - 0.03 * h, u * 0.15, u * 0.15, (255, 216, 112), glows=True)
-    s.gradient(MIDDLE, (0, horizon, w, h), near(rng, (152, 72, 82)), near(rng, (62, 32, 72)))
+    s.gradient(MIDDLE, (0, horizon, w, h), vary_colour(rng, (152, 72, 82)), vary_colour(rng, (62, 32, 72)))
     for _ in range(round(5 * w / u)):
         x, y = rng.uniform(0, w), rng.uniform(horizon + 0.04 * h, 0.97 * h)
         s.box(NEAR, x, y, x + rng.uniform(0.08, 0.2) * u, y + 0.014 * u, (255, 182, 112), glows=True)

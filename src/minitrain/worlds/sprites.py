@@ -17,12 +17,12 @@ from torch import Tensor
 
 from minitrain.worlds.subjects import COLOURS, SUBJECTS, UNSEEN
 
-SIDE = 144  # pixels of a sprite's square picture
+SPRITE_SIDE = 144  # pixels of a sprite's square picture
 FONT = "NotoColorEmoji.ttf"
 FONT_SIZE = 109  # the only size of the bitmap font
-LEVELS = (128, 96, 64, 48, 32, 24)  # sides of an atlas' pictures, in 128ths of the canvas' short side
-COLUMNS = ((128,), (96, 24), (64, 48), (32,))  # how they are stacked, so that a row of columns is nearly filled
-GAP = 2  # pixels between them, so that none bleeds into the next
+ATLAS_LEVELS = (128, 96, 64, 48, 32, 24)  # sides of an atlas' pictures, in 128ths of the canvas' short side
+ATLAS_COLUMNS = ((128,), (96, 24), (64, 48), (32,))  # how they are stacked, so that a row of columns is nearly filled
+ATLAS_GAP = 2  # pixels between them, so that none bleeds into the next
 
 
 @cache
@@ -32,16 +32,16 @@ def sprite(key: str) -> Image.Image:
     return _draw_glyph(subject.glyph) if subject.glyph else _draw_shape(subject.shape, COLOURS[subject.colour])
 
 
-def bitten(key: str, bites: int) -> Image.Image:
+def bitten_sprite(key: str, bites: int) -> Image.Image:
     """The picture of a subject that lost this many bites, from its right side on."""
     picture = sprite(key).copy()
-    eaten = Image.new("L", (2 * SIDE, 2 * SIDE), 255)
+    eaten = Image.new("L", (2 * SPRITE_SIDE, 2 * SPRITE_SIDE), 255)
     pen = ImageDraw.Draw(eaten)
     for i in range(bites):
         x, y = BITES[i % len(BITES)]
         for dx, dy in ((0.0, 0.0), (-0.06, 0.13), (-0.06, -0.13)):
             r = 0.16 if dx == 0 else 0.12
-            box = [2 * SIDE * v for v in (x + dx - r, y + dy - r, x + dx + r, y + dy + r)]
+            box = [2 * SPRITE_SIDE * v for v in (x + dx - r, y + dy - r, x + dx + r, y + dy + r)]
             pen.ellipse(box, fill=0)
     alpha = np.asarray(picture.getchannel("A"), np.uint16) * np.asarray(eaten.reduce(2), np.uint16) // 255
     picture.putalpha(Image.fromarray(alpha.astype(np.uint8)))
@@ -56,15 +56,15 @@ def _draw_glyph(glyph: str) -> Image.Image:
     sheet = Image.new("RGBA", (176, 176), (0, 0, 0, 0))
     ImageDraw.Draw(sheet).text((12, 16), glyph, font=font, embedded_color=True)
     cut = sheet.crop(sheet.getbbox())
-    scale = (SIDE - 4) / max(cut.size)
+    scale = (SPRITE_SIDE - 4) / max(cut.size)
     cut = cut.resize((round(cut.width * scale), round(cut.height * scale)), Image.Resampling.LANCZOS)
-    square = Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0))
-    square.paste(cut, ((SIDE - cut.width) // 2, (SIDE - cut.height) // 2))
+    square = Image.new("RGBA", (SPRITE_SIDE, SPRITE_SIDE), (0, 0, 0, 0))
+    square.paste(cut, ((SPRITE_SIDE - cut.width) // 2, (SPRITE_SIDE - cut.height) // 2))
     return square
 
 
 def _draw_shape(shape: str, colour: tuple[int, int, int]) -> Image.Image:
-    side = SIDE * 2
+    side = SPRITE_SIDE * 2
     dark: tuple[int, ...] = tuple(int(v * 0.6) for v in colour)
     light: tuple[int, ...] = tuple(int(v + (255 - v) * 0.75) for v in colour)
     picture = Image.new("RGBA", (side, side), (0, 0, 0, 0))
@@ -84,7 +84,7 @@ def _draw_shape(shape: str, colour: tuple[int, int, int]) -> Image.Image:
         pen.line([*points, *points[:2]], fill=dark, width=12, joint="curve")
         if shape == "heart":
             pen.ellipse((72, 76, 116, 120), fill=light)
-    return picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return picture.resize((SPRITE_SIDE, SPRITE_SIDE), Image.Resampling.LANCZOS)
 
 
 def _star_point(i: int, side: int) -> tuple[float, float]:
@@ -103,14 +103,14 @@ class Atlas:
     """pixels: (4, A, W) uint8, premultiplied RGBA. places: (x, y, side) in pixels for each of LEVELS."""
 
     pixels: Tensor
-    places: tuple[tuple[int, int, int], ...]
+    boxes: tuple[tuple[int, int, int], ...]
 
 
 @lru_cache(maxsize=1024)
 def atlas(key: str, short: int, bites: int = 0, device: str = "cpu") -> Atlas:
     """A subject's picture at all LEVELS, for canvases whose short side has ``short`` pixels."""
-    places, (high, wide) = layout(short)
-    picture = (bitten(key, bites) if bites else sprite(key)).convert("RGBa")
+    places, (high, wide) = atlas_layout(short)
+    picture = (bitten_sprite(key, bites) if bites else sprite(key)).convert("RGBa")
     sheet = np.zeros((high, wide, 4), np.uint8)
     for x, y, side in places:
         sheet[y : y + side, x : x + side] = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
@@ -118,14 +118,14 @@ def atlas(key: str, short: int, bites: int = 0, device: str = "cpu") -> Atlas:
 
 
 @cache
-def layout(short: int) -> tuple[tuple[tuple[int, int, int], ...], tuple[int, int]]:
+def atlas_layout(short: int) -> tuple[tuple[tuple[int, int, int], ...], tuple[int, int]]:
     """Where an atlas has each of LEVELS, and its (height, width)."""
     found, x, high = {}, 0, 0
-    for column in COLUMNS:
+    for column in ATLAS_COLUMNS:
         sides = [max(2, round(level * short / 128)) for level in column]
         y = 0
         for level, side in zip(column, sides, strict=True):
             found[level] = (x, y, side)
-            y += side + GAP
-        x, high = x + max(sides) + GAP, max(high, y)
-    return tuple(found[level] for level in LEVELS), (high, x)
+            y += side + ATLAS_GAP
+        x, high = x + max(sides) + ATLAS_GAP, max(high, y)
+    return tuple(found[level] for level in ATLAS_LEVELS), (high, x)

@@ -13,15 +13,15 @@ GREY = (0.299, 0.587, 0.114)
 CELL = 4  # 128ths of the short side, of a pixel in the pixel style
 
 
-def draw(frames_FCYX: Tensor, style: str) -> Tensor:
+def apply_style(frames_FCYX: Tensor, style: str) -> Tensor:
     """(F, 3, Y, X) uint8 to the same in one of scene.STYLES."""
     if style == "flat":
         return frames_FCYX
     unit = min(frames_FCYX.shape[-2:]) / 128
-    return HANDS[style](frames_FCYX.float() / 255, unit).mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return STYLE_FILTERS[style](frames_FCYX.float() / 255, unit).mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _soft(x: Tensor, reach: float) -> Tensor:
+def _blur(x: Tensor, reach: float) -> Tensor:
     """A blur of ``reach`` pixels to each side, twice."""
     k = 2 * max(1, round(reach)) + 1
     for _ in range(2):
@@ -43,7 +43,7 @@ def _edges(x: Tensor, unit: float) -> Tensor:
     return (across.abs() + down.abs()).amax(dim=1, keepdim=True).clamp(0, 1)
 
 
-def _places(x: Tensor, unit: float) -> tuple[Tensor, Tensor]:
+def _pixel_coordinates(x: Tensor, unit: float) -> tuple[Tensor, Tensor]:
     """Each pixel's (y, x) in 128ths of the short side."""
     height, width = x.shape[-2:]
     rows = (torch.arange(height, device=x.device) + 0.5)[:, None] / unit
@@ -59,7 +59,7 @@ def _paper(height: int, width: int, unit: float, device: str) -> Tensor:
 
 
 def _pencil(x: Tensor, unit: float) -> Tensor:
-    grey, (rows, columns) = _grey(x), _places(x, unit)
+    grey, (rows, columns) = _grey(x), _pixel_coordinates(x, unit)
     paper = 0.96 + 0.02 * _paper(x.shape[-2], x.shape[-1], unit, str(x.device))
     one = torch.sin((rows + columns) * 1.7) * 0.5 + 0.5
     other = torch.sin((rows - columns) * 1.7) * 0.5 + 0.5
@@ -82,19 +82,19 @@ def _neon(x: Tensor, unit: float) -> Tensor:
     line = edges * (0.25 + 0.75 * vivid)
     night = 0.2 * x * torch.tensor((0.8, 0.6, 1.3), device=x.device)[:, None, None]
     night = night + torch.tensor((0.04, 0.01, 0.09), device=x.device)[:, None, None]
-    return night + line + 0.9 * _soft(line, 2.5 * unit)
+    return night + line + 0.9 * _blur(line, 2.5 * unit)
 
 
 def _watercolour(x: Tensor, unit: float) -> Tensor:
     paper = _paper(x.shape[-2], x.shape[-1], unit, str(x.device))
-    wet, far = _soft(x, unit), _soft(x, 3 * unit)
+    wet, far = _blur(x, unit), _blur(x, 3 * unit)
     pooled = wet + 0.5 * (wet - far)  # pigment gathers where a colour ends
     washed = 1 - 0.82 * (1 - (0.8 * pooled + 0.2 * x)) - 0.1 * _edges(wet, unit)
     vivid = washed + 0.25 * (washed - _grey(washed))
-    return vivid * (1 + 0.025 * paper) + 0.08 * _soft(paper, 2 * unit)
+    return vivid * (1 + 0.025 * paper) + 0.08 * _blur(paper, 2 * unit)
 
 
-HANDS: dict[str, Callable[[Tensor, float], Tensor]] = {
+STYLE_FILTERS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "pencil": _pencil,
     "pixel": _pixel,
     "neon": _neon,

@@ -56,9 +56,9 @@ ROLLS = ("rolls", "moves", "goes", "travels")
 SLIDES = ("slides", "moves", "goes", "travels", "glides")
 DANCES = ("dances", "moves", "goes", "runs")
 
-Row = tuple[str, str, str, tuple[str, ...], str]  # glyph, which way it looks, English names, verbs, Chinese names
+GlyphRow = tuple[str, str, str, tuple[str, ...], str]  # glyph, which way it looks, English names, verbs, Chinese names
 
-ANIMALS: dict[str, Row] = {
+ANIMALS: dict[str, GlyphRow] = {
     "turtle": ("🐢", "left", "turtle, green turtle, tortoise", (*WALKS, "swims"), "乌龟, 海龟"),
     "fish": ("🐠", "left", "fish, orange fish, striped fish", SWIMS, "鱼, 小鱼"),
     "elephant": ("🐘", "left", "elephant, grey elephant, big elephant", WALKS, "大象, 象"),
@@ -129,7 +129,7 @@ ANIMALS: dict[str, Row] = {
     "unicorn": ("🦄", "left", "unicorn", WALKS, "独角兽"),
     "shell": ("🐚", "", "shell, spiral shell, seashell", SLIDES, "贝壳, 海螺"),
 }
-PEOPLE: dict[str, Row] = {
+PEOPLE: dict[str, GlyphRow] = {
     "runner": ("🏃", "left", "runner, running person, jogger", ("runs", "moves", "goes"), "跑步的人, 跑步者"),
     "walker": ("🚶", "left", "pedestrian, walking person, walker", WALKS, "行人, 走路的人"),
     "dancer": ("💃", "left", "dancer, dancing woman, woman in a red dress", DANCES, "舞者, 跳舞的女人"),
@@ -156,7 +156,7 @@ PEOPLE: dict[str, Row] = {
     "clown": ("🤡", "", "clown", WALKS, "小丑"),
     "teddy": ("🧸", "", "teddy bear, teddy", SLIDES, "泰迪熊, 玩具熊"),
 }
-VEHICLES: dict[str, Row] = {
+VEHICLES: dict[str, GlyphRow] = {
     "car": ("🚗", "left", "red car, car, auto, automobile", DRIVES, "红色汽车, 小汽车, 汽车"),
     "sailboat": ("⛵", "", "sailboat, boat, little boat, yacht", SAILS, "帆船, 小船"),
     "rocket": ("🚀", "", "rocket, spaceship, rocket ship", FLIES, "火箭, 飞船"),
@@ -182,7 +182,7 @@ VEHICLES: dict[str, Row] = {
     "skateboard": ("🛹", "", "skateboard", ROLLS, "滑板"),
     "parachute": ("🪂", "", "parachute, parachutist", DRIFTS, "降落伞"),
 }
-PLANTS: dict[str, Row] = {
+PLANTS: dict[str, GlyphRow] = {
     "mushroom": ("🍄", "", "mushroom, toadstool, red mushroom", DRIFTS, "蘑菇"),
     "sunflower": ("🌻", "", "sunflower", DRIFTS, "向日葵"),
     "tree": ("🌳", "", "tree, deciduous tree, leafy tree", SLIDES, "大树, 树"),
@@ -197,7 +197,7 @@ PLANTS: dict[str, Row] = {
     "clover": ("🍀", "", "clover, four leaf clover", DRIFTS, "四叶草"),
     "potted plant": ("🪴", "", "potted plant, plant in a pot", SLIDES, "盆栽"),
 }
-FOOD: dict[str, Row] = {
+FOOD: dict[str, GlyphRow] = {
     "apple": ("🍎", "", "apple, red apple", ROLLS, "苹果"),
     "banana": ("🍌", "", "banana", SLIDES, "香蕉"),
     "tangerine": ("🍊", "", "tangerine, mandarin", ROLLS, "橘子"),
@@ -222,7 +222,7 @@ FOOD: dict[str, Row] = {
     "cheese": ("🧀", "", "cheese wedge, piece of cheese", SLIDES, "奶酪"),
     "fried egg": ("🍳", "", "fried egg in a pan, frying pan", SLIDES, "煎蛋"),
 }
-OBJECTS: dict[str, Row] = {
+OBJECTS: dict[str, GlyphRow] = {
     "balloon": ("🎈", "", "red balloon, balloon, toy balloon", DRIFTS, "红气球, 气球"),
     "gift": ("🎁", "", "wrapped present, gift", SLIDES, "礼物"),
     "umbrella": ("☔", "", "umbrella, umbrella with rain drops", DRIFTS, "雨伞"),
@@ -254,7 +254,7 @@ OBJECTS: dict[str, Row] = {
     "shoe": ("👟", "", "running shoe, sneaker", SLIDES, "运动鞋"),
     "christmas tree": ("🎄", "", "christmas tree", SLIDES, "圣诞树"),
 }
-SKY: dict[str, Row] = {
+SKY: dict[str, GlyphRow] = {
     "sun": ("🌞", "", "sun, sun with a face", DRIFTS, "太阳"),
     "moon": ("🌙", "", "crescent moon", DRIFTS, "月牙"),
     "cloud": ("☁️", "", "cloud, white cloud", DRIFTS, "云, 白云"),
@@ -267,7 +267,7 @@ SKY: dict[str, Row] = {
     "saturn": ("🪐", "", "ringed planet, saturn", DRIFTS, "土星, 带环的行星"),
     "flame": ("🔥", "", "flame, fire", DRIFTS, "火焰, 火"),
 }
-UNSEEN_ROWS: dict[str, Row] = {
+UNSEEN_ROWS: dict[str, GlyphRow] = {
     "sauropod": ("🦕", "left", "sauropod, long-necked dinosaur", WALKS, "蜥脚龙, 长颈恐龙"),
 }
 SHAPES_ZH = {"ball": "球", "square": "方块", "star": "星星", "heart": "爱心"}
@@ -277,7 +277,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(","))
 
 
-def _subject(row: Row, kind: str) -> Subject:
+def _subject(row: GlyphRow, kind: str) -> Subject:
     glyph, faces, names, verbs, zh = row
     own = unicodedata.name(glyph[0]).lower() if len(glyph.rstrip("\ufe0f")) == 1 else ""
     known = _words(names)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from minitrain.scene import Actor
-from minitrain.worlds.bounds import inside
-from minitrain.worlds.motions import PATHS, WRAPS_X, Course, Pose, around_the_edge
+from minitrain.worlds.bounds import keep_inside
+from minitrain.worlds.motions import TRAJECTORIES, WRAPS_X, Pose, TrajectoryParams, wrap_at_edges
 from minitrain.worlds.subjects import SUBJECTS, UNSEEN
 
 HIDDEN = Pose(0.0, 0.0, 0.0)  # a pose that leaves no pixel
@@ -21,42 +21,48 @@ class Track:
 
     subject: str
     poses: tuple[Pose, ...]
-    flips: bool
+    is_flipped: bool
     role: int
     bites: int = 0
 
 
-def track_of(actor: Actor, poses: Sequence[Pose], role: int) -> Track:
+def make_track(actor: Actor, poses: Sequence[Pose], role: int) -> Track:
     subject = SUBJECTS.get(actor.subject) or UNSEEN[actor.subject]
     return Track(actor.subject, tuple(poses), subject.faces not in ("", actor.faces), role)
 
 
-def solo(
-    actor: Actor, times: Sequence[int], course: Course, role: int, *, followed: bool = False, contained: bool = False
+def actor_tracks(
+    actor: Actor,
+    times: Sequence[int],
+    course: TrajectoryParams,
+    role: int,
+    *,
+    followed: bool = False,
+    contained: bool = False,
 ) -> list[Track]:
     """An actor on its own path: one track, or two while it leaves at one edge and comes in at the other. followed: by
     the camera, so that there is no edge. contained: it stays inside the picture."""
     if contained and not followed:
         return _contained(actor, times, course, role)
-    path, wraps = PATHS[actor.motion], "" if followed else actor.motion
-    places = [around_the_edge(wraps, path(t, course), course) for t in times]
-    track = track_of(actor, [p[0] for p in places], role)
-    if all(len(p) == 1 for p in places):
+    trajectory, wraps = TRAJECTORIES[actor.motion], "" if followed else actor.motion
+    poses_by_frame = [wrap_at_edges(wraps, trajectory(t, course), course) for t in times]
+    track = make_track(actor, [p[0] for p in poses_by_frame], role)
+    if all(len(p) == 1 for p in poses_by_frame):
         return [track]
-    return [replace(track, poses=tuple(p[1] if len(p) > 1 else HIDDEN for p in places)), track]
+    return [replace(track, poses=tuple(p[1] if len(p) > 1 else HIDDEN for p in poses_by_frame)), track]
 
 
-def _contained(actor: Actor, times: Sequence[int], course: Course, role: int) -> list[Track]:
+def _contained(actor: Actor, times: Sequence[int], course: TrajectoryParams, role: int) -> list[Track]:
     """One track inside the picture, and where it goes back sideways a second one that looks the other way."""
-    path = PATHS[actor.motion]
-    seen = [inside(actor.motion, path(t, course), course) for t in times]
-    turns = actor.motion in WRAPS_X and any(back for _, back in seen)
+    trajectory = TRAJECTORIES[actor.motion]
+    seen = [keep_inside(actor.motion, trajectory(t, course), course) for t in times]
+    turns = actor.motion in WRAPS_X and any(returning for _, returning in seen)
     if not turns:
-        return [track_of(actor, [pose for pose, _ in seen], role)]
+        return [make_track(actor, [pose for pose, _ in seen], role)]
     other = replace(actor, faces="right" if actor.faces == "left" else "left")
     return [
-        track_of(one, [pose if back is way else HIDDEN for pose, back in seen], role)
-        for one, way in ((actor, False), (other, True))
+        make_track(one, [pose if back is direction else HIDDEN for pose, back in seen], role)
+        for one, direction in ((actor, False), (other, True))
     ]
 
 

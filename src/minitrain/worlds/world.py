@@ -17,7 +17,7 @@ from minitrain.worlds.subjects import SHAPES, SOLID, SUBJECTS
 
 FIRST_MOTIONS = MOTIONS[:9]
 FIRST_SETTINGS = ("meadow", "snow", "sea", "desert", "night", "city", "sunset")
-PANNED = ("up", "down", "bounce", "spin")  # a sideways camera would turn "still" and "left" into one another
+PANNABLE_MOTIONS = ("up", "down", "bounce", "spin")  # a sideways camera would turn "still" and "left" into one another
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ class World:
     weathers: tuple[str, ...] = WEATHERS
     hours: tuple[str, ...] = HOURS
     styles: tuple[str, ...] = STYLES
-    pairs: float = 0.3
-    eventful: float = 0.06
-    cut: float = 0.18
-    panning: float = 0.35
-    weathered: float = 0.2
-    styled: float = 0.2
-    late: float = 2 / 3
+    pair_share: float = 0.3
+    event_share: float = 0.06
+    cut_share: float = 0.18
+    camera_share: float = 0.35
+    weather_share: float = 0.2
+    style_share: float = 0.2
+    dark_hour_share: float = 2 / 3
     sizes: tuple[float, float] = (0.35, 0.65)
     lattice: bool = False
-    stress: tuple[str, ...] = ("right", "down", "bounce", "spin")
+    oversampled_motions: tuple[str, ...] = ("right", "down", "bounce", "spin")
     faces: tuple[str, ...] = ("left", "right")
-    stress_subjects: tuple[str, ...] = ()
+    oversampled_subjects: tuple[str, ...] = ()
     contained: bool = False
 
     @property
-    def gaits(self) -> bool:
+    def has_gaits(self) -> bool:
         """Whether walking, swimming and rolling are motions of their own here."""
         return any(motion not in FIRST_MOTIONS for motion in self.motions)
 
@@ -72,13 +72,13 @@ SMALL = World(
     cameras=("static", "pan-left", "pan-right"),
     weathers=("", "snow"),
     styles=("flat",),
-    pairs=0,
-    eventful=0,
-    cut=0,
-    panning=0.1,
-    weathered=0.06,
-    styled=0,
-    late=0,
+    pair_share=0,
+    event_share=0,
+    cut_share=0,
+    camera_share=0.1,
+    weather_share=0.06,
+    style_share=0,
+    dark_hour_share=0,
     lattice=True,
 )
 MEDIUM = replace(
@@ -90,8 +90,8 @@ MEDIUM = replace(
     ),
     settings=(*FIRST_SETTINGS, "beach", "forest", "space"),
     weathers=("", "snow", "rain"),
-    weathered=0.08,
-    late=0.15,
+    weather_share=0.08,
+    dark_hour_share=0.15,
 )
 LARGE = World(subjects=tuple(SUBJECTS))
 RICH = replace(
@@ -103,9 +103,9 @@ RICH = replace(
         *("flying saucer", "strawberry", "pumpkin", "red heart"),
     ),
     settings=(*MEDIUM.settings, "mountains", "farm", "village", "lake", "moon", "reef"),
-    weathered=0.06,
-    panning=0.08,
-    late=0.25,
+    weather_share=0.06,
+    camera_share=0.08,
+    dark_hour_share=0.25,
     sizes=(0.44, 0.6),
     lattice=False,
     faces=("left",),
@@ -117,26 +117,26 @@ WIDE = replace(
     motions=MOTIONS,
     sizes=(0.3, 0.65),
     weathers=WEATHERS,
-    weathered=0.15,
-    panning=0.15,
-    late=0.5,
+    weather_share=0.15,
+    camera_share=0.15,
+    dark_hour_share=0.5,
 )  # what an autoencoder is trained on that shall serve larger worlds later
 RICH_V2 = replace(
     RICH,
-    stress=("right", "down", "bounce", "spin", "bounce", "spin", "grow"),
-    stress_subjects=("elephant", "cat", "helicopter", "bus", "dolphin", "dog", "octopus"),
+    oversampled_motions=("right", "down", "bounce", "spin", "bounce", "spin", "grow"),
+    oversampled_subjects=("elephant", "cat", "helicopter", "bus", "dolphin", "dog", "octopus"),
     contained=True,
 )  # to train on in: what weights from ``rich`` paint worst comes more often, and nothing comes in at the opposite edge
 WORLDS = {"small": SMALL, "medium": MEDIUM, "rich": RICH, "rich-v2": RICH_V2, "wide": WIDE, "large": LARGE}
 
 
-def held_out(film: Film) -> bool:
+def is_held_out(film: Film) -> bool:
     """Whether the film's first actor in its first setting and motion belongs to the tenth that is never trained on."""
     shot = film.shots[0]
-    return _held(shot.actors[0].subject, shot.setting, shot.actors[0].motion)
+    return _combination_is_held_out(shot.actors[0].subject, shot.setting, shot.actors[0].motion)
 
 
-def _held(subject: str, setting: str, motion: str) -> bool:
+def _combination_is_held_out(subject: str, setting: str, motion: str) -> bool:
     return zlib.crc32(f"{subject}|{setting}|{motion}".encode()) % 10 == 0
 
 
@@ -147,25 +147,25 @@ def mirrored(film: Film) -> Film:
     return replace(film, shots=tuple(shots))
 
 
-def draw_film(world: World, seed: int, *, held: bool | None = None) -> Film:
+def draw_film(world: World, seed: int, *, held_out: bool | None = None) -> Film:
     """A film from a seed. held: only held-out combinations, only the others, or either."""
     rng = Random(seed)
     plot = _draw_plot(world, rng)
-    motions = (*world.motions, *(m for m in world.stress if held is False and m in world.motions))
+    motions = (*world.motions, *(m for m in world.oversampled_motions if held_out is False and m in world.motions))
     while True:
-        stress = world.stress_subjects if held is False else ()
-        subject = rng.choice(plot.subjects) if plot.subjects else _draw_subject(world, rng, stress)
+        oversampled = world.oversampled_subjects if held_out is False else ()
+        subject = rng.choice(plot.subjects) if plot.subjects else _draw_subject(world, rng, oversampled)
         setting, motion = rng.choice(world.settings), rng.choice(plot.motions or motions)
-        if held is None or _held(subject, setting, motion) == held:
+        if held_out is None or _combination_is_held_out(subject, setting, motion) == held_out:
             break
-    style = rng.choice(world.styles[1:]) if rng.random() < world.styled else world.styles[0]
+    style = rng.choice(world.styles[1:]) if rng.random() < world.style_share else world.styles[0]
     shot = _draw_shot(world, rng, plot, subject, setting, motion)
-    cuts = not plot.relation and not plot.event and rng.random() < world.cut
+    cuts = not plot.relation and not plot.event and rng.random() < world.cut_share
     return Film((shot, _draw_second_shot(world, rng, shot)) if cuts else (shot,), style)
 
 
 @dataclass(frozen=True)
-class Plot:
+class FilmPlot:
     """What kind of film it is, and what it leaves to choose from; nothing where everything is free."""
 
     relation: str = ""
@@ -174,38 +174,42 @@ class Plot:
     motions: tuple[str, ...] = ()
 
 
-STROLLS = tuple(f"{m}{side}" for m in ("", "walk-", "swim-", "roll-") for side in ("left", "right"))
-RESTS = {"beside": ("still", "still", "bounce", "spin")}  # what the first of a pair does; elsewhere it keeps still
+FOLLOW_MOTIONS = tuple(f"{m}{side}" for m in ("", "walk-", "swim-", "roll-") for side in ("left", "right"))
+PAIR_MOTIONS = {
+    "beside": ("still", "still", "bounce", "spin")
+}  # what the first of a pair does; elsewhere it keeps still
 
 
-def _draw_plot(world: World, rng: Random) -> Plot:
+def _draw_plot(world: World, rng: Random) -> FilmPlot:
     kind = rng.random()
-    if kind < world.pairs and world.relations:
+    if kind < world.pair_share and world.relations:
         relation = rng.choice(world.relations)
-        motions = STROLLS if relation == "follows" else RESTS.get(relation, ("still",))
+        motions = FOLLOW_MOTIONS if relation == "follows" else PAIR_MOTIONS.get(relation, ("still",))
         solid = tuple(s for s in world.subjects if s in SOLID)
-        return Plot(relation=relation, motions=motions, subjects=solid if relation == "behind" else ())
-    if kind < world.pairs + world.eventful and world.events:
+        return FilmPlot(relation=relation, motions=motions, subjects=solid if relation == "behind" else ())
+    if kind < world.pair_share + world.event_share and world.events:
         event = rng.choice(world.events)
         fitting = tuple(
             s for s in world.subjects if (SUBJECTS[s].kind == "food" if event == "bites" else s == "paintbrush")
         )
         if fitting:
-            return Plot(event=event, subjects=fitting, motions=("still",) if event == "bites" else ("left", "right"))
-    return Plot()
+            return FilmPlot(
+                event=event, subjects=fitting, motions=("still",) if event == "bites" else ("left", "right")
+            )
+    return FilmPlot()
 
 
-def _draw_subject(world: World, rng: Random, stress: tuple[str, ...] = ()) -> str:
+def _draw_subject(world: World, rng: Random, oversampled: tuple[str, ...] = ()) -> str:
     """Glyphs make up at least three quarters. stress: glyphs that come three times as often as the others."""
     shapes = [s for s in world.subjects if s in SHAPES]
     glyphs = [s for s in world.subjects if s not in SHAPES]
     share = max(0.75, len(glyphs) / len(world.subjects)) if glyphs and shapes else float(bool(glyphs))
-    return rng.choice([*glyphs, *stress, *stress] if rng.random() < share else shapes)
+    return rng.choice([*glyphs, *oversampled, *oversampled] if rng.random() < share else shapes)
 
 
-def _draw_shot(world: World, rng: Random, plot: Plot, subject: str, setting: str, motion: str) -> Shot:
-    sizes = relations.SIZES.get(plot.relation, (world.sizes, world.sizes))
-    actor = Actor(subject, motion, _looks(world, motion, rng), _size(world, rng, sizes[0]))
+def _draw_shot(world: World, rng: Random, plot: FilmPlot, subject: str, setting: str, motion: str) -> Shot:
+    sizes = relations.SIZE_RANGES.get(plot.relation, (world.sizes, world.sizes))
+    actor = Actor(subject, motion, _facing(world, motion, rng), _sprite_size(world, rng, sizes[0]))
     actors: tuple[Actor, ...] = (actor,)
     if plot.relation:
         actors = (actor, _draw_second(world, rng, plot.relation, actor, sizes[1]))
@@ -213,7 +217,7 @@ def _draw_shot(world: World, rng: Random, plot: Plot, subject: str, setting: str
         setting=setting,
         actors=actors,
         camera=_draw_camera(world, rng, motion, plot),
-        weather=rng.choice(world.weathers[1:]) if rng.random() < world.weathered else "",
+        weather=rng.choice(world.weathers[1:]) if rng.random() < world.weather_share else "",
         hour=_draw_hour(world, rng, setting),
         relation=plot.relation,
         event=plot.event,
@@ -230,7 +234,7 @@ def _draw_second(world: World, rng: Random, relation: str, first: Actor, sizes: 
     motion = (
         first.motion if relation == "follows" else rng.choice(("left", "right")) if relation == "behind" else "still"
     )
-    return Actor(subject, motion, _looks(world, motion, rng), _size(world, rng, sizes))
+    return Actor(subject, motion, _facing(world, motion, rng), _sprite_size(world, rng, sizes))
 
 
 def _draw_second_shot(world: World, rng: Random, shot: Shot) -> Shot:
@@ -240,18 +244,18 @@ def _draw_second_shot(world: World, rng: Random, shot: Shot) -> Shot:
         setting = rng.choice([s for s in world.settings if s != setting])
     else:
         motion = rng.choice([m for m in world.motions if m != actor.motion])
-        actor = replace(actor, motion=motion, faces=_looks(world, motion, rng))
+        actor = replace(actor, motion=motion, faces=_facing(world, motion, rng))
     hours = SETTINGS[setting].hours
     hour = shot.hour if shot.hour in hours else hours[0]
     seed = rng.getrandbits(48)
     return replace(shot, actors=(actor,), setting=setting, hour=hour, camera="static", weather="", seed=seed)
 
 
-def _size(world: World, rng: Random, sizes: tuple[float, float]) -> float:
+def _sprite_size(world: World, rng: Random, sizes: tuple[float, float]) -> float:
     return LATTICE_SIDE / 128 if world.lattice else rng.uniform(*sizes)
 
 
-def _looks(world: World, motion: str, rng: Random) -> str:
+def _facing(world: World, motion: str, rng: Random) -> str:
     if motion in LEFTWARDS or motion in RIGHTWARDS:
         return "left" if motion in LEFTWARDS else "right"
     return "left" if world.lattice else rng.choice(world.faces)
@@ -260,23 +264,23 @@ def _looks(world: World, motion: str, rng: Random) -> str:
 def _draw_hour(world: World, rng: Random, setting: str) -> str:
     hours = SETTINGS[setting].hours
     late = [h for h in hours if h != "day"]
-    return rng.choice(late) if late and ("day" not in hours or rng.random() < world.late) else "day"
+    return rng.choice(late) if late and ("day" not in hours or rng.random() < world.dark_hour_share) else "day"
 
 
-def _draw_camera(world: World, rng: Random, motion: str, plot: Plot) -> str:
+def _draw_camera(world: World, rng: Random, motion: str, plot: FilmPlot) -> str:
     """A camera that leaves no doubt about the motion. Its chance is raised where the motion allows it, so that the
     share of all films is kept."""
     if plot.event:
         return "static"
-    fitting = [c for c in world.cameras if c != "static" and _suits(c, motion, plot)]
-    able = sum(any(_suits(c, m, Plot()) for c in world.cameras if c != "static") for m in world.motions)
-    moves = fitting and rng.random() < world.panning * len(world.motions) / able
+    fitting = [c for c in world.cameras if c != "static" and _camera_suits(c, motion, plot)]
+    able = sum(any(_camera_suits(c, m, FilmPlot()) for c in world.cameras if c != "static") for m in world.motions)
+    moves = fitting and rng.random() < world.camera_share * len(world.motions) / able
     return rng.choice(fitting) if moves else "static"
 
 
-def _suits(camera: str, motion: str, plot: Plot) -> bool:
+def _camera_suits(camera: str, motion: str, plot: FilmPlot) -> bool:
     if camera.startswith("pan"):
-        return motion in PANNED and not plot.relation
+        return motion in PANNABLE_MOTIONS and not plot.relation
     if camera.startswith("tilt"):
         return motion in WRAPS_X
     if camera.startswith("zoom"):

@@ -23,26 +23,28 @@ import torch
 from minitrain import judge as judges
 from minitrain.eval.report import Report
 from minitrain.eval.score import components, saved_clips
-from minitrain.eval.score.generated import paint
-from minitrain.eval.score.generator import KINDS, Easel, Way
-from minitrain.eval.score.records import Record, against, by, confusion, scores
-from minitrain.eval.verdicts import note
+from minitrain.eval.score.generated import generate_and_judge
+from minitrain.eval.score.generator import CAPTION_KINDS, ClipGenerator, SamplingOptions
+from minitrain.eval.score.records import Record, add_breakdown, add_difference, add_scores, confusion
+from minitrain.eval.verdicts import log_progress
 from minitrain.worlds.world import WORLDS
 
-KEPT = ("agreement", "kept")  # sections about clips that are there
+SAVED_CLIP_SECTIONS = ("agreement", "kept")  # sections about clips that are there
 SECTIONS = ("rendered", "painted", "small", "steps", "vae", "lasting", "times")
-COUNTS = {"rendered": 500, "painted": 200, "small": 200, "steps": 100, "vae": 60, "lasting": 20, "times": 5}
+DEFAULT_COUNTS = {"rendered": 500, "painted": 200, "small": 200, "steps": 100, "vae": 60, "lasting": 20, "times": 5}
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", metavar="NAMES", help=f"of {', '.join((*SECTIONS, *KEPT))}; by default all that paint"
+        "--only", metavar="NAMES", help=f"of {', '.join((*SECTIONS, *SAVED_CLIP_SECTIONS))}; by default all that paint"
     )
-    parser.add_argument("--count", type=int, help=f"clips a section, instead of {COUNTS}")
+    parser.add_argument("--count", type=int, help=f"clips a section, instead of {DEFAULT_COUNTS}")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="the first caption's number")
     parser.add_argument("--world", choices=WORLDS, default="medium")
-    parser.add_argument("--kinds", default="terse,plain,long,chinese", help=f"of captions, of {', '.join(KINDS)}")
+    parser.add_argument(
+        "--kinds", default="terse,plain,long,chinese", help=f"of captions, of {', '.join(CAPTION_KINDS)}"
+    )
     parser.add_argument("--way", default="", metavar="SETTINGS", help="instead of the model's defaults")
     parser.add_argument("--guided", default="model=guided steps=30", metavar="SETTINGS")
     parser.add_argument("--judge", type=Path, help="the judge's file, by default the one that ships")
@@ -54,91 +56,94 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sheets", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     args.only = args.only or ("kept" if args.clips else ",".join(SECTIONS))
-    for name, known in (("only", (*SECTIONS, *KEPT)), ("kinds", KINDS)):
-        if strange := [w for w in getattr(args, name).split(",") if w not in known]:
-            parser.error(f"--{name}: nothing is called {', '.join(strange)}; there is {', '.join(known)}")
-    if not args.clips and any(section in KEPT for section in args.only.split(",")):
+    for name, known in (("only", (*SECTIONS, *SAVED_CLIP_SECTIONS)), ("kinds", CAPTION_KINDS)):
+        if unknown := [w for w in getattr(args, name).split(",") if w not in known]:
+            parser.error(f"--{name}: nothing is called {', '.join(unknown)}; there is {', '.join(known)}")
+    if not args.clips and any(section in SAVED_CLIP_SECTIONS for section in args.only.split(",")):
         parser.error("--clips: say which folder of kept clips to judge; minitrain.eval.paint keeps them")
     return args
 
 
-def tell(report: Report, records: Sequence[Record]) -> None:
+def add_rows(report: Report, records: Sequence[Record]) -> None:
     """Rows and the confusion of motions, for each world and way that was painted."""
-    for world, way in dict.fromkeys((r.world, r.way) for r in records):
-        group = [r for r in records if (r.world, r.way) == (world, way)]
-        scores(report, group, f"{world}, {way}")
-        print(f"motions of {world}, {way}: asked (rows) against seen (columns)\n{confusion(group)}", flush=True)
+    for world, sampling in dict.fromkeys((r.world, r.sampling) for r in records):
+        group = [r for r in records if (r.world, r.sampling) == (world, sampling)]
+        add_scores(report, group, f"{world}, {sampling}")
+        print(f"motions of {world}, {sampling}: asked (rows) against seen (columns)\n{confusion(group)}", flush=True)
 
 
-def judge_kept(folders: Sequence[Path], easel: Easel, report: Report) -> list[Record]:
+def judge_saved(folders: Sequence[Path], generator: ClipGenerator, report: Report) -> list[Record]:
     """Rows of each folder's clips, in all and by what they were asked to show; then the first less the second."""
-    found = [saved_clips.records(easel.judge, folder, report) for folder in folders]
+    found = [saved_clips.judge_folder(generator.judge, folder, report) for folder in folders]
     for records in found:
-        tell(report, records)
+        add_rows(report, records)
         for question in ("subject", "motion"):
-            by(report, records, question, f"{records[0].world}, {records[0].way}")
+            add_breakdown(report, records, question, f"{records[0].world}, {records[0].sampling}")
     for records in found[1:]:
-        against(report, found[0], records, f"{found[0][0].way} less {records[0].way}", None)
+        add_difference(report, found[0], records, f"{found[0][0].sampling} less {records[0].sampling}", None)
     return [record for records in found for record in records]
 
 
-def measure(section: str, args: argparse.Namespace, easel: Easel, report: Report) -> list[Record]:
+def measure_section(section: str, args: argparse.Namespace, generator: ClipGenerator, report: Report) -> list[Record]:
     """One section: its rows into the report, its painted clips returned."""
     if section == "kept":
-        return judge_kept(args.clips, easel, report)
+        return judge_saved(args.clips, generator, report)
     if section == "agreement":
-        saved_clips.agreement(easel.judge, args.clips[0], report)
+        saved_clips.measure_agreement(generator.judge, args.clips[0], report)
         return []
-    way, count = Way.of(args.way), args.count or COUNTS[section]
+    sampling, count = SamplingOptions.parse(args.way), args.count or DEFAULT_COUNTS[section]
     kinds, numbers = args.kinds.split(","), range(args.first, args.first + count)
     records: list[Record] = []
     if section in ("painted", "small"):
         world = "small" if section == "small" else args.world
-        records = list(paint(easel, world, numbers, kinds, way, report))
-        tell(report, records)
+        records = list(generate_and_judge(generator, world, numbers, kinds, sampling, report))
+        add_rows(report, records)
     if section == "steps":
-        ours, theirs = (list(paint(easel, args.world, numbers, kinds, w, report)) for w in (way, Way.of(args.guided)))
-        records = ours + theirs
-        tell(report, theirs)
-        against(report, ours, theirs)
+        own_records, other_records = (
+            list(generate_and_judge(generator, args.world, numbers, kinds, w, report))
+            for w in (sampling, SamplingOptions.parse(args.guided))
+        )
+        records = own_records + other_records
+        add_rows(report, other_records)
+        add_difference(report, own_records, other_records)
     if section == "rendered":
         for world in dict.fromkeys(("small", args.world)):
-            components.rendered(easel, report, world, count)
+            components.measure_judge(generator, report, world, count)
     if section == "vae":
-        components.autoencoder(easel, report, args.world, count, way)
+        components.measure_vae(generator, report, args.world, count, sampling)
     if section == "lasting":
-        components.lasting(easel, report, args.world, count, way)
+        components.measure_permanence(generator, report, args.world, count, sampling)
     if section == "times":
-        components.times(easel, report, count, way)
+        components.measure_times(generator, report, count, sampling)
     return records
 
 
 def main() -> None:
-    args = arguments()
+    args = parse_arguments()
     if args.records:
         kept = [json.loads(path.read_text(encoding="utf-8")).get("records", []) for path in args.records]
-        tell(Report(), [Record(**record) for part in kept for record in part])
+        add_rows(Report(), [Record(**record) for part in kept for record in part])
         return
     torch.set_num_threads(args.threads)
-    easel = Easel(judges.load(args.judge), args.device)
+    generator = ClipGenerator(judges.load(args.judge), args.device)
     for section in args.only.split(","):
         report, started = Report(folder=args.sheets), time.perf_counter()
         print(f"\n# {section}", flush=True)
-        records = measure(section, args, easel, report)
-        note(f"{section}: {time.perf_counter() - started:.0f} s")
+        records = measure_section(section, args, generator, report)
+        log_progress(f"{section}: {time.perf_counter() - started:.0f} s")
         report.write_sheets()
         if args.json:
             report.write_json(args.json, section)
-            _keep(args.json, records)
+            _merge_records(args.json, records)
 
 
-def _keep(path: Path, records: Sequence[Record]) -> None:
+def _merge_records(path: Path, records: Sequence[Record]) -> None:
     """Add the records to the file, in place of those of the same clips."""
-    held = json.loads(path.read_text(encoding="utf-8"))
-    fresh = {(r.world, r.way, r.number): asdict(r) for r in records}
-    old = {(r["world"], r["way"], r["number"]): r for r in held.get("records", [])}
-    held["records"] = list((old | fresh).values())
-    path.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    fresh = {(r.world, r.sampling, r.number): asdict(r) for r in records}
+    old = {(r["world"], r["way"], r["number"]): r for r in stored.get("records", [])}
+    stored["records"] = list((old | fresh).values())
+    path.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

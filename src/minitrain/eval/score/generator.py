@@ -20,7 +20,7 @@ from sora.plan import operations
 from sora.plan.plan import Format
 
 ASPECTS = (1.0, 16 / 9, 9 / 16, 4 / 3, 3 / 4)  # width / height, in turn
-KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption; the length is drawn where None
+CAPTION_KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption; the length is drawn where None
     "terse": ("terse", "en"),
     "plain": ("plain", "en"),
     "long": ("long", "en"),
@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a caption
 
 
 @dataclass(frozen=True)
-class Way:
+class SamplingOptions:
     """How to paint. model: a name of ``catalog.MODELS``, or "guided" for mini's weights that take guidance.
     overrides: of its defaults: steps, guidance, shift, sampler."""
 
@@ -37,7 +37,7 @@ class Way:
     overrides: Mapping[str, float | str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, text: str) -> Way:
+    def parse(cls, text: str) -> SamplingOptions:
         """From "NAME=VALUE NAME=VALUE", where the name "model" chooses the model."""
         pairs = dict(pair.split("=", 1) for pair in text.split())
         model = pairs.pop("model", "mini")
@@ -48,7 +48,7 @@ class Way:
         return " ".join([self.model, *(f"{k}={v}" for k, v in self.overrides.items())])
 
 
-class Easel:
+class ClipGenerator:
     """Models are loaded when they are first asked for, and kept."""
 
     def __init__(self, judge: Judge, device: str = "cpu") -> None:
@@ -61,27 +61,29 @@ class Easel:
             self._models[name] = models.load(spec, self.device, torch.float32)
         return self._models[name]
 
-    def take(self, name: str, model: Model) -> None:
+    def replace_model(self, name: str, model: Model) -> None:
         """This model in place of the one of that name."""
         self._models[name] = model
 
-    def paint(self, text: str, frames: int, aspect: float, seed: int, way: Way) -> np.ndarray:
+    def generate(self, text: str, frames: int, aspect: float, seed: int, sampling: SamplingOptions) -> np.ndarray:
         """frames_FYXC, uint8, at the model's own size."""
-        return np.concatenate([chunk for chunk, _ in self.stream(text, frames, aspect, seed, way)])
+        return np.concatenate([chunk for chunk, _ in self.stream(text, frames, aspect, seed, sampling)])
 
-    def stream(self, text: str, frames: int, aspect: float, seed: int, way: Way) -> Iterator[tuple[np.ndarray, Format]]:
+    def stream(
+        self, text: str, frames: int, aspect: float, seed: int, sampling: SamplingOptions
+    ) -> Iterator[tuple[np.ndarray, Format]]:
         """Chunks of frames_FYXC as they are finished, each with the film's format."""
-        model = self.model(way.model)
+        model = self.model(sampling.model)
         spec, d = model.spec, model.spec.defaults
         form = spec.form(spec.grid.nearest_size(aspect, d.area), d.fps)
         plan = operations.generate((text,), frames=frames, form=form)
-        settings = engine.Settings.from_spec(spec, seed, **dict(way.overrides))  # type: ignore[arg-type]
+        settings = engine.Settings.from_spec(spec, seed, **dict(sampling.overrides))  # type: ignore[arg-type]
         for chunk_FCYX in engine.paint(model, plan, settings):
             yield chunk_FCYX.permute(0, 2, 3, 1).cpu().numpy(), form
 
 
-def words(film: Film, world: World, kind: str, number: int) -> str:
+def full_caption(film: Film, world: World, kind: str, number: int) -> str:
     """A caption that tells all there is to tell."""
     rng = Random(number)
-    length, language = KINDS[kind]
-    return caption(film, rng, complete=True, length=length, language=language, gaits=world.gaits).text
+    length, language = CAPTION_KINDS[kind]
+    return caption(film, rng, complete=True, length=length, language=language, gaits=world.has_gaits).text

@@ -18,78 +18,80 @@ class Record:
     left or right, whether the judge finds the asked one of the two likelier. seconds: to paint."""
 
     world: str
-    way: str
+    sampling: str
     number: int
     kind: str
     text: str
     facts: dict[str, str]
     seen: dict[str, str]
-    leans: bool | None
+    prefers_expected: bool | None
     seconds: float
 
-    def read(self, question: str) -> bool:
+    def is_named(self, question: str) -> bool:
         """Whether the judge names what was asked for, in whatever state it is."""
         return self.seen[question] == self.facts[question]
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         return self.seen.get("whole", WHOLE) == WHOLE
 
-    def right(self, question: str) -> bool:
+    def is_correct(self, question: str) -> bool:
         """Whether the clip shows what was asked for: a subject that is not whole is not shown."""
-        return self.read(question) and (question != "subject" or self.whole)
+        return self.is_named(question) and (question != "subject" or self.is_whole)
 
     @property
-    def all(self) -> bool:
-        return all(self.right(q) for q in ASKED)
+    def all_correct(self) -> bool:
+        return all(self.is_correct(q) for q in ASKED)
 
     @property
-    def pair(self) -> bool:
+    def pair_is_correct(self) -> bool:
         """Both subjects and the right relation. Of two that are beside one another neither is the first."""
         keys = ("subject", "second")
-        told, seen = [self.facts[k] for k in keys], [self.seen[k] for k in keys]
+        expected, seen = [self.facts[k] for k in keys], [self.seen[k] for k in keys]
         if self.facts["relation"] == "beside":
-            told, seen = sorted(told), sorted(seen)
-        return self.right("relation") and told == seen
+            expected, seen = sorted(expected), sorted(seen)
+        return self.is_correct("relation") and expected == seen
 
 
-def scores(report: Report, records: Sequence[Record], name: str) -> None:
+def add_scores(report: Report, records: Sequence[Record], name: str) -> None:
     """Every row about painted clips of one world, painted in one way. A subject is right where it is whole as well."""
-    wishes = {"subject": 0.95, "setting": 0.95, "motion": 0.9}
-    for question, least in wishes.items():
-        report.share(f"{name}: {question}", (r.right(question) for r in records), least)
-    report.share(f"{name}: all three", (r.all for r in records))
-    report.share(f"{name}: subject, whole or not", (r.read("subject") for r in records))
-    report.share(f"{name}: whole", (r.whole for r in records))
-    sideways = [r for r in records if r.leans is not None]
-    report.share(f"{name}: motion, of clips to the left and right", (r.right("motion") for r in sideways))
-    report.share(f"{name}: left against right", (bool(r.leans) for r in sideways))
-    _where_there_is_one(report, records, name, "camera", lambda r: r.right("camera"), 0.85)
-    _where_there_is_one(report, records, name, "relation", lambda r: r.pair, 0.8, "both subjects and their relation")
+    minimums = {"subject": 0.95, "setting": 0.95, "motion": 0.9}
+    for question, least in minimums.items():
+        report.add_share(f"{name}: {question}", (r.is_correct(question) for r in records), least)
+    report.add_share(f"{name}: all three", (r.all_correct for r in records))
+    report.add_share(f"{name}: subject, whole or not", (r.is_named("subject") for r in records))
+    report.add_share(f"{name}: whole", (r.is_whole for r in records))
+    sideways = [r for r in records if r.prefers_expected is not None]
+    report.add_share(f"{name}: motion, of clips to the left and right", (r.is_correct("motion") for r in sideways))
+    report.add_share(f"{name}: left against right", (bool(r.prefers_expected) for r in sideways))
+    _share_where_asked(report, records, name, "camera", lambda r: r.is_correct("camera"), 0.85)
+    _share_where_asked(
+        report, records, name, "relation", lambda r: r.pair_is_correct, 0.8, "both subjects and their relation"
+    )
     for question in ("weather", "event"):
-        _where_there_is_one(report, records, name, question, lambda r, q=question: r.right(q))
+        _share_where_asked(report, records, name, question, lambda r, q=question: r.is_correct(q))
     late = [r for r in records if r.facts["hour"] not in ("", "day")]
     if late:
-        report.share(f"{name}: hour, of films at dusk or night", (r.right("hour") for r in late))
+        report.add_share(f"{name}: hour, of films at dusk or night", (r.is_correct("hour") for r in late))
     for kind in dict.fromkeys(r.kind for r in records):
         for question in ASKED:
-            held = (r.right(question) for r in records if r.kind == kind)
-            report.share(f"{name}, {kind} captions: {question}", held)
+            correct = (r.is_correct(question) for r in records if r.kind == kind)
+            report.add_share(f"{name}, {kind} captions: {question}", correct)
 
 
-def _where_there_is_one(
+def _share_where_asked(
     report: Report,
     records: Sequence[Record],
     name: str,
     question: str,
-    held: Callable[[Record], bool],
-    least: float | None = None,
+    passes: Callable[[Record], bool],
+    minimum: float | None = None,
     what: str = "",
 ) -> None:
     """A row about the films that have a camera's way, a relation ... to tell."""
     asked = [r for r in records if r.facts[question]]
     if asked:
-        report.share(f"{name}: {what or question}, of films with one", map(held, asked), least)
+        report.add_share(f"{name}: {what or question}, of films with one", map(passes, asked), minimum)
 
 
 def confusion(records: Sequence[Record], question: str = "motion") -> str:
@@ -105,37 +107,41 @@ def confusion(records: Sequence[Record], question: str = "motion") -> str:
     return "\n".join(lines)
 
 
-def by(report: Report, records: Sequence[Record], question: str, name: str) -> None:
+def add_breakdown(report: Report, records: Sequence[Record], question: str, name: str) -> None:
     """A row for each subject, setting or motion that was asked for: what its clips show."""
     for value in sorted({r.facts[question] for r in records}):
         own = [r for r in records if r.facts[question] == value]
         counts = {
-            "right": sum(r.right(question) for r in own),
-            "read": sum(r.read(question) for r in own),
-            "whole": sum(r.whole for r in own),
-            "all": sum(r.all for r in own),
+            "right": sum(r.is_correct(question) for r in own),
+            "read": sum(r.is_named(question) for r in own),
+            "whole": sum(r.is_whole for r in own),
+            "all": sum(r.all_correct for r in own),
         }
-        report.say(f"{name}: {value}", "", ", ".join(f"{what} {n}" for what, n in counts.items()) + f" of {len(own)}")
+        report.add(f"{name}: {value}", "", ", ".join(f"{what} {n}" for what, n in counts.items()) + f" of {len(own)}")
 
 
-def against(
+def add_difference(
     report: Report,
-    ours: Sequence[Record],
-    theirs: Sequence[Record],
+    first: Sequence[Record],
+    second: Sequence[Record],
     name: str = "default less guided",
-    least: float | None = -0.03,
+    minimum: float | None = -0.03,
 ) -> None:
     """Our way's scores less the other's on the same captions, with the standard error of the paired difference."""
-    other = {(r.world, r.number): r for r in theirs}
-    pairs = [(r, other[r.world, r.number]) for r in ours if (r.world, r.number) in other]
+    other = {(r.world, r.number): r for r in second}
+    pairs = [(r, other[r.world, r.number]) for r in first if (r.world, r.number) in other]
     for what in (*ASKED, "all", "whole"):
-        apart = [float(_held(a, what)) - float(_held(b, what)) for a, b in pairs]
-        n, mean = len(apart), sum(apart) / max(1, len(apart))
-        error = math.sqrt(sum((d - mean) ** 2 for d in apart) / max(1, n - 1) / max(1, n))
+        differences = [float(_passes(a, what)) - float(_passes(b, what)) for a, b in pairs]
+        n, mean = len(differences), sum(differences) / max(1, len(differences))
+        error = math.sqrt(sum((d - mean) ** 2 for d in differences) / max(1, n - 1) / max(1, n))
         found = f"{100 * mean:+.1f} points +- {100 * error:.1f} (n {n})"
-        wish = "" if least is None else f">= {100 * least:.0f} points"
-        report.say(f"{name}: {what}", wish, found, None if least is None else mean >= least)
+        target = "" if minimum is None else f">= {100 * minimum:.0f} points"
+        report.add(f"{name}: {what}", target, found, None if minimum is None else mean >= minimum)
 
 
-def _held(record: Record, what: str) -> bool:
-    return {"all": record.all, "whole": record.whole}[what] if what in ("all", "whole") else record.right(what)
+def _passes(record: Record, what: str) -> bool:
+    return (
+        {"all": record.all_correct, "whole": record.is_whole}[what]
+        if what in ("all", "whole")
+        else record.is_correct(what)
+    )

@@ -12,15 +12,15 @@ import numpy as np
 
 from minitrain import judge as judges
 from minitrain.eval.report import Report
-from minitrain.eval.score.generated import answered, in_words
+from minitrain.eval.score.generated import describe_errors, judge_clip
 from minitrain.eval.score.records import Record
-from minitrain.eval.verdicts import note
+from minitrain.eval.verdicts import log_progress
 from minitrain.judge import WHOLE, Judge
 
 LABELS = Path(__file__).with_name("labels.json")
 
 
-def clips(folder: Path) -> Iterator[tuple[np.ndarray, dict[str, Any], float]]:
+def saved_clips(folder: Path) -> Iterator[tuple[np.ndarray, dict[str, Any], float]]:
     """(frames_FYXC, what was asked, seconds to paint) of each kept clip, by its number. Raises SystemExit."""
     paths = sorted((p for p in folder.glob("*.npz") if p.stem.isdigit()), key=lambda p: int(p.stem))
     if not paths:
@@ -28,18 +28,18 @@ def clips(folder: Path) -> Iterator[tuple[np.ndarray, dict[str, Any], float]]:
             f"{folder} holds no clips; keep some first: python -m minitrain.eval.paint paint CAPTIONS {folder}"
         )
     for path in paths:
-        with np.load(path) as held:
-            yield held["frames"], json.loads(str(held["row"])), float(held["seconds"])
+        with np.load(path) as archive:
+            yield archive["frames"], json.loads(str(archive["row"])), float(archive["seconds"])
 
 
-def records(judge: Judge, folder: Path, report: Report) -> list[Record]:
+def judge_folder(judge: Judge, folder: Path, report: Report) -> list[Record]:
     """What the judge says of each clip of a folder, whose name stands for the way it was painted."""
     found = []
-    for clip, row, seconds in clips(folder):
-        seen, leans = answered(judge, clip, row["facts"]["motion"])
+    for clip, row, seconds in saved_clips(folder):
+        seen, leans = judge_clip(judge, clip, row["facts"]["motion"])
         texts = (row["world"], folder.name, row["number"], row["kind"], row["text"])
         found.append(Record(*texts, row["facts"], seen, leans, seconds))
-        report.show(folder.name, clip, (), f"{row['number']} {row['text'][:60]}: {in_words(found[-1])}")
+        report.add_strip(folder.name, clip, (), f"{row['number']} {row['text'][:60]}: {describe_errors(found[-1])}")
     return found
 
 
@@ -53,25 +53,27 @@ class Label:
     why: str
 
 
-def labels(part: str, path: Path = LABELS) -> list[Label]:
+def read_labels(part: str, path: Path = LABELS) -> list[Label]:
     """part: "train", "validation" or "test"."""
     return [Label(**row) for row in json.loads(path.read_text(encoding="utf-8"))[part]]
 
 
-def agreement(judge: Judge, root: Path, report: Report) -> None:
+def measure_agreement(judge: Judge, root: Path, report: Report) -> None:
     """How often judge and labels agree on whether a clip's subject is whole, of clips in the root's folders. The judge
     has learnt from no clip for validation, which served to choose how readily it says so, and none for the test, which
     served no choice."""
     for part, least in (("test", 0.9), ("validation", None)):
-        verdicts = []
-        for label in labels(part):
-            with np.load(root / label.folder / f"{label.number}.npz") as held:
-                seen = judges.answer(judge, held["frames"])
-            verdicts.append((label, seen["whole"] == WHOLE))
-        for label, whole in verdicts:
+        judged = []
+        for label in read_labels(part):
+            with np.load(root / label.folder / f"{label.number}.npz") as archive:
+                seen = judges.answer(judge, archive["frames"])
+            judged.append((label, seen["whole"] == WHOLE))
+        for label, whole in judged:
             if whole != label.whole:
-                note(f"{part} {label.folder} {label.number}, {label.why}: called {'whole' if whole else 'broken'}")
-        report.share(f"judge and eye, {part}: whole or broken", (w == v.whole for v, w in verdicts), least)
-        for kind, wish in (("whole", True), ("broken", False)):
-            own = (w == v.whole for v, w in verdicts if v.whole == wish)
-            report.share(f"judge and eye, {part}: of those that are {kind}", own)
+                log_progress(
+                    f"{part} {label.folder} {label.number}, {label.why}: called {'whole' if whole else 'broken'}"
+                )
+        report.add_share(f"judge and eye, {part}: whole or broken", (w == v.whole for v, w in judged), least)
+        for kind, expected in (("whole", True), ("broken", False)):
+            own = (w == v.whole for v, w in judged if v.whole == expected)
+            report.add_share(f"judge and eye, {part}: of those that are {kind}", own)

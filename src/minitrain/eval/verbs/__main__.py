@@ -16,24 +16,24 @@ from pathlib import Path
 
 from minitrain.eval.report import Report
 from minitrain.eval.verbs import drafts, edits, joins, lengths, shapes
-from minitrain.eval.verbs.eval_model import Studio, load
-from minitrain.eval.verdicts import note
+from minitrain.eval.verbs.eval_model import EvalModel, load
+from minitrain.eval.verdicts import log_progress
 
-Section = Callable[[Studio, Report, int], None]
+Section = Callable[[EvalModel, Report, int], None]
 # Name -> what measures it, and the number of clips of the list.
 SECTIONS: dict[str, tuple[Section, int]] = {
     "extend": (joins.extend, 40),
     "variants": (joins.variants, 6),
     "loop": (joins.loop, 20),
     "bridge": (joins.bridge, 20),
-    "edit-part": (edits.part, 10),
-    "edit-whole": (edits.whole, 40),
+    "edit-part": (edits.edit_part, 10),
+    "edit-whole": (edits.edit_whole, 40),
     "minute": (lengths.minute, 10),
     "memory": (lengths.memory, 1),
     "shots": (lengths.shots, 10),
     "finish": (drafts.finish, 20),
     "times": (drafts.times, 5),
-    "shapes": (shapes.every, 7),
+    "shapes": (shapes.measure_shapes, 7),
 }
 
 
@@ -45,19 +45,19 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     wanted = args.only.split(",")
-    if strange := [name for name in wanted if name not in SECTIONS]:
-        parser.error(f"no section is called {', '.join(strange)}; there is {', '.join(SECTIONS)}")
-    studio = load()
+    if unknown := [name for name in wanted if name not in SECTIONS]:
+        parser.error(f"no section is called {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
+    evaluator = load()
     for name in wanted:
         measure, count = SECTIONS[name]
         report, started = Report(folder=args.sheets), time.perf_counter()
         print(f"\n# {name}", flush=True)
         try:
-            measure(studio, report, args.count or count)
+            measure(evaluator, report, args.count or count)
         except Exception as error:  # one broken section shall not cost the hours of the others
             traceback.print_exc()
-            report.say(f"{name} broke off", "to finish", f"{type(error).__name__}: {error}", False)
-        note(f"{name}: {time.perf_counter() - started:.0f} s")
+            report.add(f"{name} broke off", "to finish", f"{type(error).__name__}: {error}", False)
+        log_progress(f"{name}: {time.perf_counter() - started:.0f} s")
         report.write_sheets()
         if args.json:
             report.write_json(args.json, name)

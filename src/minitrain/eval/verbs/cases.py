@@ -17,7 +17,7 @@ import numpy as np
 
 from minitrain.captions import caption
 from minitrain.captions.setting_phrases import phrases
-from minitrain.eval.verbs.eval_model import Studio
+from minitrain.eval.verbs.eval_model import EvalModel
 from minitrain.judge_data import SIZES
 from minitrain.scene import FPS, Film
 from minitrain.worlds import WORLDS, draw_film, render
@@ -26,10 +26,12 @@ from sora.plan import operations
 from sora.plan.clip import Clip
 
 WORLD = WORLDS["small"]  # which every version of the model has learnt
-FIRST = 7 * 10**9  # seed of the first film; the training's previews and the judge's scores count from other numbers
+FIRST_SEED = (
+    7 * 10**9
+)  # seed of the first film; the training's previews and the judge's scores count from other numbers
 FRAMES = 17
 LAVFI_FRAMES = 24
-LAVFI = (  # ffmpeg's own pictures; testsrc2 rounds odd sides down
+LAVFI_SOURCES = (  # ffmpeg's own pictures; testsrc2 rounds odd sides down
     "testsrc2=size=128x128:rate=8",
     "mandelbrot=size=176x96:rate=12",
     "life=size=128x128:rate=10:random_seed=1:mold=10:life_color=white",
@@ -54,50 +56,52 @@ class Case:
     clip: Clip
     seed: int
     text: str = ""
-    shows: Film | None = None
-    share_FYX: np.ndarray | None = None
+    shown_film: Film | None = None
+    subject_mask_FYX: np.ndarray | None = None
 
     @property
-    def known(self) -> Film:
+    def film(self) -> Film:
         """What a case shows that shows something of the world."""
-        assert self.shows is not None, f"{self.name} shows nothing of the world"
-        return self.shows
+        assert self.shown_film is not None, f"{self.name} shows nothing of the world"
+        return self.shown_film
 
 
-def film_of(number: int) -> tuple[Film, str]:
+def held_out_film(number: int) -> tuple[Film, str]:
     """A held-out film and a complete caption of it."""
-    film = draw_film(WORLD, FIRST + number, held=True)
-    return film, told(film, number)
+    film = draw_film(WORLD, FIRST_SEED + number, held_out=True)
+    return film, plain_caption(film, number)
 
 
-def told(film: Film, number: int) -> str:
+def plain_caption(film: Film, number: int) -> str:
     """A complete caption of a film, in a plain sentence."""
     return caption(film, Random(number), complete=True, length="plain", language="en", gaits=False).text
 
 
-def size_of(number: int) -> tuple[int, int]:
+def training_size(number: int) -> tuple[int, int]:
     """(height, width): the training's sizes in turn."""
     return SIZES[number % len(SIZES)]
 
 
 def rendered(number: int) -> Case:
     """A clip as the world shows it."""
-    film, text = film_of(number)
-    shown = render([film], FRAMES, *size_of(number))
+    film, text = held_out_film(number)
+    shown = render([film], FRAMES, *training_size(number))
     frames, cover = shown.frames_BFCYX[0].permute(0, 2, 3, 1).numpy(), shown.cover_BFYX[0].numpy()
     return Case(f"world {number}", "world", Clip(frames, FPS), number, text, film, cover > 128)
 
 
-def painted(studio: Studio, number: int) -> Case:
+def generated(evaluator: EvalModel, number: int) -> Case:
     """A clip that the model made up from a caption."""
-    film, text = film_of(number)
-    clip = studio.paint(operations.generate((text,), frames=FRAMES, form=studio.form(size_of(number))), number)
+    film, text = held_out_film(number)
+    clip = evaluator.paint(
+        operations.generate((text,), frames=FRAMES, form=evaluator.form(training_size(number))), number
+    )
     return Case(f"painted {number}", "painted", clip, number, text, film)
 
 
 def from_ffmpeg(number: int) -> Case:
     """A clip the model has never seen the like of, read from a lossless file."""
-    source = LAVFI[number % len(LAVFI)]
+    source = LAVFI_SOURCES[number % len(LAVFI_SOURCES)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "source.mkv"
         encode = f"-f lavfi -i {source} -frames:v {LAVFI_FRAMES} -c:v ffv1 -pix_fmt bgr0 {file}".split()
@@ -105,16 +109,16 @@ def from_ffmpeg(number: int) -> Case:
         return Case(source.split(":r")[0], "ffmpeg", media.read_clip(file), number)
 
 
-def mixed(studio: Studio, count: int) -> Iterator[Case]:
+def mixed(evaluator: EvalModel, count: int) -> Iterator[Case]:
     """Half of the clips rendered, a quarter painted, a quarter from ffmpeg; one of each at least."""
     yield from (rendered(n) for n in range(max(1, count // 2)))
-    yield from (painted(studio, 100 + n) for n in range(max(1, count // 4)))
+    yield from (generated(evaluator, 100 + n) for n in range(max(1, count // 4)))
     yield from (from_ffmpeg(n) for n in range(max(1, count // 4)))
 
 
-def said_elsewhere(film: Film, text: str, number: int) -> tuple[str, str]:
+def with_other_setting(film: Film, text: str, number: int) -> tuple[str, str]:
     """(setting, caption): another setting than the film's, and the same words with it."""
     rng, here = Random(number), film.shots[0].setting
     setting = rng.choice([s for s in WORLD.settings if s != here])
-    said = max((words for words in phrases(here) if words in text), key=len)
-    return setting, text.replace(said, rng.choice(phrases(setting)), 1)
+    phrase = max((words for words in phrases(here) if words in text), key=len)
+    return setting, text.replace(phrase, rng.choice(phrases(setting)), 1)

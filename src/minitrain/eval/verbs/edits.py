@@ -12,75 +12,78 @@ from minitrain import video_metrics
 from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.cases import Case
-from minitrain.eval.verbs.eval_model import Studio, right
-from minitrain.eval.verdicts import note
+from minitrain.eval.verbs.eval_model import EvalModel, answer_is_right
+from minitrain.eval.verdicts import log_progress
 from minitrain.scene import Film
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.plan.crop import Crop, crop_around
 
-WAYS = (("noise", 0.75), ("noise", 0.85), ("flow", 0.7), ("flow", 0.8), ("flow", 0.9))  # noise by the student
-MOST_MOVED = 0.15  # of the frame's width
-LOOKED = (0, 8, 16)  # frames in which the subject is looked for
+METHODS = (("noise", 0.75), ("noise", 0.85), ("flow", 0.7), ("flow", 0.8), ("flow", 0.9))  # noise by the student
+MAX_MOVED = 0.15  # of the frame's width
+LOCATED_FRAMES = (0, 8, 16)  # frames in which the subject is looked for
 STRETCH = range(6, 12)
-MOST = 1.6
+MAX_SEAM = 1.6
 
 
-def part(studio: Studio, report: Report, count: int) -> None:
+def edit_part(evaluator: EvalModel, report: Report, count: int) -> None:
     """A region in each clip, a stretch of frames in each, and the two ends of --strength."""
     outside, edges, stretches, seams, shown = [], [], [], [], []
     for n in range(count):
-        note(f"edit: part {n + 1} of {count}")
+        log_progress(f"edit: part {n + 1} of {count}")
         case = cases.rendered(400 + n)
-        before, form = case.clip.frames_FYXC, studio.form(case.clip.size, case.clip.fps)
-        box, paint = _region(case.clip.size, Random(n))
-        wish, text = _another(case, n)
-        film, crop = _region_painted(studio, case, text, paint, n)
+        before, form = case.clip.frames_FYXC, evaluator.form(case.clip.size, case.clip.fps)
+        box, paint = _random_region(case.clip.size, Random(n))
+        other_film, text = _other_subject(case, n)
+        film, crop = _edit_region(evaluator, case, text, paint, n)
         shown.append(
-            right(studio.sees(np.ascontiguousarray(film[(slice(None), *crop.slices)] if crop else film)), wish)
+            answer_is_right(
+                evaluator.judge_clip(np.ascontiguousarray(film[(slice(None), *crop.slices)] if crop else film)),
+                other_film,
+            )
         )
         outside.append(bool((film[:, ~paint[0]] == before[:, ~paint[0]]).all()))
         edges.append((video_metrics.edge_ratio(film, box), video_metrics.edge_ratio(before, box)))
-        report.show("edit-region", film, range(len(film)), f"x, y, w, h {box}: {text}; edge {edges[-1][0]:.2f}")
+        report.add_strip("edit-region", film, range(len(film)), f"x, y, w, h {box}: {text}; edge {edges[-1][0]:.2f}")
         plan = operations.edit(case.clip, case.text, form=form, strength=1.0, stretch=STRETCH)
-        film = studio.paint(plan, n).frames_FYXC
+        film = evaluator.paint(plan, n).frames_FYXC
         kept = [i for i in range(len(film)) if i not in STRETCH]
         stretches.append(bool((film[kept] == before[kept]).all()))
         seams.append(
             max(video_metrics.seam_ratio(film, STRETCH.start - 1), video_metrics.seam_ratio(film, STRETCH.stop - 1))
         )
-        report.show("edit-stretch", film, STRETCH, f"{case.text}; worse seam {seams[-1]:.2f}")
-    report.share("edit of a region: pixels outside identical before encoding", outside, 1.0)
-    report.share("edit of a region: judge sees the subject asked for, close up", shown)
-    report.spread("edit of a region: step across its edge over steps beside it", (a for a, _ in edges))
-    report.spread("the same at the same place in the source", (b for _, b in edges))
-    report.share("edit of a stretch: frames outside identical before encoding", stretches, 1.0)
-    report.share(f"edit of a stretch: both seams <= {MOST}", (r <= MOST for r in seams))
-    report.spread("edit of a stretch: the worse seam", seams)
-    _ends(studio, report, count)
+        report.add_strip("edit-stretch", film, STRETCH, f"{case.text}; worse seam {seams[-1]:.2f}")
+    report.add_share("edit of a region: pixels outside identical before encoding", outside, 1.0)
+    report.add_share("edit of a region: judge sees the subject asked for, close up", shown)
+    report.add_range("edit of a region: step across its edge over steps beside it", (a for a, _ in edges))
+    report.add_range("the same at the same place in the source", (b for _, b in edges))
+    report.add_share("edit of a stretch: frames outside identical before encoding", stretches, 1.0)
+    report.add_share(f"edit of a stretch: both seams <= {MAX_SEAM}", (r <= MAX_SEAM for r in seams))
+    report.add_range("edit of a stretch: the worse seam", seams)
+    _strength_limits(evaluator, report, count)
 
 
-def _another(case: Case, number: int) -> tuple[Film, str]:
+def _other_subject(case: Case, number: int) -> tuple[Film, str]:
     """A film of another subject that stands still where the case's clip was taken, and its caption."""
-    here = case.known.shots[0]
+    here = case.film.shots[0]
     subjects = [s for s in cases.WORLD.subjects if s != here.actors[0].subject]
     actor = replace(here.actors[0], subject=Random(number).choice(subjects), motion="still")
-    film = Film((replace(here, actors=(actor,)),), case.known.style)
-    return film, cases.told(film, number)
+    film = Film((replace(here, actors=(actor,)),), case.film.style)
+    return film, cases.plain_caption(film, number)
 
 
-def _region_painted(
-    studio: Studio, case: Case, text: str, paint_FYX: np.ndarray, seed: int
+def _edit_region(
+    evaluator: EvalModel, case: Case, text: str, paint_FYX: np.ndarray, seed: int
 ) -> tuple[np.ndarray, Crop | None]:
     """The clip with a region painted as `sora edit --region` does, and the crop that the model saw."""
-    crop = crop_around(paint_FYX, studio.spec.defaults.region_share)
-    form = studio.form(case.clip.size, case.clip.fps)
-    form = form if crop is None else replace(form, painted=studio.spec.painted(crop.size))
+    crop = crop_around(paint_FYX, evaluator.spec.defaults.region_share)
+    form = evaluator.form(case.clip.size, case.clip.fps)
+    form = form if crop is None else replace(form, painted=evaluator.spec.painted(crop.size))
     plan = operations.edit(case.clip, text, form=form, strength=1.0, paint_FYX=paint_FYX, crop=crop)
-    return studio.paint(plan, seed).frames_FYXC, crop
+    return evaluator.paint(plan, seed).frames_FYXC, crop
 
 
-def _region(size: tuple[int, int], rng: Random) -> tuple[tuple[int, int, int, int], np.ndarray]:
+def _random_region(size: tuple[int, int], rng: Random) -> tuple[tuple[int, int, int, int], np.ndarray]:
     """A rectangle of half the frame's height and width as (x, y, width, height), and as bool (1, Y, X)."""
     height, width = size[0] // 2, size[1] // 2
     x, y = rng.randint(0, size[1] - width), rng.randint(0, size[0] - height)
@@ -89,20 +92,20 @@ def _region(size: tuple[int, int], rng: Random) -> tuple[tuple[int, int, int, in
     return (x, y, width, height), paint
 
 
-def _ends(studio: Studio, report: Report, count: int) -> None:
+def _strength_limits(evaluator: EvalModel, report: Report, count: int) -> None:
     """Strength 0 and strength 1; another seed's film of the same words tells how far apart two new clips are."""
-    same, apart, strangers = [], [], []
+    same, from_source, between_seeds = [], [], []
     for n in range(min(count, 5)):
         case = cases.rendered(400 + n)
-        form = studio.form(case.clip.size, case.clip.fps)
-        films = [studio.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)]
-        other = studio.paint(operations.generate((case.text,), frames=len(case.clip), form=form), 1000 + n)
+        form = evaluator.form(case.clip.size, case.clip.fps)
+        films = [evaluator.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)]
+        other = evaluator.paint(operations.generate((case.text,), frames=len(case.clip), form=form), 1000 + n)
         same.append(bool((films[0].frames_FYXC == case.clip.frames_FYXC).all()))
-        apart.append(_difference(films[1], case.clip))
-        strangers.append(_difference(films[1], other))
-    report.share("edit, strength 0: the clip itself", same, 1.0)
-    report.spread("edit, strength 1: mean difference from the clip", apart, " grey levels")
-    report.spread("two clips of the same words and two seeds: mean difference", strangers, " grey levels")
+        from_source.append(_difference(films[1], case.clip))
+        between_seeds.append(_difference(films[1], other))
+    report.add_share("edit, strength 0: the clip itself", same, 1.0)
+    report.add_range("edit, strength 1: mean difference from the clip", from_source, " grey levels")
+    report.add_range("two clips of the same words and two seeds: mean difference", between_seeds, " grey levels")
 
 
 def _difference(a: Clip, b: Clip) -> float:
@@ -110,7 +113,7 @@ def _difference(a: Clip, b: Clip) -> float:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EditResult:
     """setting: the judge sees the new one. place: the subject stays within MOST_MOVED in all of LOOKED. moved: its
     greatest way in the frame's widths. likeness: of its pixels at the place where it was found, the least of LOOKED."""
 
@@ -121,66 +124,76 @@ class Verdict:
     likeness: float
 
     @property
-    def place(self) -> bool:
-        return self.moved <= MOST_MOVED
+    def is_in_place(self) -> bool:
+        return self.moved <= MAX_MOVED
 
 
-def whole(studio: Studio, report: Report, count: int) -> None:
+def edit_whole(evaluator: EvalModel, report: Report, count: int) -> None:
     """Rendered clips, each with its own caption's words but for the setting, by noise and by flow."""
-    _check_the_eye(report, count)
-    found: dict[tuple[str, float], list[Verdict]] = defaultdict(list)
+    _check_locator(report, count)
+    found: dict[tuple[str, float], list[EditResult]] = defaultdict(list)
     for n in range(count):
-        note(f"edit: whole clip {n + 1} of {count}")
+        log_progress(f"edit: whole clip {n + 1} of {count}")
         case = cases.rendered(500 + n)
-        setting, text = cases.said_elsewhere(case.known, case.text, n)
-        form = studio.form(case.clip.size, case.clip.fps)
-        for method, strength in WAYS:
+        setting, text = cases.with_other_setting(case.film, case.text, n)
+        form = evaluator.form(case.clip.size, case.clip.fps)
+        for method, strength in METHODS:
             plan = operations.edit(case.clip, text, form=form, strength=strength, method=method, was=case.text)
-            film = (studio.guided if method == "flow" else studio).paint(plan, n).frames_FYXC
-            verdict = _verdict(studio, case, setting, film)
+            film = (evaluator.guided if method == "flow" else evaluator).paint(plan, n).frames_FYXC
+            verdict = _edit_result(evaluator, case, setting, film)
             found[method, strength].append(verdict)
             sheet = f"edit-whole-{method}-{strength:g}"
-            report.show(sheet, case.clip.frames_FYXC, (), f"the clip: {case.text}")
-            told = f"{text}; new setting {verdict.setting}, subject moved {verdict.moved:.2f} of the width"
-            report.show(sheet, film, range(len(film)), told)
+            report.add_strip(sheet, case.clip.frames_FYXC, (), f"the clip: {case.text}")
+            caption = f"{text}; new setting {verdict.setting}, subject moved {verdict.moved:.2f} of the width"
+            report.add_strip(sheet, film, range(len(film)), caption)
     for (method, strength), verdicts in found.items():
         what = f"edit, {method} {strength:g}"
-        report.share(f"{what}: judge sees the new setting", (v.setting for v in verdicts))
-        report.share(f"{what}: subject within 15 % of the width", (v.place for v in verdicts))
-        report.share(f"{what}: judge sees the same subject", (v.subject for v in verdicts))
-        report.share(f"{what}: judge sees the same motion", (v.motion for v in verdicts))
-        report.share(f"{what}: new setting and subject in its place", (v.setting and v.place for v in verdicts), 0.7)
-        report.spread(f"{what}: subject's way, of the width", (v.moved for v in verdicts))
-        report.spread(f"{what}: likeness where it was found", (v.likeness for v in verdicts))
+        report.add_share(f"{what}: judge sees the new setting", (v.setting for v in verdicts))
+        report.add_share(f"{what}: subject within 15 % of the width", (v.is_in_place for v in verdicts))
+        report.add_share(f"{what}: judge sees the same subject", (v.subject for v in verdicts))
+        report.add_share(f"{what}: judge sees the same motion", (v.motion for v in verdicts))
+        report.add_share(
+            f"{what}: new setting and subject in its place", (v.setting and v.is_in_place for v in verdicts), 0.7
+        )
+        report.add_range(f"{what}: subject's way, of the width", (v.moved for v in verdicts))
+        report.add_range(f"{what}: likeness where it was found", (v.likeness for v in verdicts))
 
 
-def _verdict(studio: Studio, case: Case, setting: str, film_FYXC: np.ndarray) -> Verdict:
-    seen = studio.sees(film_FYXC)
-    way, likeness = _place(case, film_FYXC)
-    film = case.known
-    return Verdict(seen["setting"] == setting, right(seen, film), right(seen, film, "motion"), way, likeness)
+def _edit_result(evaluator: EvalModel, case: Case, setting: str, film_FYXC: np.ndarray) -> EditResult:
+    seen = evaluator.judge_clip(film_FYXC)
+    distance, likeness = _subject_moved(case, film_FYXC)
+    film = case.film
+    return EditResult(
+        seen["setting"] == setting,
+        answer_is_right(seen, film),
+        answer_is_right(seen, film, "motion"),
+        distance,
+        likeness,
+    )
 
 
-def _place(case: Case, film_FYXC: np.ndarray) -> tuple[float, float]:
+def _subject_moved(case: Case, film_FYXC: np.ndarray) -> tuple[float, float]:
     """(the subject's greatest way from where it was, in widths; least likeness), by its rendered look."""
-    assert case.share_FYX is not None
-    looks = [video_metrics.moved(case.clip.frames_FYXC[i], case.share_FYX[i], film_FYXC[i]) for i in LOOKED]
-    ways = [np.hypot(down, across) / film_FYXC.shape[2] for down, across, _ in looks]
-    return float(max(ways)), min(likeness for _, _, likeness in looks)
+    assert case.subject_mask_FYX is not None
+    found = [
+        video_metrics.locate(case.clip.frames_FYXC[i], case.subject_mask_FYX[i], film_FYXC[i]) for i in LOCATED_FRAMES
+    ]
+    distances = [np.hypot(down, across) / film_FYXC.shape[2] for down, across, _ in found]
+    return float(max(distances)), min(likeness for _, _, likeness in found)
 
 
-def _check_the_eye(report: Report, count: int) -> None:
+def _check_locator(report: Report, count: int) -> None:
     """The locator itself: each subject pasted at a known other place into another scene's clip."""
     misses = []
     for n in range(count):
         case, ground = cases.rendered(500 + n), cases.rendered(600 + n)
-        assert case.share_FYX is not None
+        assert case.subject_mask_FYX is not None
         film = ground.clip.fitted(*case.clip.size).frames_FYXC.copy()
         rng = Random(n)
-        for i in LOOKED:
+        for i in LOCATED_FRAMES:
             shift = tuple(rng.randint(-side // 2, side // 2 - 1) for side in case.clip.size)
-            share = np.roll(case.share_FYX[i], shift, axis=(0, 1))
+            share = np.roll(case.subject_mask_FYX[i], shift, axis=(0, 1))
             film[i][share] = np.roll(case.clip.frames_FYXC[i], shift, axis=(0, 1))[share]
-            found = video_metrics.moved(case.clip.frames_FYXC[i], case.share_FYX[i], film[i])[:2]
+            found = video_metrics.locate(case.clip.frames_FYXC[i], case.subject_mask_FYX[i], film[i])[:2]
             misses.append(float(np.hypot(*np.subtract(found, shift))) <= 2)
-    report.share("the locator: subjects pasted elsewhere, found within 2 pixels", misses)
+    report.add_share("the locator: subjects pasted elsewhere, found within 2 pixels", misses)

@@ -22,11 +22,11 @@ from sora.engine.model import Model
 from sora.plan.clip import Clip
 from sora.plan.plan import Format, Plan
 
-LOOKED_AT = judge.FRAMES
+JUDGED_FRAMES = judge.FRAMES
 
 
 @dataclass(frozen=True)
-class Studio:
+class EvalModel:
     """model: on the CPU, float32. judge: of the world that the model was trained on."""
 
     model: Model
@@ -37,7 +37,7 @@ class Studio:
         return self.model.spec
 
     @cached_property
-    def guided(self) -> Studio:
+    def guided(self) -> EvalModel:
         """The same with the weights that take guidance, which whole clips are edited with."""
         spec = self.spec.with_guidance()
         return replace(self, model=models.load(spec, torch.device("cpu"), torch.float32))
@@ -58,32 +58,32 @@ class Studio:
         """The finished film."""
         return Clip(np.concatenate(list(self.stream(plan, seed, draft=draft))), plan.format.fps)
 
-    def sees(self, film_FYXC: np.ndarray) -> dict[str, str]:
+    def judge_clip(self, film_FYXC: np.ndarray) -> dict[str, str]:
         """What the judge answers to each question. The film has LOOKED_AT frames."""
         return judge.answer(self.judge, film_FYXC)
 
 
-def load() -> Studio:
+def load() -> EvalModel:
     cpu = torch.device("cpu")
-    return Studio(models.load(catalog.find("mini"), cpu, torch.float32), judge.load())
+    return EvalModel(models.load(catalog.find("mini"), cpu, torch.float32), judge.load())
 
 
-def right(seen: dict[str, str], film: Film, question: str = "subject") -> bool:
+def answer_is_right(seen: dict[str, str], film: Film, question: str = "subject") -> bool:
     return seen[question] == facts(film)[question]
 
 
-def process(*argv: str, folder: Path | None = None) -> tuple[float, subprocess.CompletedProcess[str]]:
+def run_python(*argv: str, folder: Path | None = None) -> tuple[float, subprocess.CompletedProcess[str]]:
     """(seconds, what came back) of one cold Python process."""
     started = time.perf_counter()
     done = subprocess.run([sys.executable, *argv], cwd=folder, capture_output=True, text=True, check=False)
     return time.perf_counter() - started, done
 
 
-def sora(folder: Path, *argv: str) -> tuple[float, subprocess.CompletedProcess[str]]:
+def run_sora(folder: Path, *argv: str) -> tuple[float, subprocess.CompletedProcess[str]]:
     """One cold run of the program."""
-    return process("-m", "sora", *argv, folder=folder)
+    return run_python("-m", "sora", *argv, folder=folder)
 
 
 def has_command(verb: str) -> bool:
     """Whether the program knows the verb by now."""
-    return sora(Path(), verb, "--help")[1].returncode == 0
+    return run_sora(Path(), verb, "--help")[1].returncode == 0

@@ -19,7 +19,7 @@ from sora.engine import engine
 from sora.plan import operations
 
 
-def resident() -> float:
+def resident_mib() -> float:
     """MiB of this process in memory now. Linux only."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
     assert found
@@ -37,9 +37,9 @@ def main() -> None:
     with media.writer(out, form.fps, form.size) as file:
         for chunk_FCYX in engine.paint(model, plan, settings):
             file.write(chunk_FCYX.permute(0, 2, 3, 1).numpy())
-        held = resident()
+        at_last_frame = resident_mib()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"resident_mib": held, "peak_mib": peak, "seconds": time.perf_counter() - started}))
+    print(json.dumps({"resident_mib": at_last_frame, "peak_mib": peak, "seconds": time.perf_counter() - started}))
 
 
 if __name__ == "__main__":
