@@ -1,8 +1,8 @@
-"""What is worth its time: ``python -m minitrain ablate --runs runs --minutes 5``.
+"""Compare training settings after equal time: ``python -m minitrain ablate --runs runs --minutes 5``.
 
-Each arm changes some settings of the transformer's recipe and trains as long as the others, from the same first weights
-and on the same frozen networks. What counts is the held-out loss after equal time, by noise level; with ``--clips`` the
-judge also looks at what was painted. An arm that has run already under ``--folder`` is not run again.
+Each arm changes some settings of the transformer's training and trains as long as the others, from the same initial
+weights and on the same frozen networks. Arms are compared by their held-out loss, overall and by noise level; with
+``--clips`` the judge also scores sampled clips. An arm whose results are already under ``--folder`` is not run again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ RESULTS_FILE = "found.json"
 
 
 def run_arm(name: str, job: TrainingJob, folder: Path, minutes: float, start: Path | None) -> dit.Pipeline:
-    """One arm's training. Sizes other than the start's begin from nothing."""
+    """Train one arm. An arm that changes the network's size starts from random weights."""
     changes = {setting.partition("=")[0] for setting in ARMS[name]}
     config = dit.with_settings(job.dit_training, ARMS[name])
     begin = dit.StartWeights(start, curriculum_done=0.0) if start and not changes & set(NETWORK_SIZE_SETTINGS) else None
@@ -60,7 +60,7 @@ def run_arm(name: str, job: TrainingJob, folder: Path, minutes: float, start: Pa
 
 
 def last_losses(folder: Path) -> dict[str, float]:
-    """The last held-out losses of an arm, its steps and its parameters' count."""
+    """The last held-out losses of an arm, its number of steps and its seconds."""
     line = json.loads((folder / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     return {k: v for k, v in line.items() if k in ("step", "seconds") or k.startswith("held")}
 
@@ -68,7 +68,8 @@ def last_losses(folder: Path) -> dict[str, float]:
 def compare(
     names: Sequence[str], job: TrainingJob, folder: Path, minutes: float, *, start: Path | None = None, clips: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Run the arms that have not run, and return what all of them reached; written to ``folder``/found.json."""
+    """Run the arms that have not run yet and return the results of all arms; they are also written to
+    ``folder``/found.json."""
     results: dict[str, dict[str, float]] = {}
     for name in names:
         if not (folder / name / "dit.safetensors").exists():
@@ -88,7 +89,7 @@ def compare(
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Arms as rows, figures as columns."""
+    """A text table with arms as rows and results as columns."""
     columns = list(dict.fromkeys(column for row in results.values() for column in row))
     heads = [c.removeprefix("held_") for c in columns]
     widths = [max(8, len(h)) for h in heads]

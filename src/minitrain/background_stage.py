@@ -1,4 +1,4 @@
-"""A stage in a process of its own, beside those that the trainer's process runs."""
+"""A training stage that runs in a process of its own while the main process runs other stages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 
 
 class BackgroundStage:
-    """A forked process whose words go to ``log``. It is started before anything touches a graphics card."""
+    """A forked process whose output goes to the file ``log``. It must be started before anything touches a graphics
+    card."""
 
     def __init__(self, name: str, work: Callable[[], None], log: Path) -> None:
         self.name, self.log, self._work = name, log, work
@@ -35,8 +36,8 @@ class BackgroundStage:
         os._exit(0)
 
     def join(self, seconds: float | None = None) -> bool:
-        """Wait for its end, so long at most, and end it then; whether it ended well. Where it did not, the end of its
-        log is printed."""
+        """Wait at most ``seconds`` for the process to end, then kill it. Returns whether it succeeded; if it did not,
+        the end of its log is printed."""
         self._process.join(seconds)
         if self._process.exitcode == 0:
             return True

@@ -1,9 +1,9 @@
-"""The state of a training as a folder of small files: ``python -m minitrain.checkpoint pack RUNS OUT``.
+"""Training states as folders of small files: ``python -m minitrain.checkpoint pack RUNS OUT``.
 
-Tensors lie in safetensors parts of at most 16 MiB, tensors larger than that in pieces along their first axis; a
-manifest names the parts with their SHA-256. Parts are named after their bytes and the manifest comes last, so whoever
-stops half-way leaves the old state whole. ``pack`` gathers all that trainings left under one folder into such parts,
-to be carried in few small files; ``unpack`` lays them out again, what was in eight bits or float16 as it was.
+Tensors are stored in safetensors files of at most 16 MiB; larger tensors are split along their first axis. A manifest
+names the files with their SHA-256. Files are named after their content and the manifest is written last, so an
+interrupted save leaves the previous state intact. ``pack`` gathers the results of all trainings under one folder into
+such files, which are few and easy to copy; ``unpack`` restores them, each tensor in the dtype it had.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def exists(folder: Path) -> bool:
 
 
 def save_state(folder: Path, tensors: Tensors, values: dict[str, Any], *, limit: int = MAX_PART_BYTES) -> None:
-    """Write a state, exactly where it fits into FEW parts, else compactly (see ``compacted``)."""
+    """Write a state: exactly if it fits into MAX_EXACT_PARTS files, else compressed (see ``compress``)."""
     small = sum(t.nbytes for t in tensors.values()) <= MAX_EXACT_PARTS * (limit - HEADER_BYTES)
     write_parts(folder, tensors if small else compress(tensors), {"values": values, "exact": small}, limit=limit)
 
 
 def load_state(folder: Path) -> tuple[Tensors, dict[str, Any]]:
-    """(tensors, values) as they were kept, on the CPU. Raises ModelError for anything missing or damaged."""
+    """(tensors, values) as they were saved, on the CPU. Raises ModelError for anything missing or damaged."""
     tensors, noted = read_parts(folder)
     return (tensors if noted["exact"] else decompress(tensors)), noted["values"]
 
@@ -52,9 +52,9 @@ def load_state(folder: Path) -> tuple[Tensors, dict[str, Any]]:
 
 
 def compress(tensors: Tensors) -> Tensors:
-    """Half the bytes and less: ``model/`` in float16 (off by 1/2048 of each value at most), ``average/`` as its
-    difference from ``model/`` and every ``/momentum`` in eight bits with a step a row (off by 1/254 of the row's
-    largest). Everything else stays exact, for instance AdamW's squares, whose range eight bits do not hold."""
+    """Less than half the bytes: ``model/`` in float16 (relative error at most 1/2048), ``average/`` as its difference
+    from ``model/`` and every ``/momentum`` in eight bits with one scale a row (error at most 1/254 of the row's largest
+    value). Everything else stays exact, such as AdamW's second moments, whose range eight bits cannot represent."""
     small: Tensors = {}
     for name, tensor in tensors.items():
         if name.startswith("model/") and tensor.is_floating_point():
@@ -70,7 +70,7 @@ def compress(tensors: Tensors) -> Tensors:
 
 
 def decompress(small: Tensors) -> Tensors:
-    """The tensors that were compacted, in float32 where they were not exact."""
+    """The tensors that were compressed, in float32 where they were not exact."""
     tensors: Tensors = {}
     for stored, tensor in small.items():
         name, _, form = stored.partition(":")
@@ -103,7 +103,8 @@ def _dequantize_rows(whole: Tensor, step: Tensor) -> Tensor:
 def write_parts(
     folder: Path, tensors: Tensors, manifest_values: dict[str, Any], *, limit: int = MAX_PART_BYTES
 ) -> None:
-    """Tensors in files of at most ``limit`` bytes, ``noted`` (as JSON) in the manifest. Older parts go last of all."""
+    """Write tensors in files of at most ``limit`` bytes, and ``manifest_values`` as JSON in the manifest. Files of an
+    older state are deleted last."""
     folder.mkdir(parents=True, exist_ok=True)
     parts, pieces = [], {}
     for group in _groups(tensors, limit - HEADER_BYTES, pieces):
@@ -123,7 +124,7 @@ def write_parts(
 
 
 def read_parts(folder: Path) -> tuple[Tensors, dict[str, Any]]:
-    """What ``write_parts`` wrote: the tensors, and the manifest. Raises ModelError."""
+    """What ``write_parts`` wrote: the tensors and the manifest. Raises ModelError."""
     manifest = _manifest(folder)
     tensors: Tensors = {}
     for part in manifest["parts"]:
@@ -138,7 +139,8 @@ def read_parts(folder: Path) -> tuple[Tensors, dict[str, Any]]:
 
 
 def _groups(tensors: Tensors, room: int, pieces: dict[str, int]) -> Iterator[Tensors]:
-    """Tensors in their order, as many as fit into ``room`` bytes at a time; what was cut is told in ``pieces``."""
+    """Tensors in their order, as many as fit into ``room`` bytes at a time. ``pieces`` receives the number of pieces of
+    each tensor that was split."""
     group: Tensors = {}
     used = 0
     for name, piece in _pieces(tensors, room, pieces):
@@ -192,8 +194,8 @@ def _read_verified(path: Path, part: dict[str, Any]) -> bytes:
 
 
 def pack(runs: Path, out: Path, only: Sequence[str] = (), *, limit: int = MAX_PART_BYTES) -> list[Path]:
-    """All that trainings left under ``runs`` in few files under ``out``, which are returned: states as they are kept,
-    final weights in float16, logs and cards as text. only: folders of ``runs`` to take, all where empty."""
+    """Gather the results of all trainings under ``runs`` in few files under ``out``, and return their paths: states as
+    they are, final weights in float16, logs and cards as text. only: folders of ``runs`` to include, all if empty."""
     tensors: Tensors = {}
     states: dict[str, Any] = {}
     texts: dict[str, str] = {}
@@ -222,7 +224,7 @@ def pack(runs: Path, out: Path, only: Sequence[str] = (), *, limit: int = MAX_PA
 
 
 def unpack(packed: Path, runs: Path, *, limit: int = MAX_PART_BYTES) -> None:
-    """Lay out what ``pack`` gathered, each tensor in the format it had. Raises ModelError where a part is missing."""
+    """Restore what ``pack`` gathered, each tensor in the dtype it had. Raises ModelError if a part is missing."""
     tensors, noted = read_parts(packed)
     if "states" not in noted:
         raise ModelError(f"{packed} is a single state; it needs no unpacking, copy it to where it belongs")

@@ -1,6 +1,6 @@
-"""Rendered clips kept on the device, by size, and the crops that the autoencoder learns from.
+"""Rendered clips kept on the device, grouped by size, and the crops that the autoencoder is trained on.
 
-Cutting is done on the device for a whole batch at once, each crop from another clip as long as there are enough.
+Crops of a whole batch are cut on the device at once, each from a different clip as long as there are enough.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MOTION_THRESHOLD = 0.1  # of [-1, 1]: a step from one frame to the next that cou
 
 
 class ClipBank:
-    """The groups that came last from the workers. room: bytes of pixels on the device. encoded: what a transformer's
-    training made of those it took, for whoever comes after it."""
+    """The groups that the workers delivered last. max_bytes: of pixels on the device. latent_buffer: what the
+    transformer's training encoded, for the stages after it."""
 
     def __init__(self, workers: RenderWorkers, max_bytes: float, rng: Random) -> None:
         self.workers, self.max_bytes, self.rng = workers, max_bytes, rng
@@ -31,7 +31,7 @@ class ClipBank:
         self.latent_buffer: LatentBuffer | None = None
 
     def receive(self, limit: int = 3, *, wait: float = 0.0) -> None:
-        """Take in what is ready; the oldest of the size with most clips make room."""
+        """Take at most ``limit`` groups that are ready; the oldest groups of the size with most clips make room."""
         for group in self.workers.take(limit, wait=wait):
             self.by_size.setdefault(group.size, []).append(group)
             self.bytes += group.frames.nbytes
@@ -40,12 +40,12 @@ class ClipBank:
                 self.bytes -= fullest.pop(0).frames.nbytes
 
     def wait_for(self, groups: int) -> None:
-        """Wait until there are that many, two of one size among them."""
+        """Wait until there are that many groups, at least two of them of one size."""
         while sum(map(len, self.by_size.values())) < groups or not self._sizes():
             self.receive(8, wait=1.0)
 
     def drain(self) -> Iterator[ClipGroup]:
-        """Everything, which is forgotten here."""
+        """All groups, which are removed from the bank."""
         for groups in self.by_size.values():
             while groups:
                 group = groups.pop()
@@ -53,7 +53,7 @@ class ClipBank:
                 yield group
 
     def captioned(self, limit: int) -> list[ClipGroup]:
-        """The latest groups of the first world."""
+        """The latest ``limit`` groups that have captions."""
         return [group for groups in self.by_size.values() for group in groups if group.has_captions][-limit:]
 
     def _sizes(self) -> list[Size]:
@@ -61,8 +61,8 @@ class ClipBank:
 
     @torch.no_grad()
     def crops(self, count: int) -> tuple[Tensor, Tensor]:
-        """(pixels_BCFYX in [-1, 1], weights_B1FYX): crops of one size of clips. The subject and what moves weigh
-        more."""
+        """(pixels_BCFYX in [-1, 1], weights_B1FYX): crops of clips of one size. The subject and moving pixels have
+        larger weights."""
         rng, sizes = self.rng, self._sizes()
         size = rng.choices(sizes, [len(self.by_size[s]) for s in sizes])[0]
         groups_of_size, wanted = self.by_size[size], -(-count // self.workers.config.clips_per_group)
@@ -87,7 +87,7 @@ class ClipBank:
 
 
 def _crop_windows(cover_BHW: Tensor, size: Size, side: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns, (B, side) each, of a crop of every clip: around a cell of the subject, or anywhere."""
+    """Rows and columns, (B, side) each, of one crop of every clip: around a cell of the subject, or anywhere."""
     (height, width), device, count = size, cover_BHW.device, len(cover_BHW)
     subject = torch.where(cover_BHW.flatten(1) > 128, 1.0, 1e-4)
     chance = torch.where(torch.rand(count, 1, device=device) < SUBJECT_CROP_SHARE, subject, torch.ones_like(subject))

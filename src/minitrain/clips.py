@@ -1,4 +1,5 @@
-"""What a training clip shows: a film from some frame on, what of it is known, into what it melts; and its pixels."""
+"""Training clips: which film, from which frame on, with which part known, dissolving into which other film; and their
+pixels."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ DISSOLVE_SHARE = 0.25  # of the entangled clips
 
 @dataclass(frozen=True)
 class DataMix:
-    """What clips a transformer is trained on. entangled: share of them with a pattern of holes. midway: of the others,
-    the share that begins in the middle of its motion, as the next window of a long film does. cover, motion: extra
-    weight of cells that show the first actor, and of cells that change. limit: clips kept of each shape. starts: share
-    of the clips without a pattern whose first frames are known."""
+    """What clips the transformer is trained on. inpainting_share: of the clips, with a hole that known pixels surround.
+    midway_share: of the other clips, those that start in the middle of a motion, as the next window of a long film
+    does. subject_weight, motion_weight: extra loss weight of cells that show the first actor, and of cells that change.
+    clips_per_shape: clips kept of each shape. known_start_share: of the clips without a hole, those whose first frames
+    are known."""
 
     inpainting_share: float = 0.25
     midway_share: float = 0.1
@@ -35,7 +37,8 @@ class DataMix:
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """One clip to be: from which frame of which film, which hole, into what it melts, and which film is told."""
+    """One clip before it is rendered: its film and first frame, its hole, the film (and first frame) that it dissolves
+    into, and the film that its caption describes, None for no caption."""
 
     film: Film
     first_frame: int
@@ -45,7 +48,7 @@ class ClipSpec:
 
     @property
     def midway(self) -> bool:
-        """Whether it goes on from something, so that it cannot be understood without its known frames."""
+        """Whether the clip continues something, so that it cannot be understood without its known frames."""
         return self.first_frame > 0 or self.dissolve_into is not None
 
 
@@ -68,8 +71,8 @@ class ClipSource:
         )
 
     def _dissolve(self, film: Film, size: Size, frames: int) -> ClipSpec:
-        """One film melts into another, or into another moment of itself, between its known ends: how a bridge between
-        two clips looks, and a loop's way back."""
+        """One film dissolves into another, or into another moment of itself, between its known ends: this is how a
+        bridge between two clips looks, and the return of a loop."""
         rng = self.rng
         same, (first, second) = rng.random() < 0.4, [4 * rng.randint(0, 9) for _ in range(2)]
         other = film if same else self.films.draw(rng.getrandbits(48), held_out=False, frames=frames)
@@ -77,11 +80,11 @@ class ClipSource:
         return ClipSpec(film, first, hole, (other, second), rng.choice((film, other, None)))
 
     def caption(self, drawn: ClipSpec) -> str:
-        """A caption, another one each time."""
+        """A caption of the clip, worded differently each time."""
         return "" if drawn.captioned_film is None else self.films.caption(drawn.captioned_film, self.rng)
 
     def render(self, specs: Sequence[ClipSpec], size: Size, frames: int) -> tuple[Tensor, Tensor]:
-        """(frames_BCFYX, cover_BFYX), both uint8 on the CPU; films melted where they are to melt."""
+        """(frames_BCFYX, cover_BFYX), both uint8 on the CPU, with dissolves applied."""
         others = [(i, d.hole, *d.dissolve_into) for i, d in enumerate(specs) if d.dissolve_into and d.hole]
         films = [d.film for d in specs] + [film for *_, film, _ in others]
         first = [d.first_frame for d in specs] + [start for *_, start in others]
@@ -97,8 +100,8 @@ class ClipSource:
 
 
 def dissolve_weights(holes_B6: Tensor, frames: int) -> Tensor:
-    """(B, F) in [0, 1]: how far the one film has become the other. 0 before the hole, 1 after it, gently off and gently
-    on between, so that neither end shows a seam."""
+    """(B, F) in [0, 1]: the second film's weight in each frame of a dissolve; 0 before the hole, 1 after it, with a
+    smooth start and end so that neither shows a seam."""
     start, end = holes_B6[:, 0, None], holes_B6[:, 1, None]
     at = torch.arange(frames, device=holes_B6.device)
     share = ((at - start + 1) / (end - start + 1)).clamp(0, 1)

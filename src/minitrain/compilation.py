@@ -17,8 +17,8 @@ MAX_GRAPHS = 64  # graphs that the compiler may make of one block
 
 
 def compile_blocks(dit: WanDiT, trial_loss: Callable[[], Tensor], *, backend: str = "inductor") -> bool:
-    """Compile the blocks and try them forwards and backwards. trial: a loss of some pass. Where that fails, a line says
-    so and the blocks run as before. Whether they are compiled."""
+    """Compile the blocks and run them forwards and backwards once. trial_loss: a function that returns the loss of one
+    pass. If compilation fails, a line is printed and the blocks run uncompiled. Returns whether they are compiled."""
     began = time.monotonic()
     torch._dynamo.config.cache_size_limit = MAX_GRAPHS  # pyright: ignore[reportAttributeAccessIssue]
     try:
@@ -39,7 +39,7 @@ def compile_blocks(dit: WanDiT, trial_loss: Callable[[], Tensor], *, backend: st
 
 
 def restore_uncompiled(dit: WanDiT) -> WanDiT:
-    """The same transformer, its blocks as Python runs them."""
+    """The same transformer with its blocks as Python runs them."""
     for block in dit.blocks:
         block._compiled_call_impl = None
     return dit

@@ -1,7 +1,8 @@
-"""Pictures whose subject is no longer whole: melted, doubled, with parts missing, half of it something else.
+"""Image corruptions that destroy the subject of rendered frames: warped, duplicated, erased in part, blended with
+another.
 
-They are made from rendered frames, of which it is known where the subject stands. What breaks a subject for the eye is
-broken far; ``worn`` does the same within what the eye forgives, and its pictures still count as whole.
+The renderer knows where the subject stands, so only the subject is corrupted. Strong corruptions label a subject as
+broken; ``corrupt_mildly`` applies defects within what a viewer forgives, and its pictures still count as whole.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Corruption = Callable[[Frames], Tensor]
 
 
 def corrupt(frames: Frames) -> Tensor:
-    """(N, 3, SIDE, SIDE): each picture broken in one of WAYS, a third of them in two."""
+    """(N, 3, SIDE, SIDE): each picture with one of CORRUPTIONS, a third of them with two."""
     x = _apply_random(frames, CORRUPTIONS)
     again = torch.rand(len(x), device=x.device) < 1 / 3
     twice = _apply_random(Frames(x, frames.background, frames.cover, frames.labels), CORRUPTIONS)
@@ -27,7 +28,7 @@ def corrupt(frames: Frames) -> Tensor:
 
 
 def subject_difference(frames: Frames, pixels: Tensor) -> Tensor:
-    """(N,): how far the pixels are from the frames', in [0, 2], over the subject."""
+    """(N,): mean absolute difference of ``pixels`` from the frames' own over the subject, in [0, 2]."""
     far = (pixels - frames.pixels).abs().mean(dim=1, keepdim=True)
     return (far * _soft_mask(frames.cover)).sum(dim=(1, 2, 3)) / frames.cover.sum(dim=(1, 2, 3)).clamp_min(1)
 
@@ -38,7 +39,7 @@ def corrupt_mildly(frames: Frames) -> Tensor:
 
 
 def _apply_random(frames: Frames, corruptions: tuple[Corruption, ...]) -> Tensor:
-    """Every picture in one way, drawn at random."""
+    """Apply one corruption, drawn at random, to each picture."""
     out, drawn = frames.pixels.clone(), torch.randint(len(corruptions), (len(frames.pixels),))
     for i, corruption in enumerate(corruptions):
         chosen = (drawn == i).nonzero()[:, 0].to(out.device)
@@ -52,12 +53,12 @@ def _apply_random(frames: Frames, corruptions: tuple[Corruption, ...]) -> Tensor
 
 
 def _subject_side(cover: Tensor) -> Tensor:
-    """(N, 1, 1, 1): the side in pixels of a square as large as the subject, at least 8."""
+    """(N, 1, 1, 1): the side in pixels of a square of the subject's area, at least 8."""
     return cover.sum(dim=(1, 2, 3), keepdim=True).sqrt().clamp_min(8.0)
 
 
 def _soft_mask(cover: Tensor) -> Tensor:
-    """The cover, grown by a few pixels, with a soft edge."""
+    """The subject's mask, dilated by a few pixels, with a soft edge."""
     return F.avg_pool2d(F.max_pool2d(cover, 7, 1, 3), 5, 1, 2)
 
 
@@ -67,14 +68,14 @@ def _uniform(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def _smooth_noise(x: Tensor, channels: int, low: int, high: int) -> Tensor:
-    """(N, channels, Y, X): smooth noise of unit scale, with a random number of cells a side."""
+    """(N, channels, Y, X): smooth noise of unit scale, from a grid of ``low`` to ``high`` cells a side."""
     cells = int(torch.randint(low, high + 1, ()))
     noise = torch.randn(len(x), channels, cells, cells, device=x.device)
     return F.interpolate(noise, x.shape[-2:], mode="bicubic", align_corners=False)
 
 
 def _displace(x: Tensor, moved_N2YX: Tensor) -> Tensor:
-    """The pictures as seen from where each pixel is moved to, in pixels right and down; beyond the edge as at it."""
+    """The pictures sampled with a displacement in pixels (right, down); outside the picture the edge is repeated."""
     height, width = x.shape[-2:]
     theta = torch.eye(2, 3, device=x.device).expand(len(x), -1, -1)
     grid = F.affine_grid(theta, [len(x), 1, height, width], align_corners=False)
@@ -83,7 +84,7 @@ def _displace(x: Tensor, moved_N2YX: Tensor) -> Tensor:
 
 
 def _random_patch(cover: Tensor, low: float, high: float) -> Tensor:
-    """(N, 1, Y, X) in [0, 1]: smooth patches that hold a random share of the subject, between these two."""
+    """(N, 1, Y, X) in [0, 1]: smooth patches that cover a random share of the subject, between ``low`` and ``high``."""
     field, inside = _smooth_noise(cover, 1, 4, 8), cover > 0.5
     ranked = field.masked_fill(~inside, -math.inf).flatten(1).sort(dim=1, descending=True).values
     share = low + (high - low) * torch.rand(len(cover), 1, device=cover.device)
@@ -97,14 +98,14 @@ def _random_patch(cover: Tensor, low: float, high: float) -> Tensor:
 
 
 def warp(frames: Frames, low: float = 0.1, high: float = 0.24) -> Tensor:
-    """Warped by smooth noise, by these shares of its size."""
+    """Warp the subject by smooth noise, of ``low`` to ``high`` shares of its side."""
     reach = _uniform(frames.pixels, low, high) * _subject_side(frames.cover)
     moved = _displace(frames.pixels, _smooth_noise(frames.pixels, 2, 6, 12) * reach)
     return frames.pixels.lerp(moved, _soft_mask(frames.cover))
 
 
 def shuffle_tiles(frames: Frames) -> Tensor:
-    """Cut into squares that change places."""
+    """Cut the subject into square tiles and exchange them."""
     out = frames.pixels.clone()
     for i, (picture, cover) in enumerate(zip(frames.pixels, frames.cover, strict=True)):
         side = (8, 12, 16)[int(torch.randint(3, ()))]
@@ -120,7 +121,7 @@ def shuffle_tiles(frames: Frames) -> Tensor:
 
 
 def duplicate(frames: Frames) -> Tensor:
-    """A second one, or part of one, over the first."""
+    """Paste a second copy of the subject, or of a part of it, over the first."""
     x, cover = frames.pixels, frames.cover
     angle, far = _uniform(x, 0, 2 * math.pi), _uniform(x, 0.35, 0.8) * _subject_side(cover)
     shift = torch.cat([angle.cos(), angle.sin()], dim=1) * far
@@ -132,7 +133,7 @@ def duplicate(frames: Frames) -> Tensor:
 
 
 def erase(frames: Frames, low: float = 0.35, high: float = 0.7) -> Tensor:
-    """Parts missing: the background shows where they were."""
+    """Erase parts of the subject: the background shows there. low, high: the erased share."""
     gone = _random_patch(frames.cover, low, high) * _soft_mask(frames.cover)
     return frames.pixels.lerp(frames.background, gone)
 
@@ -146,7 +147,8 @@ def _centre(cover: Tensor) -> Tensor:
 
 
 def blend_with_another(frames: Frames) -> Tensor:
-    """Half of it is another subject, that of the next picture of the batch; eaten where there is none."""
+    """Replace about half of the subject with that of the next picture in the batch; erase parts of it if there is
+    none."""
     if len(frames.pixels) < 2:
         return erase(frames)
     order = torch.arange(len(frames.pixels), device=frames.pixels.device).roll(1)
@@ -158,7 +160,7 @@ def blend_with_another(frames: Frames) -> Tensor:
 
 
 def smear(frames: Frames) -> Tensor:
-    """A heap of its colours: blurred over a fifth of its size, then given edges of its own by noise."""
+    """Blur the subject over a fifth of its size, then give it new edges by noise."""
     x, span = frames.pixels, _subject_side(frames.cover)
     moved = [_displace(x, _smooth_noise(x, 2, 10, 16) * 0.12 * span) for _ in range(3)]
     soft = torch.stack(moved).mean(dim=0)
@@ -169,7 +171,7 @@ def smear(frames: Frames) -> Tensor:
 
 
 def _repeat_part(frames: Frames) -> Tensor:
-    """Its inner parts a second time: a piece of it over another piece."""
+    """Paste a part of the subject over another part of it."""
     x, cover = frames.pixels, frames.cover
     moved = torch.randn(len(x), 2, 1, 1, device=x.device) * 0.4 * _subject_side(cover)
     part = _random_patch(cover, 0.3, 0.6) * cover
@@ -180,7 +182,7 @@ CORRUPTIONS: tuple[Corruption, ...] = (warp, shuffle_tiles, duplicate, erase, bl
 
 
 def fray_edges(frames: Frames) -> Tensor:
-    """Ragged at its edges alone."""
+    """Displace the subject's edges alone."""
     edge = _soft_mask(frames.cover) * (1 - F.avg_pool2d((frames.cover > 0.5).float(), 7, 1, 3) ** 4)
     return frames.pixels.lerp(_displace(frames.pixels, _smooth_noise(frames.pixels, 2, 12, 24) * 1.8), edge)
 

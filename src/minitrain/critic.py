@@ -1,7 +1,7 @@
-"""A critic of patches: a small network that tells rendered pixels from painted ones (Isola et al., arXiv 1611.07004).
+"""A patch discriminator that distinguishes rendered pixels from decoded ones (Isola et al., arXiv 1611.07004).
 
-It learns beside the decoder, with the hinge loss (Lim and Ye, arXiv 1705.02894), and the decoder is told how much it
-is disliked. It looks at single frames, so it asks for crisp edges and not for motion.
+It is trained together with the decoder, with the hinge loss (Lim and Ye, arXiv 1705.02894). It sees single frames, so
+it rewards crisp edges and not motion.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 
 class Critic(nn.Module):
-    """Frames to one score a patch of 22 pixels; a rendered patch should score above 1, a painted one below -1."""
+    """Frames to one score for each patch of 22 pixels; a rendered patch should score above 1, a decoded one below
+    -1."""
 
     def __init__(self, device: torch.device | str = "cpu", width: int = 32, learning_rate: float = 4e-4) -> None:
         super().__init__()
@@ -28,7 +29,7 @@ class Critic(nn.Module):
         return self.net(rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x"))
 
     def update(self, rendered_BCFYX: Tensor, painted_BCFYX: Tensor) -> Tensor:
-        """One step on pixels of which no gradient is wanted; the loss before it."""
+        """One optimiser step on detached pixels; returns the loss before it."""
         loss = F.relu(1 - self(rendered_BCFYX)).mean() + F.relu(1 + self(painted_BCFYX)).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -36,7 +37,7 @@ class Critic(nn.Module):
         return loss.detach()
 
     def generator_loss(self, painted_BCFYX: Tensor) -> Tensor:
-        """What the decoder should lower."""
+        """The loss that the decoder should lower."""
         self.requires_grad_(False)
         value = -self(painted_BCFYX).mean()
         self.requires_grad_(True)

@@ -1,11 +1,12 @@
-"""Teach the embedded transformer to paint in few unguided steps: ``python -m minitrain distil --budget 15m``.
+"""Distil the transformer into a student that needs few unguided steps: ``python -m minitrain distil --budget 15m``.
 
 The teacher takes several guided steps where the student takes one. Both start from the state that the student itself
-has reached, so it learns to mend its own errors (dataset aggregation, Ross et al., arXiv 1011.0686; guidance distilled
-as in Meng et al., arXiv 2210.03142; a window of the path at a time as in PeRFlow, Yan et al., arXiv 2405.07510).
+has reached, so it learns to correct its own errors (dataset aggregation, Ross et al., arXiv 1011.0686; guidance
+distillation as in Meng et al., arXiv 2210.03142; one window of the trajectory at a time as in PeRFlow, Yan et al.,
+arXiv 2405.07510).
 
-The student is its teacher and a difference of low rank (``networks.lora``), which is all that is trained and shipped;
-with rank 0 all of its weights are its own.
+The student is its teacher plus a low-rank difference (``sora.runtime.lora``), which is all that is trained and
+published; with ``student_rank=0`` all of its weights are its own.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ ADAMW_PREFIXES = ("patch_embedding", "proj_out", "scale_shift")  # not matrices 
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """steps: of the student. within: guided steps of the teacher in each of them. guidance: the teacher's from words
-    alone; going_on and arriving: the share of its push where the beginning, or the end too, is known (as in
-    ``catalog.Defaults`` of guided weights). noised: share of batches that start from rendered clips with noise and not
-    on the student's own path."""
+    """steps: of the student. teacher_steps_per_step: guided steps of the teacher for each of them. guidance: the
+    teacher's scale where nothing is known; extend_guidance and bridge_guidance: the share of it where the beginning, or
+    both ends, are known (as in ``catalog.Defaults`` of the guided weights). noised_share: share of batches that start
+    from noised rendered clips instead of the student's own trajectory."""
 
     steps: int = 4
     teacher_steps_per_step: int = 3
@@ -63,11 +64,11 @@ class DistillationConfig:
     noised_share: float = 0.25
 
     def timesteps(self) -> list[float]:
-        """The student's, from 1 to 0."""
+        """The student's timesteps, from 1 to 0."""
         return timesteps(self.steps, self.shift).tolist()
 
     def guidance_scales(self, known_BFTHW: Tensor) -> Tensor:
-        """The teacher's guidance scale for each sample, (B, 1, 1, 1, 1), by what is known of its ends."""
+        """The teacher's guidance scale for each sample, (B, 1, 1, 1, 1), by which of its ends are known."""
         ends = known_BFTHW.amin(dim=1).flatten(2).amin(dim=-1)
         left, right = ends[:, 0] > 0, ends[:, -1] > 0
         fraction = torch.where(left & right, self.bridge_guidance, torch.where(left | right, self.extend_guidance, 1.0))
@@ -75,14 +76,14 @@ class DistillationConfig:
 
 
 class Teacher:
-    """The frozen transformer with its guidance."""
+    """The frozen transformer with classifier-free guidance."""
 
     def __init__(self, dit: WanDiT, config: DistillationConfig) -> None:
         self.dit, self.config = dit.eval().requires_grad_(False), config
 
     @torch.no_grad()
     def integrate(self, x: Tensor, batch: Batch, slots: Tensor, null_slots: Tensor, start: float, end: float) -> Tensor:
-        """The state at time ``end``, by Euler steps evenly spaced before the shift."""
+        """The state at time ``end`` after Euler steps from ``start``, spaced evenly before the timestep shift."""
         guidance = self.config.guidance_scales(batch.known_mask).to(x)
         for t, t_next in pairwise(self._timesteps_between(start, end)):
             velocity = velocity_of(self.dit, x, batch, slots, t)
@@ -104,7 +105,7 @@ def velocity_of(dit: WanDiT, x: Tensor, batch: Batch, slots: Tensor, t: float) -
 
 
 def replace_known(x: Tensor, batch: Batch, noise: Tensor, t: float) -> Tensor:
-    """x with wholly known cells put where they belong at time t, as the sampler does."""
+    """x with the wholly known cells replaced by what they are at time t, as the sampler does."""
     known = batch.known_mask.amin(dim=1, keepdim=True)
     return x + known * ((1 - t) * batch.clean + t * noise - x)
 
@@ -112,7 +113,8 @@ def replace_known(x: Tensor, batch: Batch, noise: Tensor, t: float) -> Tensor:
 def rollout_losses(
     student: WanDiT, teacher: Teacher, batch: Batch, slots: Tensor, null_slots: Tensor, *, noised: bool
 ) -> Callable[[], Tensor | None]:
-    """A source of losses, one for each step of the student, from noise to picture; None at the end of the path."""
+    """A function that returns one loss for each step of the student, from noise to picture, and None at the end of the
+    trajectory."""
     noise, times = torch.randn_like(batch.clean), teacher.config.timesteps()
     state, k = noise, 0
 
@@ -131,8 +133,8 @@ def rollout_losses(
 
 
 class Distiller:
-    """A student with its teacher and an endless source of lessons. batch: clips of 17 square frames of the recipe's
-    first side, others at that cost."""
+    """A student with its teacher and an endless sequence of rollouts. batch: clips of 17 square frames of the config's
+    first side, and as many of other shapes as cost the same."""
 
     def __init__(self, pipeline: Pipeline, teacher: WanDiT, feeder: LatentFeeder, batch: int, rng: Random) -> None:
         self.pipeline, self.feeder, self.batch, self.rng = pipeline, feeder, batch, rng
@@ -153,7 +155,7 @@ class Distiller:
         return value, {"loss": value.detach()}
 
     def _new_rollout(self, attempt: Attempt) -> Callable[[], Tensor | None]:
-        """The lessons of a new batch."""
+        """The losses of a new batch."""
         self.feeder.encode_new(1.0)
         size, frames = self.feeder.draw_shape(self.lengths)
         count = attempt.batch_size(self.tokens // ((1 + (frames - 1) // TIME) * size[0] * size[1]))
@@ -169,8 +171,8 @@ class Distiller:
 def train_student(
     runs: Path, folder: Path, config: DiTTrainingConfig, bank: ClipBank, minutes: float, *, batch: int
 ) -> None:
-    """Teach for that long a student of ``runs``/dit, and write ``folder``/lora.safetensors, or dit.safetensors with all
-    of its weights where the recipe's rank is 0."""
+    """Distil the transformer of ``runs``/dit for that many minutes, and write ``folder``/lora.safetensors, or
+    dit.safetensors with all weights if the student's rank is 0."""
     end = time.monotonic() + 60 * minutes
     folder.mkdir(parents=True, exist_ok=True)
     device, rng = bank.workers.device, Random()
@@ -208,7 +210,7 @@ def train_student(
 
 
 def load_student(runs: Path, device: str) -> WanDiT | None:
-    """The student that was taught under ``runs``; None where there is none."""
+    """The student under ``runs``; None if there is none."""
     folder = runs / "distil"
     if (folder / FULL_FILE).is_file():
         return _transformer(load_file(folder / FULL_FILE), device)

@@ -1,8 +1,9 @@
 """Train the embedded model's transformer: ``python -m minitrain dit --size cpu --budget 75m``.
 
-Rectified flow on the frozen autoencoder's latents, with the frozen text slots beside. Single frames first (a fifth of
-the tokens teach what things look like), then clips, with single frames kept in the mix. Cells that show the subject
-weigh more, known cells less. A second call goes on where the first one stopped.
+Rectified flow on the frozen autoencoder's latents, conditioned on the frozen text encoder's slots. The curriculum
+begins with single frames (a fifth of the tokens teach what things look like) and goes on to clips, with single frames
+kept in the mix. Cells that show the subject have larger loss weights, known cells smaller ones. A second call continues
+the first.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ FORMER_SETTINGS = {
 
 @dataclass(frozen=True)
 class StartWeights:
-    """Weights to begin from, and the share of the curriculum that they have behind them."""
+    """Weights to start from, and the share of the curriculum that they have already done."""
 
     weights: Path
     curriculum_done: float = 0.5
@@ -81,7 +82,8 @@ class StartWeights:
 
 
 def lengths_at(done: float, config: DiTTrainingConfig) -> dict[int, float]:
-    """How often clips of how many frames, given the share of the training that is done: looks first, then motion."""
+    """How often clips of which number of frames are drawn, after the share ``done`` of the training: stills first, then
+    motion."""
     for until, lengths in config.curriculum:
         if done < until:
             return dict(lengths)
@@ -89,14 +91,15 @@ def lengths_at(done: float, config: DiTTrainingConfig) -> dict[int, float]:
 
 
 def sample_timesteps(config: DiTTrainingConfig, count: int, device: str) -> Tensor:
-    """Training times in (0, 1), shifted towards noise."""
+    """Training timesteps in (0, 1), shifted towards noise."""
     if config.timestep_std:
         return shift_times((config.timestep_std * torch.randn(count, device=device)).sigmoid(), config.timestep_shift)
     return shift_times(torch.rand(count, device=device), config.timestep_shift)
 
 
 class LatentFeeder:
-    """Clips from the workers into the latent buffer, in at most a share of the time, and shapes to draw from it."""
+    """Encodes the workers' clips into the latent buffer, in at most a share of the time, and draws the shape of the
+    next batch."""
 
     def __init__(
         self, bank: ClipBank, buffer: LatentBuffer, config: DiTTrainingConfig, multiple: int, rng: Random
@@ -106,15 +109,15 @@ class LatentFeeder:
         self.started, self.encoding_seconds = time.monotonic(), 0.0
 
     def encode_initial(self, clips: int) -> None:
-        """Encode what is in the bank, and wait for more until there are enough clips to begin with."""
+        """Encode the bank's clips, and wait for more until the buffer has received ``clips``."""
         self.buffer.add(self.bank.drain())
         while self.buffer.clips < clips or not self.buffer.ring_buffers:
             self.buffer.add(self.bank.workers.take(8, wait=1.0))
         self.started, self.encoding_seconds = time.monotonic(), 0.0
 
     def encode_new(self, done: float) -> None:
-        """Take in new clips, if that has not had its share of the time. Lengths that the curriculum will not ask for
-        soon are not worth it."""
+        """Encode new clips, unless that has used its share of the time already. Clips of lengths that the curriculum
+        will not need soon are skipped."""
         before = time.monotonic()
         if self.encoding_seconds > self.config.encoding_share * (before - self.started):
             return
@@ -123,7 +126,7 @@ class LatentFeeder:
         self.encoding_seconds += time.monotonic() - before
 
     def draw_shape(self, lengths: dict[int, float]) -> tuple[Size, int]:
-        """(size, frames) of the next batch, of which there are clips."""
+        """(size, frames) of the next batch, among those that the buffer holds."""
         there = {n: often for n, often in lengths.items() if self._sizes(n)} or {
             n: 1.0 for _, n in self.buffer.ring_buffers if self._sizes(n)
         }
@@ -137,8 +140,8 @@ class LatentFeeder:
 
 
 class DiTTrainer:
-    """The losses of one training. student: the transformer, and what is learnt beside it and dropped. samples: clips
-    that were learnt from."""
+    """The losses of one training. student: the transformer, and the alignment head that is trained with it and then
+    discarded. samples: clips that were trained on."""
 
     def __init__(
         self, pipeline: Pipeline, feeder: LatentFeeder, config: DiTTrainingConfig, curriculum_done: float = 0.0
@@ -199,9 +202,11 @@ def train_dit(
     seed: int | None = None,
     features: FeatureExtractor | None = None,
 ) -> Pipeline:
-    """Train for that long, going on from ``folder``/state where there is one, and write ``folder``/dit.safetensors.
+    """Train for that many minutes, resuming ``folder``/state if it exists, and write ``folder``/dit.safetensors.
+    Returns the pipeline with the averaged weights.
 
-    seed: of weights, drawn where None. Returns the painter with the averaged weights.
+    start: weights to begin from. previews: prompts of each contact sheet. report_every: seconds between reports. seed:
+    of the initial weights, random if None. features: for the alignment loss.
     """
     end = time.monotonic() + 60 * minutes
     folder.mkdir(parents=True, exist_ok=True)
@@ -237,7 +242,7 @@ def train_dit(
 def _build_pipeline(
     runs: Path, device: str, config: DiTTrainingConfig, start: StartWeights | None, rng: Random
 ) -> tuple[Pipeline, Callable[[], None]]:
-    """The painter before its training, and what brings its first weights back."""
+    """The pipeline before its training, and a function that restores its initial weights."""
     torch.manual_seed(rng.getrandbits(32))
     vae, text, tokenizer = load_frozen_networks(runs, device)
     dit = WanDiT(dit_config(vae.config.channels, text.config.width, config.width, config.layers)).to(device)
@@ -284,8 +289,8 @@ def _build_trainer(
 
 
 def trial_loss(dit: WanDiT, config: DiTTrainingConfig, multiple: int, device: str) -> Tensor:
-    """A loss of noise, of batches as large as those to come, no two of whose sizes are alike: a compiler would tie
-    them."""
+    """A loss on noise, of batches as large as in training. No two of their sizes are equal, since a compiler would
+    treat equal sizes as one."""
     values, size, channels = [], max(clip_shapes(config, multiple).items(), key=lambda row: row[1])[0], dit.config
     for frames in (1, 17):
         count = max(3, batch_size(config, size, frames, multiple))
@@ -298,13 +303,14 @@ def trial_loss(dit: WanDiT, config: DiTTrainingConfig, multiple: int, device: st
 
 
 def _preview(pipeline: Pipeline, dit: WanDiT, path: Path, count: int, side: int) -> None:
-    """The averaged weights' look, by an uncompiled copy."""
+    """Sample a contact sheet with the averaged weights, by an uncompiled copy."""
     pipeline.dit.load_state_dict(dit.state_dict())
     save_contact_sheet(pipeline.sample(PREVIEW_PROMPTS[:count], (side, side), 17, steps=6), path)
 
 
 def with_settings(config: DiTTrainingConfig, settings: Sequence[str]) -> DiTTrainingConfig:
-    """The recipe with "name=value" settings in place of its own. Raises InputError naming what there is."""
+    """The config with "name=value" settings applied; FORMER_SETTINGS are understood. Raises InputError that lists the
+    settings."""
     types = {f.name: type(getattr(config, f.name)) for f in fields(config)}
     settable = {name: kind for name, kind in types.items() if kind in (int, float, bool)}
     values: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Where training clips come from: films drawn from a world, rendered in batches on a device, told in words."""
+"""The source of training clips: films drawn from a world, rendered in batches on a device, described by captions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ class FilmSource:
     world: World
 
     def draw(self, seed: int, *, held_out: bool, frames: int = MIN_FRAMES_WITH_CUTS) -> Film:
-        """A film to show that many frames of; no cuts in short ones, which would show one shot and tell of two."""
+        """A film of which that many frames will be shown. Short clips get no cut: they would show one shot and describe
+        two."""
         film = draw_film(self.world, seed, held_out=held_out)
         return film if frames >= MIN_FRAMES_WITH_CUTS else replace(film, shots=film.shots[:1])
 
     def render(
         self, films: Sequence[Film], frames: int, height: int, width: int, *, first: Sequence[int], device: str
     ) -> tuple[Tensor, Tensor]:
-        """(frames_BCFYX uint8, cover_BFYX uint8), each film from its own first frame on."""
+        """(frames_BFCYX uint8, cover_BFYX uint8), each film from its own first frame on."""
         shown = render(films, frames, height, width, first=list(first), device=device)
         return shown.frames_BFCYX.transpose(1, 2), shown.cover_BFYX
 

@@ -1,11 +1,11 @@
-"""Everything from nothing, or further: ``python -m minitrain all --budget 30m``.
+"""Train every stage, from scratch or further: ``python -m minitrain all --budget 30m``.
 
-The budget is split by the preset's shares. A stage that took more than its share leaves less to the later ones and the
-whole still ends in time; what stages take beside their training is measured and reckoned with in the next call. A later
-call adds its time to what is there.
+The preset's shares divide the budget between the stages. A stage that takes more than its share leaves less to the
+later ones, and the whole still ends in time; each stage's overhead beyond its training time is measured and taken into
+account by the next call. A later call adds its time to the existing state.
 
-Some stages run in processes of their own, beside the first ones. What the transformer needs of them is waited for; what
-can be carried away is written as soon as the transformer is trained, and again at the end.
+Some stages run in background processes while the first ones train. The transformer waits for those that it needs. The
+model is exported as soon as the transformer is trained, and again at the end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPTIONAL_STAGES = ("judge", "distil", "score")  # stages without which the other
 
 
 def parse_budget(budget: str) -> float:
-    """'30m', '2h', '90s', '1h30m' or plain seconds. Raises InputError."""
+    """Seconds of a budget such as '30m', '2h', '90s', '1h30m' or plain seconds. Raises InputError."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", budget.strip().lower())
     if not parts or "".join(n + u for n, u in parts) != budget.strip().lower():
         raise InputError(f"{budget!r} is no budget; write 90s, 30m, 2h or 1h30m")
@@ -50,9 +50,9 @@ def train_all(
     stages: Mapping[str, Stage] = STAGES,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, float]:
-    """Run the stages for that long in all; the seconds that each took. What the transformer stands on is trained until
-    its own training begins and left alone afterwards. Raises ModelError, at the very end, where a stage failed without
-    which the others are worth having."""
+    """Run all stages within that many seconds; returns the seconds that each took. The networks that the transformer
+    depends on are trained until its own training begins and stay frozen afterwards. Raises ModelError at the very end
+    if an optional stage failed."""
     session = SharedClips()
     background = _start_background_stages(job, seconds, stages)
     try:
@@ -65,7 +65,7 @@ def train_all(
 
 
 def _start_background_stages(job: TrainingJob, seconds: float, stages: Mapping[str, Stage]) -> list[BackgroundStage]:
-    """Stages in processes of their own. A judge that is there already stays."""
+    """Start the background stages. A judge that exists already is not trained again."""
     skipped: set[str] = set(FROZEN_STAGES) if transformer_has_begun(job.runs) else set()
     if (job.runs / "judge" / judge.FILE).is_file():
         skipped.add("judge")
@@ -115,7 +115,7 @@ class FullTraining:
         return self.seconds_taken
 
     def _seconds_left(self, rest: list[str]) -> float:
-        """Seconds of training that are left for these stages together."""
+        """Seconds of training that are left for the remaining stages together."""
         usual = sum(self.overhead.values()) / max(1, len(self.overhead))
         return self.deadline - self.clock() - sum(self.overhead.get(other, usual) for other in rest)
 
@@ -134,8 +134,8 @@ class FullTraining:
         _write_overhead(self.job.runs, self.overhead)
 
     def _join_needed(self, name: str) -> None:
-        """The transformer needs the text encoder, scores need the judge. A text encoder that failed in its own process
-        is trained in this one."""
+        """Wait for the background stages that the stage ``name`` needs: the text encoder for the transformer, the judge
+        for the scores. A text encoder that failed in the background is trained in this process."""
         needed = {TRANSFORMER_STAGE: FROZEN_STAGES, "score": ("judge",)}.get(name, ())
         for helper in [helper for helper in self.background if helper.name in needed]:
             self.background.remove(helper)
@@ -149,7 +149,7 @@ class FullTraining:
 
 
 def _export(job: TrainingJob) -> None:
-    """Write what can be carried away, once there is a transformer."""
+    """Write the card and the exported files once there is a transformer."""
     if not all((job.runs / part / f"{part}.safetensors").is_file() for part in publish.NETWORKS):
         return
     card = scores.build_card(job.runs, job.world, job.device, job.command)

@@ -1,7 +1,7 @@
-"""Weights of a smaller autoencoder laid into a larger one, so that what it learnt is kept (Net2Net, Chen et al.,
-arXiv 1511.05641): more latent channels, temporal layers that reach further.
+"""Copy a smaller autoencoder's weights into a larger one so that what it learnt is kept (Net2Net, Chen et al., arXiv
+1511.05641): more latent channels, temporal layers with a larger kernel.
 
-What is new in a weight keeps the larger network's own beginning, reduced, so that it starts by disturbing little.
+New entries of a weight keep the larger network's own initialisation, scaled down, so that they disturb little at first.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ NEW_ENTRY_SCALE = 0.25  # of their own beginning that new entries of an old weig
 
 
 def grow_vae(old: Mapping[str, Tensor], model: MiniVAE) -> dict[str, Tensor]:
-    """The model's whole state with ``old``'s weights inside. The first latent channels are the old ones. Raises
-    ValueError for weights that have no place in it."""
+    """The model's whole state dict with the weights of ``old`` copied in; the first latent channels are the old ones.
+    Raises ValueError for weights that do not fit into it."""
     return {
         name: _grow_tensor(name, own, old.get(name)) for name, own in _require_known(old, model.state_dict()).items()
     }

@@ -1,4 +1,4 @@
-"""Clips that nothing is trained on, rendered once, and what is measured on them while trainings run."""
+"""Held-out clips, rendered once, and what is measured on them while networks train."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOISE_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # noise levels at which held-out losse
 
 @dataclass(frozen=True)
 class HeldOutClips:
-    """pixels: (N, 3, FRAMES, Y, X) uint8 on the CPU. texts: a caption of each that leaves nothing out."""
+    """pixels: (N, 3, FRAMES, Y, X) uint8 on the CPU. texts: a complete caption of each clip."""
 
     pixels: Tensor
     texts: tuple[str, ...]
@@ -43,23 +43,23 @@ def render_held_out(world: World, count: int, side: int) -> HeldOutClips:
 
 @torch.no_grad()
 def reconstruct(vae: MiniVAE, pixels: Tensor) -> Tensor:
-    """Pixels through the autoencoder, on 8 bits, in [-1, 1]."""
+    """Pixels through the autoencoder, rounded to 8 bits, in [-1, 1]."""
     return ((vae.decode(vae.encode(pixels)).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 def psnr_of(error: Tensor) -> float:
-    """Peak signal to noise in dB of an error on a scale of 2."""
+    """Peak signal-to-noise ratio in dB of an error on a scale of 2."""
     return (10 * torch.log10(4 / error.square().mean())).item()
 
 
 def vae_psnr(vae: MiniVAE, clips: HeldOutClips) -> float:
-    """Mean PSNR in dB of whole clips, one by one."""
+    """Mean PSNR in dB of the clips, computed one by one."""
     shown = (clips.clip(i, vae.mean.device) for i in range(len(clips.pixels)))
     return sum(psnr_of(reconstruct(vae, pixels) - pixels) for pixels in shown) / len(clips.pixels)
 
 
 class HeldOutLosses:
-    """Held-out losses of the averaged weights: fixed clips, nothing known, fixed captions and noise."""
+    """Losses of the averaged weights on fixed clips with fixed captions and noise, unconditioned on known frames."""
 
     def __init__(self, pipeline: Pipeline, clips: HeldOutClips) -> None:
         dit = restore_uncompiled(copy.deepcopy(pipeline.dit)).eval().requires_grad_(False)

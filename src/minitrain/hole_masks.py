@@ -1,7 +1,9 @@
-"""Which pixels of a training clip are known: every way a verb will ask for, as the hole that is left to paint.
+"""Which pixels of a training clip are known: the masks of every command, each given as the hole that is left to
+generate.
 
 A hole is a box in time, height and width: (first frame, end, top, bottom, left, right), ends excluded. Everything
-outside it is known. Six numbers a clip are drawn on the CPU; masks of whole batches are made from them on the device.
+outside it is known. The six numbers of each clip are drawn on the CPU; masks of whole batches are made from them on the
+device.
 """
 
 from __future__ import annotations
@@ -21,23 +23,24 @@ END_LENGTHS = ((1, 1), (1, 4), (5, 4), (5, 4), (5, 8))  # frames known at the be
 
 
 def all_unknown(frames: int, height: int, width: int) -> Hole:
-    """Nowhere known."""
+    """A hole as large as the clip: nothing is known."""
     return 0, frames, 0, height, 0, width
 
 
 def known_prefix(frames: int, height: int, width: int, rng: Random) -> Hole:
-    """The first frame or frames are known. The rest cannot reach back into their latents: the encoder is causal."""
+    """The first frame or frames are known. The rest does not affect their latents, since the encoder is causal."""
     return min(rng.choice(PREFIX_LENGTHS), max(1, frames - 4)), frames, 0, height, 0, width
 
 
 def inpainting_hole(frames: int, height: int, width: int, rng: Random) -> Hole:
-    """Known parts whose latents unknown pixels touch: last frames, both ends, all but a stretch, all but a region."""
+    """A hole whose unknown pixels affect the latents of known ones: before known last frames, between known ends, a
+    stretch of frames, or a region."""
     kinds = (_known_suffix, known_ends, _time_hole, _space_hole) if frames > 1 else (_space_hole,)
     return rng.choice(kinds)(frames, height, width, rng)
 
 
 def known_ends(frames: int, height: int, width: int, rng: Random) -> Hole:
-    """Some frames at the beginning and some at the end are known: a loop's or a bridge's."""
+    """Some frames at the beginning and some at the end are known, as for a loop or a bridge."""
     first, last = rng.choice(END_LENGTHS if frames > 9 else END_LENGTHS[:2])
     return first, frames - last, 0, height, 0, width
 
@@ -58,7 +61,7 @@ def _space_hole(frames: int, height: int, width: int, rng: Random) -> Hole:
 
 
 def hole_tensor(holes: Sequence[Hole], device: torch.device | str = "cpu") -> Tensor:
-    """(B, 6) whole numbers, on the device."""
+    """(B, 6) integers on the device."""
     return torch.tensor(holes, device=device)
 
 
@@ -70,7 +73,7 @@ def known_pixels(holes_B6: Tensor, frames: int, height: int, width: int) -> Tens
 
 def known_cells(holes_B6: Tensor, frames: int, height: int, width: int, space: int) -> Tensor:
     """(B, TIME, T, H, W) bool: for each latent cell of ``space`` pixels, which of its frames are known in every pixel.
-    The first latent frame stands for the first frame alone."""
+    The first latent frame represents the first frame alone."""
     f = _inside(holes_B6, 0, 1, frames)
     f = torch.cat([f[:, :1].expand(-1, TIME - 1), f], dim=1).unflatten(1, (-1, TIME)).transpose(1, 2)
     y, x = (_inside(holes_B6, axis, space, size // space) for axis, size in ((1, height), (2, width)))

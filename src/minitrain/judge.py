@@ -1,10 +1,10 @@
-"""A classifier of pixels that tells what a clip shows; ``judge_fit`` trains it.
+"""A classifier that answers what a clip shows; ``judge_training`` trains it.
 
-It is trained on rendered clips (``judge_data``), roughened like paint (``rough``). In half of them the subject looks
-against its way, so that motion must be read from motion. It knows every subject of the world and those that are in no
-world, so that it can tell whether a model has learnt one of these. Whether the subject is whole is a question of its
-own, learnt from pictures that were broken on purpose (``broken``) and from painted clips that a person labelled
-(``labelled``), so that a heap of the right colours is not taken for what was asked for.
+It is trained on rendered clips (``judge_data``), augmented to look like generated ones (``judge_augmentation``). In
+half of them the subject faces against its motion, so that motion must be recognised from motion. It knows every subject
+of its worlds and those of no world, so that it can tell whether a model has learnt one of these. Whether the subject is
+whole is a question of its own, learnt from corrupted pictures (``corruptions``) and from generated clips with human
+labels (``labelled_clips``), so that a blob of the right colours does not pass for the subject.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Options = Mapping[str, Sequence[str]]
 
 
 def options_of(worlds: Iterable[World]) -> dict[str, tuple[str, ...]]:
-    """What each question may be answered with, for films of any of the worlds."""
+    """The possible answers to each question, for films of any of the worlds."""
     found: dict[str, dict[str, None]] = {q: {} for q in QUESTIONS}
     for world in worlds:
         lists = {
@@ -78,7 +78,7 @@ def options_of(worlds: Iterable[World]) -> dict[str, tuple[str, ...]]:
 
 
 def right_answers(film: Film) -> dict[str, str]:
-    """The answer to each of QUESTIONS about a rendered clip of the film, whose subject is always whole."""
+    """The correct answer to each of QUESTIONS for a rendered clip of the film, whose subject is always whole."""
     answers_by_question = facts(film) | {"whole": WHOLE}
     return {question: answers_by_question[question] for question in QUESTIONS}
 
@@ -87,8 +87,8 @@ def right_answers(film: Film) -> dict[str, str]:
 
 
 class SeparableBlock(nn.Module):
-    """Around a residual: each channel over a neighbourhood of ``reach`` pixels, then all channels in each place
-    (ConvNeXt, Liu et al. 2022, arXiv 2201.03545)."""
+    """A residual block: a depthwise convolution of ``reach`` pixels, then pointwise ones (ConvNeXt, Liu et al. 2022,
+    arXiv 2201.03545)."""
 
     def __init__(self, width: int, reach: int, hidden: int) -> None:
         super().__init__()
@@ -101,7 +101,8 @@ class SeparableBlock(nn.Module):
 
 
 class FrameEncoder(nn.Module):
-    """Single frames, (N, 3, Y, X), to what is where: (N, FINE, Y / 8, X / 8) and (N, COARSE, Y / 16, X / 16)."""
+    """Single frames (N, 3, Y, X) to feature maps (N, FINE_CHANNELS, Y / 8, X / 8) and (N, COARSE_CHANNELS, Y / 16, X /
+    16)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,8 +123,9 @@ class FrameEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What the judge makes of N frames. cover: (N, 1, SIDE / 8, SIDE / 8) logits of the first actor's opacity there.
-    fine: (N, FINE, SIDE / 8, SIDE / 8). what, scene: (N, channels), pooled over the subject and over everything."""
+    """Features of N frames. cover: (N, 1, SIDE / 8, SIDE / 8) logits of the first actor's opacity. fine: (N,
+    FINE_CHANNELS, SIDE / 8, SIDE / 8). subject, scene: (N, channels), pooled over the subject and over the whole
+    frame."""
 
     cover: Tensor
     fine: Tensor
@@ -132,12 +134,13 @@ class FrameFeatures:
 
     @property
     def amount(self) -> Tensor:
-        """(N,): how much there is of the subject, about 0 to 1."""
+        """(N,): how much of the frame the subject covers, about 0 to 1."""
         return self.cover.sigmoid().mean(dim=(1, 2, 3))
 
 
 class Judge(nn.Module):
-    """(B, SHOWN, 3, SIDE, SIDE) in [-1, 1] to logits for each of QUESTIONS, over the words of ``options``."""
+    """Clips (B, SAMPLED_FRAMES, 3, SIDE, SIDE) in [-1, 1] to logits for each of QUESTIONS, over the answers of
+    ``options``."""
 
     def __init__(self, options: Options, width: int = 128) -> None:
         super().__init__()
@@ -167,7 +170,7 @@ class Judge(nn.Module):
         self.moving = nn.ModuleDict({q: nn.Linear(2 * width, len(self.options[q])) for q in MOTION_QUESTIONS})
 
     def encode_frames(self, x_NCYX: Tensor) -> FrameFeatures:
-        """Single frames of the side that the judge looks at."""
+        """Features of single frames of the judge's own size."""
         fine, coarse = self.look(x_NCYX)
         cover = self.cover[0](fine) + F.interpolate(self.cover[1](coarse), scale_factor=2.0)
         share = cover.sigmoid()
@@ -179,26 +182,26 @@ class Judge(nn.Module):
         return FrameFeatures(cover, fine, what, torch.cat([coarse.mean(dim=(2, 3)), coarse_peak], dim=1))
 
     def frame_logits(self, seen: FrameFeatures) -> dict[str, Tensor]:
-        """(N, words): logits of single frames for each of STILL."""
+        """(N, answers): logits of single frames for each of FRAME_QUESTIONS."""
         return {q: head(seen.subject if q in SUBJECT_QUESTIONS else seen.scene) for q, head in self.still.items()}
 
     def close_up_logits(self, crops_NCYX: Tensor) -> dict[str, Tensor]:
-        """(N, words): logits for each of CLOSE, of what ``close_up`` shows."""
+        """(N, answers): logits for each of CROP_QUESTIONS, from the crops of ``crop_subject``."""
         coarse = self.near(crops_NCYX)[1]
         pooled = torch.cat([coarse.mean(dim=(2, 3)), coarse.amax(dim=(2, 3))], dim=1)
         return {q: head(pooled) for q, head in self.close.items()}
 
     def describe_frames(self, fine: Tensor, cover: Tensor, what: Tensor, frames: int, dropout: float = 0.0) -> Tensor:
         """(N, channels): where things stand in each frame of clips of ``frames`` frames, and how much the subject has
-        changed since the frame before, from what is ``Seen`` of them, for ``of_course``. forget: the share of the map's
-        part that is dropped while training, as it tells one clip from another too well."""
+        changed since the frame before, from the fields of ``FrameFeatures``; the input of ``clip_logits``. dropout: of
+        the map's part while training, since it identifies single clips too well."""
         share = cover.sigmoid()
         where = self.where(torch.cat([self.reduce(fine), share], dim=1))
         stir = self.stir(4 * frame_changes(fine, share, frames))
         return torch.cat([F.dropout(where, dropout), self.how(what), self.gauge(moments(share)), stir], dim=1)
 
     def clip_logits(self, descriptors_BFD: Tensor) -> dict[str, Tensor]:
-        """(B, words): logits of clips for each of MOVING."""
+        """(B, answers): logits of clips for each of MOTION_QUESTIONS."""
         hidden = self.follow(descriptors_BFD.transpose(1, 2))
         return {q: head(hidden) for q, head in self.moving.items()}
 
@@ -222,7 +225,8 @@ class Judge(nn.Module):
         return [answers_by_question[q] for q in QUESTIONS]
 
     def labels_of(self, film: Film) -> Tensor:
-        """The right answer's index for each question. Raises ModelError for a film of a world it does not know."""
+        """The correct answer's index for each question. Raises ModelError for a film of a world that the judge does not
+        know."""
         correct = right_answers(film)
         for question, words in self.options.items():
             if correct[question] not in words:
@@ -234,16 +238,16 @@ class Judge(nn.Module):
 
 
 def frame_changes(fine_NCYX: Tensor, share_N1YX: Tensor, frames: int) -> Tensor:
-    """(N, C): how far each channel is from the frame before, where the subject stands; 0 for a clip's first frame. What
-    stands still and what spins in its place differ by this alone."""
+    """(N, C): how much each channel differs from the frame before where the subject stands; 0 for a clip's first frame.
+    This alone distinguishes a subject that stands still from one that spins in place."""
     clips = fine_NCYX.unflatten(0, (-1, frames))
     apart = torch.cat([torch.zeros_like(clips[:, :1]), clips.diff(dim=1).abs()], dim=1).flatten(0, 1)
     return (apart * share_N1YX).sum(dim=(2, 3)) / (share_N1YX.sum(dim=(2, 3)) + 1e-3)
 
 
 def moments(cover_N1YX: Tensor) -> Tensor:
-    """(N, MOMENTS): the subject's amount, place and spread, in numbers of about 1. A place is told as it is and as an
-    angle, which does not jump where a subject that leaves at one edge comes in at the other."""
+    """(N, MOMENT_COUNT): the subject's area, position and spread, in numbers of about 1. A position is given directly
+    and as an angle, which does not jump when a subject that leaves at one edge comes in at the other."""
     weight = cover_N1YX[:, 0] + 1e-6
     total = weight.sum(dim=(1, 2))
     found = [4 * weight.mean(dim=(1, 2))]
@@ -258,8 +262,8 @@ def moments(cover_N1YX: Tensor) -> Tensor:
 
 
 def crop_subject(frames_NCYX: Tensor, cover_N1YX: Tensor, rotation: Tensor | None = None) -> Tensor:
-    """(N, C, NEAR, NEAR): the subject, with a margin, whatever its size. cover: its opacity in [0, 1], of any
-    resolution. turn: (N, 2, 2) by which each is turned and magnified about its middle."""
+    """(N, C, CROP_SIDE, CROP_SIDE): the subject with a margin, whatever its size. cover: its opacity in [0, 1], at any
+    resolution. rotation: (N, 2, 2) matrices that rotate and magnify each crop about its centre."""
     size = cover_N1YX.shape[-1]
     places = (torch.arange(size, device=cover_N1YX.device) + 0.5) * 2 / size - 1  # of [-1, 1]
     weight = cover_N1YX[:, 0] + 1e-6
@@ -281,33 +285,33 @@ def crop_subject(frames_NCYX: Tensor, cover_N1YX: Tensor, rotation: Tensor | Non
 
 
 def resize(frames_BFCYX: Tensor) -> Tensor:
-    """(B, F, C, SIDE, SIDE) in [0, 255] of clips of any size, which are squeezed into the square."""
+    """(B, F, C, SIDE, SIDE) in [0, 255] from clips of any size; other aspect ratios are squeezed into the square."""
     small = F.interpolate(frames_BFCYX.flatten(0, 1).float(), (SIDE, SIDE), mode="area")
     return small.unflatten(0, (len(frames_BFCYX), -1))
 
 
 def preprocess(frames_BFCYX: Tensor) -> Tensor:
-    """What the judge looks at of clips of FRAMES frames (uint8, any size). Raises ValueError for other lengths."""
+    """The judge's input from clips of FRAMES frames (uint8, any size). Raises ValueError for other lengths."""
     if frames_BFCYX.shape[1] != FRAMES:
         raise ValueError(f"the judge looks at {FRAMES} frames, not {frames_BFCYX.shape[1]}")
     return resize(frames_BFCYX[:, ::2]) / 127.5 - 1
 
 
 def to_batch(film_FYXC: np.ndarray) -> Tensor:
-    """One film as (1, F, 3, Y, X)."""
+    """One clip as (1, F, 3, Y, X)."""
     return torch.from_numpy(np.ascontiguousarray(film_FYXC)).permute(0, 3, 1, 2)[None]
 
 
 @torch.inference_mode()
 def answers(judge: Judge, frames_BFCYX: Tensor) -> list[dict[str, str]]:
-    """The judge's choice for each question, of each clip of FRAMES frames (uint8, any size, any device)."""
+    """The judge's answer to each question, for each clip of FRAMES frames (uint8, any size, any device)."""
     logits = judge(preprocess(frames_BFCYX).to(device_of(judge)))
     picked = torch.stack([each.argmax(dim=1) for each in logits], dim=1).tolist()
     return [{q: words[i] for (q, words), i in zip(judge.options.items(), row, strict=True)} for row in picked]
 
 
 def answer(judge: Judge, film_FYXC: np.ndarray) -> dict[str, str]:
-    """The judge's choice for each question, of one clip of FRAMES frames, uint8."""
+    """The judge's answer to each question, for one clip of FRAMES frames, uint8."""
     return answers(judge, to_batch(film_FYXC))[0]
 
 
@@ -320,8 +324,8 @@ def prefers(judge: Judge, film_FYXC: np.ndarray, expected: str, other: str, ques
 
 
 def clip_features(judge: Judge, frames_BFCYX: Tensor) -> Tensor:
-    """(B, (F + 1) // 2, channels): what the judge makes of every second frame before it decides, of clips of any
-    length and size, uint8, on its device. For the alignment of other networks (REPA, Yu et al. 2024)."""
+    """(B, (F + 1) // 2, channels): features of every second frame of clips of any length and size, uint8, on the
+    judge's device. For the alignment of other networks (REPA, Yu et al. 2024)."""
     x = resize(frames_BFCYX[:, ::2]) / 127.5 - 1
     seen = judge.encode_frames(x.flatten(0, 1))
     places = judge.describe_frames(seen.fine, seen.cover, seen.subject, x.shape[1])
@@ -329,7 +333,7 @@ def clip_features(judge: Judge, frames_BFCYX: Tensor) -> Tensor:
 
 
 def feature_maps(judge: Judge, x_BFCYX: Tensor) -> Tensor:
-    """(B F, channels, Y / 8, X / 8): what the judge's convolutions see in frames of [-1, 1], sides a multiple of 8, at
+    """(B F, channels, Y / 8, X / 8): the judge's convolutional features of frames in [-1, 1], sides a multiple of 8, at
     unit length in each place. For the distance of a perceptual loss (LPIPS, Zhang et al. 2018, arXiv 1801.03924), here
     with a network that was trained on nothing but the cartoon world."""
     frames = x_BFCYX.flatten(0, 1).contiguous(memory_format=torch.channels_last)
@@ -338,7 +342,7 @@ def feature_maps(judge: Judge, x_BFCYX: Tensor) -> Tensor:
 
 @torch.no_grad()
 def bias_towards_broken(judge: Judge, amount: float) -> None:
-    """From now on the judge calls a subject broken more readily, by that many logits."""
+    """Add ``amount`` to the logit of "broken", so that the judge answers it more readily."""
     bias = judge.close["whole"][-1].bias  # type: ignore[index]
     bias[judge.options["whole"].index(BROKEN)] += amount
 
@@ -351,7 +355,7 @@ def device_of(judge: Judge) -> torch.device:
 
 
 def save(judge: Judge, path: Path) -> None:
-    """Its weights in float16, with the words it answers with."""
+    """Write the judge's weights in float16, with its answers in the metadata."""
     tensors = {name: tensor.half().contiguous() for name, tensor in judge.state_dict().items()}
     save_file(tensors, path, metadata={"options": json.dumps(judge.options)})
 

@@ -1,4 +1,5 @@
-"""Rendered clips made as rough as painted ones, so that the judge does not hang on the renderer's crispness."""
+"""Augmentations that make rendered clips look generated, so that the judge does not depend on the renderer's
+crispness."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from torch import Tensor
 
 
 def augment(x: Tensor) -> Tensor:
-    """Clips as a model might have painted and a codec have kept them: each defect in half of them,
-    (B, F, 3, Y, X) in about [-1, 1]."""
+    """Clips with the defects of a generative model and of a video codec, each defect in half of them: (B, F, 3, Y, X)
+    in about [-1, 1]."""
     for defect, strength in ((_blend_in_time, 0.5), (_blur, 1.0), (_blocky, 0.4), (_subsample_chroma, 1.0)):
         x = _on_half(x, defect, strength)
     x = _on_half(x, _zoom_and_shift, None)
@@ -21,7 +22,7 @@ def augment(x: Tensor) -> Tensor:
 
 
 def _on_half(x: Tensor, defect: Callable[[Tensor], Tensor], strength: float | None) -> Tensor:
-    """Half of the clips, each mixed with what ``spoil`` makes of it by up to ``most``; wholly that where None."""
+    """Apply ``defect`` to half of the clips, mixed in by up to ``strength``; fully if that is None."""
     chosen = torch.randperm(len(x), device=x.device)[: (len(x) + 1) // 2]
     some = x[chosen]
     defective = defect(some)
@@ -35,25 +36,26 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def _blocky(x: Tensor) -> Tensor:
-    """Cells of a latent as flat squares."""
+    """Replace squares of four pixels by their mean."""
     return F.interpolate(F.avg_pool2d(x.flatten(0, 1), 4), scale_factor=4.0).view_as(x)
 
 
 def _blend_in_time(x: Tensor) -> Tensor:
-    """Each frame mixed with the one before and the one after."""
+    """Mix each frame with the one before and the one after."""
     before, after = torch.cat([x[:, :1], x[:, :-1]], dim=1), torch.cat([x[:, 1:], x[:, -1:]], dim=1)
     return (x + 0.5 * before + 0.5 * after) / 2
 
 
 def _subsample_chroma(x: Tensor) -> Tensor:
-    """Colours at half the resolution under full brightness, as 4:2:0 keeps them."""
+    """Halve the resolution of the colours and keep that of the brightness, as 4:2:0 does."""
     grey = x.mean(dim=2, keepdim=True)
     half = F.avg_pool2d((x - grey).flatten(0, 1), 2)
     return grey + F.interpolate(half, scale_factor=2.0).view_as(x)
 
 
 def _zoom_and_shift(x: Tensor) -> Tensor:
-    """Clips magnified by up to a tenth and shifted by up to three pixels, each by its own, beyond the edge as at it."""
+    """Magnify clips by up to a tenth and shift them by up to three pixels, each by its own amount; the edge is repeated
+    outside the picture."""
     batch, frames, _, height, width = x.shape
     zoom = 1 + 0.1 * (2 * torch.rand(batch, 2, device=x.device) - 1)
     shift = 6 / width * (2 * torch.rand(batch, 2, device=x.device) - 1)

@@ -1,4 +1,4 @@
-"""What the judge is trained on: rendered clips, some cut from the middle of films, kept and looked at many times."""
+"""The judge's training data: rendered clips, some from the middle of films, kept in memory and drawn many times."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ COVER_SIDE = SIDE // 2  # the side at which covers are kept
 
 @dataclass(frozen=True)
 class Frames:
-    """N single frames. pixels, bare: (N, 3, SIDE, SIDE) in [-1, 1], with their first actor and without. cover:
-    (N, 1, SIDE, SIDE) in [0, 1], its opacity. right: (N, questions) indices of the right answers."""
+    """N single frames. pixels, background: (N, 3, SIDE, SIDE) in [-1, 1], with their first actor and without it. cover:
+    (N, 1, SIDE, SIDE) in [0, 1], its opacity. labels: (N, questions) indices of the correct answers."""
 
     pixels: Tensor
     background: Tensor
@@ -43,7 +43,7 @@ class Frames:
     labels: Tensor
 
     def randomly_mirrored(self) -> Frames:
-        """Half of them seen in a looking-glass, which no single frame's answer depends on."""
+        """The frames, half of them mirrored left to right; no single frame's answer depends on that."""
         mirrored = (torch.rand(len(self.pixels), device=self.pixels.device) < 0.5).view(-1, 1, 1, 1)
         pixels, background, cover = (
             torch.where(mirrored, x.flip(-1), x) for x in (self.pixels, self.background, self.cover)
@@ -52,7 +52,7 @@ class Frames:
 
 
 class ClipReplayBuffer:
-    """Rendered clips in memory. Newer ones take the place of the oldest when there is no more room."""
+    """Rendered clips in memory. New ones replace the oldest when it is full."""
 
     def __init__(
         self, judge: Judge, worlds: Sequence[World], rng: Random, *, capacity: int, device: str | torch.device = "cpu"
@@ -71,7 +71,7 @@ class ClipReplayBuffer:
         return min(self.rendered, len(self.pixels))
 
     def add(self, count: int) -> None:
-        """Render that many more, of one world and one size."""
+        """Render that many more clips, of one world and one size."""
         (world,) = self.rng.choices(self.worlds, [len(w.subjects) for w in self.worlds])
         height, width = self.rng.choice(SIZES)
         drawn = [draw_clip(world, self.rng) for _ in range(count)]
@@ -91,7 +91,7 @@ class ClipReplayBuffer:
         self.rendered += count
 
     def frames(self, count: int) -> Frames:
-        """Single frames, each of another clip, half of them seen in a looking-glass."""
+        """Single frames of randomly drawn clips, half of them mirrored."""
         clip = torch.randint(self.count, (count,), device=self.device)
         frame = torch.randint(SAMPLED_FRAMES, (count,), device=self.device)
         cover = F.interpolate(self.covers[clip, frame].float() / 255, scale_factor=2.0, mode="bilinear")
@@ -101,8 +101,8 @@ class ClipReplayBuffer:
         return sampled.randomly_mirrored()
 
     def latest(self, count: int) -> tuple[Tensor, Tensor]:
-        """Of the clips that were rendered last, (pixels, right): (2 B, SHOWN, 3, SIDE, SIDE) in [-1, 1] and
-        (2 B, questions) indices of the right answers, each clip as it is and in a looking-glass."""
+        """The ``count`` clips rendered last, as (pixels, labels): (2 B, SAMPLED_FRAMES, 3, SIDE, SIDE) in [-1, 1] and
+        (2 B, questions) indices of the correct answers, each clip as it is and mirrored."""
         clip = (self.rendered - 1 - torch.arange(count, device=self.device)) % len(self.pixels)
         pixels, right = _to_float(self.pixels[clip]), self.labels[clip]
         return torch.cat([pixels, pixels.flip(-1)]), torch.cat([right, map_answers(self._mirror_tables, right)])
@@ -117,7 +117,7 @@ def _to_float(x: Tensor) -> Tensor:
 
 
 def map_answers(tables: Sequence[Tensor], right: Tensor) -> Tensor:
-    """(B, questions): what answers become by a table for each question; what is not asked stays so."""
+    """(B, questions): the answers mapped by one table for each question; IGNORED stays so."""
     other = [table.to(right)[right[:, i].clamp_min(0)] for i, table in enumerate(tables)]
     return torch.where(right == IGNORED, right, torch.stack(other, dim=1))
 
@@ -128,7 +128,8 @@ def concatenate(*parts: Frames) -> Frames:
 
 
 def oversample_rare(world: World) -> World:
-    """The same world with more cameras that move and more weather, which are rare in some, and so learnt late."""
+    """The same world with more camera moves and more weather, which are rare in some worlds and would be learnt
+    late."""
     return replace(
         world,
         camera_share=max(world.camera_share, MIN_RARE_SHARE),
@@ -137,8 +138,8 @@ def oversample_rare(world: World) -> World:
 
 
 def draw_clip(world: World, rng: Random) -> tuple[Film, int]:
-    """A film that may be trained on and the frame a clip of it begins at. As often as one of the world's subjects, it
-    shows one that is in no world."""
+    """A film that may be trained on, and the frame at which a clip of it begins. A subject of no world appears as often
+    as any one of the world's subjects."""
     film = draw_film(world, rng.getrandbits(48), held_out=False)
     if rng.random() < len(UNSEEN) / (len(UNSEEN) + len(world.subjects)):
         film = _change_first_actor(film, subject=rng.choice(tuple(UNSEEN)))
@@ -149,7 +150,7 @@ def draw_clip(world: World, rng: Random) -> tuple[Film, int]:
 
 
 def can_start_midway(film: Film) -> bool:
-    """Whether a clip from later on tells of the same: not where there is a cut, or where the actor turns back."""
+    """Whether a clip from a later frame has the same answers: not if there is a cut, or if the actor turns back."""
     return len(film.shots) == 1 and not film.shots[0].contained
 
 
@@ -159,13 +160,13 @@ def without_first_actor(film: Film) -> Film:
 
 
 def _change_first_actor(film: Film, **changes: str | float) -> Film:
-    """The film with another first actor."""
+    """The film with changed fields of its first actor."""
     shots = (replace(s, actors=(replace(s.actors[0], **changes), *s.actors[1:])) for s in film.shots)  # type: ignore[arg-type]
     return replace(film, shots=tuple(shots))
 
 
 def answerable_labels(judge: Judge, film: Film, start: int) -> Tensor:
-    """The right answers of a clip that begins at frame ``start``, without those it cannot show."""
+    """The correct answers for a clip that begins at frame ``start``; IGNORED for those it cannot show."""
     right = judge.labels_of(film)
     if not motion_is_visible(film, start):
         right[QUESTIONS.index("motion")] = IGNORED
@@ -178,13 +179,13 @@ def motion_is_visible(film: Film, start: int) -> bool:
 
 
 def mirrored_answers(judge: Judge) -> list[Tensor]:
-    """For each question, the index of what an answer becomes in a looking-glass."""
+    """For each question, the index of what each answer becomes when the clip is mirrored."""
     return [_exchange_words(words, (("left", "right"),)) for words in judge.options.values()]
 
 
 def reversed_answers(judge: Judge) -> list[Tensor]:
-    """For each question, the index of what an answer becomes when the clip is played backwards, IGNORED where there is
-    no such answer."""
+    """For each question, the index of what each answer becomes when the clip is played backwards, IGNORED where there
+    is no such answer."""
     tables = []
     for question, words in judge.options.items():
         if question not in ("motion", "camera"):
@@ -197,7 +198,7 @@ def reversed_answers(judge: Judge) -> list[Tensor]:
 
 
 def _exchange_words(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Tensor:
-    """The index of each word with both of a pair exchanged in it; its own where there is no such word."""
+    """The index of each answer with both words of a pair exchanged in it; its own index if there is no such answer."""
     found = []
     for i, word in enumerate(words):
         for a, b in pairs:

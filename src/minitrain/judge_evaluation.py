@@ -1,4 +1,4 @@
-"""How often the judge is right about held-out rendered clips."""
+"""The judge's accuracy on held-out rendered clips."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def correct_answers(
     device: str | torch.device = "cpu",
     midway: bool = False,
 ) -> Tensor:
-    """(count, questions) bool: right answers on held-out rendered clips, of every size in turn. midway: clips that
-    begin later than their films, though not so late that the motion is over."""
+    """(count, questions) bool: whether the judge is correct about held-out rendered clips, of every size in turn.
+    midway: clips that begin later than their films, but before the motion is over."""
     correct = []
     for begin in range(0, count, BATCH_CLIPS):
         films = [draw_film(world, seed + i, held_out=True) for i in range(begin, min(begin + BATCH_CLIPS, count))]
@@ -41,7 +41,7 @@ def correct_answers(
 
 
 def _midway_start(film: Film, number: int) -> int:
-    """A frame to begin at, later than the film's first where that shows the same."""
+    """A frame to begin at, later than the film's first one if the answers stay the same."""
     if not can_start_midway(film):
         return 0
     starts = [s for s in range(START_STEP, MAX_START + 1, START_STEP) if motion_is_visible(film, s)]
@@ -49,6 +49,6 @@ def _midway_start(film: Film, number: int) -> int:
 
 
 def accuracy(judge: Judge, world: World, count: int = 500, seed: int = FIRST_SEED) -> dict[str, float]:
-    """Share of right answers on held-out rendered clips."""
+    """The share of correct answers on held-out rendered clips, for each question."""
     right = correct_answers(judge, world, count, seed, device=device_of(judge))
     return dict(zip(QUESTIONS, right.float().mean(dim=0).tolist(), strict=True))

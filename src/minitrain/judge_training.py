@@ -1,8 +1,8 @@
-"""Trains the judge in two parts, ``python -m minitrain.judge_training``: first to see, then to judge by what it sees.
+"""Train the judge in two phases: ``python -m minitrain.judge_training``.
 
-The network that sees learns from single frames of many clips, which tells it more than all frames of a few. Then it is
-left as it is, and two others learn beside it: one follows a subject through clips by what was seen of each frame, one
-looks at the subject close up and tells whole from broken. Played backwards, a clip teaches the opposite motion.
+The frame encoder is trained first, on single frames of many clips, which teach it more than all frames of a few. It is
+then frozen, and two more networks are trained on top: one classifies motion from the features of each frame of a clip,
+one classifies crops of the subject and tells whole from broken. Played backwards, a clip teaches the opposite motion.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ LOSS_WEIGHTS = {"weather": 0.5, "hour": 0.5, "style": 0.5, "second": 0.5, "cover
 
 @dataclass(frozen=True)
 class JudgeTrainingConfig:
-    """minutes: of training. batch: frames of a step. kept: rendered clips in memory. mimics: a file of them, or None
-    to learn what is broken from rendered pictures alone. painted: a folder of kept clips and a file of labels for
-    some of them, or nothing. lean: logits by which a subject is called broken more readily than was learnt, to be
-    chosen on labelled clips that were not learnt from."""
+    """minutes: of training. batch: frames of a step. buffer_clips: rendered clips in memory. corrupted: a file of
+    ``latent_corruptions``, or None to learn from corrupted rendered pictures alone. labelled: a folder of saved clips
+    and a file of labels for some of them, or nothing. broken_bias: added to the logit of "broken", to be chosen on
+    labelled clips that were not trained on."""
 
     minutes: float
     batch: int = 64
@@ -88,8 +88,8 @@ class JudgeTrainingConfig:
 def train_judge(
     judge: Judge, worlds: Mapping[str, World], config: JudgeTrainingConfig, rng: Random, folder: Path
 ) -> dict[str, float]:
-    """Train for that long and write the judge's file into the folder. Seeing goes on from ``folder``/state where there
-    is one; judging begins anew, on what is seen then. Returns shares of right answers on rendered clips."""
+    """Train for ``config.minutes`` and write the judge's file into the folder. The first phase resumes ``folder``/state
+    if it exists; the second one always starts anew. Returns the accuracy on rendered clips."""
     torch.manual_seed(rng.getrandbits(32))
     clips_per_world = REPORT_CLIPS if config.is_short else 2 * REPORT_CLIPS
 
@@ -114,7 +114,7 @@ def train_judge(
 
 
 class JudgeTrainer:
-    """The losses of both parts, on data of its own making."""
+    """The losses of both phases, on data that it renders itself."""
 
     def __init__(self, judge: Judge, worlds: Mapping[str, World], config: JudgeTrainingConfig, rng: Random) -> None:
         self.judge, self.batch, self.config = judge, config.batch, config
@@ -145,13 +145,14 @@ class JudgeTrainer:
     # Single frames --------------------------------------------------------------------------------------------------
 
     def _with_corrupted(self, frames: Frames, share: float) -> Frames:
-        """Rendered frames, and mimics for that share of them."""
+        """The rendered frames, and frames of corrupted latents for that share of them."""
         if self.corrupted is None:
             return frames
         return concatenate(frames, self.corrupted.frames(round(share * len(frames.pixels))))
 
     def _corrupt_some(self, frames: Frames) -> Frames:
-        """Some of the first ``batch`` frames, which are rendered, broken and some worn."""
+        """Corrupt some of the first ``batch`` frames, which are rendered, and corrupt others mildly; label them
+        accordingly."""
         pixels, right = frames.pixels.clone(), frames.labels.clone()
         count = round(CORRUPTED_SHARES["broken"] * self.batch)
         corrupted, mildly_corrupted = (
@@ -180,7 +181,7 @@ class JudgeTrainer:
         return self._weighted_sum(parts), {q: part.detach() for q, part in parts.items()}
 
     def _cross_entropy(self, logits: Tensor, right: Tensor, question: str) -> Tensor:
-        """Mean cross-entropy of those that are asked."""
+        """Mean cross-entropy of the labels that are not IGNORED."""
         labels_of_question = right[:, QUESTIONS.index(question)]
         total = F.cross_entropy(logits, labels_of_question, ignore_index=IGNORED, reduction="sum")
         return total / (labels_of_question != IGNORED).sum().clamp_min(1)
@@ -209,7 +210,7 @@ class JudgeTrainer:
 
     @torch.no_grad()
     def _encode_clips(self, count: int) -> None:
-        """What the judge sees in that many more clips."""
+        """Store the frame features of ``count`` new clips."""
         self.data.add(count)
         pixels, right = self.data.latest(count)
         seen = self.judge.encode_frames(augment(pixels).flatten(0, 1))
@@ -229,7 +230,7 @@ class JudgeTrainer:
 
 
 def _random_rotations(pixels: Tensor) -> Tensor:
-    """(N, 2, 2): a little turned, and nearer or farther."""
+    """(N, 2, 2): small random rotations and magnifications."""
     angle = ROTATION_STD * torch.randn(len(pixels), device=pixels.device)
     size = (LOG_ZOOM_STD * torch.randn(len(pixels), device=pixels.device)).exp()
     cosine, sine = angle.cos() * size, angle.sin() * size

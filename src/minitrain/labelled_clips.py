@@ -1,4 +1,4 @@
-"""Painted clips of which a person said whether they are whole, for the judge to learn from."""
+"""Generated clips with human labels of whether their subject is whole, for the judge to learn from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRAIN_SPLIT = "train"  # of the labels: the others are for choosing and for meas
 
 
 class LabelledClips:
-    """Frames of painted clips, as many whole as broken. Where their subject is, the judge has to see by itself."""
+    """Frames of generated clips, as many whole as broken. The judge itself locates their subject."""
 
     @torch.no_grad()
     def __init__(self, judge: Judge, folder: Path, label_file: Path) -> None:
@@ -40,14 +40,14 @@ class LabelledClips:
         self.probability = share * torch.cat(amounts)
 
     def frames(self, count: int) -> Frames:
-        """Frames drawn at random, half of them seen in a looking-glass; what is behind the subject is not known."""
+        """Frames drawn at random, half of them mirrored; their background without the subject is not known."""
         drawn = torch.multinomial(self.probability, count, replacement=True)
         cover = F.interpolate(self.cover[drawn], self.pixels.shape[-2:], mode="bilinear")
         return Frames(self.pixels[drawn], self.pixels[drawn], cover, self.labels[drawn]).randomly_mirrored()
 
 
 def _labels(judge: Judge, subject: str, whole: bool) -> Tensor:
-    """(questions,): what a clip's label answers."""
+    """(questions,): the labels of one clip."""
     right = torch.full((len(QUESTIONS),), IGNORED)
     right[QUESTIONS.index("whole")] = judge.options["whole"].index(WHOLE if whole else BROKEN)
     if subject in judge.options["subject"]:

@@ -1,7 +1,7 @@
-"""Latents of rendered clips, kept on the device in a ring of each shape: what the transformer is trained on.
+"""Latents of rendered clips on the device, in one ring buffer for each shape: the transformer's training data.
 
-Every group of clips that the workers rendered is encoded once. It gives whole clips, their shorter beginnings, and
-single frames out of them. Captions are read by the frozen text encoder when a clip comes in.
+Every group of clips from the workers is encoded once. It gives whole clips, their shorter prefixes, and single frames.
+Captions are encoded by the frozen text encoder when a clip comes in.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ FeatureExtractor = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """clean, seen: (B, C, T, H, W). known: (B, TIME, T, H, W). weight: (B, 1, T, H, W), mean about 1. slots: (B, S, D),
-    what the captions say. features: (B, D, T, H, W)."""
+    """clean: (B, C, T, H, W), the latents. known_latents: (B, C, T, H, W), those of the known pixels. known_mask: (B,
+    TIME, T, H, W). loss_weight: (B, 1, T, H, W), mean about 1. slots: (B, S, D), the captions' text embeddings.
+    features: (B, D, T, H, W) of a frozen network."""
 
     clean: Tensor
     known_latents: Tensor
@@ -43,7 +44,7 @@ class Batch:
 
 @dataclass
 class RingBuffer:
-    """The last rows of a table of tensors, whose rows belong together."""
+    """The last ``capacity`` rows of a table of tensors with a common first axis."""
 
     capacity: int
     rows: dict[str, Tensor] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class RingBuffer:
         return self.count
 
     def add(self, rows: dict[str, Tensor]) -> None:
-        """The oldest make room. At most ``limit`` rows at a time."""
+        """Append at most ``capacity`` rows; the oldest are overwritten."""
         new = len(next(iter(rows.values())))
         self._grow(rows, self.count + new)
         for name, values in rows.items():
@@ -76,8 +77,9 @@ class RingBuffer:
 
 
 class LatentBuffer:
-    """Encoded clips by size and length. read: word ids (B, L) to slots (B, S, D). lengths: of the clips that are asked
-    for. features: what another network sees of the pixels, kept beside the latents. clips: how many came in."""
+    """Encoded clips by size and length. encode_ids: token ids (B, L) to slots (B, S, D). lengths: of the clips that
+    will be asked for. features: a frozen network's features of the pixels, stored with the latents. clips: how many
+    came in."""
 
     def __init__(
         self,
@@ -98,14 +100,14 @@ class LatentBuffer:
         self._generator = torch.Generator(self.device).manual_seed(rng.getrandbits(48))
 
     def sizes_with(self, frames: int) -> set[Size]:
-        """Sizes of which there are clips of that length."""
+        """Sizes for which there are clips of that length."""
         return {size for size, length in self.ring_buffers if length == frames}
 
     # In --------------------------------------------------------------------------------------------------------------
 
     def add(self, groups: Iterable[ClipGroup], wanted: Iterable[int] | None = None) -> None:
-        """Encode groups, as many clips at once as fit well; those that are too few wait for others. Groups that nobody
-        told of are left out. wanted: lengths that are worth their time now, all where None."""
+        """Encode groups, as many clips at once as fit well; the rest waits for later calls. Groups without captions are
+        skipped. wanted: lengths that are needed now, all if None."""
         lengths = self.lengths if wanted is None else sorted(wanted)
         for group in groups:
             if group.has_captions:
@@ -137,8 +139,8 @@ class LatentBuffer:
         self.ring_buffers.setdefault((size, frames), RingBuffer(self.mix.clips_per_shape)).add(rows)
 
     def _add_prefixes(self, size: Size, frames: int, rows: dict[str, Tensor], whole: list[int]) -> None:
-        """Shorter clips out of longer ones of which nothing is known: the encoder is causal, so their latents are the
-        first ones."""
+        """Add shorter clips, the beginnings of longer ones without a hole: the encoder is causal, so their latents are
+        the first ones."""
         for length in self.lengths:
             if 1 < length < frames and whole:
                 latents = 1 + (length - 1) // TIME
@@ -147,7 +149,8 @@ class LatentBuffer:
                 self._add_rows(size, length, cut)
 
     def _add_single_frames(self, pixels: Tensor, cover: Tensor, slots: Tensor, midway: list[bool]) -> None:
-        """Frames of dissolves and of later windows show less of what is told, and are left out where others are."""
+        """Add single frames. Those of dissolves and of clips that start midway show less of what the caption states,
+        and are skipped if there are others."""
         size, frames, rng = (pixels.shape[3], pixels.shape[4]), pixels.shape[2], self.rng
         plain = [i for i, late in enumerate(midway) if not late] or list(range(len(pixels)))
         some, at = FRAMES_PER_CLIP * plain, [rng.randrange(frames) for _ in range(FRAMES_PER_CLIP * len(plain))]
@@ -158,7 +161,7 @@ class LatentBuffer:
     def _encode_rows(
         self, pixels: Tensor, cover: Tensor, slots: Tensor, holes: Sequence[hole_masks.Hole | None], midway: list[bool]
     ) -> dict[str, Tensor]:
-        """The ring's rows of clips. cover: (B, F, H, W) in [0, 1]."""
+        """The ring buffer's rows for clips. cover: (B, F, H, W) in [0, 1]."""
         frames, size, device = pixels.shape[2], (pixels.shape[3], pixels.shape[4]), self.device
         clean = self.vae.encode(pixels)
         whole = hole_masks.all_unknown(frames, *size)
@@ -182,7 +185,7 @@ class LatentBuffer:
     # Out -------------------------------------------------------------------------------------------------------------
 
     def sample(self, size: Size, frames: int, count: int) -> Batch:
-        """Clips drawn from the kept ones, each with what is known of it drawn anew."""
+        """Clips drawn at random, each with a newly drawn known part."""
         ring = self.ring_buffers[size, frames]
         index = self._integers(len(ring), count)
         rows = {name: table[index] for name, table in ring.rows.items()}
@@ -198,7 +201,8 @@ class LatentBuffer:
         return Batch(clean, self._add_noise(seen.float()), known, weight / weight.mean(), slots, features)
 
     def choose_known(self, rows: dict[str, Tensor], size: Size, frames: int) -> tuple[Tensor, Tensor]:
-        """(known, seen) of rows of the ring: of each clip its own pattern, or the first frames, or nothing."""
+        """(known_mask, known_latents) for rows of the ring buffer: for each clip its own hole, or known first frames,
+        or nothing."""
         midway = rows["midway"]
         own = rows["own"] & (midway | (self._uniform(len(midway)) < 0.6))
         asks = (

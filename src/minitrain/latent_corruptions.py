@@ -1,11 +1,9 @@
 """Frames with the embedded model's typical failures, for training the judge.
 
-``python -m minitrain.latent_corruptions FILE --count 1000`` writes them.
-
-Rendered clips go through its autoencoder and, on the way, lose their subject as a painter loses it: its latents are
-disturbed, or noised so far that the transformer, told of something else, has to paint them anew in few steps. Their
-background stays. Clips whose latents were left nearly as they were are whole, so that it is not the autoencoder's
-texture that is called broken.
+``python -m minitrain.latent_corruptions FILE --count 1000`` writes them. Rendered clips pass through the autoencoder,
+and on the way the subject's latents are corrupted: disturbed, exchanged, or noised so far that the transformer, given
+another caption, has to generate them anew in few steps. The background stays. Clips whose latents were nearly unchanged
+are labelled whole, so that the judge does not take the autoencoder's texture for a defect.
 """
 
 from __future__ import annotations
@@ -62,7 +60,7 @@ def noise_subject(_model: Mini, x: Latents, _films: list[Film], rng: Random) -> 
 
 
 def shuffle_cells(_model: Mini, x: Latents, _films: list[Film], _rng: Random) -> Tensor:
-    """The subject's cells change places."""
+    """Exchange the subject's cells."""
     out = x.clean.clone()
     for picture, inside in zip(out, x.inside.amax(dim=2)[:, 0] > 0, strict=True):
         places = inside.nonzero()
@@ -72,7 +70,7 @@ def shuffle_cells(_model: Mini, x: Latents, _films: list[Film], _rng: Random) ->
 
 
 def blend_to_mean(model: Mini, x: Latents, films: list[Film], rng: Random) -> Tensor:
-    """A heap of the subject's own colours: its cells, out of place, drawn towards their mean, with a little noise."""
+    """A blob of the subject's own colours: its cells exchanged, drawn towards their mean, with a little noise."""
     amount = x.inside.sum(dim=(3, 4), keepdim=True).clamp_min(1)
     mean = (x.clean * x.inside).sum(dim=(3, 4), keepdim=True) / amount
     out = shuffle_cells(model, x, films, rng).lerp(mean.expand_as(x.clean), rng.uniform(0.1, 0.6))
@@ -80,13 +78,13 @@ def blend_to_mean(model: Mini, x: Latents, films: list[Film], rng: Random) -> Te
 
 
 def blend_with_another(_model: Mini, x: Latents, _films: list[Film], rng: Random) -> Tensor:
-    """The mean of the subject and another clip's, moved by a cell or two."""
+    """The mean of the subject's and another clip's latents, shifted by a cell or two."""
     other = x.clean.roll(1, 0).roll((rng.randint(-1, 1), rng.randint(-1, 1)), (3, 4))
     return x.clean.lerp(other, x.inside * rng.uniform(0.4, 0.6))
 
 
 def duplicate_shifted(_model: Mini, x: Latents, _films: list[Film], rng: Random) -> Tensor:
-    """Latents moved by one or two cells over those that stay."""
+    """The latents, and over them a copy shifted by one or two cells."""
     shift = rng.choice((-2, -1, 1, 2)), rng.choice((-1, 0, 1))
     shift = shift if rng.random() < 0.5 else shift[::-1]
     moved, inside = x.clean.roll(shift, (3, 4)), x.inside.roll(shift, (3, 4))
@@ -94,7 +92,7 @@ def duplicate_shifted(_model: Mini, x: Latents, _films: list[Film], rng: Random)
 
 
 def _resample(model: Mini, x: Latents, texts: list[str], noise: float) -> Tensor:
-    """Noised that far, and painted from there in STEPS steps with these captions; the background is kept."""
+    """Noise the latents by ``noise`` and denoise them in STEPS steps with these captions; the background is kept."""
     start = x.clean.lerp(torch.randn_like(x.clean), noise)
     slots = model.text_encoder(word_ids(model.tokenizer, texts, model.text_encoder.config.length))
     conditioning = conditioning_channels(x.clean, torch.zeros(len(texts), 4, *x.clean.shape[2:]))
@@ -107,19 +105,19 @@ def _resample(model: Mini, x: Latents, texts: list[str], noise: float) -> Tensor
 
 
 def resample_lightly(model: Mini, x: Latents, films: list[Film], rng: Random) -> Tensor:
-    """A little noise, and the right caption: the same subject in the painter's hand."""
+    """A little noise and the right caption: the same subject in the model's own style."""
     texts = [caption(film, rng, complete=True, gaits=False).text for film in films]
     return _resample(model, x, texts, rng.uniform(0.15, 0.35))
 
 
 def resample_with_wrong_caption(model: Mini, x: Latents, films: list[Film], rng: Random) -> Tensor:
-    """Much noise, and the caption of another film."""
+    """Much noise and the caption of another film."""
     texts = [caption(film, rng, complete=True, gaits=False).text for film in films[1:] + films[:1]]
     return _resample(model, x, texts, rng.uniform(0.7, 0.9))
 
 
 def resample_from_noise(model: Mini, x: Latents, films: list[Film], rng: Random) -> Tensor:
-    """Nearly all noise, and the right caption, in too few steps to find out more than its colours."""
+    """Nearly pure noise and the right caption, in too few steps to recover more than its colours."""
     texts = [caption(film, rng, complete=True, gaits=False).text for film in films]
     return _resample(model, x, texts, rng.uniform(0.85, 0.95))
 
@@ -140,8 +138,8 @@ CORRUPTIONS: Mapping[str, tuple[LatentCorruption, str, float]] = {
 
 @torch.inference_mode()
 def corrupt_clips(model: Mini, world: World, rng: Random) -> LabelledFrames:
-    """Frames of a few clips that went one way, in uint8: "pixels" and "bare" (N, 3, SIDE, SIDE), "cover"
-    (N, 1, HALF, HALF). And what there is to tell of each."""
+    """Frames of a few clips with one corruption, in uint8: "pixels" and "bare" (N, 3, SIDE, SIDE), "cover" (N, 1,
+    COVER_SIDE, COVER_SIDE); and the labels of each frame."""
     corruption, verdict, _ = rng.choices(tuple(CORRUPTIONS.values()), [often for _, _, often in CORRUPTIONS.values()])[
         0
     ]
@@ -169,20 +167,20 @@ def corrupt_clips(model: Mini, world: World, rng: Random) -> LabelledFrames:
 
 
 def _subject_cells(cover_BFYX: Tensor) -> Tensor:
-    """(B, 1, T, H, W): 1 for latent cells that the subject covers at any of their frames."""
+    """(B, 1, T, H, W): 1 for latent cells that the subject covers in any of their frames."""
     cells = F.avg_pool2d(cover_BFYX.float() / 255, 16)
     first, rest = cells[:, :1], cells[:, 1:].amax(dim=1, keepdim=True)
     return (torch.cat([first, rest], dim=1) > MIN_COVER).float()[:, None]
 
 
 def write(batches: list[LabelledFrames], path: Path) -> None:
-    """All frames in one file, with what there is to tell of them."""
+    """Write all frames into one file, with their labels in the metadata."""
     tensors = {name: torch.cat([frames[name] for frames, _ in batches]) for name in batches[0][0]}
     save_file(tensors, path, metadata={"told": json.dumps([row for _, rows in batches for row in rows])})
 
 
 class CorruptedClips:
-    """The frames of a file, for a judge to learn from. What it cannot answer is not asked."""
+    """The frames of such a file, for the judge to learn from. Labels that it has no answer for are IGNORED."""
 
     def __init__(self, judge: Judge, path: Path) -> None:
         self.device = device_of(judge)
@@ -197,7 +195,7 @@ class CorruptedClips:
         self.labels = self.labels.to(self.device)
 
     def frames(self, count: int) -> Frames:
-        """Frames drawn at random, half of them seen in a looking-glass."""
+        """Frames drawn at random, half of them mirrored."""
         drawn = torch.randint(len(self.labels), (count,), device=self.device)
         pixels, bare = (self.tensors[name][drawn].float() / 127.5 - 1 for name in ("pixels", "bare"))
         cover = F.interpolate(

@@ -21,8 +21,8 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is orthogonalised; kernels are read as (out, rest) matrices, and matrices of one shape are
-    taken together, which keeps small ones from idling the cores."""
+    """Momentum with orthogonalised updates; kernels are treated as (out, rest) matrices, and matrices of one shape are
+    updated together, since single small ones would leave the cores idle."""
 
     def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
@@ -52,7 +52,8 @@ class Muon(torch.optim.Optimizer):
 
 
 class MuonAdamW:
-    """The two optimisers as one. Matrices of ``plain`` (embeddings, last layers) go to AdamW too."""
+    """Muon for matrices and AdamW for all other parameters, under one learning-rate factor. Matrices whose names begin
+    with one of ``adamw_prefixes`` (embeddings, last layers) go to AdamW too."""
 
     def __init__(
         self, model: nn.Module, *, muon_lr: float, adamw_lr: float, adamw_prefixes: tuple[str, ...] = ()
@@ -77,7 +78,7 @@ class MuonAdamW:
             part.zero_grad(set_to_none=True)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """What the optimisers remember, as "optimiser/<which>/<parameter>/<name>"."""
+        """The optimisers' state, as "optimiser/<which>/<parameter>/<name>"."""
         return {
             f"optimiser/{i}/{index}/{name}": torch.as_tensor(value)
             for i, part in enumerate(self.optimisers)
@@ -86,7 +87,7 @@ class MuonAdamW:
         }
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Remember what ``tensors`` gave, without the leading "optimiser/"."""
+        """Load what ``state_tensors`` returned, without the leading "optimiser/"."""
         for i, part in enumerate(self.optimisers):
             state: dict[int, dict[str, Tensor]] = {}
             for place, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""The transformer with the frozen networks around it, and many prompts painted at once for scores and sheets."""
+"""The transformer with its frozen networks, and sampling of many prompts at once for scores and contact sheets."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SHIFT = 3.0  # of the times that clips for scores and sheets are painted at
 
 
 class Pipeline:
-    """The transformer with the frozen networks around it. pooled: one mean of the text's slots in place of them all, in
-    comparisons alone: the engine always shows every slot."""
+    """The transformer with the frozen autoencoder, text encoder and tokenizer. pooled: replace the text slots by their
+    mean, for comparisons alone: the engine always uses every slot."""
 
     def __init__(self, dit: WanDiT, text: MiniText, vae: MiniVAE, tokenizer: Tokenizer, device: str) -> None:
         self.dit, self.text, self.vae, self.tokenizer, self.device = dit, text, vae, tokenizer, device
@@ -38,12 +38,12 @@ class Pipeline:
 
     @torch.no_grad()
     def encode_prompts(self, texts: Sequence[str]) -> Tensor:
-        """(B, S, D)"""
+        """Text embeddings (B, S, D) of the prompts."""
         return self.encode_ids(word_ids(self.tokenizer, list(texts), self.text.config.length).to(self.device))
 
     @torch.no_grad()
     def encode_ids(self, ids_BL: Tensor) -> Tensor:
-        """Word ids, as many as the encoder reads, to (B, S, D)."""
+        """Token ids (B, L), cut to the encoder's length, to text embeddings (B, S, D)."""
         whole = ids_BL[:, : self.text.config.length]
         slots = torch.cat([self.text(some) for some in whole.split(256)])
         return slots.mean(dim=1, keepdim=True) if self.pooled else slots
@@ -52,12 +52,13 @@ class Pipeline:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda")
 
     def velocity(self, x: Tensor, conditioning: Tensor, times_B: Tensor, slots: Tensor) -> Tensor:
-        """The velocity in float32. beside: what stands beside the noise; times in [0, 1]."""
+        """The predicted velocity in float32. conditioning: channels concatenated with the noisy latents; times in [0,
+        1]."""
         with self.autocast():
             return self.dit(torch.cat([x, conditioning], dim=1), NETWORK_TIME * times_B, slots).float()
 
     def loss(self, batch: Batch, slots: Tensor, t_B: Tensor, noise: Tensor) -> Tensor:
-        """Weighted squared error of the velocity, one figure a sample."""
+        """Weighted squared error of the velocity, one number a sample."""
         t = t_B.view(-1, 1, 1, 1, 1)
         noisy = (1 - t) * batch.clean + t * noise
         velocity = self.velocity(noisy, conditioning_channels(batch.known_latents, batch.known_mask), t_B, slots)
@@ -88,13 +89,13 @@ class Pipeline:
 
 
 def empty_conditioning(x_BCTHW: Tensor) -> Tensor:
-    """What stands beside the noise where nothing is known."""
+    """The conditioning channels if nothing is known."""
     known = torch.zeros(len(x_BCTHW), TIME, *x_BCTHW.shape[2:], device=x_BCTHW.device)
     return conditioning_channels(torch.zeros_like(x_BCTHW), known)
 
 
 def load_frozen_networks(runs: Path, device: str) -> tuple[MiniVAE, MiniText, Tokenizer]:
-    """The autoencoder, text encoder and tokenizer as their trainings left them."""
+    """The trained autoencoder, text encoder and tokenizer of a folder of runs."""
     tokenizer = Tokenizer.from_file(str(runs / "text" / "tokenizer.json"))
     tensors = {part: load_file(runs / part / f"{part}.safetensors") for part in ("vae", "text")}
     config_file = runs / "text" / "config.json"
@@ -112,7 +113,7 @@ def load_frozen_networks(runs: Path, device: str) -> tuple[MiniVAE, MiniText, To
 
 
 def caption_tokenizer(tokenizer: Tokenizer, length: int) -> Callable[[list[str]], Tensor]:
-    """Captions to word ids (B, length), for the rendering workers."""
+    """A function from captions to token ids (B, length), for the rendering workers."""
 
     def tokenize(texts: list[str]) -> Tensor:
         ids = word_ids(tokenizer, texts, length)
@@ -122,12 +123,12 @@ def caption_tokenizer(tokenizer: Tokenizer, length: int) -> Callable[[list[str]]
 
 
 def cpu_state_dict(module: nn.Module) -> dict[str, Tensor]:
-    """The module's weights as they are written to a file."""
+    """The module's state dict as it is written to a file."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def save_contact_sheet(clips_BFCYX: Tensor, path: Path, *, columns: int = 2, frame_step: int = 4) -> None:
-    """Clips as rows of every fourth frame, so many clips beside each other, written as a picture."""
+    """Write clips as rows of every fourth frame, ``columns`` clips in a row, as one picture."""
     from PIL import Image
 
     rows = [torch.cat(list(clip[::frame_step]), dim=2) for clip in clips_BFCYX]

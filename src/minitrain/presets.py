@@ -1,4 +1,5 @@
-"""How large a training is: presets of networks, batches, frames and shares of time; sizes read back from weights."""
+"""How large a training is: presets of networks, batches, frames and shares of time; network sizes read back from
+weights."""
 
 from __future__ import annotations
 
@@ -19,15 +20,16 @@ MAX_BATCH_CLIPS = 2048  # clips of a batch
 
 @dataclass(frozen=True)
 class DiTTrainingConfig:
-    """What a training of the transformer varies. sides: how often clips of which short side, in pixels. aspects: how
-    often which width / height. curriculum: until which share of all training, how often clips of how many frames.
-    tokens: of a batch. shift, deviation: of the logit-normal training times (Esser et al. 2024, arXiv 2403.03206), a
-    deviation of 0 draws them evenly. silent: share of the captions that are left out, for guidance. limit: clips kept
-    of each shape. begin: clips encoded before the first step. feeding: share of the time for encoding new clips, at
-    most. ahead: how much of the curriculum is looked ahead for lengths that are worth encoding. align: weight of the
-    agreement of a middle block with a frozen network's features (REPA, Yu et al. 2024, arXiv 2410.06940). pooled: one
-    mean of the text's slots in place of them all. compile: whether the blocks are compiled. rank: of the few-step
-    student's difference to its teacher, 0 for weights of its own; student_rate: of its matrices."""
+    """Settings of the transformer's training. sides: how often each short side, in pixels. aspects: how often each
+    width / height. curriculum: until which share of all training, how often clips of each number of frames.
+    batch_tokens: tokens of a batch. learning_rate: of matrices. timestep_shift, timestep_std: of the logit-normal
+    training timesteps (Esser et al. 2024, arXiv 2403.03206), drawn uniformly if the deviation is 0. caption_dropout:
+    share of the captions that are dropped, for guidance. subject_weight, motion_weight, clips_per_shape: as in
+    ``clips.DataMix``. initial_clips: clips encoded before the first step. encoding_share: share of the time for
+    encoding new clips, at most. lookahead: share of the training within which a length must be needed to be encoded.
+    alignment_weight: of the representation alignment loss. pool_text: replace the text slots by their mean. compile:
+    whether the blocks are compiled. student_rank: of the few-step student's difference to its teacher, 0 for weights of
+    its own; student_learning_rate: of its matrices."""
 
     width: int = 192
     layers: int = 6
@@ -62,14 +64,14 @@ class DiTTrainingConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """world: a name of ``worlds.WORLDS``. shares: of the budget, by stage, in their order. seconds: what a stage takes
-    beside its training before it has been measured. beside: shares of the budget of stages that run in processes of
-    their own, beside the first ones of ``shares``. judge_batch: frames of a step of the judge.
-    every: seconds from one report to the next. lengths: how often clips of how many frames are rendered. wide: share of
-    the autoencoder's clips that come from the world "wide". bank: bytes of rendered clips that are kept. vae,
-    vae_batch, critic: the autoencoder's sizes, the crops of a step, and the weight of its critic. measured: held-out
-    clips of the figures that are noted on the way. student_batch: clips of a step of the few-step student. clips:
-    painted for the scores."""
+    """world: a name of ``worlds.WORLDS``. shares: of the budget, by stage, in their order. overhead: seconds that a
+    stage takes in addition to its training, until it has been measured. background: shares of the budget of stages that
+    run in processes of their own while the first ones of ``shares`` train. judge_batch: frames of a step of the judge.
+    report_every: seconds from one report to the next. lengths: how often clips of each number of frames are rendered.
+    second_world_share: share of the autoencoder's clips from the world "wide". bank_bytes: bytes of rendered clips that
+    are kept. vae, vae_batch, critic_weight: the autoencoder's sizes, the crops of a step, and the weight of its
+    discriminator. held_out_clips: of the figures in the log. student_batch: clips of a step of the few-step student.
+    scored_clips: sampled for the scores."""
 
     world: str
     dit: DiTTrainingConfig
@@ -160,7 +162,7 @@ PRESETS = {
 
 
 def clip_shapes(recipe: DiTTrainingConfig, multiple: int) -> dict[Size, float]:
-    """How often clips of which (height, width), on the grid of the model."""
+    """How often each (height, width), rounded to the grid of the model."""
     found: dict[Size, float] = {}
     for side, often in recipe.sides.items():
         for aspect, share in recipe.aspects.items():
@@ -171,7 +173,7 @@ def clip_shapes(recipe: DiTTrainingConfig, multiple: int) -> dict[Size, float]:
 
 
 def batch_size(recipe: DiTTrainingConfig, size: Size, frames: int, multiple: int) -> int:
-    """Clips of a batch: as many as give it ``tokens`` tokens."""
+    """Clips of a batch: as many as give it ``batch_tokens`` tokens."""
     tokens = (1 + (frames - 1) // TIME) * (size[0] // multiple) * (size[1] // multiple)
     return min(MAX_BATCH_CLIPS, recipe.clips_per_shape, max(1, round(recipe.batch_tokens / tokens)))
 
@@ -180,7 +182,7 @@ def batch_size(recipe: DiTTrainingConfig, size: Size, frames: int, multiple: int
 
 
 def dit_config(latent_channels: int, text_width: int, width: int, layers: int) -> WanConfig:
-    """A small Wan transformer that reads known latents, masks and places beside the noise."""
+    """A small Wan transformer whose input is the noisy latents, the known latents, their mask and position channels."""
     return WanConfig(
         num_layers=layers,
         heads=width // 48 if width % 48 == 0 else width // 64,
@@ -218,7 +220,8 @@ def vae_config_of(tensors: Mapping[str, Tensor]) -> MiniVAEConfig:
 
 
 def text_config_of(tensors: Mapping[str, Tensor]) -> MiniTextConfig:
-    """The text encoder's sizes, read back from its weights, but for its heads, which leave no trace."""
+    """The text encoder's sizes, read back from its weights, except for the number of attention heads, which weights do
+    not show."""
     vocabulary, width = tensors["words.weight"].shape
     return MiniTextConfig(
         vocabulary=vocabulary,

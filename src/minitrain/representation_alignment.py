@@ -1,4 +1,4 @@
-"""Tokens of a middle block held against what another, frozen network sees of the same pixels."""
+"""Representation alignment (REPA, Yu et al. 2024, arXiv 2410.06940) as an auxiliary loss of the transformer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sora.networks.wan.dit import WanDiT
 
 
 class RepresentationAlignment(nn.Module):
-    """Tokens of a middle block, projected, against what a frozen network sees of the clean pixels (REPA, Yu et al.
-    2024, arXiv 2410.06940). Nothing of it is kept for painting."""
+    """Compares projected tokens of a middle block with a frozen network's features of the clean pixels. It is used
+    while training alone; nothing of it is saved with the model."""
 
     def __init__(self, dit: WanDiT, feature_channels: int) -> None:
         super().__init__()
@@ -28,7 +28,8 @@ class RepresentationAlignment(nn.Module):
         self.tokens = tokens if torch.is_grad_enabled() else None
 
     def forward(self, features_BDTHW: Tensor, latent_shape: tuple[int, int, int]) -> Tensor:
-        """One minus the mean cosine, for the transformer's last pass."""
+        """One minus the mean cosine similarity, for the transformer's last forward pass. features_BDTHW: the frozen
+        network's features. latent_shape: (T, H, W) of the latents."""
         assert self.tokens is not None
         grid = [size // p for size, p in zip(latent_shape, self.patch, strict=True)]
         target = F.interpolate(features_BDTHW, grid, mode="trilinear").flatten(2).mT

@@ -1,8 +1,8 @@
-"""Keeps a new text encoder close to the one that a painter was trained with, whatever a caption's wording.
+"""Slot distillation: keeps a new text encoder close to the one that a transformer was trained with.
 
-The old encoder's slots are, but for the wording, a sum of what is told (measured on the first version: a linear fit
-leaves no more over than two wordings of one scene differ). The fit is the target, and new languages and lengths of the
-same scene are drawn to it.
+The old encoder's slots are, wording aside, a sum of what a caption states (measured on the first version: a linear fit
+leaves a residual no larger than the difference between two wordings of one scene). That linear fit is the target of the
+new encoder, for new languages and lengths of captions too.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ Effects = dict[tuple[str, str], Tensor]  # (slot, answer) -> (slots, width)
 
 @dataclass(frozen=True)
 class SlotTargets:
-    """base_SD: the old slots on average. effects: what one told answer adds to all slots, for the answers that the old
-    encoder knew."""
+    """Linear targets for a new encoder's slots. base_SD: the mean of the old encoder's slots. effects: what each stated
+    value adds to all slots, for the values that the old encoder knew."""
 
     base_SD: Tensor
     effects: Effects
 
     def targets(self, facts: list[dict[str, str]], slots: int) -> tuple[Tensor, Tensor]:
-        """((B, slots, D), (B, slots)): where the slots of captions should stand, and 1 where that is known, which is
-        where the slot's own answer was known to the old encoder. Slots it did not have are to be like its unused ones
-        as long as they have nothing to say."""
+        """Targets (B, slots, D) for captions that state these facts, and a mask (B, slots) that is 1 where a target is
+        known, which is where the old encoder knew the slot's value. Slots that the old encoder did not have are to
+        resemble its unused ones as long as they are empty."""
         base_SD = torch.cat([self.base_SD, self.base_SD[-1:].expand(max(0, slots - len(self.base_SD)), -1)])[:slots]
         targets_BSD, known_BS = base_SD.repeat(len(facts), 1, 1), torch.ones(len(facts), slots)
         for row, each in enumerate(facts):
@@ -51,7 +51,8 @@ class SlotTargets:
 
 @torch.no_grad()
 def fit_targets(old: MiniText, tokenizer: Tokenizer, world: World, count: int = 3000) -> SlotTargets:
-    """Least squares from what plain captions of the old encoder's world tell to its slots."""
+    """Fit the targets by least squares, from the facts that plain captions of the old encoder's world state to the old
+    encoder's slots."""
     facts, slots_BSD = _old_slots(old, tokenizer, world, count)
     answers = sorted({(slot, each[slot]) for each in facts for slot in SLOTS[: old.config.slots]})
     column = {answer: i for i, answer in enumerate(answers)}
@@ -68,7 +69,7 @@ def fit_targets(old: MiniText, tokenizer: Tokenizer, world: World, count: int = 
 
 
 def _old_slots(old: MiniText, tokenizer: Tokenizer, world: World, count: int) -> tuple[list[dict[str, str]], Tensor]:
-    """What captions tell that the old encoder can read to the last word, and its slots of them."""
+    """The facts of captions whose every word the old encoder knows, and its slots (B, slots, D) for them."""
     rng, unknown = Random(3), tokenizer.token_to_id(UNKNOWN)
     captions: list[Caption] = []
     while len(captions) < count:
@@ -81,8 +82,8 @@ def _old_slots(old: MiniText, tokenizer: Tokenizer, world: World, count: int) ->
 
 
 def warm_start(new: MiniText, tokenizer: Tokenizer, old: MiniText, old_tokenizer: Tokenizer) -> None:
-    """Give a new encoder the old one's layers, slots, places and words, as far as it had them. Raises RuntimeError
-    where the layers differ."""
+    """Copy the old encoder's layers, slots, positions and word embeddings into a new one, as far as they exist. Raises
+    RuntimeError if the layers differ."""
     new.layers.load_state_dict(old.layers.state_dict())
     old_words, words = old_tokenizer.get_vocab(), tokenizer.get_vocab()
     with torch.no_grad():
@@ -97,8 +98,9 @@ def warm_start(new: MiniText, tokenizer: Tokenizer, old: MiniText, old_tokenizer
 
 @torch.no_grad()
 def init_new_words(new: MiniText, captions: list[Caption], ids_BL: Tensor, known: set[int | None]) -> None:
-    """Begin words that the old encoder did not have as those it had that are said when the same is told: each as the
-    mean of the NEAREST known ones, weighed by likeness. said, ids_BL: captions and their ids. known: ids it had."""
+    """Initialise the embeddings of words that the old encoder did not have: each as the mean of the NEIGHBOURS known
+    words that occur with the most similar facts, weighted by similarity. captions, ids_BL: captions and their token
+    ids. known: ids that the old encoder had."""
     answers = sorted({(slot, one.facts[slot]) for one in captions for slot in SLOTS})
     column = {answer: i for i, answer in enumerate(answers)}
     facts = torch.zeros(len(captions), len(answers))

@@ -1,8 +1,8 @@
-"""The training loop that all networks share: a time budget, a log, an average of the weights, a state to go on from.
+"""The training loop of all networks: a time budget, a log, an EMA of the weights, a state to resume from.
 
-The learning rate rises, stands, and falls at the end of every run (warm-up, stable, decay: Hu et al. 2024, MiniCPM,
-arXiv 2404.06395). The state is kept as it was before the fall, so the next run goes on at the full rate as if there had
-been none, and many short runs are one long training.
+The learning rate warms up, stays constant, and decays at the end of every run (warm-up, stable, decay: Hu et al. 2024,
+MiniCPM, arXiv 2404.06395). The state is saved before the decay, so the next run continues at the full rate as if there
+had been none, and many short runs amount to one long training.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ LossFunction = Callable[[float], "tuple[Tensor, dict[str, Any]]"]
 
 
 class NotFiniteError(ModelError):
-    """Weights or losses are no numbers any more."""
+    """Weights or losses are NaN or infinite."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """minutes: of this run, its reports and checkpoints counted in; what earlier runs spent stays spent. warmup: share
-    of the first run in which the learning rate rises from nothing. cooldown: share of every run in which it falls to
-    nothing again."""
+    """minutes: of this run, including its reports and checkpoints; time of earlier runs does not count. warmup: share
+    of the first run in which the learning rate rises from zero. cooldown: share of every run in which it falls to
+    zero."""
 
     minutes: float
     warmup: float = 0.01
@@ -53,7 +53,7 @@ class Budget:
 
 
 class EMA:
-    """Exponential moving average of a module's parameters, corrected for its start."""
+    """Exponential moving average of a module's parameters, with bias correction."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
@@ -68,7 +68,7 @@ class EMA:
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:
-        """Exchange the model's weights and the averaged ones; a second call puts them back."""
+        """Exchange the model's weights and the averaged ones; a second call restores them."""
         for name, p in model.named_parameters():
             current = p.detach().clone()
             p.copy_(self.values[name])
@@ -77,7 +77,7 @@ class EMA:
 
 @dataclass
 class TrainingState:
-    """One run of a training, and the state that it goes on from. spent: seconds of training in that state."""
+    """The state of a training, which one run after another continues. spent: seconds of training so far."""
 
     model: nn.Module
     optimiser: MuonAdamW
@@ -88,7 +88,7 @@ class TrainingState:
     values: dict[str, Any] = field(default_factory=dict)
 
     def save(self) -> None:
-        """Write the state. Raises NotFinite, and leaves the last one, where weights are no longer finite."""
+        """Write the state. Raises NotFiniteError, and leaves the last saved one, if weights are not finite."""
         if not all(p.isfinite().all() for p in self.model.parameters()):
             raise NotFiniteError(
                 f"weights are not finite after step {self.step}; the state in {self.folder / STATE} is from before,"
@@ -103,7 +103,7 @@ class TrainingState:
         checkpoint.save_state(self.folder / STATE, tensors, counts)
 
     def resume(self) -> None:
-        """Take up the folder's state where there is one. Raises ModelError where it is of another network."""
+        """Load the folder's state if there is one. Raises ModelError if it belongs to another network."""
         if not checkpoint.exists(self.folder / STATE):
             return
         tensors, counts = checkpoint.load_state(self.folder / STATE)
@@ -134,11 +134,12 @@ def train(
     report_every: float = 120.0,
     report: Callable[[int], dict[str, float]] | None = None,
 ) -> None:
-    """Train for the budget, going on from ``folder``/state where there is one; the model is left with its averaged
-    weights. Told to terminate, it keeps its state and exits.
+    """Train for the budget, resuming ``folder``/state if it exists; the model is left with its averaged weights. On
+    SIGTERM it saves its state and exits.
 
-    loss: from the share that is done of all training so far and this run, to (a value, figures for the log).
-    report: figures about the averaged weights, asked for every ``every`` seconds and at the end.
+    loss: maps the share of all training (so far and in this run) that is done to (a value, figures for the log).
+    ema_decay: of the averaged weights. report: figures about the averaged weights, asked for every ``report_every``
+    seconds and at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = TrainingState(model, optimiser, EMA(model, ema_decay), folder)
@@ -181,7 +182,7 @@ def train(
 def _report(
     state: TrainingState, log: Log, clock: Clock, report: Callable[[int], dict[str, float]] | None, *, save: bool
 ) -> float:
-    """Note figures and keep the state; the seconds that the report took."""
+    """Write figures to the log and save the state; returns the seconds that the report took."""
     before = clock.used
     line: dict[str, float] = {}
     if report:
@@ -205,7 +206,7 @@ def _save_and_exit(state: TrainingState, in_cooldown: bool) -> None:
 
 
 class Clock:
-    """Seconds of this run, without those in which the machine slept."""
+    """Seconds of this run, without those in which the machine was suspended."""
 
     def __init__(self) -> None:
         self.used, self._last = 0.0, time.monotonic()
@@ -228,7 +229,7 @@ class Log:
             self.figures.setdefault(name, []).append(part.detach() if isinstance(part, Tensor) else part)
 
     def write(self, step: int, seconds: float, more: dict[str, float]) -> None:
-        """Write and print a line. Raises NotFinite where a figure is not finite."""
+        """Write and print a line. Raises NotFiniteError if a figure is not finite."""
         means = {name: sum(float(v) for v in values) / len(values) for name, values in self.figures.items()}
         line = {"step": step, "seconds": round(self.before + seconds, 1)}
         line |= {name: round(value, 5) for name, value in (means | more).items()}
@@ -242,7 +243,7 @@ class Log:
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[threading.Event]:
-    """An event that is set when the process is told to terminate, which then waits for us to finish."""
+    """An event that is set when the process receives SIGTERM, instead of the process being terminated."""
     stop_requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop_requested

@@ -1,7 +1,7 @@
-"""How well painted film joins what stood before, in numbers. Benchmarks and tests measure with the same functions.
+"""How well generated video joins the existing one, in numbers. Benchmarks and tests measure with the same functions.
 
-Films are uint8 (F, Y, X, 3); differences are in grey levels, means over all pixels and channels. On a circle the last
-frame is followed by the first.
+Clips are uint8 (F, Y, X, 3); differences are in grey levels, means over all pixels and channels. With ``circular`` the
+last frame is followed by the first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MIN_DIFFERENCE = 1.0  # grey levels; below this a difference is not seen, and st
 
 
 def frame_differences(frames_FYXC: np.ndarray, *, circular: bool = False) -> np.ndarray:
-    """Mean absolute difference of each pair of neighbours i, i + 1: (F - 1,), or (F,) on a circle."""
+    """Mean absolute difference of each pair of neighbours i, i + 1: (F - 1,), or (F,) if circular."""
     pairs = len(frames_FYXC) - (not circular)
     return np.array([_mean_difference(frames_FYXC[i], frames_FYXC[(i + 1) % len(frames_FYXC)]) for i in range(pairs)])
 
@@ -28,10 +28,11 @@ def mean_motion(frames_FYXC: np.ndarray) -> float:
 
 def seam_ratio(frames_FYXC: np.ndarray, at: int, *, circular: bool = False) -> float:
     """How much the step from frame ``at`` to the next stands out: the mean absolute difference of the two over
-    max(FLOOR, the median of the differences of the neighbouring pairs around).
+    max(MIN_DIFFERENCE, the median of the differences of the neighbouring pairs).
 
-    Around are the 8 frames at - 3 .. at + 4, whose 7 pairs count but for the seam's own; at the film's ends there are
-    fewer, on a circle they go on at the other end, each pair once. 1 is a step like any other. Raises IndexError.
+    The neighbours are the 8 frames at - 3 .. at + 4, whose 7 pairs count except for the seam's own; there are fewer at
+    the ends of a clip, and if it is circular they wrap around, each pair once. 1 is a step like any other. Raises
+    IndexError.
     """
     frames = len(frames_FYXC)
     pairs = frames - (not circular)
@@ -46,10 +47,11 @@ def seam_ratio(frames_FYXC: np.ndarray, at: int, *, circular: bool = False) -> f
 
 def edge_ratio(frames_FYXC: np.ndarray, box: tuple[int, int, int, int]) -> float:
     """The same in space, for the border of a rectangle ``box`` = (x, y, width, height): the mean absolute difference of
-    the pixels that face each other across the border, over max(FLOOR, the median of the same at lines beside it).
+    the pixels that face each other across the border, over max(MIN_DIFFERENCE, the median of the same at neighbouring
+    lines).
 
-    Those lines lie 1 to 3 pixels further in and further out, as far as the frame goes; a side on the frame's own edge
-    has no border. 1 is a line like any other; 0 where the rectangle is the whole frame.
+    Those lines lie 1 to 3 pixels further in and further out, within the frame; a side on the frame's own edge has no
+    border. 1 is a line like any other; 0 if the rectangle is the whole frame.
     """
     steps = range(-NEIGHBOUR_PAIRS, NEIGHBOUR_PAIRS + 1)
     found = {k: [d for side in _border_differences(frames_FYXC, box, k) for d in side.ravel()] for k in steps}
@@ -60,7 +62,8 @@ def edge_ratio(frames_FYXC: np.ndarray, box: tuple[int, int, int, int]) -> float
 
 
 def _border_differences(frames_FYXC: np.ndarray, box: tuple[int, int, int, int], k: int) -> Iterator[np.ndarray]:
-    """Differences across the line k pixels right of and below each side of the box; both facing pixels in the frame."""
+    """Differences across the line k pixels right of and below each side of the box, where both facing pixels are in the
+    frame."""
     x, y, width, height = box
     columns, rows = frames_FYXC[:, y : y + height], frames_FYXC[:, :, x : x + width].swapaxes(1, 2)
     for lines_FRLC, borders in ((columns, (x, x + width)), (rows, (y, y + height))):
@@ -71,7 +74,8 @@ def _border_differences(frames_FYXC: np.ndarray, box: tuple[int, int, int, int],
 
 
 def psnr(a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in decibels, peak 255, of the mean square over everything; infinite for equals."""
+    """Peak signal-to-noise ratio in decibels, peak 255, of the mean square over everything; infinite for equal
+    clips."""
     if a_FYXC.shape != b_FYXC.shape:
         raise ValueError(f"films of shapes {a_FYXC.shape} and {b_FYXC.shape} cannot be compared")
     square = float(np.square(a_FYXC.astype(np.float32) - b_FYXC.astype(np.float32)).mean(dtype=np.float64))
@@ -79,17 +83,17 @@ def psnr(a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
 
 
 def colour_drift(a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
-    """Greatest difference of the two films' mean colours over the channels, in grey levels."""
+    """Greatest difference of the two clips' mean colours over the channels, in grey levels."""
     a, b = (film.mean(axis=(0, 1, 2), dtype=np.float64) for film in (a_FYXC, b_FYXC))
     return float(np.abs(a - b).max())
 
 
 def locate(reference_YXC: np.ndarray, mask_YX: np.ndarray, frame_YXC: np.ndarray) -> tuple[int, int, float]:
-    """(down, right, likeness): where a thing stands in ``frame`` against where it stood in ``look``, in pixels.
+    """(down, right, similarity): where an object stands in ``frame`` relative to ``reference``, in pixels.
 
-    share: bool, the thing's own pixels in ``look``. The place is the shift at which those pixels, all channels at once,
-    correlate best with the frame (normalised, so that brightness and contrast may differ; likeness is that coefficient,
-    at most 1). Shifts go round the frame's edges and lie within half a frame each way.
+    mask: bool, the object's own pixels in ``reference``. The position is the shift at which those pixels, all channels
+    together, correlate best with the frame (normalised, so that brightness and contrast may differ; similarity is that
+    coefficient, at most 1). Shifts wrap around the frame's edges and lie within half a frame each way.
     """
     if not mask_YX.any():
         raise ValueError("no pixel is the thing's own, so there is nothing to look for")
