@@ -1,8 +1,8 @@
-"""``python -m minitrain all --size h100 --budget 8m --device cuda``: the embedded model from nothing, or further.
+"""Train the embedded model: ``python -m minitrain all --size h100 --budget 8m --device cuda``.
 
-Each stage can also be trained alone (``python -m minitrain dit --budget 10m``), and ``ablate``, ``checkpoint`` and
-``publish`` are here too. What is left in ``--runs`` is gone on from, also on another machine (see ``checkpoint``).
-``all --from`` goes on from published weights: a folder of them, or ``shipped`` for the package's own.
+Each stage can also be trained alone (``python -m minitrain dit --budget 10m``); ``ablate``, ``checkpoint`` and
+``publish`` are subcommands too. A later call resumes what is in ``--runs``, also on another machine (see
+``checkpoint``). ``all --from`` starts from published weights: a folder of them, or ``shipped`` for the package's own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ENVIRONMENT = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """Verbs and flags; nothing heavy is imported for them."""
+    """The argument parser of all subcommands; it needs no heavy import."""
     from minitrain.presets import PRESETS
 
     top = argparse.ArgumentParser(prog="python -m minitrain", description=__doc__)
@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _training_job(args: argparse.Namespace, arguments: Sequence[str]):
-    """What is trained, its folder there and, where asked, the weights that it goes on from. Raises InputError."""
+    """The job that the arguments ask for; its folder exists and, with ``--from``, holds the initial weights. Raises
+    InputError."""
     from minitrain.presets import PRESETS
     from minitrain.publish import prepare_start
     from minitrain.stages import TrainingJob

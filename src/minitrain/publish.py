@@ -1,13 +1,14 @@
-"""Bring what was trained into the packages: ``python -m minitrain publish --runs runs``.
+"""Publish trained weights into the packages: ``python -m minitrain publish --runs runs``.
 
-Writes ``mini-vae``, ``mini-text`` and ``mini-dit.safetensors`` in eight bits (``sora.weights.int8``), each only where
-it changed, so that the history grows by what is new; the tokenizer, the word list (``vocabulary``) and the card. All of
-it goes into the assets of ``sora``; the judge stays here, beside ``judge``. A few-step student comes beside the
-transformer, as ``mini-few-lora`` where it is a difference to its teacher and as ``mini-few-dit`` where its weights are
-its own; which of them is painted with stands in the model's row in ``sora.catalog``.
-What scores worse than what is shipped stays out: where the shipped card was measured by another command, the shipped
-weights are measured by this one first. With ``--unpack`` it goes the other way. ``all --from`` trains on from what lies
-in such a folder.
+Writes ``mini-vae``, ``mini-text`` and ``mini-dit.safetensors`` in eight bits (``sora.weights.int8``), each only if it
+changed, so that the history grows by what is new; the tokenizer, the word list (``vocabulary``) and the card. All of
+them go into the assets of ``sora``; the judge stays in this package. A few-step student is published as
+``mini-few-lora`` if it is a low-rank difference to its teacher, and as ``mini-few-dit`` if its weights are its own; the
+model's row in ``sora.catalog`` says which of the files it uses.
+
+Weights that score worse than the published ones are refused; if the published card was measured by another command, the
+published weights are measured by this one first. ``--unpack`` goes the other way. ``all --from`` continues training
+from such a folder.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ ASSETS_FOLDER, EXPORT_FOLDER = (
 
 @dataclass(frozen=True)
 class PublishFolders:
-    """Folders that published files lie in. assets: weights, tokenizer, words and card. judge: the judge's file."""
+    """Folders of published files. assets: weights, tokenizer, words and card. judge: the judge's file."""
 
     assets: Path
     judge: Path
 
     @classmethod
     def in_one_folder(cls, folder: Path) -> PublishFolders:
-        """Everything in one folder, to be carried away."""
+        """Everything in one folder, for export."""
         return cls(folder, folder)
 
     @property
@@ -72,14 +73,15 @@ def asset_name(part: str) -> str:
 
 
 def trained_files(runs: Path) -> dict[str, Path]:
-    """Final weights by what they are shipped as."""
+    """The final weights of each network, by the name they are published under."""
     found = {part: runs / part / f"{part}.safetensors" for part in NETWORKS}
     students = {"few-dit": runs / "distil" / FULL_FILE, "few-lora": runs / "distil" / LORA_FILE}
     return found | {part: path for part, path in students.items() if path.is_file()}
 
 
 def write_assets(runs: Path, folders: PublishFolders) -> list[str]:
-    """Write the parts that changed, the tokenizer and the judge; the names of changed parts and of a changed judge."""
+    """Write the networks that changed, the tokenizer and the judge; returns the names of changed networks and of a
+    changed judge."""
     assets, changed = folders.assets, []
     for folder in (folders.assets, folders.judge):
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,7 @@ def write_assets(runs: Path, folders: PublishFolders) -> list[str]:
 
 
 def _write_if_changed(path: Path, raw: bytes) -> list[str]:
-    """Write a file where it changed; its name, or nothing."""
+    """Write a file if it changed; returns its name, or nothing."""
     if path.is_file() and path.read_bytes() == raw:
         return []
     path.write_bytes(raw)
@@ -101,12 +103,12 @@ def _write_if_changed(path: Path, raw: bytes) -> list[str]:
 
 
 def read_published(assets: Path, part: str) -> dict[str, Tensor]:
-    """A part's weights as the package has them, in float32."""
+    """A network's published weights in float32."""
     return unpack8(load_file(assets / asset_name(part)))
 
 
 def unpack(runs: Path, folders: PublishFolders = PUBLISHED) -> None:
-    """The shipped weights and judge laid out as the trainings left them, to be scored or gone on from."""
+    """Restore the published weights and judge as trainings leave them, to be scored or trained further."""
     assets = folders.assets
     for part in NETWORKS:
         _save_tensors(read_published(assets, part), runs / part / f"{part}.safetensors")
@@ -118,7 +120,7 @@ def unpack(runs: Path, folders: PublishFolders = PUBLISHED) -> None:
 
 
 def _copy_judge(source: Path, runs: Path) -> None:
-    """Lay the judge's file where a training has it, if there is one."""
+    """Copy the judge's file to where a training has it, if there is one."""
     if source.is_file():
         (runs / "judge").mkdir(parents=True, exist_ok=True)
         shutil.copy(source, runs / "judge" / judge.FILE)
@@ -133,8 +135,8 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def export(runs: Path) -> Path:
-    """What ``all`` leaves to be carried away: ``runs``/assets with what would be published, the judge too, and with the
-    transformer from before its cooldown; the same in ``runs``/export in files of at most 16 MiB, with logs and sheets.
+    """Write what ``all`` exports: ``runs``/assets with what would be published, the judge, and the transformer from
+    before its cooldown; and the same in ``runs``/export in files of at most 16 MiB, with logs and contact sheets.
     Returns the latter."""
     assets, out = runs / ASSETS_FOLDER, runs / EXPORT_FOLDER
     write_assets(runs, PublishFolders.in_one_folder(assets))
@@ -153,7 +155,7 @@ def export(runs: Path) -> Path:
 
 
 def _before_cooldown(runs: Path) -> dict[str, Tensor]:
-    """The averaged weights of the state, which is from before the learning rate fell."""
+    """The averaged weights of the saved state, which is from before the learning rate fell."""
     if not checkpoint.exists(runs / "dit" / STATE):
         return {}
     tensors, _ = checkpoint.load_state(runs / "dit" / STATE)
@@ -162,9 +164,9 @@ def _before_cooldown(runs: Path) -> dict[str, Tensor]:
 
 
 def prepare_start(runs: Path, source: Path, world: World) -> None:
-    """Lay weights out under ``runs`` that a training goes on from. source: a folder as ``lay_out`` or ``export`` made
-    it; what it lacks comes from the package. A transformer from before its cooldown is preferred, and a judge comes
-    along where it knows the world. Raises InputError where there is no transformer, and where a training has begun."""
+    """Prepare ``runs`` for training from the weights in ``source``, a folder that ``write_assets`` or ``export`` made;
+    what it lacks comes from the package. A transformer from before its cooldown is preferred, and the judge is included
+    if it knows the world. Raises InputError if there is no transformer, and if a training has begun."""
     if checkpoint.exists(runs / "dit" / STATE):
         raise InputError(f"a training has begun in {runs}; leave --from away to go on with it, or name other --runs")
     if checkpoint.exists(source):
@@ -184,7 +186,7 @@ def prepare_start(runs: Path, source: Path, world: World) -> None:
 
 
 def _folder_with(source: Path, name: str) -> Path:
-    """The folder that has the file, or else the package's."""
+    """The folder itself if it has the file, else the package's."""
     return source if (source / name).is_file() else weights.ASSETS
 
 
@@ -192,7 +194,7 @@ def _folder_with(source: Path, name: str) -> Path:
 
 
 def why_worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
-    """Why scores of the same command speak against the new weights; empty where they do not."""
+    """Why scores by the same command speak against the new weights; empty if they do not."""
     if not new.get(ACCURACY_KEY) or new[ACCURACY_KEY]["clips"] < MIN_JUDGED_CLIPS:
         return f"fewer than {MIN_JUDGED_CLIPS} painted clips were judged"
     for key in scores.ACCURACY_KEYS.values():
@@ -204,7 +206,7 @@ def why_worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
 def published_scores(
     runs: Path, folders: PublishFolders, new: Mapping[str, Any], device: str, seconds: float
 ) -> dict[str, Any]:
-    """The shipped weights' scores by the same command and the same judge: the card's, or measured now."""
+    """The published weights' scores by the same command and the same judge: the card's, or measured now."""
     path = folders.assets / CARD
     if not path.is_file():
         return {}
@@ -218,8 +220,8 @@ def published_scores(
 
 
 def publish(runs: Path, folders: PublishFolders, device: str, seconds: float, *, force: bool) -> list[str]:
-    """Lay out ``runs`` with its card; the names of files that changed. Raises InputError where it has no card or is
-    worse."""
+    """Publish the weights under ``runs`` with their card; returns the names of files that changed. Raises InputError if
+    there is no card or the weights are worse."""
     path = runs / scores.CARD
     if not path.is_file():
         raise InputError(f"{path} is missing; score the training first: python -m minitrain score --runs {runs}")

@@ -1,9 +1,9 @@
-"""Processes that draw, tell and render clips, while the trainer's own process does nothing but train.
+"""Processes that draw, caption and render clips while the trainer's own process only trains.
 
-Rendering is thousands of small operations, which a graphics card would wait for and which a second core does meanwhile.
-Groups of clips of one size and length pass through slots of shared memory, which is pinned where the trainer is on
-CUDA. Workers are forked, so they are started before anything touches the card; they end with the trainer, whatever ends
-that, and what goes wrong in one of them is raised in the trainer.
+Rendering is thousands of small operations, which a graphics card would wait for and which other cores do meanwhile.
+Groups of clips of one size and length pass through slots of shared memory, which is pinned if the trainer uses CUDA.
+Workers are forked, so they are started before anything touches the card; they end with the trainer, however that ends,
+and an exception in one of them is raised in the trainer.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class WorkerError(RuntimeError):
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """What is rendered. sizes, lengths: how often clips of which (height, width) and how many frames. group: clips of
-    one message. wide: share of groups of the second world, as long as ``RenderWorkers.broad`` is set."""
+    """What is rendered. sizes, lengths: how often each (height, width) and number of frames. clips_per_group: of one
+    message. second_world_share: of the groups, while ``RenderWorkers.broad`` is set."""
 
     sizes: Mapping[Size, float]
     lengths: Mapping[int, float]
@@ -55,16 +55,16 @@ class RenderConfig:
 
     @property
     def bytes(self) -> int:
-        """Of the largest group: pixels and cover."""
+        """Bytes of the largest group: pixels and cover."""
         pixels = max(h * w for h, w in self.sizes) * max(self.lengths) * self.clips_per_group
         return 3 * pixels + pixels // COVER_CELL**2
 
 
 @dataclass
 class ClipGroup:
-    """Clips of one size and length. frames: (B, 3, F, Y, X) uint8. cover: (B, F, Y / CELL, X / CELL) uint8, how much of
-    a cell the first actor covers. ids: (B, WORDINGS, L) words of captions. told: whether there are captions, which the
-    second world has none of."""
+    """Clips of one size and length. frames: (B, 3, F, Y, X) uint8. cover: (B, F, Y / COVER_CELL, X / COVER_CELL) uint8,
+    how much of a cell the first actor covers. ids: (B, CAPTIONS_PER_CLIP, L) token ids of captions. has_captions: False
+    for the second world."""
 
     frames: Tensor
     cover: Tensor
@@ -83,8 +83,8 @@ class ClipGroup:
 
 
 class RenderWorkers:
-    """The processes, and the slots between them and the trainer. broad: whether the second world is rendered too.
-    clips: how many have been taken so far."""
+    """The processes, and the shared memory between them and the trainer. broad: whether the second world is rendered
+    too. clips: how many have been taken so far."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class RenderWorkers:
     def _render_into(
         self, slot: int, sources: Sequence[ClipSource], tokenize: Tokenize, rng: Random
     ) -> tuple[Any, ...]:
-        """A group in a slot, and what is told about it."""
+        """Render a group into a slot; returns the message about it."""
         config = self.config
         wide = len(sources) > 1 and self.broad and rng.random() < config.second_world_share
         source = sources[int(wide)]
@@ -188,8 +188,8 @@ class RenderWorkers:
     # In the trainer --------------------------------------------------------------------------------------------------
 
     def take(self, limit: int, *, wait: float = 0.0) -> list[ClipGroup]:
-        """Up to that many groups that are ready, on the device; waiting so many seconds for a first one. Raises
-        WorkerFailed."""
+        """Up to ``limit`` groups that are ready, on the device, waiting at most ``wait`` seconds for the first one.
+        Raises WorkerError."""
         self._free_copied_slots()
         if self.device == "cuda" and not self._pinned:
             self._pin_memory()
@@ -241,7 +241,7 @@ class RenderWorkers:
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in tensors)
 
     def _copy_event(self) -> Any:
-        """What tells when the copies begun so far have ended; None where they have."""
+        """A CUDA event that completes when the copies so far have; None on the CPU."""
         if self.device != "cuda":
             return None
         event = torch.cuda.Event()
@@ -249,12 +249,12 @@ class RenderWorkers:
         return event
 
     def _free_copied_slots(self) -> None:
-        """Slots whose copies have ended."""
+        """Return the slots whose copies are complete."""
         while self._copying and (self._copying[0][0] is None or self._copying[0][0].query()):
             self._free.put(self._copying.pop(0)[1])
 
     def _pin_memory(self) -> None:
-        """So that copies to the card do not wait for the host."""
+        """Pin the shared memory so that copies to the card do not wait for the host."""
         self._pinned = True
         whole = torch.from_numpy(np.frombuffer(self._memory, np.uint8))
         try:

@@ -1,4 +1,5 @@
-"""Training that breaks off goes on: at a lower rate after numbers that are none, with a smaller batch out of memory."""
+"""Restart a training that failed: at a lower learning rate after NaN or infinity, with a smaller batch when memory runs
+out."""
 
 from __future__ import annotations
 
@@ -22,18 +23,18 @@ MIN_TIME_SHARE = 0.01  # of the budget: with less time left, another try is not 
 
 @dataclass(frozen=True)
 class Attempt:
-    """rate: factor of the learning rates. batch: share of the batch."""
+    """lr_factor: of the learning rates. batch_factor: of the batch size."""
 
     lr_factor: float = 1.0
     batch_factor: float = 1.0
 
     def batch_size(self, count: int) -> int:
-        """Of a batch of that many."""
+        """The attempt's batch size, given the full one."""
         return max(1, int(self.batch_factor * count))
 
 
 def minutes_left(end: float) -> float:
-    """Minutes until a moment of the monotonic clock; a second at least, so that late stages are not without weights."""
+    """Minutes until ``end`` on the monotonic clock; at least a second, so that late stages still write weights."""
     return _minutes(end - time.monotonic())
 
 
@@ -54,9 +55,9 @@ def train_with_retries(
     clock: Callable[[], float] = time.monotonic,
     **options: Any,
 ) -> Attempt:
-    """``loop.train`` for the budget, again from the last state where it broke off, or from ``begin``'s weights where
-    there is none. setup: the optimiser and the loss of an attempt. how: as in ``train``. Returns the attempt that
-    lasted. Raises what the last one of TRIES raised."""
+    """``training_loop.train`` for the budget, restarted from the last saved state if it fails, or from the weights of
+    ``init_weights`` if there is none. setup: the optimiser and the loss of an attempt. options: as in ``train``.
+    Returns the attempt that succeeded. Raises what the last of MAX_ATTEMPTS raised."""
     end, attempt = clock() + 60 * budget.minutes, Attempt()
     for attempt_index in range(MAX_ATTEMPTS):
         optimiser, loss = setup(attempt)

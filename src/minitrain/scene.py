@@ -1,7 +1,8 @@
-"""What happens in a clip of the cartoon world, said once: scenes are drawn from it, rendered from it, told from it.
+"""What happens in a clip of the cartoon world: the description that films are drawn as, rendered from and captioned
+from.
 
-A film is one or two shots with hard cuts between them. A shot has a setting at an hour of the day, one or two actors,
-a camera and perhaps weather. Everything a caption can tell is a word from one of the lists here or a key of
+A film is one or two shots with hard cuts between them. A shot has a setting at an hour of the day, one or two actors, a
+camera and perhaps weather. Everything a caption can state is a word from one of the lists here or a key of
 ``subjects.SUBJECTS`` and ``settings.SETTINGS``; everything else follows from the seed.
 """
 
@@ -36,8 +37,8 @@ STYLES = ("flat", "pencil", "pixel", "neon", "watercolour")
 
 @dataclass(frozen=True)
 class Actor:
-    """subject: a key of SUBJECTS. motion: one of MOTIONS. faces: "left" or "right", where it looks. size: its side as a
-    share of the canvas' short side."""
+    """subject: a key of SUBJECTS. motion: one of MOTIONS. faces: "left" or "right", the direction it looks in. size:
+    its side as a share of the canvas' short side."""
 
     subject: str
     motion: str
@@ -47,9 +48,10 @@ class Actor:
 
 @dataclass(frozen=True)
 class Shot:
-    """relation: of the second actor to the first, one of RELATIONS, "" where there is no second. event: one of EVENTS
-    or "". seed: fixes every remaining detail of the shot, such as where things stand. contained: whether an actor alone
-    stays inside the picture; elsewhere a traveller comes in again at the edge opposite to that where it went out."""
+    """relation: of the second actor to the first, one of RELATIONS, "" if there is no second one. event: one of EVENTS
+    or "". seed: determines every other detail of the shot, such as where things stand. contained: whether an actor that
+    is alone stays inside the picture; otherwise a travelling actor that leaves at one edge comes in at the opposite
+    one."""
 
     setting: str
     actors: tuple[Actor, ...]

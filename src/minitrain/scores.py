@@ -1,4 +1,4 @@
-"""What a training is worth, measured on held-out films in as much time as there is, and the card that says so."""
+"""Score a training on held-out films in the time available, and write the model card."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MAIN_QUESTIONS = ("subject", "setting", "motion", "whole")  # right all at once 
 
 
 def load_pipeline(runs: Path, device: str, part: str = "dit") -> Pipeline:
-    """The networks as their trainings left them. part: "dit" or "distil". Raises ModelError."""
+    """The trained networks of a folder of runs. part: "dit" or "distil". Raises ModelError."""
     vae, text, tokenizer = load_frozen_networks(runs, device)
     dit = _teacher(runs, device) if part == "dit" else load_student(runs, device)
     if dit is None:
@@ -67,18 +67,18 @@ def _teacher(runs: Path, device: str) -> WanDiT | None:
 
 
 def load_judge(runs: Path, device: str = "cpu") -> judges.Judge:
-    """The judge that was trained here. Raises ModelError."""
+    """The judge that was trained in this folder. Raises ModelError."""
     return judges.load(runs / "judge" / judges.FILE, device)
 
 
 def judge_knows(judge: judges.Judge, world: World) -> bool:
-    """Whether it can be asked about films of that world."""
+    """Whether the judge can be asked about films of that world."""
     lists = {"subject": world.subjects, "setting": world.settings, "motion": world.motions}
     return all(set(words) <= set(judge.options[question]) for question, words in lists.items())
 
 
 def judge_features(runs: Path, device: str) -> FeatureExtractor:
-    """What the judge makes of every second frame, (B, D, T, 1, 1), before it decides. Raises ModelError."""
+    """The judge's features of every second frame, (B, D, T, 1, 1). Raises ModelError."""
     judge = load_judge(runs, device)
 
     def seen(pixels_BCFYX: Tensor) -> Tensor:
@@ -107,8 +107,8 @@ def measure_accuracy(
     limit: int,
     part: str = "dit",
 ) -> dict[str, float]:
-    """Share of right answers about held-out films: painted from their captions in the part's way, or rendered without a
-    painter. Films are taken AT_ONCE together, and no more of them once the time is over."""
+    """Share of correct answers about held-out films: sampled from their captions as SAMPLING says for ``part``, or
+    rendered if there is no pipeline. Films are processed in batches, and no more of them once the time is over."""
     source, rng, end = FilmSource(world), Random(CAPTION_SEED), time.monotonic() + seconds
     at_once = BATCH_CLIPS.get(str(judges.device_of(judge).type), 4)
     correct: list[list[bool]] = []
@@ -128,7 +128,7 @@ def measure_accuracy(
 
 
 def _correct_answers(judge: judges.Judge, films: list[Film], clips: Tensor) -> list[list[bool]]:
-    """For each film, whether each of the questions is answered rightly."""
+    """For each film, whether each of the questions is answered correctly."""
     found = []
     for film, picked in zip(films, judges.answers(judge, clips), strict=True):
         right = zip(judge.options, judge.labels_of(film).tolist(), strict=True)
@@ -138,7 +138,7 @@ def _correct_answers(judge: judges.Judge, films: list[Film], clips: Tensor) -> l
 
 
 def measure_all(runs: Path, world_name: str, device: str, side: int, seconds: float, clips: int) -> dict[str, Any]:
-    """All scores of what is under ``runs``, in about that many seconds: fewer clips where there is less time."""
+    """All scores of the weights under ``runs``, in about that many seconds: on fewer clips if there is less time."""
     world, end = WORLDS[world_name], time.monotonic() + seconds
     pipeline = load_pipeline(runs, device)
     scores: dict[str, Any] = {
@@ -164,7 +164,7 @@ def measure_all(runs: Path, world_name: str, device: str, side: int, seconds: fl
 
 
 def save_sheets(runs: Path, device: str, side: int) -> None:
-    """What the weights paint, as pictures in ``runs``."""
+    """Contact sheets of sampled clips, written into ``runs``."""
     pipeline = load_pipeline(runs, device)
     few = BATCH_CLIPS.get(device, 4)
     for name, frames in SHEET_FRAMES.items():
@@ -182,8 +182,8 @@ def save_sheets(runs: Path, device: str, side: int) -> None:
 
 
 def build_card(runs: Path, world_name: str, device: str, command: str) -> dict[str, Any]:
-    """What the weights are and how they came to be, before their scores. command: repeats it; where it is empty, the
-    one of the card that is there stays."""
+    """The model card without scores: what the weights are and how they were made. command: reproduces them; if it is
+    empty, that of the existing card stays."""
     pipeline, world = load_pipeline(runs, device), WORLDS[world_name]
     return {
         "name": "mini",
@@ -219,7 +219,7 @@ def write_card(runs: Path, card: dict[str, Any]) -> None:
 
 
 def known_limits(world: World) -> list[str]:
-    """What a reader should not expect."""
+    """What the model cannot do, for readers of the card."""
     return [
         "knows only the subjects, settings and motions listed here; other words are named and ignored",
         "longer films than 33 frames are painted in windows that go on from one another, and subjects fray on the way",
@@ -231,8 +231,8 @@ def known_limits(world: World) -> list[str]:
 
 
 def compute_used(runs: Path) -> dict[str, list[dict[str, float]]]:
-    """Of each stage, how its trainings ended, oldest first: the logs of those that its weights were grown from may lie
-    beside its own, under names that come before "log.jsonl"."""
+    """The last log line of each stage's trainings, oldest first: logs of earlier trainings may lie in the same folder,
+    under names that sort before "log.jsonl"."""
     folders = sorted({log.parent for log in runs.glob("*/*.jsonl")})
     return {folder.name: [last_log_line(log) for log in sorted(folder.glob("*.jsonl"))] for folder in folders}
 

@@ -1,7 +1,7 @@
-"""The stages of a training from nothing, each a function of a job and its minutes. To add one: a function and a row.
+"""The stages of a training, each a function of a job and its minutes. To add one: a function and a row.
 
-A stage reads what earlier ones left under the job's folder, goes on from its own state where there is one, and leaves
-its weights and its log in a folder of its name.
+A stage reads what earlier ones wrote under the job's folder, resumes its own state if there is one, and writes its
+weights and its log into a folder of its name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ RESERVED_CORES = 3  # cores that the trainer and the stages beside it keep for t
 
 @dataclass
 class SharedClips:
-    """What the stages of one call share: the clips and the workers that render them, once a stage wanted them."""
+    """What the stages of one call share: the clip bank and the workers that render for it, opened by the first stage
+    that needs them."""
 
     bank: ClipBank | None = None
 
@@ -53,9 +54,9 @@ class SharedClips:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained and where. runs: the folder of all stages. size: a name of SIZES. world: of ``worlds.WORLDS``.
-    settings: "name=value" changes of the transformer's recipe. workers: processes that render, 0 for as many as fit.
-    command: what a person typed for this, for the card."""
+    """What is trained and where. runs: the folder of all stages. size: a name of PRESETS. world: of ``worlds.WORLDS``.
+    settings: "name=value" changes of the transformer's training. workers: processes that render, 0 for as many as fit.
+    command: what the user typed, for the card."""
 
     runs: Path
     size: str
@@ -76,7 +77,7 @@ class TrainingJob:
 
     @property
     def start_weights(self) -> dit.StartWeights | None:
-        """What the transformer begins from, where that was laid out (see ``publish.lay_start``)."""
+        """The transformer's initial weights, if ``publish.prepare_start`` provided them."""
         weights = self.runs / "dit" / START_FILE
         return dit.StartWeights(weights) if weights.is_file() else None
 
@@ -85,7 +86,7 @@ class TrainingJob:
 
     @contextmanager
     def clip_bank(self) -> Iterator[ClipBank]:
-        """The session's clips, or some for this stage alone. A stage asks for them before it touches a card."""
+        """The shared clip bank, or one for this stage alone. A stage opens it before it touches a card."""
         session = self.session or SharedClips()
         session.bank = session.bank or open_clip_bank(self)
         try:
@@ -125,7 +126,7 @@ def open_clip_bank(job: TrainingJob) -> ClipBank:
 
 
 def vae(job: TrainingJob, minutes: float) -> None:
-    """As ``python -m minitrain.vae`` does alone, at the preset's sizes."""
+    """The same as ``python -m minitrain.vae``, at the preset's sizes."""
     from minitrain import vae as program
     from sora.networks.mini_vae import MiniVAE
     from sora.runtime.winograd import Winograd
@@ -145,7 +146,7 @@ def vae(job: TrainingJob, minutes: float) -> None:
 
 
 def text(job: TrainingJob, minutes: float) -> None:
-    """As ``python -m minitrain.text_encoder_training`` does alone, but without its long table of scores at the end."""
+    """The same as ``python -m minitrain.text_encoder_training``, without its long table of scores at the end."""
     from minitrain import text_encoder_training
 
     world, folder, tiny = WORLDS[job.world], job.runs / "text", job.size == "tiny"
@@ -180,7 +181,7 @@ def text(job: TrainingJob, minutes: float) -> None:
 
 
 def judge(job: TrainingJob, minutes: float) -> None:
-    """As ``python -m minitrain.judge_training`` does alone, of one world and without mimics."""
+    """The same as ``python -m minitrain.judge_training``, with one world and without corrupted latents."""
     from minitrain import judge_training
     from minitrain.judge import Judge, options_of
 
@@ -194,8 +195,8 @@ def judge(job: TrainingJob, minutes: float) -> None:
 
 
 def warm_compile_cache(job: TrainingJob, _minutes: float) -> None:
-    """Fill the compiler's cache with the transformer's blocks, beside other stages, so that its own training need not
-    wait for them. Where nothing is compiled, it does nothing."""
+    """Fill the compiler's cache with the transformer's blocks while other stages run, so that its own training need not
+    wait for them. Does nothing if nothing is compiled."""
     recipe, channels = (
         replace(job.dit_training, batch_tokens=job.dit_training.batch_tokens // 4),
         job.preset.vae.channels,
@@ -221,7 +222,7 @@ def transformer(job: TrainingJob, minutes: float) -> None:
 
 
 def student(job: TrainingJob, minutes: float) -> None:
-    """The student begins anew at its teacher, which has learnt since: its old state is of no use."""
+    """The student starts anew from its teacher, which has been trained further since: its old state is of no use."""
     folder = job.runs / "distil"
     shutil.rmtree(folder / STATE, ignore_errors=True)
     with job.clip_bank() as bank:
@@ -229,7 +230,7 @@ def student(job: TrainingJob, minutes: float) -> None:
 
 
 def score(job: TrainingJob, minutes: float) -> None:
-    """Scores, sheets and the card, in as many clips as fit into the time."""
+    """Scores, contact sheets and the card, on as many clips as fit into the time."""
     card = scores.build_card(job.runs, job.world, job.device, job.command)
     side = max(job.dit_training.sides)
     scores.save_sheets(job.runs, job.device, side)
@@ -253,5 +254,5 @@ FROZEN_STAGES = ("vae", "text")
 
 
 def transformer_has_begun(runs: Path) -> bool:
-    """Whether the transformer's training has begun, here or where its first weights come from."""
+    """Whether the transformer's training has begun, here or where its initial weights come from."""
     return checkpoint.exists(runs / "dit" / STATE) or (runs / "dit" / START_FILE).is_file()

@@ -1,8 +1,9 @@
 """Train the embedded model's text encoder: ``python -m minitrain.text_encoder_training --world small --minutes 12``.
 
-It reads captions only, of every length and language. Slot i must say what the caption tells about the i-th of
-``captions.SLOTS``, or that it is silent. With ``--start`` it goes on from an older encoder, and says in its slots what
-that one would have said, so that a painter trained on the old slots understands the new ones.
+It is trained on captions alone, of every length and language: slot i must encode the value that the caption states for
+the i-th of ``captions.SLOTS``, or that it states none. With ``--start`` it continues from an older encoder, and its
+slots are trained to match that encoder's (``slot_distillation``), so that a transformer trained on the old slots
+understands the new ones.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ DISTILLATION_WEIGHT = 10.0  # weight of the squared distance to the anchor
 
 
 def slot_values(world: World) -> dict[str, list[str]]:
-    """What each slot may answer; the first answer is silence."""
+    """The possible values of each slot; the first one is "" for a slot that the caption does not state."""
     return {
         "subject": ["", *world.subjects],
         "setting": ["", *world.settings],
@@ -64,7 +65,7 @@ def slot_values(world: World) -> dict[str, list[str]]:
 
 
 class SlotClassifier(nn.Module):
-    """The encoder with one linear question a slot."""
+    """The text encoder with one linear classifier a slot."""
 
     def __init__(self, text: MiniText, world: World) -> None:
         super().__init__()
@@ -72,13 +73,13 @@ class SlotClassifier(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(text.config.width, len(a)) for a in slot_values(world).values())
 
     def forward(self, ids_BL: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(slots (B, slots, D), the answers' logits (B, answers) slot by slot)."""
+        """(slots (B, slots, D), the values' logits (B, values) for each slot)."""
         slots = self.text(ids_BL)
         return slots, [head(slots[:, i]) for i, head in enumerate(self.heads)]
 
 
 def sample_captions(world: World, count: int, rng: Random, kinds: tuple[str, ...], *, held_out: bool) -> list[Caption]:
-    """Captions of the given kinds. Those to train on are roughened, and some are empty."""
+    """Captions of the given kinds. Those to train on get typing errors, and some are empty."""
     sampled = []
     for _ in range(count):
         length, language = CAPTION_KINDS[rng.choice(kinds)]
@@ -92,20 +93,20 @@ def sample_captions(world: World, count: int, rng: Random, kinds: tuple[str, ...
 
 
 def labels_of(world: World, captions: list[Caption]) -> Tensor:
-    """(B, len(SLOTS)): which answer each caption gives."""
+    """(B, len(SLOTS)): the index of the value that each caption states."""
     keys = slot_values(world)
     return torch.tensor([[keys[slot].index(one.facts[slot]) for slot in SLOTS] for one in captions])
 
 
 def drop_words(ids_BL: Tensor, share: float = 0.015) -> Tensor:
-    """Ids of which a share have become unknown."""
+    """The ids with a share of them replaced by the unknown id."""
     return ids_BL.masked_fill((torch.rand(ids_BL.shape) < share) & (ids_BL > 0), 1)
 
 
 def make_loss(
     classifier: SlotClassifier, world: World, tokenizer: Tokenizer, count: int, targets: SlotTargets | None
 ) -> Callable[[float], tuple[Tensor, dict[str, float]]]:
-    """The loss of one step, its captions drawn anew each time."""
+    """The loss function of one step, with newly drawn captions each time."""
     rng, device = Random(), next(classifier.parameters()).device
 
     def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
@@ -131,8 +132,8 @@ def make_loss(
 def evaluate(
     reader: SlotClassifier, world: World, tokenizer: Tokenizer, targets: SlotTargets | None, count: int = 300
 ) -> dict[str, dict[str, float]]:
-    """For each kind of held-out caption, the share that each slot reads rightly, "all" of them, and the mean cosine to
-    the anchor."""
+    """For each kind of held-out caption, the accuracy of each slot, of "all" slots at once, and the mean cosine to the
+    targets."""
     table, device = {}, next(reader.parameters()).device
     for kind in CAPTION_KINDS:
         captions = sample_captions(world, count, Random(5), (kind,), held_out=True)
@@ -150,13 +151,13 @@ def evaluate(
 
 
 def summary(table: dict[str, dict[str, float]]) -> dict[str, float]:
-    """One line for the log: of each kind the worst slot, and the worst cosine."""
+    """One line for the log: the worst slot of each kind, and the worst cosine."""
     line = {kind: min(row[slot] for slot in SLOTS) for kind, row in table.items()}
     return line | ({"cosine": min(row["cosine"] for row in table.values())} if "cosine" in table["plain"] else {})
 
 
 def load_encoder(folder: Path) -> tuple[MiniText, Tokenizer]:
-    """An encoder and its tokenizer from a training's folder, its sizes from ``config.json`` where there is one."""
+    """An encoder and its tokenizer from a training's folder, with its sizes from ``config.json`` if that exists."""
     tokenizer, sizes = Tokenizer.from_file(str(folder / "tokenizer.json")), folder / "config.json"
     config = json.loads(sizes.read_text()) if sizes.exists() else {"vocabulary": tokenizer.get_vocab_size()}
     text = MiniText(MiniTextConfig(**config))
@@ -167,7 +168,7 @@ def load_encoder(folder: Path) -> tuple[MiniText, Tokenizer]:
 def build_encoder(
     world: World, tokenizer: Tokenizer, start: Path | None, known: World
 ) -> tuple[MiniText, SlotTargets | None]:
-    """A new encoder, and what holds it where it goes on from an older one that read the world ``known``."""
+    """A new encoder, and its distillation targets if it continues from an older one, which read the world ``known``."""
     text = MiniText(MiniTextConfig(vocabulary=tokenizer.get_vocab_size(), slots=SLOT_COUNT, length=MAX_TOKENS))
     if not start:
         return text, None

@@ -1,7 +1,7 @@
-"""The embedded model's tokenizer: every word of its world whole, every other word spelled in small pieces.
+"""The embedded model's tokenizer: every word of its world is one token, every other word is spelled in small pieces.
 
-Chinese is cut into the world's words and single characters. A piece is one letter or two and no word itself, so that
-"carpet" does not begin with a car.
+Chinese is split into the world's words and single characters. A piece is one or two letters and no word itself, so that
+"carpet" does not begin with the token "car".
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ VOWELS, CONSONANTS = "aeiou", "bcdfghklmnprstvz"
 
 
 def build_tokenizer(world: World) -> Tokenizer:
-    """Ids for a world's captions, 0 for padding and 1 for characters that are in no word of it. Case, punctuation and
-    full-width forms do not matter."""
+    """A tokenizer for a world's captions, with id 0 for padding and 1 for characters that are in no word of it. Case,
+    punctuation and full-width forms are ignored."""
     english, chinese = english_words(world), chinese_words(world)
     characters = sorted({*"".join(chinese)})
     pairs = [pair for pair in _pairs(english) if pair not in english]
@@ -53,13 +53,14 @@ def build_tokenizer(world: World) -> Tokenizer:
 
 
 def _pairs(words: Sequence[str]) -> list[str]:
-    """The letter pairs most often seen, the commonest first."""
+    """The most frequent letter pairs, most frequent first."""
     counts = Counter(w[i : i + 2] for w in words for i in range(len(w) - 1))
     return [pair for pair, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_PAIRS]]
 
 
 def add_typos(caption: Caption, rng: Random) -> str:
-    """A caption as hurried people type: now and then a plural, a typing error, or a word from outside the world."""
+    """The caption's text as people type: now and then with a plural, a typing error, or a word from outside the
+    world."""
     text = caption.text
     if rng.random() < 0.1 and caption.facts["subject"]:
         named = [n for n in names(caption.facts["subject"]) if n in text]
@@ -75,7 +76,7 @@ def add_typos(caption: Caption, rng: Random) -> str:
 
 
 def _misspell(word: str, rng: Random) -> str:
-    """Two letters swapped, one lost, or one doubled, but not the first."""
+    """Swap two letters, drop one, or double one, but not the first."""
     i = rng.randrange(1, len(word) - 1)
     return rng.choice(
         (word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i + 1 :], word[: i + 1] + word[i:])

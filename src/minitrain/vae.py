@@ -1,11 +1,11 @@
 """Train the embedded model's autoencoder: ``python -m minitrain.vae --minutes 40``.
 
-It learns on crops of rendered clips, half of them cut around the subject, some with grey holes (a box, or a stretch of
-frames), since the canvas it will encode later has unknown parts. Edges, the subject and whatever moves weigh more. With
-``--frozen-encoder`` the decoder alone is trained: latents keep their meaning, so a transformer trained on them keeps
-its worth, and the decoder meets latents with as much noise as a transformer's last errors have. With ``--anchor``
-the encoder learns too, but its latents are held near those of ``--start``, so that the transformer has little to learn
-anew.
+It is trained on crops of rendered clips, half of them cut around the subject, some with grey holes (a box, or a stretch
+of frames), since the canvas it will encode later has unknown parts. Edges, the subject and moving pixels have larger
+weights. With ``--frozen-encoder`` the decoder alone is trained: latents keep their meaning, so a transformer trained on
+them stays valid, and the decoder is given latents with as much noise as a transformer's last errors have. With
+``--anchor`` the encoder is trained too, but its latents are held near those of ``--start``, so that the transformer
+needs little retraining.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ ADAMW_PREFIXES = ("to_latents", "unfold", "fold", "detail.unfold")  # not matric
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the loss. edges: of the error's differences between neighbours in space and time. critic: of a critic
-    of patches in the last ``critic_share`` of the training, which sharpens and costs a little PSNR. anchor: of the
-    squared way, in deviations, from where an older encoder puts the same pixels. perceptual: of the squared distance in
-    what the judge's convolutions see, at half the size, as it was trained to look."""
+    """squared_weight: of the squared error. edge_weight: of the differences of the error between neighbours in space
+    and time. critic_weight: of a patch discriminator in the last ``critic_share`` of the training, which sharpens and
+    costs a little PSNR. anchor_weight: of the squared distance, in standard deviations, from an older encoder's
+    latents. perceptual_weight: of the squared distance of the judge's convolutional features, at half the size, which
+    it was trained on."""
 
     squared_weight: float = 2.0
     edge_weight: float = 0.5
@@ -64,7 +65,7 @@ class LossWeights:
 
 
 def add_holes(pixels_BCFYX: Tensor, rng: Random) -> Tensor:
-    """A quarter of the batch loses a box or a stretch of frames to grey. Works in place."""
+    """Replace a box or a stretch of frames by grey in a quarter of the batch. Works in place."""
     frames, side = pixels_BCFYX.shape[2], pixels_BCFYX.shape[-1]
     for clip in pixels_BCFYX:
         if rng.random() < 0.15:
@@ -77,8 +78,8 @@ def add_holes(pixels_BCFYX: Tensor, rng: Random) -> Tensor:
 
 
 class VAETrainer:
-    """The losses of one training. encoding: whether the encoder learns too. With an anchor, the older encoder is the
-    model as it is now."""
+    """The losses of one training. train_encoder: whether the encoder is trained too. With an anchor, the older encoder
+    is the model as it is now."""
 
     def __init__(self, model: MiniVAE, loss_weights: LossWeights, *, train_encoder: bool) -> None:
         self.model, self.loss_weights, self.train_encoder = model, loss_weights, train_encoder
@@ -89,7 +90,8 @@ class VAETrainer:
         self.critic = Critic(model.mean.device) if loss_weights.critic_weight else None
 
     def loss(self, pixels: Tensor, weights: Tensor, done: float) -> tuple[Tensor, dict[str, Any]]:
-        """Weighted absolute and squared error, differences of neighbours, the latents' scale, the critic's word."""
+        """Weighted absolute and squared error, differences of neighbours, the latents' scale, and the discriminator's
+        loss."""
         raw, noise = self._latents(pixels)
         decoded, _ = self.model.raw_decode(raw + noise, [None] * len(self.model.decoder_time))
         decoded = decoded[:, :, 3:]
@@ -114,7 +116,7 @@ class VAETrainer:
         return loss, figures
 
     def _perceptual_distance(self, decoded: Tensor, pixels: Tensor) -> Tensor:
-        """How differently the judge's convolutions see the two, from 0 to 4."""
+        """Squared distance of the judge's convolutional features of the two, from 0 to 4."""
         assert self.perceptual_net is not None
         ours, theirs = (
             judge.feature_maps(self.perceptual_net, F.avg_pool3d(x, (1, 2, 2)).transpose(1, 2))
@@ -123,14 +125,14 @@ class VAETrainer:
         return (ours - theirs).square().sum(dim=1).mean()
 
     def _latent_drift(self, raw: Tensor, pixels: Tensor) -> Tensor:
-        """How far the raw latents are from the older encoder's, in deviations."""
+        """Distance of the raw latents from the older encoder's, in standard deviations."""
         assert self.anchor_model is not None
         with torch.no_grad():
             before = self.anchor_model.raw_encode(pixels)
         return (raw - before) / self.anchor_model.deviation.view(1, -1, 1, 1, 1)
 
     def _latents(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """The raw latents and the noise to add: a little, or where a transformer paints such latents already, at times
+        """The raw latents and the noise to add: a little, or, if a transformer generates such latents already, at times
         as much as it errs."""
         with torch.set_grad_enabled(self.train_encoder):
             raw = self.model.raw_encode(pixels)
@@ -142,7 +144,7 @@ class VAETrainer:
 
 @torch.no_grad()
 def measure_latent_scale(model: MiniVAE, groups: Sequence[ClipGroup]) -> None:
-    """Set the latents' mean and deviation per channel from rendered clips."""
+    """Set the latents' mean and deviation of each channel from rendered clips."""
     raw = [
         model.raw_encode(g.frames[:, :, :SCALE_FRAMES].float() / 127.5 - 1).transpose(0, 1).flatten(1) for g in groups
     ]
@@ -164,8 +166,8 @@ def train_vae(
     train_encoder: bool = True,
     report_every: float = 240.0,
 ) -> None:
-    """Train for that long, going on from ``folder``/state where there is one, and write ``folder``/vae.safetensors.
-    encoding: whether the encoder learns too."""
+    """Train for that many minutes, resuming ``folder``/state if it exists, and write ``folder``/vae.safetensors.
+    train_encoder: whether the encoder is trained too."""
     loss_weights, end = loss_weights or LossWeights(), time.monotonic() + 60 * minutes
     device, first_weights = str(model.mean.device), copy.deepcopy(model.state_dict())
     if not train_encoder:
@@ -204,7 +206,7 @@ def train_vae(
 
 @torch.no_grad()
 def save_preview(model: MiniVAE, held_out: HeldOutClips, path: Path, count: int = 6) -> None:
-    """Originals above their reconstructions."""
+    """A contact sheet of originals, each above its reconstruction."""
     pairs = []
     for i in range(min(count, len(held_out.pixels))):
         pixels = held_out.clip(i, model.mean.device)

@@ -1,7 +1,7 @@
-"""All that a world's captions can say, as data for run time: ``python -m minitrain.vocabulary --world rich``.
+"""Everything that a world's captions can state, as data for run time: ``python -m minitrain.vocabulary --world rich``.
 
-Programs that paint read it (``sora.models.mini.vocabulary``) to tell a person beforehand what can be painted. It is
-made from the tables of ``captions`` and published beside the weights, so that the two never say different things.
+``sora.models.mini`` reads it to tell users beforehand what the model can generate. It is made from the tables of
+``captions`` and published with the weights, so that the two never disagree.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ FILE = "mini-words.json"
 
 
 def vocabulary(world: World) -> dict[str, Any]:
-    """What can be said of a world's films, by what it says. Phrases keep ``{verb}`` open for any of ``verbs``."""
+    """The phrases of a world's captions, by the fact that they state. Phrases contain ``{verb}`` for any of
+    ``verbs``."""
     return {
         "subjects": {key: _subject(key) for key in world.subjects},
         "settings": {key: _setting(key) for key in world.settings},
@@ -96,7 +97,7 @@ def _camera_or_weather(slot: str, key: str) -> dict[str, Any]:
 
 
 def _colours() -> dict[str, list[str]]:
-    """Each colour by all its spellings."""
+    """Each colour with all its spellings."""
     spelled = {colour: [colour, zh, f"{zh.removesuffix('色')}色"] for colour, zh in colours.CHINESE.items()}
     for spelling, colour in colours.SPELLINGS.items():
         spelled[colour].append(spelling)
@@ -104,7 +105,7 @@ def _colours() -> dict[str, list[str]]:
 
 
 def _unknown_subjects(world: World) -> dict[str, list[str]]:
-    """Names of what the world does not hold, each with the subjects that come nearest."""
+    """Names of subjects that the world does not have, each with the most similar ones that it has."""
     found: dict[str, list[str]] = {}
     for table in (unknown_words.NOUNS_BY_GROUP, unknown_words.CHINESE_NOUNS_BY_GROUP):
         for group, words in table.items():
@@ -122,7 +123,7 @@ def _unknown_subjects(world: World) -> dict[str, list[str]]:
 
 
 def _is_recoloured_subject(name: str, taken: set[str]) -> bool:
-    """Whether a stranger is called like a subject of the world in another colour: "blue car"."""
+    """Whether a name is that of a subject of the world in another colour: "blue car"."""
     rest = {name.removeprefix(f"{colour} ") for colour in colours.CHINESE}
     rest |= {name.removeprefix(f"{zh}色").removeprefix(zh) for zh in colours.CHINESE.values()}
     return bool((rest - {name}) & taken)
@@ -148,7 +149,7 @@ def _unknown_places(world: World) -> dict[str, list[str]]:
 
 
 def _unknown_looks(world: World) -> list[str]:
-    """Cameras, weathers and styles that the world does not have, in words."""
+    """Phrases for cameras, weathers and styles that the world does not have."""
     absent = {
         "camera": [
             c for c in scene_phrases.CAMERA if c not in {motion_phrases.split_side(c)[0] for c in world.cameras}
@@ -165,7 +166,7 @@ def _unknown_looks(world: World) -> list[str]:
 
 
 def _neutral_phrases() -> list[str]:
-    """Phrases and words that may stand in any prompt and tell nothing that is painted, in both languages."""
+    """Phrases and words that may occur in any prompt and state nothing that is drawn, in both languages."""
     sentences = (
         *(*fillers.OPENINGS, *fillers.ADJECTIVES, *fillers.ASIDES, *fillers.TAILS, *fillers.SENTENCES),
         *(
@@ -204,7 +205,7 @@ def _neutral_phrases() -> list[str]:
 
 
 def _nearest_known(table: Mapping[tuple[str, ...], str], keys: Sequence[str]) -> dict[str, list[str]]:
-    """Each word of the table with what of its answers the world holds, where that is anything."""
+    """Each word of the table with those of its values that the world has, if there are any."""
     found = {word: _first_known(near, keys) for near, words in table.items() for word in words.split()}
     return {word: near for word, near in sorted(found.items()) if near and word not in keys}
 
@@ -223,7 +224,7 @@ def _join_chinese(phrases: Iterable[str]) -> list[str]:
 
 
 def to_json(world: World) -> str:
-    """The file's text, a row of a table on each line."""
+    """The file's text, with one row of a table on each line."""
     return "{\n" + ",\n".join(_json_table(name, rows) for name, rows in vocabulary(world).items()) + "\n}\n"
 
 
@@ -238,7 +239,7 @@ def _json(value: Any) -> str:
 
 
 def write(world: World, assets: Path) -> list[str]:
-    """Write the file where it changed; its name, or nothing."""
+    """Write the file if it changed; returns its name, or nothing."""
     path, text = assets / FILE, to_json(world)
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return []

@@ -1,7 +1,9 @@
-"""Films in words: terse, plain and long captions in English and Chinese, and sometimes less than all there is to tell.
+"""Captions of films: terse, plain and long ones in English and Chinese, which may state less than everything.
 
-``facts`` says what there is to tell and which of it is told; ``english``, ``long`` and ``chinese`` say it; ``names``,
-``places``, ``doings`` and ``looks`` hold the words, ``fillers`` those that tell nothing; ``words`` lists them all.
+``facts`` lists what can be stated and chooses what a caption states; ``english``, ``english_long`` and ``chinese``
+write the text; ``subject_names``, ``setting_phrases``, ``motion_phrases`` and ``scene_phrases`` hold the phrases,
+``fillers`` those without content; ``wordlist`` lists all words. ``neutral_words``, ``unknown_words`` and ``defaults``
+help to interpret prompts.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ LANGUAGES = {"en": 0.75, "zh": 0.25}
 
 @dataclass(frozen=True)
 class Caption:
-    """text, and what it tells: for each of SLOTS the film's value, or "" where the text is silent."""
+    """text, and the facts that it states: for each of SLOTS the film's value, or "" if the text does not state it."""
 
     text: str
     facts: dict[str, str]
@@ -37,11 +39,11 @@ def caption(
     language: str | None = None,
     gaits: bool = True,
 ) -> Caption:
-    """One wording of a film. The same film and state of rng give the same caption.
+    """Describe a film. The same film and state of rng give the same caption.
 
-    complete: tell everything but the usual hour and style. length: one of LENGTHS, else drawn. language: one of
-    LANGUAGES, else drawn. gaits: walking, swimming and rolling are motions of their own in the film's world, so that
-    "moves left" does not borrow their words.
+    complete: state everything except the default hour and style. length: one of LENGTHS, else drawn. language: one of
+    LANGUAGES, else drawn. gaits: whether walking, swimming and rolling are motions of their own in the film's world, so
+    that "moves left" must not borrow their words.
     """
     stated = sample_facts(film, rng, complete=complete)
     length = length or rng.choices(list(LENGTHS), list(LENGTHS.values()))[0]

@@ -1,4 +1,4 @@
-"""Terse, plain and long Chinese captions. Tables hold words apart, which are joined here."""
+"""Terse, plain and long Chinese captions. The tables separate words by spaces, which are removed here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def motion_phrase(motion: str, rng: Random, *, gaits: bool) -> str:
 
 
 def clauses(facts: Facts, rng: Random) -> list[str]:
-    """Camera, weather, hour, style, event and the second actor, as far as they are told."""
+    """Phrases for the camera, weather, hour, style, event and second actor, as far as they are stated."""
     phrases = []
     for slot in ("camera", "weather", "hour", "style", "event"):
         if facts[slot]:
@@ -98,7 +98,7 @@ def plain(facts: Facts, rng: Random, *, gaits: bool) -> str:
 
 
 def long(facts: Facts, rng: Random, *, gaits: bool) -> str:
-    """A description of more than CHARACTERS - 1 characters."""
+    """A description of at least MIN_CHARACTERS characters."""
     what = chinese_noun_phrase(facts["subject"], rng) if facts["subject"] else rng.choice(UNNAMED)
     first = rng.choice(SUBJECT_PATTERNS).format(what)
     sentences = [first]

@@ -1,4 +1,4 @@
-"""The colours that subjects have, where people would say one: "a blue car" cannot be had where cars are red."""
+"""The colours of subjects, for prompts that name one: "a blue car" cannot be generated if cars are red."""
 
 from __future__ import annotations
 
@@ -76,6 +76,6 @@ COLOURS: dict[str, tuple[str, ...]] = {
 
 
 def colours(subject: str) -> tuple[str, ...]:
-    """The colours that may be said of a subject, the most fitting first; none where any may be."""
+    """The colours that a prompt may give a subject, the most fitting first; empty if any colour may be named."""
     own = SUBJECTS[subject].colour
     return (own,) if own else COLOURS.get(subject, ())

@@ -1,4 +1,4 @@
-"""The gentle motion and the place that suit a subject, for prompts that name none."""
+"""The default motion and setting of each subject, for prompts that name none."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ UNNAMED = ("something", "it")
 
 
 def motion_phrase(motion: str, subject: str, rng: Random, *, gaits: bool, finite: bool = True) -> str:
-    """What the subject does, as a finite phrase, a participle or a looser one."""
+    """What the subject does, as a finite phrase, a participle or another form."""
     key, side, other = motion_phrases.split_side(motion)
     if not finite and rng.random() < 0.35:
         return rng.choice(motion_phrases.PARTICIPLES[key]).format(side=side, other=other)
@@ -36,7 +36,7 @@ def camera_phrase(value: str, rng: Random) -> str:
 
 
 def second_actor_phrase(facts: Facts, rng: Random) -> str:
-    """The second actor and its relation, of which one may be left unsaid; "" where both are."""
+    """The second actor and its relation, of which one may be missing; "" if both are."""
     if not facts["relation"] and not facts["second"]:
         return ""
     other = noun_phrase(facts["second"], rng) if facts["second"] else scene_phrases.UNNAMED_SECOND
@@ -45,7 +45,7 @@ def second_actor_phrase(facts: Facts, rng: Random) -> str:
 
 
 def second_shot_phrase(facts: Facts, subject: str, rng: Random, *, gaits: bool) -> str:
-    """What the second shot changes, told after something like "then"."""
+    """What the second shot changes, after a word such as "then"."""
     value, cut = facts["shots"], rng.choice(scene_phrases.CUT_WORDS)
     if value not in MOTIONS:
         return (
@@ -58,7 +58,8 @@ def second_shot_phrase(facts: Facts, subject: str, rng: Random, *, gaits: bool) 
 
 
 def plain(facts: Facts, subject: str, rng: Random, *, gaits: bool) -> str:
-    """One sentence of everyday words. subject: the film's, which colours its verbs even where it is not told."""
+    """One sentence of everyday words. subject: the film's, which determines its verbs even if the caption does not name
+    it."""
     what = noun_phrase(facts["subject"], rng) if facts["subject"] else rng.choice(UNNAMED)
     does = motion_phrase(facts["motion"], subject, rng, gaits=gaits, finite=False) if facts["motion"] else ""
     where = rng.choice(setting_phrases.phrases(facts["setting"])) if facts["setting"] else ""
@@ -76,7 +77,7 @@ def plain(facts: Facts, subject: str, rng: Random, *, gaits: bool) -> str:
 
 
 def _extras(facts: Facts, rng: Random) -> list[str]:
-    """Clauses that stand beside the sentence, the hour first."""
+    """Clauses that are added to the sentence, the hour first."""
     return [
         rng.choice(scene_phrases.HOUR[facts["hour"]]) if facts["hour"] else "",
         camera_phrase(facts["camera"], rng) if facts["camera"] else "",
@@ -101,7 +102,7 @@ def _assemble(what: str, does: str, where: str, extras: list[str], rng: Random) 
 
 
 def terse(facts: Facts, subject: str, rng: Random, *, gaits: bool) -> str:
-    """Catchwords: "red car, city, left"."""
+    """Keywords: "red car, city, left"."""
     words = [
         _bare_subject(facts["subject"], rng) if facts["subject"] else "",
         second_actor_phrase(facts, rng),

@@ -1,4 +1,4 @@
-"""Long captions, over a hundred words: whole sentences in shuffled order, with others between that tell nothing."""
+"""Long English captions of over a hundred words: whole sentences in shuffled order, with fillers between them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STYLE_PATTERNS = ("The style is {}.", "The picture is made like this: {}.", "It 
 
 
 def long(facts: Facts, subject: str, rng: Random, *, gaits: bool) -> str:
-    """A flowing description of more than a hundred words, whatever it tells."""
+    """A flowing description of at least MIN_WORDS words, whatever it states."""
     sentences = _sentences(facts, subject, rng, gaits=gaits)
     fillers = rng.sample(SENTENCES, len(SENTENCES))
     while sum(len(s.split()) for s in sentences) < MIN_WORDS:
@@ -58,7 +58,7 @@ def long(facts: Facts, subject: str, rng: Random, *, gaits: bool) -> str:
 
 
 def _sentences(facts: Facts, subject: str, rng: Random, *, gaits: bool) -> list[str]:
-    """Everything told, one sentence or two each, the subject first."""
+    """Everything stated, in one or two sentences each, the subject first."""
     sentences = [*_subject_sentences(facts, subject, rng, gaits=gaits)]
     if facts["setting"] and rng.random() < 0.8:
         sentences.append(_sentence(rng.choice(SETTING_PATTERNS), rng.choice(setting_phrases.phrases(facts["setting"]))))

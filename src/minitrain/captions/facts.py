@@ -1,4 +1,4 @@
-"""What there is to tell of a film, and which of it one caption tells."""
+"""The facts of a film, and which of them one caption states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_SHARE, DEFAULT_VALUE_SHARE = 0.92, 0.2
 
 
 def facts(film: Film) -> dict[str, str]:
-    """The film's value for each of SLOTS, "" where it has none."""
+    """The film's value for each of SLOTS, "" if it has none."""
     shot, first = film.shots[0], film.shots[0].actors[0]
     return {
         "subject": first.subject,
@@ -48,8 +48,8 @@ def _second_shot_change(film: Film) -> str:
 
 
 def sample_facts(film: Film, rng: Random, *, complete: bool) -> dict[str, str]:
-    """What one caption tells of the film: for each of SLOTS its value, or "" to be silent about it. complete: silent
-    about nothing but the usual hour and style."""
+    """What one caption states: for each of SLOTS the film's value, or "" to leave it out. complete: leave out nothing
+    but the default hour and style."""
     stated = {}
     for slot, value in facts(film).items():
         unusual = 1.0 if complete else STATED_SHARES.get(slot, DEFAULT_SHARE)

@@ -1,4 +1,4 @@
-"""Words that tell nothing of what a scene holds: openings, asides, moods, and whole sentences for long captions."""
+"""Phrases without content: openings, asides, moods, and whole sentences for long captions."""
 
 from __future__ import annotations
 

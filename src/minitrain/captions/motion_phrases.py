@@ -1,6 +1,7 @@
-"""Motions in words: finite English phrases ("rises up"), looser ones, bare ones for terse captions, and Chinese.
+"""Phrases for motions: finite English ones ("rises up"), participles and other forms, bare ones for terse captions, and
+Chinese.
 
-``{verb}`` stands for what the subject does in its own way, ``{side}`` and ``{other}`` for a direction and its opposite.
+``{verb}`` stands for the subject's own verb, ``{side}`` and ``{other}`` for a direction and its opposite.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ GAITS = ("walks", "runs", "strolls", "swims", "rolls", "trots", "marches", "padd
 
 
 def split_side(motion: str) -> tuple[str, str, str]:
-    """(key in the tables here, side, the other side): ("walk-left", "right", "left") for walk-right."""
+    """(key in the tables here, side, the opposite side): ("walk-left", "right", "left") for walk-right."""
     side = motion.rpartition("-")[2]
     if side not in ("left", "right"):
         return motion, "", ""

@@ -1,4 +1,4 @@
-"""Words that prompts are full of and that no film of a world tells: small words, moods, and numbers."""
+"""Words that are frequent in prompts and that no caption states as a fact: function words, moods, and numbers."""
 
 from __future__ import annotations
 

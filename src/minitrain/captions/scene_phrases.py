@@ -1,6 +1,6 @@
-"""Camera, weather, hour, style, a second actor and events in words, English and Chinese.
+"""Phrases for the camera, weather, hour, style, second actor and events, in English and Chinese.
 
-Phrases with ``{b}`` tell of a second actor, ``{side}`` of a camera's direction. Chinese words stand apart here.
+``{b}`` stands for the second actor, ``{side}`` for a camera's direction. Chinese words are separated by spaces here.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Settings in words. A phrase says where; a noun names the place alone. Chinese words stand apart here, and are joined
-when they are said."""
+"""Phrases for settings: adverbial ones ("on the beach") and nouns ("beach"). Chinese words are separated by spaces
+here, which captions remove."""
 
 from __future__ import annotations
 
@@ -256,20 +256,20 @@ CHINESE_NOUNS: dict[str, tuple[str, ...]] = {
 
 
 def phrases(setting: str) -> tuple[str, ...]:
-    """Where, in English: "on the beach"."""
+    """Adverbial phrases in English: "on the beach"."""
     return PHRASES.get(setting, (f"in the {setting}",))
 
 
 def nouns(setting: str) -> tuple[str, ...]:
-    """The place alone, in English: "beach"."""
+    """Nouns in English: "beach"."""
     return NOUNS.get(setting, (setting,))
 
 
 def chinese_phrases(setting: str) -> tuple[str, ...]:
-    """Where, in Chinese words that stand apart."""
+    """Adverbial phrases in Chinese, words separated by spaces."""
     return CHINESE.get(setting, (f"在 {setting} 里",))
 
 
 def chinese_nouns(setting: str) -> tuple[str, ...]:
-    """The place alone, in Chinese words that stand apart."""
+    """Nouns in Chinese, words separated by spaces."""
     return CHINESE_NOUNS.get(setting, (setting,))

@@ -1,4 +1,4 @@
-"""What subjects are called, and what they do in their own way."""
+"""Names of subjects, and the verbs of their motions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def chinese_names(subject: str) -> tuple[str, ...]:
 
 
 def verbs(subject: str, *, gaits: bool) -> tuple[str, ...]:
-    """How a subject moves to a side. gaits: leave out the verbs that are motions of their own."""
+    """Verbs for a subject's motion to a side. gaits: leave out the verbs that are motions of their own."""
     own = SUBJECTS[subject].verbs
     fitting = tuple(v for v in own if not (gaits and v in GAITS))
     return fitting or PLAIN_VERBS

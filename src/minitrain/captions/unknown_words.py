@@ -1,7 +1,7 @@
-"""Common words for what a world may not hold, each with what comes near it: by likeness, for advice to a person.
+"""Common words for what a world may not have, each with the most similar things that it may have, for advice to users.
 
-Groups name what is near in order of likeness; the first few that a world holds are the advice. English nouns stand in
-the singular, verbs in the infinitive. What a world holds under the same name is left out.
+Groups list similar things in order of similarity; the first few that a world has are suggested. English nouns are in
+the singular, verbs in the infinitive. Names that a world itself uses are left out.
 """
 
 from __future__ import annotations

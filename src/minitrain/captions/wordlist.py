@@ -1,4 +1,4 @@
-"""Every word that captions of a world can hold, for its tokenizer."""
+"""Every word that captions of a world can contain, for its tokenizer."""
 
 from __future__ import annotations
 
