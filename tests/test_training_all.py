@@ -150,7 +150,7 @@ def test_arms_are_compared_after_equal_time_and_run_once(runs: Path, tmp_path: P
 
 
 def test_an_arm_that_is_not_there_is_refused(runs: Path) -> None:
-    with pytest.raises(InputError, match="there is base"):
+    with pytest.raises(InputError, match="arms: base"):
         ablate.main(["--arms", "nonsense", "--runs", str(runs)])
 
 
@@ -212,7 +212,7 @@ def test_weights_that_go_on_begin_where_the_curriculum_had_got_to(runs: Path) ->
         assert value.requires_grad and set(figures) == {"loss_1"}
     assert held.done == 1.0 and all(lengths == {1: 0.3, 17: 0.7} for lengths in held.asked)
     assert trainer.samples == 3 * 16
-    with pytest.raises(InputError, match="align needs the features"):
+    with pytest.raises(InputError, match="alignment needs a trained judge"):
         dit.DiTTrainer(painter, held, dit.with_settings(TINY.dit, ["align=1"]))  # type: ignore[arg-type]
 
 

@@ -91,7 +91,7 @@ def test_what_is_not_whole_is_refused(tmp_path: Path, harm: str) -> None:
         manifest.unlink()
     else:
         manifest.write_text("{")
-    with pytest.raises(ModelError, match=r"bring|name the folder"):
+    with pytest.raises(ModelError, match=r"copy|name the folder"):
         checkpoint.load_state(tmp_path)
 
 

@@ -26,5 +26,5 @@ def test_the_first_latent_channels_are_the_old_ones() -> None:
 
 
 def test_weights_of_something_else_are_refused() -> None:
-    with pytest.raises(ValueError, match="no place in the larger network: strange"):
+    with pytest.raises(ValueError, match="larger network has no such weights: strange"):
         grow_vae({"strange": torch.zeros(1)}, MiniVAE(LARGE))

@@ -68,7 +68,7 @@ def test_groups_are_of_the_asked_sizes_and_lengths_with_captions_for_what_is_tol
 
 def test_the_second_world_comes_only_while_it_is_wanted() -> None:
     with working() as farm:
-        farm.broad = False
+        farm.include_second_world = False
         taken(farm, 10)  # some of these were begun before
         assert all(g.has_captions for g in taken(farm, 8))
 

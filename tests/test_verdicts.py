@@ -10,15 +10,15 @@ import pytest
 from minitrain.eval.verdicts import Verdicts, markdown_table
 
 
-def test_a_row_says_whether_its_wish_is_met(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_says_whether_its_target_is_met(capsys: pytest.CaptureFixture[str]) -> None:
     verdicts = Verdicts()
     verdicts.add("speed", ">= 1.3", "1.4", True)
     verdicts.add("size", "<= 1 MB", "2 MB", False)
     verdicts.add("files", "", "149")
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
-    assert cells[0] == ["what", "wish", "found", ""] and set("".join(cells[1])) == {"-"}
+    assert cells[0] == ["what", "target", "found", ""] and set("".join(cells[1])) == {"-"}
     assert [row[-1] for row in cells[2:]] == ["met", "MISSED", ""]
-    assert verdicts.summary() == "1 of 2 wishes met"
+    assert verdicts.summary() == "1 of 2 targets met"
 
 
 @pytest.mark.parametrize(

@@ -116,5 +116,5 @@ def test_a_moved_thing_is_found_on_another_ground(down: int, right: int, contras
 
 
 def test_nothing_to_look_for_is_refused():
-    with pytest.raises(ValueError, match="nothing to look for"):
+    with pytest.raises(ValueError, match="nothing to locate"):
         video_metrics.locate(textured(), np.zeros((40, 64), bool), textured())

@@ -43,10 +43,10 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
         verb.add_argument("--runs", type=Path, default=Path("runs"), help="where everything is kept")
         verb.add_argument("--workers", type=int, default=0, help="processes that render (default: as many as fit)")
-        verb.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings of sizes.Recipe")
+        verb.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="of presets.DiTTrainingConfig")
         if name == "all":
             verb.add_argument(
-                "--from", dest="start", metavar="DIR", help=f"weights to go on from, or {SHIPPED_WEIGHTS}"
+                "--from", dest="start", metavar="DIR", help=f"weights to start from, or {SHIPPED_WEIGHTS}"
             )
     for name in PROGRAM_COMMANDS:
         verbs.add_parser(name, help=f"see python -m minitrain {name} --help", add_help=False)

@@ -108,14 +108,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings of all arms")
     parser.add_argument("--world", choices=WORLDS, help="default: the size's")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--start", type=Path, help="weights that all arms of their size begin from")
-    parser.add_argument("--clips", type=int, default=0, help="clips to paint and judge, of each arm")
+    parser.add_argument("--start", type=Path, help="initial weights of all arms of that size")
+    parser.add_argument("--clips", type=int, default=0, help="clips of each arm to sample and judge")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where vae/ and text/ are")
     parser.add_argument("--folder", type=Path, help="default: ablate/ there")
     args = parser.parse_args(argv)
     unknown = [name for name in args.arms if name not in ARMS]
     if unknown:
-        raise InputError(f"no arm is called {unknown[0]!r}; there is {', '.join(ARMS)}")
+        raise InputError(f"no arm is called {unknown[0]!r}; arms: {', '.join(ARMS)}")
     preset, folder = PRESETS[args.size], args.folder or args.runs / "ablate"
     job = TrainingJob(args.runs, args.size, args.world or preset.world, args.device, tuple(args.set))
     results = compare(args.arms, job, folder, args.minutes, start=args.start, clips=args.clips)

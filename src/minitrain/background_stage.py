@@ -42,7 +42,7 @@ class BackgroundStage:
         if self._process.exitcode == 0:
             return True
         self.stop()
-        print(f"{self.name} failed beside the others:\n{self.log.read_text()[-1500:]}", flush=True)
+        print(f"{self.name} failed in the background:\n{self.log.read_text()[-1500:]}", flush=True)
         return False
 
     def stop(self) -> None:

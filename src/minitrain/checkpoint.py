@@ -134,7 +134,7 @@ def read_parts(folder: Path) -> tuple[Tensors, dict[str, Any]]:
         for name, count in manifest["pieces"].items():
             tensors[name] = torch.cat([tensors.pop(f"{name}#{i}") for i in range(count)])
     except KeyError as missing:
-        raise ModelError(f"the state in {folder} lacks the piece {missing}; bring the whole folder again") from None
+        raise ModelError(f"the state in {folder} lacks the piece {missing}; copy the whole folder again") from None
     return tensors, manifest
 
 
@@ -177,16 +177,16 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise ModelError(f"no state in {folder}: {MANIFEST} is missing; name the folder that holds it") from None
     except (ValueError, KeyError, TypeError):
         pass
-    raise ModelError(f"{path} is damaged or of another format; bring it again or start in a new folder")
+    raise ModelError(f"{path} is damaged or of another format; copy it again or start in a new folder")
 
 
 def _read_verified(path: Path, part: dict[str, Any]) -> bytes:
     try:
         raw = path.read_bytes()
     except OSError:
-        raise ModelError(f"the part {path} is missing; bring all {MANIFEST} names into one folder") from None
+        raise ModelError(f"the part {path} is missing; copy all files that {MANIFEST} names into one folder") from None
     if len(raw) != part["bytes"] or hashlib.sha256(raw).hexdigest() != part["sha256"]:
-        raise ModelError(f"the part {path} is damaged ({len(raw)} bytes of {part['bytes']}); bring it again")
+        raise ModelError(f"the part {path} is damaged ({len(raw)} bytes of {part['bytes']}); copy it again")
     return raw
 
 
@@ -248,11 +248,11 @@ def unpack(packed: Path, runs: Path, *, limit: int = MAX_PART_BYTES) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m minitrain.checkpoint", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    packing = verbs.add_parser("pack", help="gather what trainings left into files of at most 16 MiB")
+    packing = verbs.add_parser("pack", help="pack the results of trainings into files of at most 16 MiB")
     packing.add_argument("runs", type=Path)
     packing.add_argument("out", type=Path)
     packing.add_argument("--only", nargs="+", default=(), help="folders of RUNS to take, such as dit")
-    unpacking = verbs.add_parser("unpack", help="lay them out again")
+    unpacking = verbs.add_parser("unpack", help="restore them")
     unpacking.add_argument("out", type=Path)
     unpacking.add_argument("runs", type=Path)
     args = parser.parse_args(argv)

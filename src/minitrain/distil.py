@@ -233,7 +233,7 @@ def _build_feeder(pipeline: Pipeline, bank: ClipBank, config: DiTTrainingConfig,
         {n for _, row in config.curriculum for n in row},
     )
     encode_batch = min(ENCODE_BATCH.get(pipeline.device, 4), config.initial_clips)
-    bank.workers.broad = False
+    bank.workers.include_second_world = False
     buffer = bank.latent_buffer or LatentBuffer(
         pipeline.vae, pipeline.encode_ids, mix, lengths, rng, encode_batch=encode_batch
     )

@@ -159,7 +159,7 @@ class DiTTrainer:
         if config.alignment_weight:
             features = feeder.buffer.features
             if features is None:
-                raise InputError("align needs the features of a trained judge; train it first, or set align=0")
+                raise InputError("alignment needs a trained judge; train it first, or set alignment_weight=0")
             feature_channels = features(torch.zeros(1, 3, 1, 64, 64, device=pipeline.device)).shape[1]
             self.alignment = RepresentationAlignment(pipeline.dit, feature_channels).to(pipeline.device)
             self.student["align"] = self.alignment
@@ -211,7 +211,7 @@ def train_dit(
     end = time.monotonic() + 60 * minutes
     folder.mkdir(parents=True, exist_ok=True)
     pipeline, init_weights = _build_pipeline(runs, bank.workers.device, config, start, Random(seed))
-    bank.workers.broad = False
+    bank.workers.include_second_world = False
     trainer = _build_trainer(pipeline, bank, config, start, features)
     if config.compile:
         compile_blocks(pipeline.dit, lambda: trial_loss(pipeline.dit, config, trainer.feeder.multiple, pipeline.device))
@@ -318,9 +318,9 @@ def with_settings(config: DiTTrainingConfig, settings: Sequence[str]) -> DiTTrai
         name, _, value = setting.partition("=")
         name = FORMER_SETTINGS.get(name, name)
         if name not in settable:
-            raise InputError(f"{name!r} is no setting of the training; there is {', '.join(settable)}")
+            raise InputError(f"{name!r} is not a setting of the training; settings: {', '.join(settable)}")
         try:
             values[name] = value.lower() in ("1", "true", "yes") if settable[name] is bool else settable[name](value)
         except ValueError:
-            raise InputError(f"{setting!r} gives no {settable[name].__name__}; write {name}=NUMBER") from None
+            raise InputError(f"{setting!r} is not a {settable[name].__name__}; write {name}=NUMBER") from None
     return replace(config, **values)

@@ -36,7 +36,7 @@ def parse_budget(budget: str) -> float:
     """Seconds of a budget such as '30m', '2h', '90s', '1h30m' or plain seconds. Raises InputError."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", budget.strip().lower())
     if not parts or "".join(n + u for n, u in parts) != budget.strip().lower():
-        raise InputError(f"{budget!r} is no budget; write 90s, 30m, 2h or 1h30m")
+        raise InputError(f"{budget!r} is not a budget; write 90s, 30m, 2h or 1h30m")
     seconds = sum(float(number) * SECONDS_PER_UNIT[unit or "s"] for number, unit in parts)
     if seconds <= 0:
         raise InputError(f"a budget of {budget!r} leaves no time; write 90s, 30m, 2h or 1h30m")
@@ -103,7 +103,7 @@ class FullTraining:
             rest = list(shares)[i:]
             training = self._seconds_left(rest) * shares[name] / sum(shares[other] for other in rest)
             if training < MIN_TRAINING_SECONDS:
-                print(f"{name} is left out: {training:.0f} s are too few for it", flush=True)
+                print(f"{name} is skipped: {training:.0f} s are too few for it", flush=True)
                 continue
             self._run_stage(name, training)
             if name == TRANSFORMER_STAGE:
@@ -155,7 +155,7 @@ def _export(job: TrainingJob) -> None:
     card = scores.build_card(job.runs, job.world, job.device, job.command)
     card["scores"] = scores.read_card(job.runs).get("scores", {})
     scores.write_card(job.runs, card)
-    print(f"to carry away: {publish.export(job.runs)}", flush=True)
+    print(f"exported: {publish.export(job.runs)}", flush=True)
 
 
 def _read_overhead(runs: Path) -> dict[str, float]:

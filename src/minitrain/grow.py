@@ -39,5 +39,5 @@ def _grow_tensor(name: str, own: Tensor, old: Tensor | None) -> Tensor:
 def _require_known(old: Mapping[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
     unknown = sorted(set(old) - set(state))
     if unknown:
-        raise ValueError(f"these weights have no place in the larger network: {', '.join(unknown[:3])}")
+        raise ValueError(f"the larger network has no such weights: {', '.join(unknown[:3])}")
     return state

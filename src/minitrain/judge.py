@@ -293,7 +293,7 @@ def resize(frames_BFCYX: Tensor) -> Tensor:
 def preprocess(frames_BFCYX: Tensor) -> Tensor:
     """The judge's input from clips of FRAMES frames (uint8, any size). Raises ValueError for other lengths."""
     if frames_BFCYX.shape[1] != FRAMES:
-        raise ValueError(f"the judge looks at {FRAMES} frames, not {frames_BFCYX.shape[1]}")
+        raise ValueError(f"the judge takes {FRAMES} frames, not {frames_BFCYX.shape[1]}")
     return resize(frames_BFCYX[:, ::2]) / 127.5 - 1
 
 

@@ -52,7 +52,10 @@ INITIAL_CLIPS = {
     False: 12,
 }  # clips rendered before the first step of a short and a long training, for each frame
 CORRUPTED_SHARES = {"broken": 0.35, "worn": 0.2}  # of rendered frames; the rest is left as it is
-CORRUPTED_CLIP_SHARE, LABELLED_CLIP_SHARE = 0.5, 0.4  # frames of mimics and of painted clips for each rendered one
+CORRUPTED_CLIP_SHARE, LABELLED_CLIP_SHARE = (
+    0.5,
+    0.4,
+)  # frames for each rendered one
 MAP_DROPOUT = 0.5  # share of the map of a clip's frames that is dropped
 EMPTY_CROP_SHARE = 0.04  # share of close looks at where a subject was
 ROTATION_STD, LOG_ZOOM_STD = 0.3, 0.12  # deviations of the angle in radians and of the magnification of close looks
@@ -244,21 +247,27 @@ def _slice_frames(frames: Frames, which: slice) -> Frames:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m minitrain.judge_training", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--batch", type=int, default=64, help="frames of a step; a sixth as many clips beside them")
+    parser.add_argument("--batch", type=int, default=64, help="frames of a step; a sixth as many clips")
     parser.add_argument("--world", nargs="+", choices=WORLDS, default=["small", "medium", "rich", "rich-v2"])
-    parser.add_argument("--kept", type=int, default=2048, help="rendered clips held in memory, 280 KB each")
+    parser.add_argument("--buffer-clips", "--kept", type=int, default=2048, help="in memory, 280 KB each")
+    parser.add_argument("--corrupted", "--mimics", type=Path, help="a file that minitrain.latent_corruptions wrote")
     parser.add_argument(
-        "--mimics", type=Path, help="a file of minitrain.latent_corruptions, pictures broken like paint"
+        "--labelled",
+        "--painted",
+        type=Path,
+        nargs=2,
+        default=(),
+        metavar=("FOLDER", "LABELS"),
+        help="human labels",
     )
-    parser.add_argument(
-        "--painted", type=Path, nargs=2, default=(), metavar=("FOLDER", "LABELS"), help="clips a person labelled"
-    )
-    parser.add_argument("--lean", type=float, default=0.0, help="how much more readily a subject is called broken")
+    parser.add_argument("--broken-bias", "--lean", type=float, default=0.0, help='added to the logit of "broken"')
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, default=Path("runs/judge"))
     args = parser.parse_args(argv)
     worlds = {name: WORLDS[name] for name in args.world}
-    config = JudgeTrainingConfig(args.minutes, args.batch, args.kept, args.mimics, tuple(args.painted), args.lean)
+    config = JudgeTrainingConfig(
+        args.minutes, args.batch, args.buffer_clips, args.corrupted, tuple(args.labelled), args.broken_bias
+    )
     judge = Judge(options_of(worlds.values())).to(args.device)
     print(json.dumps(train_judge(judge, worlds, config, Random(), args.folder)))
 

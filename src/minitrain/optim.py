@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
         momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in params]
         torch._foreach_lerp_(momenta, grads, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
         directions = torch._foreach_lerp(grads, momenta, momentum)  # pyright: ignore[reportPrivateImportUsage]
-        stacked = torch.stack([wish.flatten(1) for wish in directions])
+        stacked = torch.stack([direction.flatten(1) for direction in directions])
         updates = orthogonalise(stacked.bfloat16() if stacked.is_cuda else stacked).to(stacked)
         scale = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
         torch._foreach_mul_(params, 1 - lr * decay)  # pyright: ignore[reportPrivateImportUsage]

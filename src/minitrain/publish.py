@@ -168,7 +168,7 @@ def prepare_start(runs: Path, source: Path, world: World) -> None:
     what it lacks comes from the package. A transformer from before its cooldown is preferred, and the judge is included
     if it knows the world. Raises InputError if there is no transformer, and if a training has begun."""
     if checkpoint.exists(runs / "dit" / STATE):
-        raise InputError(f"a training has begun in {runs}; leave --from away to go on with it, or name other --runs")
+        raise InputError(f"a training has begun in {runs}; leave --from away to resume it, or name other --runs")
     if checkpoint.exists(source):
         checkpoint.unpack(source, runs / "from")
         source = runs / "from"
@@ -182,7 +182,7 @@ def prepare_start(runs: Path, source: Path, world: World) -> None:
     known = PUBLISHED.judge_file if source == PUBLISHED.assets else source / judge.FILE
     if known.is_file() and scores.judge_knows(judge.load(known), world):
         _copy_judge(known, runs)
-    print(f"going on from {source / asset_name(part)}", flush=True)
+    print(f"training from {source / asset_name(part)}", flush=True)
 
 
 def _folder_with(source: Path, name: str) -> Path:
@@ -199,7 +199,7 @@ def why_worse(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
         return f"fewer than {MIN_JUDGED_CLIPS} painted clips were judged"
     for key in scores.ACCURACY_KEYS.values():
         if key in new and key in old and new[key]["all"] < old[key]["all"]:
-            return f"{key}: {new[key]['all']:.3f} show all they should, {old[key]['all']:.3f} of the shipped weights'"
+            return f"{key}: {new[key]['all']:.3f} are right, {old[key]['all']:.3f} of the published weights'"
     return ""
 
 
@@ -230,7 +230,7 @@ def publish(runs: Path, folders: PublishFolders, device: str, seconds: float, *,
         reason = why_worse(card["scores"], {})
         reason = reason or why_worse(card["scores"], published_scores(runs, folders, card["scores"], device, seconds))
         if reason:
-            raise InputError(f"not published: {reason}; train on, or insist with --force")
+            raise InputError(f"not published: {reason}; train longer, or use --force")
     changed = write_assets(runs, folders)
     changed += vocabulary.write(WORLDS[card["scores"]["world"]], folders.assets)
     (folders.assets / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -242,9 +242,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--into", type=Path, help="one folder for everything, instead of the packages")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=10.0, help="to measure the shipped weights in")
-    parser.add_argument("--force", action="store_true", help="publish what is worse, or not comparable")
-    parser.add_argument("--unpack", action="store_true", help="lay the shipped weights out under --runs instead")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for measuring the published weights")
+    parser.add_argument("--force", action="store_true", help="publish weights that are worse or not comparable")
+    parser.add_argument("--unpack", action="store_true", help="copy the published weights to --runs instead")
     args = parser.parse_args(argv)
     folders = PublishFolders.in_one_folder(args.into) if args.into else PUBLISHED
     if args.unpack:

@@ -45,7 +45,7 @@ class WorkerError(RuntimeError):
 @dataclass(frozen=True)
 class RenderConfig:
     """What is rendered. sizes, lengths: how often each (height, width) and number of frames. clips_per_group: of one
-    message. second_world_share: of the groups, while ``RenderWorkers.broad`` is set."""
+    message. second_world_share: of the groups, while ``RenderWorkers.include_second_world`` is set."""
 
     sizes: Mapping[Size, float]
     lengths: Mapping[int, float]
@@ -83,8 +83,8 @@ class ClipGroup:
 
 
 class RenderWorkers:
-    """The processes, and the shared memory between them and the trainer. broad: whether the second world is rendered
-    too. clips: how many have been taken so far."""
+    """The processes, and the shared memory between them and the trainer. include_second_world: whether the second world
+    is rendered too. clips: how many have been taken so far."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class RenderWorkers:
         self._slots = 2 * workers + 6
         self._memory = mmap.mmap(-1, config.bytes * self._slots)
         self._free, self._done = context.Queue(), context.Queue()
-        self._broad = context.Value("b", 1)
+        self._include_second_world = context.Value("b", 1)
         self._copying: list[tuple[Any, int]] = []
         self._pinned = False
         for slot in range(self._slots):
@@ -121,12 +121,12 @@ class RenderWorkers:
         self.close()
 
     @property
-    def broad(self) -> bool:
-        return bool(self._broad.value)
+    def include_second_world(self) -> bool:
+        return bool(self._include_second_world.value)
 
-    @broad.setter
-    def broad(self, wish: bool) -> None:
-        self._broad.value = int(wish)
+    @include_second_world.setter
+    def include_second_world(self, include: bool) -> None:
+        self._include_second_world.value = int(include)
 
     def close(self) -> None:
         """End all workers. A second call does nothing."""
@@ -165,7 +165,7 @@ class RenderWorkers:
     ) -> tuple[Any, ...]:
         """Render a group into a slot; returns the message about it."""
         config = self.config
-        wide = len(sources) > 1 and self.broad and rng.random() < config.second_world_share
+        wide = len(sources) > 1 and self.include_second_world and rng.random() < config.second_world_share
         source = sources[int(wide)]
         size = rng.choices(tuple(config.sizes), tuple(config.sizes.values()))[0]
         frames = rng.choices(tuple(config.lengths), tuple(config.lengths.values()))[0]

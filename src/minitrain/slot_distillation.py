@@ -57,9 +57,9 @@ def fit_targets(old: MiniText, tokenizer: Tokenizer, world: World, count: int = 
     answers = sorted({(slot, each[slot]) for each in facts for slot in SLOTS[: old.config.slots]})
     column = {answer: i for i, answer in enumerate(answers)}
     design = torch.zeros(len(facts), len(answers))
-    for row, said in enumerate(facts):
+    for row, each in enumerate(facts):
         for slot in SLOTS[: old.config.slots]:
-            design[row, column[slot, said[slot]]] = 1
+            design[row, column[slot, each[slot]]] = 1
     base = slots_BSD.mean(dim=0)
     centred = design - design.mean(dim=0)
     fitted = torch.linalg.lstsq(centred, (slots_BSD - base).flatten(1), driver="gelsd").solution

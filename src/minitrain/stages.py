@@ -133,7 +133,7 @@ def vae(job: TrainingJob, minutes: float) -> None:
 
     preset, held = job.preset, job.held_out()
     with job.clip_bank() as bank:
-        bank.workers.broad = True
+        bank.workers.include_second_world = True
         torch.manual_seed(Random().getrandbits(32))
         model = MiniVAE(preset.vae).to(job.device).in_channels_last()
         model.convolver = Winograd

@@ -186,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--world", choices=WORLDS, default="small")
-    parser.add_argument("--start", type=Path, help="folder of an older encoder and its tokenizer to go on from")
+    parser.add_argument("--start", type=Path, help="folder of an older encoder and its tokenizer to continue from")
     parser.add_argument("--known", choices=WORLDS, default="small", help="the world that the older encoder read")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, default=Path("runs/text"))

@@ -92,7 +92,7 @@ class TrainingState:
         if not all(p.isfinite().all() for p in self.model.parameters()):
             raise NotFiniteError(
                 f"weights are not finite after step {self.step}; the state in {self.folder / STATE} is from before,"
-                " go on from it at a lower rate"
+                " resume it at a lower learning rate"
             )
         tensors = {f"model/{n}": t for n, t in self.model.state_dict().items()}
         tensors |= {f"average/{n}": t for n, t in self.ema.values.items()}
@@ -201,7 +201,7 @@ def _report(
 def _save_and_exit(state: TrainingState, in_cooldown: bool) -> None:
     if not in_cooldown:
         state.save()
-    print(f"told to stop at step {state.step}; the state is in {state.folder / STATE}", flush=True)
+    print(f"stopped at step {state.step}; the state is in {state.folder / STATE}", flush=True)
     raise SystemExit(128 + signal.SIGTERM)
 
 
@@ -236,7 +236,7 @@ class Log:
         self.figures = {}
         print(json.dumps(line), flush=True)
         if not all(math.isfinite(v) for v in means.values()):
-            raise NotFiniteError(f"the loss is not finite at step {step}; go on from the last state at a lower rate")
+            raise NotFiniteError(f"the loss is not finite at step {step}; resume the last state at a lower rate")
         with self.path.open("a") as log:
             log.write(json.dumps(line) + "\n")
 

@@ -236,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options = {
             "loss_weights": loss_weights,
             "batch": args.batch,
-            "learning_rate": args.rate,
+            "learning_rate": args.learning_rate,
             "train_encoder": not args.frozen_encoder,
         }
         train_vae(model, bank, held_out, args.folder, args.minutes, **options)
@@ -246,14 +246,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m minitrain.vae", description=__doc__)
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=0.01, help="learning rate of the matrices")
+    parser.add_argument("--learning-rate", "--rate", type=float, default=0.01, help="learning rate of the matrices")
     parser.add_argument("--channels", type=int, default=32, help="of a latent")
     parser.add_argument("--detail", type=int, default=48, help="width of the last stage, which doubles the size")
     parser.add_argument("--reach", type=int, default=3, help="kernel of the temporal layers")
-    parser.add_argument("--critic", type=float, default=0.0, help="weight of a critic of patches, near the end")
-    parser.add_argument("--perceptual", type=float, default=0.0, help="weight of what the judge sees")
-    parser.add_argument("--anchor", type=float, default=0.0, help="weight that holds the latents near those of --start")
-    parser.add_argument("--start", type=Path, help="weights to begin from, of a smaller network too")
+    parser.add_argument("--critic", type=float, default=0.0, help="weight of a patch discriminator, near the end")
+    parser.add_argument("--perceptual", type=float, default=0.0, help="weight of the distance of the judge's features")
+    parser.add_argument("--anchor", type=float, default=0.0, help="weight of the distance from the latents of --start")
+    parser.add_argument("--start", type=Path, help="initial weights, also of a smaller network")
     parser.add_argument("--frozen-encoder", action="store_true", help="train the decoder alone")
     parser.add_argument("--world", choices=WORLDS, default="small")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")

@@ -77,7 +77,7 @@ def psnr(a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
     """Peak signal-to-noise ratio in decibels, peak 255, of the mean square over everything; infinite for equal
     clips."""
     if a_FYXC.shape != b_FYXC.shape:
-        raise ValueError(f"films of shapes {a_FYXC.shape} and {b_FYXC.shape} cannot be compared")
+        raise ValueError(f"clips of shapes {a_FYXC.shape} and {b_FYXC.shape} cannot be compared")
     square = float(np.square(a_FYXC.astype(np.float32) - b_FYXC.astype(np.float32)).mean(dtype=np.float64))
     return 10 * float(np.log10(255.0**2 / square)) if square else float("inf")
 
@@ -96,7 +96,7 @@ def locate(reference_YXC: np.ndarray, mask_YX: np.ndarray, frame_YXC: np.ndarray
     coefficient, at most 1). Shifts wrap around the frame's edges and lie within half a frame each way.
     """
     if not mask_YX.any():
-        raise ValueError("no pixel is the thing's own, so there is nothing to look for")
+        raise ValueError("the mask is empty, so there is nothing to locate")
     count = 3 * int(mask_YX.sum())
     reference = reference_YXC.astype(np.float64)
     reference = (reference - reference[mask_YX].mean()) * mask_YX[..., None]

@@ -135,13 +135,13 @@ def table_row(variant: SpeedVariant, exact: SpeedVariant) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=24, help="captions")
-    parser.add_argument("--steps", type=int, help="of the guided ways, instead of the model's own")
+    parser.add_argument("--steps", type=int, help="of the guided variants, instead of the model's own")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     tried = run_variants(args.count, args.steps)
     print(machine_summary())
     rows = [table_row(variant, tried[0]) for variant in tried]
-    print(markdown_table(["way", "times faster", "PSNR, dB", "SSIM", "perceptual", "judge: all three right"], rows))
+    print(markdown_table(["variant", "times faster", "PSNR, dB", "SSIM", "perceptual", "judge: all three right"], rows))
     if args.json:
         args.json.write_text(
             json.dumps({"machine": machine_summary(), "rows": rows}, indent=1) + "\n", encoding="utf-8"

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
-COLUMN_WIDTHS = (66, 12, 44, 6)  # characters of what, wish, found and verdict, at least
-COLUMN_NAMES = ("what", "wish", "found", "")
+COLUMN_WIDTHS = (66, 12, 44, 6)  # characters of what, target, found and verdict, at least
+COLUMN_NAMES = ("what", "target", "found", "")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Verdicts:
     def summary(self) -> str:
         """How many wishes were met."""
         targets_met = [row.met for row in self.rows if row.met is not None]
-        return f"{sum(targets_met)} of {len(targets_met)} wishes met"
+        return f"{sum(targets_met)} of {len(targets_met)} targets met"
 
     def write_json(self, path: Path, section: str) -> None:
         """The rows under the section's name, in a file that may hold other sections already."""

@@ -1,4 +1,4 @@
-"""The cartoon world in several sizes: drawn from seeds, rendered in batches on any device."""
+"""The cartoon worlds: films drawn from seeds and rendered in batches on any device."""
 
 from minitrain.worlds.render import Rendered, render
 from minitrain.worlds.world import WORLDS, World, draw_film, is_held_out, mirrored

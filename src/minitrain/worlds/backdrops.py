@@ -1,7 +1,7 @@
-"""Backdrops as tensors on a device: drawn by Pillow once, kept, and filmed by a moving camera.
+"""Backdrops as tensors on a device: drawn once by Pillow, cached, and sampled by a moving camera.
 
-Drawing costs more than all the rest, so every setting at every hour has VARIATIONS pictures; a shot's seed chooses one,
-mirrors it or not, and shifts its colours a little. A shot looks the same wherever and whenever it is rendered.
+Drawing costs more than everything else, so each setting at each hour has VARIATIONS pictures; a shot's seed chooses
+one, mirrors it or not, and shifts its colours a little. A shot looks the same wherever and whenever it is rendered.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def layers(
 
 
 def backdrop_variant(shot: Shot) -> tuple[int, bool, tuple[int, int, int]]:
-    """Which variation a shot shows, whether mirrored, and the shift of its colours."""
+    """Which variation a shot shows, whether it is mirrored, and the shift of its colours."""
     rng = Random(shot.seed ^ 0x5EED)
     shift = (
         rng.randint(-MAX_COLOUR_SHIFT, MAX_COLOUR_SHIFT),
@@ -46,7 +46,7 @@ def backdrop_variant(shot: Shot) -> tuple[int, bool, tuple[int, int, int]]:
 
 
 def static_backdrop(shot: Shot, height: int, width: int, device: str) -> Tensor:
-    """(3, height, width) uint8: what a camera that stands still sees."""
+    """(3, height, width) uint8: the view of a camera that does not move."""
     variation, mirror, shift = backdrop_variant(shot)
     short = min(height, width)
     picture = layers(shot.setting, shot.hour, variation, height, width, short, False, device)[0, :3]
@@ -57,8 +57,8 @@ def static_backdrop(shot: Shot, height: int, width: int, device: str) -> Tensor:
 def film_backdrop(
     shot: Shot, views: list[list[View]], height: int, width: int, device: str, *, layered: bool
 ) -> Tensor:
-    """(F, 3, height, width) uint8: what a moving camera sees. views: for each layer, one a frame; beyond its edge a
-    picture goes on mirrored."""
+    """(F, 3, height, width) uint8: the view of a moving camera. views: for each layer, one view a frame; beyond its
+    edge a picture is continued by its mirror image."""
     variation, mirror, shift = backdrop_variant(shot)
     short = min(height, width)
     tall = round(height * MOVING_CAMERA_SCALE) if layered else height

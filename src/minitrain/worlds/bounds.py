@@ -1,7 +1,7 @@
-"""Actors that stay inside the picture: travellers turn back at its edges, those that grow stop while they are whole.
+"""Keeps actors inside the picture: travellers turn back at its edges, those that grow stop while they are whole.
 
-Elsewhere a traveller comes in again where it went out (``motions.around_the_edge``). A model that has learnt that
-paints a second subject at the opposite edge, so later worlds keep their actors inside.
+In other worlds a traveller comes in again at the opposite edge (``motions.wrap_at_edges``). A model trained on those
+generates a second subject at the opposite edge, so later worlds keep their actors inside.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ STATIONARY_MOTIONS = frozenset(("bounce", "spin", "grow", "shrink", "still"))
 
 
 def keep_inside(motion: str, pose: Pose, course: TrajectoryParams) -> tuple[Pose, bool]:
-    """(the pose moved inside the picture, whether the actor is on its way back). Actors that enter or leave may go out,
-    and whoever has left stays away."""
+    """(the pose moved inside the picture, whether the actor is on its way back). Actors that enter or leave may be
+    outside, and an actor that has left stays away."""
     if motion in WRAPS_X:
         x, returning = _reflect(pose.x, pose.side / 2, course.width - pose.side / 2)
         return replace(pose, x=x), returning
@@ -27,7 +27,7 @@ def keep_inside(motion: str, pose: Pose, course: TrajectoryParams) -> tuple[Pose
 
 
 def _reflect(position: float, low: float, high: float) -> tuple[float, bool]:
-    """A place on a straight way, folded at both ends into a way to and fro."""
+    """A position on a straight path, reflected at both ends."""
     span = high - low
     if span <= 0:
         return (low + high) / 2, False

@@ -1,7 +1,7 @@
-"""The camera: what it sees of each backdrop layer, and how it moves the actors on the picture.
+"""The camera: its view of each backdrop layer, and how it moves the actors on the picture.
 
-Far layers move less than near ones. Pans and tilts leave the actors where they are on the picture, as a camera does
-that keeps up with them; a zoom takes them along; a following camera keeps the first actor in the middle.
+Far layers move less than near ones. Pans and tilts leave the actors at their places on the picture, as if the camera
+kept up with them; a zoom scales them too; a following camera keeps the first actor in the middle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ PAN_SPEED = 2.0  # 128ths of the short side, a frame
 
 @dataclass(frozen=True)
 class View:
-    """What the camera sees of one layer in one frame: the shift of its middle in 128ths, and how much it magnifies."""
+    """The view of one layer in one frame: the shift of its centre in 128ths of the short side, and its
+    magnification."""
 
     x: float
     y: float
@@ -29,7 +30,7 @@ class View:
 def views(
     camera: str, times: Sequence[int], height: float, width: float, *, layered: bool, speed: float = 0.0
 ) -> list[list[View]]:
-    """For each layer a view a frame. run: how far the followed actor moves to the right in a frame."""
+    """For each layer, one view a frame. speed: of the followed actor to the right, a frame."""
     return [
         [_view(camera, t, height, width, depth, speed) for t in times] for depth in (PARALLAX if layered else (1.0,))
     ]
@@ -52,7 +53,7 @@ def _zoom_progress(camera: str, t: float) -> float:
 
 
 def to_picture(camera: str, pose: Pose, t: float, height: float, width: float, speed: float) -> Pose:
-    """Where a pose of the shot is on the picture."""
+    """Transform a pose from the shot to the picture."""
     if camera == "follow":
         return Pose(pose.x - speed * t, pose.y, pose.side, pose.angle)
     if not camera.startswith("zoom"):

@@ -1,6 +1,6 @@
-"""A stage to draw a setting on: three layers, far, middle and near, tinted for the hour of the day.
+"""Draws a setting on three layers, far, middle and near, tinted for the hour of the day.
 
-Everything is drawn at twice the size and reduced. Where the camera stands still the three layers are one picture.
+Everything is drawn at twice the size and reduced. For a camera that does not move the three layers are one picture.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NIGHT_SKY: tuple[Colour, Colour] = ((12, 14, 48), (48, 52, 112))
 
 
 def vary_colour(rng: Random, colour: Colour, spread: int = 12) -> Colour:
-    """A colour at most ``spread`` away in each channel."""
+    """A random colour at most ``spread`` away in each channel."""
     r, g, b = (min(255, max(0, v + rng.randint(-spread, spread))) for v in colour)
     return r, g, b
 
 
 class Drawing:
-    """height, width: of the picture, in drawn pixels. unit: drawn pixels of the canvas' short side; sizes of things
-    are shares of it. layered: whether far, middle and near are pictures of their own."""
+    """height, width: of the picture, in drawn pixels. unit: drawn pixels of the canvas' short side; sizes of things are
+    shares of it. layered: whether far, middle and near are separate pictures."""
 
     def __init__(self, height: int, width: int, short: int, hour: str, *, layered: bool) -> None:
         self.height, self.width, self.unit, self.hour = (
@@ -44,12 +44,12 @@ class Drawing:
         self.pens = [ImageDraw.Draw(picture) for picture in self.pictures]
 
     def layers(self) -> list[Image.Image]:
-        """The finished pictures, far to near, premultiplied RGBA: one where the stage is not layered."""
+        """The finished pictures, far to near, premultiplied RGBA: one if the drawing is not layered."""
         kept = self.pictures if self.pictures[1] is not self.pictures[0] else self.pictures[:1]
         return [picture.reduce(SUPERSAMPLING) for picture in kept]
 
     def tint(self, colour: Colour) -> Colour:
-        """How a thing of this colour looks at this hour."""
+        """The colour at this hour."""
         r, g, b = (round(v * share) for v, share in zip(colour, TINTS[self.hour], strict=True))
         return r, g, b
 
@@ -125,12 +125,12 @@ class Drawing:
             self.disc(layer, x + dx * s, foot - dy * s, r * s, r * s, crown)
 
     def weed(self, layer: int, x: float, foot: float, tall: float, phase: float, colour: Colour, width: float) -> None:
-        """A stem that waves, as under water."""
+        """A stem that waves as under water."""
         stem = [(x + 0.03 * self.unit * math.sin(phase + j * 0.9), foot + 4 - tall * j / 8) for j in range(9)]
         self.line(layer, stem, colour, width)
 
     def windows(self, layer: int, x: float, top: float, wide: float, tall: float, pane: float, lit: Random) -> None:
-        """Two columns of panes, all bright by day as painted, some of them lit at night."""
+        """Two columns of panes, all bright by day, some of them lit at night."""
         row = top + pane * 0.7
         while row < top + tall - pane * 1.4:
             for left in (x + wide * 0.18, x + wide * 0.58):

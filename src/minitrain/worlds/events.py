@@ -1,4 +1,4 @@
-"""What an actor does that lasts: paint that stays on the picture, food that stays bitten."""
+"""Events with lasting effects: paint that stays on the picture, food that stays bitten."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STROKE_HALF_WIDTH = 5.0  # half the width of a stroke, in 128ths
 
 
 def bite_tracks(shot: Shot, times: Sequence[int], height: float, width: float, rng: Random) -> list[Track]:
-    """A track for every stage that the food goes through."""
+    """One track for each stage of the food."""
     actor = shot.actors[0]
     whole = actor_tracks(actor, times, free_params(actor.motion, actor.size, height, width, rng), 0)[0]
     lost = [min(MAX_BITES, t // FRAMES_PER_BITE) for t in times]
@@ -36,7 +36,8 @@ def bite_tracks(shot: Shot, times: Sequence[int], height: float, width: float, r
 
 @dataclass(frozen=True)
 class Stroke:
-    """A wavy line of paint, in 128ths of the short side. x: where it begins; way: 1 to the right, -1 to the left."""
+    """A wavy line of paint, in 128ths of the short side. x: where it begins. direction: 1 to the right, -1 to the
+    left."""
 
     x: float
     y: float
@@ -66,7 +67,7 @@ def stroke_of(shot: Shot, height: float, width: float) -> Stroke:
 
 
 def brush_tracks(shot: Shot, times: Sequence[int], height: float, width: float) -> list[Track]:
-    """The brush with its tip on the stroke, and its twin where it goes over the edge."""
+    """The brush with its tip on the stroke, and a copy of it where it crosses the edge."""
     actor, stroke = shot.actors[0], stroke_of(shot, height, width)
     side = 128 * actor.size
     tips = [stroke.tip(t) for t in times]
@@ -77,7 +78,7 @@ def brush_tracks(shot: Shot, times: Sequence[int], height: float, width: float) 
 
 
 def paint_stroke(frames_FCYX: Tensor, stroke: Stroke, times: Sequence[int], unit: float) -> None:
-    """What the brush has painted by each frame, in place. unit: pixels of a 128th of the short side."""
+    """Draw what the brush has painted by each frame, in place. unit: pixels of a 128th of the short side."""
     device, (height, width) = frames_FCYX.device, frames_FCYX.shape[-2:]
     x = (torch.arange(width, device=device) + 0.5) / unit
     y = (torch.arange(height, device=device) + 0.5)[:, None] / unit

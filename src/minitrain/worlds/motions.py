@@ -1,7 +1,7 @@
-"""The ways an actor moves, as paths: where it is in every frame, in 128ths of the canvas' short side.
+"""The motions of actors as trajectories: the pose in every frame, in 128ths of the canvas' short side.
 
-A motion runs its course in TRAVEL frames. Whoever travels comes back in where it went out, so that a long film never
-loses its subject; whoever enters stays, whoever leaves is gone.
+A motion lasts CYCLE_FRAMES frames. A travelling actor that leaves comes back at the opposite edge, so that a long film
+never loses its subject; an actor that enters stays, one that leaves is gone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ENTER_FRAMES = 12  # frames in which an actor enters or leaves
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a sprite is in one frame: its centre, its side, its angle in degrees counter-clockwise."""
+    """A sprite in one frame: its centre, its side, its angle in degrees counter-clockwise."""
 
     x: float
     y: float
@@ -29,8 +29,9 @@ class Pose:
 
 @dataclass(frozen=True)
 class TrajectoryParams:
-    """What a path is drawn with. x, y: where the motion begins; side: the sprite's; width, height: the canvas';
-    run: how far left, right, up and down go in TRAVEL frames; turn: degrees a frame of a spin; phase in [0, 1)."""
+    """Parameters of a trajectory. x, y: where the motion begins. side: the sprite's. width, height: the canvas'.
+    travel: distance of left, right, up and down in CYCLE_FRAMES frames. rotation: degrees a frame of a spin. phase in
+    [0, 1)."""
 
     x: float
     y: float
@@ -125,7 +126,7 @@ def _roll(direction: int) -> Trajectory:
 
 
 def _enter(direction: int) -> Trajectory:
-    """way: where it looks; it comes from the other side."""
+    """direction: where the actor looks; it comes from the other side."""
 
     def trajectory(t: float, c: TrajectoryParams) -> Pose:
         left = max(0.0, 1 - t / ENTER_FRAMES)
@@ -219,7 +220,7 @@ def free_params(motion: str, size: float, height: float, width: float, rng: Rand
 
 
 def wrap_at_edges(motion: str, pose: Pose, course: TrajectoryParams) -> tuple[Pose, ...]:
-    """A travelling sprite comes back in where it goes out: one pose, or two while it is at an edge."""
+    """A travelling sprite comes back at the opposite edge: one pose, or two while it crosses an edge."""
     x, y, half = pose.x, pose.y, pose.side / 2
     if motion in WRAPS_X:
         x %= course.width

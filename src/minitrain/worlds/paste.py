@@ -1,4 +1,5 @@
-"""Sprites onto clips, in batches on any device: every sprite is sampled from its atlas inside a small box a frame."""
+"""Composites sprites onto clips, in batches on any device: each sprite is sampled from its atlas inside a small box a
+frame."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ OUTSIDE = -9.0  # a sampling coordinate that finds only transparency
 
 @dataclass(frozen=True)
 class RenderTarget:
-    """frames_BFCYX: uint8 RGB. marks_BFRYX: uint8, the visible opacity of each role."""
+    """frames_BFCYX: uint8 RGB. opacity_BFRYX: uint8, the visible opacity of each role."""
 
     frames_BFCYX: Tensor
     opacity_BFRYX: Tensor
@@ -22,8 +23,8 @@ class RenderTarget:
 @dataclass(frozen=True)
 class SpriteBatch:
     """N sprites through the F frames of their clips. clip_N: which clip. pose_NFP: x, y, side in pixels, angle in
-    radians counter-clockwise. place_NFP: x, y, side in pixels of the picture in the atlas. flip_N: -1 to mirror, 1 as
-    it is. role_N: which of the marks it leaves."""
+    radians counter-clockwise. source_NFP: x, y, side in pixels of the picture in the atlas. flip_N: -1 to mirror, 1 as
+    it is. role_N: which opacity channel it writes."""
 
     atlas_NCAW: Tensor
     clip_N: Tensor
@@ -34,7 +35,7 @@ class SpriteBatch:
 
 
 def box_corners(pose_NFP: Tensor, box: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Top left (y, x) of each sprite's box, kept inside the picture: the box only says where to look."""
+    """Top left (y, x) of each sprite's box, kept inside the picture."""
     y = (pose_NFP[..., 1] - box[0] / 2).round().clamp(0, size[0] - box[0])
     x = (pose_NFP[..., 0] - box[1] / 2).round().clamp(0, size[1] - box[1])
     return torch.stack([y, x], dim=-1).long()
@@ -60,8 +61,8 @@ def sample_sprites(stamps: SpriteBatch, corner_NF2: Tensor, box: tuple[int, int]
 
 
 def paste(clips: RenderTarget, stamps: SpriteBatch, box: tuple[int, int]) -> None:
-    """Paste over the clips, in place. No two of the N may be of one clip. box: (height, width) that each sprite fits
-    in, at most the clips' own."""
+    """Composite the sprites over the clips, in place. No two of the N may be of one clip. box: (height, width) that
+    each sprite fits in, at most the clips' own."""
     size = clips.frames_BFCYX.shape[-2:]
     corner = box_corners(stamps.pose_NFP, box, (size[0], size[1]))
     sampled = sample_sprites(stamps, corner, box)
@@ -74,7 +75,7 @@ def paste(clips: RenderTarget, stamps: SpriteBatch, box: tuple[int, int]) -> Non
 def composite_over(
     canvas_BFCYX: Tensor, look_NFCYX: Tensor, alpha_NF1YX: Tensor, clip_N: Tensor, corner_NF2: Tensor
 ) -> None:
-    """canvas = look + (1 - alpha) * canvas inside the boxes, rounded to 8 bits, in place."""
+    """canvas = sprite + (1 - alpha) * canvas inside the boxes, rounded to 8 bits, in place."""
     if canvas_BFCYX.device.type == "cpu":
         _composite_slices(canvas_BFCYX, look_NFCYX, alpha_NF1YX, clip_N, corner_NF2)
         return

@@ -1,4 +1,4 @@
-"""Two actors together: where the second is to the first."""
+"""Two actors together: the second one's position relative to the first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLLOW_TRAVEL = 36.0  # 128ths in TRAVEL frames, of two that follow each other
 def pair_tracks(
     shot: Shot, times: Sequence[int], height: float, width: float, rng: Random
 ) -> tuple[list[Track], TrajectoryParams]:
-    """Both actors' tracks in the order they are pasted, and the first one's course."""
+    """Both actors' tracks in the order they are pasted, and the first one's parameters."""
     first, second = shot.actors
     course = free_params(first.motion, first.size, height, width, rng)
     a, b = 128 * first.size, 128 * second.size

@@ -1,7 +1,7 @@
 """Films as pixels: one renderer for every world, in batches, on any device.
 
-Everything is said in 128ths of the canvas' short side, so that a film at twice the size is the same film. On a device
-with plenty of cores whole batches are pasted at once; a CPU takes one clip at a time, which keeps it in its cache.
+All coordinates are in 128ths of the canvas' short side, so that a film at twice the size is the same film. A GPU
+composites whole batches at once; a CPU takes one clip at a time, which keeps it in the cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GPU_BATCH = 32  # clips pasted at once where the device is no CPU
 
 @dataclass(frozen=True)
 class Rendered:
-    """frames_BFCYX: uint8 RGB. cover_BFYX: uint8, the first actor's visible opacity, what hides it taken off;
+    """frames_BFCYX: uint8 RGB. cover_BFYX: uint8, the first actor's visible opacity, without what hides it;
     second_BFYX: the second actor's."""
 
     frames_BFCYX: Tensor
@@ -46,8 +46,8 @@ def render(
     device: str | torch.device = "cpu",
 ) -> Rendered:
     """Clips of ``frames`` frames, height x width pixels, on the device. first: the film's frame that a clip begins at,
-    one for all or one each. length: frames of the whole films, which says where their cuts are; by default a film ends
-    with its clip."""
+    one for all or one each. length: frames of the whole films, which determines their cuts; by default a film ends with
+    its clip."""
     starts = [first] * len(films) if isinstance(first, int) else list(first)
     where, at_once = str(device), 1 if torch.device(device).type == "cpu" else GPU_BATCH
     parts = [
@@ -61,7 +61,7 @@ def render(
 def _render_batch(
     films: Sequence[Film], starts: Sequence[int], frames: int, height: int, width: int, length: int | None, device: str
 ) -> tuple[Tensor, Tensor]:
-    """(frames_BFCYX, marks_BFRYX) of films rendered at once."""
+    """(frames_BFCYX, opacity_BFRYX) of films rendered at once."""
     unit = min(height, width) / 128
     clips = paste.RenderTarget(
         torch.empty(len(films), frames, 3, height, width, dtype=torch.uint8, device=device),
@@ -89,7 +89,7 @@ def _render_batch(
 
 
 def _one_per_clip(pairs: list[tuple[ShotSegment, Track]]) -> list[list[tuple[ShotSegment, Track]]]:
-    """The two takes of a film with a cut are pasted one after the other."""
+    """Separate the two segments of a film with a cut, which are pasted one after the other."""
     waves: list[list[tuple[ShotSegment, Track]]] = [[], []]
     for pair in pairs:
         waves[pair[0].begin > 0].append(pair)
@@ -97,7 +97,7 @@ def _one_per_clip(pairs: list[tuple[ShotSegment, Track]]) -> list[list[tuple[Sho
 
 
 def _draw_backdrop(clips: paste.RenderTarget, segment: ShotSegment, unit: float, device: str) -> None:
-    """The backdrop of a take, through its camera."""
+    """Draw the backdrop of a segment, through its camera."""
     height, width = clips.frames_BFCYX.shape[-2:]
     frames_of_segment = clips.frames_BFCYX[segment.film_index, segment.begin : segment.end]
     if segment.shot.camera == "static":
@@ -121,7 +121,7 @@ def _draw_backdrop(clips: paste.RenderTarget, segment: ShotSegment, unit: float,
 
 
 def _paste_sprites(clips: paste.RenderTarget, pairs: list[tuple[ShotSegment, Track]], unit: float, device: str) -> None:
-    """One sprite of every clip, through all frames."""
+    """Paste one sprite of every clip, through all frames."""
     height, width = clips.frames_BFCYX.shape[-2:]
     frames, short = clips.frames_BFCYX.shape[1], min(height, width)
     sheets = [atlas(track.subject, short, track.bites, device) for _, track in pairs]
@@ -134,7 +134,7 @@ def _paste_sprites(clips: paste.RenderTarget, pairs: list[tuple[ShotSegment, Tra
         pose_NFP=torch.tensor(
             [[_pose_in_pixels(p, unit) for p in sprite_poses] for sprite_poses in poses], device=device
         ),
-        source_NFP=torch.tensor([[places[_atlas_level(p.side)] for p in way] for way in poses], device=device),
+        source_NFP=torch.tensor([[places[_atlas_level(p.side)] for p in sprite] for sprite in poses], device=device),
         flip_N=torch.tensor([-1.0 if track.is_flipped else 1.0 for _, track in pairs], device=device),
         role_N=torch.tensor([track.role for _, track in pairs], device=device),
     )

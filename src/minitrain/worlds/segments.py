@@ -1,4 +1,4 @@
-"""From a film to what the renderer pastes: which backdrop, and each sprite's way through the frames. No pixels here."""
+"""From a film to what the renderer pastes: the backdrop, and each sprite's poses through the frames. No pixels here."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from minitrain.worlds.tracks import HIDDEN, Track, actor_tracks
 
 @dataclass(frozen=True)
 class ShotSegment:
-    """A stretch of a clip without a cut. film: its index in the batch. begin, end: its frames in the clip. times: the
-    frames of its shot. tracks: in the order they are pasted. layered: whether its backdrop has three layers.
-    run: how far a following camera moves in a frame, in 128ths."""
+    """A part of a clip without a cut. film_index: in the batch. begin, end: its frames in the clip. times: the frames
+    of its shot. tracks: in the order they are pasted. layered: whether its backdrop has three layers. camera_speed: of
+    a following camera, in 128ths a frame."""
 
     film_index: int
     begin: int
@@ -45,7 +45,7 @@ def cut_frame(length: int) -> int:
 def segments_of(
     film: Film, index: int, first: int, frames: int, length: int, height: float, width: float
 ) -> list[ShotSegment]:
-    """The takes of frames first to first + frames of a film. height, width: of the canvas, in 128ths."""
+    """The segments of frames first to first + frames of a film. height, width: of the canvas, in 128ths."""
     opening, closing = film.shots[0], film.shots[-1]
     cut = cut_frame(length) if len(film.shots) > 1 else first + frames
     segments = []
@@ -62,7 +62,7 @@ def segments_of(
 
 
 def _add_tracks(shot: Shot, times: Sequence[int], segment: ShotSegment, height: float, width: float) -> ShotSegment:
-    """The take with its tracks as they are on the picture."""
+    """The segment with its tracks in picture coordinates."""
     rng, speed, actor = Random(shot.seed), 0.0, shot.actors[0]
     if shot.event == "stroke":
         return replace(segment, tracks=tuple(events.brush_tracks(shot, times, height, width)), layered=True)
@@ -94,7 +94,7 @@ def _choose_params(actor: Actor, height: float, width: float, rng: Random) -> Tr
 
 
 def _follow_speed(motion: str, course: TrajectoryParams) -> float:
-    """How far to the right in a frame."""
+    """Speed to the right, a frame."""
     return (course.travel / CYCLE_FRAMES) * ((motion in RIGHTWARDS) - (motion in LEFTWARDS))
 
 

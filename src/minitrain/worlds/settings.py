@@ -17,7 +17,7 @@ from minitrain.worlds.drawing import Drawing
 
 @dataclass(frozen=True)
 class Setting:
-    """draw: paints the stage's three layers from a random source. hours: those of scene.HOURS it can be seen at."""
+    """draw: draws the three layers from a random source. hours: those of scene.HOURS that it exists at."""
 
     draw: Callable[[Drawing, Random], None]
     hours: tuple[str, ...] = HOURS
@@ -51,7 +51,7 @@ SETTINGS: dict[str, Setting] = {
 def backdrop(
     setting: str, hour: str, variation: int, height: int, width: int, short: int, *, layered: bool
 ) -> list[Image.Image]:
-    """One of a setting's variations: three premultiplied RGBA pictures from far to near, or one of all. short: pixels
+    """One of a setting's variations: three premultiplied RGBA pictures from far to near, or a single one. short: pixels
     of the canvas' short side, which sizes are shares of; height, width: of the pictures."""
     stage = Drawing(height, width, short, hour, layered=layered)
     SETTINGS[setting].draw(stage, Random(f"{setting} {variation}"))

@@ -1,4 +1,4 @@
-"""Settings of the larger world in the open: beach, forest, space ..."""
+"""Outdoor settings of the larger worlds: beach, forest, space."""
 
 from __future__ import annotations
 

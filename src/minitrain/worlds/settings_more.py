@@ -1,5 +1,5 @@
-"""More settings of the larger world: mountains, farm, village, jungle, lake, moon, cave, kitchen, playground, harbour,
-reef."""
+"""Further settings of the larger worlds: mountains, farm, village, jungle, lake, moon, cave, kitchen, playground,
+harbour, reef."""
 
 from __future__ import annotations
 

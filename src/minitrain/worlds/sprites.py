@@ -1,7 +1,7 @@
-"""Subjects as pictures, and as atlases: every picture at several sizes, ready to be sampled on a device.
+"""Subjects as pictures, and as atlases: each picture at several sizes, ready to be sampled on a device.
 
-Glyphs come from the Noto Color Emoji font, which must be installed to train (Debian: fonts-noto-color-emoji); no glyph
-is stored in the repository.
+Glyphs come from the Noto Color Emoji font, which must be installed for training (Debian: fonts-noto-color-emoji); no
+glyph is stored in the repository.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def sprite(key: str) -> Image.Image:
 
 
 def bitten_sprite(key: str, bites: int) -> Image.Image:
-    """The picture of a subject that lost this many bites, from its right side on."""
+    """The picture of a subject with that many bites missing, from its right side on."""
     picture = sprite(key).copy()
     eaten = Image.new("L", (2 * SPRITE_SIDE, 2 * SPRITE_SIDE), 255)
     pen = ImageDraw.Draw(eaten)
@@ -100,7 +100,7 @@ def _heart_point(i: int, side: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Atlas:
-    """pixels: (4, A, W) uint8, premultiplied RGBA. places: (x, y, side) in pixels for each of LEVELS."""
+    """pixels: (4, A, W) uint8, premultiplied RGBA. boxes: (x, y, side) in pixels for each of ATLAS_LEVELS."""
 
     pixels: Tensor
     boxes: tuple[tuple[int, int, int], ...]
@@ -108,7 +108,7 @@ class Atlas:
 
 @lru_cache(maxsize=1024)
 def atlas(key: str, short: int, bites: int = 0, device: str = "cpu") -> Atlas:
-    """A subject's picture at all LEVELS, for canvases whose short side has ``short`` pixels."""
+    """A subject's picture at all ATLAS_LEVELS, for canvases whose short side has ``short`` pixels."""
     places, (high, wide) = atlas_layout(short)
     picture = (bitten_sprite(key, bites) if bites else sprite(key)).convert("RGBa")
     sheet = np.zeros((high, wide, 4), np.uint8)
@@ -119,7 +119,7 @@ def atlas(key: str, short: int, bites: int = 0, device: str = "cpu") -> Atlas:
 
 @cache
 def atlas_layout(short: int) -> tuple[tuple[tuple[int, int, int], ...], tuple[int, int]]:
-    """Where an atlas has each of LEVELS, and its (height, width)."""
+    """The box of each of ATLAS_LEVELS in an atlas, and the atlas' (height, width)."""
     found, x, high = {}, 0, 0
     for column in ATLAS_COLUMNS:
         sides = [max(2, round(level * short / 128)) for level in column]

@@ -1,4 +1,4 @@
-"""Finished frames in another hand: pencil, pixels, neon, watercolour. Functions of frames, the same at every size."""
+"""Visual styles applied to finished frames: pencil, pixels, neon, watercolour. They look the same at every size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def apply_style(frames_FCYX: Tensor, style: str) -> Tensor:
 
 
 def _blur(x: Tensor, reach: float) -> Tensor:
-    """A blur of ``reach`` pixels to each side, twice."""
+    """A box blur of ``reach`` pixels to each side, applied twice."""
     k = 2 * max(1, round(reach)) + 1
     for _ in range(2):
         x = F.avg_pool2d(x, k, 1, k // 2, count_include_pad=False)
@@ -52,7 +52,7 @@ def _pixel_coordinates(x: Tensor, unit: float) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=64)
 def _paper(height: int, width: int, unit: float, device: str) -> Tensor:
-    """(1, 1, Y, X) in [-1, 1]: the grain of a sheet, the same for every film."""
+    """(1, 1, Y, X) in [-1, 1]: the grain of paper, the same for every film."""
     size = (round(height / unit / 2), round(width / unit / 2))
     grain = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(7)) * 2 - 1
     return F.interpolate(grain, (height, width), mode="bilinear").to(device)

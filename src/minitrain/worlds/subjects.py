@@ -1,4 +1,4 @@
-"""Who and what lives in the cartoon world: emoji by their Unicode names, drawn shapes, and all their names."""
+"""The subjects of the cartoon worlds: emoji by their Unicode names, drawn shapes, and all their names."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ KINDS = ("animal", "person", "vehicle", "plant", "food", "object", "sky", "shape
 
 @dataclass(frozen=True)
 class Subject:
-    """glyph: an emoji, or empty for a shape in a colour. names: English, the first is canonical. zh: Chinese names, the
-    first is canonical. verbs: ways it moves in a caption, third person. faces: the direction the picture looks, "left",
-    "right" or "" where it has none. kind: one of KINDS."""
+    """glyph: an emoji, or empty for a coloured shape. names: English, the first is canonical. zh: Chinese names, the
+    first is canonical. verbs: of its motions in a caption, third person. faces: the direction the picture looks in,
+    "left", "right" or "" if it has none. kind: one of KINDS."""
 
     names: tuple[str, ...]
     zh: tuple[str, ...]

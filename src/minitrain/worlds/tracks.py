@@ -1,4 +1,4 @@
-"""A sprite's way through the frames of a take."""
+"""The poses of a sprite through the frames of a segment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ HIDDEN = Pose(0.0, 0.0, 0.0)  # a pose that leaves no pixel
 
 @dataclass(frozen=True)
 class Track:
-    """One sprite through a take. poses: one a frame, in 128ths of the short side. flips: whether its picture is turned
-    to look the other way. role: 0 for the first actor, 1 for the second. bites: how many its picture has lost."""
+    """One sprite through a segment. poses: one a frame, in 128ths of the short side. is_flipped: whether its picture is
+    mirrored to look in the other direction. role: 0 for the first actor, 1 for the second. bites: missing from its
+    picture."""
 
     subject: str
     poses: tuple[Pose, ...]
@@ -40,8 +41,8 @@ def actor_tracks(
     followed: bool = False,
     contained: bool = False,
 ) -> list[Track]:
-    """An actor on its own path: one track, or two while it leaves at one edge and comes in at the other. followed: by
-    the camera, so that there is no edge. contained: it stays inside the picture."""
+    """The tracks of an actor on its own trajectory: one, or two while it leaves at one edge and comes in at the other.
+    followed: by the camera, so that there is no edge. contained: it stays inside the picture."""
     if contained and not followed:
         return _contained(actor, times, course, role)
     trajectory, wraps = TRAJECTORIES[actor.motion], "" if followed else actor.motion
@@ -53,7 +54,8 @@ def actor_tracks(
 
 
 def _contained(actor: Actor, times: Sequence[int], course: TrajectoryParams, role: int) -> list[Track]:
-    """One track inside the picture, and where it goes back sideways a second one that looks the other way."""
+    """One track inside the picture, and a second one that looks in the other direction where the actor goes back
+    sideways."""
     trajectory = TRAJECTORIES[actor.motion]
     seen = [keep_inside(actor.motion, trajectory(t, course), course) for t in times]
     turns = actor.motion in WRAPS_X and any(returning for _, returning in seen)

@@ -1,7 +1,7 @@
 """Weather: small pictures that fall, rise and sway over everything.
 
-The picture is divided into upright strips, and a strip's particle stays in it, so that no two particles pasted together
-ever touch and a whole clip's are pasted at once.
+The picture is divided into vertical strips, and each particle stays in its strip, so that no two particles of one pass
+overlap and those of a whole clip are pasted at once.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ DRAWN_SIDE = 256  # pixels of a particle's picture as it is drawn
 
 @dataclass(frozen=True)
 class WeatherParams:
-    """passes: particles in each strip. side: of a particle, in 128ths of the short side, at least and at most. falls:
-    128ths a frame, at least and at most, below 0 for what rises. sway: 128ths to each side. turns: radians a frame, at
-    most. pictures: how many there are to choose from."""
+    """particles_per_strip: in each strip. side_range: of a particle, in 128ths of the short side. speed_range: 128ths a
+    frame, negative for what rises. sway: 128ths to each side. max_rotation: radians a frame. pictures: how many there
+    are to choose from."""
 
     particles_per_strip: int
     side_range: tuple[float, float]
@@ -75,7 +75,7 @@ def picture(weather: str, which: int, pixels: int, device: str) -> Tensor:
 
 
 def add_weather(frames_FCYX: Tensor, weather: str, times: Sequence[int], seed: int) -> None:
-    """Let it fall over the frames of one shot, in place. times: their numbers in the shot."""
+    """Draw the weather over the frames of one shot, in place. times: their numbers in the shot."""
     weather_kind, rng, device = WEATHER_PARAMS[weather], Random(seed ^ 0x7EA7), str(frames_FCYX.device)
     frames, height, width = frames_FCYX.shape[0], *frames_FCYX.shape[-2:]
     unit = min(height, width) / 128

@@ -1,4 +1,4 @@
-"""Which films each world holds, and how one is drawn from a seed.
+"""Which films each world contains, and how one is drawn from a seed.
 
 Films whose (subject, setting, motion) hash into the held-out tenth are never trained on.
 """
@@ -22,14 +22,15 @@ PANNABLE_MOTIONS = ("up", "down", "bounce", "spin")  # a sideways camera would t
 
 @dataclass(frozen=True)
 class World:
-    """What films are drawn from. pairs, eventful, cut, panning, weathered, styled: shares of the films with two actors,
-    with a lasting event, with two shots, with a moving camera, with weather, in another style than flat. late: share of
-    hours other than day, where the setting leaves a choice. sizes: of sprites, as shares of the short side. lattice:
-    one size of sprite, starting on a lattice of 16 and back on it every fourth frame, all backdrops in one layer. A
-    latent frame then shows a subject in few ways instead of endlessly many, which a small training can learn. stress:
-    motions that trainings meet once more for each time they stand here, as they are learnt last. faces:
-    where an actor may look whose motion leaves it open. stress_subjects: subjects that trainings meet three times as
-    often as the others. contained: whether actors stay inside the picture, see ``bounds``."""
+    """What films are drawn from. pair_share, event_share, cut_share, camera_share, weather_share, style_share: shares
+    of the films with two actors, with a lasting event, with two shots, with a moving camera, with weather, in another
+    style than flat. dark_hour_share: share of hours other than day, if the setting leaves a choice. sizes: of sprites,
+    as shares of the short side. lattice: one size of sprite, starting on a lattice of 16 and back on it every fourth
+    frame, all backdrops in one layer; a latent frame then shows a subject in few positions instead of endlessly many,
+    which a small training can learn. oversampled_motions: motions that trainings draw once more for each time they are
+    listed, since they are learnt last. faces: directions that an actor may look in if its motion leaves it open.
+    oversampled_subjects: subjects that trainings draw three times as often as the others. contained: whether actors
+    stay inside the picture, see ``bounds``."""
 
     subjects: tuple[str, ...]
     settings: tuple[str, ...] = tuple(SETTINGS)
@@ -56,7 +57,7 @@ class World:
 
     @property
     def has_gaits(self) -> bool:
-        """Whether walking, swimming and rolling are motions of their own here."""
+        """Whether walking, swimming and rolling are motions of their own in this world."""
         return any(motion not in FIRST_MOTIONS for motion in self.motions)
 
 
@@ -141,14 +142,15 @@ def _combination_is_held_out(subject: str, setting: str, motion: str) -> bool:
 
 
 def mirrored(film: Film) -> Film:
-    """The same film with its actors looking the other way, for a judge that must read motion and not looks."""
+    """The same film with its actors looking in the other direction, for a judge that must recognise motion from
+    motion."""
     other = {"left": "right", "right": "left"}
     shots = (replace(s, actors=tuple(replace(a, faces=other[a.faces]) for a in s.actors)) for s in film.shots)
     return replace(film, shots=tuple(shots))
 
 
 def draw_film(world: World, seed: int, *, held_out: bool | None = None) -> Film:
-    """A film from a seed. held: only held-out combinations, only the others, or either."""
+    """A film from a seed. held_out: only held-out combinations, only the others, or either if None."""
     rng = Random(seed)
     plot = _draw_plot(world, rng)
     motions = (*world.motions, *(m for m in world.oversampled_motions if held_out is False and m in world.motions))
@@ -166,7 +168,7 @@ def draw_film(world: World, seed: int, *, held_out: bool | None = None) -> Film:
 
 @dataclass(frozen=True)
 class FilmPlot:
-    """What kind of film it is, and what it leaves to choose from; nothing where everything is free."""
+    """The kind of a film, and the choices that it leaves; empty tuples if everything is free."""
 
     relation: str = ""
     event: str = ""
@@ -200,7 +202,8 @@ def _draw_plot(world: World, rng: Random) -> FilmPlot:
 
 
 def _draw_subject(world: World, rng: Random, oversampled: tuple[str, ...] = ()) -> str:
-    """Glyphs make up at least three quarters. stress: glyphs that come three times as often as the others."""
+    """A subject; glyphs make up at least three quarters. oversampled: glyphs that are drawn three times as often as the
+    others."""
     shapes = [s for s in world.subjects if s in SHAPES]
     glyphs = [s for s in world.subjects if s not in SHAPES]
     share = max(0.75, len(glyphs) / len(world.subjects)) if glyphs and shapes else float(bool(glyphs))
@@ -227,7 +230,7 @@ def _draw_shot(world: World, rng: Random, plot: FilmPlot, subject: str, setting:
 
 
 def _draw_second(world: World, rng: Random, relation: str, first: Actor, sizes: tuple[float, float]) -> Actor:
-    """Another subject, moving as the relation asks."""
+    """Another subject, moving as the relation requires."""
     subject = first.subject
     while subject == first.subject:
         subject = _draw_subject(world, rng)
@@ -238,7 +241,7 @@ def _draw_second(world: World, rng: Random, relation: str, first: Actor, sizes: 
 
 
 def _draw_second_shot(world: World, rng: Random, shot: Shot) -> Shot:
-    """Somewhere else, or doing something else."""
+    """The second shot, in another setting or with another motion."""
     actor, setting = shot.actors[0], shot.setting
     if rng.random() < 0.7 and len(world.settings) > 1:
         setting = rng.choice([s for s in world.settings if s != setting])
@@ -268,7 +271,7 @@ def _draw_hour(world: World, rng: Random, setting: str) -> str:
 
 
 def _draw_camera(world: World, rng: Random, motion: str, plot: FilmPlot) -> str:
-    """A camera that leaves no doubt about the motion. Its chance is raised where the motion allows it, so that the
+    """A camera that leaves no doubt about the motion. Its probability is raised for motions that allow it, so that the
     share of all films is kept."""
     if plot.event:
         return "static"

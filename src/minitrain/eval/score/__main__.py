@@ -25,7 +25,7 @@ from minitrain.eval.report import Report
 from minitrain.eval.score import components, saved_clips
 from minitrain.eval.score.generated import generate_and_judge
 from minitrain.eval.score.generator import CAPTION_KINDS, ClipGenerator, SamplingOptions
-from minitrain.eval.score.records import Record, add_breakdown, add_difference, add_scores, confusion
+from minitrain.eval.score.records import Record, add_breakdown, add_difference, add_scores, confusion, read_record
 from minitrain.eval.verdicts import log_progress
 from minitrain.worlds.world import WORLDS
 
@@ -37,7 +37,9 @@ DEFAULT_COUNTS = {"rendered": 500, "painted": 200, "small": 200, "steps": 100, "
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", metavar="NAMES", help=f"of {', '.join((*SECTIONS, *SAVED_CLIP_SECTIONS))}; by default all that paint"
+        "--only",
+        metavar="NAMES",
+        help=f"of {', '.join((*SECTIONS, *SAVED_CLIP_SECTIONS))}; default: all but the last two",
     )
     parser.add_argument("--count", type=int, help=f"clips a section, instead of {DEFAULT_COUNTS}")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="the first caption's number")
@@ -45,11 +47,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--kinds", default="terse,plain,long,chinese", help=f"of captions, of {', '.join(CAPTION_KINDS)}"
     )
-    parser.add_argument("--way", default="", metavar="SETTINGS", help="instead of the model's defaults")
+    parser.add_argument("--sampling", "--way", default="", metavar="SETTINGS", help="instead of the model's defaults")
     parser.add_argument("--guided", default="model=guided steps=30", metavar="SETTINGS")
-    parser.add_argument("--judge", type=Path, help="the judge's file, by default the one that ships")
-    parser.add_argument("--records", type=Path, nargs="+", default=[], help="JSON files to make the table of")
-    parser.add_argument("--clips", type=Path, nargs="+", default=[], metavar="FOLDER", help="kept clips to judge")
+    parser.add_argument("--judge", type=Path, help="the judge's file; default: the published one")
+    parser.add_argument("--records", type=Path, nargs="+", default=[], help="JSON files to summarise")
+    parser.add_argument("--clips", type=Path, nargs="+", default=[], metavar="FOLDER", help="saved clips to judge")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -60,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
         if unknown := [w for w in getattr(args, name).split(",") if w not in known]:
             parser.error(f"--{name}: nothing is called {', '.join(unknown)}; there is {', '.join(known)}")
     if not args.clips and any(section in SAVED_CLIP_SECTIONS for section in args.only.split(",")):
-        parser.error("--clips: say which folder of kept clips to judge; minitrain.eval.paint keeps them")
+        parser.error("--clips: name a folder of saved clips to judge; minitrain.eval.paint saves them")
     return args
 
 
@@ -69,7 +71,10 @@ def add_rows(report: Report, records: Sequence[Record]) -> None:
     for world, sampling in dict.fromkeys((r.world, r.sampling) for r in records):
         group = [r for r in records if (r.world, r.sampling) == (world, sampling)]
         add_scores(report, group, f"{world}, {sampling}")
-        print(f"motions of {world}, {sampling}: asked (rows) against seen (columns)\n{confusion(group)}", flush=True)
+        print(
+            f"motions of {world}, {sampling}: expected (rows) against judged (columns)\n{confusion(group)}",
+            flush=True,
+        )
 
 
 def judge_saved(folders: Sequence[Path], generator: ClipGenerator, report: Report) -> list[Record]:
@@ -91,7 +96,7 @@ def measure_section(section: str, args: argparse.Namespace, generator: ClipGener
     if section == "agreement":
         saved_clips.measure_agreement(generator.judge, args.clips[0], report)
         return []
-    sampling, count = SamplingOptions.parse(args.way), args.count or DEFAULT_COUNTS[section]
+    sampling, count = SamplingOptions.parse(args.sampling), args.count or DEFAULT_COUNTS[section]
     kinds, numbers = args.kinds.split(","), range(args.first, args.first + count)
     records: list[Record] = []
     if section in ("painted", "small"):
@@ -121,8 +126,8 @@ def measure_section(section: str, args: argparse.Namespace, generator: ClipGener
 def main() -> None:
     args = parse_arguments()
     if args.records:
-        kept = [json.loads(path.read_text(encoding="utf-8")).get("records", []) for path in args.records]
-        add_rows(Report(), [Record(**record) for part in kept for record in part])
+        saved = [json.loads(path.read_text(encoding="utf-8")).get("records", []) for path in args.records]
+        add_rows(Report(), [read_record(record) for part in saved for record in part])
         return
     torch.set_num_threads(args.threads)
     generator = ClipGenerator(judges.load(args.judge), args.device)
@@ -141,7 +146,8 @@ def _merge_records(path: Path, records: Sequence[Record]) -> None:
     """Add the records to the file, in place of those of the same clips."""
     stored = json.loads(path.read_text(encoding="utf-8"))
     fresh = {(r.world, r.sampling, r.number): asdict(r) for r in records}
-    old = {(r["world"], r["way"], r["number"]): r for r in stored.get("records", [])}
+    read = [read_record(row) for row in stored.get("records", [])]
+    old = {(r.world, r.sampling, r.number): asdict(r) for r in read}
     stored["records"] = list((old | fresh).values())
     path.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

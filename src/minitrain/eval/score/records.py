@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from minitrain.eval.report import Report
 from minitrain.judge import WHOLE
@@ -51,6 +52,13 @@ class Record:
         if self.facts["relation"] == "beside":
             expected, seen = sorted(expected), sorted(seen)
         return self.is_correct("relation") and expected == seen
+
+
+def read_record(row: Mapping[str, Any]) -> Record:
+    """A record from its JSON, also from that of earlier versions, which had other names for two of its fields."""
+    return Record(
+        **{{"way": "sampling", "leans": "prefers_expected"}.get(key, key): value for key, value in row.items()}
+    )
 
 
 def add_scores(report: Report, records: Sequence[Record], name: str) -> None:
@@ -124,7 +132,7 @@ def add_difference(
     report: Report,
     first: Sequence[Record],
     second: Sequence[Record],
-    name: str = "default less guided",
+    name: str = "default minus guided",
     minimum: float | None = -0.03,
 ) -> None:
     """Our way's scores less the other's on the same captions, with the standard error of the paired difference."""
