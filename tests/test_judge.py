@@ -15,7 +15,7 @@ from minitrain import judge as judges
 from minitrain import labelled_clips, latent_corruptions
 from minitrain.captions.facts import facts
 from minitrain.corruptions import CORRUPTIONS, MILD_CORRUPTIONS, corrupt, corrupt_mildly, subject_difference
-from minitrain.eval.quality import perceptual
+from minitrain.eval.quality import perceptual_distance
 from minitrain.judge import CROP_SIDE, FRAMES, IGNORED, QUESTIONS, SAMPLED_FRAMES, SIDE, Judge, crop_subject
 from minitrain.judge_augmentation import augment
 from minitrain.judge_data import (
@@ -148,8 +148,12 @@ def test_a_file_without_all_questions_is_refused(judge: Judge, tmp_path: Path) -
 
 def test_films_are_far_apart_by_what_the_judge_sees_of_them(judge: Judge) -> None:
     film, other = (clip.permute(0, 2, 3, 1).numpy() for clip in a_clip(48, 64, 3))
-    assert perceptual(judge, film, film) == pytest.approx(0, abs=1e-5)
-    assert 0 < perceptual(judge, film, (0.9 * film + 0.1 * other).astype(np.uint8)) < perceptual(judge, film, other)
+    assert perceptual_distance(judge, film, film) == pytest.approx(0, abs=1e-5)
+    assert (
+        0
+        < perceptual_distance(judge, film, (0.9 * film + 0.1 * other).astype(np.uint8))
+        < perceptual_distance(judge, film, other)
+    )
 
 
 @pytest.mark.parametrize("size", [(64, 96), (40, 40)])

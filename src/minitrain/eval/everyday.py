@@ -1,9 +1,9 @@
-"""Prompts as people type them: ``python -m minitrain.eval.everyday FOLDER [--seed 1] [--no-judge] [--only NUMBERS]``.
+"""Everyday prompts: ``python -m minitrain.eval.everyday FOLDER [--seed 1] [--no-judge] [--only NUMBERS]``.
 
-Each is handed to ``sora generate`` as it stands. Printed is what it answers beforehand (it paints, paints with notes,
-or stops) beside the answer that was expected, and what the judge reads in the clip where it knows the subject. FOLDER
-gets an .mp4 each and ``sheet.png``, a row of five frames a prompt. Everything that is painted must show what the prompt
-names, but for what the notes take back.
+Each prompt is passed to ``sora generate`` as it stands. The table shows how it was answered (generated, generated with
+notes, or refused), how it should have been, and what the judge sees in the clip if it knows the subject. FOLDER gets an
+.mp4 each and ``sheet.png``, a row of five frames a prompt. Every clip must show what its prompt names, except for what
+the notes take back.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ FONTS = ("NotoSansCJK-Regular.ttc", "DroidSansFallbackFull.ttf", "DejaVuSans.ttf
 
 @dataclass(frozen=True)
 class Answer:
-    """How ``sora generate`` answered one prompt. kind: one of PAINTS, NOTES, STOPS. clip: the file, if it painted."""
+    """The answer of ``sora generate`` to one prompt. outcome: one of GENERATED, WITH_NOTES, REFUSED. lines: its notes
+    or its error. clip: the file, if there is one. judged: the judge's answers."""
 
     prompt: str
     outcome: str
@@ -79,20 +80,21 @@ class Answer:
 
 
 def run_generate(prompt: str, *options: str) -> tuple[int, list[dict[str, Any]], str]:
-    """(exit status, an object a line, what stderr says) of one ``sora generate --json``, with its own defaults."""
+    """(exit status, the JSON events, stderr) of one ``sora generate --json``, with its own defaults."""
     argv = [sys.executable, "-m", "sora", "generate", prompt, "--json", *options]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.strip()
 
 
 def run_dry(prompt: str) -> Answer:
-    """The answer to a prompt that should stop; nothing is painted if it does not."""
+    """The answer to a prompt that should be refused; nothing is generated if it is not."""
     status, events, stderr = run_generate(prompt, "--dry-run")
     return Answer(prompt, REFUSED, (stderr,)) if status == 2 else Answer(prompt, WITH_NOTES, tuple(events[0]["notes"]))
 
 
 def generate_all(texts: Sequence[str], folder: Path, seed: int) -> list[Answer]:
-    """The answers to prompts that should be painted, as alternatives of one command. Ends where one of them stops."""
+    """The answers to prompts that should be generated, as alternatives of one command. Exits if one of them is
+    refused."""
     alternatives = "{" + "|".join(map(prompts.escaped, texts)) + "}"
     status, events, stderr = run_generate(alternatives, "--seed", str(seed), "-o", str(folder / "clip.mp4"), "--force")
     if status:
@@ -102,7 +104,7 @@ def generate_all(texts: Sequence[str], folder: Path, seed: int) -> list[Answer]:
 
 
 def judge_clip(clip: Path, subject: str) -> dict[str, str]:
-    """What the judge of the training reads in a clip; nothing where it does not know what should be there."""
+    """The judge's answers about a clip; empty if it does not know the subject."""
     from minitrain import judge
 
     found = judge.load()
@@ -136,7 +138,7 @@ def _font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def save_sheet(answers: Sequence[Answer], path: Path) -> None:
-    """Rows under one another, in two columns of about the same height."""
+    """Rows below one another, in two columns of about the same height."""
     rows = [answer_row(answer) for answer in answers]
     half = sum(r.height for r in rows) / 2
     picture = Image.new("RGB", (2 * FRAMES_PER_ROW * SIDE + GAP, round(half) + SIDE + CAPTION_HEIGHT), "white")

@@ -1,8 +1,9 @@
 """The README's six examples, each over 20 seeds: ``python -m minitrain.eval.examples FOLDER [--gif docs/mini.gif]``.
 
 Prints, for each prompt of EXAMPLES, the share of seeds whose clip the judge finds right: subject, setting and motion as
-asked, and the subject whole. Clips are kept in FOLDER as ``PROMPT/SEED.npz`` and not painted twice. ``--gif`` lays one
-clip of each side by side, of the seeds that the README names. ``--candidates`` measures more prompts, to choose from.
+requested, and the subject whole. Clips are saved in FOLDER as ``PROMPT/SEED.npz`` and not generated twice. ``--gif``
+places one clip of each side by side, of the seeds that the README names. ``--candidates`` measures more prompts, to
+choose from.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TILE_SIDE, COLUMNS, FPS = 184, 3, 8  # pixels; tiles of a row; frames a second
 
 @dataclass(frozen=True)
 class Example:
-    """prompt: as the README has it. subject, setting, motion: what it asks for. seed: the one shown."""
+    """prompt: as in the README. subject, setting, motion: what it asks for. seed: the one shown."""
 
     prompt: str
     subject: str
@@ -62,7 +63,7 @@ CANDIDATES = (
 
 
 def load_or_generate(model: Model, example: Example, seed: int, folder: Path) -> np.ndarray:
-    """frames_FYXC, uint8: painted at the defaults, or as kept from an earlier run."""
+    """frames_FYXC, uint8: generated with the defaults, or loaded from an earlier run."""
     path = folder / example.prompt.replace(" ", "-") / f"{seed}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ def load_or_generate(model: Model, example: Example, seed: int, folder: Path) ->
 def measure_share(
     model: Model, judge: judges.Judge, example: Example, count: int, folder: Path, verdicts: Verdicts
 ) -> None:
-    """The share of right clips; what is wrong with the others is noted."""
+    """Add the share of correct clips to the table; the errors of the others are logged."""
     seen = [judges.answer(judge, load_or_generate(model, example, seed, folder)) for seed in range(1, count + 1)]
     right = [example.is_correct(each) for each in seen]
     wrong = [
@@ -88,7 +89,7 @@ def measure_share(
 
 
 def write_gif(clips: list[np.ndarray], path: Path) -> None:
-    """The clips as tiles of one GIF that plays there and back, with one palette."""
+    """The clips as tiles of one GIF that plays forwards and backwards, with one palette."""
     tiles = [
         [np.asarray(Image.fromarray(f).resize((TILE_SIDE, TILE_SIDE), Image.Resampling.LANCZOS)) for f in c]
         for c in clips

@@ -1,10 +1,10 @@
 """Whether a LoRA of 8 clips shows a subject unknown to mini: ``python -m minitrain.eval.lora FOLDER [-- FLAGS]``.
 
-Renders 8 clips of a glyph the embedded model never saw, runs ``sora train`` on them (FLAGS are its own, as --steps),
-paints 20 clips that name the subject in other settings and motions, with the LoRA and without, and counts in how many
-it appears. The eye that counts is a small classifier, trained here on rendered frames of that glyph, of the world's own
-subjects, and of wreckage in their colours; its score on unseen rendered frames is printed too. Contact sheets stand in
-FOLDER for eyes of your own.
+Renders 8 clips of a glyph that the embedded model never saw, runs ``sora train`` on them (FLAGS are its own, such as
+--steps), generates 20 clips that name the subject in other settings and motions, with the LoRA and without, and counts
+in how many it appears. The classifier that counts is trained here, on rendered frames of that glyph, of the world's own
+subjects, and of shuffled tiles in their colours; its accuracy on unseen rendered frames is printed too. Contact sheets
+are written to FOLDER for inspection.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def preprocess(frames_FYXC: np.ndarray) -> Tensor:
 
 
 def rendered_frames(rng: Random, count: int) -> tuple[Tensor, Tensor]:
-    """Single frames of the world's subjects, the new one and wreckage, (count, 3, SIDE, SIDE), and which. The colours
-    of a subject are not the subject: a share of the frames shows one cut into tiles and laid out anew."""
+    """Single frames of the world's subjects, the new one and wreckage, (count, 3, SIDE, SIDE), and their classes.
+    Colours alone do not make a subject: some of the frames show one cut into tiles and shuffled."""
     names = class_names()
     made, truth = [], []
     for _ in range(count):
@@ -163,13 +163,13 @@ def load_or_train_classifier(path: Path, steps: int = 400, batch: int = 32) -> S
 
 @torch.no_grad()
 def classify(classifier: SubjectClassifier, frames_FYXC: np.ndarray) -> tuple[str, float]:
-    """(what the film's frames show together, the mean probability of the new subject)."""
+    """(the class of the clip's frames together, the mean probability of the new subject)."""
     chances = classifier(preprocess(frames_FYXC)).softmax(dim=1).mean(dim=0)
     return class_names()[int(chances.argmax())], float(chances[-2])
 
 
 def evaluate_prompts(lora: Path | None, texts: list[str], sheet: Path, classifier: SubjectClassifier) -> float:
-    """The share of the films that show the subject; a sheet of all."""
+    """The share of the clips that show the subject; also writes a contact sheet of all."""
     device = memory.choose_device(None)
     model = models.load(catalog.find("mini").with_guidance(), device, memory.choose_dtype(None, device))
     if lora is not None:

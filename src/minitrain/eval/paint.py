@@ -1,9 +1,9 @@
-"""Paint captions and keep the clips, to be judged later: ``python -m minitrain.eval.paint list --world rich``.
+"""Generate captions' clips and save them, to be judged later: ``python -m minitrain.eval.paint list --world rich``.
 
-``list`` writes held-out captions of a world as JSON, one object a line; ``paint FILE FOLDER`` paints them in order,
-each to ``FOLDER/NUMBER.npz``, and leaves out those that are there. ``paint`` needs nothing of this tree but the engine,
-so that it also runs with another version's ``PYTHONPATH``. ``--part K/N`` shares the work among processes. ``--set
-steps=12 guidance=4`` changes the model's defaults; ``--guided`` takes the weights that take guidance.
+``list`` writes held-out captions of a world as JSON, one object a line; ``paint FILE FOLDER`` generates them in order,
+each to ``FOLDER/NUMBER.npz``, and skips existing files. ``paint`` needs nothing but the engine, so that it also runs
+with another version's ``PYTHONPATH``. ``--part K/N`` shares the work among processes. ``--set steps=12 guidance=4``
+changes the model's defaults; ``--guided`` uses the weights that take guidance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FRAMES = 17
 
 
 def list_captions(world: str, first: int, count: int) -> Iterator[dict[str, Any]]:
-    """What ``worth.painted`` paints: every kind of caption and every shape in turn."""
+    """The captions that ``score.generated`` uses: every kind of caption and every shape in turn."""
     from minitrain.captions.facts import facts
     from minitrain.eval.score.generated import FIRST_SEED
     from minitrain.eval.score.generator import ASPECTS, CAPTION_KINDS, full_caption
@@ -50,7 +50,7 @@ def list_captions(world: str, first: int, count: int) -> Iterator[dict[str, Any]
 
 
 def generate_clip(model: Model, row: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:
-    """frames_FYXC, uint8, through the engine at the model's own size; the caption's number is the seed."""
+    """frames_FYXC, uint8, by the engine at the model's own size; the caption's number is the seed."""
     spec, d = model.spec, model.spec.defaults
     form = spec.form(spec.grid.nearest_size(row["aspect"], d.area), d.fps)
     plan = operations.generate((row["text"],), frames=FRAMES, form=form)

@@ -1,9 +1,9 @@
-"""What it costs the picture to paint faster: ``python -m minitrain.eval.quality [--count N] [--json FILE]``.
+"""What faster sampling costs in quality: ``python -m minitrain.eval.quality [--count N] [--json FILE]``.
 
-The embedded model paints held-out captions in full and in each quicker way, from the same noise, by turns. Found:
-how many times faster, PSNR, SSIM (Wang et al. 2004), a perceptual distance (one minus the cosine of what the judge's
-convolutions see, in place of LPIPS, whose weights this repository cannot make), and the judge's score of both. Open
-weights are not here; what a way costs them is to be measured where they are.
+The embedded model generates held-out captions exactly and in each faster variant, from the same noise, by turns.
+Measured are the speed-up, PSNR, SSIM (Wang et al. 2004), a perceptual distance (one minus the cosine of the judge's
+convolutional features, in place of LPIPS, whose weights this repository cannot make), and the judge's score of both.
+Open weights are not included; what a variant costs them must be measured where they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ DISTILLED = "distilled"
 
 @dataclass
 class SpeedVariant:
-    """One way and what was found. spared: of ``Defaults``, for ``fast``. overrides: as ``easel.Way``'s."""
+    """One variant and its measurements. default_overrides: of ``Defaults``, for ``fast``. overrides: of the sampling,
+    as in ``SamplingOptions``."""
 
     name: str
     speed: Speed = DEFAULT
@@ -51,7 +52,7 @@ class SpeedVariant:
 
 
 def variants(steps: int | None = None) -> list[SpeedVariant]:
-    """The first is what all others are held against."""
+    """All variants; the first one is the reference of all others."""
     d, fast = catalog.find("mini").with_guidance().defaults, Speed("fast")
     fewer_steps = sorted({s for s in (4, 6, 8) if s < (steps or d.steps)}, reverse=True)
     overrides = {} if steps is None else {"steps": steps}
@@ -91,8 +92,8 @@ def _luma(frames_FYXC: np.ndarray) -> Tensor:
     return (torch.from_numpy(frames_FYXC).float() @ torch.tensor([0.2126, 0.7152, 0.0722]))[:, None]
 
 
-def perceptual(judge: judges.Judge, a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
-    """One minus the mean cosine of what the judge's convolutions see at each place; sides are multiples of 8."""
+def perceptual_distance(judge: judges.Judge, a_FYXC: np.ndarray, b_FYXC: np.ndarray) -> float:
+    """One minus the mean cosine of the judge's convolutional features at each place; sides are multiples of 8."""
     a, b = (judges.feature_maps(judge, judges.to_batch(x).float() / 127.5 - 1) for x in (a_FYXC, b_FYXC))
     return 1 - F.cosine_similarity(a, b, dim=1).mean().item()
 
@@ -119,7 +120,7 @@ def run_variants(count: int, steps: int | None = None) -> list[SpeedVariant]:
         for variant, clip in list(zip(tried, clips, strict=True))[1:]:
             variant.psnr.append(min(99.0, video_metrics.psnr(clips[0], clip)))
             variant.ssim.append(ssim(clips[0], clip))
-            variant.perceptual_distance.append(perceptual(judge, clips[0], clip))
+            variant.perceptual_distance.append(perceptual_distance(judge, clips[0], clip))
     return tried
 
 

@@ -1,4 +1,4 @@
-"""Verdicts with contact sheets of what was painted."""
+"""Verdicts with contact sheets of the generated clips."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ GENERATED_COLOUR, SOURCE_COLOUR = (225, 45, 40), (215, 215, 215)
 
 @dataclass
 class Report(Verdicts):
-    """Rows and sheets of one section. folder: where sheets go, None for none."""
+    """Rows and sheets of one section. folder: for sheets, None for none."""
 
     folder: Path | None = None
     _strips: dict[str, list[Image.Image]] = field(default_factory=dict)
 
     def add_strip(self, verb: str, film_FYXC: np.ndarray, painted: Sequence[int] | range, words: str) -> None:
-        """A row of evenly spaced frames on the verb's sheet, if it has room; a red bar over those painted."""
+        """Add a row of evenly spaced frames to the verb's sheet, if there is room; a red bar marks generated frames."""
         strips = self._strips.setdefault(verb, [])
         if self.folder is not None and len(strips) < ROWS:
             strips.append(_strip(film_FYXC, set(painted), words))

@@ -1,7 +1,7 @@
-"""How scripts print what they found: rows with a wish and a verdict, Markdown tables, the machine it was found on.
+"""Results of evaluations and benchmarks: rows with a target and a verdict, Markdown tables, a summary of the machine.
 
 The programs of ``minitrain.eval`` and those in ``benchmarks`` share it. A row is printed as soon as it is known, so
-that what takes hours can be read on the way.
+that the output of hours can be read meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLUMN_NAMES = ("what", "target", "found", "")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. met: None where nothing was wished."""
+    """One line of the table. met: None if there is no target."""
 
     what: str
     target: str
@@ -41,7 +41,7 @@ class Verdicts:
     rows: list[Row] = field(default_factory=list)
 
     def add(self, what: str, target: str, found: str, met: bool | None = None) -> None:
-        """One row; above the first one, the head."""
+        """Add one row; the first one prints the header too."""
         if not self.rows:
             print(_table_line(COLUMN_NAMES), _table_line(["-" * width for width in COLUMN_WIDTHS]), sep="\n")
         row = Row(what, target, found, None if met is None else bool(met))
@@ -49,7 +49,7 @@ class Verdicts:
         print(_table_line((row.what, row.target, row.found, row.verdict)), flush=True)
 
     def add_share(self, what: str, cases: Iterable[bool], minimum: float | None = None) -> None:
-        """How many of the cases hold, with the standard error of that share, against the least share that must."""
+        """Add the share of cases that are true, with its standard error, against a minimum."""
         cases = [bool(h) for h in cases]
         target = "" if minimum is None else f">= {minimum:.0%}"
         if not cases:
@@ -61,18 +61,18 @@ class Verdicts:
         self.add(what, target, found, None if minimum is None else part >= minimum)
 
     def add_range(self, what: str, values: Iterable[float], unit: str = "") -> None:
-        """Numbers without a wish: least, median, most."""
+        """Add the minimum, median and maximum of some numbers, without a target."""
         v = list(values)
         text = f"least {min(v):.2f}, median {statistics.median(v):.2f}, most {max(v):.2f}{unit}" if v else "no cases"
         self.add(what, "", text)
 
     def summary(self) -> str:
-        """How many wishes were met."""
+        """How many targets were met."""
         targets_met = [row.met for row in self.rows if row.met is not None]
         return f"{sum(targets_met)} of {len(targets_met)} targets met"
 
     def write_json(self, path: Path, section: str) -> None:
-        """The rows under the section's name, in a file that may hold other sections already."""
+        """Write the rows under the section's name, into a file that may contain other sections already."""
         sections = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         sections[section] = [asdict(row) for row in self.rows]
         path.write_text(json.dumps(sections, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -89,12 +89,12 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def log_progress(text: str) -> None:
-    """Progress, beside the table."""
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def machine_summary() -> str:
-    """What the figures were measured on, in one line."""
+    """The machine and versions of a measurement, in one line."""
     import torch
 
     if torch.cuda.is_available():

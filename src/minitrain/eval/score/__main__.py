@@ -1,12 +1,13 @@
-"""What the embedded model is worth, measured: ``python -m minitrain.eval.score [--only painted,times] [--count N]``.
+"""Measure the quality of the embedded model: ``python -m minitrain.eval.score [--only painted,times] [--count N]``.
 
-Prints one row a line: what, the wish, what was found with its standard error, met or missed. ``--json FILE`` keeps rows
-and the record of every painted clip, ``--sheets FOLDER`` draws contact sheets. Painting can be shared by processes:
-``--first K`` starts at the K-th caption, and ``--records A.json B.json`` makes the table of what they left. ``--way``
-and ``--guided`` say how to paint, such as "steps=8 shift=3" or "model=guided", the weights that take guidance.
+Prints one row a line: what, its target, what was found with its standard error, met or missed. ``--json FILE`` saves
+rows and the record of every generated clip, ``--sheets FOLDER`` draws contact sheets. The work can be shared by
+processes: ``--first K`` starts at the K-th caption, and ``--records A.json B.json`` summarises what they saved.
+``--sampling`` and ``--guided`` set sampling options, such as "steps=8 shift=3" or "model=guided", the weights that take
+guidance.
 
-``--clips A [B]`` judges clips that ``minitrain.eval.paint`` kept instead of painting, and compares those of two folders
-on the captions they share; ``--only agreement --clips ROOT`` holds the judge against a person's labels.
+``--clips A [B]`` judges clips that ``minitrain.eval.paint`` saved instead of generating them, and compares those of two
+folders on the captions they share; ``--only agreement --clips ROOT`` compares the judge with human labels.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def add_rows(report: Report, records: Sequence[Record]) -> None:
-    """Rows and the confusion of motions, for each world and way that was painted."""
+    """Rows and the confusion of motions, for each world and sampling."""
     for world, sampling in dict.fromkeys((r.world, r.sampling) for r in records):
         group = [r for r in records if (r.world, r.sampling) == (world, sampling)]
         add_scores(report, group, f"{world}, {sampling}")
@@ -78,7 +79,7 @@ def add_rows(report: Report, records: Sequence[Record]) -> None:
 
 
 def judge_saved(folders: Sequence[Path], generator: ClipGenerator, report: Report) -> list[Record]:
-    """Rows of each folder's clips, in all and by what they were asked to show; then the first less the second."""
+    """Rows of each folder's clips, in all and by their facts; then the first minus each other."""
     found = [saved_clips.judge_folder(generator.judge, folder, report) for folder in folders]
     for records in found:
         add_rows(report, records)
@@ -90,7 +91,7 @@ def judge_saved(folders: Sequence[Path], generator: ClipGenerator, report: Repor
 
 
 def measure_section(section: str, args: argparse.Namespace, generator: ClipGenerator, report: Report) -> list[Record]:
-    """One section: its rows into the report, its painted clips returned."""
+    """Measure one section: its rows go into the report, the records of its generated clips are returned."""
     if section == "kept":
         return judge_saved(args.clips, generator, report)
     if section == "agreement":
@@ -143,7 +144,7 @@ def main() -> None:
 
 
 def _merge_records(path: Path, records: Sequence[Record]) -> None:
-    """Add the records to the file, in place of those of the same clips."""
+    """Add the records to the file, replacing those of the same clips."""
     stored = json.loads(path.read_text(encoding="utf-8"))
     fresh = {(r.world, r.sampling, r.number): asdict(r) for r in records}
     read = [read_record(row) for row in stored.get("records", [])]

@@ -1,4 +1,4 @@
-"""The judge on rendered clips, the autoencoder, long films and what comes out from behind, times."""
+"""The judge on rendered clips, the autoencoder, long clips and occlusion, times."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def measure_judge(generator: ClipGenerator, report: Report, world_name: str, cou
 def measure_vae(
     generator: ClipGenerator, report: Report, world_name: str, count: int, sampling: SamplingOptions
 ) -> None:
-    """Held-out clips with a short side of 256 through the autoencoder alone, and the judge on what is left of them."""
+    """Held-out clips with a short side of 256 through the autoencoder alone, and the judge's accuracy on the
+    reconstructions."""
     model = generator.model(sampling.model)
     vae = model.vae  # type: ignore[attr-defined]
     found, subject, kept = [], [], []
@@ -81,7 +82,8 @@ def measure_vae(
 def measure_permanence(
     generator: ClipGenerator, report: Report, world_name: str, count: int, sampling: SamplingOptions
 ) -> None:
-    """What passes behind something comes out the same, where the world has that; else long films keep their subject."""
+    """Whether an occluded subject reappears unchanged, if the world has occlusion; otherwise, whether long clips keep
+    their subject."""
     world = WORLDS[world_name]
     if world.pair_share and "behind" in world.relations:
         _measure_occlusion(generator, report, world, count, sampling)
@@ -121,7 +123,7 @@ def _answers_at_ends(generator: ClipGenerator, clip_FYXC: np.ndarray, question: 
 
 
 def measure_times(generator: ClipGenerator, report: Report, count: int, sampling: SamplingOptions) -> None:
-    """A 4 s clip from words to a finished mp4, in a process that has painted one before."""
+    """A 4 s clip from prompt to finished mp4, in a process that has generated one before."""
     before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Paints held-out captions, at the defaults and in another way, and asks the judge."""
+"""Generates held-out captions, with the defaults or other options, and judges the clips."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ MIRRORED = {"left": "right", "right": "left"}
 
 
 def judge_clip(judge: Judge, clip_FYXC: np.ndarray, motion: str) -> tuple[dict[str, str], bool | None]:
-    """The judge's answers, and which way it leans where a clip to the left or right was asked for."""
+    """The judge's answers, and whether it prefers the expected direction if a motion to the left or right was asked
+    for."""
     other = MIRRORED.get(motion)
     prefers_expected = judges.prefers(judge, clip_FYXC, motion, other) if other else None
     return judges.answer(judge, clip_FYXC), prefers_expected

@@ -1,4 +1,4 @@
-"""The loaded models and their judge; captions of held-out films; a caption becomes a clip."""
+"""The loaded models and their judge; captions of held-out films; generates a caption's clip."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ CAPTION_KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How to paint. model: a name of ``catalog.MODELS``, or "guided" for mini's weights that take guidance.
-    overrides: of its defaults: steps, guidance, shift, sampler."""
+    """model: a name of ``catalog.MODELS``, or "guided" for mini's weights that take guidance. overrides: of its
+    defaults: steps, guidance, shift, sampler."""
 
     model: str = "mini"
     overrides: Mapping[str, float | str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class SamplingOptions:
 
 
 class ClipGenerator:
-    """Models are loaded when they are first asked for, and kept."""
+    """Models are loaded when they are first needed, and kept."""
 
     def __init__(self, judge: Judge, device: str = "cpu") -> None:
         self.judge, self.device = judge, torch.device(device)
@@ -62,7 +62,7 @@ class ClipGenerator:
         return self._models[name]
 
     def replace_model(self, name: str, model: Model) -> None:
-        """This model in place of the one of that name."""
+        """Use this model in place of the one of that name."""
         self._models[name] = model
 
     def generate(self, text: str, frames: int, aspect: float, seed: int, sampling: SamplingOptions) -> np.ndarray:
@@ -83,7 +83,7 @@ class ClipGenerator:
 
 
 def full_caption(film: Film, world: World, kind: str, number: int) -> str:
-    """A caption that tells all there is to tell."""
+    """A complete caption of the film."""
     rng = Random(number)
     length, language = CAPTION_KINDS[kind]
     return caption(film, rng, complete=True, length=length, language=language, gaits=world.has_gaits).text

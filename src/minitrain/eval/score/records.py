@@ -1,4 +1,4 @@
-"""What the judge said of each painted clip, and the rows of the table that follow from it."""
+"""The judge's answers about each generated clip, and the rows of the table that follow from them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ASKED = ("subject", "setting", "motion")
 
 @dataclass(frozen=True)
 class Record:
-    """One painted clip. facts, seen: the film's value and the judge's answer for each question. leans: of clips to the
-    left or right, whether the judge finds the asked one of the two likelier. seconds: to paint."""
+    """One generated clip. facts, seen: the film's value and the judge's answer for each question. prefers_expected: of
+    motions to the left or right, whether the judge finds the expected one of the two likelier. seconds: to generate."""
 
     world: str
     sampling: str
@@ -29,7 +29,7 @@ class Record:
     seconds: float
 
     def is_named(self, question: str) -> bool:
-        """Whether the judge names what was asked for, in whatever state it is."""
+        """Whether the judge sees what was asked for, whole or not."""
         return self.seen[question] == self.facts[question]
 
     @property
@@ -37,7 +37,7 @@ class Record:
         return self.seen.get("whole", WHOLE) == WHOLE
 
     def is_correct(self, question: str) -> bool:
-        """Whether the clip shows what was asked for: a subject that is not whole is not shown."""
+        """Whether the clip shows what was asked for: a subject that is not whole does not count."""
         return self.is_named(question) and (question != "subject" or self.is_whole)
 
     @property
@@ -46,7 +46,7 @@ class Record:
 
     @property
     def pair_is_correct(self) -> bool:
-        """Both subjects and the right relation. Of two that are beside one another neither is the first."""
+        """Whether both subjects and their relation are correct. Of two that stand side by side neither is the first."""
         keys = ("subject", "second")
         expected, seen = [self.facts[k] for k in keys], [self.seen[k] for k in keys]
         if self.facts["relation"] == "beside":
@@ -62,7 +62,7 @@ def read_record(row: Mapping[str, Any]) -> Record:
 
 
 def add_scores(report: Report, records: Sequence[Record], name: str) -> None:
-    """Every row about painted clips of one world, painted in one way. A subject is right where it is whole as well."""
+    """All rows about generated clips of one world and one sampling. A subject is correct if it is whole as well."""
     minimums = {"subject": 0.95, "setting": 0.95, "motion": 0.9}
     for question, least in minimums.items():
         report.add_share(f"{name}: {question}", (r.is_correct(question) for r in records), least)
@@ -96,7 +96,7 @@ def _share_where_asked(
     minimum: float | None = None,
     what: str = "",
 ) -> None:
-    """A row about the films that have a camera's way, a relation ... to tell."""
+    """A row about the films that have a camera move, a relation ... to show."""
     asked = [r for r in records if r.facts[question]]
     if asked:
         report.add_share(f"{name}: {what or question}, of films with one", map(passes, asked), minimum)
@@ -116,7 +116,7 @@ def confusion(records: Sequence[Record], question: str = "motion") -> str:
 
 
 def add_breakdown(report: Report, records: Sequence[Record], question: str, name: str) -> None:
-    """A row for each subject, setting or motion that was asked for: what its clips show."""
+    """A row for each subject, setting or motion that was asked for."""
     for value in sorted({r.facts[question] for r in records}):
         own = [r for r in records if r.facts[question] == value]
         counts = {
@@ -135,7 +135,7 @@ def add_difference(
     name: str = "default minus guided",
     minimum: float | None = -0.03,
 ) -> None:
-    """Our way's scores less the other's on the same captions, with the standard error of the paired difference."""
+    """The first scores minus the second on the same captions, with the standard error of the paired difference."""
     other = {(r.world, r.number): r for r in second}
     pairs = [(r, other[r.world, r.number]) for r in first if (r.world, r.number) in other]
     for what in (*ASKED, "all", "whole"):

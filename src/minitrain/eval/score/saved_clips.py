@@ -1,4 +1,4 @@
-"""Judges clips that ``minitrain.eval.paint`` has kept, and holds the judge against labels that a person gave."""
+"""Judges clips that ``minitrain.eval.paint`` saved, and compares the judge with human labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ LABELS = Path(__file__).with_name("labels.json")
 
 
 def saved_clips(folder: Path) -> Iterator[tuple[np.ndarray, dict[str, Any], float]]:
-    """(frames_FYXC, what was asked, seconds to paint) of each kept clip, by its number. Raises SystemExit."""
+    """(frames_FYXC, its caption and facts, seconds to generate) of each saved clip, by its number. Raises
+    SystemExit."""
     paths = sorted((p for p in folder.glob("*.npz") if p.stem.isdigit()), key=lambda p: int(p.stem))
     if not paths:
         raise SystemExit(
@@ -33,7 +34,7 @@ def saved_clips(folder: Path) -> Iterator[tuple[np.ndarray, dict[str, Any], floa
 
 
 def judge_folder(judge: Judge, folder: Path, report: Report) -> list[Record]:
-    """What the judge says of each clip of a folder, whose name stands for the way it was painted."""
+    """Records of the clips of a folder, whose name stands for the sampling."""
     found = []
     for clip, row, seconds in saved_clips(folder):
         seen, leans = judge_clip(judge, clip, row["facts"]["motion"])
@@ -45,7 +46,7 @@ def judge_folder(judge: Judge, folder: Path, report: Report) -> list[Record]:
 
 @dataclass(frozen=True)
 class Label:
-    """What a person says of a kept clip: whether its subject is whole, and why in a word."""
+    """A human label of a saved clip: whether its subject is whole, and a word of explanation."""
 
     folder: str
     number: int
@@ -59,8 +60,8 @@ def read_labels(part: str, path: Path = LABELS) -> list[Label]:
 
 
 def measure_agreement(judge: Judge, root: Path, report: Report) -> None:
-    """How often judge and labels agree on whether a clip's subject is whole, of clips in the root's folders. The judge
-    has learnt from no clip for validation, which served to choose how readily it says so, and none for the test, which
+    """How often judge and labels agree on whether a clip's subject is whole, for clips in the root's folders. The judge
+    was trained neither on validation clips, which served to choose its bias towards broken, nor on test clips, which
     served no choice."""
     for part, least in (("test", 0.9), ("validation", None)):
         judged = []

@@ -1,9 +1,9 @@
-"""What the verbs must hold, measured: ``python -m minitrain.eval.verbs [--only extend,loop] [--count N]``.
+"""Measure what each command must guarantee: ``python -m minitrain.eval.verbs [--only extend,loop] [--count N]``.
 
-Prints one row a line of the list: what, the wish, what was found, met or missed. ``--count`` takes fewer clips than the
-list says, for a try. ``--json FILE`` keeps the rows, ``--sheets FOLDER`` draws a contact sheet of each verb: the first
-clips made, a red bar over painted frames. The whole takes hours on two cores; sections can be run one by one into the
-same JSON file.
+Prints one row for each requirement: what, its target, what was found, met or missed. ``--count`` uses fewer clips than
+specified, for a trial. ``--json FILE`` saves the rows, ``--sheets FOLDER`` draws a contact sheet of each command: the
+first clips made, with a red bar over generated frames. Everything takes hours on two cores; sections can be run one by
+one into the same JSON file.
 """
 
 from __future__ import annotations

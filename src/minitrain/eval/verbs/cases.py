@@ -1,6 +1,6 @@
-"""The clips that are measured. Everything comes from seeds, in order; nothing is picked.
+"""The clips that are measured. All of them come from seeds, in order; none is selected.
 
-Films are held-out combinations: the model was never trained on them, nor were its settings chosen on these.
+Films are held-out combinations: neither was the model trained on them, nor were its settings chosen on these.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ LAVFI_SOURCES = (  # ffmpeg's own pictures; testsrc2 rounds odd sides down
 
 @dataclass(frozen=True)
 class Case:
-    """One clip. kind: "world", "painted" or "ffmpeg". shows, text: what it shows, where that is known; text is a
-    complete caption. share_FYX: the subject's own pixels, bool, where the world rendered it. seed: for what is painted
+    """One clip. kind: "world", "painted" or "ffmpeg". shown_film, text: what it shows, if known; text is a complete
+    caption. subject_mask_FYX: the subject's own pixels, bool, if the clip was rendered. seed: for what is generated
     from it."""
 
     name: str
@@ -61,7 +61,7 @@ class Case:
 
     @property
     def film(self) -> Film:
-        """What a case shows that shows something of the world."""
+        """The film that the clip shows. Fails if it shows nothing of the world."""
         assert self.shown_film is not None, f"{self.name} shows nothing of the world"
         return self.shown_film
 
@@ -83,7 +83,7 @@ def training_size(number: int) -> tuple[int, int]:
 
 
 def rendered(number: int) -> Case:
-    """A clip as the world shows it."""
+    """A clip as the renderer shows it."""
     film, text = held_out_film(number)
     shown = render([film], FRAMES, *training_size(number))
     frames, cover = shown.frames_BFCYX[0].permute(0, 2, 3, 1).numpy(), shown.cover_BFYX[0].numpy()
@@ -91,7 +91,7 @@ def rendered(number: int) -> Case:
 
 
 def generated(evaluator: EvalModel, number: int) -> Case:
-    """A clip that the model made up from a caption."""
+    """A clip that the model generated from a caption."""
     film, text = held_out_film(number)
     clip = evaluator.paint(
         operations.generate((text,), frames=FRAMES, form=evaluator.form(training_size(number))), number
@@ -100,7 +100,7 @@ def generated(evaluator: EvalModel, number: int) -> Case:
 
 
 def from_ffmpeg(number: int) -> Case:
-    """A clip the model has never seen the like of, read from a lossless file."""
+    """A clip unlike anything in the model's training, read from a lossless file."""
     source = LAVFI_SOURCES[number % len(LAVFI_SOURCES)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "source.mkv"
@@ -110,14 +110,14 @@ def from_ffmpeg(number: int) -> Case:
 
 
 def mixed(evaluator: EvalModel, count: int) -> Iterator[Case]:
-    """Half of the clips rendered, a quarter painted, a quarter from ffmpeg; one of each at least."""
+    """Half of the clips rendered, a quarter generated, a quarter from ffmpeg; at least one of each."""
     yield from (rendered(n) for n in range(max(1, count // 2)))
     yield from (generated(evaluator, 100 + n) for n in range(max(1, count // 4)))
     yield from (from_ffmpeg(n) for n in range(max(1, count // 4)))
 
 
 def with_other_setting(film: Film, text: str, number: int) -> tuple[str, str]:
-    """(setting, caption): another setting than the film's, and the same words with it."""
+    """(setting, caption): a setting other than the film's, and the same caption with it."""
     rng, here = Random(number), film.shots[0].setting
     setting = rng.choice([s for s in WORLD.settings if s != here])
     phrase = max((words for words in phrases(here) if words in text), key=len)

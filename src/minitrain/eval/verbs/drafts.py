@@ -20,7 +20,7 @@ SEED = "1"
 
 
 def finish(evaluator: EvalModel, report: Report, count: int) -> None:
-    """The judge on drafts and on what became of them, against itself."""
+    """Whether a finished clip has the judge's answers of its draft."""
     agreement, correct = [], {"draft": [], "finish": []}
     for n in range(count):
         log_progress(f"finish {n + 1} of {count}")
@@ -46,7 +46,8 @@ def finish(evaluator: EvalModel, report: Report, count: int) -> None:
 
 
 def times(evaluator: EvalModel, report: Report, count: int) -> None:
-    """A draft against the full clip: warm, and as cold processes. Nothing else should run meanwhile."""
+    """The time of a draft relative to the full clip, in a warm process and in cold ones. Nothing else should run
+    meanwhile."""
     text, size = cases.held_out_film(900)[1], (128, 128)
     warm: dict[bool, list[float]] = {True: [], False: []}
     for n in range(count + 1):

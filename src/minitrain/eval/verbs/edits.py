@@ -1,4 +1,4 @@
-"""edit: what stands stays by the pixel, what is named anew changes, the subject keeps its place."""
+"""edit: kept pixels are identical, what the prompt changes changes, the subject keeps its place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_SEAM = 1.6
 
 
 def edit_part(evaluator: EvalModel, report: Report, count: int) -> None:
-    """A region in each clip, a stretch of frames in each, and the two ends of --strength."""
+    """A region in each clip, a stretch of frames in each, and the two limits of --strength."""
     outside, edges, stretches, seams, shown = [], [], [], [], []
     for n in range(count):
         log_progress(f"edit: part {n + 1} of {count}")
@@ -64,7 +64,7 @@ def edit_part(evaluator: EvalModel, report: Report, count: int) -> None:
 
 
 def _other_subject(case: Case, number: int) -> tuple[Film, str]:
-    """A film of another subject that stands still where the case's clip was taken, and its caption."""
+    """A film of another subject that stands still in the same setting, and its caption."""
     here = case.film.shots[0]
     subjects = [s for s in cases.WORLD.subjects if s != here.actors[0].subject]
     actor = replace(here.actors[0], subject=Random(number).choice(subjects), motion="still")
@@ -75,7 +75,7 @@ def _other_subject(case: Case, number: int) -> tuple[Film, str]:
 def _edit_region(
     evaluator: EvalModel, case: Case, text: str, paint_FYX: np.ndarray, seed: int
 ) -> tuple[np.ndarray, Crop | None]:
-    """The clip with a region painted as `sora edit --region` does, and the crop that the model saw."""
+    """The clip with a region regenerated as `sora edit --region` does, and the crop that the model saw."""
     crop = crop_around(paint_FYX, evaluator.spec.defaults.region_share)
     form = evaluator.form(case.clip.size, case.clip.fps)
     form = form if crop is None else replace(form, painted=evaluator.spec.painted(crop.size))
@@ -93,7 +93,7 @@ def _random_region(size: tuple[int, int], rng: Random) -> tuple[tuple[int, int, 
 
 
 def _strength_limits(evaluator: EvalModel, report: Report, count: int) -> None:
-    """Strength 0 and strength 1; another seed's film of the same words tells how far apart two new clips are."""
+    """Strength 0 and strength 1; a clip of another seed with the same prompt shows how different two new clips are."""
     same, from_source, between_seeds = [], [], []
     for n in range(min(count, 5)):
         case = cases.rendered(400 + n)
@@ -114,8 +114,9 @@ def _difference(a: Clip, b: Clip) -> float:
 
 @dataclass(frozen=True)
 class EditResult:
-    """setting: the judge sees the new one. place: the subject stays within MOST_MOVED in all of LOOKED. moved: its
-    greatest way in the frame's widths. likeness: of its pixels at the place where it was found, the least of LOOKED."""
+    """setting: the judge sees the new one. subject, motion: it sees the same ones. moved: the subject's greatest
+    distance from its place, in widths of the frame. likeness: the least correlation of its pixels where it was
+    found."""
 
     setting: bool
     subject: bool
@@ -129,7 +130,7 @@ class EditResult:
 
 
 def edit_whole(evaluator: EvalModel, report: Report, count: int) -> None:
-    """Rendered clips, each with its own caption's words but for the setting, by noise and by flow."""
+    """Rendered clips, each with its own caption except for the setting, by noise and by flow."""
     _check_locator(report, count)
     found: dict[tuple[str, float], list[EditResult]] = defaultdict(list)
     for n in range(count):
@@ -173,7 +174,7 @@ def _edit_result(evaluator: EvalModel, case: Case, setting: str, film_FYXC: np.n
 
 
 def _subject_moved(case: Case, film_FYXC: np.ndarray) -> tuple[float, float]:
-    """(the subject's greatest way from where it was, in widths; least likeness), by its rendered look."""
+    """(the subject's greatest distance from where it was, in widths; least correlation), by its rendered pixels."""
     assert case.subject_mask_FYX is not None
     found = [
         video_metrics.locate(case.clip.frames_FYXC[i], case.subject_mask_FYX[i], film_FYXC[i]) for i in LOCATED_FRAMES
@@ -183,7 +184,7 @@ def _subject_moved(case: Case, film_FYXC: np.ndarray) -> tuple[float, float]:
 
 
 def _check_locator(report: Report, count: int) -> None:
-    """The locator itself: each subject pasted at a known other place into another scene's clip."""
+    """Check the locator itself: each subject pasted at a known other place into another scene's clip."""
     misses = []
     for n in range(count):
         case, ground = cases.rendered(500 + n), cases.rendered(600 + n)

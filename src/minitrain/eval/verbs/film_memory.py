@@ -1,6 +1,7 @@
-"""One film in a process of its own: ``python -m minitrain.eval.verbs.film_memory PROMPT FRAMES OUT.mp4``. Prints JSON.
+"""Generate one clip in a process of its own and print its memory use as JSON: ``python -m
+minitrain.eval.verbs.film_memory PROMPT FRAMES OUT.mp4``.
 
-resident_mib: when the last frame has been painted. peak_mib: the most there was. seconds: without loading the model.
+resident_mib: after the last frame was generated. peak_mib: the maximum. seconds: without loading the model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""extend, loop and bridge: what is painted must join what stands."""
+"""extend, loop and bridge: the generated part must join the existing clip."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BT709 = np.array((0.2126, 0.7152, 0.0722), np.float32)  # luma out of red, green
 
 
 def extend(evaluator: EvalModel, report: Report, count: int) -> None:
-    """Each clip both ways; world clips without words as well."""
+    """Extend each clip in both directions; rendered clips without a prompt as well."""
     same, encoded, seen = [], defaultdict(list), defaultdict(list)
     ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
     for case in cases.mixed(evaluator, count):
@@ -72,8 +72,8 @@ def extend(evaluator: EvalModel, report: Report, count: int) -> None:
 
 
 def variants(evaluator: EvalModel, report: Report, count: int) -> None:
-    """What ``--variants`` gives: the same extension by three seeds, each beside the one before; two films of the same
-    words by two seeds tell how far apart new films are."""
+    """The results of ``--variants``: the same extension by three seeds, each compared with the one before; two clips of
+    the same prompt by two seeds show how different new clips are."""
     between_variants, between_films = [], []
     for n in range(count):
         log_progress(f"variants {n + 1} of {count}")
@@ -91,7 +91,7 @@ def variants(evaluator: EvalModel, report: Report, count: int) -> None:
 
 
 def _extend_case(evaluator: EvalModel, case: Case, direction: str, text: str) -> tuple[Clip, slice, int]:
-    """(film, where the source stands in it, the frame its seam follows)."""
+    """(clip, the slice that is the source, the frame that its seam follows)."""
     form, back = evaluator.form(case.clip.size, case.clip.fps), direction == "backward"
     plan = operations.extend(case.clip, text, frames=JUDGED_FRAMES, form=form, backward=back)
     film = evaluator.paint(plan, case.seed)
@@ -104,8 +104,8 @@ def _subject_seen(evaluator: EvalModel, case: Case, film: Clip, part: range) -> 
 
 
 def _encoded_psnr(film: Clip, source: slice) -> tuple[float, float]:
-    """Decibels of the source frames after a way through an mp4, in RGB and of their luma alone. What is odd loses a row
-    or a column first."""
+    """PSNR in dB of the source frames after encoding as mp4, in RGB and of their luma alone. Odd sides are cropped by a
+    row or a column first."""
     height, width = (side - side % 2 for side in film.size)
     even = film.frames_FYXC[:, :height, :width]
     with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +126,7 @@ def _add_encoded_rows(report: Report, encoded: dict[str, list[Pair]]) -> None:
 
 
 def loop(evaluator: EvalModel, report: Report, count: int) -> None:
-    """Half of the clips rendered and led back to their beginning, half from words alone."""
+    """Half of the clips rendered and led back to their beginning, half from prompts alone."""
     half, d = max(1, count // 2), evaluator.spec.defaults
     turns, plain, world = _text_loops(evaluator, report, half)
     _add_loop_rows(report, f"loop from words, {LOOP_FRAMES} frames", turns, plain)
@@ -146,8 +146,8 @@ def loop(evaluator: EvalModel, report: Report, count: int) -> None:
 def _clip_loops(
     evaluator: EvalModel, report: Report, count: int, back: int
 ) -> tuple[list[float], list[float], list[Pair]]:
-    """Loops of rendered clips: last-to-first ratios, ratios where the way back begins, and the motion of the painted
-    part beside the clip's."""
+    """Loops of rendered clips: last-to-first ratios, ratios at the start of the generated return, and its motion with
+    the clip's."""
     closes, enters, moves = [], [], []
     for n in range(count):
         log_progress(f"loop: {back} frames back, {n + 1} of {count}")
@@ -165,8 +165,8 @@ def _clip_loops(
 
 
 def _text_loops(evaluator: EvalModel, report: Report, count: int) -> tuple[list[float], list[Pair], list[Pair]]:
-    """Loops from words: last-to-first ratios, and their motion beside the plain clip's of the same words and seed, and
-    beside the rendered scene's."""
+    """Loops from prompts: last-to-first ratios, and their motion with that of the plain clip of the same prompt and
+    seed, and with the rendered scene's."""
     turns, plain, world = [], [], []
     for n in range(count):
         log_progress(f"loop: cycle {n + 1} of {count}")
@@ -191,7 +191,7 @@ def _add_loop_rows(report: Report, what: str, closes: list[float], moves: list[P
 
 
 def bridge(evaluator: EvalModel, report: Report, count: int) -> None:
-    """Pairs of rendered clips of other scenes and sizes, joined without words."""
+    """Pairs of rendered clips of different scenes and sizes, joined without a prompt."""
     out, into, unchanged = [], [], []
     for n in range(count):
         log_progress(f"bridge {n + 1} of {count}")

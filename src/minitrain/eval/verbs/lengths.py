@@ -1,4 +1,4 @@
-"""Long films: a minute must not drift, forget its subject or fill the memory; shots must share their subject."""
+"""Long clips: a minute must not drift, forget its subject or fill the memory; shots must share their subject."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOT_COUNT = 3
 
 
 def minute(evaluator: EvalModel, report: Report, count: int) -> None:
-    """Films of 60 s from held-out captions: what is seen at the end, and the colours there."""
+    """Clips of 60 s from held-out captions: what the judge sees at the end, and the colours there."""
     seen, settings, drifts, seconds = [], [], [], []
     for n in range(count):
         film_script, text = cases.held_out_film(700 + n)
@@ -52,7 +52,7 @@ def minute(evaluator: EvalModel, report: Report, count: int) -> None:
 
 
 def memory(_: EvalModel, report: Report, __: int) -> None:
-    """One film of 4 s and one of 60 s, each in a process of its own, written to an mp4 as they are painted."""
+    """One clip of 4 s and one of 60 s, each in a process of its own, written to an mp4 as they are generated."""
     usage = {}
     text = cases.held_out_film(700)[1]
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def memory(_: EvalModel, report: Report, __: int) -> None:
 
 
 def shots(evaluator: EvalModel, report: Report, count: int) -> None:
-    """Three shots of one subject in settings and motions of their own, one seed."""
+    """Three shots of one subject in different settings and motions, one seed."""
     for transition in ("cut", "flow"):
         every, same, settings, total = [], [], [], 0
         for n in range(count):

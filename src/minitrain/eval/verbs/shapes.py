@@ -1,4 +1,4 @@
-"""Every command at every shape, as cold processes with one step each: does the file have the size asked for?"""
+"""Every command at every shape, as cold processes with one step each: does the file have the requested size?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAST_FLAGS = ("--steps", "1", "--seed", "1", "--quiet")
 
 @dataclass(frozen=True)
 class PreparedInputs:
-    """What stands ready at one shape. flags: what asks for it. clip, picture, draft: names of files that have it."""
+    """Input files of one shape. flags: request that shape. clip, picture, draft: names of files that have it."""
 
     flags: tuple[str, ...]
     clip: str = "clip.mkv"
@@ -110,7 +110,7 @@ def _run_and_probe(folder: Path, arguments: list[str], *, out: str = "", still: 
 
 
 def _measure_largest(report: Report, folder: Path) -> None:
-    """The largest picture, enlarged alone and refined in tiles."""
+    """The largest picture, upscaled alone and refined in tiles."""
     for flags in ((), ("--refine", "0.3")):
         found = _run_and_probe(folder, ["image", PROMPT, "--size", "2048x2048", *flags, *FAST_FLAGS], still=True)
         what = " ".join(("shapes: image --size 2048x2048", *flags))
