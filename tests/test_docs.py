@@ -131,3 +131,11 @@ def test_names_of_the_architecture_are_there():
     pairs = [(ROOT / "src" / "sora" / f"{module.replace('.', '/')}.py", name) for module, name in found]
     assert len(pairs) > 3
     assert [f"{path.stem}.{name}" for path, name in pairs if name not in set(defined(path))] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "docs/guide.md", "docs/scripting.md", "docs/lora.md"])
+def test_options_that_a_page_mentions_are_in_the_reference(name: str):
+    reference = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text("utf-8")))
+    assert mentioned
+    assert sorted(option for option in mentioned if not re.search(rf"{option}\b(?!-)", reference)) == []
