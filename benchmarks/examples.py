@@ -55,7 +55,7 @@ SKIPPED = (
     ("sora models path", "needs a model from the hub"),
     ("sora models remove", "needs a model from the hub"),
 )
-"""What is not run, by what the example contains, and why."""
+"""What is not run, by how the example begins, and why."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Example:
     @property
     def skipped(self) -> str:
         """Why it is not run; empty for what is."""
-        if reason := next((why for what, why in SKIPPED if what in self.text), ""):
+        if reason := next((why for what, why in SKIPPED if self.text.startswith(what)), ""):
             return reason
         names = [name for name, spec in catalog.MODELS.items() if spec.repo]
         if "--dry-run" in self.text or "sora models show" in self.text:
