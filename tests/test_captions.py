@@ -1,4 +1,4 @@
-"""Captions say what they claim to tell, and nothing of what they claim to be silent about."""
+"""Captions state the facts that they list, and none of those that they leave out."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ KINDS = [(length, language) for length in LENGTHS for language in LANGUAGES]
 
 def pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
     """Any of the phrases, whatever stands for what is named in braces."""
-    told = (re.sub(r"\\\{.*?\\\}", ".*", re.escape(p)) for p in phrases)
-    return re.compile("|".join(told), re.IGNORECASE)
+    escaped = (re.sub(r"\\\{.*?\\\}", ".*", re.escape(p)) for p in phrases)
+    return re.compile("|".join(escaped), re.IGNORECASE)
 
 
 def in_table(table: dict[str, tuple[str, ...]], value: str) -> re.Pattern[str]:
@@ -64,11 +64,11 @@ def in_chinese(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 @given(films(), SEEDS, st.sampled_from(["terse", "plain", "long"]))
 @settings(max_examples=150, deadline=None)
-def test_english_says_what_it_claims_to_tell(film: Film, seed: int, length: str) -> None:
-    said = caption(film, Random(seed), length=length, language="en")
+def test_english_captions_state_their_facts(film: Film, seed: int, length: str) -> None:
+    written = caption(film, Random(seed), length=length, language="en")
     truth = facts(film)
-    assert set(said.facts) == set(SLOTS)
-    assert all(said.facts[slot] in ("", truth[slot]) for slot in SLOTS)
+    assert set(written.facts) == set(SLOTS)
+    assert all(written.facts[slot] in ("", truth[slot]) for slot in SLOTS)
     tables = {
         "weather": scene_phrases.WEATHER,
         "hour": scene_phrases.HOUR,
@@ -77,61 +77,61 @@ def test_english_says_what_it_claims_to_tell(film: Film, seed: int, length: str)
     }
     tables |= {"camera": {k: v + scene_phrases.MORE_CAMERA.get(k, ()) for k, v in scene_phrases.CAMERA.items()}}
     for slot, table in tables.items():
-        if said.facts[slot]:
-            assert in_table(table, said.facts[slot]).search(said.text), (slot, said)
+        if written.facts[slot]:
+            assert in_table(table, written.facts[slot]).search(written.text), (slot, written)
     for slot in ("subject", "second"):
-        if said.facts[slot]:
-            assert any(name.lower() in said.text.lower() for name in names(said.facts[slot])), (slot, said)
-    if said.facts["relation"]:
-        assert in_table(scene_phrases.RELATION, said.facts["relation"]).search(said.text), said
-    if said.facts["setting"]:
-        setting = said.facts["setting"]
-        assert pattern(setting_phrases.phrases(setting) + setting_phrases.nouns(setting)).search(said.text), said
-    if said.facts["motion"].endswith(("left", "right")):
-        assert said.facts["motion"].rpartition("-")[2] in said.text
+        if written.facts[slot]:
+            assert any(name.lower() in written.text.lower() for name in names(written.facts[slot])), (slot, written)
+    if written.facts["relation"]:
+        assert in_table(scene_phrases.RELATION, written.facts["relation"]).search(written.text), written
+    if written.facts["setting"]:
+        setting = written.facts["setting"]
+        assert pattern(setting_phrases.phrases(setting) + setting_phrases.nouns(setting)).search(written.text), written
+    if written.facts["motion"].endswith(("left", "right")):
+        assert written.facts["motion"].rpartition("-")[2] in written.text
 
 
 @given(films(), SEEDS, st.sampled_from(["terse", "plain", "long"]))
 @settings(max_examples=150, deadline=None)
-def test_chinese_says_what_it_claims_to_tell(film: Film, seed: int, length: str) -> None:
-    said = caption(film, Random(seed), length=length, language="zh")
+def test_chinese_captions_state_their_facts(film: Film, seed: int, length: str) -> None:
+    written = caption(film, Random(seed), length=length, language="zh")
     for slot in ("camera", "weather", "hour", "style", "event", "relation"):
-        if said.facts[slot]:
-            phrases = scene_phrases.CHINESE[slot][motion_phrases.split_side(said.facts[slot])[0]]
-            assert in_chinese(phrases).search(said.text), (slot, said)
+        if written.facts[slot]:
+            phrases = scene_phrases.CHINESE[slot][motion_phrases.split_side(written.facts[slot])[0]]
+            assert in_chinese(phrases).search(written.text), (slot, written)
     for slot in ("subject", "second"):
-        if said.facts[slot]:
-            assert any(name in said.text for name in chinese_names(said.facts[slot])), (slot, said)
-    if said.facts["motion"]:
-        assert in_chinese(motion_phrases.CHINESE[motion_phrases.split_side(said.facts["motion"])[0]]).search(
-            said.text
-        ), said
+        if written.facts[slot]:
+            assert any(name in written.text for name in chinese_names(written.facts[slot])), (slot, written)
+    if written.facts["motion"]:
+        assert in_chinese(motion_phrases.CHINESE[motion_phrases.split_side(written.facts["motion"])[0]]).search(
+            written.text
+        ), written
 
 
 @pytest.mark.parametrize(("length", "language"), KINDS)
-def test_what_is_not_told_is_not_said(length: str, language: str) -> None:
-    """Of films that move to the left under a camera that pans left: no left without either of them told."""
+def test_facts_that_a_caption_leaves_out_are_not_in_its_text(length: str, language: str) -> None:
+    """A film moves left under a camera that pans left: no caption says left unless it states one of them."""
     film = Film(
         (Shot("meadow", (Actor("turtle", "left"),), 1, camera="pan-left", weather="rain", hour="night"),), "neon"
     )
     silent = 0
     for seed in range(400):
-        said = caption(film, Random(seed), length=length, language=language)
-        words = set(re.findall(r"[a-z]+", said.text.lower())) or set(said.text)
-        if not said.facts["motion"] and not said.facts["camera"]:
+        written = caption(film, Random(seed), length=length, language=language)
+        words = set(re.findall(r"[a-z]+", written.text.lower())) or set(written.text)
+        if not written.facts["motion"] and not written.facts["camera"]:
             silent += 1
-            assert not words & {"left", "right", "左", "右"}, said.text
-        assert said.facts["weather"] or not words & {"rain", "raining", "rainy", "雨"}, said.text
-        assert said.facts["style"] or not words & {"neon", "霓"}, said.text
-        assert said.facts["hour"] or not words & {"night", "midnight", "夜", "晚"}, said.text
+            assert not words & {"left", "right", "左", "右"}, written.text
+        assert written.facts["weather"] or not words & {"rain", "raining", "rainy", "雨"}, written.text
+        assert written.facts["style"] or not words & {"neon", "霓"}, written.text
+        assert written.facts["hour"] or not words & {"night", "midnight", "夜", "晚"}, written.text
     assert silent > 0
 
 
 def test_night_without_a_place_is_the_setting_of_that_name() -> None:
     film = Film((Shot("city", (Actor("car", "left"),), 1, hour="night"),))
-    told = [caption(film, Random(seed)).facts for seed in range(400)]
-    assert any(not t["setting"] for t in told)
-    assert all(t["setting"] for t in told if t["hour"])
+    stated = [caption(film, Random(seed)).facts for seed in range(400)]
+    assert any(not t["setting"] for t in stated)
+    assert all(t["setting"] for t in stated if t["hour"])
 
 
 @given(films(), SEEDS)
@@ -153,17 +153,17 @@ def test_the_same_seed_says_the_same(film: Film, seed: int, kind: tuple[str, str
 
 @given(films(), SEEDS)
 @settings(max_examples=60, deadline=None)
-def test_complete_captions_leave_out_only_the_usual(film: Film, seed: int) -> None:
-    told = caption(film, Random(seed), complete=True).facts
-    assert all(told[slot] == value for slot, value in facts(film).items() if value not in ("day", "flat"))
+def test_complete_captions_leave_out_only_default_values(film: Film, seed: int) -> None:
+    stated = caption(film, Random(seed), complete=True).facts
+    assert all(stated[slot] == value for slot, value in facts(film).items() if value not in ("day", "flat"))
 
 
 @given(films(), SEEDS)
 @settings(max_examples=200, deadline=None)
 def test_every_word_of_a_caption_is_in_the_vocabulary(film: Film, seed: int) -> None:
-    said = caption(film, Random(seed), gaits=False).text.lower()
-    assert set(re.findall(r"[a-z0-9]+", said)) <= ENGLISH
-    assert set(re.findall(r"[\u4e00-\u9fff]", said)) <= CHINESE
+    text = caption(film, Random(seed), gaits=False).text.lower()
+    assert set(re.findall(r"[a-z0-9]+", text)) <= ENGLISH
+    assert set(re.findall(r"[\u4e00-\u9fff]", text)) <= CHINESE
 
 
 ENGLISH, CHINESE = set(english_words(LARGE)), set("".join(chinese_words(LARGE)))

@@ -76,9 +76,9 @@ def test_the_largest_judge_is_small_on_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(128, 128), (256, 448), (90, 51)])
 def test_clips_of_any_size_are_answered(judge: Judge, size: tuple[int, int]) -> None:
-    for told in judges.answers(judge, a_clip(*size)):
-        assert list(told) == list(QUESTIONS)
-        assert all(told[q] in judge.options[q] for q in QUESTIONS)
+    for answers in judges.answers(judge, a_clip(*size)):
+        assert list(answers) == list(QUESTIONS)
+        assert all(answers[q] in judge.options[q] for q in QUESTIONS)
 
 
 def test_clips_of_another_length_are_refused(judge: Judge) -> None:
@@ -98,16 +98,16 @@ def test_twice_the_size_looks_the_same() -> None:
     assert torch.allclose(judges.preprocess(small), judges.preprocess(large), atol=1e-6)
 
 
-def test_a_preference_is_either_way(judge: Judge) -> None:
+def test_a_preference_is_one_of_two(judge: Judge) -> None:
     film = np.random.default_rng(1).integers(0, 256, (FRAMES, 48, 48, 3), dtype=np.uint8)
     assert judges.prefers(judge, film, "left", "right") != judges.prefers(judge, film, "right", "left")
 
 
 @pytest.mark.parametrize("frames", [1, 9, 17, 33])
-def test_features_are_told_of_every_second_frame(judge: Judge, frames: int) -> None:
-    told = judges.clip_features(judge, a_clip(40, 40, frames))
-    assert told.shape[:2] == (2, (frames + 1) // 2)
-    assert told.std() > 0
+def test_every_second_frame_has_features(judge: Judge, frames: int) -> None:
+    features = judges.clip_features(judge, a_clip(40, 40, frames))
+    assert features.shape[:2] == (2, (frames + 1) // 2)
+    assert features.std() > 0
 
 
 def test_a_file_brings_its_words_along(judge: Judge, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_file_brings_its_words_along(judge: Judge, tmp_path: Path) -> None:
     )  # float16 on the way
 
 
-def test_a_judge_that_leans_calls_more_clips_broken() -> None:
+def test_a_bias_towards_broken_changes_the_answers() -> None:
     torch.manual_seed(12)
     strict, clips = Judge(judges.options_of([TINY])).eval(), torch.cat([a_clip(48, 48) for _ in range(4)])
     judges.bias_towards_broken(strict, -50)
@@ -283,25 +283,28 @@ def a_picture(count: int = 6) -> Frames:
     return Frames(pixels, bare, cover, torch.zeros(count, len(QUESTIONS), dtype=torch.long))
 
 
-@pytest.mark.parametrize("way", CORRUPTIONS, ids=lambda way: way.__name__)
-def test_each_way_breaks_the_subject_and_leaves_what_is_around(way) -> None:
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.__name__)
+def test_each_corruption_changes_the_subject_and_leaves_the_background(corruption) -> None:
     frames = a_picture()
-    spoilt = way(frames)
-    assert spoilt.shape == frames.pixels.shape and spoilt.isfinite().all()
-    assert (spoilt - frames.pixels).abs().flatten(1).amax(dim=1).min() > 0.1
-    assert torch.allclose(spoilt[:, :, :, -2:], frames.pixels[:, :, :, -2:], atol=0.02) or way.__name__ == "doubled"
+    corrupted = corruption(frames)
+    assert corrupted.shape == frames.pixels.shape and corrupted.isfinite().all()
+    assert (corrupted - frames.pixels).abs().flatten(1).amax(dim=1).min() > 0.1
+    assert (
+        torch.allclose(corrupted[:, :, :, -2:], frames.pixels[:, :, :, -2:], atol=0.02)
+        or corruption.__name__ == "duplicate"
+    )
 
 
-def test_worn_pictures_are_nearer_to_what_they_were_than_broken_ones() -> None:
+def test_mild_corruptions_change_less_than_strong_ones() -> None:
     frames = a_picture(40)
     assert (
         subject_difference(frames, corrupt_mildly(frames)).mean()
         < subject_difference(frames, corrupt(frames)).mean() / 2
     )
-    assert all(way(frames).isfinite().all() for way in MILD_CORRUPTIONS)
+    assert all(corruption(frames).isfinite().all() for corruption in MILD_CORRUPTIONS)
 
 
-def test_a_picture_of_an_empty_place_can_be_broken_and_worn() -> None:
+def test_a_picture_without_a_subject_can_be_corrupted() -> None:
     empty = a_picture(12)
     empty = Frames(empty.background, empty.background, torch.zeros_like(empty.cover), empty.labels)
     assert corrupt(empty).isfinite().all() and corrupt_mildly(empty).isfinite().all()
@@ -312,7 +315,7 @@ def test_a_motion_that_is_over_is_not_seen() -> None:
     assert motion_is_visible(a_film("bounce"), 36)
 
 
-# Mimics -------------------------------------------------------------------------------------------------------------
+# Corrupted latents ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -324,19 +327,19 @@ def model():
 
 
 @pytest.mark.parametrize("name", latent_corruptions.CORRUPTIONS)
-def test_mimics_keep_the_background(model, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    way, verdict, _ = latent_corruptions.CORRUPTIONS[name]
-    monkeypatch.setattr(latent_corruptions, "CORRUPTIONS", {name: (way, verdict, 1.0)})
+def test_corrupted_latents_keep_the_background(model, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    corruption, verdict, _ = latent_corruptions.CORRUPTIONS[name]
+    monkeypatch.setattr(latent_corruptions, "CORRUPTIONS", {name: (corruption, verdict, 1.0)})
     torch.manual_seed(7)
-    frames, told = latent_corruptions.corrupt_clips(model, TINY, Random(8))
-    assert len(told) == len(frames["pixels"]) == len(frames["cover"])
-    assert {row["whole"] for row in told} == {verdict}
-    assert all((row["subject"] == "") == (verdict == "broken") for row in told)
+    frames, labels = latent_corruptions.corrupt_clips(model, TINY, Random(8))
+    assert len(labels) == len(frames["pixels"]) == len(frames["cover"])
+    assert {row["whole"] for row in labels} == {verdict}
+    assert all((row["subject"] == "") == (verdict == "broken") for row in labels)
     far = (frames["pixels"].float() - frames["bare"].float()).abs().mean(dim=(1, 2, 3))
     assert far.median() < 40
 
 
-def test_a_judge_learns_from_a_file_of_mimics(judge: Judge, model, tmp_path: Path) -> None:
+def test_a_judge_learns_from_a_file_of_corrupted_clips(judge: Judge, model, tmp_path: Path) -> None:
     torch.manual_seed(9)
     latent_corruptions.write(
         [latent_corruptions.corrupt_clips(model, TINY, Random(seed)) for seed in range(2)],

@@ -93,7 +93,7 @@ def test_another_network_does_not_take_up_the_state(tmp_path: Path) -> None:
         fit_line(tmp_path, 0.002, size=9)
 
 
-def test_told_to_stop_it_keeps_its_state_and_exits(tmp_path: Path) -> None:
+def test_on_sigterm_it_saves_its_state_and_exits(tmp_path: Path) -> None:
     model = nn.Linear(4, 1)
 
     def loss(_done: float) -> tuple[Tensor, dict[str, float]]:
@@ -154,8 +154,8 @@ def test_cells_of_a_hole_are_those_of_its_pixels(seed: int, frames: int, space: 
     holes = hole_masks.hole_tensor(
         [hole_masks.inpainting_hole(frames, 64, 96, rng), hole_masks.all_unknown(frames, 64, 96)]
     )
-    wish = known_latent_mask(hole_masks.known_pixels(holes, frames, 64, 96), space)
-    assert torch.equal(hole_masks.known_cells(holes, frames, 64, 96, space).float(), wish)
+    expected = known_latent_mask(hole_masks.known_pixels(holes, frames, 64, 96), space)
+    assert torch.equal(hole_masks.known_cells(holes, frames, 64, 96, space).float(), expected)
 
 
 def test_a_cell_is_known_only_where_every_pixel_is() -> None:
@@ -170,10 +170,10 @@ def test_a_cell_is_known_only_where_every_pixel_is() -> None:
 def test_nothing_shows_through_unknown_cells() -> None:
     clean, known = torch.randn(1, 4, 2, 2, 2), torch.zeros(1, 4, 2, 2, 2)
     known[:, :, 0] = 1
-    beside = conditioning_channels(clean, known)
-    assert beside.shape[1] == conditioning_channel_count(4)
-    assert torch.equal(beside[:, 4:8, 0], clean[:, :, 0])
-    assert not beside[:, 4:8, 1].any()
+    conditioning = conditioning_channels(clean, known)
+    assert conditioning.shape[1] == conditioning_channel_count(4)
+    assert torch.equal(conditioning[:, 4:8, 0], clean[:, :, 0])
+    assert not conditioning[:, 4:8, 1].any()
 
 
 def test_shipped_weights_unpack_into_what_the_trainings_read(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trainings as one program: the budget is kept, later calls go on, arms are compared, a worse model stays out."""
+"""All trainings as one program: the budget is kept, later calls resume, arms are compared, worse weights are refused."""
 
 from __future__ import annotations
 
@@ -55,26 +55,26 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("said", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("45", 45)])
-def test_budgets_are_read(said: str, seconds: float) -> None:
-    assert parse_budget(said) == seconds
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("45", 45)])
+def test_budgets_are_read(text: str, seconds: float) -> None:
+    assert parse_budget(text) == seconds
 
 
-@pytest.mark.parametrize("said", ["", "soon", "3d", "0m", "5m later"])
-def test_what_is_no_budget_is_refused(said: str) -> None:
+@pytest.mark.parametrize("text", ["", "soon", "3d", "0m", "5m later"])
+def test_what_is_no_budget_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="write 90s, 30m, 2h"):
-        parse_budget(said)
+        parse_budget(text)
 
 
 class Ticking:
-    """A clock that stages turn: each takes its training and something beside it."""
+    """A clock that stages advance: each takes its training time and some overhead."""
 
-    def __init__(self, beside: float) -> None:
-        self.now, self.beside, self.ran = 0.0, beside, []
+    def __init__(self, overhead: float) -> None:
+        self.now, self.overhead, self.ran = 0.0, overhead, []
 
     def stage(self, name: str):
         def run(_job: TrainingJob, minutes: float) -> None:
-            self.now += 60 * minutes + self.beside
+            self.now += 60 * minutes + self.overhead
             self.ran.append((name, 60 * minutes))
 
         return run
@@ -85,12 +85,12 @@ class Ticking:
         return self.now
 
 
-@pytest.mark.parametrize("beside", [0.0, 7.0, 60.0])
-def test_the_whole_ends_in_time_whatever_stages_take_beside_training(tmp_path: Path, beside: float) -> None:
-    clock = Ticking(beside)
+@pytest.mark.parametrize("overhead", [0.0, 7.0, 60.0])
+def test_all_stages_end_in_time_whatever_their_overhead(tmp_path: Path, overhead: float) -> None:
+    clock = Ticking(overhead)
     for _ in range(2):
         began = clock.now
-        assert clock.all(TrainingJob(tmp_path, "cpu", "small"), 600) - began <= 600 + beside
+        assert clock.all(TrainingJob(tmp_path, "cpu", "small"), 600) - began <= 600 + overhead
     began = clock.now
     assert clock.all(TrainingJob(tmp_path, "cpu", "small"), 600) - began <= 600  # what they take is known by now
 
@@ -102,7 +102,7 @@ def test_what_the_transformer_stands_on_is_left_alone_once_it_has_begun(tmp_path
     assert [name for name, _ in clock.ran] == ["judge", "dit", "distil", "score"]
 
 
-def test_what_failed_is_told_at_the_end_where_the_others_are_worth_having(tmp_path: Path) -> None:
+def test_a_failed_optional_stage_is_reported_at_the_end(tmp_path: Path) -> None:
     clock = Ticking(0.0)
 
     def failing(_job: TrainingJob, _minutes: float) -> None:
@@ -116,7 +116,7 @@ def test_what_failed_is_told_at_the_end_where_the_others_are_worth_having(tmp_pa
         train_all(TrainingJob(tmp_path, "cpu", "small"), 600, stages=stages | {"vae": failing}, clock=lambda: clock.now)
 
 
-def test_stages_are_told_by_name() -> None:
+def test_an_unknown_stage_is_refused() -> None:
     with pytest.raises(SystemExit) as left:
         main(["everything"])
     assert left.value.code == 2
@@ -166,7 +166,7 @@ def test_settings_that_are_none_are_refused(setting: str) -> None:
         dit.with_settings(DiTTrainingConfig(), [setting])
 
 
-def test_agreement_with_another_network_is_learnt_beside() -> None:
+def test_alignment_with_another_network_is_trained() -> None:
     torch.manual_seed(0)
     net = WanDiT(dit_config(8, 32, 96, 2))
     net.init_weights()
@@ -285,7 +285,7 @@ def test_published_weights_come_back_nearly_the_same(trained: Path, tmp_path: Pa
     assert publish.publish(trained, together(assets), "cpu", 1, force=False) == ["mini.json"]  # nothing else changed
 
 
-def test_the_judge_is_published_beside_the_trainer_and_all_else_in_the_program(trained: Path, tmp_path: Path) -> None:
+def test_the_judge_is_published_into_the_trainer_and_all_else_into_the_program(trained: Path, tmp_path: Path) -> None:
     (trained / "judge").mkdir()
     judges.save(judges.Judge(judges.options_of([WORLDS["small"]]), width=8), trained / "judge" / judges.FILE)
     places = publish.PublishFolders(tmp_path / "assets", tmp_path / "trainer")
@@ -318,7 +318,7 @@ def test_a_worse_model_never_replaces_a_better_one(trained: Path, tmp_path: Path
     assert json.loads((assets / "mini.json").read_text())["scores"] == score_of(0.5)
 
 
-def test_a_distilled_transformer_is_shipped_beside_the_guided_one(trained: Path, tmp_path: Path) -> None:
+def test_a_distilled_transformer_is_published_with_the_guided_one(trained: Path, tmp_path: Path) -> None:
     torch.manual_seed(2)
     (trained / "distil").mkdir()
     save_file(WanDiT(dit_config(8, 32, 96, 2)).state_dict(), trained / "distil" / "dit.safetensors")
@@ -357,7 +357,7 @@ def test_the_shipped_card_tells_how_its_weights_were_made() -> None:
     assert card["data"]["world"] == (args.world or preset.world)
     assert "Open Font License" in card["data"]["glyphs"] and card["licence"] == "Apache-2.0"
     assert card["made"]["seconds"].keys() >= {"vae", "dit", "distil"} and card["made"]["samples"]["dit"] > 0
-    assert all(card["scores"][way]["clips"] >= publish.MIN_JUDGED_CLIPS for way in scores.ACCURACY_KEYS.values())
+    assert all(card["scores"][key]["clips"] >= publish.MIN_JUDGED_CLIPS for key in scores.ACCURACY_KEYS.values())
 
 
 # The whole ----------------------------------------------------------------------------------------------------------

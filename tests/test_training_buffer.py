@@ -1,4 +1,4 @@
-"""Latents that a transformer learns from: every way a film goes on is among them, and batches fit together."""
+"""Latents that a transformer is trained on: clips that continue a film are among them, and batches fit together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = (64, 64)
 PLAIN = DataMix(inpainting_share=0.0, midway_share=0.0)
 
 
-def group(mix: DataMix, frames: int = 17, count: int = 4, seed: int = 1, *, told: bool = True) -> ClipGroup:
+def group(mix: DataMix, frames: int = 17, count: int = 4, seed: int = 1, *, captioned: bool = True) -> ClipGroup:
     source = ClipSource(WORLD, Random(seed), mix)
     drawn = [source.draw(SIZE, frames) for _ in range(count)]
     shown, cover = source.render(drawn, SIZE, frames)
@@ -32,7 +32,7 @@ def group(mix: DataMix, frames: int = 17, count: int = 4, seed: int = 1, *, told
         torch.arange(count)[:, None, None].expand(-1, CAPTIONS_PER_CLIP, 3)
         + 10 * torch.arange(CAPTIONS_PER_CLIP)[:, None]
     )
-    return ClipGroup(shown, cells, ids.int(), [d.hole for d in drawn], [d.midway for d in drawn], told)
+    return ClipGroup(shown, cells, ids.int(), [d.hole for d in drawn], [d.midway for d in drawn], captioned)
 
 
 def read(ids_BL: Tensor) -> Tensor:
@@ -49,8 +49,8 @@ def rows_of(kept: LatentBuffer, frames: int) -> dict[str, Tensor]:
     return {name: table[: len(ring)] for name, table in ring.rows.items()}
 
 
-def test_every_way_a_film_goes_on_is_shown() -> None:
-    """Clips that begin midway always come with something known, and what melts between two ends is known at both."""
+def test_clips_that_continue_a_film_have_known_frames() -> None:
+    """Clips that begin midway always have known frames, and what dissolves between two ends is known at both."""
     mix = DataMix(inpainting_share=0.8, midway_share=0.5)
     kept, groups = buffer(mix), [group(mix, seed=seed, count=8) for seed in range(6)]
     kept.add(groups)
@@ -83,7 +83,7 @@ def test_lengths_that_are_not_wanted_yet_cost_nothing() -> None:
 
 def test_what_nobody_tells_of_is_left_out_and_few_clips_wait_for_more() -> None:
     kept = buffer(PLAIN, encode_batch=8)
-    kept.add([group(PLAIN, told=False), group(PLAIN)])
+    kept.add([group(PLAIN, captioned=False), group(PLAIN)])
     assert not kept.ring_buffers
     kept.add([group(PLAIN)])
     assert kept.clips == 8 and kept.sizes_with(17) == {SIZE}

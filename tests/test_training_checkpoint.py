@@ -64,7 +64,7 @@ def test_a_new_state_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert checkpoint.load_state(tmp_path)[1] == {"step": 2}
 
 
-def test_whoever_stops_half_way_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint.save_state(tmp_path, a_state(32), {"step": 1})
     whole = Path.replace
 
@@ -114,7 +114,7 @@ def test_all_that_trainings_left_travels_in_few_files(tmp_path: Path) -> None:
     assert (there / "text" / "log.jsonl").read_text() == '{"step": 1}\n'
 
 
-def test_packing_can_be_told_what_to_take(tmp_path: Path) -> None:
+def test_packing_takes_the_named_folders(tmp_path: Path) -> None:
     for name in ("dit", "vae"):
         checkpoint.save_state(tmp_path / "runs" / name / "state", a_state(8), {})
     checkpoint.pack(tmp_path / "runs", tmp_path / "out", ("dit",))

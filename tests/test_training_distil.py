@@ -1,4 +1,4 @@
-"""Lessons in few steps: what the teacher wants of the student."""
+"""Distillation into few steps: the student's targets."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def batch(known: Tensor | None = None) -> Batch:
 
 def losses(lesson: DistillationConfig, *, noised: bool) -> list[float]:
     student = transformer()
-    told, silent = torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
-    source = rollout_losses(student, Teacher(copy.deepcopy(student), lesson), batch(), told, silent, noised=noised)
+    slots, null_slots = torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
+    source = rollout_losses(student, Teacher(copy.deepcopy(student), lesson), batch(), slots, null_slots, noised=noised)
     found = []
     while (value := source()) is not None:
         assert value.requires_grad
@@ -74,7 +74,7 @@ def test_guidance_and_finer_steps_are_what_is_taught(lesson: DistillationConfig)
     assert min(losses(lesson, noised=False)) > 1e-6
 
 
-def test_the_teacher_is_guided_less_beside_film_that_stands() -> None:
+def test_the_teacher_is_guided_less_where_frames_are_known() -> None:
     known = torch.zeros(3, 4, *SHAPE)
     known[1, :, 0] = 1  # goes on
     known[2, :, [0, -1]] = 1  # arrives
@@ -86,10 +86,10 @@ def test_the_teacher_ends_where_fine_steps_from_the_start_would() -> None:
     """Two walks of a window each are one walk of both."""
     lesson, given = DistillationConfig(steps=2, teacher_steps_per_step=2, guidance=2.0), batch()
     teacher, x = Teacher(transformer(), lesson), torch.randn(2, C, *SHAPE)
-    told, silent = torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
+    slots, null_slots = torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
     a, b, c = lesson.timesteps()
-    halves = teacher.integrate(teacher.integrate(x, given, told, silent, a, b), given, told, silent, b, c)
-    assert torch.allclose(halves, teacher.integrate(x, given, told, silent, a, c), atol=1e-6)
+    halves = teacher.integrate(teacher.integrate(x, given, slots, null_slots, a, b), given, slots, null_slots, b, c)
+    assert torch.allclose(halves, teacher.integrate(x, given, slots, null_slots, a, c), atol=1e-6)
 
 
 # Students of low rank -----------------------------------------------------------------------------------------------
@@ -155,13 +155,13 @@ def test_the_model_paints_with_teacher_and_difference(
     names = ("mini-few-lora.safetensors", "mini-dit.safetensors", "mini-vae.safetensors", "mini-text.safetensors")
     spec = replace(catalog.find("mini"), files=(*names, "mini.json", "mini-tokenizer.json"))
     guided, student = (model.load(s, torch.device("cpu"), torch.float32) for s in (spec.with_guidance(), spec))
-    wish, teacher = load_student(there, "cpu"), load_file(there / "dit" / "dit.safetensors")
-    assert wish is not None
+    expected, teacher = load_student(there, "cpu"), load_file(there / "dit" / "dit.safetensors")
+    assert expected is not None
     name = "proj_out.weight"
     step = teacher[name].abs().max().item() / 100  # eight bits
     assert torch.allclose(guided.dit.state_dict()[name], teacher[name], atol=step)
     learnt = student.dit.state_dict()[name] - guided.dit.state_dict()[name]
-    assert learnt.abs().max() > 0 and torch.allclose(learnt, wish.state_dict()[name] - teacher[name], atol=1e-3)
+    assert learnt.abs().max() > 0 and torch.allclose(learnt, expected.state_dict()[name] - teacher[name], atol=1e-3)
     save_file(
         {"proj_out.lora_A.weight": torch.zeros(4, 7), "proj_out.lora_B.weight": torch.zeros(3, 4)}, assets / names[0]
     )

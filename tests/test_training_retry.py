@@ -1,4 +1,4 @@
-"""Trainings that break off and go on: slower after numbers that are none, smaller without memory; compiled blocks."""
+"""Trainings that fail and restart: slower after NaN, smaller when memory runs out; compiled blocks."""
 
 from __future__ import annotations
 

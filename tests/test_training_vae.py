@@ -1,4 +1,4 @@
-"""What the autoencoder's training asks for beside the pixels."""
+"""What the autoencoder's training asks for in addition to the pixels."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def taken(farm: RenderWorkers, count: int) -> list[ClipGroup]:
     return found
 
 
-def test_groups_are_of_the_asked_sizes_and_lengths_with_captions_for_what_is_told() -> None:
+def test_groups_have_the_requested_sizes_and_lengths_and_captions() -> None:
     with working() as farm:
         groups = taken(farm, 24)  # three times as many as there are slots
     assert {(g.size, g.length) for g in groups} == {(s, n) for s in PLAN.sizes for n in PLAN.lengths}
@@ -73,13 +73,13 @@ def test_the_second_world_comes_only_while_it_is_wanted() -> None:
         assert all(g.has_captions for g in taken(farm, 8))
 
 
-def test_what_fails_in_a_worker_is_told_with_its_traceback() -> None:
+def test_an_error_in_a_worker_is_raised_with_its_traceback() -> None:
     def fails(texts: list[str]) -> Tensor:
         raise ValueError(f"no words for {len(texts)} texts")
 
-    with working(replace(PLAN, second_world_share=0.0), fails) as farm, pytest.raises(WorkerError) as told:
+    with working(replace(PLAN, second_world_share=0.0), fails) as farm, pytest.raises(WorkerError) as raised:
         taken(farm, 1)
-    assert "no words for 4 texts" in str(told.value) and "in fails" in str(told.value)
+    assert "no words for 4 texts" in str(raised.value) and "in fails" in str(raised.value)
 
 
 def test_a_worker_that_is_killed_is_missed() -> None:
@@ -132,13 +132,13 @@ def test_closing_ends_all_of_them() -> None:
 # Clips and crops ----------------------------------------------------------------------------------------------------
 
 
-def group(size: tuple[int, int], frames: int, seed: int, *, told: bool = True) -> ClipGroup:
+def group(size: tuple[int, int], frames: int, seed: int, *, captioned: bool = True) -> ClipGroup:
     source = ClipSource(WORLD, Random(seed), DataMix(inpainting_share=0.0, midway_share=0.0))
     drawn = [source.draw(size, frames) for _ in range(2)]
     shown, cover = source.render(drawn, size, frames)
     cells = torch.nn.functional.avg_pool2d(cover.float(), COVER_CELL).to(torch.uint8)
     ids = torch.ones(2, CAPTIONS_PER_CLIP, 3, dtype=torch.int32)
-    return ClipGroup(shown, cells, ids, [d.hole for d in drawn], [d.midway for d in drawn], told)
+    return ClipGroup(shown, cells, ids, [d.hole for d in drawn], [d.midway for d in drawn], captioned)
 
 
 class Delivering:
@@ -149,8 +149,8 @@ class Delivering:
     def __init__(self, groups: list[ClipGroup]) -> None:
         self.groups = groups
 
-    def take(self, most: int, *, wait: float = 0.0) -> list[ClipGroup]:
-        some, self.groups = self.groups[:most], self.groups[most:]
+    def take(self, limit: int, *, wait: float = 0.0) -> list[ClipGroup]:
+        some, self.groups = self.groups[:limit], self.groups[limit:]
         return some
 
 

@@ -1,4 +1,4 @@
-"""What scripts print of what they found."""
+"""How scripts print their results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_spread_tells_least_median_and_most() -> None:
     assert verdicts.rows[0].found == "least 1.00, median 2.50, most 4.00 dB"
 
 
-def test_sections_stand_beside_one_another_in_a_file(tmp_path: Path) -> None:
+def test_a_file_holds_several_sections(tmp_path: Path) -> None:
     first, again, other = Verdicts(), Verdicts(), Verdicts()
     for verdicts, found in ((first, "1"), (again, "2"), (other, "3")):
         verdicts.add("x", "", found)

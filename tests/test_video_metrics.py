@@ -1,4 +1,4 @@
-"""The measures themselves, on films made by hand whose numbers are known."""
+"""The metrics themselves, on clips made by hand whose numbers are known."""
 
 from __future__ import annotations
 

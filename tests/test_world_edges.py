@@ -58,7 +58,7 @@ def test_nothing_appears_at_the_bottom_while_the_subject_is_at_the_top() -> None
         assert bool(torn.any()) is not contained
 
 
-def test_the_first_seventeen_frames_go_one_way() -> None:
+def test_the_first_seventeen_frames_go_in_one_direction() -> None:
     for seed in range(8):
         drawn = draw_film(WORLD, seed, held_out=False)
         actor = replace(drawn.shots[0].actors[0], motion="left", faces="left", subject="red ball")

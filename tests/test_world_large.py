@@ -107,9 +107,9 @@ def test_any_film_can_be_rendered_at_any_shape_and_length() -> None:
     assert render(films[:4], 1, 48, 48).frames_BFCYX.shape[1] == 1
 
 
-@pytest.mark.parametrize("way", ["walk-right", "swim-right", "arc-right", "roll-right"])
-def test_travellers_travel(way: str) -> None:
-    right, left = film(way), film(way.replace("right", "left"))
+@pytest.mark.parametrize("motion", ["walk-right", "swim-right", "arc-right", "roll-right"])
+def test_travellers_travel(motion: str) -> None:
+    right, left = film(motion), film(motion.replace("right", "left"))
     assert (middle(render([right], 9, 128, 128).cover_BFYX[0])[0].diff() > 1).all()
     assert (middle(render([left], 9, 128, 128).cover_BFYX[0])[0].diff() < -1).all()
 
@@ -131,8 +131,8 @@ def test_behind_hides_the_second_for_a_while_and_shows_it_again() -> None:
 
 
 def test_where_the_second_actor_is() -> None:
-    beside, above = render([two("beside")], 1, 128, 128), render([two("above")], 1, 128, 128)
-    assert (middle(beside.cover_BFYX[0])[0] - middle(beside.second_BFYX[0])[0]).abs() > 30
+    side_by_side, above = render([two("beside")], 1, 128, 128), render([two("above")], 1, 128, 128)
+    assert (middle(side_by_side.cover_BFYX[0])[0] - middle(side_by_side.second_BFYX[0])[0]).abs() > 30
     assert (middle(above.cover_BFYX[0])[1] - middle(above.second_BFYX[0])[1]) > 30
     orbit = render([two("orbits")], 17, 128, 128)
     x, y = middle(orbit.second_BFYX[0])

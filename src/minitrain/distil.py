@@ -43,9 +43,9 @@ from sora.runtime import lora
 LORA_TARGETS_OF_STUDENT = (*LORA_TARGETS, "time_embedder.linear_1", "time_embedder.linear_2", "time_proj", "proj_out")
 """Maps of the student that differ from its teacher's."""
 
-LORA_FILE = "lora.safetensors"  # beside the log: what the student adds to its teacher
+LORA_FILE = "lora.safetensors"  # in the log's folder: the student's difference to its teacher
 FULL_FILE = "dit.safetensors"  # the same of a student with weights of its own
-ADAMW_PREFIXES = ("patch_embedding", "proj_out", "scale_shift")  # not matrices that Muon may turn
+ADAMW_PREFIXES = ("patch_embedding", "proj_out", "scale_shift")  # matrices that Muon must not orthogonalise
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,12 @@ from sora.networks.mini_vae import TIME
 from sora.networks.wan.dit import WanDiT
 
 ENCODE_BATCH = {"cpu": 4, "cuda": 32}  # clips encoded at once
-ADAMW_PREFIXES = ("dit.patch_embedding", "dit.proj_out", "dit.scale_shift", "align")  # not matrices that Muon may turn
+ADAMW_PREFIXES = (
+    "dit.patch_embedding",
+    "dit.proj_out",
+    "dit.scale_shift",
+    "align",
+)  # not for Muon
 TRIAL_TEXT_SLOTS = 12  # of a compiler's trial
 PREVIEW_PROMPTS = (
     "a red balloon floats up over a green meadow",

@@ -29,27 +29,25 @@ from sora import weights
 from sora.errors import ModelError
 
 FRAMES, SIDE = 17, 96  # frames of a clip; pixels of the square that the judge looks at
-CROP_SIDE = 64  # pixels of the square around the subject, seen close up
+CROP_SIDE = 64  # pixels of the square crop around the subject
 SAMPLED_FRAMES = (FRAMES + 1) // 2  # every second frame of them
-FRAME_QUESTIONS = ("subject", "setting", "weather", "hour", "style", "second")  # what single frames answer
-CROP_QUESTIONS = ("subject", "whole")  # what the subject answers, seen close up
-MOTION_QUESTIONS = ("motion", "camera", "relation", "event")  # what only the frames together answer
+FRAME_QUESTIONS = ("subject", "setting", "weather", "hour", "style", "second")  # answered by single frames
+CROP_QUESTIONS = ("subject", "whole")  # answered by crops of the subject
+MOTION_QUESTIONS = ("motion", "camera", "relation", "event")  # answered by the frames together
 SUBJECT_QUESTIONS = ("subject", "whole", "second")  # a frame counts here by how much of the subject it shows
 QUESTIONS = (
     *("subject", "setting", "motion", "camera", "weather"),
     *("hour", "style", "second", "relation", "event", "whole"),
 )
-"""What it is asked of a clip, with the words of ``captions.facts``: "" is the answer where there is none; and whether
-the subject is WHOLE or BROKEN."""
+"""What the judge answers about a clip, with the values of ``captions.facts``: "" if there is none; and whether the
+subject is WHOLE or BROKEN."""
 
 WHOLE, BROKEN = "whole", "broken"
 FILE = "judge.safetensors"
 PUBLISHED_FOLDER = Path(__file__).parent  # the folder that holds the published judge
 IGNORED = -100  # the index of an answer that is not asked for, as in torch.nn.functional.cross_entropy
 MOMENT_COUNT = 9  # numbers that ``moments`` gives for each frame
-CROP_MARGIN = (
-    2.1  # half the side of what is seen close up, in deviations of the subject's places; 1.73 shows a square whole
-)
+CROP_MARGIN = 2.1  # half a crop's side, in standard deviations of the subject's positions; 1.73 shows a square whole
 FINE_CHANNELS, COARSE_CHANNELS = 96, 160  # channels at an eighth and at a sixteenth of the side
 
 Options = Mapping[str, Sequence[str]]

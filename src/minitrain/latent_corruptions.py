@@ -35,7 +35,7 @@ from sora.models.mini.model import Mini, conditioning_channels, word_ids
 FRAMES, BATCH = 5, 4  # frames of a clip, of which the first, third and last are kept; clips at once
 SIZES = ((128, 128), (96, 160), (160, 96))  # (height, width), multiples of the model's cells and patches
 MIN_COVER = 0.15  # of a cell covered by the subject, from which on it is disturbed
-STEPS = 2  # of the transformer, from where it is told to go on
+STEPS = 2  # of the transformer, from the noise level on
 LABELLED_SLOTS = ("subject", "setting", "weather", "hour", "style")
 
 

@@ -65,7 +65,7 @@ class PublishFolders:
 
 
 PUBLISHED = PublishFolders(weights.ASSETS, judge.PUBLISHED_FOLDER)
-"""Where the weights ship, and where the judge that scored them does: beside the trainer, which is in no wheel."""
+"""Where the weights are published, and where the judge is: in the trainer, which is in no wheel."""
 
 
 def asset_name(part: str) -> str:

@@ -32,7 +32,7 @@ from minitrain.worlds import World
 COVER_CELL = 16  # pixels of a side over which the cover is averaged
 NICENESS = 5  # the trainer comes first
 CAPTIONS_PER_CLIP = 2  # captions of each clip
-POLL_SECONDS = 2.0  # seconds after which a worker that has nothing to do looks whether its trainer lives
+POLL_SECONDS = 2.0  # seconds after which an idle worker checks whether its trainer is alive
 
 Tokenize = Callable[[list[str]], Tensor]
 """Captions to word ids, (B, L)."""
@@ -131,7 +131,7 @@ class RenderWorkers:
     def close(self) -> None:
         """End all workers. A second call does nothing."""
         for worker in self._workers:
-            worker.kill()  # one that is told to terminate may hold the queue's lock for ever
+            worker.kill()  # a terminated one may hold the queue's lock for ever
         for worker in self._workers:
             worker.join()
         for line in (self._free, self._done):
@@ -142,7 +142,7 @@ class RenderWorkers:
     # In a worker -----------------------------------------------------------------------------------------------------
 
     def _work(self, worlds: Sequence[World], tokenize: Tokenize, rng: Random) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer ends us
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer ends the workers
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.nice(NICENESS)
         torch.set_num_threads(1)

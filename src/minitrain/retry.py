@@ -17,8 +17,8 @@ from minitrain.optim import MuonAdamW
 from minitrain.training_loop import STATE, Budget, LossFunction, NotFiniteError, train
 
 MAX_ATTEMPTS = 3
-LR_BACKOFF = 0.4  # of the learning rate, after a loss that is not finite
-MIN_TIME_SHARE = 0.01  # of the budget: with less time left, another try is not worth it
+LR_BACKOFF = 0.4  # factor of the learning rate after a loss that is not finite
+MIN_TIME_SHARE = 0.01  # of the budget: with less time left there is no further attempt
 
 
 @dataclass(frozen=True)

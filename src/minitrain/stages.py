@@ -36,7 +36,7 @@ from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.wan.dit import WanDiT
 
 START_FILE = "start.safetensors"  # the transformer's weights that a training goes on from, in its folder
-RESERVED_CORES = 3  # cores that the trainer and the stages beside it keep for themselves, beside a graphics card
+RESERVED_CORES = 3  # cores for the trainer and its background stages, if there is a graphics card
 
 
 @dataclass

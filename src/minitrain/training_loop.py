@@ -25,8 +25,8 @@ from minitrain import checkpoint
 from minitrain.optim import MuonAdamW
 from sora.errors import ModelError
 
-MAX_STEP_SECONDS = 60.0  # seconds; what a step takes beyond it, the machine slept
-STATE = "state"  # the folder, beside the log
+MAX_STEP_SECONDS = 60.0  # seconds; in a longer step the machine was suspended
+STATE = "state"  # the folder, next to the log
 
 LossFunction = Callable[[float], "tuple[Tensor, dict[str, Any]]"]
 

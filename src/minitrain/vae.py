@@ -42,10 +42,10 @@ from sora.runtime.winograd import Winograd
 
 SCALE_FRAMES = 17  # frames of the clips that the latents' scale is measured on
 SCALE_GROUPS = 96  # groups of them
-LATENT_NOISE = 0.05  # added to raw latents, so that neighbours in latent space decode alike
+LATENT_NOISE = 0.05  # added to raw latents, so that close latents decode alike
 MAX_LATENT_NOISE = 0.2  # most noise, in deviations, that a decoder trained alone must see through
 LATENT_SCALE_WEIGHT = 1e-3  # weight of the raw latents' mean square
-ADAMW_PREFIXES = ("to_latents", "unfold", "fold", "detail.unfold")  # not matrices that Muon may turn
+ADAMW_PREFIXES = ("to_latents", "unfold", "fold", "detail.unfold")  # matrices that Muon must not orthogonalise
 
 
 @dataclass(frozen=True)

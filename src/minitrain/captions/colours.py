@@ -72,7 +72,7 @@ COLOURS: dict[str, tuple[str, ...]] = {
     "strawberry": ("red",),
     "pumpkin": ("orange",),
 }
-"""Of glyphs; the first is the one a person is told. A subject that is not listed may be said in any colour."""
+"""Of glyphs; the first is the one that advice names. A subject that is not listed may be given any colour."""
 
 
 def colours(subject: str) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ SLOTS = (
 """What a caption can tell. second: the second actor's subject. relation: of the second actor to the first. shots: what
 the second shot changes, its setting or else its motion."""
 
-DEFAULT_VALUES = {"hour": "day", "style": "flat"}  # what a silent caption lets a reader expect, seldom said
-STATED_SHARES = {"subject": 0.97, "setting": 0.93, "motion": 0.95}  # shares of captions; the other slots SAID_ELSE
+DEFAULT_VALUES = {"hour": "day", "style": "flat"}  # what a caption that does not state them implies; rarely stated
+STATED_SHARES = {"subject": 0.97, "setting": 0.93, "motion": 0.95}  # shares of captions; other slots: DEFAULT_SHARE
 DEFAULT_SHARE, DEFAULT_VALUE_SHARE = 0.92, 0.2
 
 

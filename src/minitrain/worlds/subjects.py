@@ -56,7 +56,7 @@ ROLLS = ("rolls", "moves", "goes", "travels")
 SLIDES = ("slides", "moves", "goes", "travels", "glides")
 DANCES = ("dances", "moves", "goes", "runs")
 
-GlyphRow = tuple[str, str, str, tuple[str, ...], str]  # glyph, which way it looks, English names, verbs, Chinese names
+GlyphRow = tuple[str, str, str, tuple[str, ...], str]  # glyph, where it faces, English names, verbs, Chinese names
 
 ANIMALS: dict[str, GlyphRow] = {
     "turtle": ("🐢", "left", "turtle, green turtle, tortoise", (*WALKS, "swims"), "乌龟, 海龟"),
