@@ -124,9 +124,9 @@ def test_a_bias_towards_broken_changes_the_answers() -> None:
     torch.manual_seed(12)
     strict, clips = Judge(judges.options_of([TINY])).eval(), torch.cat([a_clip(48, 48) for _ in range(4)])
     judges.bias_towards_broken(strict, -50)
-    assert {told["whole"] for told in judges.answers(strict, clips)} == {"whole"}
+    assert {answer["whole"] for answer in judges.answers(strict, clips)} == {"whole"}
     judges.bias_towards_broken(strict, 100)
-    assert {told["whole"] for told in judges.answers(strict, clips)} == {"broken"}
+    assert {answer["whole"] for answer in judges.answers(strict, clips)} == {"broken"}
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""All trainings as one program: the budget is kept, later calls resume, arms are compared, worse weights are refused."""
+"""Trainings as one program: the budget is kept, later calls resume, arms are compared, worse weights are refused."""
 
 from __future__ import annotations
 
