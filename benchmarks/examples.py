@@ -139,8 +139,8 @@ def complaint(example: Example) -> str:
     except SystemExit:  # of argparse, which has printed why
         return complained.getvalue().strip().splitlines()[-1]
     except Exception as error:  # parsers' own errors are of many kinds
-        told = getattr(error, "format_message", None)
-        return f"{type(error).__name__}: {told() if told else error}"
+        formatted = getattr(error, "format_message", None)
+        return f"{type(error).__name__}: {formatted() if formatted else error}"
     return ""
 
 

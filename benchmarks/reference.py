@@ -31,6 +31,7 @@ from sora.plan.verbs import VERBS
 
 DOCS = Path(__file__).parent.parent / "docs"
 CARD = "mini.json"
+MAX_FLAG = 30  # characters of the first column
 MAX_GIB = 128  # of a card, when looking for what fits
 SHARED = (*VERBS, "finish")
 """Commands that have most of their options in common."""
@@ -121,8 +122,18 @@ def table(rows: Iterable[Row], heading: str) -> Iterator[str]:
     for panel, members in panels.items():
         yield f"\n| {panel or heading} | |\n|---|---|\n"
         for row in members:
-            code = row.flag.replace("|", "\\|")
-            yield f"| `{code}` | {cell(row.help)} |\n"
+            flag, choices = split_choices(row.flag)
+            code = flag.replace("|", "\\|")
+            yield f"| `{code}` | {cell(row.help)}{choices} |\n"
+
+
+def split_choices(flag: str) -> tuple[str, str]:
+    """("--motion", " One of ...") for a flag with a long list of choices, which a narrow column would tear apart."""
+    found = re.fullmatch(r"(.*?) <(.*\|.*)>", flag)
+    if found is None or len(flag) <= MAX_FLAG:
+        return flag, ""
+    choices = ", ".join(f"`{choice}`" for choice in found[2].split("|"))
+    return found[1], f" One of {choices}."
 
 
 def commands_page() -> str:
@@ -240,12 +251,12 @@ def main() -> None:
     stale = []
     for name, page in PAGES.items():
         path, fresh = DOCS / name, page()
-        stands = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if stands == fresh:
+        current = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if current == fresh:
             continue
         stale.append(name)
         if check:
-            difference = difflib.unified_diff(stands.splitlines(), fresh.splitlines(), name, "as it should be", n=0)
+            difference = difflib.unified_diff(current.splitlines(), fresh.splitlines(), name, "as it should be", n=0)
             print("\n".join(difference))
         else:
             path.write_text(fresh, encoding="utf-8")

@@ -38,7 +38,7 @@ def test_every_model_is_listed(page: str):
     assert [name for name in catalog.MODELS if f"`{name}`" not in text] == []
 
 
-def test_nobody_is_told_to_install_the_other_sora():
+def test_no_install_line_names_the_other_sora():
     """PyPI's sora is an unrelated package."""
     files = [*PAGES, *(ROOT / "src").rglob("*.py"), ROOT / ".ci" / "run", ROOT / "Makefile"]
     other = re.compile(r"pip3? install (-\S+ )*sora(?!-video)\b")
