@@ -40,7 +40,10 @@ class Muon(torch.optim.Optimizer):
     def _update(self, params: list[Tensor], lr: float, momentum: float, decay: float) -> None:
         """One update of parameters of one shape."""
         grads = [p.grad for p in params if p.grad is not None]
-        momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in params]
+        for p in params:
+            if not self.state[p]:  # setdefault would fill a tensor of zeros at every step
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        momenta = [self.state[p]["momentum"] for p in params]
         torch._foreach_lerp_(momenta, grads, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
         directions = torch._foreach_lerp(grads, momenta, momentum)  # pyright: ignore[reportPrivateImportUsage]
         stacked = torch.stack([direction.flatten(1) for direction in directions])
