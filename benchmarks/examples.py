@@ -74,6 +74,8 @@ class Example:
     @property
     def skipped(self) -> str:
         """Why it is not run; empty for what is."""
+        if "--help" in self.text:
+            return ""
         if reason := next((why for what, why in SKIPPED if self.text.startswith(what)), ""):
             return reason
         names = [name for name, spec in catalog.MODELS.items() if spec.repo]
