@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from sora import media
+from sora.jobs import notebook
 from sora.jobs.arguments import in_keywords, row_of
 from sora.jobs.delivery import check_frames
 from sora.media import Sound
 from sora.plan.geometry import wxh
 from sora.plan.recipe import Recipe
 from sora.plan.request import Request
+
+MAX_SHOWN = 80  # characters of a prompt in a line that describes a video
 
 
 class Video:
@@ -82,13 +85,30 @@ class Video:
         return len(self.frames)
 
     def __repr__(self) -> str:
+        return f"<sora.Video: {self._described()}>"
+
+    def _repr_html_(self) -> str:
+        return notebook.video_html(self.frames, self.fps, self._described())
+
+    def _described(self) -> str:
+        """What it is, in a line."""
         size = wxh((self.size[1], self.size[0]))
-        length = f"{len(self)} frames of {size} at {self.fps:g} fps"
-        return f"<sora.{type(self).__name__}: {length}, seed {self.seed}, {self.prompt!r}>"
+        return f"{len(self)} frames of {size} at {self.fps:g} fps, seed {self.seed}, {_shortened(self.prompt)!r}"
 
 
 class Picture(Video):
-    """A painted picture: a video of one frame."""
+    """A painted picture: a video of one frame. ``PIL.Image.fromarray(picture.frames[0])`` makes a Pillow image of
+    it."""
 
     def __repr__(self) -> str:
-        return f"<sora.Picture: {wxh((self.size[1], self.size[0]))}, seed {self.seed}, {self.prompt!r}>"
+        return f"<sora.Picture: {self._described()}>"
+
+    def _repr_html_(self) -> str:
+        return notebook.picture_html(self.frames[0], self._described())
+
+    def _described(self) -> str:
+        return f"{wxh((self.size[1], self.size[0]))}, seed {self.seed}, {_shortened(self.prompt)!r}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
