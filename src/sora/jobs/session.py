@@ -52,7 +52,7 @@ class Session(Verbs):
             request = Request(verb="generate", prompt="anything", **values_of(row, self._options))
             self.prepare(resolve(request, InMemory(anyway=True)))
 
-    def prepare(self, resolved: ResolvedRequest) -> str:
+    def prepare(self, resolved: ResolvedRequest, on_progress: Listener | None = None) -> str:
         """Load the model for a request unless it is in memory, and return its memory plan as a line for a person, empty
         for a model that is always in memory whole. Raises ModelError, InputError and OutOfMemory."""
         with self._lock, without_garbage_collection():
@@ -65,8 +65,11 @@ class Session(Verbs):
                 if self._loaded is not None and self._loaded.serves(resolved):
                     return paint.arrange(resolved, self._loaded.model)
                 self._loaded = None  # frees one model before another is loaded
+                report = on_progress or _ignore
+                report(ProgressEvent("load", 0, 1))
                 loaded, memory_plan = paint.load(resolved)
                 self._loaded = loaded
+                report(ProgressEvent("load", 1, 1))
                 return memory_plan
 
     def write(
@@ -85,7 +88,7 @@ class Session(Verbs):
         from sora.jobs import paint
 
         with self._lock:
-            memory_plan = self.prepare(resolved)
+            memory_plan = self.prepare(resolved, on_progress)
             with self._painting(on_progress or _ignore) as (loaded, listener):
                 recipe = paint.recipe_of(resolved, variant, loaded)
                 frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, listener)
