@@ -17,7 +17,7 @@ from goldens.make import GOLDEN, PROMPT, SIDE, SPEC, VERBS, canvas_of, form, mea
 from sora import catalog, models, weights
 from sora.engine import engine
 from sora.engine.canvas import Canvas
-from sora.models.mini.model import deflicker
+from sora.models.mini.model import Mini, deflicker
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.weights.int8 import pack8
@@ -54,13 +54,13 @@ def test_night_is_darker_than_snow() -> None:
 
 
 def test_a_negative_prompt_changes_the_film() -> None:
-    plain, steered = (paint(plan(1), settings(guidance=3.0, negative=n)) for n in ("", "a turtle at night"))
+    plain, steered = (paint(plan(1), settings(guidance=3.0, negative_prompt=n)) for n in ("", "a turtle at night"))
     assert not torch.equal(plain, steered)
 
 
 def test_without_guidance_the_negative_prompt_is_not_asked() -> None:
     plain = paint(plan(1), settings(guidance=1.0))
-    assert torch.equal(plain, paint(plan(1), settings(guidance=1.0, negative="a car")))
+    assert torch.equal(plain, paint(plan(1), settings(guidance=1.0, negative_prompt="a car")))
 
 
 @pytest.mark.parametrize("frames", [1, 5, 13])
@@ -132,9 +132,11 @@ def test_large_steps_are_motion_and_stay() -> None:
 def test_parts_in_files_of_their_own_in_eight_bits_paint_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in ("vae", "text", "dit"):
-        module = getattr(model(), part)
-        save_file(pack8(module.state_dict()), tmp_path / f"mini-{part}.safetensors")
+    mini = model()
+    assert isinstance(mini, Mini)
+    networks = {"vae": mini.vae, "text": mini.text_encoder, "dit": mini.dit}
+    for part, network in networks.items():
+        save_file(pack8(network.state_dict()), tmp_path / f"mini-{part}.safetensors")
     for name in SPEC.files[-2:]:
         shutil.copy(weights.asset(name), tmp_path / name)
     monkeypatch.setattr(weights, "ASSETS", tmp_path)
