@@ -136,7 +136,7 @@ def test_parts_of_any_float_blend_in_float32() -> None:
 def test_gaps_and_wrong_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="16 pixels"):
         blend_tiles((4, 8), [(Tile(0, 0, 4, 4), torch.ones(1, 3, 4, 4))])
-    with pytest.raises(ValueError, match="covered by no part"):
+    with pytest.raises(ValueError, match="covered by no tile"):
         blend_tiles((4, 8), [])
-    with pytest.raises(ValueError, match="does not fill"):
+    with pytest.raises(ValueError, match="do not fill"):
         blend_tiles((4, 4), [(Tile(0, 0, 4, 4), torch.ones(1, 3, 4, 5))])

@@ -1,4 +1,4 @@
-"""The canvas: a volume of spacetime pixels, some known, some to be painted. Every verb is one of these.
+"""The canvas: a volume of spacetime pixels, some known, some to be painted. Every verb paints one of these.
 
 Axis letters: F Y X pixels in time, height, width; T H W latents; C channels; B batch; N tokens; L text; D width.
 """
@@ -17,7 +17,7 @@ from sora.plan.clip import Clip
 class Canvas:
     """frames_FCYX: uint8 RGB. known_F1YX: bool, True keeps the pixel, False paints it. fps: frames a second.
 
-    Known-ness is said here once, per pixel; each family converts to what its network wants.
+    The mask of known pixels is kept here alone; each model family converts it to what its network expects.
     """
 
     frames_FCYX: Tensor
@@ -41,7 +41,7 @@ class Canvas:
 
     @classmethod
     def blank(cls, frames: int, height: int, width: int, fps: float) -> Canvas:
-        """Nothing known."""
+        """A black canvas of which nothing is known."""
         return cls(
             torch.zeros(frames, 3, height, width, dtype=torch.uint8),
             torch.zeros(frames, 1, height, width, dtype=torch.bool),
@@ -56,8 +56,8 @@ def to_FCYX(clip: Clip) -> Tensor:
 
 @dataclass(frozen=True)
 class Latents:
-    """A canvas as a family's VAE sees it. clean_BCTHW: what is known, encoded. unknown_B1THW: 1 where any pixel of
-    the cell must be painted, else 0; float, on the model's device."""
+    """A canvas in a model's latent space. clean_BCTHW: the known pixels, encoded. unknown_B1THW: 1 where any pixel
+    that the latent covers must be painted, else 0; float, on the model's device."""
 
     clean_BCTHW: Tensor
     unknown_B1THW: Tensor

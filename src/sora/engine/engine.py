@@ -1,4 +1,4 @@
-"""``paint``: the one sequence of phases that every verb and every model goes through."""
+"""``paint`` turns a plan into frames: for each window encode, sample, decode, blend. All verbs and models share it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
     from sora.catalog.spec import ModelSpec
     from sora.engine.model import Model
 
-CYCLIC_LEAD = 5  # latents of a circle that are decoded before its beginning, so that its end runs on into it
+CYCLIC_LEAD = 5  # latents of a cycle's end that are decoded before its beginning, so that the loop closes
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample. guidance: 1 is none. shift: of the timesteps, 1 is none. step: a name in ``sampler.STEPS``.
-    negative: what to steer away from. overlap: frames go out as soon as nothing can change them any more, so that they
-    are encoded while the next are decoded; else window by window."""
+    """How to sample. guidance: the classifier-free guidance scale, 1 disables it. shift: of the timesteps, 1 for none.
+    sampler: a name in ``sampler.SAMPLERS``. negative_prompt: what to steer away from. stream: frames are yielded as
+    soon as nothing changes them any more, so that they can be written while the next are decoded; otherwise a window at
+    a time."""
 
     seed: int
     steps: int
@@ -59,7 +60,7 @@ class Settings:
         negative_prompt: str | None = None,
         stream: bool = True,
     ) -> Settings:
-        """The defaults of a model, or of its drafts, with what is given (not None) in their place."""
+        """The defaults of a model, or of its drafts, except where a value is given (not None)."""
         d = spec.defaults
         return cls(
             seed,
@@ -73,40 +74,45 @@ class Settings:
 
 
 def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | None = None) -> Iterator[Tensor]:
-    """The finished film at its own size, as uint8 chunks (F, 3, Y, X) on the CPU, each as soon as it is finished.
+    """Paint a plan. Yields the clip at its own size, as uint8 chunks (F, 3, Y, X) on the CPU, each as soon as it is
+    finished.
 
     Known pixels come back exactly as they were. Raises OutOfMemory.
     """
-    film, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
-    yield from film.pop_ready()
+    timeline, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
+    yield from timeline.pop_ready()
     for number, window in enumerate(plan.windows, start=1):
         if number > 1:
             heap.trim()
-        tell = _told(on_event, number, len(plan.windows))
-        with _memory_errors(window.frames, plan.format.painted):
-            canvas, begin = film.canvas_for(window), 0
-            painted = _painted(model, plan, window, canvas, settings, tell)
-            wish = None if window.right else colours.get(window.part)
-            alone = settings.stream and wish is None and not canvas.known_F1YX.any()
-            stands = painted if alone else _joined(model, canvas, painted, window, wish)
+        report = _number_windows(on_event, number, len(plan.windows))
+        with _report_out_of_memory(window.frames, plan.format.painted):
+            canvas, begin = timeline.canvas_for(window), 0
+            painted = _paint_window(model, plan, window, canvas, settings, report)
+            target_colours = None if window.right else colours.get(window.part)
+            can_stream = settings.stream and target_colours is None and not canvas.known_F1YX.any()
+            finished = painted if can_stream else _blend_window(model, canvas, painted, window, target_colours)
             if window.part not in colours and any(w.part == window.part for w in plan.windows[number:]):
-                stands = _coloured(stands, window.part, colours)
-            for frames_FCYX in stands:
-                film.add(window, frames_FCYX, begin)
+                finished = _record_colours(finished, window.part, colours)
+            for frames_FCYX in finished:
+                timeline.add(window, frames_FCYX, begin)
                 begin += len(frames_FCYX)
-                yield from film.pop_ready()
+                yield from timeline.pop_ready()
 
 
-def _joined(
-    model: Model, canvas: Canvas, chunks: Iterator[Tensor], window: Window, wish: blend.ColourStatistics | None
+def _blend_window(
+    model: Model,
+    canvas: Canvas,
+    chunks: Iterator[Tensor],
+    window: Window,
+    target_colours: blend.ColourStatistics | None,
 ) -> Iterator[Tensor]:
-    """Painted frames as they will stand in the film, beside what is known and in the colours that are wished for: all
-    at once, since each may depend on all."""
+    """A window's frames, colour-matched and blended with the known pixels. They come in one chunk, since each frame may
+    depend on all."""
     painted_FCYX = torch.cat(list(chunks))
-    if wish is not None:
-        painted_FCYX = blend.match_colours(painted_FCYX, wish)
+    if target_colours is not None:
+        painted_FCYX = blend.match_colours(painted_FCYX, target_colours)
     known = canvas.known_F1YX
-    if known.any() and (model.spec.defaults.meets_pictures or not _only_pictures(window, known)):
+    if known.any() and (model.spec.defaults.meets_pictures or not _only_images_known(window, known)):
         yield blend.blend_known(canvas, painted_FCYX)
     elif known.any():
         yield torch.where(known, canvas.frames_FCYX, painted_FCYX)
@@ -114,52 +120,56 @@ def _joined(
         yield painted_FCYX
 
 
-def _coloured(chunks: Iterator[Tensor], part: int, colours: dict[int, blend.ColourStatistics]) -> Iterator[Tensor]:
-    """The same frames, which set the colours for the windows of their part that follow."""
-    seen: list[Tensor] = []
+def _record_colours(
+    chunks: Iterator[Tensor], group: int, colours: dict[int, blend.ColourStatistics]
+) -> Iterator[Tensor]:
+    """Pass the chunks on, and record their colours as the target of later windows of the same colour group."""
+    chunks_seen: list[Tensor] = []
     for chunk in chunks:
-        seen.append(chunk)
+        chunks_seen.append(chunk)
         yield chunk
-    colours[part] = blend.ColourStatistics.of(torch.cat(seen))
+    colours[group] = blend.ColourStatistics.of(torch.cat(chunks_seen))
 
 
-def _only_pictures(window: Window, known_F1YX: Tensor) -> bool:
-    """Whether nothing is known but a frame at either end."""
+def _only_images_known(window: Window, known_F1YX: Tensor) -> bool:
+    """Whether nothing is known but one whole frame at either end or both."""
     flat = known_F1YX.flatten(1)
     return max(window.left, window.right) <= 1 and torch.equal(flat.all(dim=1), flat.any(dim=1))
 
 
-def _painted(
-    model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, tell: Listener
+def _paint_window(
+    model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, on_event: Listener
 ) -> Iterator[Tensor]:
-    """The window's frames as the model gives them, at the film's size, uint8 (F, 3, Y, X), as they are decoded."""
+    """A window's frames as the model decodes them, at the clip's size, uint8 (F, 3, Y, X), before any blending."""
     small = resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.painted)
-    push = 1.0 if plan.start else _push(model, window)
+    share = 1.0 if plan.start else _guidance_fraction(model, window)
     seed = derive_seed(settings.seed, window=window.draw)
-    drawn = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * push)
+    window_settings = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
     latents = paint_latents(
-        model, small, plan.prompts[window.shot], drawn, tell, source=plan.start, cyclic=_closes(plan)
+        model, small, plan.prompts[window.shot], window_settings, on_event, source=plan.start, cyclic=_is_cyclic(plan)
     )
     if len(plan.windows) > 1:
         heap.trim()  # before the phase that takes the most
-    chunks = _decoded(model, plan, latents, window.frames, tell)
-    if not _closes(plan):
-        yield from chunks if plan.crop is None else _pasted(canvas, chunks, plan.crop)
+    chunks = _decode(model, plan, latents, window.frames, on_event)
+    if not _is_cyclic(plan):
+        yield from chunks if plan.crop is None else _paste_crops(canvas, chunks, plan.crop)
         return
     frames = torch.cat(list(chunks))
-    yield torch.cat([frames[-1:], frames, frames[: -window.first - 1]])  # once round, from before the film's first
+    # Once round the cycle, beginning before the clip's first frame.
+    yield torch.cat([frames[-1:], frames, frames[: -window.first - 1]])
 
 
-def _push(model: Model, window: Window) -> float:
-    """The share of the guidance that a window needs beside the film it knows."""
+def _guidance_fraction(model: Model, window: Window) -> float:
+    """The share of the guidance, over 1, for a window that extends known frames (before it) or bridges (before and
+    after)."""
     d = model.spec.defaults
     if window.left and window.right:
         return d.arriving
     return d.going_on if window.left or window.right else 1.0
 
 
-def _closes(plan: Plan) -> bool:
-    """Whether the whole film is one window on a circle."""
+def _is_cyclic(plan: Plan) -> bool:
+    """Whether the whole clip is a single cyclic window."""
     return plan.circle and not plan.placed
 
 
@@ -174,89 +184,90 @@ def paint_latents(
     source: Start | None = None,
     cyclic: bool = False,
 ) -> Tensor:
-    """One canvas of the model's size painted in latent space, (1, C, T, H, W) on the model's device.
+    """Paint one canvas of the model's size, in latent space: (1, C, T, H, W) on the model's device.
 
-    circle_of_time: a cycle of one latent fewer than the canvas, whose first stands only for the one before.
+    source: what an edit starts from. cyclic: the latents are a cycle with one latent fewer than the canvas has, whose
+    first is only there to precede the others.
     """
     on_event(ProgressEvent("encode", 0, 1))
     with record_function("encode"):
-        latents, velocity = _encoded(model, canvas, prompt, settings, source, cyclic)
+        latents, velocity = _encode_and_bind(model, canvas, prompt, settings, source, cyclic)
     on_event(ProgressEvent("encode", 1, 1))
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
     noise = sampler.initial_noise((channels, length - cyclic, height, width), settings.seed)
     strength = 1.0 if source is None else source.strength
-    times = _times(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
+    times = _schedule(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
 
     def on_step(done: int, total: int) -> None:
         on_event(ProgressEvent("sample", done, total))
 
     with record_function("sample"):
         if source is not None and source.method == "flow":
-            before = _named("pass", model.bind(canvas, latents, source.was, settings.negative_prompt, 1.0))
-            return flow_edit(before, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
-        rule = sampler.SAMPLERS[settings.sampler]
-        return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, sampler=rule, on_step=on_step)
+            source_velocity = _profile("pass", model.bind(canvas, latents, source.was, settings.negative_prompt, 1.0))
+            return flow_edit(source_velocity, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
+        chosen = sampler.SAMPLERS[settings.sampler]
+        return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, sampler=chosen, on_step=on_step)
 
 
-def _times(model: Model, settings: Settings, strength: float, tokens: int) -> Tensor:
+def _schedule(model: Model, settings: Settings, strength: float, tokens: int) -> Tensor:
     if isinstance(model, Scheduled):
         return model.schedule(settings.sampler, settings.steps, settings.shift, strength, tokens)
     return sampler.timesteps_for_strength(settings.steps, settings.shift, strength)
 
 
-def _encoded(
-    model: Model, canvas: Canvas, prompt: str, settings: Settings, start: Start | None, circle_of_time: bool
+def _encode_and_bind(
+    model: Model, canvas: Canvas, prompt: str, settings: Settings, source: Start | None, cyclic_latents: bool
 ) -> tuple[Latents, sampler.Velocity]:
-    """(what is known and what is started from, the field that paints the rest)."""
+    """(the known latents and those to start from, the velocity that paints the rest)."""
     latents = model.encode(canvas)
     velocity = model.bind(canvas, latents, prompt, settings.negative_prompt, settings.guidance)
-    if circle_of_time:
+    if cyclic_latents:
         velocity = cyclic.temporal_roll(velocity, lead=1)
         latents = Latents(latents.clean_BCTHW[:, :, 1:], latents.unknown_B1THW[:, :, 1:])
-    if start is not None and (start.strength < 1 or start.method == "flow"):
+    if source is not None and (source.strength < 1 or source.method == "flow"):
         everything = Canvas(canvas.frames_FCYX, torch.ones_like(canvas.known_F1YX), canvas.fps)
         length = latents.clean_BCTHW.shape[2]
         latents = Latents(model.encode(everything).clean_BCTHW[:, :, -length:], latents.unknown_B1THW)
-    return latents, _named("pass", velocity)
+    return latents, _profile("pass", velocity)
 
 
-def _named(name: str, velocity: sampler.Velocity) -> sampler.Velocity:
-    """The same field, each of whose calls stands under that name in a profile."""
+def _profile(name: str, velocity: sampler.Velocity) -> sampler.Velocity:
+    """The same velocity, each call of which is recorded under ``name`` in a profile."""
 
-    def field(x: Tensor, t: Tensor) -> Tensor:
+    def profiled(x: Tensor, t: Tensor) -> Tensor:
         with record_function(name):
             return velocity(x, t)
 
-    return field
+    return profiled
 
 
-def _decoded(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, tell: Listener) -> Iterator[Tensor]:
-    """Frames as the decoder gives them out, at the size of the film or of the plan's crop, rounded."""
-    if _closes(plan):
+def _decode(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, on_event: Listener) -> Iterator[Tensor]:
+    """Decode latents to uint8 frames, at the size of the clip or of the plan's crop. total: frames to report."""
+    if _is_cyclic(plan):
         total = plan.frames
         chunks = cyclic.decode_cyclic(model.decode, latents_BCTHW, model.spec.grid.time, CYCLIC_LEAD)
     else:
         chunks = model.decode(latents_BCTHW)
     done, size = 0, plan.format.size if plan.crop is None else plan.crop.size
     while True:
-        with torch.inference_mode(), record_function("decode"):  # not around the yield, or they would hold for a reader
+        with torch.inference_mode(), record_function("decode"):  # not around the yield: they would apply to the caller
             chunk = next(chunks, None)
             if chunk is None:
                 return
             frames_FCYX = to_uint8(chunk, size)
         done += len(frames_FCYX)
-        tell(ProgressEvent("decode", done, total))
+        on_event(ProgressEvent("decode", done, total))
         yield frames_FCYX
 
 
 def crop_canvas(canvas: Canvas, crop: Crop) -> Canvas:
-    """The part of the canvas that lies in the crop."""
+    """The part of the canvas inside the crop."""
     rows, columns = crop.slices
     return Canvas(canvas.frames_FCYX[..., rows, columns], canvas.known_F1YX[..., rows, columns], canvas.fps)
 
 
-def _pasted(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterator[Tensor]:
-    """Chunks of painted crops as whole frames: the canvas's own, with the crops in their place."""
+def _paste_crops(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterator[Tensor]:
+    """Paste chunks of painted crops into the canvas's own frames; yields whole frames."""
     rows, columns = crop.slices
     begin = 0
     for chunk in chunks:
@@ -267,45 +278,46 @@ def _pasted(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterator[Te
 
 
 def to_uint8(chunk_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pixels in [-1, 1] as uint8 on the CPU, at ``size``: rounded where they are, so that a byte a number is moved."""
+    """Convert frames in [-1, 1] to uint8 on the CPU, at ``size``; rounded on their device, to move one byte a
+    number."""
     if chunk_FCYX.shape[-2:] != torch.Size(size):
         chunk_FCYX = resize(chunk_FCYX.float().cpu(), size)
     return ((chunk_FCYX.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
 
 def resize_canvas(canvas: Canvas, size: tuple[int, int]) -> Canvas:
-    """The canvas at another (height, width). A pixel is known where all that it covers is known."""
+    """Resize a canvas to (height, width). A pixel is known where all the pixels that it covers are known."""
     if canvas.shape[1:] == size:
         return canvas
     frames = resize(canvas.frames_FCYX.float(), size).round().clamp(0, 255).to(torch.uint8)
     unknown = F.interpolate((~canvas.known_F1YX).float(), size, mode="area")
-    # "area" looks at no more than the nearest pixel when it enlarges, and at all that are covered when it shrinks.
+    # "area" takes the nearest pixel alone when it enlarges, and all that are covered when it shrinks.
     return Canvas(frames, unknown == 0, canvas.fps)
 
 
 def resize(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
-    """Float frames at another (height, width), bicubic, without aliasing."""
+    """Resize float frames to (height, width): bicubic, antialiased."""
     if frames_FCYX.shape[-2:] == torch.Size(size):
         return frames_FCYX
     pieces = [F.interpolate(f[None], size, mode="bicubic", antialias=True) for f in frames_FCYX]  # memory stays flat
     return torch.cat(pieces)
 
 
-def _told(on_event: Listener | None, window: int, windows: int) -> Listener:
+def _number_windows(on_event: Listener | None, window: int, windows: int) -> Listener:
     if on_event is None:
         return lambda _: None
     return lambda event: on_event(replace(event, window=window, windows=windows))
 
 
 @contextmanager
-def _memory_errors(frames: int, size: tuple[int, int]) -> Iterator[None]:
-    """Running out of memory, said in one line."""
+def _report_out_of_memory(frames: int, size: tuple[int, int]) -> Iterator[None]:
+    """Turn running out of memory into OutOfMemory, whose message is one line."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
-            said = str(error).lower()
-            if "out of memory" not in said and "can't allocate memory" not in said:
+            message = str(error).lower()
+            if "out of memory" not in message and "can't allocate memory" not in message:
                 raise
         raise OutOfMemory(
             f"{frames} frames of {size[1]}x{size[0]} do not fit in memory; try a smaller --size or fewer --frames"

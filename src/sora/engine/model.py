@@ -1,4 +1,4 @@
-"""What the engine asks of a model: the protocols that a family fulfils."""
+"""What the engine expects of a model: the protocols that a model family implements."""
 
 from __future__ import annotations
 
@@ -24,52 +24,54 @@ class Model(Protocol):
     def device(self) -> torch.device: ...
 
     def encode(self, canvas: Canvas) -> Latents:
-        """The canvas in latent space."""
+        """Encode a canvas to latent space."""
         ...
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        """Pixel frames as chunks of (F, 3, Y, X) in [-1, 1], streamed in order."""
+        """Decode latents to frames: chunks (F, 3, Y, X) in [-1, 1], streamed in order."""
         ...
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
-        """A velocity field that knows the text, the known pixels and the guidance scale."""
+        """The velocity under these prompts, known pixels and guidance scale (1 disables guidance), for the sampler to
+        evaluate."""
         ...
 
 
 @runtime_checkable
 class Offloadable(Protocol):
-    """A model that may be too large for the memory there is."""
+    """A model that may be too large for the device, and whose networks can then be offloaded."""
 
     def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
-        """Chooses what is in memory when, for canvases of this shape, and says it in a line for a person. encodes:
-        whether anything is known. forced: a name of ``memory.NAMES``. Raises OutOfMemory and UsageError."""
+        """Choose and apply the memory plan for canvases of (frames, height, width); returns a line that describes it.
+        encodes: whether any pixel is known, so that the VAE's encoder runs. forced: the name of a plan, one of
+        ``memory.NAMES``; None to choose. Raises OutOfMemory and UsageError."""
         ...
 
 
 @runtime_checkable
 class Scheduled(Protocol):
-    """A model that samples at times of its own. Others do at those of ``sampler.scheduled``."""
+    """A model with a schedule of its own. Others sample at the times of ``sampler.timesteps_for_strength``."""
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
-        """Times in [0, 1] falling to 0, float32 on the CPU: the last ``strength`` of a run's. step: a name in
-        ``sampler.STEPS``. tokens: that the transformer sees of the canvas."""
+        """Times in [0, 1] that fall to 0, float32 on the CPU: the last ``strength`` in (0, 1] of a whole run's.
+        sampler: a name in ``sampler.SAMPLERS``. tokens: how many tokens the transformer makes of the canvas."""
         ...
 
 
 class Trainable(Model, Protocol):
-    """A model whose weights a LoRA may change."""
+    """A model that takes LoRAs, and that they can be trained on."""
 
     @property
     def dit(self) -> nn.Module:
-        """The transformer, whose linear maps a LoRA changes."""
+        """The transformer, whose linear layers a LoRA changes."""
         ...
 
     @property
     def lora_targets(self) -> Sequence[str]:
-        """Which of its linear maps a LoRA is trained on: the ends of their names."""
+        """Which of its linear layers a LoRA is trained on, by the ends of their names."""
         ...
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
-        """Merges a LoRA's tensors, by ``weights.lora_file``'s names, into the weights. called: the file's name, for
-        what is said of it. Raises ModelError for what does not fit."""
+        """Merge a LoRA's tensors, under the names of ``weights.lora_file``, into the weights. name: the file's, for
+        error messages. Raises ModelError where the tensors do not fit."""
         ...

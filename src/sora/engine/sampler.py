@@ -1,7 +1,7 @@
-"""From noise to a picture: times and steps, as functions over a velocity field.
+"""Sampling, from noise to latents: schedules of times, and samplers as functions over a velocity.
 
 A rectified flow (Liu et al., arXiv 2209.03003) runs x = (1 - t) * data + t * noise from t = 1, pure noise, down to
-t = 0; its velocity is dx/dt = noise - data. To add a sampler: one function that makes a step, and one row in ``STEPS``.
+t = 0; its velocity is dx/dt = noise - data. To add a sampler: one function like ``euler``, and one row in ``SAMPLERS``.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x, t) -> noise - data, of x's shape. t: a 0-d float32 tensor on the CPU, in [0, 1], 1 is pure noise."""
 
 FloatTimeVelocity = Callable[[Tensor, float], Tensor]
-"""A Velocity as the steps see it: t is a number, and the answer has x's dtype."""
+"""A Velocity as samplers call it: t is a float, and the result has x's dtype."""
 
 SamplerStep = Callable[[FloatTimeVelocity, Tensor, int], Tensor]
-"""(field, x at times[i], i) -> x at times[i + 1]. Called for i = 0, 1, ... in order: it may remember."""
+"""(velocity, x at times[i], i) -> x at times[i + 1]. Called for i = 0, 1, ... in order, so it may keep a history."""
 
 Sampler = Callable[[Sequence[float]], SamplerStep]
-"""times -> a fresh Advance for one run. All coefficients are made here, so that nothing waits for the device later."""
+"""times -> a fresh SamplerStep for one run. It computes all coefficients beforehand, so that no step waits for the
+device."""
 
 
 # Times --------------------------------------------------------------------------------------------------------------
 
 
 def shift_times(t: Tensor, shift: float) -> Tensor:
-    """s t / (1 + (s - 1) t): keeps 0 and 1, and for s > 1 spends more steps near the noise (Esser et al., arXiv
-    2403.03206, section 5.3.2). shift > 0; shifting by 1 / s undoes shifting by s."""
+    """s t / (1 + (s - 1) t): maps 0 and 1 to themselves, and for s > 1 spends more steps at high noise (Esser et
+    al., arXiv 2403.03206, section 5.3.2). shift > 0; a shift by 1 / s undoes a shift by s."""
     return shift * t / (shift * t + (1 - t))  # written so that rounding never carries it past 1
 
 
@@ -46,14 +47,15 @@ def timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
 
 
 def timesteps_for_strength(steps: int, shift: float, strength: float = 1.0) -> Tensor:
-    """The last ``strength`` of a whole run's times, from the very noise level that ``strength`` in (0, 1] is of the
-    schedule; at least one step. For models that are not ``engine.model.Scheduled``."""
+    """The last ``strength`` in (0, 1] of a whole run's times, beginning exactly at that share of the schedule (SDEdit);
+    at least one step. For models that are not ``engine.model.Scheduled``."""
     begin = float(shift_times(torch.tensor(strength), shift))
     return timesteps(max(1, round(steps * strength)), shift, start=begin)
 
 
 def shift_from(even: Tensor, shift: float, start: float) -> Tensor:
-    """Even times in [0, 1], scaled so that after the shift the first of them is ``start``; float64 in, float32 out."""
+    """Evenly spaced times in [0, 1], shifted, and scaled before that so that the first becomes ``start``; float64 in,
+    float32 out. Raises ValueError."""
     if len(even) < 2:
         raise ValueError("a schedule has at least one step")
     if not 0 < start <= 1:
@@ -66,41 +68,42 @@ def shift_from(even: Tensor, shift: float, start: float) -> Tensor:
 
 
 def initial_noise(shape_CTHW: tuple[int, int, int, int], seed: int) -> Tensor:
-    """Standard normal noise, float32, (1, C, T, H, W). Drawn on the CPU, so a seed gives one noise on every device."""
+    """Standard normal noise, (1, C, T, H, W) float32. It is drawn on the CPU, so that a
+    seed gives the same noise on every device."""
     return torch.randn((1, *shape_CTHW), generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
 
 
 def add_noise(clean: Tensor, noise: Tensor, t: float) -> Tensor:
-    """The state at time t on the straight path from data (t = 0) to noise (t = 1)."""
+    """The clean latents at noise level t, on the straight path from data (t = 0) to noise (t = 1)."""
     return (1 - t) * clean + t * noise
 
 
-# Steps --------------------------------------------------------------------------------------------------------------
+# Samplers -----------------------------------------------------------------------------------------------------------
 
 
 def euler(times: Sequence[float]) -> SamplerStep:
     """First order: x + dt * velocity. One evaluation a step."""
-    spans = [after - t for t, after in pairwise(times)]
+    deltas = [t_next - t for t, t_next in pairwise(times)]
 
-    def advance(field: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
-        return x + spans[i] * field(x, times[i])
+    def step(velocity: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
+        return x + deltas[i] * velocity(x, times[i])
 
-    return advance
+    return step
 
 
 def heun(times: Sequence[float]) -> SamplerStep:
     """Second order: an Euler step, then again with the mean of the velocities at both ends (Karras et al., arXiv
     2206.00364, algorithm 1). Two evaluations a step, but one in the last, where the mean would gain little."""
-    spans = [after - t for t, after in pairwise(times)]
+    deltas = [t_next - t for t, t_next in pairwise(times)]
 
-    def advance(field: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
-        before = field(x, times[i])
-        ahead = x + spans[i] * before
-        if i == len(spans) - 1:
-            return ahead
-        return x + 0.5 * spans[i] * (before + field(ahead, times[i + 1]))
+    def step(velocity: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
+        slope = velocity(x, times[i])
+        predicted = x + deltas[i] * slope
+        if i == len(deltas) - 1:
+            return predicted
+        return x + 0.5 * deltas[i] * (slope + velocity(predicted, times[i + 1]))
 
-    return advance
+    return step
 
 
 def unipc(times: Sequence[float]) -> SamplerStep:
@@ -114,31 +117,31 @@ def unipc(times: Sequence[float]) -> SamplerStep:
     orders = [1 if i in (0, last) else 2 for i in range(last + 1)]
     predictors = [_unipc_predictor(times, i, orders[i]) for i in range(last + 1)]
     correctors = [_unipc_corrector(times, i, orders[i]) for i in range(last)]
-    past: tuple[Tensor, ...] = ()  # of the step before: its corrected state, and the data predicted at it and before it
+    history: tuple[Tensor, ...] = ()  # of step i - 1: the corrected state; the data predicted there, and at step i - 2
 
-    def advance(field: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
-        nonlocal past
-        data = x - times[i] * field(x, times[i])
+    def step(velocity: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
+        nonlocal history
+        data = x - times[i] * velocity(x, times[i])
         if i > 0:
-            x = _weighted(correctors[i - 1], (*past, data))
-        past = (x, data, past[1] if i > 0 else data)
-        return _weighted(predictors[i], past)
+            x = _weighted_sum(correctors[i - 1], (*history, data))
+        history = (x, data, history[1] if i > 0 else data)
+        return _weighted_sum(predictors[i], history)
 
-    return advance
+    return step
 
 
 def _unipc_predictor(times: Sequence[float], i: int, order: int) -> tuple[float, float, float]:
-    """Weights of the state and of the data predicted at step i and at the step before, for the state at i + 1."""
-    t, after = times[i], times[i + 1]
-    gain = _data_gain(t, after)
+    """Weights of the state, and of the data predicted at steps i and i - 1, for the state at i + 1."""
+    t, t_next = times[i], times[i + 1]
+    gain = _data_gain(t, t_next)
     slope = 0.5 / _unipc_ratio(times, i) if order == 2 else 0.0
-    return after / t, gain * (1 - slope), gain * slope
+    return t_next / t, gain * (1 - slope), gain * slope
 
 
 def _unipc_corrector(times: Sequence[float], i: int, order: int) -> tuple[float, float, float, float]:
     """As the predictor's weights, with the data predicted at i + 1 as a fourth."""
-    t, after = times[i], times[i + 1]
-    gain, h = _data_gain(t, after), _log_snr(after) - _log_snr(t)
+    t, t_next = times[i], times[i + 1]
+    gain, h = _data_gain(t, t_next), _log_snr(t_next) - _log_snr(t)
     slope, pull = 0.0, 0.5
     if order == 2:
         # Both moments of the exponential integral over the step, matched by slopes from the past and from ahead.
@@ -147,18 +150,18 @@ def _unipc_corrector(times: Sequence[float], i: int, order: int) -> tuple[float,
         first, second = phi / b_h, (phi / -h - 0.5) * 2 / b_h
         past = (second - first) / (ratio - 1)
         slope, pull = past / ratio, first - past
-    return after / t, gain * (1 - slope - pull), gain * slope, gain * pull
+    return t_next / t, gain * (1 - slope - pull), gain * slope, gain * pull
 
 
-def _data_gain(t: float, after: float) -> float:
-    """How much of the predicted data a first-order step from t to after adds: alpha (1 - e^-h), exact at both ends."""
-    return 1 - after / t
+def _data_gain(t: float, t_next: float) -> float:
+    """How much of the predicted data a first-order step from t to t_next adds: alpha (1 - e^-h), exact at both ends."""
+    return 1 - t_next / t
 
 
 def _unipc_ratio(times: Sequence[float], i: int) -> float:
-    """The step before in lambda, over the step from i; negative, and minus infinity where the past began at t = 1."""
-    here = _log_snr(times[i])
-    return (_log_snr(times[i - 1]) - here) / (_log_snr(times[i + 1]) - here)
+    """Step i - 1 in lambda over step i; negative, and minus infinity where the previous step began at t = 1."""
+    now = _log_snr(times[i])
+    return (_log_snr(times[i - 1]) - now) / (_log_snr(times[i + 1]) - now)
 
 
 def _log_snr(t: float) -> float:
@@ -168,7 +171,7 @@ def _log_snr(t: float) -> float:
     return math.log((1 - t) / t) if t > 0 else math.inf
 
 
-def _weighted(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
+def _weighted_sum(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
     """The weighted sum, without the terms of weight 0."""
     terms = [w * x for w, x in zip(weights, tensors, strict=True) if w != 0]
     return sum(terms[1:], terms[0])
@@ -190,29 +193,29 @@ def sample(
     sampler: Sampler = euler,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """The painted latents, of noise's shape and dtype, on the latents' device.
+    """Sample latents, of noise's shape and dtype, on the latents' device.
 
-    Starts from the clean latents mixed with noise at times[0], so times that begin below 1 keep some of them.
-    times: falling strictly to 0, on the CPU, as ``timesteps`` makes them. on_step(done, of): called
-    after each step, with done from 1 to of.
+    The run starts from the clean latents with noise added at times[0], so times that begin below 1 keep some of them.
+    times: falling strictly to 0, on the CPU, as ``timesteps`` makes them. on_step(done, total): called after each
+    step, with done from 1 to total.
     """
-    at = times.tolist()
+    time_values = times.tolist()
     clean = latents.clean_BCTHW
     noise = noise.to(clean.device)
-    field, advance = with_float_time(velocity), sampler(at)
-    x = add_noise(clean.to(noise.dtype), noise, at[0])
-    for i in range(len(at) - 1):
-        x = advance(field, x, i)
+    float_velocity, step = with_float_time(velocity), sampler(time_values)
+    x = add_noise(clean.to(noise.dtype), noise, time_values[0])
+    for i in range(len(time_values) - 1):
+        x = step(float_velocity, x, i)
         if on_step is not None:
-            on_step(i + 1, len(at) - 1)
+            on_step(i + 1, len(time_values) - 1)
     return x
 
 
 def with_float_time(velocity: Velocity) -> FloatTimeVelocity:
-    """The velocity with t in [0, 1] as a number; answers in x's shape and dtype."""
+    """The same velocity, called with t in [0, 1] as a float; the result has x's shape and dtype."""
 
-    def field(x: Tensor, t: float) -> Tensor:
+    def float_velocity(x: Tensor, t: float) -> Tensor:
         # On the CPU, where it can be read without waiting for the device.
         return velocity(x, torch.tensor(t, dtype=torch.float32)).to(x.dtype)
 
-    return field
+    return float_velocity

@@ -1,4 +1,4 @@
-"""Tiles: a large picture as overlapping pieces of one size, and the pieces as one picture again.
+"""Tiles: cutting a large picture into overlapping tiles of one size, and blending the tiles into one picture again.
 
 Axis letters: F frames, C channels, Y X pixels in height and width.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of a picture, in pixels. y, x: of its first row and column."""
+    """A rectangle of a picture, in pixels. y, x: its first row and column."""
 
     y: int
     x: int
@@ -28,60 +28,60 @@ class Tile:
         return self.height, self.width
 
     def crop(self, picture: Tensor) -> Tensor:
-        """A view of this part of a picture (..., Y, X): (..., height, width)."""
+        """A view of the tile's pixels in a picture (..., Y, X): (..., height, width)."""
         return picture[..., self.y : self.y + self.height, self.x : self.x + self.width]
 
 
 def split_into_tiles(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[Tile]:
-    """Tiles of one size that together cover every pixel, row by row, evenly spread, with as few as the overlap allows.
+    """Tiles of one size that together cover every pixel, row by row, evenly spaced, as few as the overlap allows.
 
-    size, tile: (height, width) in pixels. overlap: in [0, 1), the share of a tile's height or width that it has in
-    common with the next, at least; rounded up to whole pixels. Raises ValueError when the tile is larger than the
-    picture, or when the overlap leaves it no pixel to move on.
+    size, tile: (height, width) in pixels. overlap: in [0, 1), the least share of a tile's height or width that it has
+    in common with the next; rounded up to whole pixels. Raises ValueError when the tile is larger than the picture, or
+    when the overlap leaves no pixel between the starts of two tiles.
     """
-    rows, columns = (_starts(whole, part, overlap) for whole, part in zip(size, tile, strict=True))
+    rows, columns = (_starts(length, tile_length, overlap) for length, tile_length in zip(size, tile, strict=True))
     return [Tile(y, x, *tile) for y in rows for x in columns]
 
 
-def _starts(whole: int, part: int, overlap: float) -> list[int]:
-    """Where the pieces of one axis begin: 0 first, whole - part last."""
-    if not 0 < part <= whole:
-        raise ValueError(f"a tile of {part} pixels does not lie in a picture of {whole}")
+def _starts(length: int, tile_length: int, overlap: float) -> list[int]:
+    """Where the tiles of one axis begin: 0 first, length - tile_length last."""
+    if not 0 < tile_length <= length:
+        raise ValueError(f"a tile of {tile_length} pixels does not lie in a picture of {length}")
     if not 0 <= overlap < 1:
         raise ValueError(f"an overlap is a share in [0, 1), not {overlap}")
-    span, farthest = whole - part, part - math.ceil(part * overlap)
+    span, max_stride = length - tile_length, tile_length - math.ceil(tile_length * overlap)
     if span == 0:
         return [0]
-    if farthest < 1:
-        raise ValueError(f"tiles of {part} pixels that overlap by {overlap} cannot move on")
-    moves = math.ceil(span / farthest)
-    return [i * span // moves for i in range(moves + 1)]  # whole pixels: no move is longer than ``farthest``
+    if max_stride < 1:
+        raise ValueError(f"tiles of {tile_length} pixels that overlap by {overlap} cannot move on")
+    count = math.ceil(span / max_stride)
+    return [i * span // count for i in range(count + 1)]  # whole pixels: no stride exceeds max_stride
 
 
-def blend_tiles(size: tuple[int, int], parts: Iterable[tuple[Tile, Tensor]]) -> Tensor:
-    """One picture (F, C, Y, X) out of overlapping parts (F, C, height, width), float32, on the first part's device.
+def blend_tiles(size: tuple[int, int], tiles: Iterable[tuple[Tile, Tensor]]) -> Tensor:
+    """Blend overlapping tiles (F, C, height, width) into one picture (F, C, Y, X), float32, on the first tile's device.
 
-    size: (height, width) of the picture in pixels. parts: all of one F and C, in any order and any float; read one at a
-    time. Each pixel is the mean of the parts that cover it, weighted by ``window``. Raises ValueError when a part is
-    not of its tile's size, or a pixel has no part.
+    size: (height, width) of the picture in pixels. tiles: each with its pixels, all of one F and C, in any order and
+    any float dtype; they are read one at a time. Each pixel is the mean of the tiles that cover it, weighted by
+    ``feather``. Raises ValueError when pixels are not of their tile's size, or when no tile covers a pixel.
     """
     total, weights = torch.zeros(()), torch.zeros(size)
-    for tile, part_FCYX in parts:
-        if part_FCYX.shape[-2:] != tile.size:
-            raise ValueError(f"a part of {tuple(part_FCYX.shape)} does not fill {tile}")
+    for tile, pixels_FCYX in tiles:
+        if pixels_FCYX.shape[-2:] != tile.size:
+            raise ValueError(f"pixels of {tuple(pixels_FCYX.shape)} do not fill {tile}")
         if total.ndim == 0:
-            total = torch.zeros(*part_FCYX.shape[:2], *size, device=part_FCYX.device)
-            weights = weights.to(part_FCYX.device)
+            total = torch.zeros(*pixels_FCYX.shape[:2], *size, device=pixels_FCYX.device)
+            weights = weights.to(pixels_FCYX.device)
         weight = feather(tile.size).to(total.device)
-        tile.crop(total).add_(weight * part_FCYX)
+        tile.crop(total).add_(weight * pixels_FCYX)
         tile.crop(weights).add_(weight)
     if bool((weights == 0).any()):
-        raise ValueError(f"{int((weights == 0).sum())} pixels of {size} are covered by no part")
+        raise ValueError(f"{int((weights == 0).sum())} pixels of {size} are covered by no tile")
     return total.div_(weights)
 
 
 def feather(size: tuple[int, int]) -> Tensor:
-    """A raised cosine in each axis, (height, width) float32 in (0, 1]: highest in the middle, never 0, so that a pixel
-    which one tile alone covers keeps its value."""
+    """The weight of each pixel of a tile, (height, width) float32 in (0, 1]: a raised cosine along each axis, highest
+    in the middle and never 0, so that a pixel which one tile alone covers keeps its value."""
     rows, columns = (torch.sin(torch.pi * (torch.arange(n) + 0.5) / n).square() for n in size)
     return rows[:, None] * columns

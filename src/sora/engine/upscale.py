@@ -1,8 +1,7 @@
-"""Large pictures: enlarged by doubling, and after each doubling painted over lightly in tiles of the model's own size.
+"""Upscaling pictures: a picture is doubled, then repainted lightly in tiles of the model's own size, until it is large.
 
-A model that never saw a picture larger than its own adds edges and texture to one that is already there, if little
-noise is mixed in (SDEdit, arXiv 2108.01073). Tiles overlap and are blended, as in MultiDiffusion (arXiv 2302.08113),
-here in pixels.
+A model that was never trained on larger pictures still adds edges and texture to one, if little noise is added to it
+(SDEdit, arXiv 2108.01073). Tiles overlap and are blended, as in MultiDiffusion (arXiv 2302.08113), but in pixels.
 """
 
 from __future__ import annotations
@@ -38,29 +37,29 @@ def refine(
     strength: float,
     on_event: Listener | None = None,
 ) -> Tensor:
-    """The picture, uint8 (1, 3, y, x) as large as the model painted it, at (height, width) = size with detail of that
-    size. strength: share of the noise and of the steps, in (0, 1]; 0.2 to 0.4 keeps the composition."""
+    """Upscale a picture, uint8 (1, 3, y, x) of the size that the model paints, to ``size`` = (height, width), and add
+    detail of that size. strength: of the noise and of the steps, in (0, 1]; 0.2 to 0.4 keeps the composition."""
     tile = (picture_FCYX.shape[2], picture_FCYX.shape[3])
-    stages = list(_stages(tile, size))
+    stages = list(_stage_sizes(tile, size))
     total = sum(len(split_into_tiles(stage, tile, TILE_OVERLAP)) for stage in stages)
-    tell, done = on_event or (lambda _: None), 0
+    report, done = on_event or (lambda _: None), 0
 
-    def hear() -> None:
+    def on_tile() -> None:
         nonlocal done
         done += 1
-        tell(ProgressEvent("refine", done, total))
+        report(ProgressEvent("refine", done, total))
 
     for stage in stages:
-        picture_FCYX = _rounded(resize(picture_FCYX.float(), stage))
-        places = dict(enumerate(split_into_tiles(stage, tile, TILE_OVERLAP), start=done))
-        parts = _painted(model, picture_FCYX, places, prompt, settings, strength, hear)
-        picture_FCYX = _rounded(blend_tiles(stage, parts))
-    return _rounded(resize(picture_FCYX.float(), size))
+        picture_FCYX = _to_uint8(resize(picture_FCYX.float(), stage))
+        numbered_tiles = dict(enumerate(split_into_tiles(stage, tile, TILE_OVERLAP), start=done))
+        pixels = _refine_tiles(model, picture_FCYX, numbered_tiles, prompt, settings, strength, on_tile)
+        picture_FCYX = _to_uint8(blend_tiles(stage, pixels))
+    return _to_uint8(resize(picture_FCYX.float(), size))
 
 
-def _stages(start: tuple[int, int], size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Sizes on the way up, each at most twice the one before and the last the wish itself; none when it is no larger
-    than the start. A side that is shorter than a tile is not tiled, so such a wish is cut to the tile's own shape."""
+def _stage_sizes(start: tuple[int, int], size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """The (height, width) of each stage: at most twice the one before, and the last is ``size`` itself; no stage where
+    it is no larger than ``start``. A side shorter than a tile cannot be tiled, so a size with one has no stage."""
     scale = 2.0
     while max(size[0] / start[0], size[1] / start[1]) > scale:
         yield round(start[0] * scale), round(start[1] * scale)
@@ -69,26 +68,27 @@ def _stages(start: tuple[int, int], size: tuple[int, int]) -> Iterator[tuple[int
         yield size
 
 
-def _painted(
+def _refine_tiles(
     model: Model,
     picture_FCYX: Tensor,
-    places: dict[int, Tile],
+    numbered_tiles: dict[int, Tile],
     prompt: str,
     settings: Settings,
     strength: float,
-    done: Callable[[], None],
+    on_tile: Callable[[], None],
 ) -> Iterator[tuple[Tile, Tensor]]:
-    """Each tile with its pixels painted over. places: by number among the tiles of all stages, which says the noise."""
-    for number, tile in places.items():
-        box = tile.crop(picture_FCYX)
-        canvas = Canvas(box.contiguous(), torch.zeros(1, 1, tile.height, tile.width, dtype=torch.bool), 1.0)
-        start = Start(Clip(box.permute(0, 2, 3, 1).contiguous().numpy(), 1.0), strength)
-        drawn = replace(settings, seed=derive_seed(settings.seed, tile=number))
-        latents = engine.paint_latents(model, canvas, prompt, drawn, source=start)
+    """Each tile with its repainted pixels, float (1, 3, height, width) in [0, 255]. numbered_tiles: by their number
+    among the tiles of all stages, which chooses the noise."""
+    for number, tile in numbered_tiles.items():
+        before_FCYX = tile.crop(picture_FCYX)
+        canvas = Canvas(before_FCYX.contiguous(), torch.zeros(1, 1, tile.height, tile.width, dtype=torch.bool), 1.0)
+        source = Start(Clip(before_FCYX.permute(0, 2, 3, 1).contiguous().numpy(), 1.0), strength)
+        tile_settings = replace(settings, seed=derive_seed(settings.seed, tile=number))
+        latents = engine.paint_latents(model, canvas, prompt, tile_settings, source=source)
         pixels = torch.cat(list(model.decode(latents))).float().cpu().clamp(-1, 1)
-        done()
+        on_tile()
         yield tile, (pixels + 1) * 127.5
 
 
-def _rounded(pixels: Tensor) -> Tensor:
+def _to_uint8(pixels: Tensor) -> Tensor:
     return pixels.round().clamp(0, 255).to(torch.uint8)
