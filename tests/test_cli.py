@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 
 from conftest import Blotches
 from sora import __version__, catalog, memory, models, weights
-from sora.cli import app, checks
+from sora.cli import app, doctor_checks
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.model import Model
 from sora.errors import ModelError, OutOfMemory
@@ -461,7 +461,7 @@ def test_doctor_names_the_problem_and_goes_on(run: Run, monkeypatch: pytest.Monk
     def damaged(*_: object) -> None:
         raise ModelError("the weights file x is damaged")
 
-    monkeypatch.setattr(checks, "_load", damaged)
+    monkeypatch.setattr(doctor_checks, "_load_on_cpu", damaged)
     result = run("doctor")
     assert result.exit_code == 4
     assert "weights    problem   the weights file x is damaged" in result.stdout.splitlines()

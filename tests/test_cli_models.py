@@ -63,7 +63,7 @@ def test_a_row_knows_every_move():
     for spec in WAN:
         assert set(spec.camera) == set(fields()["camera"].choices), spec.name
         assert set(spec.motion) == set(fields()["motion"].choices), spec.name
-        assert spec.known in models.KNOWN, spec.name
+        assert spec.known in models.CONDITIONING, spec.name
 
 
 def test_memory_is_told_by_plans_that_there_are():
@@ -319,7 +319,7 @@ def test_show(run: Run, cache: Path):
     said = dict(re.split(r"  +", line, maxsplit=1) for line in run("show", "tiny").stdout.splitlines())
     assert said["hub"] == f"someone/tiny at {COMMIT}"
     assert said["state"] == "here" and said["folder"].endswith(COMMIT)
-    assert said["known"] == models.KNOWN["renoise"] and said["trained on"] == "words"
+    assert said["known"] == models.CONDITIONING["renoise"] and said["trained on"] == "words"
     assert said["by default"] == run("list").stdout.splitlines()[-1].split("by default ")[1]
     told = json.loads(run("show", "tiny", "--json").stdout)
     assert told["memory"] == dict(SPEC.memory) and set(told["fits"]) <= set(MEMORY)
@@ -331,7 +331,7 @@ def test_show(run: Run, cache: Path):
     ("gigabytes", "fits"), [(8, []), (16, ["streamed-tiled"]), (24, ["one-expert", "streamed-tiled"]), (48, [*MEMORY])]
 )
 def test_what_fits_this_machine(run: Run, monkeypatch: pytest.MonkeyPatch, gigabytes: int, fits: list[str]):
-    monkeypatch.setattr(models, "_memory", lambda device: gigabytes * 10**9)
+    monkeypatch.setattr(models, "_device_memory", lambda device: gigabytes * 10**9)
     assert json.loads(run("show", "wan2.2-ti2v-5b", "--json").stdout)["fits"] == fits
     line = run("show", "wan2.2-ti2v-5b").stdout.splitlines()[-1]
     assert line.split("  ", 1)[1].strip().startswith(", ".join(fits) or "none of these (8.0 GB of ")
@@ -371,12 +371,12 @@ def test_a_stopped_pull_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_bar_on_a_terminal_alone(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    with models._bar("fetching", quiet=False) as hear:
+    with models._download_bar("fetching", quiet=False) as hear:
         assert hear is None
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with models._bar("fetching", quiet=True) as hear:
+    with models._download_bar("fetching", quiet=True) as hear:
         assert hear is None
-    with models._bar("fetching", quiet=False) as hear:
+    with models._download_bar("fetching", quiet=False) as hear:
         assert hear is not None
         hear(5, 10)
     assert capsys.readouterr().out == ""

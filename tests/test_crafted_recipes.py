@@ -164,7 +164,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load", never("loaded"))
     monkeypatch.setattr(socket.socket, "connect", never("connected to"))
     monkeypatch.setattr(socket, "getaddrinfo", never("looked up"))
-    monkeypatch.setattr(run, "stdin_text", never("read standard input"))
+    monkeypatch.setattr(run, "read_stdin", never("read standard input"))
     monkeypatch.setattr(subprocess.Popen, "__init__", started)
     monkeypatch.setattr(os, "system", never("ran"))
 

@@ -5,7 +5,7 @@
 ``run``       carries out what is asked for; ``batch`` for every line of a prompt file
 ``dry_run``   says what would be painted
 ``progress``  talks on stderr meanwhile; ``profile`` records where the time goes
-``train``     a folder of clips to learn from, checked; ``learn`` carries it out
+``train``     a folder of clips to learn from, checked; ``training_run`` carries it out
 ``ideas``     lists what a model can paint
 ``info``, ``doctor``  answer questions
 ``models``    the group of commands about models: what there is, what is here, fetching and removing
@@ -22,26 +22,26 @@ from typer.core import TyperGroup
 
 from sora import __version__
 from sora.cli import commands, doctor, ideas, info, models, profile, train
-from sora.cli.commands import Asked
-from sora.cli.progress import plain, shortened
+from sora.cli.commands import Invocation
+from sora.cli.progress import escape_controls, shorten
 from sora.errors import SoraError
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 OUT_OF_MEMORY = 5
 
 
-class Reporting(TyperGroup):
+class CommandGroup(TyperGroup):
     """Carries out what a command asks for. Errors of ours become one line on stderr and an exit status; anything else
     is a bug and keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:  # a Context, whose home differs between versions of typer
         try:
-            asked = super().invoke(ctx)
-            if isinstance(asked, Asked):
+            invocation = super().invoke(ctx)
+            if isinstance(invocation, Invocation):
                 from sora.cli import batch, run  # late, since what reads pictures comes with them
 
-                with profile.traced(ctx.params.get("profile_file")):
-                    (batch if asked.of_prompt_file else run).perform(asked)
+                with profile.record(ctx.params.get("profile_file")):
+                    (batch if invocation.is_batch else run).perform(invocation)
         except SoraError as error:
             _fail(str(error), error.exit_code)
         except MemoryError:
@@ -51,13 +51,13 @@ class Reporting(TyperGroup):
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"sora: {plain(shortened(message))}", err=True)
+    typer.echo(f"sora: {escape_controls(shorten(message))}", err=True)
     raise typer.Exit(status)
 
 
 app = typer.Typer(
     name="sora",
-    cls=Reporting,
+    cls=CommandGroup,
     # Plain help: rich's boxes cost 0.1 s on every --help, which is a third of what a start may take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -67,7 +67,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"sora {__version__}")
         raise typer.Exit
@@ -77,7 +77,7 @@ def _version(wanted: bool) -> None:
 def sora(
     ctx: typer.Context,
     version: Annotated[  # noqa: ARG001, its callback answers
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which sora.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which sora.")
     ] = False,
     profile_file: Annotated[
         Path | None,
@@ -91,7 +91,7 @@ def sora(
     ] = None,
 ) -> None:
     """Paint video on your own machine. Try: sora generate "a red balloon floats up over a green meadow"."""
-    profile.checked(profile_file, ctx.invoked_subcommand, (*commands.PAINTERS, "remake"))
+    profile.check_target(profile_file, ctx.invoked_subcommand, (*commands.PAINTERS, "remake"))
 
 
 for name, command in commands.PAINTERS.items():

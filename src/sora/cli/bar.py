@@ -23,7 +23,13 @@ from rich.text import Text
 if TYPE_CHECKING:
     from sora.engine.progress import ProgressEvent
 
-VERBS = {"encode": "looking", "sample": "painting", "decode": "developing", "refine": "refining", "learn": "learning"}
+PHASE_LABELS = {
+    "encode": "looking",
+    "sample": "painting",
+    "decode": "developing",
+    "refine": "refining",
+    "learn": "learning",
+}
 
 
 class Speed(ProgressColumn):
@@ -34,31 +40,31 @@ class Speed(ProgressColumn):
 
 
 @contextmanager
-def steps(before: Callable[[ProgressEvent], None], label: str) -> Iterator[Callable[[ProgressEvent], None]]:
+def steps(first: Callable[[ProgressEvent], None], label: str) -> Iterator[Callable[[ProgressEvent], None]]:
     """A listener for the engine's events, with a bar. before: hears each event first."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
-        shown = ""
+        current = ""
 
-        def hear(event: ProgressEvent) -> None:
-            nonlocal shown
-            before(event)
-            several = event.windows > 1
-            name = "film" if several else event.phase
-            if name != shown:
-                shown = name
+        def on_event(event: ProgressEvent) -> None:
+            nonlocal current
+            first(event)
+            has_windows = event.windows > 1
+            name = "film" if has_windows else event.phase
+            if name != current:
+                current = name
                 bar.reset(task)
-            words = f"{label}{VERBS.get(event.phase, event.phase)}"
-            if not several:
-                bar.update(task, description=words, completed=event.done, total=event.total)
+            description = f"{label}{PHASE_LABELS.get(event.phase, event.phase)}"
+            if not has_windows:
+                bar.update(task, description=description, completed=event.done, total=event.total)
                 return
-            bar.update(task, description=f"{words} {event.window}/{event.windows}")
+            bar.update(task, description=f"{description} {event.window}/{event.windows}")
             if event.phase == "sample":  # one bar for the whole film, in steps, so that it knows when the film is done
                 done = (event.window - 1) * event.total + event.done
                 bar.update(task, completed=done, total=event.windows * event.total)
 
-        yield hear
+        yield on_event
 
 
 @contextmanager

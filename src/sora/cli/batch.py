@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from sora.cli import run
-from sora.cli.commands import Asked
+from sora.cli.commands import Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import InputError, SomeFailed, SoraError, UsageError
 from sora.jobs.delivery import Delivery, slug
@@ -25,12 +25,12 @@ from sora.plan.prompts import Line
 from sora.plan.request import Request, changed
 from sora.plan.verbs import VERBS
 
-LARGEST_FILE = 1 << 24  # bytes
-MEMORY = "this machine's memory is full; try a smaller --size or fewer --frames"
+MAX_FILE_BYTES = 1 << 24  # bytes
+MEMORY_FULL = "this machine's memory is full; try a smaller --size or fewer --frames"
 
 
 @dataclass
-class Film:
+class BatchItem:
     """One film of the file. line: where its words stand. outcome: "painted", "skipped", "failed" or, while it waits,
     empty. told: its path, or what went wrong. error: the latter, where nothing was painted for it."""
 
@@ -38,58 +38,58 @@ class Film:
     resolved: ResolvedRequest | None
     path: Path
     outcome: str = ""
-    told: str = ""
+    result: str = ""
     error: SoraError | None = None
 
 
-def perform(asked: Asked) -> None:
+def perform(invocation: Invocation) -> None:
     """Paint every line. Raises UsageError and InputError for what is wrong with all, SomeFailed for what failed."""
-    if asked.values.get("prompt") is not None:
+    if invocation.values.get("prompt") is not None:
         raise UsageError("PROMPT and -f both say what to paint; give one of them")
-    lines = prompts.parse_file(read(asked.file or ""))
-    folder, begun = _folder(asked.delivery["output"]), time.monotonic()
-    delivery = replace(Delivery(**asked.delivery), output=None, folder=folder if folder.is_dir() else Path())
-    films = _named(list(_films(asked, delivery, lines)), folder)
-    if len(films) > 1 and films[0].error and len({str(film.error) for film in films}) == 1:
-        raise films[0].error  # what is wrong with all is the command's own
-    if not asked.console.dry_run:
-        _make(folder)
+    lines = prompts.parse_file(read_prompt_file(invocation.file or ""))
+    folder, started = _output_folder(invocation.delivery["output"]), time.monotonic()
+    delivery = replace(Delivery(**invocation.delivery), output=None, folder=folder if folder.is_dir() else Path())
+    items = _name_items(list(_items(invocation, delivery, lines)), folder)
+    if len(items) > 1 and items[0].error and len({str(film.error) for film in items}) == 1:
+        raise items[0].error  # what is wrong with all is the command's own
+    if not invocation.console.dry_run:
+        _create_folder(folder)
     try:
-        _paint_all(asked, delivery, films)
+        _paint_all(invocation, delivery, items)
     finally:
-        if not (asked.console.quiet or asked.console.dry_run):
-            _table(films, time.monotonic() - begun)
-    failed = [film for film in films if film.outcome == "failed"]
+        if not (invocation.console.quiet or invocation.console.dry_run):
+            _print_summary(items, time.monotonic() - started)
+    failed = [film for film in items if film.outcome == "failed"]
     if failed:
-        told = f"{len(failed)} of {len(films)} films failed"
-        raise SomeFailed(f"{told}; run the same command again to paint what is missing")
+        message = f"{len(failed)} of {len(items)} films failed"
+        raise SomeFailed(f"{message}; run the same command again to paint what is missing")
 
 
-def read(file: str) -> str:
+def read_prompt_file(file: str) -> str:
     """The text of a prompt file; ``-`` reads standard input. Raises InputError and UsageError."""
     if file == "-":
-        return run.stdin_text()
+        return run.read_stdin()
     path = Path(file)
     try:
         if not path.is_file():
             raise InputError(f"there is no prompt file {file}; expected a text file with a prompt on each line")
         with path.open("rb") as opened:
-            data = opened.read(LARGEST_FILE + 1)
+            data = opened.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
-    if len(data) > LARGEST_FILE:
-        raise InputError(f"{file} is larger than {LARGEST_FILE >> 20} MiB; expected a text file with a prompt a line")
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"{file} is larger than {MAX_FILE_BYTES >> 20} MiB; expected a text file with a prompt a line")
     return prompts.decoded(data, f"file {file}")
 
 
-def _folder(output: str | None) -> Path:
+def _output_folder(output: str | None) -> Path:
     """Where the films go. Raises UsageError."""
     if output and Path(output).suffix.lower() in target.SUFFIXES and not output.endswith("/"):
         raise UsageError(f"-f paints several films, and -o {output} is the name of one; name a folder, as in -o out/")
     return Path(output or ".")
 
 
-def _make(folder: Path) -> None:
+def _create_folder(folder: Path) -> None:
     """Raises InputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,24 +97,24 @@ def _make(folder: Path) -> None:
         raise InputError(f"cannot write into {folder}: {error.strerror or error}; choose another -o") from None
 
 
-def _films(asked: Asked, delivery: Delivery, lines: Sequence[Line]) -> Iterator[Film]:
+def _items(invocation: Invocation, delivery: Delivery, lines: Sequence[Line]) -> Iterator[BatchItem]:
     """Every film of every line, those that cannot be among them as failed."""
-    request = Request(verb=asked.command, **asked.values)  # type: ignore[arg-type]
+    request = Request(verb=invocation.command, **invocation.values)  # type: ignore[arg-type]
     for line in lines:
         try:
             if line.error:
                 raise UsageError(line.error)
-            resolved = resolve(_request(request, line), delivery)
+            resolved = resolve(_line_request(request, line), delivery)
         except SoraError as error:
-            yield Film(line, None, Path(), "failed", str(error), error)
+            yield BatchItem(line, None, Path(), "failed", str(error), error)
             continue
         for variant in resolved.variants:
-            one = replace(resolved, variants=(replace(variant, number=None),))
-            stem = slug(variant.prompt) or asked.command
-            yield Film(line, one, Path(f"{stem}{delivery.kind(one.request)}"))
+            single = replace(resolved, variants=(replace(variant, number=None),))
+            stem = slug(variant.prompt) or invocation.command
+            yield BatchItem(line, single, Path(f"{stem}{delivery.kind(single.request)}"))
 
 
-def _request(request: Request, line: Line) -> Request:
+def _line_request(request: Request, line: Line) -> Request:
     """The command's own request with a line's words and options. Raises UsageError."""
     values, rest = flags.parse(request.verb, VERBS[request.verb], line.words)
     if rest:
@@ -122,62 +122,62 @@ def _request(request: Request, line: Line) -> Request:
     return changed(request, values | {"prompt": line.prompt})
 
 
-def _named(films: list[Film], folder: Path) -> list[Film]:
+def _name_items(items: list[BatchItem], folder: Path) -> list[BatchItem]:
     """The same, with names that depend on the file alone, so that another run finds what is there."""
-    seen: Counter[str] = Counter()
-    for film in films:
-        stem, suffix = film.path.stem, film.path.suffix
-        seen[stem] += 1
-        number = f"-{seen[stem]}" if seen[stem] > 1 else ""
-        film.path = folder / f"{stem}{number}{suffix}"
-    return films
+    stems: Counter[str] = Counter()
+    for item in items:
+        stem, suffix = item.path.stem, item.path.suffix
+        stems[stem] += 1
+        number = f"-{stems[stem]}" if stems[stem] > 1 else ""
+        item.path = folder / f"{stem}{number}{suffix}"
+    return items
 
 
-def _paint_all(asked: Asked, delivery: Delivery, films: list[Film]) -> None:
+def _paint_all(invocation: Invocation, delivery: Delivery, items: list[BatchItem]) -> None:
     session = Session()
-    for number, film in enumerate(films, start=1):
-        label = f"film {number}/{len(films)}: "
-        if film.outcome == "failed":
-            _tell(asked, film, label)
-        elif film.path.exists() and not delivery.force and not asked.console.dry_run:
-            film.outcome, film.told = "skipped", str(film.path)
-            _tell(asked, film, label)
+    for number, item in enumerate(items, start=1):
+        label = f"film {number}/{len(items)}: "
+        if item.outcome == "failed":
+            _report_unpainted(invocation, item, label)
+        elif item.path.exists() and not delivery.force and not invocation.console.dry_run:
+            item.outcome, item.result = "skipped", str(item.path)
+            _report_unpainted(invocation, item, label)
         else:
-            _paint(asked, delivery, film, session, label)
+            _paint(invocation, delivery, item, session, label)
 
 
-def _paint(asked: Asked, delivery: Delivery, film: Film, session: Session, label: str) -> None:
-    assert film.resolved is not None
-    one = replace(delivery, output=str(film.path))
-    note(f"{label}{film.resolved.variants[0].prompt}", asked.console.quiet)
+def _paint(invocation: Invocation, delivery: Delivery, item: BatchItem, session: Session, label: str) -> None:
+    assert item.resolved is not None
+    one = replace(delivery, output=str(item.path))
+    note(f"{label}{item.resolved.variants[0].prompt}", invocation.console.quiet)
     try:
-        run.paint(film.resolved, one, asked.console, session, Clock(), label)
-        film.outcome, film.told = "painted", str(film.path)
+        run.paint(item.resolved, one, invocation.console, session, Clock(), label)
+        item.outcome, item.result = "painted", str(item.path)
     except (SoraError, MemoryError) as error:
-        film.outcome, film.told = "failed", MEMORY if isinstance(error, MemoryError) else str(error)
-        _tell(asked, film, label)
+        item.outcome, item.result = "failed", MEMORY_FULL if isinstance(error, MemoryError) else str(error)
+        _report_unpainted(invocation, item, label)
     finally:
-        film.resolved = None  # its plan goes
+        item.resolved = None  # its plan goes
 
 
-def _tell(asked: Asked, film: Film, label: str) -> None:
+def _report_unpainted(invocation: Invocation, item: BatchItem, label: str) -> None:
     """What is not painted, as it is passed."""
-    if asked.console.as_json:
-        key = "error" if film.outcome == "failed" else "path"
-        record = {"line": film.line.number, "prompt": film.line.prompt, "outcome": film.outcome, key: film.told}
+    if invocation.console.as_json:
+        key = "error" if item.outcome == "failed" else "path"
+        record = {"line": item.line.number, "prompt": item.line.prompt, "outcome": item.outcome, key: item.result}
         typer.echo(json.dumps(record))
-    elif film.outcome == "skipped":
-        note(f"{label}{film.told} is there already", asked.console.quiet)
+    elif item.outcome == "skipped":
+        note(f"{label}{item.result} is there already", invocation.console.quiet)
     else:
-        note(f"{label}line {film.line.number}: {film.told}", asked.console.quiet)
+        note(f"{label}line {item.line.number}: {item.result}", invocation.console.quiet)
 
 
-def _table(films: Sequence[Film], seconds: float) -> None:
+def _print_summary(items: Sequence[BatchItem], seconds: float) -> None:
     """How many became what, and which lines did not."""
-    count = Counter(film.outcome or "not reached" for film in films)
-    told = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
-    note(f"{len(films)} films in {seconds:.0f} s: {told}", quiet=False)
-    wide = len(str(max(film.line.number for film in films)))
-    for film in films:
+    count = Counter(film.outcome or "not reached" for film in items)
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
+    note(f"{len(items)} films in {seconds:.0f} s: {counts}", quiet=False)
+    width = len(str(max(film.line.number for film in items)))
+    for film in items:
         if film.outcome == "failed":
-            note(f"line {film.line.number:>{wide}}  failed  {film.told}", quiet=False)
+            note(f"line {film.line.number:>{width}}  failed  {film.result}", quiet=False)

@@ -27,21 +27,21 @@ def doctor() -> None:
         "painting": _with_torch("painting"),
         "agreement": _with_torch("agreement"),
     }
-    well = [_report(name, check) for name, check in checks.items()]
-    if not all(well):
+    passed = [_report(name, check) for name, check in checks.items()]
+    if not all(passed):
         raise typer.Exit(ModelError.exit_code)
 
 
 def _report(name: str, check: Check) -> bool:
     """Runs one check and prints its line; whether it passed. A doctor must survive whatever it finds."""
     try:
-        said, well = check(), True
+        message, passed = check(), True
     except Exception as error:
-        said = str(error) if isinstance(error, SoraError) else f"{type(error).__name__}: {error}"
-        well = False
-    first_line = (said.splitlines() or [""])[0]
-    typer.echo(f"{name.ljust(9)}  {'ok      ' if well else 'problem '}  {first_line}")
-    return well
+        message = str(error) if isinstance(error, SoraError) else f"{type(error).__name__}: {error}"
+        passed = False
+    first_line = (message.splitlines() or [""])[0]
+    typer.echo(f"{name.ljust(9)}  {'ok      ' if passed else 'problem '}  {first_line}")
+    return passed
 
 
 def _ffmpeg() -> str:
@@ -53,11 +53,11 @@ def _ffmpeg() -> str:
 
 
 def _with_torch(name: str) -> Check:
-    """A check of ``checks``, which needs torch; where torch is broken, that is what it tells."""
+    """A check of ``doctor_checks``, which needs torch; where torch is broken, that is what it tells."""
 
     def check() -> str:
-        from sora.cli import checks
+        from sora.cli import doctor_checks
 
-        return getattr(checks, name)()
+        return getattr(doctor_checks, name)()
 
     return check

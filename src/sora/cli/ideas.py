@@ -17,9 +17,9 @@ from sora.errors import UsageError
 from sora.plan.options import MOST_SEED
 from sora.plan.request import within
 
-MOST = 1000  # prompts
+MAX_PROMPTS = 1000  # prompts
 WIDTH = 96  # columns of a list
-UNBROKEN = "\u00a0"  # a blank at which textwrap breaks no line
+NO_BREAK_SPACE = "\u00a0"  # a blank at which textwrap breaks no line
 TITLES = {
     "subjects": "subjects, one a clip",
     "settings": "settings",
@@ -34,31 +34,31 @@ def ideas(
     model: o.ModelName = None, count: o.IdeasCount = 6, seed: o.IdeasSeed = None, as_json: o.AsJson = False
 ) -> None:
     """Say what can be painted. Subjects, settings, motions, camera and weather, with random prompts to try."""
-    within("--count", count, 0, MOST)
+    within("--count", count, 0, MAX_PROMPTS)
     within("--seed", seed, 0, MOST_SEED)
     spec = catalog.find(model or catalog.DEFAULT)
-    found = models.repertoire(spec)
-    if found is None:
+    repertoire = models.repertoire(spec)
+    if repertoire is None:
         hint = f"`sora ideas` tells what {catalog.DEFAULT} paints"
         raise UsageError(f"{spec.name} follows any prompt, so there is no list; {hint}")
-    prompts = found.prompts(count, Random(int.from_bytes(os.urandom(4), "little") if seed is None else seed))
+    prompts = repertoire.prompts(count, Random(int.from_bytes(os.urandom(4), "little") if seed is None else seed))
     if as_json:
-        typer.echo(json.dumps({"model": spec.name, **found.lists, "prompts": prompts}, ensure_ascii=False))
+        typer.echo(json.dumps({"model": spec.name, **repertoire.lists, "prompts": prompts}, ensure_ascii=False))
         return
-    for line in (*listed(found.lists), *tried(spec.name, prompts)):
+    for line in (*format_lists(repertoire.lists), *format_prompts(spec.name, prompts)):
         typer.echo(line)
 
 
-def listed(lists: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def format_lists(lists: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Each list under its title."""
     for name, title in TITLES.items():
         yield title
-        words = ", ".join(word.replace(" ", UNBROKEN) for word in lists[name])
+        words = ", ".join(word.replace(" ", NO_BREAK_SPACE) for word in lists[name])
         rows = textwrap.wrap(words, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-        yield from (row.replace(UNBROKEN, " ") for row in rows)
+        yield from (row.replace(NO_BREAK_SPACE, " ") for row in rows)
 
 
-def tried(model: str, prompts: Sequence[str]) -> Iterator[str]:
+def format_prompts(model: str, prompts: Sequence[str]) -> Iterator[str]:
     """Commands to try, and what happens to words that are not on the lists."""
     yield ""
     yield "Prompts may be English or Chinese (也可以用中文). What a prompt leaves open is chosen to suit its subject."

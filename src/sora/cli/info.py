@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from sora.cli import options as o
-from sora.cli.progress import plain
+from sora.cli.progress import escape_controls
 from sora.plan.flags import spelled
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import to_data
 
-WIDEST_NAME = 40  # characters of the first column; a longer name pushes its own value alone
+MAX_NAME_WIDTH = 40  # characters of the first column; a longer name pushes its own value alone
 
 
 def info(
@@ -27,7 +27,7 @@ def info(
 
     found = media.probe(file)
     record = record_of(found.recipe) if found.recipe else None
-    made_with = {} if record is None else told(record)
+    made_with = {} if record is None else describe_recipe(record)
     facts: dict[str, Any] = {
         "path": str(file),
         "kind": found.kind,
@@ -50,13 +50,13 @@ def info(
     }
     if record is not None:
         del facts["recipe"]
-    lines({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
+    print_facts({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
     if record is not None:
         typer.echo("\nmade by sora with")
-        lines(made_with)
+        print_facts(made_with)
 
 
-def told(record: dict[str, Any]) -> dict[str, Any]:
+def describe_recipe(record: dict[str, Any]) -> dict[str, Any]:
     """A recipe's facts for a person: its request among them, and a command that asks for the same."""
     if record.get("format", 1) == 1:
         argv = record.get("argv")
@@ -66,9 +66,9 @@ def told(record: dict[str, Any]) -> dict[str, Any]:
     return rest | to_data(request) | {"command": shlex.join(["sora", *spelled(request)])}
 
 
-def lines(facts: dict[str, Any]) -> None:
+def print_facts(facts: dict[str, Any]) -> None:
     """Name and value in two columns."""
-    width = min(WIDEST_NAME, max((len(plain(name)) for name in facts), default=0))
+    width = min(MAX_NAME_WIDTH, max((len(escape_controls(name)) for name in facts), default=0))
     for name, value in facts.items():
         shown = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
-        typer.echo(f"{plain(name).ljust(width)}  {plain(shown)}")
+        typer.echo(f"{escape_controls(name).ljust(width)}  {escape_controls(shown)}")

@@ -16,7 +16,7 @@ from sora import models as families
 from sora.catalog import hub
 from sora.catalog.spec import MEMORY, ModelSpec
 from sora.cli import options as o
-from sora.cli.info import lines
+from sora.cli.info import print_facts
 from sora.cli.progress import note
 from sora.errors import ModelError, UsageError
 from sora.plan.geometry import wxh
@@ -25,7 +25,7 @@ app = typer.Typer(invoke_without_command=True)
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 VERBS = "generate, image, img2vid, extend, loop, bridge, edit"
-KNOWN = {
+CONDITIONING = {
     "channels": "beside the noise, as channels of the input",
     "tokens": "by a time of their own: known tokens are at rest",
     "control": "through a branch of its own, made for any frames and regions",
@@ -37,17 +37,17 @@ KNOWN = {
 def models(ctx: typer.Context, as_json: o.AsJson = False) -> None:
     """List the models, show one, fetch, check and remove them."""
     if ctx.invoked_subcommand is None:
-        every(as_json)
+        list_models(as_json)
     elif as_json:
         raise UsageError(f"--json goes after the command: sora models {ctx.invoked_subcommand} --json")
 
 
 @app.command("list")
-def every(as_json: o.AsJson = False) -> None:
+def list_models(as_json: o.AsJson = False) -> None:
     """List the models. Each with its licence, whether its files are here, and what it paints by default."""
     width = max(map(len, catalog.MODELS))
     for spec in catalog.MODELS.values():
-        row = _row(spec)
+        row = _facts(spec)
         if as_json:
             typer.echo(json.dumps(row))
             continue
@@ -60,7 +60,7 @@ def every(as_json: o.AsJson = False) -> None:
 def show(model: o.Model, as_json: o.AsJson = False) -> None:
     """Say all about a model. Sizes, licence, memory, what it was trained on, what is here, what fits this machine."""
     spec = catalog.find(model)
-    row = _row(spec) | {
+    row = _facts(spec) | {
         "repo": spec.repo,
         "revision": spec.revision,
         "files": spec.files,
@@ -70,8 +70,8 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "takes": spec.takes,
         "memory": dict(spec.memory),
         "speeds": dict(spec.speeds),
-        **_paintable(spec),
-        **_machine(spec),
+        **_repertoire(spec),
+        **_machine_facts(spec),
     }
     if as_json:
         typer.echo(json.dumps(row))
@@ -89,15 +89,15 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "grid": _grid(spec),
         "paints": VERBS,
         "trained on": spec.takes,
-        "known": KNOWN.get(spec.known, spec.known),
+        "known": CONDITIONING.get(spec.known, spec.known),
         "camera": ", ".join(spec.camera),
         "motion": ", ".join(spec.motion),
-        **{name: ", ".join(words) for name, words in _paintable(spec).items() if name != "motions"},
+        **{name: ", ".join(words) for name, words in _repertoire(spec).items() if name != "motions"},
         "memory": ", ".join(f"{plan} {gb:g} GB" for plan, gb in spec.memory.items()),
         "fits here": _fits(row),
         **{f"speed {mode}": cost for mode, cost in spec.speeds.items()},
     }
-    lines({name: value for name, value in facts.items() if value})
+    print_facts({name: value for name, value in facts.items() if value})
 
 
 @app.command()
@@ -108,23 +108,23 @@ def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> N
     if before.state == hub.COMPLETE:
         note(f"{spec.name} is here already", quiet)
     elif spec.repo:
-        part = f", of which {hub.gigabytes(before.bytes)} are here" if before.bytes else ""
-        note(f"{spec.name}: {hub.gigabytes(spec.bytes)}{part}, from {spec.repo}, {spec.licence}", quiet)
+        already = f", of which {hub.gigabytes(before.bytes)} are here" if before.bytes else ""
+        note(f"{spec.name}: {hub.gigabytes(spec.bytes)}{already}, from {spec.repo}, {spec.licence}", quiet)
     try:
-        with _bar(f"fetching {spec.name}", quiet) as hear:
-            folder = hub.pull(spec, hear)
+        with _download_bar(f"fetching {spec.name}", quiet) as on_progress:
+            folder = hub.pull(spec, on_progress)
     except KeyboardInterrupt:
         note(f"stopped; what has come stays, go on with: sora models pull {model}", quiet)
         raise typer.Exit(STOPPED) from None
-    typer.echo(json.dumps({"name": spec.name, **_place(hub.here(spec))}) if as_json else str(folder))
+    typer.echo(json.dumps({"name": spec.name, **_location(hub.here(spec))}) if as_json else str(folder))
 
 
 @app.command()
 def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
     """Check a model's files. Every byte, against the digests that the hub gave, and that no file is missing."""
     spec = catalog.find(model)
-    with _bar(f"checking {spec.name}", quiet) as hear:
-        checked = list(hub.verify(spec, hear))
+    with _download_bar(f"checking {spec.name}", quiet) as on_progress:
+        checked = list(hub.verify(spec, on_progress))
     bad = [file for file in checked if file.problem]
     if as_json:
         files = [{"file": file.name, "bytes": file.bytes, "problem": file.problem} for file in checked]
@@ -132,7 +132,7 @@ def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) ->
     for file in [] if as_json else bad:
         typer.echo(f"{file.name}  {file.problem}")
     if bad:
-        raise ModelError(f"{spec.name} is not well ({_count(bad)}); {_cure(spec)}")
+        raise ModelError(f"{spec.name} is not well ({_file_names(bad)}); {_remedy(spec)}")
     if not as_json:
         typer.echo(f"{spec.name}  ok  {len(checked)} files, {hub.gigabytes(sum(file.bytes for file in checked))}")
 
@@ -159,21 +159,21 @@ def path(model: o.Model, as_json: o.AsJson = False) -> None:
     """Say where a model's files are."""
     spec = catalog.find(model)
     folder = hub.path(spec)
-    typer.echo(json.dumps({"name": spec.name, **_place(hub.here(spec))}) if as_json else str(folder))
+    typer.echo(json.dumps({"name": spec.name, **_location(hub.here(spec))}) if as_json else str(folder))
 
 
-def _count(bad: list[hub.Checked]) -> str:
+def _file_names(bad: list[hub.Checked]) -> str:
     names = ", ".join(file.name for file in bad[:3])
     return names if len(bad) <= 3 else f"{names} and {len(bad) - 3} more"
 
 
-def _cure(spec: ModelSpec) -> str:
+def _remedy(spec: ModelSpec) -> str:
     if not spec.repo:
         return "put the files back" if spec.folder else "reinstall sora"
     return f"delete what is damaged, then: sora models pull {spec.name}"
 
 
-def _row(spec: ModelSpec) -> dict[str, Any]:
+def _facts(spec: ModelSpec) -> dict[str, Any]:
     """A line of ``--json``. size: [width, height] in pixels. bytes: to fetch in all, bytes_here: on this disk."""
     defaults, found = spec.defaults, hub.here(spec)
     height, width = spec.film_size()
@@ -181,7 +181,7 @@ def _row(spec: ModelSpec) -> dict[str, Any]:
         "name": spec.name,
         "licence": spec.licence,
         "here": found.state == hub.COMPLETE,
-        **_place(found),
+        **_location(found),
         "bytes": spec.bytes or found.bytes,
         "summary": spec.summary,
         "frames": defaults.frames,
@@ -195,7 +195,7 @@ def _row(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _place(found: hub.Here) -> dict[str, Any]:
+def _location(found: hub.Here) -> dict[str, Any]:
     return {"state": found.state, "path": str(found.folder) if found.folder else None, "bytes_here": found.bytes}
 
 
@@ -211,9 +211,9 @@ def _state(spec: ModelSpec, found: hub.Here) -> str:
 
 def _by_default(spec: ModelSpec) -> str:
     d = spec.defaults
-    said = f"{d.frames} frames of {wxh(spec.film_size())} at {d.fps:g} fps, {d.steps} steps"
+    summary = f"{d.frames} frames of {wxh(spec.film_size())} at {d.fps:g} fps, {d.steps} steps"
     low = "" if d.guidance_low is None else f", then {d.guidance_low:g}"
-    return f"{said}, guidance {d.guidance:g}{low}"
+    return f"{summary}, guidance {d.guidance:g}{low}"
 
 
 def _grid(spec: ModelSpec) -> str:
@@ -221,23 +221,23 @@ def _grid(spec: ModelSpec) -> str:
     return f"frames in steps of {grid.time}, sides in steps of {grid.multiple}, {grid.channels} latent channels"
 
 
-def _paintable(spec: ModelSpec) -> dict[str, list[str]]:
+def _repertoire(spec: ModelSpec) -> dict[str, list[str]]:
     """Of a model of a closed vocabulary: what there is of subjects, settings and motions."""
     found = families.repertoire(spec)
     return {} if found is None else {name: found.lists[name] for name in ("subjects", "settings", "motions")}
 
 
-def _machine(spec: ModelSpec) -> dict[str, Any]:
+def _machine_facts(spec: ModelSpec) -> dict[str, Any]:
     """The best device here, its memory in bytes, and which of the plans fit it."""
     from sora import memory as placement
 
     device = placement.choose_device(None)
-    memory = _memory(device.type)
+    memory = _device_memory(device.type)
     fits = [plan for plan in MEMORY if plan in spec.memory and spec.memory[plan] * 1e9 <= memory]
     return {"device": device.type, "device_memory": memory, "fits": fits}
 
 
-def _memory(device: str) -> int:
+def _device_memory(device: str) -> int:
     """Bytes that a device has in all."""
     import torch
 
@@ -245,10 +245,10 @@ def _memory(device: str) -> int:
         return torch.cuda.get_device_properties(0).total_memory
     if device == "mps":
         return torch.mps.recommended_max_memory()
-    return _ram()
+    return _system_memory()
 
 
-def _ram() -> int:
+def _system_memory() -> int:
     """Bytes of this machine's memory, 0 where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -259,17 +259,17 @@ def _ram() -> int:
 def _fits(row: dict[str, Any]) -> str:
     if not row["memory"]:
         return ""
-    whose = f"{hub.gigabytes(row['device_memory'])} of {row['device']} memory"
-    return f"{', '.join(row['fits']) or 'none of these'} ({whose})"
+    available = f"{hub.gigabytes(row['device_memory'])} of {row['device']} memory"
+    return f"{', '.join(row['fits']) or 'none of these'} ({available})"
 
 
 @contextmanager
-def _bar(label: str, quiet: bool) -> Iterator[hub.Progress | None]:
+def _download_bar(label: str, quiet: bool) -> Iterator[hub.Progress | None]:
     """A listener for bytes, with a bar on a terminal; None elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
     from sora.cli import bar
 
-    with bar.downloads(label) as hear:
-        yield hear
+    with bar.downloads(label) as on_progress:
+        yield on_progress

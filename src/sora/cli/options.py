@@ -13,18 +13,18 @@ from sora.plan.request import Field, fields
 from sora.plan.verbs import Verb
 
 
-def told(field: Field) -> Any:
+def typer_option(field: Field) -> Any:
     """A field's flag, as typer reads it."""
-    how: dict[str, Any] = {"help": field.help, "show_default": field.shown}
-    how |= {"metavar": field.metavar} if field.metavar else {}
-    return typer.Option(*field.flags, **how)
+    settings: dict[str, Any] = {"help": field.help, "show_default": field.shown}
+    settings |= {"metavar": field.metavar} if field.metavar else {}
+    return typer.Option(*field.flags, **settings)
 
 
-ModelName = Annotated[str | None, told(fields()["model"])]
-Size = Annotated[str | None, told(fields()["size"])]
-Aspect = Annotated[str | None, told(fields()["aspect"])]
-DeviceName = Annotated[plan.DeviceName | None, told(fields()["device"])]
-DtypeName = Annotated[plan.DtypeName | None, told(fields()["dtype"])]
+ModelName = Annotated[str | None, typer_option(fields()["model"])]
+Size = Annotated[str | None, typer_option(fields()["size"])]
+Aspect = Annotated[str | None, typer_option(fields()["aspect"])]
+DeviceName = Annotated[plan.DeviceName | None, typer_option(fields()["device"])]
+DtypeName = Annotated[plan.DtypeName | None, typer_option(fields()["dtype"])]
 Output = Annotated[
     str | None,  # not a Path, which would drop the slash that says "folder"
     typer.Option(
@@ -56,12 +56,10 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that exis
 AsJson = Annotated[bool, typer.Option("--json", help="Facts as JSON on stdout, one object a line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be painted and what it takes; paint nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
-Painted = Annotated[
+RecipeFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A film or a picture that sora painted.", show_default=False)
 ]
-OtherPrompt = Annotated[
-    str | None, typer.Option("--prompt", help="Other words for what is painted.", show_default=False)
-]
+NewPrompt = Annotated[str | None, typer.Option("--prompt", help="Other words for what is painted.", show_default=False)]
 IdeasCount = Annotated[int, typer.Option("--count", help="How many prompts to try.")]
 IdeasSeed = Annotated[int | None, typer.Option("--seed", help="Same seed, same prompts.", show_default="random")]
 Model = Annotated[
@@ -69,7 +67,7 @@ Model = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-DELIVERY: dict[str, tuple[Any, Any]] = {
+DELIVERY_OPTIONS: dict[str, tuple[Any, Any]] = {
     "output": (Output, None),
     "count": (Count, 1),
     "anyway": (Anyway, False),
@@ -83,7 +81,7 @@ DELIVERY: dict[str, tuple[Any, Any]] = {
 
 def option_of(field: Field) -> Any:
     """The annotation of a field that has a flag."""
-    return Annotated[_kind(field), told(field)]
+    return Annotated[_value_type(field), typer_option(field)]
 
 
 def argument_of(field: Field, *, required: bool) -> Any:
@@ -93,7 +91,7 @@ def argument_of(field: Field, *, required: bool) -> Any:
     return Annotated[str if required else str | None, argument]
 
 
-def _kind(field: Field) -> Any:
+def _value_type(field: Field) -> Any:
     """The type of a flag's value, as typer reads it."""
     if field.kind is bool:
         return bool
@@ -101,25 +99,27 @@ def _kind(field: Field) -> Any:
     return kind | None
 
 
-def parameters(row: Verb, beside: dict[str, tuple[Any, Any]]) -> list[inspect.Parameter]:
+def parameters(verb: Verb, extra: dict[str, tuple[Any, Any]]) -> list[inspect.Parameter]:
     """A command's parameters: the fields of a verb, then what stands beside them."""
-    found = [parameter(name, argument_of(row.field(name), required=True), ...) for name in row.required]
-    found += [parameter(name, argument_of(row.field(name), required=False), None) for name in row.optional]
-    found += [parameter(name, option_of(row.field(name)), _default(fields()[name])) for name in row.options]
-    return found + [parameter(name, *row) for name, row in beside.items()]
+    result = [parameter(name, argument_of(verb.field(name), required=True), ...) for name in verb.required]
+    result += [parameter(name, argument_of(verb.field(name), required=False), None) for name in verb.optional]
+    result += [parameter(name, option_of(verb.field(name)), _default(fields()[name])) for name in verb.options]
+    return result + [parameter(name, *row) for name, row in extra.items()]
 
 
 def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     """default: ``...`` for a parameter that must be given."""
-    given: dict[str, Any] = {} if default is ... else {"default": default}
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, **given)
+    settings: dict[str, Any] = {} if default is ... else {"default": default}
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, **settings)
 
 
 def _default(field: Field) -> Any:
     return False if field.kind is bool else None
 
 
-def values_of(given: dict[str, Any]) -> dict[str, Any]:
+def values_of(arguments: dict[str, Any]) -> dict[str, Any]:
     """What typer read, as a request's fields hold it; without what is not said."""
-    said = {name: value for name, value in given.items() if not (value is None or value is False or value == [])}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    set_values = {
+        name: value for name, value in arguments.items() if not (value is None or value is False or value == [])
+    }
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in set_values.items()}

@@ -18,7 +18,7 @@ from sora.errors import InputError, UsageError
 SUFFIXES = (".json", ".json.gz")
 
 
-def checked(path: Path | None, verb: str | None, painters: Sequence[str]) -> None:
+def check_target(path: Path | None, verb: str | None, painters: Sequence[str]) -> None:
     """Refuses, before any work, a trace that could not be written. Raises UsageError and InputError."""
     if path is None:
         return
@@ -35,7 +35,7 @@ def checked(path: Path | None, verb: str | None, painters: Sequence[str]) -> Non
 
 
 @contextmanager
-def traced(path: Path | None) -> Iterator[None]:
+def record(path: Path | None) -> Iterator[None]:
     """Records what happens in the block and writes it to ``path``, whole or not at all; None records nothing.
 
     Nothing is written when the block raises. Imports torch.
@@ -48,11 +48,11 @@ def traced(path: Path | None) -> Iterator[None]:
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda.is_available()
-    with profile(activities=activities) as made:
+    with profile(activities=activities) as profiler:
         yield
     try:
         with atomic.written(path) as whole:
-            made.export_chrome_trace(str(whole))
+            profiler.export_chrome_trace(str(whole))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another --profile") from None
     note(f"profile {path} (open it in https://ui.perfetto.dev)", quiet=False)

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from sora.cli import dry_run
-from sora.cli.commands import Asked, Console
+from sora.cli.commands import ConsoleOptions, Invocation
 from sora.cli.progress import Clock, note, progress
 from sora.errors import UsageError
 from sora.jobs import advice, replay
@@ -27,136 +27,143 @@ from sora.plan.recipe import Recipe
 from sora.plan.request import Request
 from sora.plan.verbs import VERBS
 
-MOST_STDIN = 1 << 21  # bytes; more than any prompt may have, so that a wrong pipe is not read to its end
+MAX_STDIN_BYTES = 1 << 21  # bytes; more than any prompt may have, so that a wrong pipe is not read to its end
 
 
-def perform(asked: Asked) -> None:
+def perform(invocation: Invocation) -> None:
     """Check everything, load the model, paint every variant; a path (or JSON) on stdout for each file as it is done."""
     clock, session = Clock(), Session()
     with without_garbage_collection():
-        resolved, delivery = resolved_of(asked)
-    paint(resolved, delivery, asked.console, session, clock)
+        resolved, delivery = resolve_invocation(invocation)
+    paint(resolved, delivery, invocation.console, session, clock)
 
 
-def resolved_of(asked: Asked) -> tuple[ResolvedRequest, Delivery]:
+def resolve_invocation(invocation: Invocation) -> tuple[ResolvedRequest, Delivery]:
     """What a command asks for, checked. Raises UsageError, InputError and ModelError."""
-    delivery = Delivery(**asked.delivery)
-    if asked.command == "finish":
-        return _finish(asked, delivery)
-    if asked.command == "remake":
-        return _remake(asked, delivery)
-    return resolve(request_of(asked), delivery), delivery
+    delivery = Delivery(**invocation.delivery)
+    if invocation.command == "finish":
+        return _finish(invocation, delivery)
+    if invocation.command == "remake":
+        return _remake(invocation, delivery)
+    return resolve(build_request(invocation), delivery), delivery
 
 
-def request_of(asked: Asked) -> Request:
+def build_request(invocation: Invocation) -> Request:
     """What a verb's own command asks for. Raises UsageError."""
-    if "prompt" in VERBS[asked.command].required and asked.values.get("prompt") is None:
+    if "prompt" in VERBS[invocation.command].required and invocation.values.get("prompt") is None:
         raise UsageError('what to paint is not said; give PROMPT, as in "a red balloon floats up", or -f FILE')
-    return Request(verb=asked.command, **read_words(asked.values))  # type: ignore[arg-type]
+    return Request(verb=invocation.command, **fill_from_stdin(invocation.values))  # type: ignore[arg-type]
 
 
-def read_words(values: dict[str, Any]) -> dict[str, Any]:
+def fill_from_stdin(values: dict[str, Any]) -> dict[str, Any]:
     """The same, with words that are asked of standard input. Raises UsageError."""
-    return values | {"prompt": stdin_prompt()} if values.get("prompt") == "-" else values
+    return values | {"prompt": read_stdin_prompt()} if values.get("prompt") == "-" else values
 
 
-def stdin_prompt() -> str:
+def read_stdin_prompt() -> str:
     """The one prompt on standard input, as UTF-8 whatever the locale says. Raises UsageError."""
-    text = stdin_text()
+    text = read_stdin()
     if len([line for line in text.splitlines() if line.strip()]) > 1:
         raise UsageError("standard input holds several lines; `-f -` paints a film of each, a space joins them to one")
     return prompts.clean(text)
 
 
-def stdin_text() -> str:
+def read_stdin() -> str:
     """A bounded piece of standard input. Raises UsageError."""
-    return prompts.decoded(sys.stdin.buffer.read(MOST_STDIN), "on standard input")
+    return prompts.decoded(sys.stdin.buffer.read(MAX_STDIN_BYTES), "on standard input")
 
 
-def _finish(asked: Asked, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:
-    file = Path(asked.file or "")
+def _finish(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:
+    file = Path(invocation.file or "")
     recipe = replay.read(file)
-    request = replay.finish(file, recipe, asked.values)
+    request = replay.finish_request(file, recipe, invocation.values)
     suffix = ".png" if request.verb == "image" else None
     delivery = replace(delivery, stem=f"{slug(file.stem) or 'film'}-finish", suffix=suffix)
-    resolved = replay.resolved(file, recipe, request, delivery)
-    _tell_what_is_read(file, recipe, asked.console)
+    resolved = replay.resolve_replay(file, recipe, request, delivery)
+    _note_inputs(file, recipe, invocation.console)
     return resolved, delivery
 
 
-def _remake(asked: Asked, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:
-    file = Path(asked.file or "")
-    if asked.file and asked.file.startswith("-"):
+def _remake(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:
+    file = Path(invocation.file or "")
+    if invocation.file and invocation.file.startswith("-"):
         raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
     recipe = replay.read(file)
-    request, said = replay.remade(file, recipe, asked.words)
-    count, of_threads = (request.threads, "") if "threads" in said else replay.threads_of(recipe)
-    request = msgspec.structs.replace(request, threads=count)
+    request, changed_fields = replay.remake_request(file, recipe, invocation.extra_args)
+    thread_count, threads_note = (
+        (request.threads, "") if "threads" in changed_fields else replay.recorded_threads(recipe)
+    )
+    request = msgspec.structs.replace(request, threads=thread_count)
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     suffix = target.FOLDER if file.is_dir() else suffix
-    prompt = asked.values.get("prompt")
-    request = request if prompt is None else msgspec.structs.replace(request, **read_words({"prompt": prompt}))
+    prompt = invocation.values.get("prompt")
+    request = request if prompt is None else msgspec.structs.replace(request, **fill_from_stdin({"prompt": prompt}))
     # What could be painted once can be painted again, whatever its words say.
     anyway = delivery.anyway or prompt is None
     delivery = replace(delivery, stem=f"{slug(file.stem) or 'film'}-remake", suffix=suffix, anyway=anyway)
-    resolved = replay.resolved(file, recipe, request, delivery)
-    _tell_what_is_read(file, recipe, asked.console)
+    resolved = replay.resolve_replay(file, recipe, request, delivery)
+    _note_inputs(file, recipe, invocation.console)
     if changes := replay.changes_since(recipe):
         note(f"{file} was made with other {' and '.join(changes)}; the frames will differ", quiet=False)
-    note(f"{file} {of_threads}", quiet=not of_threads)
+    note(f"{file} {threads_note}", quiet=not threads_note)
     return resolved, delivery
 
 
-def _tell_what_is_read(file: Path, recipe: Recipe, console: Console) -> None:
+def _note_inputs(file: Path, recipe: Recipe, console: ConsoleOptions) -> None:
     """Once nothing can be refused any more, so that a refusal is one line."""
-    for line in replay.reads(file, recipe):
+    for line in replay.input_notes(file, recipe):
         note(line, console.quiet)
 
 
 def paint(
-    resolved: ResolvedRequest, delivery: Delivery, console: Console, session: Session, clock: Clock, label: str = ""
+    resolved: ResolvedRequest,
+    delivery: Delivery,
+    console: ConsoleOptions,
+    session: Session,
+    clock: Clock,
+    label: str = "",
 ) -> None:
     """Paint every variant of a request, or say what would be. label: before what the bar shows."""
     clock.lap("start")
     if console.dry_run:
-        dry_run.say(resolved, as_json=console.as_json)
+        dry_run.report(resolved, as_json=console.as_json)
         return
     announce(resolved, console)
     if memory_plan := session.prepare(resolved):
         note(memory_plan, console.quiet)
     clock.lap("load")
     for variant in resolved.variants:
-        path = _painted(resolved, variant, delivery, session, console, clock, label)
+        path = _paint_variant(resolved, variant, delivery, session, console, clock, label)
         typer.echo(json.dumps(facts(resolved, variant, path, clock)) if console.as_json else str(path))
         clock = Clock()
 
 
-def _painted(
+def _paint_variant(
     resolved: ResolvedRequest,
     variant: Variant,
     delivery: Delivery,
     session: Session,
-    console: Console,
+    console: ConsoleOptions,
     clock: Clock,
     label: str,
 ) -> Path:
-    of = f"file {variant.number}/{len(resolved.variants)}: " if variant.number else ""
-    path, force = delivery.place(resolved.request, variant), delivery.force and delivery.output is not None
+    number = f"file {variant.number}/{len(resolved.variants)}: " if variant.number else ""
+    path, force = delivery.path_for(resolved.request, variant), delivery.force and delivery.output is not None
     clock.lap("start")
-    with progress(clock, label + of, console.quiet) as hear:
-        written = session.write(resolved, variant, path, force=force, on_progress=hear)
+    with progress(clock, label + number, console.quiet) as on_event:
+        written = session.write(resolved, variant, path, force=force, on_progress=on_event)
     clock.lap("write")
     return written
 
 
-def announce(resolved: ResolvedRequest, console: Console) -> None:
+def announce(resolved: ResolvedRequest, console: ConsoleOptions) -> None:
     """What a person did not say and will want to know."""
     if resolved.request.seed is None:
         note(f"seed {resolved.variants[0].seed}", console.quiet)
-    if resolved.size != resolved.painted:
-        brought = "refined" if resolved.request.refine else "fitted"
-        note(f"painted at {wxh(resolved.painted)}, then {brought} to {wxh(resolved.size)}", console.quiet)
-    for line in (*resolved.notes, *advice.lines(resolved.variants)):
+    if resolved.size != resolved.model_size:
+        then = "refined" if resolved.request.refine else "fitted"
+        note(f"painted at {wxh(resolved.model_size)}, then {then} to {wxh(resolved.size)}", console.quiet)
+    for line in (*resolved.notes, *advice.note_lines(resolved.variants)):
         note(line, console.quiet)
 
 
@@ -171,5 +178,5 @@ def facts(resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock)
         "frames": resolved.plan.frames,
         "fps": resolved.plan.format.fps,
         "notes": [*resolved.notes, *variant.notes],
-        "seconds": clock.whole(),
+        "seconds": clock.summary(),
     }

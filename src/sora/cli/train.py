@@ -1,4 +1,4 @@
-"""``sora train``: flags in, a TrainJob out, all of it checked in milliseconds. ``learn`` carries it out."""
+"""``sora train``: flags in, a TrainJob out, all of it checked in milliseconds. ``training_run`` carries it out."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import typer
 
 from sora import catalog
 from sora.cli import options as o
-from sora.cli.train_job import STEPS, TrainJob
+from sora.cli.train_job import DEFAULT_STEPS, TrainJob
 from sora.errors import InputError, UsageError
 from sora.plan import prompts
 from sora.plan.geometry import Size
 from sora.plan.request import within
 from sora.runtime import threads
 
-MOST_STEPS = 1_000_000
+MAX_STEPS = 1_000_000
 RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (0.01, 10_000),
-    "rate": (1e-8, 1),
-    "batch": (1, 256),
+    "learning_rate": (1e-8, 1),
+    "batch_size": (1, 256),
     "seed": (0, 2**31 - 1),
-    "caption_drop": (0, 1),
-    "every": (1, MOST_STEPS),
-    "steps": (1, MOST_STEPS),
+    "caption_dropout": (0, 1),
+    "save_every": (1, MAX_STEPS),
+    "steps": (1, MAX_STEPS),
     "minutes": (0.01, 60 * 24 * 30),
 }
 
@@ -44,16 +44,27 @@ Rank = Annotated[int, typer.Option(help="How much it can hold; larger files lear
 Alpha = Annotated[
     float | None, typer.Option(help="Scale of what is learnt, over the rank.", show_default="the rank, a scale of 1")
 ]
-Steps = Annotated[int | None, typer.Option(help="How long to train.", show_default=str(STEPS))]
+Steps = Annotated[int | None, typer.Option(help="How long to train.", show_default=str(DEFAULT_STEPS))]
 Minutes = Annotated[float | None, typer.Option(help="How long to train, instead of --steps.", show_default=False)]
-Rate = Annotated[float | None, typer.Option(help="Learning rate.", show_default="what suits the model's width")]
-Batch = Annotated[int, typer.Option(help="Examples a step.")]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", "--rate", help="Learning rate.", show_default="what suits the model's width"),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", "--batch", help="Examples a step.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same machine, same LoRA.")]
-CaptionDrop = Annotated[float, typer.Option(help="Share of the examples shown without their words, for guidance.")]
-Every = Annotated[
+CaptionDropout = Annotated[
+    float,
+    typer.Option(
+        "--caption-dropout", "--caption-drop", help="Share of the examples shown without their caption, for guidance."
+    ),
+]
+SaveEvery = Annotated[
     int | None,
     typer.Option(
-        metavar="STEPS", help="How often to save, and to paint the previews.", show_default="four times in all"
+        *("--save-every", "--every"),
+        metavar="STEPS",
+        help="How often to save, and to paint the previews.",
+        show_default="four times in all",
     ),
 ]
 Preview = Annotated[
@@ -71,13 +82,13 @@ def train(
     alpha: Alpha = None,
     steps: Steps = None,
     minutes: Minutes = None,
-    rate: Rate = None,
-    batch: Batch = 2,
+    learning_rate: LearningRate = None,
+    batch_size: BatchSize = 2,
     size: o.Size = None,
     aspect: o.Aspect = None,
     seed: Seed = 0,
-    caption_drop: CaptionDrop = 0.1,
-    every: Every = None,
+    caption_dropout: CaptionDropout = 0.1,
+    save_every: SaveEvery = None,
     preview: Preview = None,
     resume: Resume = False,
     device: o.DeviceName = None,
@@ -91,9 +102,8 @@ def train(
     from sora.finetune import dataset
 
     threads.wait_passively(os.environ, threads.BUSY)  # it runs for long, and others will want the cores meanwhile
-    given = {"rank": rank, "alpha": alpha, "rate": rate, "batch": batch, "seed": seed, "caption_drop": caption_drop}
-    for name, value in (given | {"every": every, "steps": steps, "minutes": minutes}).items():
-        within("--" + name.replace("_", "-"), value, *RANGES[name])
+    _check_ranges(rank=rank, alpha=alpha, seed=seed, steps=steps, minutes=minutes, save_every=save_every)
+    _check_ranges(learning_rate=learning_rate, batch_size=batch_size, caption_dropout=caption_dropout)
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes both say how long; give one of them")
     spec = catalog.find(model or catalog.DEFAULT).with_guidance()  # distilled weights would forget their few steps
@@ -103,24 +113,30 @@ def train(
         spec=spec,
         materials=dataset.find_clips(folder),
         out=out,
-        settings={"rank": rank, "alpha": alpha or rank, "learning_rate": rate, "batch_size": batch}
-        | {"caption_dropout": caption_drop, "seed": seed, "shift": spec.defaults.shift},
+        settings={"rank": rank, "alpha": alpha or rank, "learning_rate": learning_rate, "batch_size": batch_size}
+        | {"caption_dropout": caption_dropout, "seed": seed, "shift": spec.defaults.shift},
         size=_size(size, aspect, spec),
         steps=steps,
         minutes=minutes,
-        every=every,
+        save_every=save_every,
         previews=previews,
         resume=resume,
         device=device,
         dtype=dtype,
         quiet=quiet,
     )
-    if resume and not job.state.is_file():
+    if resume and not job.state_file.is_file():
         raise UsageError(f"there is no training in {job.folder} to go on from; leave --resume out to begin one")
-    from sora.cli import learn  # torch comes with it
+    from sora.cli import training_run  # torch comes with it
 
-    told = learn.learn(job)
-    typer.echo(json.dumps(told) if as_json else told["path"])
+    result = training_run.run(job)
+    typer.echo(json.dumps(result) if as_json else result["path"])
+
+
+def _check_ranges(**numbers: float | None) -> None:
+    """Raises UsageError for a number outside its flag's range; None is not given."""
+    for name, value in numbers.items():
+        within("--" + name.replace("_", "-"), value, *RANGES[name])
 
 
 def _size(size: str | None, aspect: str | None, spec: catalog.ModelSpec) -> Size | None:

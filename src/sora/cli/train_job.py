@@ -11,15 +11,15 @@ from sora.catalog.spec import ModelSpec
 if TYPE_CHECKING:
     from sora.finetune.dataset import TrainingClip
 
-STEPS = 400  # where neither steps nor minutes are said
-PREVIEWS = 4  # times that a training saves and shows what it has learnt, where nobody says how often
+DEFAULT_STEPS = 400  # where neither steps nor minutes are said
+DEFAULT_PREVIEWS = 4  # times that a training saves and shows what it has learnt, where nobody says how often
 
 
 @dataclass(frozen=True)
 class TrainJob:
     """What to train, how long, and where it goes. settings: the fields of ``finetune.lora_trainer.LoRAConfig``.
-    size: (height, width) on the grid, or None for each clip's own shape. every: steps between two previews, None for
-    PREVIEWS in all."""
+    size: (height, width) on the grid, or None for each clip's own shape. save_every: steps between two previews, None
+    for DEFAULT_PREVIEWS in all."""
 
     spec: ModelSpec
     materials: tuple[TrainingClip, ...]
@@ -28,7 +28,7 @@ class TrainJob:
     size: tuple[int, int] | None
     steps: int | None
     minutes: float | None
-    every: int | None
+    save_every: int | None
     previews: tuple[str, ...]
     resume: bool
     device: str | None
@@ -41,9 +41,9 @@ class TrainJob:
         return self.out.with_name(f"{self.out.stem}-training")
 
     @property
-    def state(self) -> Path:
+    def state_file(self) -> Path:
         return self.folder / "state.pt"
 
-    def done(self, step: int, seconds: float) -> float:
+    def progress(self, step: int, seconds: float) -> float:
         """The share that is behind, 1 or more at the end. seconds: of this run."""
-        return step / (self.steps or STEPS) if self.minutes is None else seconds / (60 * self.minutes)
+        return step / (self.steps or DEFAULT_STEPS) if self.minutes is None else seconds / (60 * self.minutes)

@@ -14,7 +14,7 @@ from sora.media import target
 from sora.plan.plan import Plan
 from sora.plan.request import Request
 
-LONGEST_SLUG = 60  # characters; file systems allow 255 bytes
+MAX_SLUG = 60  # characters; file systems allow 255 bytes
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Delivery:
             return target.kind_of(self.output)
         return self.suffix or (".png" if request.verb == "image" else ".mp4")
 
-    def place(self, request: Request, variant: Variant) -> str:
+    def path_for(self, request: Request, variant: Variant) -> str:
         """Where a variant goes."""
         number = "" if variant.number is None else f"-{variant.number}"
         if self.output is None:
@@ -60,11 +60,11 @@ class Delivery:
 
     def check(self, request: Request, variant: Variant) -> None:
         """Refuses a place that cannot be written. Raises UsageError and InputError."""
-        media.check_target(self.place(request, variant), self.force)
+        media.check_target(self.path_for(request, variant), self.force)
 
     def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
         """Refuses a kind of file that could not hold this film. Raises UsageError."""
-        path = self.place(request, variant)
+        path = self.path_for(request, variant)
         check_frames(path, plan.frames, "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs")
         media.check_size(path, plan.format.size, plan.format.fps)
 
@@ -99,7 +99,7 @@ def slug(text: str) -> str:
     words = re.findall(r"[^\W_]+", text.lower())
     kept = ""
     for word in words:
-        if len(kept) + 1 + len(word) > LONGEST_SLUG:
+        if len(kept) + 1 + len(word) > MAX_SLUG:
             break
         kept = f"{kept}-{word}" if kept else word
-    return kept or "".join(words)[:LONGEST_SLUG]
+    return kept or "".join(words)[:MAX_SLUG]

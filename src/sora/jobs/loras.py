@@ -12,9 +12,9 @@ from sora.catalog.spec import ModelSpec
 from sora.errors import ModelError, UsageError
 from sora.weights import lora_file
 
-STRONGEST = 10.0
-FEW = 16
-FEW_STEPS = {"lightx2v": 4, "lightning": 4, "fastwan": 3, "causvid": 8, "accvid": 8, "self_forcing": 4, "dmd": 4}
+MAX_STRENGTH = 10.0
+MAX_DISTILLED_STEPS = 16
+DISTILLED_STEPS = {"lightx2v": 4, "lightning": 4, "fastwan": 3, "causvid": 8, "accvid": 8, "self_forcing": 4, "dmd": 4}
 """Words in the names of published few-step LoRAs, and the steps their makers sample with."""
 
 
@@ -26,15 +26,15 @@ class Lora:
     strength: float
 
     @property
-    def steps(self) -> int | None:
+    def distilled_steps(self) -> int | None:
         """How few steps it was distilled to, by what its file is called; None for a plain one."""
         name = self.path.stem.lower()
-        told = re.search(r"(?<![0-9])([1-9][0-9]?)[-_ ]?steps?(?![a-z])", name)
-        known = next((steps for word, steps in FEW_STEPS.items() if word in name), None)
-        return int(told[1]) if told and int(told[1]) <= FEW else known
+        match = re.search(r"(?<![0-9])([1-9][0-9]?)[-_ ]?steps?(?![a-z])", name)
+        by_word = next((steps for word, steps in DISTILLED_STEPS.items() if word in name), None)
+        return int(match[1]) if match and int(match[1]) <= MAX_DISTILLED_STEPS else by_word
 
     @property
-    def text(self) -> str:
+    def flag_value(self) -> str:
         """As the flag takes it."""
         return f"{self.path.absolute()}:{self.strength:g}"
 
@@ -42,21 +42,23 @@ class Lora:
 def parse(texts: Sequence[str], spec: ModelSpec) -> tuple[Lora, ...]:
     """The files of a command's --lora flags. Raises UsageError, InputError and ModelError for what cannot be added to
     this model; whether every shape fits is seen when the weights are there."""
-    found = tuple(split(text) for text in texts)
+    found = tuple(parse_flag(text) for text in texts)
     for lora in found:
         _check(lora.path, spec)
     return found
 
 
-def split(text: str) -> Lora:
+def parse_flag(text: str) -> Lora:
     """The file and the strength of one flag. Raises UsageError."""
     path, colon, number = text.rpartition(":")
     try:
         strength = float(number) if colon else 1.0
     except ValueError:  # a colon of the file's own name
         return Lora(Path(text), 1.0)
-    if not math.isfinite(strength) or abs(strength) > STRONGEST:
-        raise UsageError(f"--lora {text}: strength {number} is out of range; expected {-STRONGEST:g} to {STRONGEST:g}")
+    if not math.isfinite(strength) or abs(strength) > MAX_STRENGTH:
+        raise UsageError(
+            f"--lora {text}: strength {number} is out of range; expected {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}"
+        )
     return Lora(Path(path if colon else text), strength)
 
 

@@ -43,9 +43,10 @@ class Loaded:
         return same[0] == same[1]
 
 
-def thread_count(asked: int | None, busy_cores: float) -> int:
-    """How many threads torch paints with. asked: None where that is free. busy_cores: cores that other programs use."""
-    return threads.count(asked, busy_cores, torch.get_num_threads())
+def thread_count(requested: int | None, busy_cores: float) -> int:
+    """How many threads torch paints with. requested: None lets sora choose. busy_cores: cores that other programs
+    use."""
+    return threads.count(requested, busy_cores, torch.get_num_threads())
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.arrange``, for the largest canvas of a request."""
-    shape_FYX, known = resolved.largest
+    shape_FYX, known = resolved.largest_canvas
     return models.plan_memory(model, shape_FYX, encodes=known, forced=resolved.request.memory)
 
 
@@ -104,13 +105,13 @@ def frames_of(resolved: ResolvedRequest, variant: Variant, model: Model, on_even
     if not strength:
         yield from engine.paint(model, plan, settings, on_event)
         return
-    (small_FCYX,) = engine.paint(model, _at_its_own_size(resolved, plan), settings, on_event)
+    (small_FCYX,) = engine.paint(model, _at_model_size(resolved, plan), settings, on_event)
     yield upscale.refine(model, small_FCYX, resolved.size, variant.prompt, settings, strength, on_event)
 
 
-def _at_its_own_size(resolved: ResolvedRequest, plan: Plan) -> Plan:
+def _at_model_size(resolved: ResolvedRequest, plan: Plan) -> Plan:
     """The same plan, at the size that the model paints."""
-    return replace(plan, format=resolved.spec.form(resolved.painted, plan.format.fps, draft=resolved.request.draft))
+    return replace(plan, format=resolved.spec.form(resolved.model_size, plan.format.fps, draft=resolved.request.draft))
 
 
 def write(
@@ -118,10 +119,10 @@ def write(
 ) -> Path:
     """Paint one variant into a file and return where it stands. Nothing is left there when painting does not finish.
     path: where it goes; a name that was taken meanwhile is left alone. force: overwrite what is there."""
-    form, overlap = resolved.plan.format, resolved.speed.uses("overlap")
+    format, overlap = resolved.plan.format, resolved.speed.uses("overlap")
     recipe = recipe_of(resolved, variant, loaded).to_json()
     with ExitStack() as written:
-        opened = media.writer(path, form.fps, form.size, recipe, force, sounds=resolved.sounds, overlap=overlap)
+        opened = media.writer(path, format.fps, format.size, recipe, force, sounds=resolved.sounds, overlap=overlap)
         file = written.enter_context(opened)
         for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event):
             file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
@@ -143,12 +144,12 @@ def frames_in_memory(resolved: ResolvedRequest, variant: Variant, loaded: Loaded
 
 def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Recipe:
     """Everything needed to make this file again."""
-    plan, painted, size = resolved.plan, resolved.painted, resolved.size
+    plan, painted, size = resolved.plan, resolved.model_size, resolved.size
     return Recipe(
         sora=__version__,
         request=resolved.request_of(variant),
         prompts=variant.texts,
-        weights=identity(resolved.spec),
+        weights=weights_identity(resolved.spec),
         frames=plan.frames,
         fps=plan.format.fps,
         painted=(painted[1], painted[0]),
@@ -161,7 +162,7 @@ def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Re
     )
 
 
-def identity(spec: ModelSpec) -> str:
+def weights_identity(spec: ModelSpec) -> str:
     """Which weights painted: the sha256 of a file of the package's, the hub's repository and commit, or the sha256 of
     what the files of a folder say they hold, since to read them all takes longer than to paint."""
     if spec.folder is not None:

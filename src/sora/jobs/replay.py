@@ -26,15 +26,15 @@ from sora.plan.request import Request, changed, fields
 from sora.plan.verbs import VERBS, Verb
 from sora.runtime import threads
 
-FINISHING = 0.6  # strength at which a draft is painted over
-MOST_FILES_OF_A_FOLDER = 100_000  # and folders
-LARGEST_INPUT = 1 << 38  # bytes; the kernel's own files claim to be larger
+FINISH_STRENGTH = 0.6  # strength at which a draft is painted over
+MAX_FOLDER_FILES = 100_000  # and folders
+MAX_INPUT_BYTES = 1 << 38  # bytes; the kernel's own files claim to be larger
 
 
 def read(file: Path) -> Recipe:
     """The recipe inside a file, whose inputs are what they were. Raises InputError."""
     recipe = recipe_of(file)
-    _check_words(file, recipe.request)
+    _check_prompts(file, recipe.request)
     _check_inputs(file, recipe)
     return recipe
 
@@ -54,33 +54,35 @@ def recipe_of(file: Path, *, drafts: bool = True) -> Recipe:
             raise InputError(f"the recipe of {file} finishes a film that was finished; paint the draft again")
         listed = record.get("inputs")
         if not isinstance(listed, list) or not any(isinstance(each, list) and path in each[:1] for each in listed):
-            raise _unlisted(file, path)
+            raise _unlisted_error(file, path)
         _check_regular(file, path)
         return recipe_of(Path(path), drafts=False).request
 
     return converted(record, draft_request)
 
 
-def resolved(file: Path, recipe: Recipe, request: Request, delivery: Delivery) -> ResolvedRequest:
+def resolve_replay(file: Path, recipe: Recipe, request: Request, delivery: Delivery) -> ResolvedRequest:
     """What the request means that was made of a file's recipe. Raises InputError where the recipe means nothing by
     itself, and otherwise what ``resolve`` does."""
     try:
         return resolve(request, delivery)
     except (UsageError, ModelError) as error:
-        if fault := _own_fault(recipe.request):
-            told = f"the recipe of {file} is not one that sora can paint ({fault}); it was damaged or is not sora's"
-            raise InputError(told) from None
+        if recipe_error := _recipe_error(recipe.request):
+            message = (
+                f"the recipe of {file} is not one that sora can paint ({recipe_error}); it was damaged or is not sora's"
+            )
+            raise InputError(message) from None
         raise error
 
 
-def reads(file: Path, recipe: Recipe) -> list[str]:
+def input_notes(file: Path, recipe: Recipe) -> list[str]:
     """Each file that a recipe reads and that does not lie in the film's own folder, in a line for a person."""
-    home, own = file.resolve().parent, _own_model(recipe.request)
-    paths = dict.fromkeys([*(path for path, _ in recipe.inputs), *own])
-    return [f"the recipe of {file} reads {path}" for path in paths if Path(path).resolve().parent != home]
+    folder, own_model = file.resolve().parent, _own_model(recipe.request)
+    paths = dict.fromkeys([*(path for path, _ in recipe.inputs), *own_model])
+    return [f"the recipe of {file} reads {path}" for path in paths if Path(path).resolve().parent != folder]
 
 
-def remade(file: Path, recipe: Recipe, words: Sequence[str]) -> tuple[Request, set[str]]:
+def remake_request(file: Path, recipe: Recipe, words: Sequence[str]) -> tuple[Request, set[str]]:
     """(the request of a recipe with what follows ``remake FILE``, names of the fields that were said there). Raises
     UsageError."""
     request = recipe.request
@@ -98,38 +100,41 @@ def _row(request: Request) -> Verb:
     return replace(row, options=(*(name for name in row.options if name != "strength"), "draft_strength"))
 
 
-def finish(file: Path, recipe: Recipe, values: dict[str, Any]) -> Request:
+def finish_request(file: Path, recipe: Recipe, values: dict[str, Any]) -> Request:
     """The request that finishes a draft. values: fields that are said. Raises UsageError and InputError."""
     request = finished(recipe.request, {"draft_file": str(file)})
-    keeps = request.clip is not None
-    if keeps and ("size" in values or "aspect" in values):
+    keeps_size = request.clip is not None
+    if keeps_size and ("size" in values or "aspect" in values):
         raise UsageError(f"{request.verb} keeps its clip's own size; leave --size and --aspect out")
     request = msgspec.structs.replace(request, threads=None)  # how many painted the draft is of no matter
     strength = values.get("draft_strength")
-    return changed(request, values | {"draft_strength": FINISHING if strength is None else strength})
+    return changed(request, values | {"draft_strength": FINISH_STRENGTH if strength is None else strength})
 
 
 def changes_since(recipe: Recipe) -> list[str]:
     """What has changed since a recipe was written, of what decides about pixels; the machine is not asked."""
-    found = ["torch"] if version("torch") != recipe.torch else []
+    changes = ["torch"] if version("torch") != recipe.torch else []
     spec = catalog.MODELS.get(recipe.request.model or catalog.DEFAULT)
     if spec is not None and not spec.repo:
         own = {sha256_of(weights.asset(each.files[0])) for each in (spec, spec.with_guidance())}
-        found += [] if recipe.weights in own else ["weights"]
-    return found
+        changes += [] if recipe.weights in own else ["weights"]
+    return changes
 
 
-def threads_of(recipe: Recipe) -> tuple[int | None, str]:
+def recorded_threads(recipe: Recipe) -> tuple[int | None, str]:
     """(how many threads to paint with again, None where that is free; what a person should know of it, if anything)."""
     if recipe.device != "cpu" or recipe.threads < 1:
         return None, ""
-    most = threads.most(os.environ)
-    if recipe.threads <= most:
+    available = threads.most(os.environ)
+    if recipe.threads <= available:
         return recipe.threads, ""
-    return None, f"was painted by {recipe.threads} threads, and there are {most} here; the frames may differ a little"
+    return (
+        None,
+        f"was painted by {recipe.threads} threads, and there are {available} here; the frames may differ a little",
+    )
 
 
-def _own_fault(request: Request) -> SoraError | None:
+def _recipe_error(request: Request) -> SoraError | None:
     """Why a recipe's request cannot be painted as it stands, wherever the film would go; None where it can."""
     try:
         resolve(request, Delivery(stem="film", suffix=".png" if request.verb == "image" else ".mkv", anyway=True))
@@ -138,25 +143,27 @@ def _own_fault(request: Request) -> SoraError | None:
     return None
 
 
-def _check_words(file: Path, request: Request) -> None:
+def _check_prompts(file: Path, request: Request) -> None:
     """Raises InputError for words that stand for several films: a recipe is of one."""
     try:
-        told = [prompts.variants(prompts.clean(text)) for text in (request.prompt, *request.then) if text is not None]
+        variants = [
+            prompts.variants(prompts.clean(text)) for text in (request.prompt, *request.then) if text is not None
+        ]
     except UsageError as error:
         raise InputError(f"the recipe of {file} holds words that cannot be painted ({error})") from None
-    if any(len(each) > 1 for each in told):
+    if any(len(each) > 1 for each in variants):
         raise InputError(f"the recipe of {file} stands for several films, expected the one it is in; it was damaged")
 
 
 def _check_inputs(file: Path, recipe: Recipe) -> None:
     """Raises InputError for a file that the recipe does not list as read, for one that it lists and has no use for, and
     for one that is not what it was."""
-    named, listed = _named(file, recipe.request), [path for path, _ in recipe.inputs]
-    for path in named:
+    used, listed = _request_files(file, recipe.request), [path for path, _ in recipe.inputs]
+    for path in used:
         if path not in listed:
-            raise _unlisted(file, path)
+            raise _unlisted_error(file, path)
     for path in listed:
-        if path not in named:
+        if path not in used:
             raise InputError(f"the recipe of {file} lists {path}, for which it has no use; it was damaged")
     for path in dict.fromkeys([*listed, *_own_model(recipe.request)]):
         _check_regular(file, path)
@@ -165,15 +172,15 @@ def _check_inputs(file: Path, recipe: Recipe) -> None:
             raise InputError(f"{file} was made from {path}, which has changed since; put the old one back")
 
 
-def _unlisted(file: Path, path: str) -> InputError:
+def _unlisted_error(file: Path, path: str) -> InputError:
     return InputError(f"the recipe of {file} reads {path}, which it does not list; it was damaged")
 
 
-def _named(file: Path, request: Request) -> list[str]:
+def _request_files(file: Path, request: Request) -> list[str]:
     """Every file that a request names, but the model's. Raises InputError."""
     paths = [getattr(request, name) for name, field in fields().items() if field.path and name != "model"]
     try:
-        added = [str(loras.split(text).path) for text in request.loras]
+        added = [str(loras.parse_flag(text).path) for text in request.loras]
     except UsageError as error:
         raise InputError(f"the recipe of {file} holds a LoRA that cannot be added ({error})") from None
     return [path for path in paths if path is not None] + added
@@ -190,16 +197,18 @@ def _check_regular(file: Path, path: str) -> None:
     if not Path(path).is_absolute():
         raise InputError(f"the recipe of {file} reads {path}, which is no absolute path; it was damaged")
     try:
-        least = 0 if Path(path).is_dir() else 1  # a folder may hold an empty file; none is read further than its size
+        min_size = (
+            0 if Path(path).is_dir() else 1
+        )  # a folder may hold an empty file; none is read further than its size
         for each in _files(Path(path)):
             mode, size = (found := each.stat()).st_mode, found.st_size
-            if not stat.S_ISREG(mode) or not least <= size <= LARGEST_INPUT:
+            if not stat.S_ISREG(mode) or not min_size <= size <= MAX_INPUT_BYTES:
                 raise InputError(f"{file} was made from {each}, which is not a regular file; its recipe was damaged")
     except FileNotFoundError:
         raise InputError(f"{file} was made from {path}, which is gone; put it back") from None
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or error
-        raise InputError(f"{file} was made from {path}, which cannot be read ({told})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{file} was made from {path}, which cannot be read ({reason})") from None
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -210,6 +219,6 @@ def _files(path: Path) -> Iterator[Path]:
     count = 0
     for folder, folders, names in os.walk(path, followlinks=True):
         count += 1 + len(folders) + len(names)
-        if count > MOST_FILES_OF_A_FOLDER:
-            raise InputError(f"{path} holds over {MOST_FILES_OF_A_FOLDER:,} files, more than a film is made from")
+        if count > MAX_FOLDER_FILES:
+            raise InputError(f"{path} holds over {MAX_FOLDER_FILES:,} files, more than a film is made from")
         yield from (Path(folder) / name for name in names)

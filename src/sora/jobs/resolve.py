@@ -14,8 +14,8 @@ from sora.errors import InputError, UsageError
 from sora.jobs import advice, loras, sources
 from sora.jobs.delivery import Delivery
 from sora.jobs.loras import Lora
-from sora.jobs.variants import MOST_FILES, Variant, variants_of
-from sora.jobs.verbs import VERBS, Asked, Built, method_of
+from sora.jobs.variants import MAX_FILES, Variant, variants_of
+from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, method_of
 from sora.media import Sound
 from sora.memory import plans
 from sora.plan import prompts
@@ -48,17 +48,17 @@ class ResolvedRequest:
         return self.plan.format.size
 
     @property
-    def painted(self) -> Size:
+    def model_size(self) -> Size:
         """(height, width) on the model's grid of a whole frame."""
         return self.spec.painted(self.size, draft=self.request.draft)
 
     @property
-    def largest(self) -> tuple[tuple[int, int, int], bool]:
+    def largest_canvas(self) -> tuple[tuple[int, int, int], bool]:
         """((frames, height, width) of the largest canvas, whether anything in any of them is known)."""
         plan = self.plan
         frames = max((window.frames for window in plan.windows), default=1)
         known = bool(plan.placed) or plan.start is not None or len(plan.windows) > 1
-        return (frames, *self.painted), known
+        return (frames, *self.model_size), known
 
     def plan_of(self, variant: Variant) -> Plan:
         """The same plan with a variant's words."""
@@ -75,79 +75,81 @@ def resolve(request: Request, delivery: Delivery | None = None) -> ResolvedReque
     """What a request means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
     delivery = delivery or Delivery()
     check(request)
-    within("--count", delivery.count, 1, MOST_FILES)
+    within("--count", delivery.count, 1, MAX_FILES)
     within("--seed", request.seed, 0, MOST_SEED - delivery.count + 1)
-    spec = _guided(catalog.find(request.model or catalog.DEFAULT), request)
+    spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
     spec = spec.with_guidance() if _needs_guidance(request) else spec
     if request.memory is not None:
         plans.find(request.memory)
-    added = loras.parse(request.loras, spec)
-    borrowed = _borrowed(request)
+    lora_files = loras.parse(request.loras, spec)
+    recorded_prompt = _recorded_prompt(request)
     named = delivery.output is not None
-    variants = variants_of(request, spec, borrowed or "", count=delivery.count, named=named)
-    variants = advice.advised(request, spec, variants, anyway=delivery.anyway)
+    variants = variants_of(request, spec, recorded_prompt or "", count=delivery.count, named=named)
+    variants = advice.prompt_advice(request, spec, variants, anyway=delivery.anyway)
     for variant in variants:
         delivery.check(request, variant)
     kind = delivery.kind(request)
-    built = VERBS[request.verb](Asked(request, spec, variants[0].texts, kind))
+    verb_plan = VERBS[request.verb](VerbContext(request, spec, variants[0].texts, kind))
     for variant in variants:
-        delivery.check_kind(request, variant, built.plan)
-    built = built if request.draft_file is None else _begun_from_draft(built, request)
-    inputs = (*built.inputs, *(lora.path for lora in added))
+        delivery.check_kind(request, variant, verb_plan.plan)
+    verb_plan = verb_plan if request.draft_file is None else _start_from_draft(verb_plan, request)
+    inputs = (*verb_plan.inputs, *(lora.path for lora in lora_files))
     delivery.check_inputs(inputs)
-    sounds, heard = sources.sounds(request.verb, built.sources, kind)
-    few = min((lora.steps for lora in added if lora.steps), default=None)
+    sounds, sound_notes = sources.sounds(request.verb, verb_plan.sources, kind)
+    distilled_steps = min((lora.distilled_steps for lora in lora_files if lora.distilled_steps), default=None)
     return ResolvedRequest(
-        request=_completed(request, spec, built, added, few),
+        request=_completed(request, spec, verb_plan, lora_files, distilled_steps),
         spec=spec,
-        plan=built.plan,
+        plan=verb_plan.plan,
         variants=variants,
-        loras=added,
-        speed=_speed(request, spec, few),
+        loras=lora_files,
+        speed=_speed(request, spec, distilled_steps),
         sounds=sounds,
         inputs=inputs,
-        notes=(*_told(request, borrowed, few), *built.notes, *heard),
+        notes=(*_notes(request, recorded_prompt, distilled_steps), *verb_plan.notes, *sound_notes),
     )
 
 
-def _told(request: Request, borrowed: str | None, few: int | None) -> list[str]:
+def _notes(request: Request, recorded_prompt: str | None, distilled_steps: int | None) -> list[str]:
     """What was taken from elsewhere, for a person."""
-    notes = [] if borrowed is None else [f"the prompt of {request.source}: {borrowed}"]
-    if few and request.steps is None:
-        notes.append(f"a few-step LoRA, by its name: {few} steps and guidance 1 unless you say others")
+    notes = [] if recorded_prompt is None else [f"the prompt of {request.source}: {recorded_prompt}"]
+    if distilled_steps and request.steps is None:
+        notes.append(f"a few-step LoRA, by its name: {distilled_steps} steps and guidance 1 unless you say others")
     return notes
 
 
-def _completed(request: Request, spec: ModelSpec, built: Built, added: tuple[Lora, ...], few: int | None) -> Request:
+def _completed(
+    request: Request, spec: ModelSpec, verb_plan: VerbPlan, lora_files: tuple[Lora, ...], distilled_steps: int | None
+) -> Request:
     """The request with all that was understood, paths absolute, so that it means the same anywhere on this machine."""
     d, absolute = spec.defaults, lambda path: path and str(Path(path).absolute())
-    asked_negative = request.negative is not None and request.negative.strip()
-    said = {
-        "steps": request.steps or few or (d.draft_steps if request.draft else d.steps),
-        "guidance": (1.0 if few else d.guidance) if request.guidance is None else request.guidance,
+    has_negative = request.negative is not None and request.negative.strip()
+    completed = {
+        "steps": request.steps or distilled_steps or (d.draft_steps if request.draft else d.steps),
+        "guidance": (1.0 if distilled_steps else d.guidance) if request.guidance is None else request.guidance,
         "guidance_low": d.guidance_low if spec.boundary is not None else None,
         "shift": request.shift or d.shift,
         "sampler": request.sampler or d.step,
-        "negative": prompts.clean(request.negative or "") if asked_negative else d.negative,
+        "negative": prompts.clean(request.negative or "") if has_negative else d.negative,
         "model": str(spec.folder.absolute()) if spec.folder else spec.name,
-        "loras": tuple(lora.text for lora in added),
+        "loras": tuple(lora.flag_value for lora in lora_files),
         **{
             name: absolute(getattr(request, name)) for name in ("image", "last", "clip", "clip_b", "mask", "draft_file")
         },
-        **built.completed,
+        **verb_plan.completed,
     }
-    return msgspec.structs.replace(request, **said)
+    return msgspec.structs.replace(request, **completed)
 
 
-def _speed(request: Request, spec: ModelSpec, few: int | None) -> Speed:
+def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Speed:
     """few: the steps of a few-step LoRA. Raises UsageError for ``turbo`` where no weights are few-step ones."""
     speed = Speed(request.speed or DEFAULT.mode, frozenset(request.without))
-    if speed.mode == "turbo" and few is None and not spec.few_step:
+    if speed.mode == "turbo" and distilled_steps is None and not spec.few_step:
         if spec.name in catalog.MODELS and catalog.MODELS[spec.name].few_step:
-            told = (
+            message = (
                 f"--speed turbo is without guidance, which --guidance, --negative, --lora and edits of {spec.name} need"
             )
-            raise UsageError(f"{told}; leave --speed turbo out")
+            raise UsageError(f"{message}; leave --speed turbo out")
         hint = "add a few-step LoRA with --lora, or say --speed fast"
         raise UsageError(f"--speed turbo paints with few-step weights, and {spec.name} has none; {hint}")
     return speed
@@ -162,7 +164,7 @@ def _needs_guidance(request: Request) -> bool:
     return bool(request.negative and request.negative.strip()) or leads or bool(request.loras)
 
 
-def _guided(spec: ModelSpec, request: Request) -> ModelSpec:
+def _with_low_noise_guidance(spec: ModelSpec, request: Request) -> ModelSpec:
     """The model with the second expert's guidance as it is asked for: the first's, where only that is said."""
     if request.guidance_low is not None and spec.boundary is None:
         raise UsageError(f"--guidance-low is for models of two experts, and {spec.name} is one; say --guidance")
@@ -171,26 +173,26 @@ def _guided(spec: ModelSpec, request: Request) -> ModelSpec:
     return replace(spec, defaults=replace(spec.defaults, guidance_low=request.guidance_low))
 
 
-def _borrowed(request: Request) -> str | None:
+def _recorded_prompt(request: Request) -> str | None:
     """The prompt out of the source's own recipe, where none is said."""
     source = request.clip or request.image
-    return None if request.prompt is not None or source is None else sources.prompt_of(source)
+    return None if request.prompt is not None or source is None else sources.recorded_prompt(source)
 
 
-def _begun_from_draft(built: Built, request: Request) -> Built:
+def _start_from_draft(verb_plan: VerbPlan, request: Request) -> VerbPlan:
     """The verb's plan, started from a draft's frames."""
-    plan, path = built.plan, Path(request.draft_file or "")
-    draft = _draft(path, plan)
+    plan, path = verb_plan.plan, Path(request.draft_file or "")
+    draft = _read_draft(path, plan)
     strength, known = request.draft_strength or 1.0, plan.start.known_FYX if plan.start else None
     start = Start(draft, strength, known) if strength < 1 or known is not None else None
-    return replace(built, plan=replace(plan, start=start), inputs=(path, *built.inputs))
+    return replace(verb_plan, plan=replace(plan, start=start), inputs=(path, *verb_plan.inputs))
 
 
-def _draft(path: Path, plan: Plan) -> Clip:
+def _read_draft(path: Path, plan: Plan) -> Clip:
     """The draft's frames at the film's size. Raises InputError."""
     still = plan.frames == 1 and media.probe(path).kind == "image"
     clip = Clip(media.read_image(path)[None], plan.format.fps) if still else media.read_clip(path)
     if len(clip) != plan.frames:
-        told = f"{path} has {len(clip)} frames and its recipe makes {plan.frames}"
-        raise InputError(f"{told}; it was cut since, paint the draft again")
+        message = f"{path} has {len(clip)} frames and its recipe makes {plan.frames}"
+        raise InputError(f"{message}; it was cut since, paint the draft again")
     return clip.fitted(*plan.format.size)

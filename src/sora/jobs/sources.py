@@ -17,7 +17,7 @@ from sora.plan.clip import Clip
 from sora.plan.geometry import parse_region, wxh
 from sora.plan.recipe import prompt_in
 
-SOUNDING = (".mp4", ".mkv")
+SOUND_SUFFIXES = (".mp4", ".mkv")
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Source:
     path: Path
     clip: Clip
     start: float
-    place: float = 0.0
+    offset: float = 0.0
     notes: tuple[str, ...] = ()
 
-    def at(self, frame: int, fps: float | None = None) -> Source:
+    def placed_at(self, frame: int, fps: float | None = None) -> Source:
         """The same, standing at a frame of the film."""
-        return replace(self, place=frame / (fps or self.clip.fps))
+        return replace(self, offset=frame / (fps or self.clip.fps))
 
 
 def read(path: str | None, start: float | None, end: float | None, kind: str) -> Source:
@@ -53,17 +53,17 @@ def read(path: str | None, start: float | None, end: float | None, kind: str) ->
 
 def sounds(verb: str, sources: Sequence[Source], kind: str) -> tuple[tuple[Sound, ...], tuple[str, ...]]:
     """(the sound of every clip that has one, at its place in the film, what to tell a person about it)."""
-    loud = [source for source in sources if media.sound_of(source.path)]
-    if not loud:
+    with_sound = [source for source in sources if media.sound_of(source.path)]
+    if not with_sound:
         return (), ()
-    names = " and ".join(dict.fromkeys(str(source.path) for source in loud))
-    if kind not in SOUNDING:
+    names = " and ".join(dict.fromkeys(str(source.path) for source in with_sound))
+    if kind not in SOUND_SUFFIXES:
         return (), (f"the sound of {names} is left out; -o in .mp4 or .mkv keeps it",)
-    found = tuple(media.Sound(s.path, s.start, s.clip.seconds, s.place) for s in loud)
+    found = tuple(media.Sound(s.path, s.start, s.clip.seconds, s.offset) for s in with_sound)
     return found, () if verb == "edit" else (f"the sound of {names} stays with its frames; the rest is silent",)
 
 
-def painted_where(region: str | None, mask: str | None, clip: Clip) -> np.ndarray | None:
+def edit_mask(region: str | None, mask: str | None, clip: Clip) -> np.ndarray | None:
     """bool (F, Y, X) of the pixels to paint, one frame standing for all, or None for all of them. region, mask: as a
     person wrote them."""
     if mask is not None:
@@ -75,7 +75,7 @@ def painted_where(region: str | None, mask: str | None, clip: Clip) -> np.ndarra
     return where_FYX
 
 
-def prompt_of(path: str) -> str | None:
+def recorded_prompt(path: str) -> str | None:
     """The words a file of sora's own was painted from; None for any other file, and where they are none that a person
     could have given. Raises InputError for a file that cannot be read."""
     text = media.read_recipe(path)

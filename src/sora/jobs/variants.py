@@ -13,7 +13,7 @@ from sora.errors import UsageError
 from sora.plan import prompts
 from sora.plan.request import Request
 
-MOST_FILES = 1000
+MAX_FILES = 1000
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,22 @@ class Variant:
 
 
 def variants_of(
-    request: Request, spec: ModelSpec, otherwise: str = "", *, count: int = 1, named: bool = False
+    request: Request, spec: ModelSpec, default_prompt: str = "", *, count: int = 1, named: bool = False
 ) -> tuple[Variant, ...]:
     """Every variant of the words with every seed, in that order. otherwise: the prompt where none is said. count: seeds
     of each. named: whether one name was given for all, which then gets their numbers. Raises UsageError."""
-    choices = [[otherwise] if request.prompt is None else prompts.variants(prompts.clean(request.prompt))]
+    choices = [[default_prompt] if request.prompt is None else prompts.variants(prompts.clean(request.prompt))]
     choices += [prompts.variants(prompts.clean(text)) for text in request.then]
     combinations = math.prod(map(len, choices))
-    if combinations * count > MOST_FILES:
-        asked = f"{combinations} variants with --count {count} are {combinations * count} files"
-        raise UsageError(f"{asked}; expected at most {MOST_FILES}; try fewer {{a|b}} choices")
+    if combinations * count > MAX_FILES:
+        message = f"{combinations} variants with --count {count} are {combinations * count} files"
+        raise UsageError(f"{message}; expected at most {MAX_FILES}; try fewer {{a|b}} choices")
     before, after = _added_words(request, spec)
     first = int.from_bytes(os.urandom(4), "little") if request.seed is None else request.seed
     pairs = [(shots, first + i) for shots in itertools.product(*choices) for i in range(count)]
     several = count > 1 or (len(pairs) > 1 and named)
     return tuple(
-        Variant(shots, tuple(_told(before, text, after) for text in shots), seed, i if several else None)
+        Variant(shots, tuple(_full_prompt(before, text, after) for text in shots), seed, i if several else None)
         for i, (shots, seed) in enumerate(pairs, start=1)
     )
 
@@ -60,19 +60,19 @@ def _added_words(request: Request, spec: ModelSpec) -> tuple[str, str]:
     before = "" if request.subject is None else prompts.clean(request.subject)
     after = ""
     if request.motion is not None:
-        after += f" {_words('--motion', request.motion, spec.motion, spec.name)}"
+        after += f" {_move_phrase('--motion', request.motion, spec.motion, spec.name)}"
     if request.camera is not None:
-        words = _words("--camera", request.camera, spec.camera, spec.name)
+        words = _move_phrase("--camera", request.camera, spec.camera, spec.name)
         after += f", {words}" if words else ""
     return before, after
 
 
-def _told(before: str, text: str, after: str) -> str:
+def _full_prompt(before: str, text: str, after: str) -> str:
     words = f"{before} {text}".strip()
     return words + after if words else after.lstrip(" ,")
 
 
-def _words(flag: str, move: str, known: Mapping[str, str], model: str) -> str:
+def _move_phrase(flag: str, move: str, known: Mapping[str, str], model: str) -> str:
     if move not in known:
         raise UsageError(f"{model} has no words for {flag} {move}; it knows {', '.join(known) or 'none'}")
     return known[move]

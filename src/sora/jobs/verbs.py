@@ -21,13 +21,13 @@ from sora.plan.operations import TRANSITION_FRAMES
 from sora.plan.plan import Format, Plan
 from sora.plan.request import Request
 
-LEAST_RETURN = 8  # frames in which a loop finds back, however small the model's window
-LONGEST_CYCLE = 4  # times the model's own cycle, which is painted in one piece
-LARGEST_REFINED = 2048  # pixels a side
+MIN_RETURN_FRAMES = 8  # frames in which a loop finds back, however small the model's window
+MAX_TEXT_LOOP_CYCLES = 4  # times the model's own cycle, which is painted in one piece
+MAX_REFINED_SIDE = 2048  # pixels a side
 
 
 @dataclass(frozen=True)
-class Asked:
+class VerbContext:
     """A request for one model. prompts: of each shot, as they are painted. kind: of the file that will be written."""
 
     request: Request
@@ -35,7 +35,7 @@ class Asked:
     prompts: Sequence[str]
     kind: str
 
-    def form(self, size: Size, fps: float) -> Format:
+    def format(self, size: Size, fps: float) -> Format:
         """The format of a film of (height, width)."""
         return self.spec.form(size, fps, draft=self.request.draft)
 
@@ -47,9 +47,9 @@ class Asked:
         """How many are asked for. Raises UsageError."""
         return geometry.length(self.request.seconds, self.request.frames, fps, default)
 
-    def size(self, usual: float | None = None) -> Size:
+    def size(self, default_aspect: float | None = None) -> Size:
         """(height, width) of a film that no clip gives its size. usual: width / height when none is said."""
-        return self.spec.film_size(self.request.size, self.request.aspect, usual)
+        return self.spec.film_size(self.request.size, self.request.aspect, default_aspect)
 
     def clip(self) -> Source:
         """The first clip. Raises UsageError and InputError."""
@@ -57,7 +57,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Built:
+class VerbPlan:
     """A verb's plan. sources: clips that are in the film, with their places. inputs: everything that was read. notes:
     for a person. completed: the request's fields as they were understood."""
 
@@ -68,163 +68,175 @@ class Built:
     completed: dict[str, Any] = field(default_factory=dict)
 
 
-def generate(asked: Asked) -> Built:
+def generate(context: VerbContext) -> VerbPlan:
     """Raises UsageError, as all of these do."""
-    request, spec = asked.request, asked.spec
-    shots, transition = len(asked.prompts), request.transition or "cut"
+    request, spec = context.request, context.spec
+    shots, transition = len(context.prompts), request.transition or "cut"
     if request.transition is not None and shots == 1:
         raise UsageError("--transition joins two shots, and there is one; add --then with the next one")
     between = TRANSITION_FRAMES * (shots - 1) if transition == "flow" else 0
-    fps = asked.fps()
-    frames = asked.frames(fps, shots * spec.defaults.frames + between)
+    fps = context.fps()
+    frames = context.frames(fps, shots * spec.defaults.frames + between)
     if frames < shots + between:
-        told = f"{frames} frames are too few for {shots} shots"
-        raise UsageError(f"{told}; ask for {shots + between} or more with --frames or --seconds")
-    size = asked.size()
-    plan = operations.generate(asked.prompts, frames=frames, form=asked.form(size, fps), transition=transition)
-    return Built(plan, completed=_sized(size) | _long(frames) | {"fps": fps})
+        message = f"{frames} frames are too few for {shots} shots"
+        raise UsageError(f"{message}; ask for {shots + between} or more with --frames or --seconds")
+    size = context.size()
+    plan = operations.generate(context.prompts, frames=frames, form=context.format(size, fps), transition=transition)
+    return VerbPlan(plan, completed=_size_fields(size) | _length_fields(frames) | {"fps": fps})
 
 
-def image(asked: Asked) -> Built:
-    size = asked.size()
-    if asked.request.refine and max(size) > LARGEST_REFINED:
-        most = f"{LARGEST_REFINED}x{LARGEST_REFINED}"
+def image(context: VerbContext) -> VerbPlan:
+    size = context.size()
+    if context.request.refine and max(size) > MAX_REFINED_SIDE:
+        most = f"{MAX_REFINED_SIDE}x{MAX_REFINED_SIDE}"
         raise UsageError(f"--refine paints up to {most}, not {wxh(size)}; make --size smaller or leave --refine out")
-    plan = operations.image(asked.prompts[0], form=asked.form(size, asked.spec.defaults.fps))
-    return Built(plan, completed=_sized(size))
+    plan = operations.image(context.prompts[0], form=context.format(size, context.spec.defaults.fps))
+    return VerbPlan(plan, completed=_size_fields(size))
 
 
-def img2vid(asked: Asked) -> Built:
-    files = [file for file in (asked.request.image, asked.request.last) if file is not None]
-    fps = asked.fps()
-    frames = asked.frames(fps, asked.spec.defaults.frames)
+def img2vid(context: VerbContext) -> VerbPlan:
+    files = [file for file in (context.request.image, context.request.last) if file is not None]
+    fps = context.fps()
+    frames = context.frames(fps, context.spec.defaults.frames)
     if frames < len(files):
         raise UsageError("a film from one picture to another has 2 frames at least; ask for --frames 2 or more")
-    asked.size()  # refuses before a large picture is read
+    context.size()  # refuses before a large picture is read
     pictures = [media.read_image(file) for file in files]
-    size = asked.size(pictures[0].shape[1] / pictures[0].shape[0])
+    size = context.size(pictures[0].shape[1] / pictures[0].shape[0])
     first, *last = [fit(picture_YXC, *size) for picture_YXC in pictures]
-    how: dict[str, Any] = {"frames": frames, "form": asked.form(size, fps), "last_YXC": last[0] if last else None}
-    plan = operations.img2vid(first, asked.prompts[0], **how)
-    completed = _sized(size) | _long(frames) | {"fps": fps}
-    return Built(plan, inputs=tuple(map(Path, files)), completed=completed)
+    options: dict[str, Any] = {
+        "frames": frames,
+        "form": context.format(size, fps),
+        "last_YXC": last[0] if last else None,
+    }
+    plan = operations.img2vid(first, context.prompts[0], **options)
+    completed = _size_fields(size) | _length_fields(frames) | {"fps": fps}
+    return VerbPlan(plan, inputs=tuple(map(Path, files)), completed=completed)
 
 
-def extend(asked: Asked) -> Built:
-    source, backward = asked.clip(), asked.request.backward
+def extend(context: VerbContext) -> VerbPlan:
+    source, backward = context.clip(), context.request.backward
     clip = source.clip
-    frames = asked.frames(clip.fps, asked.spec.defaults.frames - 1)
-    form = asked.form(clip.size, clip.fps)
-    plan = operations.extend(clip, asked.prompts[0], frames=frames, form=form, backward=backward)
-    return _joined(plan, (source.at(frames if backward else 0),), _long(frames))
+    frames = context.frames(clip.fps, context.spec.defaults.frames - 1)
+    format = context.format(clip.size, clip.fps)
+    plan = operations.extend(clip, context.prompts[0], frames=frames, form=format, backward=backward)
+    return _clip_plan(plan, (source.placed_at(frames if backward else 0),), _length_fields(frames))
 
 
-def loop(asked: Asked) -> Built:
-    if asked.request.clip is None:
-        return _cycle(asked)
+def loop(context: VerbContext) -> VerbPlan:
+    if context.request.clip is None:
+        return _text_loop(context)
     for flag in ("size", "aspect", "fps"):
-        if getattr(asked.request, flag) is not None:
+        if getattr(context.request, flag) is not None:
             raise UsageError(f"a clip's loop keeps the clip's own size and rate; leave --{flag} out")
-    source, d = asked.clip(), asked.spec.defaults
+    source, d = context.clip(), context.spec.defaults
     clip = source.clip
-    frames = asked.frames(clip.fps, max(LEAST_RETURN, d.window - d.context - d.after))
-    plan = operations.loop(clip, asked.prompts[0], frames=frames, form=asked.form(clip.size, clip.fps))
-    return _joined(plan, (source,), _long(frames))
+    frames = context.frames(clip.fps, max(MIN_RETURN_FRAMES, d.window - d.context - d.after))
+    plan = operations.loop(clip, context.prompts[0], frames=frames, form=context.format(clip.size, clip.fps))
+    return _clip_plan(plan, (source,), _length_fields(frames))
 
 
-def _cycle(asked: Asked) -> Built:
+def _text_loop(context: VerbContext) -> VerbPlan:
     """A loop from words alone, whose length is a multiple of the grid's."""
-    request, spec = asked.request, asked.spec
+    request, spec = context.request, context.spec
     if request.prompt is None:
         raise UsageError('a loop is made of a clip or of words; give CLIP or --prompt "..."')
     if request.start is not None or request.end is not None:
         raise UsageError("--start and --end choose a part of a clip, and there is none; leave them out")
-    time, fps = spec.grid.time, asked.fps()
-    wanted = asked.frames(fps, spec.defaults.cycle)
-    frames = time * max(1, (2 * wanted + time) // (2 * time))
-    longest = LONGEST_CYCLE * spec.defaults.cycle
+    time, fps = spec.grid.time, context.fps()
+    requested = context.frames(fps, spec.defaults.cycle)
+    frames = time * max(1, (2 * requested + time) // (2 * time))
+    longest = MAX_TEXT_LOOP_CYCLES * spec.defaults.cycle
     if frames > longest:
-        told = f"{frames} frames are too long a loop from words"
-        raise UsageError(f"{told}; expected at most {longest} ({longest / fps:g} s at {fps:g} fps), or loop a clip")
-    notes = (f"a loop from words has a multiple of {time} frames: {frames} instead of {wanted}",)
-    size = asked.size()
-    plan = operations.cycle(asked.prompts[0], frames=frames, form=asked.form(size, fps))
-    completed = _sized(size) | _long(frames) | {"fps": fps}
-    return Built(plan, notes=notes if frames != wanted else (), completed=completed)
+        message = f"{frames} frames are too long a loop from words"
+        raise UsageError(f"{message}; expected at most {longest} ({longest / fps:g} s at {fps:g} fps), or loop a clip")
+    notes = (f"a loop from words has a multiple of {time} frames: {frames} instead of {requested}",)
+    size = context.size()
+    plan = operations.cycle(context.prompts[0], frames=frames, form=context.format(size, fps))
+    completed = _size_fields(size) | _length_fields(frames) | {"fps": fps}
+    return VerbPlan(plan, notes=notes if frames != requested else (), completed=completed)
 
 
-def bridge(asked: Asked) -> Built:
-    request, a = asked.request, asked.clip()
-    b = sources.read(request.clip_b, request.start_b, request.end_b, asked.kind)
+def bridge(context: VerbContext) -> VerbPlan:
+    request, a = context.request, context.clip()
+    b = sources.read(request.clip_b, request.start_b, request.end_b, context.kind)
     first = a.clip
-    frames = asked.frames(first.fps, LEAST_RETURN)
+    frames = context.frames(first.fps, MIN_RETURN_FRAMES)
     notes: list[str] = []
     if b.clip.fps != first.fps:
         notes.append(f"{b.path} is brought from {b.clip.fps:g} to {first.fps:g} frames a second, the rate of {a.path}")
     if b.clip.size != first.size:
         notes.append(f"{b.path} is fitted from {wxh(b.clip.size)} to {wxh(first.size)}, the size of {a.path}")
     second = resampled(b.clip, first.fps).fitted(*first.size)
-    plan = operations.bridge(first, second, asked.prompts[0], frames=frames, form=asked.form(first.size, first.fps))
-    return _joined(plan, (a, b.at(len(first) + frames, first.fps)), _long(frames), tuple(notes))
+    plan = operations.bridge(
+        first, second, context.prompts[0], frames=frames, form=context.format(first.size, first.fps)
+    )
+    return _clip_plan(plan, (a, b.placed_at(len(first) + frames, first.fps)), _length_fields(frames), tuple(notes))
 
 
-def edit(asked: Asked) -> Built:
-    request, d = asked.request, asked.spec.defaults
+def edit(context: VerbContext) -> VerbPlan:
+    request, d = context.request, context.spec.defaults
     if request.region is not None and request.mask is not None:
         raise UsageError("--region and --mask both say where to paint; give one of them")
     method = method_of(request)
-    usual = 1.0 if _in_part(request) else d.flow_strength if method == "flow" else d.noise_strength
-    strength = usual if request.strength is None else request.strength
-    source = asked.clip()
+    default_strength = 1.0 if _is_partial(request) else d.flow_strength if method == "flow" else d.noise_strength
+    strength = default_strength if request.strength is None else request.strength
+    source = context.clip()
     if request.was is not None and method != "flow":
         raise UsageError("--was tells --method flow what the clip shows; add --method flow or leave --was out")
     clip = source.clip
     stretch = None if request.frame_range is None else geometry.parse_stretch(request.frame_range, len(clip))
-    paint_FYX = sources.painted_where(request.region, request.mask, clip)
+    paint_FYX = sources.edit_mask(request.region, request.mask, clip)
     crop = None if paint_FYX is None else crop_around(paint_FYX, d.region_share)
-    was = request.was or ""
+    source_prompt = request.was or ""
     if request.was is None and method == "flow":
-        was = sources.prompt_of(str(source.path)) or ""
-    form = asked.form(clip.size, clip.fps)
-    form = form if crop is None else replace(form, painted=asked.spec.painted(crop.size))
-    where: dict[str, Any] = {"paint_FYX": paint_FYX, "stretch": stretch, "crop": crop}
-    how: dict[str, Any] = {"strength": strength, "method": method, "was": was}
-    plan = operations.edit(clip, asked.prompts[0], form=form, **where, **how)
+        source_prompt = sources.recorded_prompt(str(source.path)) or ""
+    format = context.format(clip.size, clip.fps)
+    format = format if crop is None else replace(format, painted=context.spec.painted(crop.size))
+    area: dict[str, Any] = {"paint_FYX": paint_FYX, "stretch": stretch, "crop": crop}
+    options: dict[str, Any] = {"strength": strength, "method": method, "was": source_prompt}
+    plan = operations.edit(clip, context.prompts[0], form=format, **area, **options)
     notes = () if crop is None else (f"the region is painted with {wxh(crop.size)} pixels of the frame around it",)
-    built = _joined(plan, (source,), {"strength": strength, "method": method, "was": was or None}, notes)
-    return built if request.mask is None else replace(built, inputs=(*built.inputs, Path(request.mask)))
+    verb_plan = _clip_plan(
+        plan, (source,), {"strength": strength, "method": method, "was": source_prompt or None}, notes
+    )
+    return verb_plan if request.mask is None else replace(verb_plan, inputs=(*verb_plan.inputs, Path(request.mask)))
 
 
 def method_of(request: Request) -> str:
     """To change a whole clip, flow keeps things in their places better, but it has to know what the clip shows."""
     if request.method is not None:
         return request.method
-    if _in_part(request) or request.strength == 1:
+    if _is_partial(request) or request.strength == 1:
         return "noise"
-    told = request.was is not None or (request.clip is not None and sources.prompt_of(request.clip) is not None)
-    return "flow" if told else "noise"
+    is_known = request.was is not None or (
+        request.clip is not None and sources.recorded_prompt(request.clip) is not None
+    )
+    return "flow" if is_known else "noise"
 
 
-def _in_part(request: Request) -> bool:
+def _is_partial(request: Request) -> bool:
     """Whether an edit paints a region or a stretch, and not the whole clip."""
     return not (request.region is request.mask is request.frame_range is None)
 
 
-def _joined(plan: Plan, clips: tuple[Source, ...], completed: dict[str, Any], notes: tuple[str, ...] = ()) -> Built:
+def _clip_plan(
+    plan: Plan, clips: tuple[Source, ...], completed: dict[str, Any], notes: tuple[str, ...] = ()
+) -> VerbPlan:
     """A film that keeps the size and rate of the first of its clips."""
-    told = tuple(note for source in clips for note in source.notes) + notes
-    return Built(plan, clips, tuple(source.path for source in clips), told, completed)
+    all_notes = tuple(note for source in clips for note in source.notes) + notes
+    return VerbPlan(plan, clips, tuple(source.path for source in clips), all_notes, completed)
 
 
-def _sized(size: Size) -> dict[str, Any]:
+def _size_fields(size: Size) -> dict[str, Any]:
     return {"size": wxh(size), "aspect": None}
 
 
-def _long(frames: int) -> dict[str, Any]:
+def _length_fields(frames: int) -> dict[str, Any]:
     return {"frames": frames, "seconds": None}
 
 
-VERBS: dict[str, Callable[[Asked], Built]] = {
+VERBS: dict[str, Callable[[VerbContext], VerbPlan]] = {
     "generate": generate,
     "image": image,
     "img2vid": img2vid,

@@ -11,7 +11,7 @@ from minitrain.eval.report import Report
 from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.eval_model import EvalModel, answer_is_right, run_sora
 from minitrain.eval.verdicts import log_progress
-from sora.jobs.replay import FINISHING
+from sora.jobs.replay import FINISH_STRENGTH
 from sora.plan import operations
 
 QUESTIONS = ("subject", "setting", "motion")
@@ -27,7 +27,7 @@ def finish(evaluator: EvalModel, report: Report, count: int) -> None:
         (film, text), size = cases.held_out_film(900 + n), cases.training_size(n)
         draft_plan = operations.generate((text,), frames=cases.FRAMES, form=evaluator.form(size, draft=True))
         draft = evaluator.paint(draft_plan, n, draft=True)
-        done = evaluator.paint(operations.edit(draft, text, form=evaluator.form(size), strength=FINISHING), n)
+        done = evaluator.paint(operations.edit(draft, text, form=evaluator.form(size), strength=FINISH_STRENGTH), n)
         seen_by_version = {
             "draft": evaluator.judge_clip(draft.frames_FYXC),
             "finish": evaluator.judge_clip(done.frames_FYXC),
@@ -38,7 +38,9 @@ def finish(evaluator: EvalModel, report: Report, count: int) -> None:
             clip = draft if which == "draft" else done
             words = f"{which}: {text}; {', '.join(seen.values())}"
             report.add_strip("finish", clip.frames_FYXC, range(len(clip)), words)
-    report.add_share(f"finish at {FINISHING:g}: subject, setting and motion as in the draft", map(all, agreement), 0.85)
+    report.add_share(
+        f"finish at {FINISH_STRENGTH:g}: subject, setting and motion as in the draft", map(all, agreement), 0.85
+    )
     for i, question in enumerate(QUESTIONS):
         report.add_share(f"finish: {question} as in the draft", (row[i] for row in agreement))
     for which, correct_of_version in correct.items():

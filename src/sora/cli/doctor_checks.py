@@ -13,7 +13,7 @@ from sora.engine.model import Model
 from sora.errors import ModelError
 from sora.plan import operations
 
-AGREES = 0.01  # relative distance of frames up to which two devices paint the same
+MAX_DIFFERENCE = 0.01  # relative distance of frames up to which two devices paint the same
 
 
 def torch_version() -> str:
@@ -29,11 +29,11 @@ def threads() -> str:
 
 
 def embedded_weights() -> str:
-    names = [spec.name for spec in catalog.MODELS.values() if not spec.repo and _load(spec)]
+    names = [spec.name for spec in catalog.MODELS.values() if not spec.repo and _load_on_cpu(spec)]
     return f"{', '.join(names)} verified in {weights.ASSETS}"
 
 
-def _load(spec: catalog.ModelSpec) -> Model:
+def _load_on_cpu(spec: catalog.ModelSpec) -> Model:
     return models.load(spec, torch.device("cpu"), torch.float32)
 
 
@@ -41,32 +41,32 @@ def agreement() -> str:
     """Each device's answer to one small pass against the CPU's. A device that computes something else is not to be
     trusted with a film; some drivers do so without a word."""
     others = [name for name in memory.devices() if name != "cpu"]
-    apart = {name: _apart(torch.device(name)) for name in others}
-    wrong = [f"{name} by {100 * by:.2g} %" for name, by in apart.items() if not by < AGREES]
+    differences = {name: _relative_difference(torch.device(name)) for name in others}
+    wrong = [f"{name} by {100 * by:.2g} %" for name, by in differences.items() if not by < MAX_DIFFERENCE]
     if wrong:
         raise ModelError(f"{', '.join(wrong)} away from the CPU on the same pass; paint with --device cpu")
-    told = ", ".join(f"{name} within {by:.0e} of the CPU" for name, by in apart.items())
-    return told or "only the CPU is here, nothing to compare"
+    summary = ", ".join(f"{name} within {by:.0e} of the CPU" for name, by in differences.items())
+    return summary or "only the CPU is here, nothing to compare"
 
 
-def _apart(device: torch.device) -> float:
+def _relative_difference(device: torch.device) -> float:
     """Relative distance of a device's latents from the CPU's, after one step of a small clip; many queries at once, so
     that attention is cut where it is cut in films."""
     spec = catalog.find(catalog.DEFAULT)
     side = 4 * spec.grid.multiple
     plan = operations.generate(("a red balloon",), frames=9, form=spec.form((side, side), spec.defaults.fps))
     settings = engine.Settings.from_spec(spec, 0, steps=1, guidance=1.0)
-    films = [
+    clips = [
         torch.cat(list(engine.paint(models.load(spec, where, torch.float32), plan, settings))).float()
         for where in (torch.device("cpu"), device)
     ]
-    return float((films[1] - films[0]).norm() / films[0].norm())
+    return float((clips[1] - clips[0]).norm() / clips[0].norm())
 
 
 def painting() -> str:
     """One step of a small still picture, on the CPU, timed."""
     spec = catalog.find(catalog.DEFAULT)
-    model = _load(spec)
+    model = _load_on_cpu(spec)
     started = time.perf_counter()
     side = 4 * spec.grid.multiple
     settings = engine.Settings.from_spec(spec, 0, steps=1, guidance=1.0)
