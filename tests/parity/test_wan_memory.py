@@ -77,7 +77,7 @@ def test_of_two_experts_a_lora_is_for_the_one_its_name_tells(folders: dict[str, 
         "blocks.0.attn1.to_q.lora_B.weight": torch.ones(24, 2),
     }
     model: Any = models.load(catalog.find(str(folders["t2v-a14b"])), torch.device("cpu"), torch.float32)
-    weight = lambda number: model.parts.expert(number).blocks[0].attn1.to_q.weight.clone()  # noqa: E731
+    weight = lambda number: model.components.expert(number).blocks[0].attn1.to_q.weight.clone()  # noqa: E731
     before = [weight(0), weight(1)]
     for called, moved in (("a_high_noise", [2, 0]), ("style-low", [0, 2]), ("highway", [2, 2])):
         model.add_lora(pair, 1.0, f"{tmp_path}/{called}.safetensors")
@@ -100,7 +100,8 @@ def test_the_embedded_model_has_no_plans(tmp_path: Path) -> None:
 def frames(model: Any) -> torch.Tensor:
     form = model.spec.form((64, 96), 16.0)
     plan = operations.generate(("a red cat",), frames=13, form=form)
-    return torch.cat(list(engine.paint(model, plan, engine.Settings(1, 3, 1.0, 3.0, "unipc"))))
+    settings = engine.Settings.from_spec(model.spec, 1, steps=3, guidance=1.0, shift=3.0, sampler="unipc")
+    return torch.cat(list(engine.paint(model, plan, settings)))
 
 
 @pytest.mark.parametrize("fails", [1, 3])
@@ -120,9 +121,9 @@ def test_running_out_while_decoding_goes_on_with_the_next_plan(
 
     monkeypatch.setattr(WanVAE, "_decode_chunk", failing)
     model: Any = models.load(spec, torch.device("cpu"), torch.float32)
-    model.arrange((13, 64, 96), encodes=False, forced="resident")
+    model.plan_memory((13, 64, 96), encodes=False, forced="resident")
     again = frames(model)
-    assert calls > fails and model.parts.plan.name != "resident"
+    assert calls > fails and model.components.plan.name != "resident"
     assert (whole.int() - again.int()).abs().max() <= 1
 
 

@@ -1,7 +1,7 @@
-"""What a family's package exposes, asked for by the row of a checkpoint. Importing this costs no torch.
+"""Model families, and the functions that load a checkpoint of any of them. Importing this module imports no torch.
 
-A family is one package here, ``models/<family>/``, beside its networks and its rows in ``catalog``. Nothing else names
-it: the package is found by ``ModelSpec.family``, and whatever has to be known of it is asked through ``Family``.
+A family is one package here, ``models/<family>/``, with its networks in ``networks`` and its rows in ``catalog``.
+Nothing else names it: the package is found by ``ModelSpec.family``, and used through the protocol ``Family``.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 class Family(Protocol):
-    """What ``models/<family>/__init__.py`` exposes, without importing torch before it is called. ``schedule`` is asked
-    of the model itself (``engine.model.Scheduled``), ``recognise`` of the rows (``catalog.Family``)."""
+    """What ``models/<family>/__init__.py`` exposes; it imports torch only once a function is called. A schedule belongs
+    to the model itself (``engine.model.Scheduled``), and recognising files to the rows (``catalog.Family``)."""
 
     @property
     def KEY_MAPS(self) -> Mapping[str, Kind]:
-        """What is known of the names in this family's files, by the network they are of. Those of "transformer" are a
-        LoRA's too."""
+        """How the tensors in this family's files are named, by network ("transformer", "text", ...). LoRAs use the
+        names of "transformer"."""
         ...
 
     def load(self, spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed) -> Trainable:
-        """The checkpoint in memory, ready to paint. Raises ModelError when its files are missing or damaged."""
+        """Load a checkpoint. Raises ModelError where its files are missing or damaged."""
         ...
 
     def memory_needs(
@@ -47,26 +47,27 @@ class Family(Protocol):
         *,
         encodes: bool,
     ) -> Needs | None:
-        """What painting canvases of this shape needs of memory, with or without the weights here. encodes: whether
-        anything is known. None for a family that is always in memory whole."""
+        """The memory that painting a canvas of (frames, height, width) needs; the weights need not be downloaded.
+        encodes: whether any pixel is known, so that the VAE's encoder runs. None for a family that is never
+        offloaded."""
         ...
 
 
 class Repertoire(Protocol):
-    """All that a model of a closed vocabulary can paint."""
+    """All that a model with a closed vocabulary can paint."""
 
     @property
     def lists(self) -> Mapping[str, list[str]]:
-        """What there is of subjects, settings, motions and the like, as a person says them."""
+        """Subjects, settings, motions and so on, as a person would write them in a prompt."""
         ...
 
     def prompts(self, count: int, rng: Random) -> list[str]:
-        """Different random prompts."""
+        """``count`` random prompts, all different."""
         ...
 
 
 class ClosedVocabulary(Protocol):
-    """What a family exposes besides, whose rows have a ``vocabulary``. Imports no torch."""
+    """What a family also exposes if its rows have a ``vocabulary``. It imports no torch."""
 
     def advise(self, spec: ModelSpec, prompt: str, *, allow_unknown: bool) -> Advice: ...
 
@@ -74,13 +75,13 @@ class ClosedVocabulary(Protocol):
 
 
 def family(spec: ModelSpec) -> Family:
-    """The package that drives a checkpoint."""
+    """The package that runs a checkpoint."""
     return cast("Family", import_module(f"{__name__}.{spec.family}"))
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed | None = None) -> Trainable:
-    """The checkpoint in memory, ready to paint; ``speed`` None is exact, with all that makes it quick. Raises
-    ModelError when its files are missing or damaged."""
+    """Load a checkpoint. speed: None for every optimisation that leaves the result exact. Raises ModelError where its
+    files are missing or damaged."""
     return family(spec).load(spec, device, dtype, speed or Speed())
 
 
@@ -93,53 +94,56 @@ def preview_memory_plan(
     encodes: bool,
     forced: str | None = None,
 ) -> str:
-    """The line that ``arrange`` would say for the same painting, before anything is loaded; empty where it would say
-    nothing. Takes and raises what ``arrange`` does."""
-    from sora import memory  # late: commands that only list models need none of it
+    """The line that ``plan_memory`` would return for the same canvas, without loading the model. Takes and raises the
+    same."""
+    from sora import memory  # not at the top: commands that only list models do not need it
 
     needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes)
     if needs is None:
-        return _without_plans(spec, forced)
+        return _no_memory_plan(spec, forced)
     return memory.arrange(needs, memory.free_on(device), forced)[1]
 
 
 def plan_memory(model: Model, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
-    """Chooses what of a model is in memory when, for canvases of this shape, and says it in a line for a person; empty
-    for a model that is always in memory whole.
+    """Choose and apply the memory plan of a model for canvases of (frames, height, width). Returns a line that
+    describes it; an empty one for a model that is never offloaded.
 
-    encodes: whether anything is known. forced: a name of ``memory.NAMES``. Raises OutOfMemory where no plan fits, and
-    UsageError for a name that is none or where there is nothing to choose.
+    encodes: whether any pixel is known, so that the VAE's encoder runs. forced: the name of a plan, one of
+    ``memory.NAMES``; None to choose. Raises OutOfMemory where no plan fits, and UsageError for an unknown name or a
+    model that is never offloaded.
     """
     from sora.engine.model import Offloadable
 
     if not isinstance(model, Offloadable):
-        return _without_plans(model.spec, forced)
+        return _no_memory_plan(model.spec, forced)
     return model.plan_memory(shape_FYX, encodes=encodes, forced=forced)
 
 
-def _without_plans(spec: ModelSpec, forced: str | None) -> str:
+def _no_memory_plan(spec: ModelSpec, forced: str | None) -> str:
     if forced is not None:
         raise UsageError(f"--memory is for open weights; {spec.name} is small and always in memory")
     return ""
 
 
 def advise(spec: ModelSpec, prompt: str, *, allow_unknown: bool = False) -> Advice | None:
-    """What a model of a closed vocabulary makes of a prompt; None for an open one. own_words: words that it does not
-    know are the person's own, taught by a LoRA. Imports no torch. Raises ModelError."""
-    return _closed(spec).advise(spec, prompt, allow_unknown=allow_unknown) if spec.vocabulary else None
+    """How a model with a closed vocabulary understands a prompt; None for an open vocabulary. allow_unknown: do not
+    advise against words outside the vocabulary, since a LoRA may have taught them. Imports no torch. Raises
+    ModelError."""
+    return _closed_vocabulary(spec).advise(spec, prompt, allow_unknown=allow_unknown) if spec.vocabulary else None
 
 
 def repertoire(spec: ModelSpec) -> Repertoire | None:
-    """All that a model of a closed vocabulary can paint; None for an open one. Imports no torch. Raises ModelError."""
-    return _closed(spec).repertoire(spec) if spec.vocabulary else None
+    """All that a model with a closed vocabulary can paint; None for an open vocabulary. Imports no torch. Raises
+    ModelError."""
+    return _closed_vocabulary(spec).repertoire(spec) if spec.vocabulary else None
 
 
-def _closed(spec: ModelSpec) -> ClosedVocabulary:
+def _closed_vocabulary(spec: ModelSpec) -> ClosedVocabulary:
     return cast("ClosedVocabulary", family(spec))
 
 
 def add_lora(model: Trainable, path: Path, strength: float) -> None:
-    """Merges a LoRA's file into the model's weights, ``strength`` times. Raises InputError and ModelError."""
+    """Merge the LoRA in a file into the model's weights, scaled by ``strength``. Raises InputError and ModelError."""
     from sora.weights import lora_file
 
     tensors, _ = lora_file.read(path, family(model.spec).KEY_MAPS["transformer"])

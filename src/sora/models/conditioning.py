@@ -1,4 +1,4 @@
-"""What a canvas knows, as latents see it: the same for every family whose autoencoder packs ``time`` frames."""
+"""The known pixels of a canvas, as the inputs of a network: shared by all families with a causal video VAE."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from sora.engine.canvas import Canvas
 
 
 def known_latent_mask(known_B1FYX: Tensor, space: int, time: int = 4) -> Tensor:
-    """(B, time, T, H, W) float: for each latent cell of ``space`` pixels, which of its frames are known in all. The
-    first frame, which has a latent to itself, stands for all of that latent's."""
+    """Pack a mask of known pixels into latents: (B, time, T, H, W) float, 1 where all of the space x space pixels that
+    the latent covers in that frame are known. The first frame, which has a latent of its own, fills all of that
+    latent's ``time`` channels."""
     first = known_B1FYX[:, :, :1].expand(-1, -1, time - 1, -1, -1)
-    whole = torch.cat([first, known_B1FYX], dim=2).float()
-    cells = -F.max_pool3d(-whole, (1, space, space))
-    return rearrange(cells, "b 1 (t f) h w -> b f t h w", f=time)
+    known = torch.cat([first, known_B1FYX], dim=2).float()
+    packed = -F.max_pool3d(-known, (1, space, space))
+    return rearrange(packed, "b 1 (t f) h w -> b f t h w", f=time)
 
 
 def known_pixel_mask(canvas: Canvas) -> Tensor:
-    """(1, 1, F, Y, X) bool: the canvas's known pixels, in the order networks want."""
+    """The canvas's mask of known pixels with its axes in the order of networks: (1, 1, F, Y, X) bool."""
     return canvas.known_F1YX.permute(1, 0, 2, 3)[None]
 
 
 def masked_video(canvas: Canvas) -> Tensor:
-    """(1, 3, F, Y, X) float in [-1, 1], unknown pixels grey."""
+    """The canvas's frames with the unknown pixels grey (0): (1, 3, F, Y, X) float in [-1, 1]."""
     pixels = torch.where(canvas.known_F1YX, canvas.frames_FCYX / 127.5 - 1, torch.zeros(()))
     return rearrange(pixels, "f c y x -> 1 c f y x")

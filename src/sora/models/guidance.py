@@ -1,6 +1,7 @@
-"""The passes of one canvas through a transformer: with the words and, where guided, without them.
+"""Classifier-free guidance: the passes through a transformer for one canvas, conditional and unconditional.
 
-What is the same in all passes of a clip is made once here, and what may be left out under ``--speed fast`` is left out.
+What is the same at every step is computed once here and cached (keys and values of the text). Under ``--speed fast``,
+passes and blocks that change little are skipped.
 """
 
 from __future__ import annotations
@@ -18,23 +19,24 @@ from sora.runtime.speed import Speed
 from sora.runtime.step_cache import FirstBlockCache
 
 MAX_BATCHED_TOKENS = {"cpu": 1024, "cuda": 8192}
-"""Tokens up to which both passes of a guided step run as one batch, by device. On a CPU measured by
-``benchmarks/passes.py``; on CUDA by arithmetic: from there on one pass fills the device."""
+"""The most tokens with which both passes of a guided step run as one batch, by device. The CPU's was measured by
+``benchmarks/passes.py``, CUDA's calculated: with more tokens a single pass already fills the device."""
 
 BatchRows = tuple[int, int]
 Retry = Callable[[Callable[[], Tensor]], Tensor]
 
 
 class Transformer(Protocol):
-    """A network whose passes these are."""
+    """A transformer that predicts velocities."""
 
     def __call__(self, x_BCTHW: Tensor, times: Any, text: Any, /, **more: Any) -> Tensor:
-        """The velocity. times: as the network takes them. text: the encoder's, or what ``read`` made of it. more:
-        image_BLD, of pictures; skip, a step cache or None; and what else the network takes."""
+        """The velocity. times: in the network's own unit. text: embeddings, or what ``read`` made of them. more:
+        image_BLD, image embeddings; skip, a step cache or None; and whatever else the network takes."""
         ...
 
     def read(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> Any:
-        """Text and pictures for all passes of a clip, to be given in place of the text."""
+        """Project text and image embeddings to keys and values once for all steps; to be passed in place of the
+        text."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
@@ -42,10 +44,13 @@ class Transformer(Protocol):
 
 @dataclass
 class GuidedTransformer:
-    """text_BLD: what is asked for first, and what is steered away from second, where guided. image_1MD: of pictures.
-    once: whether keys and values of the text are kept from pass to pass, asked at each; not where weights come and go,
-    and never where any of them learns. together: whether both passes are one batch, asked likewise. threshold: of the
-    step cache, 0 for none.
+    """A transformer with the embeddings of one canvas.
+
+    text_BLD: embeddings of the prompt, followed by those of the negative prompt where guidance is used. image_1MD:
+    image embeddings, if any. cache_text: whether the keys and values of the text are cached between steps; it is called
+    at every pass, since offloaded weights cannot be cached for. While any weight is being trained there is no cache.
+    batch_guidance: whether both passes of a guided step run as one batch; called likewise. step_cache_threshold: see
+    ``runtime.step_cache``; 0 for no step cache.
     """
 
     text_BLD: Tensor
@@ -53,7 +58,7 @@ class GuidedTransformer:
     cache_text: Callable[[], bool] = lambda: True
     batch_guidance: Callable[[], bool] = lambda: False
     step_cache_threshold: float = 0.0
-    # Networks by weak references: the memory plan lets one go before it loads the next.
+    # Networks are held by weak references, so that a memory plan can free one before it loads the next.
     _text_caches: dict[BatchRows, tuple[ref[Transformer], Any]] = field(default_factory=dict)
     _step_caches: dict[BatchRows, tuple[ref[Transformer], FirstBlockCache]] = field(default_factory=dict)
 
@@ -67,8 +72,9 @@ class GuidedTransformer:
         retry_on_oom: Retry = lambda work: work(),
         extra_inputs: Callable[[Any], dict[str, Any]] = lambda _: {},
     ) -> Tensor:
-        """Velocities (1, C, T, H, W) of the words, or (2, ...) with that of none behind it. frugal: what every pass is
-        run by. more: else for the network."""
+        """The velocity under the prompt, (1, C, T, H, W), or where guided that and the one under the negative prompt,
+        (2, C, T, H, W). The caller combines them. retry_on_oom: runs each pass. extra_inputs: further keyword arguments
+        of the network, given the network."""
         rows = [(0, 1), (1, 2)] if guided else [(0, 1)]
         if guided and self.batch_guidance():
             rows = [(0, 2)]
@@ -90,32 +96,33 @@ class GuidedTransformer:
         return text_BLD, None if self.image_1MD is None else self.image_1MD.expand(len(text_BLD), -1, -1)
 
     def _cached_text(self, dit: Transformer, rows: BatchRows) -> Any:
-        """Made anew for another network, whose predecessor's is then let go."""
-        held = self._text_caches.get(rows)
-        if held is None or held[0]() is not dit:
+        """The projected text for this network. Another network (of two experts) gets its own, and replaces the
+        cache."""
+        cached = self._text_caches.get(rows)
+        if cached is None or cached[0]() is not dit:
             self._text_caches = {r: pair for r, pair in self._text_caches.items() if pair[0]() is dit}
-            held = self._text_caches[rows] = ref(dit), dit.read(*self._text_inputs(rows))
-        return held[1]
+            cached = self._text_caches[rows] = ref(dit), dit.read(*self._text_inputs(rows))
+        return cached[1]
 
     def _step_cache(self, dit: Transformer, rows: BatchRows) -> FirstBlockCache | None:
         if not self.step_cache_threshold:
             return None
-        held = self._step_caches.get(rows)
-        if held is None or held[0]() is not dit:
-            held = self._step_caches[rows] = ref(dit), FirstBlockCache(self.step_cache_threshold)
-        return held[1]
+        cached = self._step_caches.get(rows)
+        if cached is None or cached[0]() is not dit:
+            cached = self._step_caches[rows] = ref(dit), FirstBlockCache(self.step_cache_threshold)
+        return cached[1]
 
 
 def should_batch_guidance(speed: Speed, device: torch.device, tokens: int) -> bool:
-    """Whether both passes of a guided step run as one batch."""
+    """Whether both passes of a guided step should run as one batch, for a canvas of so many tokens."""
     return speed.uses("batched-guidance") and tokens <= MAX_BATCHED_TOKENS.get(device.type, 0)
 
 
 def is_guided(spec: ModelSpec, speed: Speed, t: float) -> bool:
-    """Whether guidance pushes at this time in [0, 1]."""
+    """Whether guidance is used at time t in [0, 1]."""
     return not speed.fast or t >= spec.defaults.guided_from
 
 
 def step_cache_threshold(spec: ModelSpec, speed: Speed) -> float:
-    """Of the step cache; 0 for none."""
+    """The threshold of the step cache; 0 for no step cache."""
     return spec.defaults.near if speed.fast else 0.0

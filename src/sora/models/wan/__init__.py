@@ -1,4 +1,4 @@
-"""The Wan family: what of it the rest of the program asks for."""
+"""The Wan family, as the rest of the program uses it (``models.Family``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["KEY_MAPS", "load", "memory_needs"]
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Wan:
-    """See ``model.load``."""
+    """Load a model: see ``model.load``."""
     from sora.models.wan import model
 
     return model.load(spec, device, dtype, speed)
@@ -28,8 +28,8 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
 def memory_needs(
     spec: ModelSpec, shape_FYX: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, encodes: bool
 ) -> Needs:
-    """See ``needs.needs``; of the weights that are here, or else as published."""
+    """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
     from sora.models.wan import layout, needs
 
-    here = layout.component_paths(spec) if spec.folder or hub.here(spec).state == hub.COMPLETE else None
-    return needs.memory_needs(spec, here, shape_FYX, device, dtype, encodes=encodes)
+    paths = layout.component_paths(spec) if spec.folder or hub.here(spec).state == hub.COMPLETE else None
+    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, encodes=encodes)

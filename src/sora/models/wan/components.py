@@ -1,5 +1,5 @@
-"""What of a Wan model is in memory when. Networks are loaded when they are first asked for, and go when the memory plan
-says that they and the next one are not to be there together."""
+"""The networks of a Wan model. Each is loaded when it is first used, and unloaded when the memory plan does not keep it
+in memory together with the next one."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from sora.runtime.quantized import shrink, store
 from sora.runtime.speed import DEFAULT, Speed
 from sora.runtime.winograd import Winograd
 
-OFFLOADED_BLOCKS = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # what waits in CPU memory where a plan streams
+OFFLOADED_BLOCKS = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # stay in CPU memory under block offload
 ENCODERS = ("text_encoder", "image_encoder")
 KEY_MAP_OF = {"vae": "vae", "text_encoder": "text", "image_encoder": "image", **dict.fromkeys(EXPERTS, "transformer")}
 
 
 @dataclass
 class Components:
-    """The networks of one model. places: of ``wan_places``. dtype: of the encoders and the transformer; the autoencoder
-    stays in float32, as in its reference. plan: changes what is loaded from then on."""
+    """The networks of one model. component_paths: of ``layout.component_paths``. dtype: of the text and image encoders
+    and the transformer; the VAE stays in float32, as in its reference. plan: how networks are loaded from now on."""
 
     spec: ModelSpec
     component_paths: Mapping[str, Path]
@@ -58,7 +58,7 @@ class Components:
 
     @cached_property
     def uses_last_image(self) -> bool:
-        """Whether the transformer was taught on a first and a last picture."""
+        """Whether the transformer was trained on a first and a last frame (FLF2V)."""
         return self.meta_module(self.experts[0]).config.pos_embed_seq_len is not None  # type: ignore[union-attr]
 
     @property
@@ -77,35 +77,36 @@ class Components:
         return self._get(self.experts[number])  # type: ignore[return-value]
 
     def meta_module(self, name: str) -> nn.Module:
-        """A part without its weights, on the meta device. Raises ModelError."""
+        """A network without its weights, on the meta device. Raises ModelError."""
         return meta_module(self.spec, name, self.component_paths[name])
 
     def follow(self, plan: Plan) -> None:
-        """From now on. What another plan has loaded goes."""
+        """Load by this plan from now on. Networks that were loaded by another plan are unloaded."""
         if plan != self.plan:
             self.drop()
             self.plan = plan
 
     def drop(self) -> None:
-        """Everything goes; what is asked for next is loaded again, by the plan of that time."""
+        """Unload all networks; each is loaded again when it is next used."""
         self._loaded.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
-        """To the experts it is for, whenever they are loaded from now on, since weights that stream must not change
-        where they stand. Raises ModelError for what does not fit."""
+        """Add a LoRA to the experts that it is for. It is merged whenever they are loaded from now on, since the
+        weights of offloaded blocks must not change in place. Raises ModelError where it does not fit."""
         for expert in self._lora_experts(name):
             lora.check(self.meta_module(expert), tensors, name)
             self._loaded.pop(expert, None)
         self._loras.append((tensors, strength, name))
 
-    def _lora_experts(self, called: str) -> tuple[str, ...]:
-        """All experts; of two, the one that a file's name tells, as LoRAs of Wan 2.2 come in pairs."""
-        told = [word for word in ("high", "low") if re.search(rf"(?<![a-z]){word}(?![a-z])", Path(called).stem.lower())]
-        if len(self.experts) == 1 or len(told) != 1:
+    def _lora_experts(self, name: str) -> tuple[str, ...]:
+        """The experts that a LoRA is for: all, or of two the one in the file's name, since LoRAs of Wan 2.2 come in
+        pairs ("high" and "low" noise)."""
+        named = [word for word in ("high", "low") if re.search(rf"(?<![a-z]){word}(?![a-z])", Path(name).stem.lower())]
+        if len(self.experts) == 1 or len(named) != 1:
             return self.experts
-        return (self.experts[told == ["low"]],)
+        return (self.experts[named == ["low"]],)
 
     def _get(self, name: str) -> nn.Module:
         if name not in self._loaded:
@@ -117,7 +118,7 @@ class Components:
         return self._loaded[name]
 
     def _excludes(self, name: str, other: str) -> bool:
-        """Whether the plan does not have these two in memory together."""
+        """Whether the plan does not keep these two networks in memory together."""
         pair, plan = {name, other}, self.plan
         if pair & set(ENCODERS):
             return plan.text != "resident" and not pair <= set(ENCODERS)
@@ -126,33 +127,38 @@ class Components:
         return plan.one_expert
 
     def _load(self, name: str) -> nn.Module:
-        part, plan = self.meta_module(name), self.plan
+        network, plan = self.meta_module(name), self.plan
         dtype = torch.float32 if name == "vae" else self.dtype
-        shrinks = name in EXPERTS and plan.storage == "fp8"
-        streams = plan.blocks is not None if name in EXPERTS else name in ENCODERS[:1] and plan.text == "streamed"
-        waits = torch.device("cpu") if streams or shrinks else self.device
-        place = lambda tensor: waits if OFFLOADED_BLOCKS.match(tensor) else self.device  # noqa: E731
+        quantise = name in EXPERTS and plan.storage == "fp8"
+        offload = plan.blocks is not None if name in EXPERTS else name in ENCODERS[:1] and plan.text == "streamed"
+        load_device = torch.device("cpu") if offload or quantise else self.device
+        device_of = lambda tensor: load_device if OFFLOADED_BLOCKS.match(tensor) else self.device  # noqa: E731
         weights.load_checkpoint(
-            part, self.component_paths[name], kind=KEY_MAPS[KEY_MAP_OF[name]], device=place, dtype=dtype, store=store
+            network,
+            self.component_paths[name],
+            kind=KEY_MAPS[KEY_MAP_OF[name]],
+            device=device_of,
+            dtype=dtype,
+            store=store,
         )
         if name in EXPERTS:
             for tensors, strength, called in self._loras:
                 if name in self._lora_experts(called):
-                    lora.merge(part, tensors, strength, called=called)
-        if shrinks:
-            for block in _blocks(part):
+                    lora.merge(network, tensors, strength, called=called)
+        if quantise:
+            for block in _blocks_in_order(network):
                 shrink(block)
-            part.to(self.device)
-        elif streams:
-            stream_blocks(_blocks(part), self.device, (plan.blocks or 0) if name in EXPERTS else 0)
-        elif isinstance(part, WanDiT):
-            self._optimize(part)
-        if isinstance(part, WanVAE):
-            part.convolver = Winograd if self.speed.uses("winograd") else None
-        return part
+            network.to(self.device)
+        elif offload:
+            stream_blocks(_blocks_in_order(network), self.device, (plan.blocks or 0) if name in EXPERTS else 0)
+        elif isinstance(network, WanDiT):
+            self._optimize(network)
+        if isinstance(network, WanVAE):
+            network.convolver = Winograd if self.speed.uses("winograd") else None
+        return network
 
     def _optimize(self, dit: WanDiT) -> None:
-        """What needs weights that stay where they are."""
+        """Optimise a transformer whose weights all stay on the device."""
         if self.speed.fast and float8.capable(self.device) and self.dtype == torch.bfloat16:
             float8.in_float8(dit.turns())
         if self.speed.uses("fused"):
@@ -162,8 +168,8 @@ class Components:
             compile_blocks(dit.turns())
 
 
-def _blocks(network: nn.Module) -> list[nn.Module]:
-    """In the order of their turns."""
+def _blocks_in_order(network: nn.Module) -> list[nn.Module]:
+    """The blocks of a text encoder or a transformer, in the order in which they run."""
     if isinstance(network, UMT5):
         return list(network.encoder.block)
     assert isinstance(network, WanDiT)

@@ -1,7 +1,7 @@
-"""Where the parts of a Wan model stand, and the networks they fill: found without reading a weight.
+"""The files of a Wan model's components, and their networks without weights. No weight is read here.
 
-A model is a folder in diffusers' layout, or a transformer of one's own (one file, a folder of shards, two folders of
-Wan 2.2's experts), beside the other parts of the row it is like.
+A model is a folder in diffusers' layout, or a transformer of a person's own (one file, a folder of shards, or two
+folders with Wan 2.2's experts) that is completed with the other components of its base model.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EXPERTS = ("transformer", "transformer_2")
 HEAD_DIM = 128
 ORIGINAL_FOLDERS = dict(zip(EXPERTS, ("high_noise_model", "low_noise_model"), strict=True))
 CONFIGS = {name: WanConfig(**row.sizes) for name, row in MODELS.items()}
-"""The published transformers, by the row of ``catalog``."""
+"""The configurations of the published transformers, by their row in ``catalog``."""
 
 FROM_JSON: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "vae": lambda config: WanVAE(WanVAEConfig.from_json(config)),
@@ -42,48 +42,48 @@ FROM_JSON: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
 
 
 def component_paths(spec: ModelSpec) -> dict[str, Path]:
-    """Part to the folder or file that holds it, "tokenizer" too. Raises ModelError where one that is needed is not
-    here, saying how to fetch it."""
+    """The folder or file of each component, "tokenizer" too. Raises ModelError where a required one is missing, with
+    the command that downloads it."""
     if spec.folder is None:
-        return _within(hub.path(spec))
+        return _components_in(hub.path(spec))
     if (spec.folder / "model_index.json").is_file():
-        return _within(spec.folder)
-    two = [spec.folder / name for name in ORIGINAL_FOLDERS.values()]
-    own = dict(zip(EXPERTS, two, strict=True)) if two[0].is_dir() else {EXPERTS[0]: spec.folder}
-    return _beside(MODELS[spec.like]) | own
+        return _components_in(spec.folder)
+    experts = [spec.folder / name for name in ORIGINAL_FOLDERS.values()]
+    transformers = dict(zip(EXPERTS, experts, strict=True)) if experts[0].is_dir() else {EXPERTS[0]: spec.folder}
+    return _base_components(MODELS[spec.like]) | transformers
 
 
-def _within(folder: Path) -> dict[str, Path]:
+def _components_in(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in (*FROM_JSON, "tokenizer") if (folder / name).is_dir()}
 
 
-def _beside(row: ModelSpec) -> dict[str, Path]:
-    """All but the transformer of a row; of that no more need be here."""
+def _base_components(row: ModelSpec) -> dict[str, Path]:
+    """All components of a base model but its transformer, which need not be downloaded."""
     folder = hub.here(row).folder
-    found = {} if folder is None else _within(folder)
+    found = {} if folder is None else _components_in(folder)
     missing = [name for name in ("vae", "text_encoder", "tokenizer") if name not in found]
     if missing:
-        told = f"a transformer alone paints nothing: the {missing[0]} of {row.name} is not here"
-        raise ModelError(f"{told}; fetch it with: sora models pull {row.name}")
-    return {name: place for name, place in found.items() if name not in EXPERTS}
+        problem = f"a transformer alone paints nothing: the {missing[0]} of {row.name} is not here"
+        raise ModelError(f"{problem}; fetch it with: sora models pull {row.name}")
+    return {name: path for name, path in found.items() if name not in EXPERTS}
 
 
 def meta_module(spec: ModelSpec, name: str, path: Path | None) -> nn.Module:
-    """A part on the meta device: of the sizes that its own config.json tells, or a transformer's own tensors; where
-    ``place`` is None, of those published for the row. Raises ModelError."""
+    """A component without weights, on the meta device. Its sizes are those of its config.json, or for a transformer of
+    the shapes of its tensors; where ``path`` is None, those of the published model. Raises ModelError."""
     with torch.device("meta"):
         if path is None:
-            return _published(spec, name)
-        told = path / "config.json"
-        if name in EXPERTS and not told.is_file():
-            return vace.build(_measured(path))
+            return _published_network(spec, name)
+        config = path / "config.json"
+        if name in EXPERTS and not config.is_file():
+            return vace.build(_config_from_shapes(path))
         try:
-            return FROM_JSON[name](json.loads(told.read_text(encoding="utf-8")))
+            return FROM_JSON[name](json.loads(config.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise ModelError(f"{told} is not understood ({error}); download it again") from None
+            raise ModelError(f"{config} is not understood ({error}); download it again") from None
 
 
-def _published(spec: ModelSpec, name: str) -> nn.Module:
+def _published_network(spec: ModelSpec, name: str) -> nn.Module:
     if name == "vae":
         return WanVAE(WAN22 if spec.grid.space == 16 else WAN21)
     if name == "text_encoder":
@@ -93,13 +93,14 @@ def _published(spec: ModelSpec, name: str) -> nn.Module:
     return vace.build(WanConfig(**spec.sizes))
 
 
-def _measured(place: Path) -> WanConfig:
-    """A transformer's sizes, by the shapes of its tensors. Heads are of 128 channels, as all of Wan's are."""
-    shapes = weights.checkpoint_shapes(place, kind=KEY_MAPS["transformer"])
+def _config_from_shapes(path: Path) -> WanConfig:
+    """A transformer's configuration from the shapes of its tensors. A head has 128 channels, as in all of Wan's."""
+    shapes = weights.checkpoint_shapes(path, kind=KEY_MAPS["transformer"])
     try:
         (dim, channels, *patch), embedder = shapes["patch_embedding.weight"], "condition_embedder."
-        layers, hints = (_count(shapes, stem) for stem in ("blocks.", "vace_blocks."))
-        seen, places = shapes.get(embedder + "image_embedder.norm1.weight"), embedder + "image_embedder.pos_embed"
+        layers, vace_layers = (_count(shapes, stem) for stem in ("blocks.", "vace_blocks."))
+        image_norm = shapes.get(embedder + "image_embedder.norm1.weight")
+        positions = embedder + "image_embedder.pos_embed"
         return WanConfig(
             num_layers=layers,
             heads=dim // HEAD_DIM,
@@ -111,16 +112,16 @@ def _measured(place: Path) -> WanConfig:
             ffn_dim=shapes["blocks.0.ffn.net.0.proj.weight"][0],
             patch=(patch[0], patch[1], patch[2]),
             cross_attn_norm="blocks.0.norm2.weight" in shapes,
-            image_dim=None if seen is None else seen[0],
-            pos_embed_seq_len=shapes[places][1] if places in shapes else None,
-            vace_layers=tuple(range(0, layers, layers // hints)) if hints else (),
-            vace_in_channels=shapes["vace_patch_embedding.weight"][1] if hints else WanConfig.vace_in_channels,
+            image_dim=None if image_norm is None else image_norm[0],
+            pos_embed_seq_len=shapes[positions][1] if positions in shapes else None,
+            vace_layers=tuple(range(0, layers, layers // vace_layers)) if vace_layers else (),
+            vace_in_channels=shapes["vace_patch_embedding.weight"][1] if vace_layers else WanConfig.vace_in_channels,
             inject_sample_info="fps_embedding.weight" in shapes,
         )
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-        raise ModelError(f"{place} holds no transformer of Wan's that sora knows ({error}); choose another") from None
+        raise ModelError(f"{path} holds no transformer of Wan's that sora knows ({error}); choose another") from None
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]], stem: str) -> int:
-    """Modules of a list."""
+    """How many modules a ``ModuleList`` has."""
     return len({name.split(".")[1] for name in shapes if name.startswith(stem)})

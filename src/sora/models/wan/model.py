@@ -1,7 +1,7 @@
-"""The Wan family (arXiv 2503.20314) and what shares its transformer: text, images and known frames in, velocity out.
+"""The Wan family (arXiv 2503.20314) and its relatives with the same transformer, as the engine's ``Model``.
 
-The numbers are those of diffusers' Wan pipelines: the same cleaning and padding of prompts, whole thousandths of
-time, guidance, and switch between two experts.
+It computes what diffusers' Wan pipelines compute: the same cleaning and padding of prompts, integer timesteps,
+guidance, and switch between two experts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ HEAD_DIM = 128  # of every Wan transformer
 
 @dataclass(frozen=True)
 class Wan:
-    """The model. See ``engine.model.Model`` for what its methods promise."""
+    """A Wan model. Its methods are those of ``engine.model.Model``, ``Offloadable``, ``Scheduled`` and
+    ``Trainable``."""
 
     spec: ModelSpec
     components: Components
@@ -71,80 +72,84 @@ class Wan:
 
     def encode(self, canvas: Canvas) -> Latents:
         grid = self.spec.grid
-        clean = self.memory.retry_on_oom("encode", lambda: self._encoded(canvas))
+        clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
         known = known_latent_mask(known_pixel_mask(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
         return Latents(clean, (1 - known).to(self.device))
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        stream, given = self._stream(latents_BCTHW), 0
+        stream, yielded = self._decode_stream(latents_BCTHW), 0
         while True:
             try:
-                with torch.inference_mode():  # not around the yield, or it would hold for whoever reads the frames
+                with torch.inference_mode():  # not around the yield: it would apply to the caller
                     chunk = next(stream, None)
             except torch.OutOfMemoryError as error:
                 self.memory.step_down("decode", error)
-                stream = islice(self._stream(latents_BCTHW), given, None)
+                stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
                 continue
             if chunk is None:
                 return
-            given += 1
+            yielded += 1
             yield rearrange(chunk, "1 c f y x -> f c y x").float()
 
-    def _encoded(self, canvas: Canvas) -> Tensor:
+    def _encode_frames(self, canvas: Canvas) -> Tensor:
         return self.components.vae.encode(masked_video(canvas), tile=self.components.plan.tile)
 
-    def _stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+    def _decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         yield from self.components.vae.stream(latents_BCTHW, tile=self.components.plan.tile)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
-        way = CONDITIONERS[self.spec.known](ConditioningInputs(canvas, latents, self.encode, self.spec.grid))
-        way = replace(way, share_timesteps=self.speed.uses("distinct-times"))
-        passes = self._passes([prompt, negative_prompt] if guidance != 1 else [prompt], canvas)
-        low = self.spec.defaults.guidance_low if guidance != 1 else None
-        scales = (guidance, guidance if low is None else low)
+        conditioning = CONDITIONERS[self.spec.known](ConditioningInputs(canvas, latents, self.encode, self.spec.grid))
+        conditioning = replace(conditioning, share_timesteps=self.speed.uses("distinct-times"))
+        transformer = self._guided_transformer([prompt, negative_prompt] if guidance != 1 else [prompt], canvas)
+        low_noise_scale = self.spec.defaults.guidance_low if guidance != 1 else None
+        scales = (guidance, guidance if low_noise_scale is None else low_noise_scale)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            units = int(schedule.network_timestep(t))
-            number = self._expert(units)
-            given, times = way.model_input(x, units)
+            timestep = int(schedule.network_timestep(t))
+            expert = self._expert_at(timestep)
+            latents_in, times = conditioning.model_input(x, timestep)
             guided = guidance != 1 and is_guided(self.spec, self.speed, float(t))
-            flow = self._flows(passes, number, given, times, way, guided).to(x)
+            flow = self._predict(transformer, expert, latents_in, times, conditioning, guided).to(x)
             if guided:
-                flow, without = flow.chunk(2)
-                flow = without + scales[number] * (flow - without)
-            return way.keep_known(x, t, flow)
+                flow, negative_flow = flow.chunk(2)
+                flow = negative_flow + scales[expert] * (flow - negative_flow)
+            return conditioning.keep_known(x, t, flow)
 
         return velocity
 
-    def _passes(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
-        text_BLD, seen_1MD = self._read(texts), self._look(canvas)
+    def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
+        text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
         dtype, (_, t, h, w) = self.components.dtype, self.spec.grid.latent_shape(*canvas.shape)
         tokens = t * h * w // self.spec.grid.patch**2
-        keeps, joins = self.speed.uses("text-once"), should_batch_guidance(self.speed, self.device, tokens)
+        cache_text = self.speed.uses("text-once")
+        batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
         return GuidedTransformer(
             text_BLD.to(dtype),
-            None if seen_1MD is None else seen_1MD.to(dtype),
-            cache_text=lambda: keeps and self.components.plan.blocks is None,
-            batch_guidance=lambda: joins and not self.components.plan.one_prompt,
+            None if image_1MD is None else image_1MD.to(dtype),
+            cache_text=lambda: cache_text and self.components.plan.blocks is None,
+            batch_guidance=lambda: batch_guidance and not self.components.plan.one_prompt,
             step_cache_threshold=step_cache_threshold(self.spec, self.speed),
         )
 
-    def _flows(
-        self, passes: GuidedTransformer, number: int, x: Tensor, times: Tensor | Times, way: Conditioning, guided: bool
+    def _predict(
+        self,
+        transformer: GuidedTransformer,
+        expert: int,
+        x: Tensor,
+        times: Tensor | Times,
+        conditioning: Conditioning,
+        guided: bool,
     ) -> Tensor:
-        def more(dit: WanDiT) -> dict[str, Any]:
+        def extra_inputs(dit: WanDiT) -> dict[str, Any]:
             extra: dict[str, Any] = {"fps": self.spec.defaults.fps} if dit.config.inject_sample_info else {}
-            return (
-                extra
-                if way.control_latents is None
-                else extra | {"control_BCTHW": way.control_latents.to(self.components.dtype)}
-            )
+            control = conditioning.control_latents
+            return extra if control is None else extra | {"control_BCTHW": control.to(self.components.dtype)}
 
-        def frugal(work: Callable[[], Tensor]) -> Tensor:
+        def with_retry(work: Callable[[], Tensor]) -> Tensor:
             return self.memory.retry_on_oom("sample", lambda: self._with_fastest_attention(work))
 
-        dit, x = lambda: self.components.expert(number), x.to(self.components.dtype)
-        return passes.velocities(dit, x, times, guided=guided, retry_on_oom=frugal, extra_inputs=more)
+        dit, x = lambda: self.components.expert(expert), x.to(self.components.dtype)
+        return transformer.velocities(dit, x, times, guided=guided, retry_on_oom=with_retry, extra_inputs=extra_inputs)
 
     def _with_fastest_attention(self, work: Callable[[], Tensor]) -> Tensor:
         if not self.speed.uses("attention"):
@@ -152,43 +157,43 @@ class Wan:
         with attention.preferred(self.device, self.components.dtype, HEAD_DIM):
             return work()
 
-    def _read(self, texts: list[str]) -> Tensor:
-        """(B, L, D) of texts, cleaned; the encoder is loaded only for those never read before."""
+    def _encode_texts(self, texts: list[str]) -> Tensor:
+        """Embeddings (B, L, D) of texts; the text encoder is loaded only where some are not in the cache on disk."""
 
-        def read(unknown: list[str]) -> Tensor:
+        def encode(uncached: list[str]) -> Tensor:
             return self.memory.retry_on_oom(
-                "text", lambda: wan_text.embed(self.components.text_encoder, self.tokenizer, unknown)
+                "text", lambda: wan_text.embed(self.components.text_encoder, self.tokenizer, uncached)
             )
 
-        return self.cache.get([wan_text.clean(text) for text in texts], read).to(self.device)
+        return self.cache.get([wan_text.clean(text) for text in texts], encode).to(self.device)
 
-    def _look(self, canvas: Canvas) -> Tensor | None:
-        """What the image encoder sees of the known pictures at the canvas's ends: (1, M, D), zeros where none is."""
+    def _encode_images(self, canvas: Canvas) -> Tensor | None:
+        """Image embeddings (1, M, D) of the first frame, or the first and the last; zeros for a frame that is not
+        known. None for a model without an image encoder."""
         if not self.components.has("image_encoder"):
             return None
         ends = [0, len(canvas.frames_FCYX) - 1] if self.components.uses_last_image else [0]
-        return torch.cat([self._glance(canvas, end) for end in ends], dim=1)
+        return torch.cat([self._encode_image(canvas, end) for end in ends], dim=1)
 
-    def _glance(self, canvas: Canvas, frame: int) -> Tensor:
-        picture = canvas.frames_FCYX[frame].permute(1, 2, 0).numpy()
-        seen = self.components.image_encoder(image.preprocess(picture).to(self.device, self.components.dtype))
-        return seen if canvas.known_F1YX[frame].all() else torch.zeros_like(seen)
+    def _encode_image(self, canvas: Canvas, frame: int) -> Tensor:
+        image_YXC = canvas.frames_FCYX[frame].permute(1, 2, 0).numpy()
+        embedding = self.components.image_encoder(image.preprocess(image_YXC).to(self.device, self.components.dtype))
+        return embedding if canvas.known_F1YX[frame].all() else torch.zeros_like(embedding)
 
-    def _expert(self, units: int) -> int:
+    def _expert_at(self, timestep: int) -> int:
+        """Which expert predicts at a timestep in [0, 1000]: 0 at high noise, 1 at low noise."""
         boundary = self.spec.boundary
         if boundary is None or len(self.components.experts) == 1:
             return 0
-        return 0 if units >= 1000 * boundary else 1
+        return 0 if timestep >= 1000 * boundary else 1
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Wan:
-    """The model, whose networks are loaded as they are needed. ``dtype`` is the encoders' and the transformer's; the
-    autoencoder stays in float32, as its reference does. Raises ModelError."""
-    found = component_paths(spec)
-    words = wan_text.T5Tokenizer(found["tokenizer"] / "tokenizer.json")
-    encoder = f"{weights.fingerprint(found['text_encoder'])} {dtype} {device.type}"
-    cache, parts = (
-        wan_text.EmbeddingCache(hub.own_cache() / "texts", encoder),
-        Components(spec, found, device, dtype, speed),
-    )
-    return Wan(spec, parts, Arrangement(parts), words, cache, speed)
+    """Load a Wan model; its networks are loaded when they are first used. dtype: of the text and image encoders and the
+    transformer; the VAE stays in float32, as in its reference. Raises ModelError."""
+    paths = component_paths(spec)
+    tokenizer = wan_text.T5Tokenizer(paths["tokenizer"] / "tokenizer.json")
+    encoder_id = f"{weights.fingerprint(paths['text_encoder'])} {dtype} {device.type}"
+    cache = wan_text.EmbeddingCache(hub.own_cache() / "texts", encoder_id)
+    components = Components(spec, paths, device, dtype, speed)
+    return Wan(spec, components, Arrangement(components), tokenizer, cache, speed)

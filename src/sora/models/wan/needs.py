@@ -1,4 +1,4 @@
-"""What painting with a Wan model needs of memory, from the sizes of its networks, before any weight is read."""
+"""The memory that a Wan model needs, from the sizes of its networks, before any weight is read."""
 
 from __future__ import annotations
 
@@ -27,42 +27,41 @@ def memory_needs(
     *,
     encodes: bool,
 ) -> Needs:
-    """places: of ``wan_places``; None for weights that are not here. shape_FYX: of what is painted at once. encodes:
-    whether anything of it is known. Prompt and negative go through the transformer one after the other."""
-    number = dtype.itemsize
-    here = {} if component_paths is None else component_paths
-    experts = len([name for name in EXPERTS if name in here]) if here else 1 + (spec.boundary is not None)
-    dit = meta_module(spec, EXPERTS[0], here.get(EXPERTS[0]))
-    sees = "image_encoder" in here if here else "image_encoder/config.json" in spec.files
-    seen = meta_module(spec, "image_encoder", here.get("image_encoder")) if sees else None
-    reader = meta_module(spec, "text_encoder", here.get("text_encoder"))
-    dit_bytes, reader_bytes = (
-        _stored(dit, here.get(EXPERTS[0]), number),
-        _stored(reader, here.get("text_encoder"), number),
-    )
-    painting = Workload(
+    """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
+    largest canvas. encodes: whether any pixel is known, so that the VAE's encoder runs. The prompt and the negative
+    prompt are counted as passes of their own."""
+    itemsize = dtype.itemsize
+    paths = {} if component_paths is None else component_paths
+    experts = len([name for name in EXPERTS if name in paths]) if paths else 1 + (spec.boundary is not None)
+    dit = meta_module(spec, EXPERTS[0], paths.get(EXPERTS[0]))
+    has_image_encoder = "image_encoder" in paths if paths else "image_encoder/config.json" in spec.files
+    image_encoder = meta_module(spec, "image_encoder", paths.get("image_encoder")) if has_image_encoder else None
+    text_encoder = meta_module(spec, "text_encoder", paths.get("text_encoder"))
+    dit_bytes = _bytes_per_parameter(dit, paths.get(EXPERTS[0]), itemsize)
+    text_encoder_bytes = _bytes_per_parameter(text_encoder, paths.get("text_encoder"), itemsize)
+    workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
-        text=TextEncoder.of(reader, reader_bytes),
-        vae=Autoencoder.of(meta_module(spec, "vae", here.get("vae"))),
+        text=TextEncoder.of(text_encoder, text_encoder_bytes),
+        vae=Autoencoder.of(meta_module(spec, "vae", paths.get("vae"))),
         latents=spec.grid.latent_shape(*shape_FYX),
-        image=Weights() if seen is None else Weights.of(seen, number),
+        image=Weights() if image_encoder is None else Weights.of(image_encoder, itemsize),
         batch=1,
-        itemsize=number,
+        itemsize=itemsize,
         encodes=encodes or spec.known in ("channels", "control"),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
     )
-    return memory_needs_of(painting)
+    return memory_needs_of(workload)
 
 
-def memory_needs_of(painting: Workload) -> Needs:
-    """What a painting of these sizes needs."""
-    t, text, vae, latents = painting.transformer, painting.text, painting.vae, painting.latents
+def memory_needs_of(workload: Workload) -> Needs:
+    """The memory that a workload needs."""
+    t, text, vae, latents = workload.transformer, workload.text, workload.vae, workload.latents
 
     def sampling(*, one_prompt: bool, quantised: bool, keeps_text: bool) -> int:
-        one_pass = replace(painting, batch=1) if one_prompt else painting
-        taken = work.sampler(one_pass) + work.transformer(one_pass, quantised=quantised)
-        return taken + (work.kept_text(painting) if keeps_text else 0)
+        one_pass = replace(workload, batch=1) if one_prompt else workload
+        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, quantised=quantised)
+        return bytes_needed + (work.kept_text(workload) if keeps_text else 0)
 
     return Needs(
         transformer=Blocks(t.weights, t.in_blocks, t.blocks, t.largest),
@@ -70,21 +69,21 @@ def memory_needs_of(painting: Workload) -> Needs:
         side=max(latents[2:]),
         sampling=sampling,
         decoding=lambda tile: maps.decoding(vae, latents, tile),
-        encoding=(lambda tile: maps.encoding(vae, latents, tile)) if painting.encodes else None,
+        encoding=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
         text=Blocks(text.weights, text.in_blocks, text.blocks),
-        image=painting.image,
-        reading=work.text(text, painting.batch, painting.itemsize),
+        image=workload.image,
+        reading=work.text(text, workload.batch, workload.itemsize),
         experts=t.experts,
-        paired=painting.batch > 1,
-        number=painting.itemsize,
-        unified=painting.unified,
+        paired=workload.batch > 1,
+        number=workload.itemsize,
+        unified=workload.unified,
     )
 
 
-def _stored(part: nn.Module, place: Path | None, number: int) -> float:
-    """Bytes a parameter takes in memory: as in its file where that keeps it in fewer bits than it is computed in."""
-    if place is None:
-        return number
-    files = [place] if place.is_file() else [f for f in place.iterdir() if f.suffix in (".safetensors", ".gguf")]
-    count = sum(parameter.numel() for parameter in part.parameters())
-    return min(float(number), sum(file.stat().st_size for file in files) / max(1, count))
+def _bytes_per_parameter(network: nn.Module, path: Path | None, itemsize: int) -> float:
+    """Bytes of a parameter in memory: as in its file, where it is quantised there, else those of the dtype."""
+    if path is None:
+        return itemsize
+    files = [path] if path.is_file() else [f for f in path.iterdir() if f.suffix in (".safetensors", ".gguf")]
+    count = sum(parameter.numel() for parameter in network.parameters())
+    return min(float(itemsize), sum(file.stat().st_size for file in files) / max(1, count))

@@ -1,4 +1,4 @@
-"""The times at which Wan's pipelines sample, by the step rule, and the thousandths in which its networks take them."""
+"""The schedules of diffusers' Wan pipelines, by sampler, and the timesteps that the networks are given."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sora.engine.sampler import shift_from, shift_times, timesteps
 def unipc_timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
     """As ``sampler.timesteps``, with the times Wan's pipelines give their UniPC solver, ready for ``sampler.unipc``.
 
-    Before the shift they fall evenly towards 1/1000 and not 0, that end is left out, and the first is held 1e-6 below
-    1, where the logarithmic signal-to-noise ratio is finite. 0 comes last. Source: diffusers'
-    ``UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)``, which the Wan pipelines ship with.
+    Before the shift they fall evenly towards 1/1000, not 0, and that end is left out. The first is kept 1e-6 below 1,
+    where the logarithmic signal-to-noise ratio is finite. 0 comes last. Source: diffusers'
+    ``UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)``, the default of the Wan pipelines.
     """
     even = torch.linspace(1.0, 0.001, steps + 1, dtype=torch.float64)
     even[-1] = 0.0
@@ -31,17 +31,16 @@ def euler_timesteps(steps: int, shift: float, start: float = 1.0) -> Tensor:
 
 
 SCHEDULES = {"unipc": unipc_timesteps, "euler": euler_timesteps}
-"""By the step rule; others take ``sampler.timesteps``."""
+"""By sampler; others use ``sampler.timesteps``."""
 
 
 def schedule(sampler: str, steps: int, shift: float, strength: float = 1.0) -> Tensor:
-    """The last ``strength`` of a whole run's times, for the step rule of that name. As diffusers does, whole steps are
-    dropped from their beginning, and of these the fewest are kept that make up no more than ``strength``. At least one
-    step is left."""
-    left = max(1, min(int(steps * strength), steps))
-    return SCHEDULES.get(sampler, timesteps)(steps, shift)[steps - left :]
+    """The last ``strength`` in (0, 1] of a whole run's times, for the sampler of that name. As in diffusers, whole
+    steps are dropped from the beginning: int(steps * strength) are kept, at least one."""
+    kept = max(1, min(int(steps * strength), steps))
+    return SCHEDULES.get(sampler, timesteps)(steps, shift)[steps - kept :]
 
 
 def network_timestep(t: Tensor) -> Tensor:
-    """t in [0, 1] as Wan's pipelines hand it to the network: whole thousandths, rounded down; int64 in [0, 1000]."""
+    """The timestep that Wan's pipelines give the network for t in [0, 1]: 1000 t rounded down, int64."""
     return (t.float() * 1000).to(torch.int64)

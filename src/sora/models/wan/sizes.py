@@ -1,6 +1,6 @@
-"""The sizes of a painting that memory hangs on: those of the networks, and of what is painted.
+"""The sizes that the memory estimate of a Wan model depends on: of its networks, and of what is painted.
 
-Each part can be read from its network, best on the meta device, where it takes no memory.
+Each can be read from its network, best on the meta device, where that takes no memory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ NOTHING = Weights()
 @dataclass(frozen=True)
 class Transformer:
     """A Wan transformer. weights: of one expert, of which ``in_blocks`` parameters are in its ``blocks`` blocks and
-    ``largest`` in the largest; only blocks can be streamed. width, head_dim, ffn: channels of a token, of a head, and
-    inside the feed-forward. channels: of what goes in, control too. text: (tokens, channels) of text. patch: latents
-    behind a token. experts: networks of this size that take turns. control: whether there is a control
-    branch."""
+    ``largest`` in the largest; only blocks can be offloaded. width, head_dim, ffn: channels of a token, of a head, and
+    inside the feed-forward. channels: of the input, with the control latents. text: (tokens, channels) of text. patch:
+    latents of a token. experts: how many such networks the model has. control: whether it has VACE's branch."""
 
     weights: Weights
     in_blocks: int
@@ -42,7 +41,7 @@ class Transformer:
 
     @classmethod
     def of(cls, network: nn.Module, bytes_per_parameter: float = 2.0, *, experts: int = 1) -> Transformer:
-        """Of a ``WanDiT`` or a ``WanVACE`` without its weights."""
+        """The sizes of a ``WanDiT`` or a ``WanVACE``, which needs no weights."""
         config: Any = network.config
         control = bool(config.vace_layers)
         blocks: Any = [*network.blocks, *(network.vace_blocks if control else ())]  # type: ignore[misc]
@@ -64,8 +63,8 @@ class Transformer:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """weights, in_blocks, blocks: as a ``Transformer``'s, all blocks being alike. width, ffn: channels of a word, and
-    inside the feed-forward. heads: of attention. tokens: of the longest text."""
+    """A UMT5 encoder. weights, in_blocks, blocks: as in ``Transformer``; all blocks have one size. width, ffn: channels
+    of a token, and inside the feed-forward. heads: of attention. tokens: of the longest text."""
 
     weights: Weights
     in_blocks: int
@@ -77,7 +76,7 @@ class TextEncoder:
 
     @classmethod
     def of(cls, network: nn.Module, bytes_per_parameter: float = 2.0) -> TextEncoder:
-        """Of a ``UMT5`` without its weights."""
+        """The sizes of a ``UMT5``, which needs no weights."""
         config: Any = network.config
         blocks: Any = network.encoder.block  # type: ignore[union-attr]
         return cls(
@@ -92,11 +91,11 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """A Wan VAE. encoder, decoder: channels at each scale, from the pixels' end to the latents'. channels: of a
-    latent. blocks: residual blocks at each of the encoder's scales; the decoder has one more. halve_time: which steps
-    from scale to scale halve time. residual: Wan 2.2's shortcuts. patch: pixels folded at the door, along each side.
-    number: bytes of a number in its feature maps. tile_by_tile: whether a film is decoded wholly at one tile before the
-    next; otherwise what all tiles remember of earlier frames stays on the device."""
+    """A Wan VAE. encoder, decoder: channels at each scale, from pixels to latents. channels: of a latent. blocks:
+    residual blocks at each of the encoder's scales; the decoder has one more. halve_time: which steps from scale to
+    scale halve the frame rate. residual: whether it has Wan 2.2's shortcuts. patch: the side of the pixel patches that
+    its input is folded into. itemsize: bytes of a number in its feature maps. tile_by_tile: whether all frames of one
+    tile are decoded before the next tile; otherwise the feature caches of all tiles stay on the device."""
 
     weights: Weights
     encoder: tuple[int, ...] = (96, 192, 384, 384)
@@ -111,7 +110,8 @@ class Autoencoder:
 
     @classmethod
     def of(cls, network: nn.Module, itemsize: int = 4) -> Autoencoder:
-        """Of a ``WanVAE`` without its weights, whose weights and maps take ``number`` bytes each."""
+        """The sizes of a ``WanVAE``, which needs no weights. itemsize: bytes of a number in weights and feature
+        maps."""
         config: Any = network.config
         decoder = config.decoder_base_dim or config.base_dim
         return cls(
@@ -129,10 +129,11 @@ class Autoencoder:
 
 @dataclass(frozen=True)
 class Workload:
-    """What is painted, and with what. latents: (C, T, H, W) painted at once. image: an image encoder's weights. batch:
-    2 where a prompt and its negative go through the transformer together, else 1. number: bytes of a number the
-    transformer computes with. encodes: whether pixels are known, so that the encoder runs. scores: attention scores
-    held at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified: as in ``memory.Needs``."""
+    """What is painted, and with which networks. latents: (C, T, H, W) of the largest canvas. image: an image encoder's
+    weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. itemsize: bytes of a number in
+    the transformer's computations. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
+    attention scores are in memory at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified:
+    as in ``memory.Needs``."""
 
     transformer: Transformer
     text: TextEncoder
@@ -147,5 +148,5 @@ class Workload:
 
     @property
     def tokens(self) -> int:
-        """Of one sample."""
+        """How many tokens one sample has."""
         return prod(self.latents[1:]) // prod(self.transformer.patch)

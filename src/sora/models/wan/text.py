@@ -1,8 +1,8 @@
-"""Prompts as Wan reads them: cleaned, cut into words, encoded, and remembered on disk.
+"""Text conditioning of Wan: prompts are cleaned, tokenized and encoded, and their embeddings cached on disk.
 
-What diffusers' ``WanPipeline`` does with a prompt, so that the same words give the same vectors.
+It does what diffusers' ``WanPipeline`` does, so that a prompt has the same embeddings.
 
-Axis letters: B batch; L words; D width.
+Axis letters: B batch; L tokens; D width.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from sora.errors import ModelError
 from sora.networks.umt5 import UMT5
 
 MAX_LENGTH = 512
-"""Words that Wan reads of a prompt, the end counted."""
+"""The most tokens of a prompt, with the end token."""
 
 END, PAD = "</s>", "<pad>"
 
-# White space as Unicode has it: Python's \s also takes these four separators, which the reference leaves alone.
-_BLANKS = re.compile(r"[^\S\x1c-\x1f]+")
+# White space by Unicode's definition: Python's \s also matches four separators, which the reference does not.
+_WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
 
-# Our files in a cache's folder, those half written too.
-_OURS = re.compile(r"(\.[0-9a-f]{8}-)?[0-9a-f]{64}\.\w+")
+# The cache's files, also those only partly written.
+_CACHE_FILE = re.compile(r"(\.[0-9a-f]{8}-)?[0-9a-f]{64}\.\w+")
 
 
 def clean(prompt: str) -> str:
-    """The prompt with its encoding mended (where the ``ftfy`` package is installed), HTML entities resolved, and each
-    run of white space one space, none at the ends.
+    """Clean a prompt: fix its encoding (where the ``ftfy`` package is installed), resolve HTML entities, and make each
+    run of white space one space, with none at the ends.
 
-    Not to be done twice: entities are resolved two deep, and a third time would find more.
+    A prompt must be cleaned only once: entities are resolved two levels deep, and a second call would resolve more.
     """
-    resolved = html.unescape(html.unescape(_mended(prompt)))
-    return _BLANKS.sub(" ", resolved.strip()).strip()
+    resolved = html.unescape(html.unescape(_fix_encoding(prompt)))
+    return _WHITE_SPACE.sub(" ", resolved.strip()).strip()
 
 
-def _mended(text: str) -> str:
+def _fix_encoding(text: str) -> str:
     try:
         ftfy = importlib.import_module("ftfy")
     except ImportError:
@@ -59,20 +59,20 @@ def _mended(text: str) -> str:
 
 
 class T5Tokenizer:
-    """A folder's tokenizer.json, giving the ids that transformers gives for the same folder."""
+    """The tokenizer in a tokenizer.json; it gives the same ids as transformers does for that folder."""
 
     def __init__(self, tokenizer_json: Path) -> None:
         """Raises ModelError for a file that is missing, damaged, or not of a T5."""
-        self._tokenizer = _tokenizer(tokenizer_json)
+        self._tokenizer = _load_tokenizer(tokenizer_json)
         self._pad = self._tokenizer.token_to_id(PAD) or 0
 
     def ids(self, texts: list[str], length: int = MAX_LENGTH) -> tuple[Tensor, Tensor]:
-        """(B, length) int64 ids, and bool, True where a word or the end of the text is.
+        """Token ids (B, length), int64, and their mask, bool: True for tokens of the text and its end token.
 
-        texts: as ``clean`` leaves them. What is too long is cut so that the end still fits.
+        texts: cleaned. A text that is too long is truncated so that the end token still fits.
         """
         self._tokenizer.enable_truncation(length)
-        # One by one: encoding in batches starts threads, of which the library warns when ffmpeg is started later.
+        # One by one: encoding a batch starts threads, and the library then warns when ffmpeg is started.
         rows = [self._tokenizer.encode(text).ids for text in texts]
         ids_BL = torch.full((len(rows), length), self._pad)
         for i, row in enumerate(rows):
@@ -81,7 +81,7 @@ class T5Tokenizer:
         return ids_BL, torch.arange(length) < lengths[:, None]
 
 
-def _tokenizer(path: Path) -> Tokenizer:
+def _load_tokenizer(path: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception for any bad file
@@ -99,31 +99,32 @@ def _tokenizer(path: Path) -> Tokenizer:
 
 @torch.no_grad()
 def embed(network: UMT5, tokenizer: T5Tokenizer, texts: list[str], length: int = MAX_LENGTH) -> Tensor:
-    """(B, length, D), of the network's dtype and on its device; zeros past each text's end.
+    """Embeddings (B, length, D) of texts, in the network's dtype and on its device; zeros after each text's end.
 
-    texts: as ``clean`` leaves them. Only as many words are encoded as the longest text has: what is masked touches
-    nothing, so the rest would be work for rows that become zeros.
+    texts: cleaned. Only as many tokens are encoded as the longest text has: masked tokens change nothing, so the rest
+    would be work for rows that become zeros.
     """
     ids_BL, mask_BL = tokenizer.ids(texts, length)
     longest = int(mask_BL.sum(dim=1).max())
     device = network.shared.weight.device
     ids_BL, mask_BL = ids_BL[:, :longest].to(device), mask_BL[:, :longest].to(device)
     rows_BLD = network(ids_BL, None if mask_BL.all() else mask_BL)
-    return _lengthened(rows_BLD.masked_fill(~mask_BL[..., None], 0), length)
+    return _pad_rows(rows_BLD.masked_fill(~mask_BL[..., None], 0), length)
 
 
-def _lengthened(rows_xLD: Tensor, length: int) -> Tensor:
-    """The same rows, with zeros after them."""
+def _pad_rows(rows_xLD: Tensor, length: int) -> Tensor:
+    """Pad embeddings (..., L, D) with zeros to ``length`` tokens."""
     return F.pad(rows_xLD, (0, 0, 0, length - rows_xLD.shape[-2]))
 
 
 @dataclass(frozen=True)
 class EmbeddingCache:
-    """Embeddings of prompts, kept on disk, so that the text encoder is not loaded for a prompt read before.
+    """A cache of prompt embeddings on disk, so that the text encoder is not loaded for a prompt that was encoded
+    before.
 
-    folder: made when first written to; files in it with other names than ours are left alone. encoder: what gives
-    these vectors and no others: the weights' checksum or pinned revision, and the dtype. most: files kept; those not
-    used for longest go. The prompts themselves are not written.
+    folder: created when it is first written to; files with other names in it are left alone. encoder: identifies the
+    encoder and with it the embeddings: its weights' checksum or revision, the dtype and the device. max_files: beyond
+    so many, those not used for longest are removed. The prompts themselves are not written.
     """
 
     folder: Path
@@ -131,25 +132,24 @@ class EmbeddingCache:
     max_files: int = 200
 
     def get(self, texts: list[str], compute: Callable[[list[str]], Tensor], length: int = MAX_LENGTH) -> Tensor:
-        """(B, length, D) on the CPU: remembered rows, and for the rest those of ``compute``, which is called at most
-        once, with the texts not known, and gives what ``embed`` does for them.
+        """Embeddings (B, length, D) of texts, on the CPU. compute: encodes what is not cached, like ``embed``; it is
+        called at most once, with all of those texts.
 
-        texts: as ``clean`` leaves them. A file that is damaged is written anew; a folder that cannot be written to
-        costs time alone.
+        texts: cleaned. A damaged file is written anew; a folder that cannot be written to only costs time.
         """
-        rows = {text: found for text in texts if (found := self._find(text, length)) is not None}
-        unknown = [text for text in dict.fromkeys(texts) if text not in rows]
-        if unknown:
-            rows |= zip(unknown, compute(unknown).cpu(), strict=True)
-            for text in unknown:
-                self._keep(self._path(text, length), rows[text])
+        rows = {text: found for text in texts if (found := self._load(text, length)) is not None}
+        uncached = [text for text in dict.fromkeys(texts) if text not in rows]
+        if uncached:
+            rows |= zip(uncached, compute(uncached).cpu(), strict=True)
+            for text in uncached:
+                self._save(self._path(text, length), rows[text])
         return torch.stack([rows[text] for text in texts])
 
     def _path(self, text: str, length: int) -> Path:
         key = "\0".join((self.encoder, text, str(length)))
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
-    def _find(self, text: str, length: int) -> Tensor | None:
+    def _load(self, text: str, length: int) -> Tensor | None:
         path = self._path(text, length)
         if not path.is_file():
             return None
@@ -161,20 +161,21 @@ class EmbeddingCache:
             os.utime(path)
         except (ModelError, OSError, KeyError):
             return None
-        return _lengthened(rows_LD, length)
+        return _pad_rows(rows_LD, length)
 
-    def _keep(self, path: Path, rows_LD: Tensor) -> None:
-        """Write all but the zeros at the end; no reader meets half a file."""
-        if not rows_LD.isfinite().all():  # a device's bad day must not last
+    def _save(self, path: Path, rows_LD: Tensor) -> None:
+        """Write the rows without the zeros at the end. The file is renamed into place, so that no reader finds half of
+        it."""
+        if not rows_LD.isfinite().all():  # a fault of the device must not be cached
             return
         written = int((rows_LD.any(dim=1) * torch.arange(1, len(rows_LD) + 1)).max())
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic.write(path, save({"rows": rows_LD[:written].contiguous()}), replace=True)
-            self._forget()
+            self._prune()
 
-    def _forget(self) -> None:
-        """Remove all but the newest of our files, among them what was never finished."""
-        ours = [file for file in self.folder.iterdir() if _OURS.fullmatch(file.name)]
-        for file in sorted(ours, key=lambda file: file.stat().st_mtime_ns, reverse=True)[self.max_files :]:
+    def _prune(self) -> None:
+        """Remove all but the newest files of the cache, partly written ones among them."""
+        files = [file for file in self.folder.iterdir() if _CACHE_FILE.fullmatch(file.name)]
+        for file in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True)[self.max_files :]:
             file.unlink(missing_ok=True)

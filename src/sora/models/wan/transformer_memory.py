@@ -1,7 +1,7 @@
-"""Memory that the transformer and the text encoder take while they run, beside their weights, in bytes.
+"""Activation memory of the transformer and the text encoder: what they take besides their weights, in bytes.
 
-Counted from what stands at once in ``networks.wan.blocks`` and ``networks.umt5`` without gradients;
-``benchmarks/memory.py`` holds the counts against the networks.
+Counted from the tensors alive at once in ``networks.wan.blocks`` and ``networks.umt5`` without gradients;
+``benchmarks/memory.py`` compares the counts with the networks.
 """
 
 from __future__ import annotations
@@ -13,57 +13,57 @@ from sora.models.wan.sizes import TextEncoder, Workload
 FLOAT32 = 4
 PROMPTS = 2
 UNPACKED_AT_ONCE = 2**24
-"""Numbers of a quantised weight that ``runtime.quantized`` turns into float32 at a time."""
+"""How many numbers of a quantised weight ``runtime.quantized`` dequantises to float32 at a time."""
 
 
-def transformer(painting: Workload, *, quantised: bool) -> int:
-    """Of one pass. quantised: whether weights are unpacked on every use."""
-    t, c = painting.transformer, painting.itemsize
-    samples = painting.batch * painting.tokens
-    tables = painting.tokens * t.head_dim * 2 * FLOAT32
-    text = painting.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
+def transformer(workload: Workload, *, quantised: bool) -> int:
+    """Of one pass of the transformer. quantised: whether weights are dequantised on every use."""
+    t, c = workload.transformer, workload.itemsize
+    samples = workload.batch * workload.tokens
+    tables = workload.tokens * t.head_dim * 2 * FLOAT32
+    text = workload.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
     unpacked = t.width * t.ffn * c + 4 * FLOAT32 * min(t.width * t.ffn, UNPACKED_AT_ONCE) if quantised else 0
-    return samples * _each_token(painting) + _scores(painting) + tables + text + unpacked
+    return samples * _per_token(workload) + _scores(workload) + tables + text + unpacked
 
 
-def kept_text(painting: Workload) -> int:
-    """Keys and values of a prompt and its negative in every block, kept for all passes of a clip."""
-    t = painting.transformer
-    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * painting.itemsize
+def kept_text(workload: Workload) -> int:
+    """Of the cached keys and values of the prompt and the negative prompt, in every block."""
+    t = workload.transformer
+    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * workload.itemsize
 
 
-def sampler(painting: Workload) -> int:
-    """Of all latents around a pass: noise, velocity, what is known, what a multistep sampler remembers; and what goes
-    in, as it is and as patches."""
+def sampler(workload: Workload) -> int:
+    """Of the latents around a pass: the noise, the velocity, the known latents, the history of a multistep sampler; and
+    the input, as latents and as patches."""
     channels = (
-        6 * painting.latents[0] * FLOAT32 + 2 * painting.batch * painting.transformer.channels * painting.itemsize
+        6 * workload.latents[0] * FLOAT32 + 2 * workload.batch * workload.transformer.channels * workload.itemsize
     )
-    return channels * prod(painting.latents[1:])
+    return channels * prod(workload.latents[1:])
 
 
-def _each_token(painting: Workload) -> int:
-    """The most that a token takes, at the dearest place of a block."""
-    t, c = painting.transformer, painting.itemsize
-    copy = FLOAT32 if c < FLOAT32 else 0  # float32 inside costs a copy only where all else is smaller
-    # Turning keys by their angles: tokens, the same under modulation, q, k, v, turned queries; three float32 besides.
-    turning = t.width * (6 * c + copy + 3 * FLOAT32)
-    # Feed-forward: tokens before the block and within, and under three norms; its inside before and after activation.
-    feeding = t.width * 5 * c + t.ffn * 2 * c
-    # The branch's first block: tokens before layer 0, and the control's before they are joined.
+def _per_token(workload: Workload) -> int:
+    """Of a token, at the point of a block where it takes the most."""
+    t, c = workload.transformer, workload.itemsize
+    copy = FLOAT32 if c < FLOAT32 else 0  # norms in float32 need a copy only where the dtype is smaller
+    # Rotary embedding of the keys: tokens, the same modulated, q, k, v, rotated queries; three float32 copies besides.
+    rotary = t.width * (6 * c + copy + 3 * FLOAT32)
+    # Feed-forward: tokens before the block and within, and in three norms; its inside before and after activation.
+    feed_forward = t.width * 5 * c + t.ffn * 2 * c
+    # First block of VACE's branch: tokens before layer 0, and those of the control latents before they are added.
     control = 2 * t.width * c if t.control else 0
-    return max(turning, feeding) + control
+    return max(rotary, feed_forward) + control
 
 
-def _scores(painting: Workload) -> int:
-    """Scores before and after softmax, where no kernel fuses them."""
-    heads = painting.transformer.width // painting.transformer.head_dim
-    return 2 * min(painting.scores, painting.batch * heads * painting.tokens**2) * painting.itemsize
+def _scores(workload: Workload) -> int:
+    """Of attention scores before and after softmax, where no fused kernel is used."""
+    heads = workload.transformer.width // workload.transformer.head_dim
+    return 2 * min(workload.scores, workload.batch * heads * workload.tokens**2) * workload.itemsize
 
 
-def text(encoder: TextEncoder, texts: int, number: int) -> int:
-    """Of a pass over ``texts`` texts with numbers of ``number`` bytes."""
-    words = texts * encoder.tokens
-    bias = encoder.heads * encoder.tokens**2 * number
-    attention = 6 * words * encoder.width * number + (1 + texts) * bias
-    feeding = words * (3 * encoder.width + 3 * encoder.ffn) * number
-    return max(attention, feeding)
+def text(encoder: TextEncoder, texts: int, itemsize: int) -> int:
+    """Of one pass of the text encoder over ``texts`` texts, with numbers of ``itemsize`` bytes."""
+    tokens = texts * encoder.tokens
+    bias = encoder.heads * encoder.tokens**2 * itemsize
+    attention = 6 * tokens * encoder.width * itemsize + (1 + texts) * bias
+    feed_forward = tokens * (3 * encoder.width + 3 * encoder.ffn) * itemsize
+    return max(attention, feed_forward)
