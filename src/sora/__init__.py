@@ -5,9 +5,9 @@
     clip = sora.generate("a red ball bounces in the desert", seed=3)
     clip.save("ball.mp4")
 
-``generate``, ``image``, ``img2vid``, ``extend``, ``loop``, ``bridge`` and ``edit`` return a
-``Video`` in memory, and ``help(sora.generate)`` lists what they take. ``load`` keeps a model of your choice in memory.
-docs/python.md tells more. Importing this brings neither torch nor numpy, which come with the first painting.
+``generate``, ``image``, ``img2vid``, ``extend``, ``loop``, ``bridge``, ``edit``, ``finish`` and ``remake``
+return a ``Video`` in memory, and ``help(sora.generate)`` lists what they take. ``load`` keeps a model of your choice
+in memory. docs/python.md tells more. Importing this brings neither torch nor numpy, which come with the first painting.
 
 The map of the house, from the ground up; no room imports one above it:
 
@@ -40,12 +40,14 @@ if TYPE_CHECKING:
         bridge,
         edit,
         extend,
+        finish,
         generate,
         image,
         img2vid,
         load,
         loop,
         paint_all,
+        remake,
         unload,
     )
     from sora.jobs.video import Picture, Video
@@ -56,7 +58,7 @@ __version__ = "0.1.0"
 
 HOMES = {
     **dict.fromkeys(("generate", "image", "img2vid", "extend", "loop", "bridge", "edit"), "sora.jobs.session"),
-    **dict.fromkeys(("paint_all", "load", "unload", "Session"), "sora.jobs.session"),
+    **dict.fromkeys(("finish", "remake", "paint_all", "load", "unload", "Session"), "sora.jobs.session"),
     **dict.fromkeys(("Video", "Picture"), "sora.jobs.video"),
     **dict.fromkeys(("SoraError", "UsageError", "InputError", "ModelError", "OutOfMemory"), "sora.errors"),
     "ProgressEvent": "sora.engine.progress",
@@ -73,6 +75,8 @@ __all__ = [  # noqa: RUF022, in the order of the documentation
     "loop",
     "bridge",
     "edit",
+    "finish",
+    "remake",
     "paint_all",
     "load",
     "unload",

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import typer
 
 from sora.cli import dry_run
@@ -89,23 +88,19 @@ def _remake(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest
     if invocation.file and invocation.file.startswith("-"):
         raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
     recipe = replay.read(file)
-    request, changed_fields = replay.remake_request(file, recipe, invocation.extra_args)
-    thread_count, threads_note = (
-        (request.threads, "") if "threads" in changed_fields else replay.recorded_threads(recipe)
-    )
-    request = msgspec.structs.replace(request, threads=thread_count)
+    prompt = invocation.values.get("prompt")
+    values = replay.values_in(file, recipe, invocation.extra_args)
+    values |= {} if prompt is None else fill_from_stdin({"prompt": prompt})
+    request, notes = replay.remake_request(file, recipe, values)
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     suffix = target.FOLDER if file.is_dir() else suffix
-    prompt = invocation.values.get("prompt")
-    request = request if prompt is None else msgspec.structs.replace(request, **fill_from_stdin({"prompt": prompt}))
     # What could be painted once can be painted again, whatever its words say.
     anyway = delivery.anyway or prompt is None
     delivery = replace(delivery, stem=f"{slug(file.stem) or 'film'}-remake", suffix=suffix, anyway=anyway)
     resolved = replay.resolve_replay(file, recipe, request, delivery)
     _note_inputs(file, recipe, invocation.console)
-    if changes := replay.changes_since(recipe):
-        note(f"{file} was made with other {' and '.join(changes)}; the frames will differ", quiet=False)
-    note(f"{file} {threads_note}", quiet=not threads_note)
+    for line in notes:
+        note(line, quiet=False)
     return resolved, delivery
 
 

@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any
 
 from sora.errors import SoraError, UsageError
+from sora.plan.recipe import IN_MEMORY
 from sora.plan.request import Field, fields
 from sora.plan.verbs import FINISH, VERBS, Verb
 
@@ -147,7 +148,8 @@ def in_keywords(row: Verb) -> Iterator[None]:
 
 
 def with_keywords(message: str, row: Verb) -> str:
-    """'--seed 5 is ...' -> 'seed 5 is ...'."""
+    """'--seed 5 is ...' -> 'seed 5 is ...', and a clip in memory is called so, not by its digest."""
     names = {flag: field.name for field in fields().values() for flag in field.flags}
     names |= {flag: field.name for flag, field in row.by_flag().items()} | WORDS
+    message = IN_MEMORY.sub("the clip in memory", message)
     return re.sub(r"(?<![\w-])--?[a-z][a-z-]*\b", lambda flag: names.get(flag[0], flag[0]), message)

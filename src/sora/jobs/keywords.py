@@ -178,6 +178,11 @@ class RemakeOptions(SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, P
     """Options of ``remake``: those of the verb that the recipe is of."""
 
     prompt: str | None
+    image: PictureSource
+    last_image: PictureSource | None
+    clip: ClipSource
+    clip_b: ClipSource
+    mask: MaskSource | None
     then: str | Sequence[str]
     transition: TransitionName | None
     subject: str | None

@@ -22,7 +22,7 @@ from sora.engine.progress import ProgressEvent
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
 from sora.plan.plan import Plan
-from sora.plan.recipe import Recipe, digest_of, sha256_of
+from sora.plan.recipe import Recipe, absolute, digest_of, sha256_of
 from sora.runtime import threads
 
 Listener = Callable[[ProgressEvent], None]
@@ -157,7 +157,7 @@ def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Re
         device=loaded.model.device.type,
         dtype=str(loaded.dtype).removeprefix("torch."),
         torch=str(torch.__version__),
-        inputs=tuple((str(file.absolute()), digest_of(file)) for file in resolved.inputs),
+        inputs=tuple((absolute(file), digest_of(file)) for file in resolved.inputs),
         threads=torch.get_num_threads(),
     )
 

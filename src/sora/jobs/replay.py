@@ -17,10 +17,11 @@ import msgspec
 from sora import catalog, media, weights
 from sora.errors import InputError, ModelError, SoraError, UsageError
 from sora.jobs import loras
-from sora.jobs.delivery import Delivery
+from sora.jobs.delivery import Delivery, InMemory
+from sora.jobs.inputs import Inputs
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.plan import flags, prompts
-from sora.plan.recipe import Recipe, digest_of, from_record, record_of, sha256_of
+from sora.plan.recipe import Recipe, digest_of, from_record, is_in_memory, record_of, sha256_of
 from sora.plan.recipe_format_1 import converted, finished
 from sora.plan.request import Request, changed, fields
 from sora.plan.verbs import VERBS, Verb
@@ -34,9 +35,15 @@ MAX_INPUT_BYTES = 1 << 38  # bytes; the kernel's own files claim to be larger
 def read(file: Path) -> Recipe:
     """The recipe inside a file, whose inputs are what they were. Raises InputError."""
     recipe = recipe_of(file)
-    _check_prompts(file, recipe.request)
-    _check_inputs(file, recipe)
+    check(str(file), recipe, Inputs())
     return recipe
+
+
+def check(file: str, recipe: Recipe, files: Inputs) -> None:
+    """Raises InputError for a recipe that cannot be trusted, and for inputs that are not what they were. file: that the
+    recipe is in, for a person. files: hold those that are in memory."""
+    _check_prompts(file, recipe.request)
+    _check_inputs(file, recipe, files)
 
 
 def recipe_of(file: Path, *, drafts: bool = True) -> Recipe:
@@ -61,13 +68,15 @@ def recipe_of(file: Path, *, drafts: bool = True) -> Recipe:
     return converted(record, draft_request)
 
 
-def resolve_replay(file: Path, recipe: Recipe, request: Request, delivery: Delivery) -> ResolvedRequest:
+def resolve_replay(
+    file: Path, recipe: Recipe, request: Request, delivery: Delivery, files: Inputs | None = None
+) -> ResolvedRequest:
     """What the request means that was made of a file's recipe. Raises InputError where the recipe means nothing by
     itself, and otherwise what ``resolve`` does."""
     try:
-        return resolve(request, delivery)
+        return resolve(request, delivery, files)
     except (UsageError, ModelError) as error:
-        if recipe_error := _recipe_error(recipe.request):
+        if recipe_error := _recipe_error(recipe.request, files):
             message = (
                 f"the recipe of {file} is not one that sora can paint ({recipe_error}); it was damaged or is not sora's"
             )
@@ -78,21 +87,32 @@ def resolve_replay(file: Path, recipe: Recipe, request: Request, delivery: Deliv
 def input_notes(file: Path, recipe: Recipe) -> list[str]:
     """Each file that a recipe reads and that does not lie in the film's own folder, in a line for a person."""
     folder, own_model = file.resolve().parent, _own_model(recipe.request)
-    paths = dict.fromkeys([*(path for path, _ in recipe.inputs), *own_model])
+    paths = dict.fromkeys([*(path for path, _ in recipe.inputs if not is_in_memory(path)), *own_model])
     return [f"the recipe of {file} reads {path}" for path in paths if Path(path).resolve().parent != folder]
 
 
-def remake_request(file: Path, recipe: Recipe, words: Sequence[str]) -> tuple[Request, set[str]]:
-    """(the request of a recipe with what follows ``remake FILE``, names of the fields that were said there). Raises
-    UsageError."""
+def values_in(file: Path, recipe: Recipe, words: Sequence[str]) -> dict[str, Any]:
+    """The fields that are said by what follows ``remake FILE``. Raises UsageError."""
     request = recipe.request
-    values, rest = flags.parse(request.verb, _row(request), words)
+    values, rest = flags.parse(request.verb, row_of(request), words)
     if rest:
         raise UsageError(f"unexpected extra argument {rest[0]!r} after {file}; options begin with --")
-    return changed(request, values), set(values)
+    return values
 
 
-def _row(request: Request) -> Verb:
+def remake_request(file: Path, recipe: Recipe, values: dict[str, Any]) -> tuple[Request, list[str]]:
+    """(the request of a recipe with other values for some of its fields, what a person should know of how the frames
+    may differ without any)."""
+    changes = changes_since(recipe)
+    notes = [f"{file} was made with other {' and '.join(changes)}; the frames will differ"] if changes else []
+    if "threads" not in values:
+        count, threads_note = recorded_threads(recipe)
+        values = values | {"threads": count}
+        notes += [f"{file} {threads_note}"] if threads_note else []
+    return changed(recipe.request, values), notes
+
+
+def row_of(request: Request) -> Verb:
     """The verb with its draft's own strength in place of another, where a draft was finished."""
     row = VERBS[request.verb]
     if request.draft_file is None:
@@ -134,16 +154,16 @@ def recorded_threads(recipe: Recipe) -> tuple[int | None, str]:
     )
 
 
-def _recipe_error(request: Request) -> SoraError | None:
+def _recipe_error(request: Request, files: Inputs | None) -> SoraError | None:
     """Why a recipe's request cannot be painted as it stands, wherever the film would go; None where it can."""
     try:
-        resolve(request, Delivery(stem="film", suffix=".png" if request.verb == "image" else ".mkv", anyway=True))
+        resolve(request, InMemory(anyway=True), files)
     except (UsageError, ModelError) as error:
         return error
     return None
 
 
-def _check_prompts(file: Path, request: Request) -> None:
+def _check_prompts(file: str, request: Request) -> None:
     """Raises InputError for words that stand for several films: a recipe is of one."""
     try:
         variants = [
@@ -155,7 +175,7 @@ def _check_prompts(file: Path, request: Request) -> None:
         raise InputError(f"the recipe of {file} stands for several films, expected the one it is in; it was damaged")
 
 
-def _check_inputs(file: Path, recipe: Recipe) -> None:
+def _check_inputs(file: str, recipe: Recipe, files: Inputs) -> None:
     """Raises InputError for a file that the recipe does not list as read, for one that it lists and has no use for, and
     for one that is not what it was."""
     used, listed = _request_files(file, recipe.request), [path for path, _ in recipe.inputs]
@@ -166,17 +186,22 @@ def _check_inputs(file: Path, recipe: Recipe) -> None:
         if path not in used:
             raise InputError(f"the recipe of {file} lists {path}, for which it has no use; it was damaged")
     for path in dict.fromkeys([*listed, *_own_model(recipe.request)]):
+        if path in files:
+            continue
+        if is_in_memory(path):
+            hint = "paint from a saved file to be able to paint it again"
+            raise InputError(f"{file} was made from a clip or a picture in memory, which no file holds; {hint}")
         _check_regular(file, path)
     for path, digest in dict.fromkeys(recipe.inputs):
         if digest_of(path) != digest:
             raise InputError(f"{file} was made from {path}, which has changed since; put the old one back")
 
 
-def _unlisted_error(file: Path, path: str) -> InputError:
+def _unlisted_error(file: str | Path, path: str) -> InputError:
     return InputError(f"the recipe of {file} reads {path}, which it does not list; it was damaged")
 
 
-def _request_files(file: Path, request: Request) -> list[str]:
+def _request_files(file: str, request: Request) -> list[str]:
     """Every file that a request names, but the model's. Raises InputError."""
     paths = [getattr(request, name) for name, field in fields().items() if field.path and name != "model"]
     try:
@@ -191,7 +216,7 @@ def _own_model(request: Request) -> list[str]:
     return [request.model] if request.model and request.model not in catalog.MODELS else []
 
 
-def _check_regular(file: Path, path: str) -> None:
+def _check_regular(file: str | Path, path: str) -> None:
     """Raises InputError for a path that is not absolute, for what is gone, and for what is neither a regular file with
     something in it nor a folder of regular files: a device, a pipe or a kernel's own file could be read for ever."""
     if not Path(path).is_absolute():

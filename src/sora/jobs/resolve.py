@@ -3,16 +3,17 @@ torch is imported, and the Plan is built once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from sora import catalog, media
+from sora import catalog
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, UsageError
 from sora.jobs import advice, loras, sources
 from sora.jobs.delivery import Delivery
+from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
 from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, method_of
@@ -23,6 +24,7 @@ from sora.plan.clip import Clip
 from sora.plan.geometry import Size
 from sora.plan.options import MOST_SEED
 from sora.plan.plan import Plan, Start
+from sora.plan.recipe import absolute
 from sora.plan.request import Request, check, within
 from sora.runtime.speed import DEFAULT, Speed
 
@@ -30,7 +32,8 @@ from sora.runtime.speed import DEFAULT, Speed
 @dataclass(frozen=True)
 class ResolvedRequest:
     """What to paint. request: complete, but for the words and the seed of each variant. plan: of the first variant.
-    sounds: of the clips in the film, at their places. inputs: everything that was read. notes: for a person."""
+    sounds: of the clips in the film, at their places. inputs: everything that was read. files: what of it is in
+    memory. notes: for a person."""
 
     request: Request
     spec: ModelSpec
@@ -40,6 +43,7 @@ class ResolvedRequest:
     speed: Speed
     sounds: tuple[Sound, ...] = ()
     inputs: tuple[Path, ...] = ()
+    files: Inputs = field(default_factory=Inputs)
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,31 +75,32 @@ class ResolvedRequest:
         return msgspec.structs.replace(self.request, **own)
 
 
-def resolve(request: Request, delivery: Delivery | None = None) -> ResolvedRequest:
-    """What a request means. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
-    delivery = delivery or Delivery()
+def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | None = None) -> ResolvedRequest:
+    """What a request means. files: hold what it names and is in
+    memory. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
+    delivery, files = delivery or Delivery(), files or Inputs()
     check(request)
     within("--count", delivery.count, 1, MAX_FILES)
     within("--seed", request.seed, 0, MOST_SEED - delivery.count + 1)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
-    spec = spec.with_guidance() if _needs_guidance(request) else spec
+    spec = spec.with_guidance() if _needs_guidance(request, files) else spec
     if request.memory is not None:
         plans.find(request.memory)
     lora_files = loras.parse(request.loras, spec)
-    recorded_prompt = _recorded_prompt(request)
+    recorded_prompt = _recorded_prompt(request, files)
     named = delivery.output is not None
     variants = variants_of(request, spec, recorded_prompt or "", count=delivery.count, named=named)
     variants = advice.prompt_advice(request, spec, variants, anyway=delivery.anyway)
     for variant in variants:
         delivery.check(request, variant)
     kind = delivery.kind(request)
-    verb_plan = VERBS[request.verb](VerbContext(request, spec, variants[0].texts, kind))
+    verb_plan = VERBS[request.verb](VerbContext(request, spec, variants[0].texts, kind, files))
     for variant in variants:
         delivery.check_kind(request, variant, verb_plan.plan)
-    verb_plan = verb_plan if request.draft_file is None else _start_from_draft(verb_plan, request)
+    verb_plan = verb_plan if request.draft_file is None else _start_from_draft(verb_plan, request, files)
     inputs = (*verb_plan.inputs, *(lora.path for lora in lora_files))
     delivery.check_inputs(inputs)
-    sounds, sound_notes = sources.sounds(request.verb, verb_plan.sources, kind)
+    sounds, sound_notes = sources.sounds(files, request.verb, verb_plan.sources, kind)
     distilled_steps = min((lora.distilled_steps for lora in lora_files if lora.distilled_steps), default=None)
     return ResolvedRequest(
         request=_completed(request, spec, verb_plan, lora_files, distilled_steps),
@@ -106,6 +111,7 @@ def resolve(request: Request, delivery: Delivery | None = None) -> ResolvedReque
         speed=_speed(request, spec, distilled_steps),
         sounds=sounds,
         inputs=inputs,
+        files=files,
         notes=(*_notes(request, recorded_prompt, distilled_steps), *verb_plan.notes, *sound_notes),
     )
 
@@ -122,7 +128,7 @@ def _completed(
     request: Request, spec: ModelSpec, verb_plan: VerbPlan, lora_files: tuple[Lora, ...], distilled_steps: int | None
 ) -> Request:
     """The request with all that was understood, paths absolute, so that it means the same anywhere on this machine."""
-    d, absolute = spec.defaults, lambda path: path and str(Path(path).absolute())
+    d = spec.defaults
     has_negative = request.negative is not None and request.negative.strip()
     completed = {
         "steps": request.steps or distilled_steps or (d.draft_steps if request.draft else d.steps),
@@ -134,7 +140,9 @@ def _completed(
         "model": str(spec.folder.absolute()) if spec.folder else spec.name,
         "loras": tuple(lora.flag_value for lora in lora_files),
         **{
-            name: absolute(getattr(request, name)) for name in ("image", "last", "clip", "clip_b", "mask", "draft_file")
+            name: path and absolute(path)
+            for name in ("image", "last", "clip", "clip_b", "mask", "draft_file")
+            for path in [getattr(request, name)]
         },
         **verb_plan.completed,
     }
@@ -155,12 +163,12 @@ def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Sp
     return speed
 
 
-def _needs_guidance(request: Request) -> bool:
+def _needs_guidance(request: Request, files: Inputs) -> bool:
     """Whether what is asked for needs weights that take guidance, where a model's own are distilled: a scale of it,
     words to steer away from, a whole clip led to other words, or a LoRA, which was trained on those."""
     if request.guidance is not None:
         return request.guidance != 1
-    leads = request.verb == "edit" and method_of(request) == "flow"
+    leads = request.verb == "edit" and method_of(request, files) == "flow"
     return bool(request.negative and request.negative.strip()) or leads or bool(request.loras)
 
 
@@ -173,25 +181,25 @@ def _with_low_noise_guidance(spec: ModelSpec, request: Request) -> ModelSpec:
     return replace(spec, defaults=replace(spec.defaults, guidance_low=request.guidance_low))
 
 
-def _recorded_prompt(request: Request) -> str | None:
+def _recorded_prompt(request: Request, files: Inputs) -> str | None:
     """The prompt out of the source's own recipe, where none is said."""
     source = request.clip or request.image
-    return None if request.prompt is not None or source is None else sources.recorded_prompt(source)
+    return None if request.prompt is not None or source is None else files.recorded_prompt(source)
 
 
-def _start_from_draft(verb_plan: VerbPlan, request: Request) -> VerbPlan:
+def _start_from_draft(verb_plan: VerbPlan, request: Request, files: Inputs) -> VerbPlan:
     """The verb's plan, started from a draft's frames."""
     plan, path = verb_plan.plan, Path(request.draft_file or "")
-    draft = _read_draft(path, plan)
+    draft = _read_draft(path, plan, files)
     strength, known = request.draft_strength or 1.0, plan.start.known_FYX if plan.start else None
     start = Start(draft, strength, known) if strength < 1 or known is not None else None
     return replace(verb_plan, plan=replace(plan, start=start), inputs=(path, *verb_plan.inputs))
 
 
-def _read_draft(path: Path, plan: Plan) -> Clip:
+def _read_draft(path: Path, plan: Plan, files: Inputs) -> Clip:
     """The draft's frames at the film's size. Raises InputError."""
-    still = plan.frames == 1 and media.probe(path).kind == "image"
-    clip = Clip(media.read_image(path)[None], plan.format.fps) if still else media.read_clip(path)
+    still = plan.frames == 1 and files.is_picture(str(path))
+    clip = Clip(files.read_image(str(path))[None], plan.format.fps) if still else files.read_clip(str(path), None, None)
     if len(clip) != plan.frames:
         message = f"{path} has {len(clip)} frames and its recipe makes {plan.frames}"
         raise InputError(f"{message}; it was cut since, paint the draft again")

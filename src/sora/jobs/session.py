@@ -8,18 +8,23 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sora.engine.progress import Listener, ProgressEvent
 from sora.errors import UsageError
-from sora.jobs.arguments import check_names, in_keywords, row_of, values_of
+from sora.jobs import replay
+from sora.jobs.arguments import check_names, in_keywords, row_of, values_of, with_keywords
 from sora.jobs.delivery import InMemory
+from sora.jobs.inputs import Inputs
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.variants import Variant
 from sora.jobs.verb_methods import Verbs
 from sora.jobs.video import Picture, Video
-from sora.plan.request import Request
+from sora.plan.recipe import Recipe
+from sora.plan.request import Request, fields
+from sora.plan.verbs import Verb
 from sora.runtime import threads
 
 if TYPE_CHECKING:
@@ -85,16 +90,18 @@ class Session(Verbs):
     def paint(self, resolved: ResolvedRequest, variant: Variant, on_progress: Listener | None = None) -> Video:
         """Load what a request needs, and paint one of its variants into memory. Raises what ``prepare`` raises, and
         whatever ``on_progress`` does."""
-        from sora.jobs import paint
-
         with self._lock:
             memory_plan = self.prepare(resolved, on_progress)
+            from sora.jobs import paint  # by now torch is there, and waits as prepare told it to
+
             with self._painting(on_progress or _ignore) as (loaded, listener):
                 recipe = paint.recipe_of(resolved, variant, loaded)
                 frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, listener)
         kind = Picture if recipe.request.verb == "image" else Video
         notes = [*resolved.notes, *variant.notes, *([memory_plan] if memory_plan else [])]
-        return kind(frames_FYXC, recipe, resolved.sounds, tuple(notes))
+        row = row_of(recipe.request.verb)
+        notes = tuple(with_keywords(line, row) for line in notes)
+        return kind(frames_FYXC, recipe, sounds=resolved.sounds, files=resolved.files, notes=notes)
 
     def paint_all(
         self, request: Request, *, count: int = 1, anyway: bool = False, on_progress: Listener | None = None
@@ -114,13 +121,34 @@ class Session(Verbs):
         row, options = row_of(verb), {**self._options, **options}
         check_names(verb, row, options)
         with in_keywords(row):
-            request = Request(verb=verb, **values_of(row, {**inputs, **options}))  # type: ignore[arg-type]
-            resolved = resolve(request, InMemory(anyway=options.get("anyway", False)))
-            variant, *others = resolved.variants
-            if others:
-                films = f"the prompt stands for {1 + len(others)} films, and {verb}() paints one"
-                raise UsageError(f"{films}; paint_all(Request(...)) paints them all, \\{{ keeps a brace as it is")
-            return self.paint(resolved, variant, options.get("on_progress"))
+            files = Inputs()
+            request = Request(verb=verb, **_values(row, {**inputs, **options}, files))  # type: ignore[arg-type]
+            resolved = resolve(request, InMemory(anyway=options.get("anyway", False)), files)
+            return self._paint_one(verb, resolved, options)
+
+    def _repaint(self, command: str, source: Any, options: Mapping[str, Any]) -> Video:
+        file, recipe, files = _recipe_of(command, source)
+        row = row_of("finish") if command == "finish" else replay.row_of(recipe.request)
+        check_names(command, row, options)
+        with in_keywords(row):
+            values = _values(row, options, files)
+            if command == "finish":
+                request, notes = replay.finish_request(file, recipe, values), list[str]()
+            else:
+                request, notes = replay.remake_request(file, recipe, values)
+            # What could be painted once can be painted again, whatever its words say.
+            anyway = options.get("anyway", False) or (command == "remake" and "prompt" not in values)
+            resolved = replay.resolve_replay(file, recipe, request, InMemory(anyway=anyway), files)
+            notes = (*replay.input_notes(file, recipe), *notes, *resolved.notes)
+            return self._paint_one(command, replace(resolved, notes=notes), options)
+
+    def _paint_one(self, command: str, resolved: ResolvedRequest, options: Mapping[str, Any]) -> Video:
+        """Raises UsageError for words that stand for several films."""
+        variant, *others = resolved.variants
+        if others:
+            films = f"the prompt stands for {1 + len(others)} films, and {command}() paints one"
+            raise UsageError(f"{films}; paint_all(Request(...)) paints them all, \\{{ keeps a brace as it is")
+        return self.paint(resolved, variant, options.get("on_progress"))
 
     def close(self) -> None:
         """Free the model's memory. A later request loads it anew."""
@@ -155,6 +183,26 @@ class Session(Verbs):
                 raise
 
 
+def _values(row: Verb, options: Mapping[str, Any], files: Inputs) -> dict[str, Any]:
+    """A request's fields. files: take what is in memory. Raises UsageError."""
+    named = {
+        name: files.add(name, value)
+        for name, value in options.items()
+        if value is not None and name in fields() and row.field(name).path and name != "model"
+    }
+    return values_of(row, {**options, **named})
+
+
+def _recipe_of(command: str, source: Any) -> tuple[Path, Recipe, Inputs]:
+    """(a file, or what a video is called, its recipe, what it was made of and is in memory). Raises InputError."""
+    if not isinstance(source, Video):
+        file = Path(source)
+        return file, replay.read(file), Inputs()
+    files = Inputs(source.files)
+    replay.check("the video", source.own_recipe, files)
+    return Path(files.add("draft_file", source) if command == "finish" else "the video"), source.own_recipe, files
+
+
 def _ignore(event: ProgressEvent) -> None:
     """The listener of nobody."""
 
@@ -184,4 +232,5 @@ _shared = Session()
 
 generate, image, img2vid = _shared.generate, _shared.image, _shared.img2vid
 extend, loop, bridge, edit = _shared.extend, _shared.loop, _shared.bridge, _shared.edit
+finish, remake = _shared.finish, _shared.remake
 paint_all, unload = _shared.paint_all, _shared.close

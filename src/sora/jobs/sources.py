@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sora import media
-from sora.errors import InputError, UsageError
+from sora.jobs.inputs import Inputs
 from sora.media import Sound
-from sora.plan import prompts
 from sora.plan.clip import Clip
 from sora.plan.geometry import parse_region, wxh
-from sora.plan.recipe import prompt_in
 
 SOUND_SUFFIXES = (".mp4", ".mkv")
 
@@ -36,11 +33,11 @@ class Source:
         return replace(self, offset=frame / (fps or self.clip.fps))
 
 
-def read(path: str | None, start: float | None, end: float | None, kind: str) -> Source:
+def read(files: Inputs, path: str | None, start: float | None, end: float | None, kind: str) -> Source:
     """The part of a clip that is asked for. kind: of the file that will be written. Raises UsageError and
     InputError."""
     assert path is not None
-    clip = media.read_clip(path, start=start, end=end)
+    clip = files.read_clip(path, start, end)
     height, width = clip.size
     notes: tuple[str, ...] = ()
     if kind == ".mp4" and (height % 2 or width % 2) and min(clip.size) > 1:
@@ -51,37 +48,25 @@ def read(path: str | None, start: float | None, end: float | None, kind: str) ->
     return Source(Path(path), clip, begin, notes=notes)
 
 
-def sounds(verb: str, sources: Sequence[Source], kind: str) -> tuple[tuple[Sound, ...], tuple[str, ...]]:
+def sounds(files: Inputs, verb: str, sources: Sequence[Source], kind: str) -> tuple[tuple[Sound, ...], tuple[str, ...]]:
     """(the sound of every clip that has one, at its place in the film, what to tell a person about it)."""
-    with_sound = [source for source in sources if media.sound_of(source.path)]
-    if not with_sound:
+    found = [(s, files.sounds(str(s.path), s.start, s.clip.seconds, s.offset)) for s in sources]
+    names = " and ".join(dict.fromkeys(str(source.path) for source, sounds in found if sounds))
+    if not names:
         return (), ()
-    names = " and ".join(dict.fromkeys(str(source.path) for source in with_sound))
     if kind not in SOUND_SUFFIXES:
         return (), (f"the sound of {names} is left out; -o in .mp4 or .mkv keeps it",)
-    found = tuple(media.Sound(s.path, s.start, s.clip.seconds, s.offset) for s in with_sound)
-    return found, () if verb == "edit" else (f"the sound of {names} stays with its frames; the rest is silent",)
+    notes = () if verb == "edit" else (f"the sound of {names} stays with its frames; the rest is silent",)
+    return tuple(sound for _, sounds in found for sound in sounds), notes
 
 
-def edit_mask(region: str | None, mask: str | None, clip: Clip) -> np.ndarray | None:
+def edit_mask(files: Inputs, region: str | None, mask: str | None, clip: Clip) -> np.ndarray | None:
     """bool (F, Y, X) of the pixels to paint, one frame standing for all, or None for all of them. region, mask: as a
     person wrote them."""
     if mask is not None:
-        return media.read_mask(mask, len(clip), clip.size)
+        return files.read_mask(mask, len(clip), clip.size)
     if region is None:
         return None
     where_FYX = np.zeros((1, *clip.size), bool)
     where_FYX[0][parse_region(region, clip.size)] = True
     return where_FYX
-
-
-def recorded_prompt(path: str) -> str | None:
-    """The words a file of sora's own was painted from; None for any other file, and where they are none that a person
-    could have given. Raises InputError for a file that cannot be read."""
-    text = media.read_recipe(path)
-    if not text:
-        return None
-    try:
-        return prompts.clean(prompt_in(text))
-    except (InputError, UsageError):  # other programs write JSON too
-        return None

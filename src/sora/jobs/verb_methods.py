@@ -24,6 +24,10 @@ class Verbs(ABC):
     """
 
     @abstractmethod
+    def _repaint(self, command: str, source: Any, options: Mapping[str, Any]) -> Video:
+        """Carry out ``finish`` or ``remake``. source: a file with a recipe, or a video that was painted before."""
+
+    @abstractmethod
     def _paint(self, verb: str, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
         """Paint what a verb is asked for. inputs: its parameters that come before the options, by name."""
 
@@ -95,3 +99,20 @@ class Verbs(ABC):
         clip: as in ``extend``. prompt: what it shows afterwards.
         """
         return self._paint("edit", {"clip": clip, "prompt": prompt}, options)
+
+    @documented("finish")
+    def finish(self, draft_file: k.FilePath | Video, **options: Unpack[k.FinishOptions]) -> Video:
+        """Paint a draft at full size and in all its steps. What its recipe says holds, but for the options; those of
+        the session do not count here.
+
+        draft_file: a file that was painted with ``draft=True``, or the video itself.
+        """
+        return self._repaint("finish", draft_file, options)
+
+    def remake(self, file: k.FilePath | Video, **options: Unpack[k.RemakeOptions]) -> Video:
+        """Paint a file again from its recipe. Without any options the frames come out the same.
+
+        file: a file that sora painted, or a video that was painted before. options: those of the verb that painted it,
+        which take the place of what the recipe says; those of the session do not count here.
+        """
+        return self._repaint("remake", file, options)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sora import media
 from sora.catalog.spec import ModelSpec
 from sora.errors import UsageError
 from sora.jobs import sources
+from sora.jobs.inputs import Inputs
 from sora.jobs.sources import Source
 from sora.plan import geometry, operations
 from sora.plan.clip import fit, resampled
@@ -28,12 +28,14 @@ MAX_REFINED_SIDE = 2048  # pixels a side
 
 @dataclass(frozen=True)
 class VerbContext:
-    """A request for one model. prompts: of each shot, as they are painted. kind: of the file that will be written."""
+    """A request for one model. prompts: of each shot, as they are painted. kind: of the file that will be written.
+    files: read what the request names."""
 
     request: Request
     spec: ModelSpec
     prompts: Sequence[str]
     kind: str
+    files: Inputs
 
     def format(self, size: Size, fps: float) -> Format:
         """The format of a film of (height, width)."""
@@ -53,7 +55,7 @@ class VerbContext:
 
     def clip(self) -> Source:
         """The first clip. Raises UsageError and InputError."""
-        return sources.read(self.request.clip, self.request.start, self.request.end, self.kind)
+        return sources.read(self.files, self.request.clip, self.request.start, self.request.end, self.kind)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def img2vid(context: VerbContext) -> VerbPlan:
     if frames < len(files):
         raise UsageError("a film from one picture to another has 2 frames at least; ask for --frames 2 or more")
     context.size()  # refuses before a large picture is read
-    pictures = [media.read_image(file) for file in files]
+    pictures = [context.files.read_image(file) for file in files]
     size = context.size(pictures[0].shape[1] / pictures[0].shape[0])
     first, *last = [fit(picture_YXC, *size) for picture_YXC in pictures]
     options: dict[str, Any] = {
@@ -159,7 +161,7 @@ def _text_loop(context: VerbContext) -> VerbPlan:
 
 def bridge(context: VerbContext) -> VerbPlan:
     request, a = context.request, context.clip()
-    b = sources.read(request.clip_b, request.start_b, request.end_b, context.kind)
+    b = sources.read(context.files, request.clip_b, request.start_b, request.end_b, context.kind)
     first = a.clip
     frames = context.frames(first.fps, MIN_RETURN_FRAMES)
     notes: list[str] = []
@@ -178,7 +180,7 @@ def edit(context: VerbContext) -> VerbPlan:
     request, d = context.request, context.spec.defaults
     if request.region is not None and request.mask is not None:
         raise UsageError("--region and --mask both say where to paint; give one of them")
-    method = method_of(request)
+    method = method_of(request, context.files)
     default_strength = 1.0 if _is_partial(request) else d.flow_strength if method == "flow" else d.noise_strength
     strength = default_strength if request.strength is None else request.strength
     source = context.clip()
@@ -186,11 +188,11 @@ def edit(context: VerbContext) -> VerbPlan:
         raise UsageError("--was tells --method flow what the clip shows; add --method flow or leave --was out")
     clip = source.clip
     stretch = None if request.frame_range is None else geometry.parse_stretch(request.frame_range, len(clip))
-    paint_FYX = sources.edit_mask(request.region, request.mask, clip)
+    paint_FYX = sources.edit_mask(context.files, request.region, request.mask, clip)
     crop = None if paint_FYX is None else crop_around(paint_FYX, d.region_share)
     source_prompt = request.was or ""
     if request.was is None and method == "flow":
-        source_prompt = sources.recorded_prompt(str(source.path)) or ""
+        source_prompt = context.files.recorded_prompt(str(source.path)) or ""
     format = context.format(clip.size, clip.fps)
     format = format if crop is None else replace(format, painted=context.spec.painted(crop.size))
     area: dict[str, Any] = {"paint_FYX": paint_FYX, "stretch": stretch, "crop": crop}
@@ -203,15 +205,13 @@ def edit(context: VerbContext) -> VerbPlan:
     return verb_plan if request.mask is None else replace(verb_plan, inputs=(*verb_plan.inputs, Path(request.mask)))
 
 
-def method_of(request: Request) -> str:
+def method_of(request: Request, files: Inputs) -> str:
     """To change a whole clip, flow keeps things in their places better, but it has to know what the clip shows."""
     if request.method is not None:
         return request.method
     if _is_partial(request) or request.strength == 1:
         return "noise"
-    is_known = request.was is not None or (
-        request.clip is not None and sources.recorded_prompt(request.clip) is not None
-    )
+    is_known = request.was is not None or (request.clip is not None and files.recorded_prompt(request.clip) is not None)
     return "flow" if is_known else "noise"
 
 

@@ -24,15 +24,22 @@ class Video:
     """A painted video. frames: uint8 RGB, (F, Y, X, 3). notes: what a person may want to know of how it was made."""
 
     def __init__(
-        self, frames: np.ndarray, recipe: Recipe, sounds: tuple[Sound, ...] = (), notes: tuple[str, ...] = ()
+        self,
+        frames: np.ndarray,
+        recipe: Recipe,
+        *,
+        sounds: tuple[Sound, ...] = (),
+        files: Any = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.frames, self.notes = frames, notes
-        self._recipe, self._sounds = recipe, sounds
+        """sounds: that go into its file. files: an ``Inputs`` with what it was made of, where that was in memory."""
+        self.frames, self.notes, self.sounds, self.files = frames, notes, sounds, files
+        self.own_recipe = recipe
 
     @property
     def fps(self) -> float:
         """Frames a second."""
-        return self._recipe.fps
+        return self.own_recipe.fps
 
     @property
     def seconds(self) -> float:
@@ -47,18 +54,18 @@ class Video:
     @property
     def request(self) -> Request:
         """The request of this one video, complete: every default is filled in, and the seed is the one it has."""
-        return self._recipe.request
+        return self.own_recipe.request
 
     @property
     def recipe(self) -> dict[str, Any]:
         """Everything needed to paint it again, as the files hold it: the request, the weights, sizes, versions and the
         digests of what was read."""
-        return json.loads(self._recipe.to_json())
+        return json.loads(self.own_recipe.to_json())
 
     @property
     def prompt(self) -> str:
         """The words of the first shot, as they were painted."""
-        return self._recipe.prompts[0]
+        return self.own_recipe.prompts[0]
 
     @property
     def seed(self) -> int:
@@ -74,10 +81,10 @@ class Video:
         force: replace a file that exists. Raises UsageError for another suffix and for a file that exists, InputError
         for a folder that cannot be written.
         """
-        recipe = self._recipe.to_json()
+        recipe = self.own_recipe.to_json()
         with in_keywords(row_of(self.request.verb)):
             check_frames(str(path), len(self), "save it as .mp4, .gif, .webp, .mkv, or without a suffix for PNGs")
-            with media.writer(path, self.fps, self.frames.shape[1:3], recipe, force, sounds=self._sounds) as file:
+            with media.writer(path, self.fps, self.frames.shape[1:3], recipe, force, sounds=self.sounds) as file:
                 file.write(self.frames)
         return file.path
 

@@ -13,25 +13,30 @@
 """
 
 from sora.media.facts import Info, probe, read_recipe
-from sora.media.mask import read_mask
-from sora.media.picture import read_image
-from sora.media.read import read_clip
+from sora.media.mask import marked, mask_of, read_mask
+from sora.media.picture import read_image, rgb
+from sora.media.read import FOLDER_FPS, cut, read_clip
 from sora.media.sound import Sound, sound_of
 from sora.media.target import SUFFIXES, check_target, unique_path
 from sora.media.write import Writer, check_size, write_clip, writer
 
 __all__ = [
+    "FOLDER_FPS",
     "SUFFIXES",
     "Info",
     "Sound",
     "Writer",
     "check_size",
     "check_target",
+    "cut",
+    "marked",
+    "mask_of",
     "probe",
     "read_clip",
     "read_image",
     "read_mask",
     "read_recipe",
+    "rgb",
     "sound_of",
     "unique_path",
     "write_clip",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,19 @@ def read_mask(path: str | Path, frames: int, size: tuple[int, int]) -> np.ndarra
     colour with transparent parts, what is opaque is. Sizes are brought together by the nearest pixel. Raises
     InputError for what cannot be read, and where no pixel is marked.
     """
-    found_FYX = [_resized(mark_YX, size) for mark_YX in _marks(path, frames)]
+    return mask_of(_marks(path, frames), str(path), frames, size)
+
+
+def mask_of(marks: Iterable[np.ndarray], name: str, frames: int, size: tuple[int, int]) -> np.ndarray:
+    """As ``read_mask``, of marks that were read: bool (Y, X), one or more. name: what they come from, for a person.
+    Raises InputError."""
+    found_FYX = [_resized(mark_YX, size) for mark_YX in marks]
     if not found_FYX:
-        raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
+        raise InputError(f"{name} has no frame that can be decoded; get a whole copy")
     found_FYX += [found_FYX[-1]] * (frames - len(found_FYX))
     mask_FYX = np.stack(found_FYX)
     if not mask_FYX.any():
-        raise InputError(f"{path} marks nothing to paint; expected white, or one colour on transparent, where to paint")
+        raise InputError(f"{name} marks nothing to paint; expected white, or one colour on transparent, where to paint")
     return mask_FYX
 
 

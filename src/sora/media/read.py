@@ -60,6 +60,13 @@ def read_clip(path: str | Path, *, start: float | None = None, end: float | None
     return Clip(frames_FYXC[:count], film.fps)
 
 
+def cut(clip: Clip, name: str, start: float | None, end: float | None) -> Clip:
+    """The part of a clip in memory that ``read_clip`` would read of its file. name: for a person. Raises UsageError."""
+    film = Reel(Path(name), len(clip), clip.fps, clip.size, lambda first, last: iter(clip.frames_FYXC[first:last]))
+    first, last = _part(film, start, end)
+    return clip[first:last]
+
+
 @contextmanager
 def reel(path: str | Path, pixels: Pixels = picture.rgb) -> Iterator[Reel]:
     """A film, open while the block runs. ``pixels`` says what becomes of each frame. Raises InputError."""

@@ -26,6 +26,9 @@ MOST_INPUTS = 1024
 DEEPEST = 16  # lists and objects within one another; sora's own are 4 deep
 MOST_THREADS = 1 << 16
 
+IN_MEMORY = re.compile(r"memory:[0-9a-f]{64}")
+"""What stands in a request and among a recipe's inputs for a clip or a picture that was in no file: its sha256."""
+
 Text = Annotated[str, Meta(max_length=LONGEST)]
 Pixels = Annotated[int, Meta(ge=1, le=1 << 20)]
 
@@ -118,6 +121,16 @@ def prompt_in(text: str) -> str:
     return first if isinstance(first, str) else ""
 
 
+def is_in_memory(path: str | Path) -> bool:
+    """Whether it names something that was in no file."""
+    return IN_MEMORY.fullmatch(str(path)) is not None
+
+
+def absolute(path: str | Path) -> str:
+    """The path as a recipe holds it, so that it means the same from any folder."""
+    return str(path) if is_in_memory(path) else str(Path(path).absolute())
+
+
 def sha256_of(path: str | Path) -> str:
     """The file's sha256 in hex, read in pieces of 1 MiB. Raises InputError when it cannot be read."""
     digest = hashlib.sha256()
@@ -135,6 +148,8 @@ def sha256_of(path: str | Path) -> str:
 def digest_of(path: str | Path) -> str:
     """The sha256 of a file, or of a folder's files, their names and what they hold, in the order of names. In hex.
     Raises InputError when something cannot be read."""
+    if is_in_memory(path):
+        return str(path).partition(":")[2]
     if not Path(path).is_dir():
         return sha256_of(path)
     digest = hashlib.sha256()
