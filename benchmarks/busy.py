@@ -55,8 +55,8 @@ def main() -> None:
     for programs, times in found.items():
         wall, work = (statistics.median(column) for column in zip(*times, strict=True))
         print(f"beside {programs} busy programs: {wall:.2f} s, of processor time {work:.2f} s")
-    alone, beside = (statistics.median(wall for wall, _ in times) for times in found.values())
-    print(f"ratio {beside / alone:.2f}")
+    alone, loaded = (statistics.median(wall for wall, _ in times) for times in found.values())
+    print(f"ratio {loaded / alone:.2f}")
 
 
 if __name__ == "__main__":

@@ -63,13 +63,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--without", action="append", default=[], help="as sora's own; may be said again")
-    asked = parser.parse_args()
-    left_out = [part for way in asked.without for part in ("--without", way)]
-    print(f"{machine_summary()}; {asked.runs} runs; medians, seconds {' '.join(left_out)}\n")
+    args = parser.parse_args()
+    left_out = [part for way in args.without for part in ("--without", way)]
+    print(f"{machine_summary()}; {args.runs} runs; medians, seconds {' '.join(left_out)}\n")
     with tempfile.TemporaryDirectory() as place:
         rows = []
         for name, argv in cases(Path(place)).items():
-            took = [run([*argv, *left_out], place) for _ in range(asked.runs)]
+            took = [run([*argv, *left_out], place) for _ in range(args.runs)]
             shown = [statistics.median(one[phase] for one in took) for phase in (*PHASES, "wall")]
             rows.append([name, *(f"{seconds:.2f}" for seconds in shown)])
         print(markdown_table(["case", *PHASES, "wall"], rows))

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sora import weights
-from sora.runtime.quantized import store
+from sora.runtime.quantized import replace_with_quantized
 
 WIDE = 4096
 ROWS = ("float32 to float32", "float32 to bfloat16", "bfloat16 to float32", "float8 scaled", "gguf Q8_0")
@@ -88,7 +88,7 @@ def measure(folder: Path, maps: int, dtype: torch.dtype) -> None:
     with torch.device("meta"):
         module = Row(maps)
     before, started = peak(), time.perf_counter()
-    weights.load_checkpoint(module, folder, kind=weights.Kind(), dtype=dtype, store=store)
+    weights.load_checkpoint(module, folder, kind=weights.Kind(), dtype=dtype, store=replace_with_quantized)
     seconds = time.perf_counter() - started
     held = sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()])
     print(json.dumps({"seconds": seconds, "held": held, "peak": peak() - before}))

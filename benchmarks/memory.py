@@ -32,8 +32,8 @@ from sora.models.wan.needs import memory_needs_of
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.config import WanConfig
-from sora.networks.wan.dit import Times
-from sora.networks.wan.vace import build
+from sora.networks.wan.dit import SharedTimesteps
+from sora.networks.wan.vace import build_transformer
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 from sora.runtime.winograd import Winograd
 
@@ -80,11 +80,11 @@ def live_peak(run: Run) -> int:
     return live.peak
 
 
-def painting_of(config: WanConfig, shape: Shape, batch: int, number: int, *, experts: int = 1) -> Workload:
+def workload_of(config: WanConfig, shape: Shape, batch: int, number: int, *, experts: int = 1) -> Workload:
     """Of a checkpoint, from networks that take no memory. number: bytes of a number of the transformer's."""
     vae = WAN22 if config.out_channels == 48 else WAN21
     with torch.device("meta"):
-        network, umt5, autoencoder = build(config), UMT5(UMT5Config()), WanVAE(vae)
+        network, umt5, autoencoder = build_transformer(config), UMT5(UMT5Config()), WanVAE(vae)
     return Workload(
         Transformer.of(network, number, experts=experts),
         TextEncoder.of(umt5, number),
@@ -100,12 +100,12 @@ def transformer_run(config: WanConfig, shape: Shape, needs: Workload, device: st
     frame's is another than the rest's."""
     number = torch.float32 if needs.itemsize == 4 else torch.bfloat16
     with torch.device(device):
-        network = build(config).to(number).eval()
+        network = build_transformer(config).to(number).eval()
         x = torch.zeros(needs.batch, config.in_channels, *shape, dtype=number)
-        t: Tensor | Times = torch.zeros(needs.batch)
+        t: Tensor | SharedTimesteps = torch.zeros(needs.batch)
         if times:
             first = needs.tokens // shape[0]
-            t = Times(torch.zeros(needs.batch, 2), ((0, first, 1), (first, needs.tokens, 0)))
+            t = SharedTimesteps(torch.zeros(needs.batch, 2), ((0, first, 1), (first, needs.tokens, 0)))
         text = torch.zeros(needs.batch, *needs.transformer.text, dtype=number)
         further: dict[str, Any] = {}
         if config.vace_layers:
@@ -157,11 +157,11 @@ def true_sizes() -> Iterator[Row]:
         ("wan2.2-ti2v-5b", "5B 704p", 4, True),
     ]:
         config, shape = CONFIGS[name], SIZES[size]
-        needs = painting_of(config, shape, 2, number)
+        needs = workload_of(config, shape, 2, number)
         layers = tuple(layer for layer in config.vace_layers if layer < 6)
         run = transformer_run(replace(config, num_layers=6, vace_layers=layers), shape, needs, "meta", times=times)
         case = f"{name} {size} {'float32' if number == 4 else 'bfloat16'}{' two times' if times else ''}"
-        yield case, live_peak(run), transformer.transformer(needs, quantised=False)
+        yield case, live_peak(run), transformer.transformer(needs, quantized=False)
     for number in (torch.float32, torch.bfloat16):
         for name, vae, size in (("wan 2.1", WAN21, "480p"), ("wan 2.2", WAN22, "5B 704p")):
             with torch.device("meta"):
@@ -192,9 +192,9 @@ def small_cases() -> dict[str, tuple[Callable[[], Run], int]]:
         ("transformer, feed-forward dearest, bfloat16", wide, 2, False),
         ("transformer, two times, float32", SMALL, 4, True),
     ]:
-        needs, shape = painting_of(config, (5, 48, 64), 2, number), (5, 48, 64)
+        needs, shape = workload_of(config, (5, 48, 64), 2, number), (5, 48, 64)
         make = lambda c=config, s=shape, n=needs, t=times: transformer_run(c, s, n, "cpu", times=t)  # noqa: E731
-        cases[name] = make, transformer.transformer(needs, quantised=False)
+        cases[name] = make, transformer.transformer(needs, quantized=False)
     shape, latents = (2, 6, 8), (WAN21.z_dim, 2, 6, 8)
     with torch.device("meta"):
         sizes = Autoencoder.of(WanVAE(WAN21))
@@ -253,15 +253,18 @@ def print_plans() -> None:
         ("wan2.2-t2v-a14b", "720p"),
     ]:
         experts = 2 if "a14b" in name else 1
-        needs = painting_of(CONFIGS[name], SIZES[size], 2, 2, experts=experts)
-        needs = replace(needs, vae=replace(needs.vae, weights=replace(needs.vae.weights, stored=4), number=4))
+        needs = workload_of(CONFIGS[name], SIZES[size], 2, 2, experts=experts)
+        needs = replace(
+            needs, vae=replace(needs.vae, weights=replace(needs.vae.weights, bytes_per_parameter=4), number=4)
+        )
         print(f"\n{name} {size}, {needs.tokens} tokens{'':14} {'text':>7} {'encode':>7} {'sample':>7} {'decode':>7}")
-        for plan in memory.LADDER:
+        for plan in memory.PLANS_BY_SPEED:
             found = memory.estimate(memory_needs_of(replace(needs, encodes=True)), plan)
             print(f"  {plan.name:44}", *(f"{found.phase(p).total / GB:7.1f}" for p in memory.PHASES))
         for card in cards:
             try:
-                print(f"  {card:2} GB  {memory.said(*memory.choose(memory_needs_of(needs), round(0.96 * card * GB)))}")
+                plan, found = memory.choose_plan(memory_needs_of(needs), round(0.96 * card * GB))
+                print(f"  {card:2} GB  {memory.summary(plan, found)}")
             except OutOfMemory as error:
                 print(f"  {card:2} GB  {error}")
 

@@ -29,7 +29,7 @@ class Run:
     name: str
     largest: float
     mean: float
-    wish: float
+    bound: float
     seconds: float
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     verdicts = Verdicts()
     for run in runs:
         found = f"{run.largest:.1e}, mean {run.mean:.1e} ({run.seconds:.1f} s)"
-        verdicts.add(f"{run.name}: largest distance", f"<= {run.wish:.0e}", found, run.largest <= run.wish)
+        verdicts.add(f"{run.name}: largest distance", f"<= {run.bound:.0e}", found, run.largest <= run.bound)
     print(f"\n{verdicts.summary()}")
     raise SystemExit(done.returncode)
 

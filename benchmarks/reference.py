@@ -198,10 +198,10 @@ def gpu_memory(spec: ModelSpec) -> str:
 
     def fits(gib: int, whole: bool) -> bool:
         try:
-            plan, _ = memory.choose(needs, gib << 30)
+            plan, _ = memory.choose_plan(needs, gib << 30)
         except OutOfMemory:
             return False
-        return not whole or (plan.blocks is None and plan.tile is None)
+        return not whole or (plan.resident_blocks is None and plan.tile is None)
 
     whole, least = (bisect_left(range(MAX_GIB), True, key=partial(fits, whole=each)) for each in (True, False))
     return f"{whole}, or {least} offloaded"

@@ -21,7 +21,7 @@ from minitrain.eval.verdicts import Verdicts
 ROOT = Path(__file__).parent.parent
 ASSETS = "sora/assets/"
 FOREIGN, JUDGE = ("minitrain", "tests", "benchmarks"), "judge.safetensors"
-MOST = 1.2e6  # bytes without weights
+MAX_BYTES = 1.2e6  # bytes without weights
 LARGEST = 5  # files to list
 
 
@@ -68,7 +68,9 @@ def main() -> None:
         verdicts.add("the marker of types, sora/py.typed", "is there", "is there" if typed else "is missing", typed)
         verdicts.add("files", "", f"{len(names)}, of them {sum(n.startswith(ASSETS) for n in names)} in {ASSETS}")
         verdicts.add("size with the weights", "", f"{path.stat().st_size / 1e6:.2f} MB")
-        verdicts.add("size without the weights", f"<= {MOST / 1e6:.1f} MB", f"{bare / 1e6:.3f} MB", bare <= MOST)
+        verdicts.add(
+            "size without the weights", f"<= {MAX_BYTES / 1e6:.1f} MB", f"{bare / 1e6:.3f} MB", bare <= MAX_BYTES
+        )
         for entry in sorted(entries, key=lambda e: -e.compress_size)[:LARGEST]:
             verdicts.add(f"    {entry.filename}", "", f"{entry.compress_size / 1e6:.3f} MB")
     print(f"\n{verdicts.summary()}")

@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_iter
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.config import WanConfig
-from sora.networks.wan.dit import Times
-from sora.networks.wan.vace import build
+from sora.networks.wan.dit import SharedTimesteps
+from sora.networks.wan.vace import build_transformer
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 
 Shape = tuple[int, int, int]
@@ -61,7 +61,7 @@ def painting_of(config: WanConfig, shape: Shape, batch: int, number: int) -> Wor
     """Of a checkpoint, from networks that take no memory. number: bytes of a number of the transformer's."""
     vae = WAN22 if config.out_channels == 48 else WAN21
     with torch.device("meta"):
-        network, umt5, autoencoder = build(config), UMT5(UMT5Config()), WanVAE(vae)
+        network, umt5, autoencoder = build_transformer(config), UMT5(UMT5Config()), WanVAE(vae)
     return Workload(
         Transformer.of(network, number),
         TextEncoder.of(umt5, number),
@@ -77,12 +77,12 @@ def transformer_run(config: WanConfig, shape: Shape, needs: Workload, *, times: 
     frame's is another than the rest's."""
     number = torch.float32 if needs.itemsize == 4 else torch.bfloat16
     with torch.device("meta"):
-        network = build(config).to(number).eval()
+        network = build_transformer(config).to(number).eval()
         x = torch.zeros(needs.batch, config.in_channels, *shape, dtype=number)
-        t: Tensor | Times = torch.zeros(needs.batch)
+        t: Tensor | SharedTimesteps = torch.zeros(needs.batch)
         if times:
             first = needs.tokens // shape[0]
-            t = Times(torch.zeros(needs.batch, 2), ((0, first, 1), (first, needs.tokens, 0)))
+            t = SharedTimesteps(torch.zeros(needs.batch, 2), ((0, first, 1), (first, needs.tokens, 0)))
         text = torch.zeros(needs.batch, *needs.transformer.text, dtype=number)
         further: dict[str, Any] = {}
         if config.vace_layers:

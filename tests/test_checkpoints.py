@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sora import weights
 from sora.errors import ModelError
 from sora.models.wan import KEY_MAPS
-from sora.runtime.quantized import store
+from sora.runtime.quantized import replace_with_quantized
 
 IN = 256  # one block of ggml's larger formats
 
@@ -47,7 +47,7 @@ STATE = _numbers()
 
 def load(path: Path, dtype: torch.dtype = torch.float32, **more: object) -> Small:
     return weights.load_checkpoint(
-        hollow(), path, kind=KEY_MAPS["transformer"], dtype=dtype, **{"store": store, **more}
+        hollow(), path, kind=KEY_MAPS["transformer"], dtype=dtype, **{"store": replace_with_quantized, **more}
     )  # type: ignore[arg-type]
 
 

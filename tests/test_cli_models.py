@@ -67,7 +67,7 @@ def test_a_row_knows_every_move():
 
 
 def test_memory_is_told_by_plans_that_there_are():
-    assert set(MEMORY) <= set(memory.NAMES)
+    assert set(MEMORY) <= set(memory.PLAN_NAMES)
 
 
 def test_films_are_painted_at_their_own_size_where_that_can_be():

@@ -48,7 +48,7 @@ class Pupil(Blotches):
         return Latents(small.repeat(1, -(-c // 3), 1, 1, 1)[:, :c], (known < 1).float())
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
-        lora.merge(self.dit, tensors, strength, called=name)
+        lora.merge(self.dit, tensors, strength, label=name)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float):
         tone = 0.1 * len(prompt) / 20

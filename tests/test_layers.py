@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sora.networks import layers
-from sora.networks.layers import attention, layer_norm, rms_norm, rope, rope_split, rope_tables, timestep_embedding
+from sora.networks.layers import attention, layer_norm, rms_norm, rope, rope_channels, rope_tables, timestep_embedding
 
 CPU = torch.device("cpu")
 
@@ -69,7 +69,7 @@ def test_attention_is_written_out_only_for_small_training_on_a_cpu(monkeypatch: 
     ("head_dim", "split"), [(24, (8, 8, 8)), (48, (16, 16, 16)), (64, (24, 20, 20)), (128, (44, 42, 42))]
 )
 def test_rope_splits_a_head_as_wan_does(head_dim: int, split: tuple[int, int, int]) -> None:
-    assert rope_split(head_dim) == split and sum(split) == head_dim
+    assert rope_channels(head_dim) == split and sum(split) == head_dim
 
 
 def test_rope_keeps_lengths_and_sees_only_differences_of_place() -> None:

@@ -15,7 +15,7 @@ from sora.jobs.loras import Lora
 from sora.models.wan import KEY_MAPS
 from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT
 from sora.runtime import lora
-from sora.runtime.quantized import StoredLinear, shrink
+from sora.runtime.quantized import QuantizedLinear, quantize_to_float8
 from sora.weights import lora_file
 
 SIZES = WanConfig(
@@ -85,7 +85,7 @@ def test_adapters_can_be_taken_away_and_filled_again():
     lora.remove(dit)
     assert torch.equal(answer(dit), before)
     lora.inject(dit, 3, targets=LORA_TARGETS, alpha=1.5)
-    lora.fill(dit, tensors)
+    lora.load(dit, tensors)
     assert torch.allclose(answer(dit), after, atol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_what_does_not_fit_changes_nothing(change: dict[str, tuple[int, ...]], s
     tensors |= {name: torch.ones(shape) for name, shape in change.items()}
     tensors.setdefault("blocks.7.attn1.to_q.lora_A.weight", torch.ones(3, 24))
     with pytest.raises(ModelError, match=r"does not fit") as caught:
-        lora.merge(dit, tensors, called="a.safetensors")
+        lora.merge(dit, tensors, label="a.safetensors")
     assert said in str(caught.value) or "blocks.7" in str(caught.value)
     assert "a.safetensors" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -227,10 +227,10 @@ def test_a_lora_beside_weights_stored_in_few_bits() -> None:
     """What is added to stored weights is what would be added to the same weights unpacked; twice, for two files."""
     torch.manual_seed(0)
     stored = nn.Sequential(nn.Linear(32, 24), nn.GELU(), nn.Linear(24, 16)).requires_grad_(False)
-    shrink(stored)
+    quantize_to_float8(stored)
     plain = nn.Sequential(nn.Linear(32, 24), nn.GELU(), nn.Linear(24, 16)).requires_grad_(False)
     for ours, theirs in ((plain[0], stored[0]), (plain[2], stored[2])):
-        assert isinstance(ours, nn.Linear) and isinstance(theirs, StoredLinear) and theirs.bias is not None
+        assert isinstance(ours, nn.Linear) and isinstance(theirs, QuantizedLinear) and theirs.bias is not None
         ours.weight.copy_(theirs.weight)
         ours.bias.copy_(theirs.bias)
     for strength in (0.5, -1.0):

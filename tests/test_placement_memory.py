@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from live_tensors import live_peak, painting_of, transformer_run, vae_runs
 from sora import memory
 from sora.errors import OutOfMemory, UsageError
-from sora.memory import LADDER, Estimate, Free, Plan, Weights, free, plans
+from sora.memory import PLANS_BY_SPEED, Estimate, FreeMemory, MemoryPlan, WeightsSize, free, plans
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import CONFIGS
@@ -24,30 +24,30 @@ from sora.models.wan.needs import memory_needs_of
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.config import WanConfig
-from sora.networks.wan.vace import build
+from sora.networks.wan.vace import build_transformer
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE
 
 GB = 2**30
 
 T2V_14B = Workload(  # sizes as published, so that no network need be built
-    Transformer(Weights(14_288_491_584), 14_055_772_160, 351_394_304, 40, 5120, 128, 13824),
-    TextEncoder(Weights(5_680_910_336), 4_630_757_376, 24, 4096, 10240, 64),
-    Autoencoder(Weights(126_892_531, 4)),
+    Transformer(WeightsSize(14_288_491_584), 14_055_772_160, 351_394_304, 40, 5120, 128, 13824),
+    TextEncoder(WeightsSize(5_680_910_336), 4_630_757_376, 24, 4096, 10240, 64),
+    Autoencoder(WeightsSize(126_892_531, 4)),
     latents=(16, 21, 60, 104),
 )
 A14B = replace(T2V_14B, transformer=replace(T2V_14B.transformer, experts=2))
 
 
-def choose(painting: Workload, *how: Any, **more: Any) -> tuple[Plan, Estimate]:
-    return memory.choose(memory_needs_of(painting), *how, **more)
+def choose(painting: Workload, *how: Any, **more: Any) -> tuple[MemoryPlan, Estimate]:
+    return memory.choose_plan(memory_needs_of(painting), *how, **more)
 
 
-def estimate(painting: Workload, plan: Plan) -> Estimate:
+def estimate(painting: Workload, plan: MemoryPlan) -> Estimate:
     return memory.estimate(memory_needs_of(painting), plan)
 
 
-def next_rung(painting: Workload, plan: Plan, phase: str, free: Free) -> tuple[Plan, Estimate]:
-    return memory.next_rung(memory_needs_of(painting), plan, phase, free)
+def next_rung(painting: Workload, plan: MemoryPlan, phase: str, free: FreeMemory) -> tuple[MemoryPlan, Estimate]:
+    return memory.fallback(memory_needs_of(painting), plan, phase, free)
 
 
 # The estimate against the networks.
@@ -71,7 +71,7 @@ def test_a_pass_takes_what_is_estimated(case: str, number: int):
     needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
     # As on an accelerator; a CPU turns queries and keys in less.
     taken = live_peak(transformer_run(config, shape, needs, times=times))
-    assert taken == pytest.approx(work.transformer(needs, quantised=False), rel=0.15)
+    assert taken == pytest.approx(work.transformer(needs, quantized=False), rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_an_autoencoder_takes_what_is_estimated(config: Any, length: int, number
 
 def test_attention_that_is_not_fused_holds_scores():
     few = replace(T2V_14B, latents=(16, 1, 16, 16), scores=2**31 - 1)
-    fused = work.transformer(replace(few, scores=0), quantised=False)
-    assert work.transformer(few, quantised=False) - fused == 2 * 2 * (2 * 40 * 64 * 64)
+    fused = work.transformer(replace(few, scores=0), quantized=False)
+    assert work.transformer(few, quantized=False) - fused == 2 * 2 * (2 * 40 * 64 * 64)
     many = replace(T2V_14B, scores=2**31 - 1)
-    fused = work.transformer(T2V_14B, quantised=False)
-    assert work.transformer(many, quantised=False) - fused == 2 * 2 * (2**31 - 1)
+    fused = work.transformer(T2V_14B, quantized=False)
+    assert work.transformer(many, quantized=False) - fused == 2 * 2 * (2**31 - 1)
 
 
 def test_a_tile_after_another_takes_less_than_all_at_once():
@@ -107,9 +107,9 @@ def test_a_tile_after_another_takes_less_than_all_at_once():
 @pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.1-vace-1.3b", "wan2.1-14b"])
 def test_sizes_are_read_off_networks(name: str):
     with torch.device("meta"):
-        network = build(CONFIGS[name])
+        network = build_transformer(CONFIGS[name])
     read = Transformer.of(network, 0.5625, experts=2)
-    assert read.weights == Weights(sum(p.numel() for p in network.parameters()), 0.5625)
+    assert read.weights == WeightsSize(sum(p.numel() for p in network.parameters()), 0.5625)
     assert read.weights.bytes == pytest.approx(0.5625 * read.weights.parameters, abs=1)
     assert read.largest * read.blocks >= read.in_blocks > 0.9 * read.weights.parameters
     assert read.control == ("vace" in name) and read.experts == 2
@@ -129,8 +129,8 @@ def test_sizes_of_other_parts_are_read_off_networks():
 
 
 def test_names_are_unique_and_found():
-    assert len(set(memory.NAMES)) == len(LADDER)
-    assert all(plans.find(plan.name) is plan for plan in LADDER)
+    assert len(set(memory.PLAN_NAMES)) == len(PLANS_BY_SPEED)
+    assert all(plans.find(plan.name) is plan for plan in PLANS_BY_SPEED)
     with pytest.raises(UsageError, match=r"try --memory resident, text-dropped"):
         choose(T2V_14B, 80 * GB, "huge")
 
@@ -183,12 +183,12 @@ def test_what_is_chosen_fits_and_nothing_before_it_does(**sizes: Any):
         plan, found = choose(needs, there)
     except OutOfMemory:
         plan, found = None, None
-    order = [rung.name for rung in LADDER if rung.exact]
+    order = [rung.name for rung in PLANS_BY_SPEED if rung.is_exact]
     before = order if plan is None else order[: order.index(plan.name)]
     for name in before:
         assert not memory.fits(choose(needs, there, name)[1], there)
     if plan is not None and found is not None:
-        assert plan.exact and memory.fits(found, there)
+        assert plan.is_exact and memory.fits(found, there)
         more, _ = choose(needs, there + GB)
         assert order.index(more.name) <= order.index(plan.name)
         assert not (needs.unified and found.host)
@@ -203,35 +203,35 @@ def test_running_out_leads_down_until_nothing_is_left(**sizes: Any):
         for _ in range(20):
             before = found.phase(phase).total
             try:
-                plan, found = next_rung(needs, plan, phase, Free(there))
+                plan, found = next_rung(needs, plan, phase, FreeMemory(there))
             except OutOfMemory as error:
                 assert "--frames" in str(error)
                 break
-            assert plan.exact and found.phase(phase).total < before
+            assert plan.is_exact and found.phase(phase).total < before
         else:
             pytest.fail("it never ended")
 
 
 def test_as_many_blocks_stay_as_fit():
     plan, found = choose(T2V_14B, 24 * GB)
-    assert plan.blocks is not None and 5 < plan.blocks < 38
-    assert not memory.fits(estimate(T2V_14B, replace(plan, blocks=plan.blocks + 1)), 24 * GB)
+    assert plan.resident_blocks is not None and 5 < plan.resident_blocks < 38
+    assert not memory.fits(estimate(T2V_14B, replace(plan, resident_blocks=plan.resident_blocks + 1)), 24 * GB)
     block = T2V_14B.transformer.in_blocks * 2 // 40
-    assert found.host == pytest.approx((40 - plan.blocks) * block, rel=1e-6)
-    fewer = estimate(T2V_14B, replace(plan, blocks=plan.blocks - 1))
+    assert found.host == pytest.approx((40 - plan.resident_blocks) * block, rel=1e-6)
+    fewer = estimate(T2V_14B, replace(plan, resident_blocks=plan.resident_blocks - 1))
     assert found.sample.total - fewer.sample.total == pytest.approx(block, rel=1e-6)
 
 
 def test_a_plan_by_name_is_taken_even_if_it_does_not_fit():
     plan, found = choose(T2V_14B, 8 * GB, "resident")
-    assert plan == replace(LADDER[0])
-    assert memory.said(plan, found).endswith("of 8.0 GB, which may not be enough")
+    assert plan == replace(PLANS_BY_SPEED[0])
+    assert memory.summary(plan, found).endswith("of 8.0 GB, which may not be enough")
     fp8, small = choose(T2V_14B, 24 * GB, "fp8")
-    assert not fp8.exact and small.sample.weights == pytest.approx(T2V_14B.transformer.weights.parameters, rel=1e-6)
+    assert not fp8.is_exact and small.sample.weights == pytest.approx(T2V_14B.transformer.weights.parameters, rel=1e-6)
 
 
 def test_weights_that_are_small_already_stay_so_in_fp8():
-    small = replace(T2V_14B.transformer, weights=Weights(T2V_14B.transformer.weights.parameters, 0.5625))
+    small = replace(T2V_14B.transformer, weights=WeightsSize(T2V_14B.transformer.weights.parameters, 0.5625))
     needs = replace(T2V_14B, transformer=small)
     fp8, native = (estimate(needs, plans.find(name)) for name in ("fp8", "one-expert"))
     assert fp8.sample == native.sample
@@ -259,13 +259,13 @@ def test_the_least_that_is_needed_is_enough():
 
 def test_a_text_encoder_that_does_not_fit_is_streamed():
     plan, found = choose(replace(T2V_14B, latents=(16, 1, 60, 104)), 9 * GB)
-    assert plan.text == "streamed" and found.text.total < 4 * GB
+    assert plan.text_encoder == "streamed" and found.text.total < 4 * GB
 
 
 def test_what_makes_no_difference_is_left_out():
     plan, found = choose(replace(T2V_14B, latents=(16, 3, 32, 32), batch=1), 80 * GB, "fp8")
-    assert plan.tile is None and not plan.one_expert and not plan.one_prompt
-    assert memory.said(plan, found) == (
+    assert plan.tile is None and not plan.single_expert and not plan.sequential_guidance
+    assert memory.summary(plan, found) == (
         "memory: text encoder dropped after use, weights kept in float8, transformer and autoencoder apart,"
         f" {found.peak / GB:.1f} of 80.0 GB"
     )
@@ -273,31 +273,31 @@ def test_what_makes_no_difference_is_left_out():
 
 def test_the_line_for_a_person():
     plan, found = choose(T2V_14B, 80 * GB)
-    assert memory.said(plan, found) == f"memory: everything resident, {found.peak / GB:.1f} of 80.0 GB"
+    assert memory.summary(plan, found) == f"memory: everything resident, {found.peak / GB:.1f} of 80.0 GB"
     plan, found = choose(T2V_14B, 24 * GB)
-    assert f"blocks streamed from CPU memory, {plan.blocks} stay" in memory.said(plan, found)
-    assert "GB" in memory.said(plan, replace(found, free=None))
+    assert f"blocks streamed from CPU memory, {plan.resident_blocks} stay" in memory.summary(plan, found)
+    assert "GB" in memory.summary(plan, replace(found, free=None))
 
 
-@pytest.mark.parametrize("name", memory.NAMES)
+@pytest.mark.parametrize("name", memory.PLAN_NAMES)
 def test_phases_hold_what_the_plan_says(name: str):
     plan = plans.find(name)
     found = estimate(replace(A14B, encodes=True), plan)
     text, one = A14B.text.weights.bytes, A14B.transformer.weights.bytes
-    assert (found.text.weights > text) == (plan.text == "resident")
-    assert (found.decode.weights < 2 * GB) == plan.alone == (found.encode.weights < 2 * GB)
-    assert (found.sample.weights >= 2 * one) == (not plan.one_expert)
-    assert bool(found.host) == (plan.blocks is not None)
-    if plan.blocks is not None:
+    assert (found.text.weights > text) == (plan.text_encoder == "resident")
+    assert (found.decode.weights < 2 * GB) == plan.separate_vae == (found.encode.weights < 2 * GB)
+    assert (found.sample.weights >= 2 * one) == (not plan.single_expert)
+    assert bool(found.host) == (plan.resident_blocks is not None)
+    if plan.resident_blocks is not None:
         assert found.sample.weights < 0.1 * one and found.host > 1.8 * one
 
 
 def test_choosing_needs_no_torch():
     code = (
         "import sys; from sora.memory import *;"
-        "needs = Needs(Blocks(Weights(10**9), 9 * 10**8, 30, 3 * 10**7), Weights(10**8, 4), 8,"
-        " lambda **_: 10**8, lambda tile: 10**8, text=Blocks(Weights(10**9), 9 * 10**8, 24));"
-        "print(said(*choose(needs, 24 * 2**30)), free_ram()); sys.exit('torch' in sys.modules)"
+        "needs = Needs(NetworkSize(WeightsSize(10**9), 9 * 10**8, 30, 3 * 10**7), WeightsSize(10**8, 4), 8,"
+        " lambda **_: 10**8, lambda tile: 10**8, text=NetworkSize(WeightsSize(10**9), 9 * 10**8, 24));"
+        "print(summary(*choose_plan(needs, 24 * 2**30)), free_ram()); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

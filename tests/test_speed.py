@@ -22,13 +22,13 @@ from sora.engine import engine
 from sora.errors import UsageError
 from sora.models.guidance import GuidedTransformer
 from sora.networks.layers import tanh_gelu
-from sora.networks.wan.dit import Times, WanConfig, WanDiT
+from sora.networks.wan.dit import SharedTimesteps, WanConfig, WanDiT
 from sora.plan import operations
 from sora.runtime import lora
-from sora.runtime.attention import preferred, ranked
+from sora.runtime.attention_backend import rank_backends, use_fastest_backend
 from sora.runtime.compile import compile_blocks
-from sora.runtime.float8 import Float8Linear, capable, in_float8, supported
-from sora.runtime.speed import EXACT, Speed
+from sora.runtime.float8 import Float8Linear, convert_to_float8, is_fast, is_supported
+from sora.runtime.speed import OPTIMIZATIONS, Speed
 from sora.runtime.step_cache import FirstBlockCache
 
 TINY = WanConfig(num_layers=3, heads=2, head_dim=12, in_channels=4, out_channels=4, text_dim=8, freq_dim=16, ffn_dim=40)
@@ -56,7 +56,7 @@ def given(batch: int = 1, words: int = 2) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_text_that_was_read_once_says_the_same() -> None:
     dit, (x, t, text) = lively(), given(2)
-    said = dit.read(text)
+    said = dit.cache_context(text)
     for time in (t, t / 2):
         torch.testing.assert_close(dit(x, time, said), dit(x, time, text), rtol=0, atol=1e-6)
 
@@ -71,7 +71,7 @@ def test_one_sample_serves_for_many_texts() -> None:
 def test_fused_products_are_the_same_and_follow_their_weights() -> None:
     dit, (x, t, text) = lively(), given(2)
     plain, names = dit(x, t, text), dict(dit.state_dict())
-    dit.fuse()
+    dit.fuse_qkv()
     assert dit.state_dict().keys() == names.keys()
     torch.testing.assert_close(dit(x, t, text), plain, rtol=0, atol=1e-6)
     with torch.no_grad():
@@ -84,11 +84,11 @@ def test_fused_products_are_the_same_and_follow_their_weights() -> None:
 
 def test_fused_weights_may_move_and_learn() -> None:
     dit, (x, t, text) = lively(), given(2)
-    dit.fuse()
+    dit.fuse_qkv()
     plain = dit(x, t, text)
     torch.testing.assert_close(dit.double()(x.double(), t.double(), text.double()).float(), plain, rtol=0, atol=1e-5)
     dit = dit.float()
-    dit.fuse()
+    dit.fuse_qkv()
     dit.requires_grad_(True)
     dit(x, t, text).square().sum().backward()
     assert all(p.grad is not None for name, p in dit.named_parameters() if "attn1" in name)
@@ -96,7 +96,7 @@ def test_fused_weights_may_move_and_learn() -> None:
 
 def test_adapters_are_heard_and_learn_where_weights_were_fused() -> None:
     dit, (x, t, text) = lively(), given()
-    dit.fuse()
+    dit.fuse_qkv()
     passes = GuidedTransformer(text[:1])
     plain = passes.velocities(lambda: dit, x, t, guided=False)
     learnt = lora.inject(dit, 2, targets=("to_q", "to_k", "to_v"))
@@ -118,7 +118,7 @@ def test_times_that_tokens_share_are_times_of_their_own(as_index: bool) -> None:
     runs: Any = which if as_index else ((0, 6, 1), (6, 18, 0))
     distinct = torch.tensor([[700.0, 0.0]])
     torch.testing.assert_close(
-        dit(x, Times(distinct, runs), text[:1]), dit(x, distinct[:, which], text[:1]), rtol=0, atol=1e-6
+        dit(x, SharedTimesteps(distinct, runs), text[:1]), dit(x, distinct[:, which], text[:1]), rtol=0, atol=1e-6
     )
 
 
@@ -133,9 +133,9 @@ def test_gelu_is_its_tanh_form() -> None:
 
 def test_the_fastest_kernel_that_works_comes_first() -> None:
     took = {SDPBackend.CUDNN_ATTENTION: 2.0, SDPBackend.FLASH_ATTENTION: 1.0, SDPBackend.EFFICIENT_ATTENTION: None}
-    order = ranked(torch.device("cuda"), torch.bfloat16, 128, tuple(took), lambda kernel, *_: took[kernel])
+    order = rank_backends(torch.device("cuda"), torch.bfloat16, 128, tuple(took), lambda kernel, *_: took[kernel])
     assert order == (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION)
-    with preferred(CPU, torch.float32, 128):
+    with use_fastest_backend(CPU, torch.float32, 128):
         pass
 
 
@@ -146,7 +146,7 @@ def test_a_block_that_does_not_compile_runs_as_it_is() -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("no compiler here")
 
-    compile_blocks(dit.turns(), backend=broken)  # type: ignore[arg-type]
+    compile_blocks(dit.blocks_in_order(), backend=broken)  # type: ignore[arg-type]
     with pytest.warns(RuntimeWarning, match="uncompiled"):
         torch.testing.assert_close(dit(x, t, text), plain, rtol=0, atol=0)
     with warnings.catch_warnings():
@@ -157,7 +157,7 @@ def test_a_block_that_does_not_compile_runs_as_it_is() -> None:
 def test_compiled_blocks_say_the_same() -> None:
     dit, (x, t, text) = lively(), given(2)
     plain = dit(x, t, text)
-    compile_blocks(dit.turns(), backend="eager")
+    compile_blocks(dit.blocks_in_order(), backend="eager")
     torch.testing.assert_close(dit(x, t, text), plain, rtol=0, atol=1e-6)
 
 
@@ -167,16 +167,16 @@ def test_compiled_blocks_say_the_same() -> None:
 def test_the_cache_spares_blocks_where_the_first_changes_little() -> None:
     dit, (x, t, text) = lively(), given()
     cache, never = FirstBlockCache(0.05), FirstBlockCache(0.0)
-    first = dit(x, t, text, skip=cache)
+    first = dit(x, t, text, step_cache=cache)
     torch.testing.assert_close(first, dit(x, t, text), rtol=0, atol=0)
-    near = dit(x + 1e-4, t, text, skip=cache)
-    assert (cache.asked, cache.spared) == (2, 1)
+    near = dit(x + 1e-4, t, text, step_cache=cache)
+    assert (cache.calls, cache.skipped) == (2, 1)
     torch.testing.assert_close(near, dit(x + 1e-4, t, text), rtol=0, atol=1e-2)
-    dit(-3 * x, t / 3, text, skip=cache)
-    assert (cache.asked, cache.spared) == (3, 1)
+    dit(-3 * x, t / 3, text, step_cache=cache)
+    assert (cache.calls, cache.skipped) == (3, 1)
     for _ in range(2):
-        torch.testing.assert_close(dit(x, t, text, skip=never), first, rtol=0, atol=0)
-    assert never.spared == 0
+        torch.testing.assert_close(dit(x, t, text, step_cache=never), first, rtol=0, atol=0)
+    assert never.skipped == 0
 
 
 def test_each_text_has_its_own_cache_and_a_new_network_a_new_one() -> None:
@@ -203,13 +203,13 @@ def test_a_network_that_is_let_go_is_not_kept() -> None:
 # Products in float8
 
 
-@pytest.mark.skipif(not supported(CPU), reason="this build of torch has no float8 products with row scales on CPUs")
+@pytest.mark.skipif(not is_supported(CPU), reason="this build of torch has no float8 products with row scales on CPUs")
 def test_products_in_float8_are_near() -> None:
     config = replace(TINY, head_dim=16, ffn_dim=64)
     dit, (x, t, text) = lively(config).bfloat16(), given()
     plain = dit(x, t, text).float()
-    in_float8(dit.turns())
-    dit.fuse()  # leaves them alone
+    convert_to_float8(dit.blocks_in_order())
+    dit.fuse_qkv()  # leaves them alone
     kinds = [type(part) for name, part in dit.named_modules() if name.endswith(("to_q", "to_out.0", "net.2"))]
     assert kinds and set(kinds) == {Float8Linear}
     apart = (dit(x, t, text).float() - plain).square().mean().sqrt() / plain.square().mean().sqrt()
@@ -217,7 +217,7 @@ def test_products_in_float8_are_near() -> None:
 
 
 def test_float8_is_not_used_on_cpus() -> None:
-    assert not capable(CPU)
+    assert not is_fast(CPU)
 
 
 def no_row_scales(x: Tensor, y: Tensor, **_: Any) -> Tensor:
@@ -237,7 +237,7 @@ def test_float8_is_supported_where_torch_scales_each_row(
     monkeypatch: pytest.MonkeyPatch, build: Callable[..., Tensor], has: bool
 ) -> None:
     monkeypatch.setattr(torch, "_scaled_mm", build, raising=False)
-    assert supported(CPU) is has
+    assert is_supported(CPU) is has
 
 
 # The whole model
@@ -262,8 +262,8 @@ def test_exact_ways_change_no_grey_level_but_by_rounding(monkeypatch: pytest.Mon
     real = Speed.uses
     monkeypatch.setattr(Speed, "uses", lambda speed, way: (asked.add(way), real(speed, way))[1])
     plain = painted(Speed())
-    assert asked == READ_BY_MINI < EXACT.keys()
-    films = {way: painted(Speed(without=frozenset({way}))) for way in sorted(READ_BY_MINI)}
+    assert asked == READ_BY_MINI < OPTIMIZATIONS.keys()
+    films = {way: painted(Speed(disabled=frozenset({way}))) for way in sorted(READ_BY_MINI)}
     films["overlap"] = painted(Speed(), stream=False)
     for way, film in films.items():
         apart = (film - plain).abs()
@@ -289,7 +289,7 @@ def test_what_is_not_known_is_refused() -> None:
     with pytest.raises(UsageError, match="exact, fast, turbo"):
         Speed("warp")
     with pytest.raises(UsageError, match="winograd"):
-        Speed(without=frozenset({"magic"}))
+        Speed(disabled=frozenset({"magic"}))
 
 
 def test_speed_on_the_command_line(studio: Studio, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sora.runtime.quantized import StoredLinear, store
+from sora.runtime.quantized import QuantizedLinear, replace_with_quantized
 from sora.weights.formats import FORMATS, STORABLE, unpack
 from sora.weights.held import SIZES
 
@@ -81,9 +81,9 @@ def test_a_loader_counts_the_same_bytes():
     assert counted == {name: (format.block, format.size) for name, format in FORMATS.items()}
 
 
-def filled(format: str, scales: int = 0, bias: bool = True, dtype: torch.dtype = torch.float32) -> StoredLinear:
+def filled(format: str, scales: int = 0, bias: bool = True, dtype: torch.dtype = torch.float32) -> QuantizedLinear:
     blocks = 512 if FORMATS[format].block == 1 else 512 // FORMATS[format].block
-    linear = StoredLinear(512, 6, format, bias=bias, scales=scales, dtype=dtype, device="meta")
+    linear = QuantizedLinear(512, 6, format, bias=bias, scales=scales, dtype=dtype, device="meta")
     held = {"blocks": torch.from_numpy(random_bytes(format, 6, blocks))}
     if FORMATS[format].block == 1:
         held["blocks"] &= 0b1011_1111  # no infinities nor values past all measure
@@ -120,7 +120,7 @@ def test_casting_a_module_leaves_its_bytes_alone():
 
 def test_its_state_is_a_copy_of_it():
     one = filled("Q6_K", bias=True)
-    other = StoredLinear(512, 6, "Q6_K")
+    other = QuantizedLinear(512, 6, "Q6_K")
     other.load_state_dict(one.state_dict())
     assert torch.equal(one.weight, other.weight)
 
@@ -135,9 +135,9 @@ def test_compiles_whole():
 def test_a_linear_map_makes_room_for_its_stored_form():
     with torch.device("meta"):
         module = nn.Sequential(nn.Linear(512, 4), nn.Sequential(nn.Linear(512, 3, bias=False)))
-    store(module, "1.0", "Q5_K", dtype=torch.float16)
+    replace_with_quantized(module, "1.0", "Q5_K", dtype=torch.float16)
     stored = module.get_submodule("1.0")
-    assert isinstance(stored, StoredLinear)
+    assert isinstance(stored, QuantizedLinear)
     assert stored.blocks.is_meta and stored.blocks.shape == (3, 352)
     assert stored.bias is None and stored.dtype == torch.float16
     assert isinstance(module[0], nn.Linear)
@@ -147,4 +147,4 @@ def test_only_linear_maps_of_whole_blocks_are_stored():
     module = nn.Sequential(nn.Linear(40, 4), nn.Embedding(4, 512), nn.Linear(512, 2))
     for path, format in (("0", "Q8_0"), ("1", "Q8_0"), ("2", "BF16")):
         with pytest.raises(ValueError, match="stored"):
-            store(module, path, format)
+            replace_with_quantized(module, path, format)

@@ -17,7 +17,7 @@ from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.dit import WanConfig, WanDiT
 from sora.networks.wan.vace import WanVACE
 from sora.runtime import offload, quantized
-from sora.runtime.offload import SLOTS, stream_blocks
+from sora.runtime.offload import SLOTS, offload_blocks
 
 SMALL = WanConfig(
     num_layers=5, heads=2, head_dim=12, in_channels=4, out_channels=4, text_dim=20, freq_dim=32, ffn_dim=64
@@ -51,7 +51,7 @@ def inputs(seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
 def test_the_same_numbers_pass_after_pass(resident: int):
     network = dit()
     wanted = [network(*inputs(seed)) for seed in range(3)]
-    with stream_blocks(network.blocks, "cpu", resident):
+    with offload_blocks(network.blocks, "cpu", resident):
         got = [network(*inputs(seed)) for seed in range(3)]
     assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
     assert torch.equal(network(*inputs(0)), wanted[0])
@@ -64,13 +64,13 @@ def test_in_and_out_of_inference_mode(made_in: Callable[[], torch.no_grad], mode
         network = dit()
     with torch.no_grad():
         wanted = network(*inputs())
-    with stream_blocks(network.blocks, "cpu", 1), mode():
+    with offload_blocks(network.blocks, "cpu", 1), mode():
         assert torch.equal(network(*inputs()), wanted)
 
 
 def test_a_block_is_in_a_buffer_for_its_turn_alone():
     network, seen = dit(), []
-    with torch.no_grad(), stream_blocks(network.blocks, "cpu", 2) as stream:
+    with torch.no_grad(), offload_blocks(network.blocks, "cpu", 2) as stream:
         spans = [(s.bytes.data_ptr(), s.bytes.data_ptr() + s.bytes.nbytes) for s in stream.slots]
 
         def buffered(block: nn.Module) -> list[bool]:
@@ -93,7 +93,7 @@ def tensors_there() -> int:
 @torch.no_grad()
 def test_nothing_piles_up():
     network = dit()
-    with stream_blocks(network.blocks, "cpu") as stream:
+    with offload_blocks(network.blocks, "cpu") as stream:
         network(*inputs())
         tensors = tensors_there()
         buffers = [slot.bytes.data_ptr() for slot in stream.slots]
@@ -108,7 +108,7 @@ def test_nothing_piles_up():
 @torch.no_grad()
 def test_buffers_are_given_back():
     network = dit()
-    stream = stream_blocks(network.blocks, "cpu")
+    stream = offload_blocks(network.blocks, "cpu")
     network(*inputs())
     buffers = [weakref.ref(slot.bytes.untyped_storage()) for slot in stream.slots]
     stream.remove()
@@ -123,7 +123,7 @@ def test_buffers_are_given_back():
 def test_names_and_numbers_are_unchanged(during: bool):
     network = dit()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with stream_blocks(network.blocks, "cpu") as stream:
+    with offload_blocks(network.blocks, "cpu") as stream:
         network(*inputs())
         if not during:
             stream.remove()
@@ -147,7 +147,7 @@ def test_a_failing_pass_leaves_it_usable(where: int, error: type[BaseException])
     def fail(*_: object) -> None:
         raise error("no")
 
-    with stream_blocks(network.blocks, "cpu", 1):
+    with offload_blocks(network.blocks, "cpu", 1):
         hook = blocks_of(network)[where].ffn.register_forward_hook(fail)
         with pytest.raises(error):
             network(*inputs())
@@ -170,7 +170,7 @@ def test_blocks_in_any_order_and_more_than_once():
         return x
 
     wanted = run()
-    with stream_blocks(blocks, "cpu"):
+    with offload_blocks(blocks, "cpu"):
         assert torch.equal(run(), wanted) and torch.equal(run(), wanted)
 
 
@@ -185,8 +185,8 @@ class Mixed(nn.Module):
         rng = torch.Generator().manual_seed(seed)
         self.first = nn.Linear(8, 8, dtype=torch.bfloat16)
         self.again = self.first
-        self.quantised = quantized.StoredLinear(256, 8, "Q8_0", scales=0)
-        self.eight = quantized.StoredLinear(8, 256, "F8_E4M3", scales=256)
+        self.quantised = quantized.QuantizedLinear(256, 8, "Q8_0", scales=0)
+        self.eight = quantized.QuantizedLinear(8, 256, "F8_E4M3", scales=256)
         whole = torch.randint(0, 60, self.quantised.blocks.shape, generator=rng, dtype=torch.uint8)
         self.quantised.blocks.copy_(whole)
         self.eight.blocks.copy_(torch.randint(0, 60, self.eight.blocks.shape, generator=rng, dtype=torch.uint8))
@@ -214,7 +214,7 @@ def test_blocks_of_any_kind():
     wanted = network(x)
     assert wanted.isfinite().all() and float(wanted.std()) > 0.01
     for resident in range(len(blocks) + 1):
-        with stream_blocks(blocks, "cpu", resident):
+        with offload_blocks(blocks, "cpu", resident):
             assert torch.equal(network(x), wanted) and torch.equal(network(x), wanted)
 
 
@@ -225,22 +225,22 @@ def test_a_control_branch_and_a_text_encoder():
     control = torch.randn(2, 6, 2, 4, 6)
     wanted = vace(*inputs(), control_BCTHW=control)
     turns = [vace.blocks[0], vace.vace_blocks[0], vace.blocks[1], vace.blocks[2], vace.vace_blocks[1]]
-    with stream_blocks([*turns, *vace.blocks[3:]], "cpu", 1):
+    with offload_blocks([*turns, *vace.blocks[3:]], "cpu", 1):
         assert torch.equal(vace(*inputs(), control_BCTHW=control), wanted)
 
     text: Any = lively(UMT5(UMT5Config(vocab=50, d_model=16, d_kv=4, d_ff=24, num_layers=4, heads=4)))
     ids, mask = torch.randint(0, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool)
     wanted = text(ids, mask)
-    with stream_blocks(text.encoder.block, "cpu"):
+    with offload_blocks(text.encoder.block, "cpu"):
         assert torch.equal(text(ids, mask), wanted)
 
 
 def test_gradients_are_refused():
     network = dit()
     x, t, text = inputs()
-    with stream_blocks(network.blocks, "cpu"), pytest.raises(ValueError, match="no_grad"):
+    with offload_blocks(network.blocks, "cpu"), pytest.raises(ValueError, match="no_grad"):
         network(x.requires_grad_(), t, text)
-    with stream_blocks(network.requires_grad_(True).blocks, "cpu"), pytest.raises(ValueError, match="no_grad"):
+    with offload_blocks(network.requires_grad_(True).blocks, "cpu"), pytest.raises(ValueError, match="no_grad"):
         network(x.detach(), t, text)
 
 
@@ -248,10 +248,10 @@ def test_what_cannot_be_streamed():
     blocks = [nn.Linear(2, 2), nn.Linear(2, 2)]
     for resident in (-1, 3):
         with pytest.raises(ValueError, match="expected 0 to 2"):
-            stream_blocks(blocks, "cpu", resident)
+            offload_blocks(blocks, "cpu", resident)
     blocks[1].weight = blocks[0].weight
     with pytest.raises(ValueError, match="share a tensor"):
-        stream_blocks(blocks, "cpu")
+        offload_blocks(blocks, "cpu")
 
 
 class Runtime:
@@ -328,7 +328,7 @@ def test_copies_and_work_wait_for_one_another(monkeypatch: pytest.MonkeyPatch):
     """Whatever happens on one stream is ordered; between the two, only events order anything."""
     blocks = [nn.Linear(4, 4) for _ in range(5)]
     streams = Streams(monkeypatch)
-    with stream_blocks(blocks, "cpu", 1) as stream:
+    with offload_blocks(blocks, "cpu", 1) as stream:
         slots = stream.slots
         ready, free = [slot.ready for slot in slots], [slot.free for slot in slots]
         assert [entry for entry in streams.log if entry[0] == "record"] == [("record", "work", event) for event in free]
@@ -360,7 +360,7 @@ def test_the_same_numbers_on_cuda(pin: bool):
     given = [value.cuda() for value in inputs()]
     wanted = network.cuda()(*given)
     network.cpu()
-    with stream_blocks(network.blocks, "cuda", 1, pin):
+    with offload_blocks(network.blocks, "cuda", 1, pin):
         for part in (network.patch_embedding, network.condition_embedder, network.proj_out):
             part.cuda()
         network.scale_shift_table.data = network.scale_shift_table.data.cuda()

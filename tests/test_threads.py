@@ -40,31 +40,31 @@ SMALL = ("--size", "64x48", "--frames", "5", "--steps", "1", "--seed", "3")
     ],
 )
 def test_threads_are_as_many_as_cores_are_free(cores: int, others: float, quota: float, found: int):
-    assert threads.choose(cores, others, quota) == found
+    assert threads.fastest_thread_count(cores, others, quota) == found
 
 
 def test_a_person_and_the_environment_decide_before_the_load_does(monkeypatch: pytest.MonkeyPatch):
-    for name in threads.COUNTS:
+    for name in threads.COUNT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert threads.count(5, 0.0, default=2) == 5
-    assert threads.count(None, 0.0, default=1) == 1
+    assert threads.thread_count(5, 0.0, default=2) == 5
+    assert threads.thread_count(None, 0.0, default=1) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert threads.count(None, 0.0, default=7) == 7
+    assert threads.thread_count(None, 0.0, default=7) == 7
 
 
 def test_threads_are_told_to_sleep_before_torch_is_imported():
     code = "import sys, sora.runtime.threads as t, os; t.wait_passively(os.environ, float(sys.argv[1])); import torch\n"
-    code += "print({name: os.environ.get(name) for name in t.WAITING}); "
+    code += "print({name: os.environ.get(name) for name in t.WAIT_VARIABLES}); "
     code += "e = {}; t.wait_passively(e, 0.0); print(e)"  # too late
     for others in (0.0, 2.0):
         env = {"PATH": "", "PYTHONPATH": ":".join(sys.path)}
         argv = [sys.executable, "-c", code, str(others)]
         told, late = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
-        assert told == str(threads.PATIENCE[others > 0])
+        assert told == str(threads.WAIT_SETTINGS[others > 0])
         assert late == "{}"
 
 
-@pytest.mark.parametrize("name", threads.WAITING)
+@pytest.mark.parametrize("name", threads.WAIT_VARIABLES)
 def test_what_a_person_has_set_stays(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "torch")
     environ = {name: "active"}
@@ -101,7 +101,7 @@ def test_the_recipe_holds_the_threads_and_remake_takes_as_many(studio: Studio, m
 
     before = torch.get_num_threads()
     try:
-        monkeypatch.setattr(threads, "most", lambda _: 3)
+        monkeypatch.setattr(threads, "max_threads", lambda _: 3)
         assert studio("generate", "a ball", *SMALL, "--threads", 3, "-o", "film.mkv").exit_code == 0
         assert recipe("film.mkv")["threads"] == 3
         assert "threads" not in str(recipe("film.mkv")["request"])
@@ -109,7 +109,7 @@ def test_the_recipe_holds_the_threads_and_remake_takes_as_many(studio: Studio, m
         torch.set_num_threads(1)
         assert "threads" not in studio("remake", "film.mkv").stderr
         assert recipe("film-remake.mkv")["threads"] == 3
-        monkeypatch.setattr(threads, "most", lambda _: 2)
+        monkeypatch.setattr(threads, "max_threads", lambda _: 2)
         torch.set_num_threads(1)
         result = studio("remake", "film.mkv", "-o", "few.mkv")
         assert "film.mkv was painted by 3 threads, and there are 2 here" in result.stderr

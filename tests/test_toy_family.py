@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 from sora import catalog, media, memory, models, weights
 from sora.cli import app
 from sora.errors import OutOfMemory
-from sora.memory import LADDER, Free, Plan, arrangement
-from sora.memory.choose import ROOM
+from sora.memory import PLANS_BY_SPEED, FreeMemory, MemoryPlan, manager
+from sora.memory.choose import RESERVED_BYTES
 from sora.weights import lora_file
 from toy_family import rows, toy
 from toy_family.toy import model as toy_model
@@ -134,13 +134,13 @@ def test_another_familys_folder_is_still_refused(toys: Path) -> None:
 # Memory.
 
 
-@pytest.mark.parametrize("plan", [plan.name for plan in LADDER if plan.exact])
+@pytest.mark.parametrize("plan", [plan.name for plan in PLANS_BY_SPEED if plan.is_exact])
 def test_every_exact_plan_paints_the_same(toys: Path, plan: str) -> None:
     assert np.array_equal(made(*GENERATE), made(*GENERATE, "--memory", plan))
 
 
 def test_running_out_of_memory_goes_on_with_the_next_plan(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film, decoded, follow = made(*GENERATE), toy_model.decoded, toy_model.Components.follow
+    film, decoded, follow = made(*GENERATE), toy_model.decoded, toy_model.Components.apply_plan
     happened: list[str] = []
 
     def failing(*args: Any) -> torch.Tensor:
@@ -149,12 +149,12 @@ def test_running_out_of_memory_goes_on_with_the_next_plan(toys: Path, monkeypatc
             raise torch.OutOfMemoryError("CUDA out of memory")
         return decoded(*args)
 
-    def following(parts: toy_model.Components, plan: Plan) -> None:
+    def following(parts: toy_model.Components, plan: MemoryPlan) -> None:
         happened.append(plan.name)
         follow(parts, plan)
 
     monkeypatch.setattr(toy_model, "decoded", failing)
-    monkeypatch.setattr(toy_model.Components, "follow", following)
+    monkeypatch.setattr(toy_model.Components, "apply_plan", following)
     assert np.array_equal(film, made(*GENERATE, "--memory", "resident"))
     assert happened == ["resident", "decoding", "text-dropped", "decoding"]
 
@@ -176,8 +176,8 @@ def test_a_dry_run_tells_the_plan_that_the_real_one_follows(
     on_device, in_host = map(int, MACHINES[machine])
     cuda = torch.device("cuda")
     monkeypatch.setattr(memory, "choose_device", lambda name: cuda)
-    monkeypatch.setattr(memory, "free_on", lambda device: Free(ROOM + on_device, in_host))
-    monkeypatch.setattr(arrangement, "free_on", lambda device: Free(ROOM + on_device, in_host))
+    monkeypatch.setattr(memory, "measure_free", lambda device: FreeMemory(RESERVED_BYTES + on_device, in_host))
+    monkeypatch.setattr(manager, "measure_free", lambda device: FreeMemory(RESERVED_BYTES + on_device, in_host))
     said = ("--memory", forced) if forced else ()
     result = run(*GENERATE, "--model", "toy", "--device", "cuda", "--dtype", "float32", "--dry-run", "--json", *said)
     assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"

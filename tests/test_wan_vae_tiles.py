@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sora.networks.wan.vae import WAN21, WAN22, Decoder, Encoder, WanVAE, WanVAEConfig, spans
-from sora.networks.wan.vae_layers import trace
+from sora.networks.wan.vae import WAN21, WAN22, Decoder, Encoder, WanVAE, WanVAEConfig, tile_spans
+from sora.networks.wan.vae_layers import trace_spans
 from sora.runtime.winograd import Winograd
 
 STATISTICS: dict[str, Any] = {"latents_mean": (0.3, -0.7), "latents_std": (2.1, 0.6)}
@@ -88,9 +88,16 @@ def test_the_reach_of_the_true_sizes(config: WanVAEConfig) -> None:
     with torch.device("meta"):
         up, down = Decoder(config).steps(), Encoder(config).steps()
     reaches = [reach for _, reach in up]
-    assert trace(reaches, (800, 880), 1000) == [(87, 123), (188, 232), (390, 450), (793, 887), (799, 881), (800, 880)]
-    assert trace(reaches, (0, 8000), 1000) == [(0, 1000), (0, 2000), (0, 4000), (0, 8000), (0, 8000), (0, 8000)]
-    assert trace([reach for _, reach in down], (100, 110), 8000)[0] == (800 - 75, 880 + 75)
+    assert trace_spans(reaches, (800, 880), 1000) == [
+        (87, 123),
+        (188, 232),
+        (390, 450),
+        (793, 887),
+        (799, 881),
+        (800, 880),
+    ]
+    assert trace_spans(reaches, (0, 8000), 1000) == [(0, 1000), (0, 2000), (0, 4000), (0, 8000), (0, 8000), (0, 8000)]
+    assert trace_spans([reach for _, reach in down], (100, 110), 8000)[0] == (800 - 75, 880 + 75)
 
 
 @both
@@ -183,7 +190,7 @@ def test_refuses_other_sizes(kind: str) -> None:
 
 @given(size=st.integers(1, 500), most=st.integers(1, 600), zoom=st.integers(1, 16))
 def test_pieces_cover_an_axis(size: int, most: int, zoom: int) -> None:
-    pieces = spans(size, most, zoom)
+    pieces = tile_spans(size, most, zoom)
     assert pieces[0][0] == 0 and pieces[-1][1] == size * zoom
     assert all(a[1] == b[0] for a, b in pairwise(pieces))
     assert all(0 < high - low <= most * zoom for low, high in pieces)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sora import weights
 from sora.models.wan import KEY_MAPS
-from sora.runtime.quantized import StoredLinear, store
+from sora.runtime.quantized import QuantizedLinear, replace_with_quantized
 from test_checkpoints import STATE, load, refusal
 
 
@@ -41,7 +41,7 @@ def test_scaled_float8_stays_in_eight_bits(tmp_path: Path, scale: str, name: str
         }
     save_file({f"model.diffusion_model.{n}": t for n, t in held.items()}, tmp_path / "a.safetensors")
     module = load(tmp_path, dtype)
-    assert isinstance(module.map, StoredLinear) and module.map.blocks.dtype == torch.uint8
+    assert isinstance(module.map, QuantizedLinear) and module.map.blocks.dtype == torch.uint8
     want = (held["map.weight"].float() * SCALES[scale].reshape(-1, 1)).to(dtype)
     assert torch.equal(module.map.weight, want)
     assert torch.equal(module.words.weight, held["words.weight"].to(dtype))
@@ -62,7 +62,7 @@ def test_everything_in_plain_float8(tmp_path: Path, small: torch.dtype):
     held = {name: tensor.to(small) for name, tensor in STATE.items()}
     save_file(held, tmp_path / "a.safetensors")
     module = load(tmp_path, torch.bfloat16)
-    assert isinstance(module.map, StoredLinear)
+    assert isinstance(module.map, QuantizedLinear)
     assert torch.equal(module.map.weight, held["map.weight"].bfloat16())
     for name in ("norm1.weight", "kernel.weight", "words.weight", "scale_shift_table", "map.bias"):
         got = module.state_dict()[name]
@@ -96,8 +96,8 @@ def test_a_stored_map_computes_in_float32_where_its_sums_want_it(tmp_path: Path)
         module = nn.ModuleDict({"wi": nn.Linear(8, 4, bias=False), "wo": nn.Linear(4, 8, bias=False)})
     held = {name: torch.randn(tensor.shape).to(torch.float8_e4m3fn) for name, tensor in module.state_dict().items()}
     save_file(held, tmp_path / "model.safetensors")
-    weights.load_checkpoint(module, tmp_path, kind=KEY_MAPS["text"], dtype=torch.float16, store=store)
-    assert all(isinstance(part, StoredLinear) for part in module.values())
+    weights.load_checkpoint(module, tmp_path, kind=KEY_MAPS["text"], dtype=torch.float16, store=replace_with_quantized)
+    assert all(isinstance(part, QuantizedLinear) for part in module.values())
     assert [part.weight.dtype for part in module.values()] == [torch.float16, torch.float32]
     assert isinstance(module["wo"].weight, Tensor) and torch.equal(module["wo"].weight, held["wo.weight"].float())
     assert module["wo"](torch.ones(1, 4)).dtype == torch.float32

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sora import weights
 from sora.errors import ModelError
-from sora.runtime.quantized import StoredLinear
+from sora.runtime.quantized import QuantizedLinear
 from sora.weights import gguf_header
 from test_checkpoints import IN, STATE, load, refusal, same
 
@@ -64,7 +64,7 @@ def pack(numbers: np.ndarray, format: str) -> np.ndarray:
 def test_gguf_unpacks_as_ggml_does(tmp_path: Path, format: str, flat: bool):
     want = write_gguf(tmp_path / "a.gguf", format, flat)
     module = load(tmp_path)
-    assert isinstance(module.map, StoredLinear) == format.startswith("Q")
+    assert isinstance(module.map, QuantizedLinear) == format.startswith("Q")
     for name, tensor in want.items():
         got = module.map.weight if name == "map.weight" else module.state_dict()[name]
         assert torch.equal(got, tensor.float()), name

@@ -65,16 +65,16 @@ def test_with_time(
     layer, x = layer_of(3, *channels, bias), noise(batch, channels[0], frames, *size)
     past, kept = noise(batch, channels[0], 2, *size).flip(2), torch.empty(batch, channels[0], 2, *size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "STRIP", strip)
-        patch.setattr(winograd, "WIDE_STRIP", strip)
-        patch.setattr(winograd, "AT_ONCE", at_once)
+        patch.setattr(winograd, "STRIP_BYTES", strip)
+        patch.setattr(winograd, "WIDE_STRIP_BYTES", strip)
+        patch.setattr(winograd, "MAX_TRANSFORMED_BYTES", at_once)
         kept.copy_(past)
-        got = Winograd().convolved(layer, x, past_BCFHW=kept)
+        got = Winograd().convolve(layer, x, past_BCFHW=kept)
         line = torch.cat([past, x], dim=2)
         assert farthest(got, layer(line)) <= CLOSE
         assert torch.equal(kept, line[:, :, -2:])
         kept.fill_(float("nan"))
-        first = Winograd().convolved(layer, x, past_BCFHW=kept, fresh=True)
+        first = Winograd().convolve(layer, x, past_BCFHW=kept, past_is_zero=True)
         line = torch.cat([zeros_before(x), x], dim=2)
         assert farthest(first, layer(line)) <= CLOSE
         assert torch.equal(kept, line[:, :, -2:])
@@ -90,25 +90,25 @@ def test_with_time(
 def test_frames_alone_and_doubled(channels: tuple[int, int], frames: int, size: tuple[int, int], strip: int) -> None:
     layer, x = layer_of(1, *channels), noise(frames, channels[0], *size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "STRIP", strip)
-        assert farthest(Winograd().convolved_frames(layer, x), layer(x)) <= CLOSE  # type: ignore[arg-type]
-        got = Winograd().convolved(layer, x.transpose(0, 1)[None], zoom=2)[0].transpose(0, 1)
+        patch.setattr(winograd, "STRIP_BYTES", strip)
+        assert farthest(Winograd().convolve_frames(layer, x), layer(x)) <= CLOSE  # type: ignore[arg-type]
+        got = Winograd().convolve(layer, x.transpose(0, 1)[None], upscale=2)[0].transpose(0, 1)
         assert farthest(got, layer(F.interpolate(x, scale_factor=2.0, mode="nearest"))) <= CLOSE
 
 
 @pytest.mark.parametrize("strip", [1, 2**21])
 def test_in_place_prepared_and_added(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "STRIP", strip)
+    monkeypatch.setattr(winograd, "STRIP_BYTES", strip)
     layer, added = layer_of(3), noise(1, 16, 4, 21, 13)
     x = torch.randn(1, 4, 21, 13, 16).permute(0, 4, 1, 2, 3)
     want = layer(torch.cat([zeros_before(x), F.silu(x)], dim=2)) + added
-    got = Winograd().convolved(
+    got = Winograd().convolve(
         layer,
         x,
         past_BCFHW=torch.zeros(1, 16, 2, 21, 13),
         prepare=lambda y: F.silu(y, inplace=True),
-        added_BDTHW=added,
-        over=True,
+        residual_BDTHW=added,
+        in_place=True,
     )
     assert got.data_ptr() == x.data_ptr()
     assert distance(got, want) <= CLOSE
@@ -119,7 +119,7 @@ def test_the_error_stays_near_the_plain_one(frames: int) -> None:
     """Ten times at most, against float64, at the width of the true autoencoder."""
     layer, x = layer_of(3, 96, 96), F.silu(noise(1, 96, frames + 2, 16, 16))
     exact = F.conv3d(x.double(), layer.weight.double(), layer.bias.double(), padding=(0, 1, 1))  # type: ignore[union-attr]
-    got = Winograd().convolved(layer, x[:, :, 2:], past_BCFHW=x[:, :, :2].clone())
+    got = Winograd().convolve(layer, x[:, :, 2:], past_BCFHW=x[:, :, :2].clone())
     assert distance(got, exact) <= 10 * distance(layer(x), exact)
 
 
@@ -129,7 +129,7 @@ def test_a_changed_weight_is_noticed(taps: int) -> None:
 
     def run() -> Tensor:
         past = torch.zeros(1, 16, 2, 12, 12) if taps == 3 else None
-        return Winograd().convolved(layer, x, past_BCFHW=past)
+        return Winograd().convolve(layer, x, past_BCFHW=past)
 
     before = run()
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_a_changed_weight_is_noticed(taps: int) -> None:
 
 
 def test_stands_back() -> None:
-    layer, x, takes = layer_of(3), noise(1, 16, 4, 16, 16), Winograd.takes
+    layer, x, takes = layer_of(3), noise(1, 16, 4, 16, 16), Winograd.is_faster
     assert takes(layer, 16, 16, x)
     assert not takes(layer, 16, 16, x.bfloat16())
     assert not takes(layer, 16, 16, x.to("meta"))
@@ -188,8 +188,8 @@ def test_the_wan_autoencoders_do_with_and_without(kind: str, tile: int | None, m
     pixels = noise(1, 3, 9, 5 * model.config.space, 6 * model.config.space).clamp(-1, 1)
     model.convolver = Winograd
     calls = []
-    real = winograd.convolve
-    monkeypatch.setattr(winograd, "convolve", lambda *args: (calls.append(1), real(*args)))
+    real = winograd.run_conv
+    monkeypatch.setattr(winograd, "run_conv", lambda *args: (calls.append(1), real(*args)))
     latents = model.encode(pixels, tile)
     film = model.decode(latents, tile)
     taken = len(calls)
@@ -206,8 +206,8 @@ def test_the_embedded_autoencoder_does_with_and_without(detail: int, monkeypatch
     pixels = noise(1, 3, 13, 9 * model.config.space, 13 * model.config.space).clamp(-1, 1)
     model.convolver = Winograd
     calls = []
-    real = winograd.convolve
-    monkeypatch.setattr(winograd, "convolve", lambda *args: (calls.append(1), real(*args)))
+    real = winograd.run_conv
+    monkeypatch.setattr(winograd, "run_conv", lambda *args: (calls.append(1), real(*args)))
     latents = model.encode(pixels)
     film = torch.cat(list(model.stream(latents)), dim=2)
     taken = len(calls)
@@ -221,6 +221,6 @@ def test_training_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = MiniVAE(MiniVAEConfig(16, 16, 32, (1, 2), 32, 32, (1, 2), 0, 3))
     lively(model)
     model.convolver = Winograd
-    monkeypatch.setattr(winograd, "convolve", lambda *_: pytest.fail("gradients would be lost"))
+    monkeypatch.setattr(winograd, "run_conv", lambda *_: pytest.fail("gradients would be lost"))
     model.decode(model.encode(noise(1, 3, 5, 64, 64))).square().mean().backward()
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in model.parameters())

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from passes_parts.networks import given, ours, theirs
+from passes_parts.networks import ours, pass_inputs, theirs
 from passes_parts.rows import Row
 from passes_parts.works import OURS, Pass, diffusers_pass
 
@@ -62,13 +62,16 @@ def verdicts(row: Row, device: str, seeds: Sequence[int] = (0, 1, 2)) -> Iterato
     apart: dict[str, list[float]] = {v.name: [] for v in variants}
     limits: list[Errors] = []
     for seed in seeds:
-        rounded, told = theirs(row.config, device, torch.bfloat16, seed), given(row, device, torch.bfloat16, seed)
-        exact, exactly = copy.deepcopy(rounded).float(), told.to(torch.float32)
+        rounded, inputs = (
+            theirs(row.config, device, torch.bfloat16, seed),
+            pass_inputs(row, device, torch.bfloat16, seed),
+        )
+        exact, exactly = copy.deepcopy(rounded).float(), inputs.to(torch.float32)
         truth = _Truth(exact, diffusers_pass(exact, exactly), blocks=not row.guided)
-        limits.append(truth.errors(rounded, diffusers_pass(rounded, told)))
+        limits.append(truth.errors(rounded, diffusers_pass(rounded, inputs)))
         for v in variants:
             network = ours(rounded, row.config)
-            found[v.name].append(truth.errors(network, v.work(network, told)))
+            found[v.name].append(truth.errors(network, v.work(network, inputs)))
             apart[v.name].append(_distance(v.work(ours(exact, row.config), exactly)(), truth.whole))
     for v in variants:
         yield _verdict(v.name, found[v.name], limits, max(apart[v.name]))

@@ -19,32 +19,32 @@ from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-TIME = 640.0
+TIMESTEP = 640.0
 
 
 @dataclass(frozen=True)
-class Given:
+class PassInputs:
     """times_B_or_BN: in [0, 1000]. text_BLD: the prompt's and, for a guided step, the negative's, both read."""
 
     x_BCTHW: Tensor
     times_B_or_BN: Tensor
     text_BLD: Tensor
 
-    def to(self, dtype: torch.dtype) -> Given:
+    def to(self, dtype: torch.dtype) -> PassInputs:
         """Latents and text in another number format; times stay as they are."""
-        return Given(self.x_BCTHW.to(dtype), self.times_B_or_BN, self.text_BLD.to(dtype))
+        return PassInputs(self.x_BCTHW.to(dtype), self.times_B_or_BN, self.text_BLD.to(dtype))
 
 
-def given(row: Row, device: str, dtype: torch.dtype, seed: int = 0) -> Given:
+def pass_inputs(row: Row, device: str, dtype: torch.dtype, seed: int = 0) -> PassInputs:
     """Noise for latents and text, half of whose places are padding (zeros), as in a prompt of 256 words."""
     torch.manual_seed(seed)
     x = torch.randn(1, row.config.in_channels, *row.shape)
     text = torch.randn(2 if row.guided else 1, WORDS, row.config.text_dim)
     text[:, WORDS // 2 :] = 0
-    times = torch.full((1, row.tokens), TIME) if row.times else torch.full((1,), TIME)
-    if row.times:
+    times = torch.full((1, row.tokens), TIMESTEP) if row.per_token_timesteps else torch.full((1,), TIMESTEP)
+    if row.per_token_timesteps:
         times[:, : row.tokens // row.shape[0]] = 0
-    return Given(x.to(device, dtype), times.to(device), text.to(device, dtype))
+    return PassInputs(x.to(device, dtype), times.to(device), text.to(device, dtype))
 
 
 def theirs(config: WanConfig, device: str, dtype: torch.dtype, seed: int = 0) -> WanTransformer3DModel:

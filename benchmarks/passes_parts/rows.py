@@ -22,10 +22,10 @@ class Row:
 
     config: WanConfig
     shape: Shape
-    times: bool = False
+    per_token_timesteps: bool = False
     guided: bool = False
     runs: int = 5
-    ways: bool = True
+    ablates: bool = True
 
     @property
     def tokens(self) -> int:
@@ -57,38 +57,38 @@ CPU: dict[str, Row] = {
     "width 384, 468 tokens": Row(scaled(3, 4), SMALL, runs=6),
     "width 384, 1,950 tokens": Row(scaled(3, 2), MIDDLE),
     "width 768, 468 tokens": Row(scaled(6, 2), SMALL),
-    "width 768, 1,950 tokens": Row(scaled(6, 1), MIDDLE, ways=False),
-    "width 1536, 468 tokens": Row(scaled(12, 2), SMALL, runs=4, ways=False),
-    "width 1536, 1,560 tokens": Row(scaled(12, 1), PICTURE, runs=4, ways=False),
-    "width 384, 1,950 tokens, a time each": Row(scaled(3, 2), MIDDLE, times=True),
+    "width 768, 1,950 tokens": Row(scaled(6, 1), MIDDLE, ablates=False),
+    "width 1536, 468 tokens": Row(scaled(12, 2), SMALL, runs=4, ablates=False),
+    "width 1536, 1,560 tokens": Row(scaled(12, 1), PICTURE, runs=4, ablates=False),
+    "width 384, 1,950 tokens, a time each": Row(scaled(3, 2), MIDDLE, per_token_timesteps=True),
     "width 384, 468 tokens, guided step": Row(scaled(3, 2), SMALL, guided=True),
 }
 """Scaled to one core: heads of 128 channels and 512 places of text as published, fewer heads and layers."""
 
 QUICK: dict[str, Row] = {
     "width 384, 468 tokens": Row(scaled(3, 2), SMALL, runs=4),
-    "width 384, 468 tokens, a time each": Row(scaled(3, 2), SMALL, runs=4, times=True),
+    "width 384, 468 tokens, a time each": Row(scaled(3, 2), SMALL, runs=4, per_token_timesteps=True),
     "width 384, 468 tokens, guided step": Row(scaled(3, 2), SMALL, runs=4, guided=True),
 }
 
 CUDA: dict[str, Row] = {
     "Wan 2.1 1.3B, 832x480, 81 frames": Row(CONFIGS["wan2.1-1.3b"], (21, 60, 104)),
     "Wan 2.1 1.3B, 832x480, 81 frames, guided step": Row(CONFIGS["wan2.1-1.3b"], (21, 60, 104), guided=True),
-    "Wan 2.2 TI2V-5B, 1280x704, 121 frames": Row(CONFIGS["wan2.2-ti2v-5b"], (31, 44, 80), times=True),
+    "Wan 2.2 TI2V-5B, 1280x704, 121 frames": Row(CONFIGS["wan2.2-ti2v-5b"], (31, 44, 80), per_token_timesteps=True),
     "Wan 2.1 14B, 832x480, 81 frames": Row(CONFIGS["wan2.1-14b"], (21, 60, 104)),
 }
 """True sizes."""
 
 EXACT: dict[str, Row] = {
     "width 384, 104 tokens": Row(scaled(3, 3), (2, 8, 26)),
-    "width 384, 104 tokens, a time each": Row(scaled(3, 3), (2, 8, 26), times=True),
+    "width 384, 104 tokens, a time each": Row(scaled(3, 3), (2, 8, 26), per_token_timesteps=True),
     "width 384, 104 tokens, guided step": Row(scaled(3, 3), (2, 8, 26), guided=True),
 }
 """Of the exactness gate: small, since a CPU may compute in bfloat16 by software."""
 
 TINY: dict[str, Row] = {
     "tiny": Row(scaled(1, 2), (2, 4, 6), runs=3),
-    "tiny, a time each": Row(scaled(1, 2), (2, 4, 6), times=True, runs=3),
+    "tiny, a time each": Row(scaled(1, 2), (2, 4, 6), per_token_timesteps=True, runs=3),
     "tiny, guided step": Row(scaled(1, 2), (2, 4, 6), guided=True, runs=3),
 }
 """To see that the script runs; its figures mean nothing."""

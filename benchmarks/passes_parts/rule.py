@@ -23,10 +23,10 @@ def guided_steps(device: str, dtype: torch.dtype) -> Iterator[tuple[int, Timed, 
     # Several blocks, since one batch does the first one's self-attention once for both.
     config = scaled(3, 4) if device == "cpu" else CONFIGS["wan2.1-1.3b"]
     network = networks.ours(networks.theirs(config, device, dtype), config)
-    network.fuse()
+    network.fuse_qkv()
     for shape in SHAPES[device]:
         row = Row(config, shape, guided=True)
-        given = networks.given(row, device, dtype)
+        given = networks.pass_inputs(row, device, dtype)
         works = []
         for joins in (False, True):
             passes = GuidedTransformer(given.text_BLD, batch_guidance=lambda joins=joins: joins)

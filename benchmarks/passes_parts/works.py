@@ -10,22 +10,22 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 
-from passes_parts.networks import Given
+from passes_parts.networks import PassInputs
 from passes_parts.rows import Row
 from sora.models.guidance import GuidedTransformer, should_batch_guidance
-from sora.networks.wan.dit import Times, WanDiT
-from sora.runtime import attention
+from sora.networks.wan.dit import SharedTimesteps, WanDiT
+from sora.runtime import attention_backend
 from sora.runtime.compile import compile_blocks
 from sora.runtime.speed import Speed
 
 Pass = Callable[[], Tensor]
 """One pass, or the two of a guided step: velocities (B, C, T, H, W), the prompt's first."""
 
-WAYS = ("fused", "text-once", "distinct-times", "batched-guidance", "attention", "compile")
+OPTIMIZATIONS = ("fused", "text-once", "distinct-times", "batched-guidance", "attention", "compile")
 """The ways of ``sora.runtime.speed`` that a pass can take."""
 
 
-def diffusers_pass(network: WanTransformer3DModel, given: Given) -> Pass:
+def diffusers_pass(network: WanTransformer3DModel, given: PassInputs) -> Pass:
     """As diffusers' pipelines call it: one pass for the prompt, then one for the negative."""
 
     @torch.no_grad()
@@ -55,12 +55,12 @@ class Variant:
 
     def applies(self, row: Row, device: str) -> bool:
         """Whether what is left out would do anything to this row."""
-        told = {"distinct-times": row.times, "batched-guidance": row.guided}
+        applicable = {"distinct-times": row.per_token_timesteps, "batched-guidance": row.guided}
         on_device = device == "cuda"
-        left_out = self.speed.without
-        return len(left_out) != 1 or all(told.get(w, on_device or w in ("fused", "text-once")) for w in left_out)
+        left_out = self.speed.disabled
+        return len(left_out) != 1 or all(applicable.get(w, on_device or w in ("fused", "text-once")) for w in left_out)
 
-    def work(self, network: WanDiT, given: Given) -> Pass:
+    def work(self, network: WanDiT, given: PassInputs) -> Pass:
         """As the Wan family drives a transformer whose weights stay where they are."""
         speed, guided = self.speed, len(given.text_BLD) == 2
         x, times = given.x_BCTHW, given.times_B_or_BN
@@ -70,42 +70,42 @@ class Variant:
         passes = GuidedTransformer(
             given.text_BLD, cache_text=lambda: speed.uses("text-once"), batch_guidance=lambda: joins
         )
-        self._quicken(network, x.device)
+        self._optimize(network, x.device)
 
-        def frugal(one: Pass) -> Tensor:
+        def with_backend(one: Pass) -> Tensor:
             if not speed.uses("attention"):
                 return one()
-            with attention.preferred(x.device, x.dtype, network.config.head_dim):
+            with attention_backend.use_fastest_backend(x.device, x.dtype, network.config.head_dim):
                 return one()
 
         @torch.inference_mode()
         def work() -> Tensor:
-            return passes.velocities(lambda: network, x, times, guided=guided, retry_on_oom=frugal)
+            return passes.velocities(lambda: network, x, times, guided=guided, retry_on_oom=with_backend)
 
         return work
 
-    def held(self, network: WanDiT, given: Given) -> int:
+    def cached_bytes(self, network: WanDiT, given: PassInputs) -> int:
         """Bytes that wait between passes: keys and values of the text, for every block."""
         texts, words, _ = given.text_BLD.shape
         numbers = 2 * texts * words * network.config.dim * network.config.num_layers
         return numbers * given.text_BLD.itemsize if self.speed.uses("text-once") else 0
 
-    def _quicken(self, network: WanDiT, device: torch.device) -> None:
+    def _optimize(self, network: WanDiT, device: torch.device) -> None:
         if self.speed.uses("fused"):
-            network.fuse()
+            network.fuse_qkv()
         if self.speed.uses("compile") and device.type == "cuda":
-            compile_blocks(network.turns())
+            compile_blocks(network.blocks_in_order())
 
 
 OURS = (
     Variant("ours", Speed()),
-    *(Variant(f"ours without {way}", Speed(without=frozenset({way}))) for way in WAYS),
-    Variant("ours, all ways off", Speed(without=frozenset(WAYS))),
+    *(Variant(f"ours without {way}", Speed(disabled=frozenset({way}))) for way in OPTIMIZATIONS),
+    Variant("ours, all ways off", Speed(disabled=frozenset(OPTIMIZATIONS))),
 )
 
 
-def shared(times_BN: Tensor) -> Times:
+def shared(times_BN: Tensor) -> SharedTimesteps:
     """Times by the token as neighbours share them."""
     distinct_U, counts_U = torch.unique_consecutive(times_BN[0], return_counts=True)
     ends = counts_U.cumsum(0).tolist()
-    return Times(distinct_U[None], tuple(zip([0, *ends], ends, range(len(ends)), strict=False)))
+    return SharedTimesteps(distinct_U[None], tuple(zip([0, *ends], ends, range(len(ends)), strict=False)))

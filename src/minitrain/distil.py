@@ -36,7 +36,7 @@ from minitrain.retry import Attempt, minutes_left, train_with_retries
 from minitrain.training_loop import Budget, LossFunction
 from sora.engine.sampler import timesteps
 from sora.models.mini.model import NETWORK_TIME, conditioning_channels
-from sora.networks.mini_vae import TIME
+from sora.networks.mini_vae import TEMPORAL_COMPRESSION
 from sora.networks.wan.dit import LORA_TARGETS, WanDiT
 from sora.runtime import lora
 
@@ -158,7 +158,7 @@ class Distiller:
         """The losses of a new batch."""
         self.feeder.encode_new(1.0)
         size, frames = self.feeder.draw_shape(self.lengths)
-        count = attempt.batch_size(self.tokens // ((1 + (frames - 1) // TIME) * size[0] * size[1]))
+        count = attempt.batch_size(self.tokens // ((1 + (frames - 1) // TEMPORAL_COMPRESSION) * size[0] * size[1]))
         batch = self.feeder.buffer.sample(size, frames, count)
         null_slots = self.null_slots.expand(count, -1, -1)
         noised = self.rng.random() < self.teacher.config.noised_share
@@ -217,7 +217,7 @@ def load_student(runs: Path, device: str) -> WanDiT | None:
     if not (folder / LORA_FILE).is_file():
         return None
     student = _transformer(load_file(runs / "dit" / "dit.safetensors"), device)
-    lora.merge(student, load_file(folder / LORA_FILE), called=str(folder / LORA_FILE))
+    lora.merge(student, load_file(folder / LORA_FILE), label=str(folder / LORA_FILE))
     return student
 
 

@@ -32,7 +32,7 @@ from minitrain.retry import Attempt, minutes_left, train_with_retries
 from minitrain.training_loop import Budget, LossFunction
 from sora.engine.sampler import shift_times
 from sora.errors import InputError
-from sora.networks.mini_vae import TIME
+from sora.networks.mini_vae import TEMPORAL_COMPRESSION
 from sora.networks.wan.dit import WanDiT
 
 ENCODE_BATCH = {"cpu": 4, "cuda": 32}  # clips encoded at once
@@ -299,7 +299,7 @@ def trial_loss(dit: WanDiT, config: DiTTrainingConfig, multiple: int, device: st
     values, size, channels = [], max(clip_shapes(config, multiple).items(), key=lambda row: row[1])[0], dit.config
     for frames in (1, 17):
         count = max(3, batch_size(config, size, frames, multiple))
-        shape = (1 + (frames - 1) // TIME, size[0] // multiple * 2, size[1] // multiple * 2)
+        shape = (1 + (frames - 1) // TEMPORAL_COMPRESSION, size[0] // multiple * 2, size[1] // multiple * 2)
         x = torch.randn(count, channels.in_channels, *shape, device=device)
         slots = torch.randn(count, TRIAL_TEXT_SLOTS, channels.text_dim, device=device)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):

@@ -14,7 +14,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from sora.networks.mini_vae import TIME
+from sora.networks.mini_vae import TEMPORAL_COMPRESSION
 
 Hole = tuple[int, int, int, int, int, int]
 
@@ -75,7 +75,11 @@ def known_cells(holes_B6: Tensor, frames: int, height: int, width: int, space: i
     """(B, TIME, T, H, W) bool: for each latent cell of ``space`` pixels, which of its frames are known in every pixel.
     The first latent frame represents the first frame alone."""
     f = _inside(holes_B6, 0, 1, frames)
-    f = torch.cat([f[:, :1].expand(-1, TIME - 1), f], dim=1).unflatten(1, (-1, TIME)).transpose(1, 2)
+    f = (
+        torch.cat([f[:, :1].expand(-1, TEMPORAL_COMPRESSION - 1), f], dim=1)
+        .unflatten(1, (-1, TEMPORAL_COMPRESSION))
+        .transpose(1, 2)
+    )
     y, x = (_inside(holes_B6, axis, space, size // space) for axis, size in ((1, height), (2, width)))
     return ~(f[:, :, :, None, None] & _box(None, y, x)[:, None])
 

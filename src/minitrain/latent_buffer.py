@@ -16,7 +16,7 @@ from torch import Tensor
 from minitrain import hole_masks
 from minitrain.clips import DataMix, Size
 from minitrain.render_workers import ClipGroup
-from sora.networks.mini_vae import TIME, MiniVAE
+from sora.networks.mini_vae import TEMPORAL_COMPRESSION, MiniVAE
 
 MAX_KNOWN_NOISE = (
     0.3  # noise on half of the known latents, at most: long films go on from what was painted, not from the truth
@@ -143,7 +143,7 @@ class LatentBuffer:
         the first ones."""
         for length in self.lengths:
             if 1 < length < frames and whole:
-                latents = 1 + (length - 1) // TIME
+                latents = 1 + (length - 1) // TEMPORAL_COMPRESSION
                 axes = {"clean": 2, "seen": 2, "known": 2, "cover": 1, "features": 2}
                 cut = {n: v[whole].narrow(axes[n], 0, latents) if n in axes else v[whole] for n, v in rows.items()}
                 self._add_rows(size, length, cut)
@@ -170,7 +170,9 @@ class LatentBuffer:
         if own:
             known = hole_masks.known_pixels(table[own], frames, *size)
             seen[own] = self.vae.encode(torch.where(known, pixels[own], 0))
-        cells = torch.cat([cover[:, :1].expand(-1, TIME - 1, -1, -1), cover], dim=1).unflatten(1, (-1, TIME))
+        cells = torch.cat([cover[:, :1].expand(-1, TEMPORAL_COMPRESSION - 1, -1, -1), cover], dim=1).unflatten(
+            1, (-1, TEMPORAL_COMPRESSION)
+        )
         rows = {
             "clean": clean.half(),
             "seen": seen.half(),

@@ -20,7 +20,7 @@ from minitrain.presets import text_config_of, vae_config_of
 from sora.engine.sampler import timesteps
 from sora.models.mini.model import NETWORK_TIME, conditioning_channels, word_ids
 from sora.networks.mini_text import MiniText, MiniTextConfig
-from sora.networks.mini_vae import TIME, MiniVAE
+from sora.networks.mini_vae import TEMPORAL_COMPRESSION, MiniVAE
 from sora.networks.wan.dit import WanDiT
 from sora.runtime.winograd import Winograd
 
@@ -70,7 +70,7 @@ class Pipeline:
     ) -> Tensor:
         """Clips of all prompts at once, by Euler steps: (B, F, 3, Y, X) uint8 on the CPU."""
         space, channels = self.vae.config.space, self.vae.config.channels
-        shape = (len(prompts), channels, 1 + (frames - 1) // TIME, size[0] // space, size[1] // space)
+        shape = (len(prompts), channels, 1 + (frames - 1) // TEMPORAL_COMPRESSION, size[0] // space, size[1] // space)
         x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
         conditioning = empty_conditioning(x)
         slots, null_slots = self.encode_prompts(prompts), self.encode_prompts([""]).expand(len(prompts), -1, -1)
@@ -90,7 +90,7 @@ class Pipeline:
 
 def empty_conditioning(x_BCTHW: Tensor) -> Tensor:
     """The conditioning channels if nothing is known."""
-    known = torch.zeros(len(x_BCTHW), TIME, *x_BCTHW.shape[2:], device=x_BCTHW.device)
+    known = torch.zeros(len(x_BCTHW), TEMPORAL_COMPRESSION, *x_BCTHW.shape[2:], device=x_BCTHW.device)
     return conditioning_channels(torch.zeros_like(x_BCTHW), known)
 
 

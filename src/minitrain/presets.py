@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sora.models.mini.model import conditioning_channel_count
 from sora.networks.mini_text import MiniTextConfig
-from sora.networks.mini_vae import TIME, MiniVAEConfig
+from sora.networks.mini_vae import TEMPORAL_COMPRESSION, MiniVAEConfig
 from sora.networks.wan.dit import WanConfig
 
 CurriculumPhase = tuple[float, Mapping[int, float]]
@@ -174,7 +174,7 @@ def clip_shapes(recipe: DiTTrainingConfig, multiple: int) -> dict[Size, float]:
 
 def batch_size(recipe: DiTTrainingConfig, size: Size, frames: int, multiple: int) -> int:
     """Clips of a batch: as many as give it ``batch_tokens`` tokens."""
-    tokens = (1 + (frames - 1) // TIME) * (size[0] // multiple) * (size[1] // multiple)
+    tokens = (1 + (frames - 1) // TEMPORAL_COMPRESSION) * (size[0] // multiple) * (size[1] // multiple)
     return min(MAX_BATCH_CLIPS, recipe.clips_per_shape, max(1, round(recipe.batch_tokens / tokens)))
 
 

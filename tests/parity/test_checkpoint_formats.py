@@ -22,7 +22,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 from sora import weights
 from sora.errors import ModelError
 from sora.models.wan import KEY_MAPS
-from sora.runtime.quantized import StoredLinear, store
+from sora.runtime.quantized import QuantizedLinear, replace_with_quantized
 
 State = dict[str, Tensor]
 
@@ -84,7 +84,7 @@ def hollow(case: str) -> nn.Module:
 def load(case: str, path: Path, **more: object) -> nn.Module:
     kind = MAKERS[case][0]
     return weights.load_checkpoint(
-        hollow(case), path, kind=KEY_MAPS[kind], **{"dtype": torch.float32, "store": store, **more}
+        hollow(case), path, kind=KEY_MAPS[kind], **{"dtype": torch.float32, "store": replace_with_quantized, **more}
     )  # type: ignore[arg-type]
 
 
@@ -343,7 +343,7 @@ def test_scaled_float8_under_wan_s_names_is_the_same_network(tmp_path: Path):
     held["scaled_fp8"] = torch.zeros(2).to(torch.float8_e4m3fn)
     save_file({f"model.diffusion_model.{n}": t for n, t in held.items()}, tmp_path / "wan_fp8_scaled.safetensors")
     loaded, (reference, state) = load(case, tmp_path), whole(case)
-    stored = {name for name, part in loaded.named_modules() if isinstance(part, StoredLinear)}
+    stored = {name for name, part in loaded.named_modules() if isinstance(part, QuantizedLinear)}
     assert len(stored) == 2 * 10 and all(name.startswith("blocks.") for name in stored)
     for name, tensor in state.items():
         path, _, leaf = name.rpartition(".")

@@ -36,7 +36,7 @@ def painted(folder: Path, out: Path, *more: str) -> Result:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("plan", [plan.name for plan in placement.LADDER[1:] if plan.exact])
+@pytest.mark.parametrize("plan", [plan.name for plan in placement.PLANS_BY_SPEED[1:] if plan.is_exact])
 def test_every_exact_plan_paints_the_same(folders: dict[str, Path], tmp_path: Path, kind: str, plan: str) -> None:
     for name in ("resident", plan):
         result = painted(folders[kind], tmp_path / f"{name}.mkv", "--memory", name, "--force")

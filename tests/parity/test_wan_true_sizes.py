@@ -15,7 +15,7 @@ from torch import nn
 
 from sora.models.wan.layout import CONFIGS
 from sora.networks.wan.config import WanConfig
-from sora.networks.wan.vace import build
+from sora.networks.wan.vace import build_transformer
 
 Said = dict[str, Any]
 KINDS: dict[str, type[nn.Module]] = {
@@ -79,7 +79,7 @@ def test_every_published_network_is_here() -> None:
 def test_same_names_and_shapes() -> None:
     for name in PUBLISHED:
         with torch.device("meta"):
-            ours = build(CONFIGS[name])
+            ours = build_transformer(CONFIGS[name])
         assert shapes(ours) == shapes(theirs(name)), name
 
 
@@ -113,7 +113,7 @@ def test_totals_in_billions(name: str) -> None:
 
 def total(name: str) -> int:
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(CONFIGS[name]).parameters())
+        return sum(parameter.numel() for parameter in build_transformer(CONFIGS[name]).parameters())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from test_wan_dit import alike, distance, said, same_gradients, sized
 from torch import Tensor
 
 from sora.networks.wan.dit import WanConfig, WanDiT
-from sora.networks.wan.vace import WanVACE, build
+from sora.networks.wan.vace import WanVACE, build_transformer
 
 LED = sized(num_layers=5, vace_layers=(0, 2, 3), vace_in_channels=12)
 
@@ -117,7 +117,7 @@ def test_refuses_layers_that_are_not_there(layers: tuple[int, ...]) -> None:
 
 
 def test_builds_what_the_sizes_ask_for() -> None:
-    assert type(build(LED)) is WanVACE
-    assert type(build(sized())) is WanDiT
+    assert type(build_transformer(LED)) is WanVACE
+    assert type(build_transformer(sized())) is WanDiT
     with pytest.raises(ValueError, match="vace_layers"):
         WanVACE(sized())

@@ -28,7 +28,7 @@ from minitrain.eval.score.generator import ASPECTS, CAPTION_KINDS, ClipGenerator
 from minitrain.eval.verdicts import machine_summary, markdown_table
 from minitrain.worlds.world import WORLDS, draw_film
 from sora import catalog, models
-from sora.runtime.speed import DEFAULT, Speed
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 FIRST_SEED = 5 * 10**9  # seed of the first film; not those that scores are taken on
 QUESTIONS = ("subject", "setting", "motion")
@@ -41,7 +41,7 @@ class SpeedVariant:
     as in ``SamplingOptions``."""
 
     name: str
-    speed: Speed = DEFAULT
+    speed: Speed = DEFAULT_SPEED
     default_overrides: Mapping[str, float] = field(default_factory=dict)
     overrides: Mapping[str, float | str] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)

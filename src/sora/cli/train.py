@@ -101,7 +101,7 @@ def train(
     Paint with it by --lora FILE."""
     from sora.finetune import dataset
 
-    threads.wait_passively(os.environ, threads.BUSY)  # it runs for long, and others will want the cores meanwhile
+    threads.wait_passively(os.environ, threads.BUSY_CORES)  # it runs for long, and others will want the cores meanwhile
     _check_ranges(rank=rank, alpha=alpha, seed=seed, steps=steps, minutes=minutes, save_every=save_every)
     _check_ranges(learning_rate=learning_rate, batch_size=batch_size, caption_dropout=caption_dropout)
     if steps is not None and minutes is not None:

@@ -149,7 +149,7 @@ class LoRATrainer:
         if was != (self.model.spec.name, self.config.rank):
             told = f"{path} is a training of {was[0]} at rank {was[1]}"
             raise ModelError(f"{told}; give the same --model and --rank, or leave --resume out")
-        lora.fill(self.model.dit, state["tensors"])
+        lora.load(self.model.dit, state["tensors"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
 

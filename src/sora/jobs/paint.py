@@ -46,7 +46,7 @@ class Loaded:
 def thread_count(requested: int | None, busy_cores: float) -> int:
     """How many threads torch paints with. requested: None lets sora choose. busy_cores: cores that other programs
     use."""
-    return threads.count(requested, busy_cores, torch.get_num_threads())
+    return threads.thread_count(requested, busy_cores, torch.get_num_threads())
 
 
 @contextmanager

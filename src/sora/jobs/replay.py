@@ -145,7 +145,7 @@ def recorded_threads(recipe: Recipe) -> tuple[int | None, str]:
     """(how many threads to paint with again, None where that is free; what a person should know of it, if anything)."""
     if recipe.device != "cpu" or recipe.threads < 1:
         return None, ""
-    available = threads.most(os.environ)
+    available = threads.max_threads(os.environ)
     if recipe.threads <= available:
         return recipe.threads, ""
     return (

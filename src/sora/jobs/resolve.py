@@ -26,7 +26,7 @@ from sora.plan.options import MOST_SEED
 from sora.plan.plan import Plan, Start
 from sora.plan.recipe import absolute
 from sora.plan.request import Request, check, within
-from sora.runtime.speed import DEFAULT, Speed
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _completed(
 
 def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Speed:
     """few: the steps of a few-step LoRA. Raises UsageError for ``turbo`` where no weights are few-step ones."""
-    speed = Speed(request.speed or DEFAULT.mode, frozenset(request.without))
+    speed = Speed(request.speed or DEFAULT_SPEED.mode, frozenset(request.without))
     if speed.mode == "turbo" and distilled_steps is None and not spec.few_step:
         if spec.name in catalog.MODELS and catalog.MODELS[spec.name].few_step:
             message = (

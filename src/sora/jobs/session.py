@@ -44,7 +44,7 @@ class Session(Verbs):
     def __init__(self, **options: Unpack[ModelOptions]) -> None:
         self._options = options
         self._loaded: Loaded | None = None
-        self._watch = threads.Watch()
+        self._watch = threads.LoadMonitor()
         self._thread_count: int | None = None
         self._lock = threading.RLock()
 
@@ -61,11 +61,11 @@ class Session(Verbs):
         """Load the model for a request unless it is in memory, and return its memory plan as a line for a person, empty
         for a model that is always in memory whole. Raises ModelError, InputError and OutOfMemory."""
         with self._lock, without_garbage_collection():
-            threads.wait_passively(os.environ, self._watch.others())
+            threads.wait_passively(os.environ, self._watch.other_load())
             from sora.jobs import paint  # the first import of torch
 
-            self._thread_count = paint.thread_count(resolved.request.threads, self._watch.others())
-            self._watch = threads.Watch()  # so that a later film asks how busy the machine is by then
+            self._thread_count = paint.thread_count(resolved.request.threads, self._watch.other_load())
+            self._watch = threads.LoadMonitor()  # so that a later film asks how busy the machine is by then
             with paint.painting_threads(self._thread_count):
                 if self._loaded is not None and self._loaded.serves(resolved):
                     return paint.arrange(resolved, self._loaded.model)

@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sora.errors import UsageError
-from sora.memory.choose import arrange, choose, fits, next_rung, said
+from sora.memory.choose import choose_plan, fallback, fits, plan_memory, summary
 from sora.memory.estimate import PHASES, Estimate, Phase, estimate
-from sora.memory.free import Free, free_memory, free_on, free_ram
-from sora.memory.needs import Blocks, Needs, Weights
-from sora.memory.plans import LADDER, NAMES, Plan
+from sora.memory.free import FreeMemory, free_memory, free_ram, measure_free
+from sora.memory.needs import Needs, NetworkSize, WeightsSize
+from sora.memory.plans import PLAN_NAMES, PLANS_BY_SPEED, MemoryPlan
 
 if TYPE_CHECKING:
     import torch
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 __all__ = [
     "DEVICES",
     "DTYPES",
-    "LADDER",
-    "NAMES",
     "PHASES",
-    "Blocks",
+    "PLANS_BY_SPEED",
+    "PLAN_NAMES",
     "Estimate",
-    "Free",
+    "FreeMemory",
+    "MemoryPlan",
     "Needs",
+    "NetworkSize",
     "Phase",
-    "Plan",
-    "Weights",
-    "arrange",
-    "choose",
+    "WeightsSize",
     "choose_device",
     "choose_dtype",
+    "choose_plan",
     "devices",
     "estimate",
+    "fallback",
     "fits",
     "free_memory",
-    "free_on",
     "free_ram",
-    "next_rung",
-    "said",
+    "measure_free",
+    "plan_memory",
+    "summary",
 ]
 
 DEVICES = ("cuda", "mps", "cpu")  # best first

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sora.memory.needs import Needs, Weights
-from sora.memory.plans import Plan
+from sora.memory.needs import Needs, WeightsSize
+from sora.memory.plans import MemoryPlan
 
 SLOTS = 2
 """Places on the device through which streamed blocks pass: one at work, one on its way."""
@@ -55,57 +55,59 @@ class Estimate:
         return self.phase(self.fullest).total
 
 
-def estimate(needs: Needs, plan: Plan) -> Estimate:
+def estimate(needs: Needs, plan: MemoryPlan) -> Estimate:
     """What ``needs`` takes under ``plan``. Streamed weights count as the device's where its memory is the machine's."""
-    words, words_streamed = _text(needs, plan)
-    sampling = needs.sampling(
-        one_prompt=plan.one_prompt, quantised=_quantised(needs, plan), keeps_text=plan.blocks is None
+    text_weights, text_streamed = _text(needs, plan)
+    sampling = needs.sampling_bytes(
+        sequential_guidance=plan.sequential_guidance,
+        quantized=_quantized(needs, plan),
+        caches_text=plan.resident_blocks is None,
     )
-    network, streamed = _transformer(needs, plan)
-    if needs.unified:
-        words, network = words + words_streamed, network + streamed
+    network, network_streamed = _transformer(needs, plan)
+    if needs.unified_memory:
+        text_weights, network = text_weights + text_streamed, network + network_streamed
     vae, tile = needs.vae.bytes, plan.tile
-    stays = words if plan.text == "resident" else 0
-    all_else = network + vae if plan.text == "resident" else 0
-    beside = (0 if plan.alone else network) + vae + stays
+    resident_text = text_weights if plan.text_encoder == "resident" else 0
+    all_else = network + vae if plan.text_encoder == "resident" else 0
+    around_vae = (0 if plan.separate_vae else network) + vae + resident_text
     return Estimate(
-        text=Phase(words + all_else, needs.reading),
-        encode=Phase() if needs.encoding is None else Phase(beside, needs.encoding(tile)),
-        sample=Phase(network + (0 if plan.alone else vae) + stays, sampling),
-        decode=Phase(beside, needs.decoding(tile)),
-        host=streamed + words_streamed,
+        text=Phase(text_weights + all_else, needs.text_bytes),
+        encode=Phase() if needs.encoding_bytes is None else Phase(around_vae, needs.encoding_bytes(tile)),
+        sample=Phase(network + (0 if plan.separate_vae else vae) + resident_text, sampling),
+        decode=Phase(around_vae, needs.decoding_bytes(tile)),
+        host=network_streamed + text_streamed,
     )
 
 
-def _text(needs: Needs, plan: Plan) -> tuple[int, int]:
+def _text(needs: Needs, plan: MemoryPlan) -> tuple[int, int]:
     """Weights on the device, and streamed ones, of the text and image encoders."""
     encoder, image = needs.text, needs.image.bytes
-    if plan.text != "streamed" or encoder.blocks <= SLOTS:
+    if plan.text_encoder != "streamed" or encoder.block_count <= SLOTS:
         return encoder.weights.bytes + image, 0
-    block = encoder.in_blocks / encoder.blocks
-    stored = encoder.weights.stored
-    there = (encoder.weights.parameters - encoder.in_blocks + SLOTS * block) * stored
-    return round(there) + image, round(encoder.in_blocks * stored)
+    block = encoder.block_parameters / encoder.block_count
+    bytes_per_parameter = encoder.weights.bytes_per_parameter
+    there = (encoder.weights.parameters - encoder.block_parameters + SLOTS * block) * bytes_per_parameter
+    return round(there) + image, round(encoder.block_parameters * bytes_per_parameter)
 
 
-def _transformer(needs: Needs, plan: Plan) -> tuple[int, int]:
+def _transformer(needs: Needs, plan: MemoryPlan) -> tuple[int, int]:
     """Weights on the device, and streamed ones."""
     t = needs.transformer
-    weights = Weights(t.weights.parameters, stored(needs, plan))
-    together = 1 if plan.one_expert else needs.experts
-    if plan.blocks is None or plan.blocks + SLOTS >= t.blocks:
+    weights = WeightsSize(t.weights.parameters, stored(needs, plan))
+    together = 1 if plan.single_expert else needs.experts
+    if plan.resident_blocks is None or plan.resident_blocks + SLOTS >= t.block_count:
         return weights.bytes * together, 0
-    block = t.in_blocks / t.blocks
-    there = t.weights.parameters - t.in_blocks + plan.blocks * block + SLOTS * t.largest
-    streamed = (t.blocks - plan.blocks) * block * needs.experts
-    return round(there * weights.stored) * together, round(streamed * weights.stored)
+    block = t.block_parameters / t.block_count
+    there = t.weights.parameters - t.block_parameters + plan.resident_blocks * block + SLOTS * t.largest_block
+    offloaded = (t.block_count - plan.resident_blocks) * block * needs.experts
+    return round(there * weights.bytes_per_parameter) * together, round(offloaded * weights.bytes_per_parameter)
 
 
-def stored(needs: Needs, plan: Plan) -> float:
+def stored(needs: Needs, plan: MemoryPlan) -> float:
     """Bytes of a parameter of the transformer under ``plan``."""
-    own = needs.transformer.weights.stored
+    own = needs.transformer.weights.bytes_per_parameter
     return min(own, 1.0) if plan.storage == "fp8" else own
 
 
-def _quantised(needs: Needs, plan: Plan) -> bool:
-    return stored(needs, plan) < needs.number
+def _quantized(needs: Needs, plan: MemoryPlan) -> bool:
+    return stored(needs, plan) < needs.dtype_bytes

@@ -32,7 +32,7 @@ def free_memory(device: torch.device) -> int:
 
 
 @dataclass(frozen=True)
-class Free:
+class FreeMemory:
     """Bytes that are free. device: on the device. host: of CPU memory, for what streams from there; None where the
     device's memory is the machine's own, and so is counted already."""
 
@@ -40,9 +40,9 @@ class Free:
     host: int | None = None
 
 
-def free_on(device: torch.device) -> Free:
+def measure_free(device: torch.device) -> FreeMemory:
     """What is free now for a model on the device."""
-    return Free(free_memory(device), free_ram() if device.type == "cuda" else None)
+    return FreeMemory(free_memory(device), free_ram() if device.type == "cuda" else None)
 
 
 def free_ram() -> int:

@@ -17,44 +17,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightsSize:
     """parameters: how many. stored: bytes each takes in memory between uses: 4 float32, 2 bfloat16, 1 float8, 0.5625
     Q4_K."""
 
     parameters: int = 0
-    stored: float = 2.0
+    bytes_per_parameter: float = 2.0
 
     @property
     def bytes(self) -> int:
-        return round(self.parameters * self.stored)
+        return round(self.parameters * self.bytes_per_parameter)
 
     @classmethod
-    def of(cls, network: nn.Module, stored: float = 2.0) -> Weights:
+    def of(cls, network: nn.Module, bytes_per_parameter: float = 2.0) -> WeightsSize:
         """Those of a network."""
-        return cls(count([network]), stored)
+        return cls(count([network]), bytes_per_parameter)
 
 
 @dataclass(frozen=True)
-class Blocks:
+class NetworkSize:
     """A network of which blocks can be streamed. in_blocks: parameters in its ``blocks`` blocks; largest: in the
     largest of them."""
 
-    weights: Weights = Weights()
-    in_blocks: int = 0
-    blocks: int = 0
-    largest: int = 0
+    weights: WeightsSize = WeightsSize()
+    block_parameters: int = 0
+    block_count: int = 0
+    largest_block: int = 0
 
 
-class Sampling(Protocol):
+class SamplingBytes(Protocol):
     """Bytes that one pass of the transformer takes beside its weights, with all that the sampler holds."""
 
-    def __call__(self, *, one_prompt: bool, quantised: bool, keeps_text: bool) -> int:
+    def __call__(self, *, sequential_guidance: bool, quantized: bool, caches_text: bool) -> int:
         """one_prompt: a prompt and its negative in turn, where both would go together. quantised: weights are unpacked
         on every use. keeps_text: keys and values of the text stay for all passes of a clip."""
         ...
 
 
-Tiled = Callable[[int | None], int]
+BytesByTile = Callable[[int | None], int]
 """Bytes that the autoencoder takes beside its weights, by the most latents of a tile's side; None for no tiles."""
 
 
@@ -67,19 +67,19 @@ class Needs:
     transformer together. number: bytes of a number the transformer computes with. unified: whether the device's memory
     is the machine's own, so that nothing is gained by streaming out of it (CPU, MPS)."""
 
-    transformer: Blocks
-    vae: Weights
-    side: int
-    sampling: Sampling
-    decoding: Tiled
-    encoding: Tiled | None = None
-    text: Blocks = Blocks()
-    image: Weights = Weights()
-    reading: int = 0
+    transformer: NetworkSize
+    vae: WeightsSize
+    latent_side: int
+    sampling_bytes: SamplingBytes
+    decoding_bytes: BytesByTile
+    encoding_bytes: BytesByTile | None = None
+    text: NetworkSize = NetworkSize()
+    image: WeightsSize = WeightsSize()
+    text_bytes: int = 0
     experts: int = 1
-    paired: bool = False
-    number: int = 4
-    unified: bool = False
+    batches_guidance: bool = False
+    dtype_bytes: int = 4
+    unified_memory: bool = False
 
 
 def count(networks: Iterable[nn.Module]) -> int:

@@ -9,7 +9,7 @@ from sora.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """name: as ``--memory`` takes it.
 
     text: the text encoder (and the image encoder) stay, or work before all else is there and then go, or do so block by
@@ -21,16 +21,16 @@ class Plan:
     """
 
     name: str
-    text: Literal["resident", "dropped", "streamed"] = "dropped"
-    alone: bool = True
-    one_prompt: bool = True
-    one_expert: bool = True
-    blocks: int | None = None
+    text_encoder: Literal["resident", "dropped", "streamed"] = "dropped"
+    separate_vae: bool = True
+    sequential_guidance: bool = True
+    single_expert: bool = True
+    resident_blocks: int | None = None
     storage: Literal["native", "fp8"] = "native"
     tile: int | None = None
 
     @property
-    def exact(self) -> bool:
+    def is_exact(self) -> bool:
         """Whether it paints what all other exact plans paint."""
         return self.storage == "native"
 
@@ -38,14 +38,14 @@ class Plan:
     def traits(self) -> list[str]:
         """What it does, in words for a person."""
         holds = {
-            "everything resident": self.text == "resident",
-            "text encoder dropped after use": self.text == "dropped",
-            "text encoder streamed, then dropped": self.text == "streamed",
-            "prompt and negative in turn": self.one_prompt,
-            "one expert at a time": self.one_expert,
-            f"blocks streamed from CPU memory, {self.blocks} stay": self.blocks is not None,
+            "everything resident": self.text_encoder == "resident",
+            "text encoder dropped after use": self.text_encoder == "dropped",
+            "text encoder streamed, then dropped": self.text_encoder == "streamed",
+            "prompt and negative in turn": self.sequential_guidance,
+            "one expert at a time": self.single_expert,
+            f"blocks streamed from CPU memory, {self.resident_blocks} stay": self.resident_blocks is not None,
             "weights kept in float8": self.storage == "fp8",
-            "transformer and autoencoder apart": self.alone,
+            "transformer and autoencoder apart": self.separate_vae,
             "decoded in tiles": self.tile is not None,
         }
         return [trait for trait, true in holds.items() if true]
@@ -53,25 +53,25 @@ class Plan:
 
 TILE = 32  # latents; smaller ones read mostly what they share with their neighbours
 
-LADDER: tuple[Plan, ...] = (
-    Plan("resident", text="resident", alone=False, one_prompt=False, one_expert=False),
-    Plan("text-dropped", alone=False, one_prompt=False, one_expert=False),
-    Plan("decode-alone", one_prompt=False, one_expert=False),
-    Plan("one-prompt", one_expert=False),
-    Plan("one-expert"),
-    Plan("tiled", tile=TILE),
-    Plan("streamed", blocks=0),
-    Plan("streamed-tiled", blocks=0, tile=TILE),
-    Plan("fp8", storage="fp8", tile=TILE),
+PLANS_BY_SPEED: tuple[MemoryPlan, ...] = (
+    MemoryPlan("resident", text_encoder="resident", separate_vae=False, sequential_guidance=False, single_expert=False),
+    MemoryPlan("text-dropped", separate_vae=False, sequential_guidance=False, single_expert=False),
+    MemoryPlan("decode-alone", sequential_guidance=False, single_expert=False),
+    MemoryPlan("one-prompt", single_expert=False),
+    MemoryPlan("one-expert"),
+    MemoryPlan("tiled", tile=TILE),
+    MemoryPlan("streamed", resident_blocks=0),
+    MemoryPlan("streamed-tiled", resident_blocks=0, tile=TILE),
+    MemoryPlan("fp8", storage="fp8", tile=TILE),
 )
 """From the fastest to the smallest. Only exact plans are chosen unasked; the last comes by name alone."""
 
-NAMES = tuple(plan.name for plan in LADDER)
+PLAN_NAMES = tuple(plan.name for plan in PLANS_BY_SPEED)
 
 
-def find(name: str) -> Plan:
+def find(name: str) -> MemoryPlan:
     """The plan called ``name``. Raises UsageError naming what there is."""
-    for plan in LADDER:
+    for plan in PLANS_BY_SPEED:
         if plan.name == name:
             return plan
-    raise UsageError(f"no memory plan is called {name!r}; try --memory {', '.join(NAMES)}")
+    raise UsageError(f"no memory plan is called {name!r}; try --memory {', '.join(PLAN_NAMES)}")

@@ -101,7 +101,7 @@ def preview_memory_plan(
     needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes)
     if needs is None:
         return _no_memory_plan(spec, forced)
-    return memory.arrange(needs, memory.free_on(device), forced)[1]
+    return memory.plan_memory(needs, memory.measure_free(device), forced)[1]
 
 
 def plan_memory(model: Model, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:

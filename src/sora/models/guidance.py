@@ -34,7 +34,7 @@ class Transformer(Protocol):
         image_BLD, image embeddings; skip, a step cache or None; and whatever else the network takes."""
         ...
 
-    def read(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> Any:
+    def cache_context(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> Any:
         """Project text and image embeddings to keys and values once for all steps; to be passed in place of the
         text."""
         ...
@@ -87,9 +87,9 @@ class GuidedTransformer:
     ) -> Tensor:
         skip, more = self._step_cache(dit, rows), extra(dit)
         if self.cache_text() and not any(p.requires_grad for p in dit.parameters()):
-            return dit(x, times, self._cached_text(dit, rows), skip=skip, **more)
+            return dit(x, times, self._cached_text(dit, rows), step_cache=skip, **more)
         text_BLD, image_BLD = self._text_inputs(rows)
-        return dit(x, times, text_BLD, image_BLD=image_BLD, skip=skip, **more)
+        return dit(x, times, text_BLD, image_BLD=image_BLD, step_cache=skip, **more)
 
     def _text_inputs(self, rows: BatchRows) -> tuple[Tensor, Tensor | None]:
         text_BLD = self.text_BLD[slice(*rows)]
@@ -101,7 +101,7 @@ class GuidedTransformer:
         cached = self._text_caches.get(rows)
         if cached is None or cached[0]() is not dit:
             self._text_caches = {r: pair for r, pair in self._text_caches.items() if pair[0]() is dit}
-            cached = self._text_caches[rows] = ref(dit), dit.read(*self._text_inputs(rows))
+            cached = self._text_caches[rows] = ref(dit), dit.cache_context(*self._text_inputs(rows))
         return cached[1]
 
     def _step_cache(self, dit: Transformer, rows: BatchRows) -> FirstBlockCache | None:

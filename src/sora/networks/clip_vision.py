@@ -108,12 +108,12 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(dim, dim)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        parts = (self.q_proj, self.k_proj, self.v_proj)
-        q, k, v = (rearrange(part(x_BND), "B N (H K) -> B H N K", H=self.heads) for part in parts)
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        q, k, v = (rearrange(part(x_BND), "B N (H K) -> B H N K", H=self.heads) for part in projections)
         return self.out_proj(rearrange(attention(q, k, v), "B H N K -> B N (H K)"))
 
 
-class Perceptron(nn.Module):
+class MLP(nn.Module):
     def __init__(self, config: CLIPVisionConfig) -> None:
         super().__init__()
         self.act = ACTIVATIONS[config.act]
@@ -129,7 +129,7 @@ class Layer(nn.Module):
         super().__init__()
         self.self_attn = Attention(config)
         self.layer_norm1 = Norm(config.hidden, config.eps)
-        self.mlp = Perceptron(config)
+        self.mlp = MLP(config)
         self.layer_norm2 = Norm(config.hidden, config.eps)
 
     def forward(self, x_BND: Tensor) -> Tensor:

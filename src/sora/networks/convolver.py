@@ -19,21 +19,21 @@ class Convolver(Protocol):
     """Computes 3x3 convolutions, alone or with three causal taps in time, up to rounding as the layer itself does. One
     serves a whole pass, and may keep the memory it works in."""
 
-    def takes(self, layer: Layer, height: int, width: int, like: Tensor) -> bool:
+    def is_faster(self, layer: Layer, height: int, width: int, x: Tensor) -> bool:
         """Whether it can stand for the layer, and pays, on frames of this size. like: the layer's input."""
         ...
 
-    def convolved(
+    def convolve(
         self,
         layer: Layer,
         x_BCTHW: Tensor,
         *,
         past_BCFHW: Tensor | None = None,
-        fresh: bool = False,
-        zoom: int = 1,
+        past_is_zero: bool = False,
+        upscale: int = 1,
         prepare: Prepare | None = None,
-        added_BDTHW: Tensor | None = None,
-        over: bool = False,
+        residual_BDTHW: Tensor | None = None,
+        in_place: bool = False,
     ) -> Tensor:
         """(B, D, T, H, W) of x (B, C, T, H, W), channels side by side in memory, zeros around each frame.
 
@@ -43,13 +43,13 @@ class Convolver(Protocol):
         """
         ...
 
-    def convolved_frames(
+    def convolve_frames(
         self,
         layer: nn.Conv2d,
         x_NCHW: Tensor,
         *,
         prepare: Prepare | None = None,
-        added_NDHW: Tensor | None = None,
+        residual_NDHW: Tensor | None = None,
     ) -> Tensor:
         """As ``convolved``, of frames on their own: (N, D, H, W)."""
         ...

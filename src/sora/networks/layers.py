@@ -88,7 +88,7 @@ def timestep_embedding(t: Tensor, dim: int, period: float = 10000.0) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
-def rope_split(head_dim: int) -> tuple[int, int, int]:
+def rope_channels(head_dim: int) -> tuple[int, int, int]:
     """How many of a head's channels turn with time, height and width: a third each, time taking the remainder (Wan)."""
     space = 2 * (head_dim // 6)
     return head_dim - 2 * space, space, space
@@ -113,12 +113,12 @@ def _rope_tables(shape: tuple[int, int, int], head_dim: int, device: torch.devic
     for sampling still serves training."""
     with torch.inference_mode(False), torch.no_grad():
         angles = []
-        for axis, dim in enumerate(rope_split(head_dim)):
+        for axis, dim in enumerate(rope_channels(head_dim)):
             rates = 10000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device="cpu") / dim)
-            places = torch.arange(shape[axis], dtype=torch.float64, device="cpu")
+            positions = torch.arange(shape[axis], dtype=torch.float64, device="cpu")
             view = [1, 1, 1, dim // 2]
             view[axis] = shape[axis]
-            angles.append(torch.outer(places, rates).view(view).expand(*shape, -1))
+            angles.append(torch.outer(positions, rates).view(view).expand(*shape, -1))
         angles_NK = torch.cat(angles, dim=-1).flatten(0, 2).repeat_interleave(2, dim=-1)
         return angles_NK.cos().float().to(device), angles_NK.sin().float().to(device)
 
@@ -131,9 +131,9 @@ def rope(x_BHNK: Tensor, cos_NK: Tensor, sin_NK: Tensor) -> Tensor:
     """
     x = x_BHNK.float()
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        turns = torch.complex(cos_NK[:, 0::2], sin_NK[:, 0::2])
+        rotations = torch.complex(cos_NK[:, 0::2], sin_NK[:, 0::2])
         pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-        return torch.view_as_real(pairs * turns).flatten(-2).type_as(x_BHNK)
+        return torch.view_as_real(pairs * rotations).flatten(-2).type_as(x_BHNK)
     even, odd = x[..., 0::2], x[..., 1::2]
     quarter_turn = torch.stack([-odd, even], dim=-1).flatten(-2)
     return torch.addcmul(x * cos_NK, quarter_turn, sin_NK).type_as(x_BHNK)
@@ -158,7 +158,7 @@ def silu(x: Tensor) -> Tensor:
     return torch.div(x, below, out=below)
 
 
-GELU_AT_ONCE = 2**17
+GELU_CHUNK = 2**17
 """Elements that ``tanh_gelu`` takes at once on a CPU: half a megabyte, which stays in its cache between the steps."""
 
 
@@ -173,8 +173,8 @@ def tanh_gelu(x: Tensor) -> Tensor:
         return F.gelu(x, approximate="tanh")
     slope = -2 * math.sqrt(2 / math.pi)
     flat, out = x.reshape(-1), torch.empty_like(x, memory_format=torch.contiguous_format)
-    for part, y in zip(flat.split(GELU_AT_ONCE), out.view(-1).split(GELU_AT_ONCE), strict=True):
-        torch.mul(part, part, out=y)
-        y.mul_(0.044715 * slope).add_(slope).mul_(part).exp_().add_(1)
-        torch.div(part, y, out=y)
+    for chunk, y in zip(flat.split(GELU_CHUNK), out.view(-1).split(GELU_CHUNK), strict=True):
+        torch.mul(chunk, chunk, out=y)
+        y.mul_(0.044715 * slope).add_(slope).mul_(chunk).exp_().add_(1)
+        torch.div(chunk, y, out=y)
     return out

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from sora.networks.convolver import Convolver, NewConvolver
 from sora.networks.layers import silu
 
-TIME, FOLD, SPACE = 4, 4, 8  # frames a latent frame, pixels folded at the door, pixels a latent's side inside
-PAST = 2  # latent frames a temporal layer looks back
+TEMPORAL_COMPRESSION = 4  # frames behind each latent frame but the first
+PATCH_SIZE = 4  # pixels along each side of a patch, which becomes channels before the first layer
+SPATIAL_COMPRESSION = 8  # pixels along a latent's side, without the detail stage
+PAST_FRAMES = 2  # latent frames a temporal layer looks back
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class MiniVAEConfig:
     @property
     def space(self) -> int:
         """Pixels behind a latent's side."""
-        return 2 * SPACE if self.detail else SPACE
+        return 2 * SPATIAL_COMPRESSION if self.detail else SPATIAL_COMPRESSION
 
 
 def channel_norm(x_NCHW: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ def channel_norm(x_NCHW: Tensor) -> Tensor:
     return F.rms_norm(x_NCHW.permute(0, 2, 3, 1), (x_NCHW.shape[1],), eps=1e-6).permute(0, 3, 1, 2)
 
 
-def convolved(
+def conv3x3(
     conv: nn.Conv2d,
     x_NCHW: Tensor,
     convolver: Convolver | None,
@@ -62,13 +64,13 @@ def convolved(
     """The convolution of ``before``, which works on each place of (..., C) alone, of x. convolver: does it
     where it can, None to do without one."""
     h, w = x_NCHW.shape[-2:]
-    if convolver is None or not convolver.takes(conv, h, w, x_NCHW):
+    if convolver is None or not convolver.is_faster(conv, h, w, x_NCHW):
         y = conv(before(x_NCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         return y if added_NDHW is None else added_NDHW + y
-    return convolver.convolved_frames(conv, x_NCHW, prepare=lambda x: x.copy_(before(x)), added_NDHW=added_NDHW)
+    return convolver.convolve_frames(conv, x_NCHW, prepare=lambda x: x.copy_(before(x)), residual_NDHW=added_NDHW)
 
 
-def pointwise(conv: nn.Conv2d, x_NCHW: Tensor) -> Tensor:
+def conv1x1(conv: nn.Conv2d, x_NCHW: Tensor) -> Tensor:
     """A 1x1 convolution. Without gradients as one matrix product over channels: a convolution of torch's on a CPU cuts
     its sums by the number of threads, which then shows in the last digits."""
     if torch.is_grad_enabled() and (x_NCHW.requires_grad or conv.weight.requires_grad):
@@ -76,17 +78,17 @@ def pointwise(conv: nn.Conv2d, x_NCHW: Tensor) -> Tensor:
     return F.linear(x_NCHW.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
 
 
-def normed(x_NHWC: Tensor) -> Tensor:
+def channel_norm_last(x_NHWC: Tensor) -> Tensor:
     """As ``channel_norm``, where channels come last."""
     return F.rms_norm(x_NHWC, x_NHWC.shape[-1:], eps=1e-6)
 
 
-def activated(x_NHWC: Tensor) -> Tensor:
+def norm_silu(x_NHWC: Tensor) -> Tensor:
     """SiLU of ``normed``."""
-    return silu(normed(x_NHWC))
+    return silu(channel_norm_last(x_NHWC))
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions within a frame, beside the identity. ``convolver``: see ``convolved``."""
 
     def __init__(self, width: int) -> None:
@@ -96,16 +98,16 @@ class Residual(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x_NCHW: Tensor, convolver: Convolver | None = None) -> Tensor:
-        y = convolved(self.first, x_NCHW, convolver, normed)
-        return convolved(self.second, y, convolver, silu, x_NCHW)
+        y = conv3x3(self.first, x_NCHW, convolver, channel_norm_last)
+        return conv3x3(self.second, y, convolver, silu, x_NCHW)
 
 
-class LookBack(nn.Module):
+class CausalTemporalConv(nn.Module):
     """One causal temporal layer, reach x reach in space: each latent frame sees itself and the PAST ones before it."""
 
     def __init__(self, width: int, reach: int = 1) -> None:
         super().__init__()
-        wide = (PAST + 1) * width
+        wide = (PAST_FRAMES + 1) * width
         self.mix = nn.Linear(wide, width) if reach == 1 else nn.Conv2d(wide, width, reach, padding=reach // 2)
         nn.init.zeros_(self.mix.weight)
 
@@ -117,31 +119,31 @@ class LookBack(nn.Module):
         x = rearrange(x_NCHW, "(b t) c h w -> b t h w c", b=batch)
         normed = F.rms_norm(x, (x.shape[-1],), eps=1e-6)
         if past_BTHWC is None:
-            past_BTHWC = torch.zeros_like(normed[:, :1]).expand(-1, PAST, -1, -1, -1)
+            past_BTHWC = torch.zeros_like(normed[:, :1]).expand(-1, PAST_FRAMES, -1, -1, -1)
         line = torch.cat([past_BTHWC, normed], dim=1)
         length = x.shape[1]
-        seen = torch.cat([line[:, i : i + length] for i in range(PAST + 1)], dim=-1)
+        seen = torch.cat([line[:, i : i + length] for i in range(PAST_FRAMES + 1)], dim=-1)
         if isinstance(self.mix, nn.Linear):
             y = x_NCHW + rearrange(self.mix(silu(seen)), "b t h w c -> (b t) c h w")
         else:
-            y = convolved(self.mix, seen.flatten(0, 1).permute(0, 3, 1, 2), convolver, silu, x_NCHW)
-        return y, line[:, -PAST:]
+            y = conv3x3(self.mix, seen.flatten(0, 1).permute(0, 3, 1, 2), convolver, silu, x_NCHW)
+        return y, line[:, -PAST_FRAMES:]
 
 
-class Detail(nn.Module):
+class DetailStage(nn.Module):
     """What the enlarged picture lacks: (N, width, h, w) to (N, pixels, 2h, 2w), nothing before it is trained."""
 
     def __init__(self, width: int, detail: int, pixels: int) -> None:
         super().__init__()
         self.enlarge = nn.Conv2d(width, 4 * detail, 1)
-        self.block = Residual(detail)
+        self.block = ResidualBlock(detail)
         self.unfold = nn.Conv2d(detail, pixels, 3, padding=1)
         for p in self.unfold.parameters():
             nn.init.zeros_(p)
 
     def forward(self, x_NCHW: Tensor, convolver: Convolver | None = None) -> Tensor:
-        x = rearrange(pointwise(self.enlarge, x_NCHW), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
-        return convolved(self.unfold, self.block(x, convolver), convolver, activated)
+        x = rearrange(conv1x1(self.enlarge, x_NCHW), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
+        return conv3x3(self.unfold, self.block(x, convolver), convolver, norm_silu)
 
 
 class MiniVAE(nn.Module):
@@ -159,20 +161,24 @@ class MiniVAE(nn.Module):
         super().__init__()
         c = config or MiniVAEConfig()
         self.config = c
-        pixels = 3 * TIME * FOLD * FOLD
+        pixels = 3 * TEMPORAL_COMPRESSION * PATCH_SIZE * PATCH_SIZE
         self.fold = nn.Conv2d(pixels, c.encoder_fine, 1)
-        self.encoder_fine = nn.ModuleList(Residual(c.encoder_fine) for _ in range(c.encoder_blocks[0]))
+        self.encoder_fine = nn.ModuleList(ResidualBlock(c.encoder_fine) for _ in range(c.encoder_blocks[0]))
         self.reduce = nn.Conv2d(4 * c.encoder_fine, c.encoder_coarse, 1)
-        self.encoder_coarse = nn.ModuleList(Residual(c.encoder_coarse) for _ in range(c.encoder_blocks[1]))
-        self.encoder_time = nn.ModuleList(LookBack(c.encoder_coarse, c.reach) for _ in range(c.encoder_blocks[1] - 1))
+        self.encoder_coarse = nn.ModuleList(ResidualBlock(c.encoder_coarse) for _ in range(c.encoder_blocks[1]))
+        self.encoder_time = nn.ModuleList(
+            CausalTemporalConv(c.encoder_coarse, c.reach) for _ in range(c.encoder_blocks[1] - 1)
+        )
         self.to_latents = nn.Conv2d(c.encoder_coarse, c.channels, 1)
         self.from_latents = nn.Conv2d(c.channels, c.decoder_coarse, 3, padding=1)
-        self.decoder_coarse = nn.ModuleList(Residual(c.decoder_coarse) for _ in range(c.decoder_blocks[1]))
-        self.decoder_time = nn.ModuleList(LookBack(c.decoder_coarse, c.reach) for _ in range(c.decoder_blocks[1] - 1))
+        self.decoder_coarse = nn.ModuleList(ResidualBlock(c.decoder_coarse) for _ in range(c.decoder_blocks[1]))
+        self.decoder_time = nn.ModuleList(
+            CausalTemporalConv(c.decoder_coarse, c.reach) for _ in range(c.decoder_blocks[1] - 1)
+        )
         self.enlarge = nn.Conv2d(c.decoder_coarse, 4 * c.decoder_fine, 1)
-        self.decoder_fine = nn.ModuleList(Residual(c.decoder_fine) for _ in range(c.decoder_blocks[0]))
+        self.decoder_fine = nn.ModuleList(ResidualBlock(c.decoder_fine) for _ in range(c.decoder_blocks[0]))
         self.unfold = nn.Conv2d(c.decoder_fine, pixels, 3, padding=1)
-        self.detail = Detail(c.decoder_fine, c.detail, pixels) if c.detail else None
+        self.detail = DetailStage(c.decoder_fine, c.detail, pixels) if c.detail else None
         self.register_buffer("mean", torch.zeros(c.channels))
         self.register_buffer("deviation", torch.ones(c.channels))
 
@@ -190,45 +196,50 @@ class MiniVAE(nn.Module):
         past: list[Tensor | None] = [None] * len(self.decoder_time)
         for start in range(0, raw.shape[2], chunk):
             pixels, past = self.raw_decode(raw[:, :, start : start + chunk], past)
-            yield pixels[:, :, TIME - 1 :] if start == 0 else pixels
+            yield pixels[:, :, TEMPORAL_COMPRESSION - 1 :] if start == 0 else pixels
 
     def raw_encode(self, frames_BCFYX: Tensor) -> Tensor:
         """As ``encode``, before the latents are brought to unit scale."""
         batch = frames_BCFYX.shape[0]
         if self.detail is not None:
             frames_BCFYX = F.avg_pool3d(frames_BCFYX, (1, 2, 2))
-        frames = torch.cat([frames_BCFYX[:, :, :1].expand(-1, -1, TIME - 1, -1, -1), frames_BCFYX], dim=2)
-        x = rearrange(frames, "b c (t f) (h p) (w q) -> (b t) (c f p q) h w", f=TIME, p=FOLD, q=FOLD)
-        x = pointwise(self.fold, x.contiguous(memory_format=torch.channels_last))
+        frames = torch.cat(
+            [frames_BCFYX[:, :, :1].expand(-1, -1, TEMPORAL_COMPRESSION - 1, -1, -1), frames_BCFYX], dim=2
+        )
+        x = rearrange(
+            frames, "b c (t f) (h p) (w q) -> (b t) (c f p q) h w", f=TEMPORAL_COMPRESSION, p=PATCH_SIZE, q=PATCH_SIZE
+        )
+        x = conv1x1(self.fold, x.contiguous(memory_format=torch.channels_last))
         convolver = self._convolver(keeps_weights=False)  # all frames come at once
         for block in self.encoder_fine:
             x = block(x, convolver)
-        x = pointwise(self.reduce, rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2))
+        x = conv1x1(self.reduce, rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2))
         for i, block in enumerate(self.encoder_coarse):
             x = block(x, convolver)
             if i < len(self.encoder_time):
                 x, _ = self.encoder_time[i](x, batch, None, convolver)
-        return rearrange(pointwise(self.to_latents, channel_norm(x)), "(b t) c h w -> b c t h w", b=batch)
+        return rearrange(conv1x1(self.to_latents, channel_norm(x)), "(b t) c h w -> b c t h w", b=batch)
 
     def raw_decode(self, raw_BCTHW: Tensor, past: list[Tensor | None]) -> tuple[Tensor, list[Tensor | None]]:
-        """TIME pixel frames for each latent frame (the film's first three are copies to drop), and the new past."""
+        """(TEMPORAL_COMPRESSION pixel frames for each latent frame, the clip's first three being copies to drop; the new
+        past)."""
         batch = raw_BCTHW.shape[0]
         x = rearrange(raw_BCTHW, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
         convolver, kept = self._convolver(), list(past)
-        x = convolved(self.from_latents, x, convolver, nn.Identity())
+        x = conv3x3(self.from_latents, x, convolver, nn.Identity())
         for i, block in enumerate(self.decoder_coarse):
             x = block(x, convolver)
             if i < len(self.decoder_time):
                 x, kept[i] = self.decoder_time[i](x, batch, past[i], convolver)
-        x = pointwise(self.enlarge, silu(channel_norm(x)))
+        x = conv1x1(self.enlarge, silu(channel_norm(x)))
         x = rearrange(x, "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
         for block in self.decoder_fine:
             x = block(x, convolver)
         if self.detail is None:
-            return _unfolded(convolved(self.unfold, x, convolver, activated), batch), kept
+            return _unpatchify(conv3x3(self.unfold, x, convolver, norm_silu), batch), kept
         x = silu(channel_norm(x))
-        pixels = _unfolded(convolved(self.unfold, x, convolver, nn.Identity()), batch)
-        return _doubled(pixels) + _unfolded(self.detail(x, convolver), batch), kept
+        pixels = _unpatchify(conv3x3(self.unfold, x, convolver, nn.Identity()), batch)
+        return _upsample_2x(pixels) + _unpatchify(self.detail(x, convolver), batch), kept
 
     def in_channels_last(self) -> MiniVAE:
         """The same module, its kernels laid out with channels last, which CPUs convolve faster."""
@@ -244,22 +255,29 @@ class MiniVAE(nn.Module):
         return per_channel.view(1, -1, 1, 1, 1)
 
 
-def _unfolded(x_NCHW: Tensor, batch: int) -> Tensor:
-    """Channels back to TIME frames of FOLD x FOLD pixels: (B, 3, F, Y, X)."""
-    return rearrange(x_NCHW, "(b t) (c f p q) h w -> b c (t f) (h p) (w q)", b=batch, f=TIME, p=FOLD, q=FOLD)
+def _unpatchify(x_NCHW: Tensor, batch: int) -> Tensor:
+    """Unpatchify: channels back to TEMPORAL_COMPRESSION frames of PATCH_SIZE x PATCH_SIZE pixels: (B, 3, F, Y, X)."""
+    return rearrange(
+        x_NCHW,
+        "(b t) (c f p q) h w -> b c (t f) (h p) (w q)",
+        b=batch,
+        f=TEMPORAL_COMPRESSION,
+        p=PATCH_SIZE,
+        q=PATCH_SIZE,
+    )
 
 
-def _doubled(pixels_BCFYX: Tensor) -> Tensor:
+def _upsample_2x(pixels_BCFYX: Tensor) -> Tensor:
     """Twice the height and width, bilinear. Without gradients written out, since torch takes one way with one thread
     and another with several."""
     if torch.is_grad_enabled() and pixels_BCFYX.requires_grad:
         flat = rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x")
         flat = F.interpolate(flat, scale_factor=2, mode="bilinear")
         return rearrange(flat, "(b f) c y x -> b c f y x", b=pixels_BCFYX.shape[0])
-    return _doubled_along(_doubled_along(pixels_BCFYX, -2), -1)
+    return _upsample_axis(_upsample_axis(pixels_BCFYX, -2), -1)
 
 
-def _doubled_along(x: Tensor, axis: int) -> Tensor:
+def _upsample_axis(x: Tensor, axis: int) -> Tensor:
     """Each place becomes two, three quarters of its own and a quarter of its neighbour's; at the ends all its own."""
     size = x.shape[axis]
     before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)], axis)

@@ -73,12 +73,12 @@ def distance_buckets(length: int, buckets: int, max_distance: int, device: torch
     side = buckets // 2
     exact = side // 2
     with torch.inference_mode(False), torch.no_grad():
-        places = torch.arange(length, device="cpu")
-        apart = places[None, :] - places[:, None]
-        share = torch.log(apart.abs().clamp(min=1).float() / exact) / math.log(max_distance / exact)
+        positions = torch.arange(length, device="cpu")
+        offsets = positions[None, :] - positions[:, None]
+        share = torch.log(offsets.abs().clamp(min=1).float() / exact) / math.log(max_distance / exact)
         far = (exact + (share * (side - exact)).long()).clamp(max=side - 1)
-        near = apart.abs()
-        return (torch.where(near < exact, near, far) + (apart > 0) * side).to(device)
+        distance = offsets.abs()
+        return (torch.where(distance < exact, distance, far) + (offsets > 0) * side).to(device)
 
 
 class Norm(nn.Module):
@@ -154,11 +154,11 @@ class Block(nn.Module):
         self.layer = nn.ModuleList([AttentionLayer(config), FeedForwardLayer(config)])
 
     def forward(self, x_BLD: Tensor, buckets_LL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        x_BLD = within_half(self.layer[0](x_BLD, buckets_LL, mask_BL))
-        return within_half(self.layer[1](x_BLD))
+        x_BLD = clamp_float16(self.layer[0](x_BLD, buckets_LL, mask_BL))
+        return clamp_float16(self.layer[1](x_BLD))
 
 
-def within_half(x: Tensor) -> Tensor:
+def clamp_float16(x: Tensor) -> Tensor:
     """x, finite: where float16 has overflown, all is held 1000 below its largest number, as transformers does."""
     if x.dtype != torch.float16:
         return x

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sora.errors import ModelError
-from sora.runtime.quantized import StoredLinear
+from sora.runtime.quantized import QuantizedLinear
 
 
 class LoraLinear(nn.Module):
     """A frozen linear map with an adapter beside it, in float32. Starts out as the map itself: B is zero."""
 
-    def __init__(self, base: nn.Linear | StoredLinear, rank: int, alpha: float) -> None:
+    def __init__(self, base: nn.Linear | QuantizedLinear, rank: int, alpha: float) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
         self.scale = alpha / rank
@@ -46,8 +46,8 @@ class LoraLinear(nn.Module):
         return self.base.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        beside = F.linear(F.linear(x.float(), self.lora_A), self.lora_B * self.scale)
-        return self.base(x) + beside.type_as(x)
+        update = F.linear(F.linear(x.float(), self.lora_A), self.lora_B * self.scale)
+        return self.base(x) + update.type_as(x)
 
 
 def inject(module: nn.Module, rank: int, *, targets: Sequence[str], alpha: float | None = None) -> list[nn.Parameter]:
@@ -56,18 +56,20 @@ def inject(module: nn.Module, rank: int, *, targets: Sequence[str], alpha: float
 
     Raises ValueError where nothing is called so.
     """
-    chosen = [name for name, part in module.named_modules() if isinstance(part, nn.Linear) and _is_one(name, targets)]
+    chosen = [
+        name for name, part in module.named_modules() if isinstance(part, nn.Linear) and _is_target(name, targets)
+    ]
     if not chosen:
         raise ValueError(f"no linear map of {type(module).__name__} is called {', '.join(targets)}")
     module.requires_grad_(False)
     for name in chosen:
         linear = module.get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        _put(module, name, LoraLinear(linear, rank, rank if alpha is None else alpha))
+        _replace(module, name, LoraLinear(linear, rank, rank if alpha is None else alpha))
     return [p for _, adapter in _adapters(module) for p in (adapter.lora_A, adapter.lora_B)]
 
 
-def _is_one(name: str, targets: Sequence[str]) -> bool:
+def _is_target(name: str, targets: Sequence[str]) -> bool:
     """Whether a module's name is one of the targets, or ends in one."""
     return any(name == target or name.endswith("." + target) for target in targets)
 
@@ -82,7 +84,7 @@ def extract(module: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Sets injected adapters to tensors as ``extract`` gives them. Raises KeyError for one that is missing."""
     for name, adapter in _adapters(module):
         adapter.lora_A.copy_(tensors[f"{name}.lora_A.weight"])
@@ -92,30 +94,30 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def remove(module: nn.Module) -> None:
     """Takes all adapters away again; what they learnt is gone with them."""
     for name, adapter in list(_adapters(module)):
-        _put(module, name, adapter.base)
+        _replace(module, name, adapter.base)
 
 
 @torch.no_grad()
-def merge(module: nn.Module, tensors: Mapping[str, Tensor], strength: float = 1.0, *, called: str = "the LoRA") -> None:
+def merge(module: nn.Module, tensors: Mapping[str, Tensor], strength: float = 1.0, *, label: str = "the LoRA") -> None:
     """W + strength * B A in place of every W it holds: exact, and as fast as before. The sums are in float32, rounded
     once to the weight's dtype. Beside a weight that is stored in few bits, B A works on its own.
 
     called: the file's name, for what is said of it. Raises ModelError, before anything is changed, for tensors that
     have no place in the module or another shape.
     """
-    stored = _stored(module, tensors, called)
-    changes = list(_changes(module, {k: v for k, v in tensors.items() if _module_of(k) not in stored}, called))
-    for path in stored:
-        _put(module, path, _beside(module.get_submodule(path), tensors, path, strength))
+    quantized = _quantized_targets(module, tensors, label)
+    changes = list(_changes(module, {k: v for k, v in tensors.items() if _module_of(k) not in quantized}, label))
+    for path in quantized:
+        _replace(module, path, _adapter(module.get_submodule(path), tensors, path, strength))
     for parameter, change in changes:
-        added = change[0] if len(change) == 1 else _product(*change, like=parameter)
+        added = change[0] if len(change) == 1 else _matmul(*change, like=parameter)
         added = added.to(parameter.device, torch.float32)
         parameter.copy_(parameter.float() + strength * added.reshape(parameter.shape))
 
 
-def check(module: nn.Module, tensors: Mapping[str, Tensor], called: str) -> None:
+def check_fits(module: nn.Module, tensors: Mapping[str, Tensor], label: str) -> None:
     """Raises ModelError for tensors that ``merge`` would. The module may be without its weights."""
-    for _ in _changes(module, tensors, called):
+    for _ in _changes(module, tensors, label):
         pass
 
 
@@ -123,31 +125,31 @@ def _module_of(name: str) -> str:
     return name.rsplit(".lora_", 1)[0]
 
 
-def _stored(module: nn.Module, tensors: Mapping[str, Tensor], called: str) -> list[str]:
+def _quantized_targets(module: nn.Module, tensors: Mapping[str, Tensor], label: str) -> list[str]:
     """The maps that are stored in few bits and have a pair here. Raises ModelError for a pair of another shape."""
-    maps = {path: part for path, part in module.named_modules() if isinstance(part, StoredLinear | LoraLinear)}
+    maps = {path: part for path, part in module.named_modules() if isinstance(part, QuantizedLinear | LoraLinear)}
     found = [path for path in maps if f"{path}.lora_B.weight" in tensors]
     for path in found:
         (out, rank), (ranks, width) = (tensors[f"{path}.lora_{part}.weight"].shape for part in "BA")
         if (out, rank, width) != (maps[path].out_features, ranks, maps[path].in_features):
-            raise ModelError(f"{called} does not fit this model at {path}; expected one trained on the same model")
+            raise ModelError(f"{label} does not fit this model at {path}; expected one trained on the same model")
     return found
 
 
-def _beside(part: nn.Module, tensors: Mapping[str, Tensor], path: str, strength: float) -> LoraLinear:
+def _adapter(base: nn.Module, tensors: Mapping[str, Tensor], path: str, strength: float) -> LoraLinear:
     down, up = (tensors[f"{path}.lora_{name}.weight"] for name in "AB")
-    adapter = LoraLinear(part, len(down), strength * len(down))  # type: ignore[arg-type]
+    adapter = LoraLinear(base, len(down), strength * len(down))  # type: ignore[arg-type]
     adapter.lora_A.copy_(down)
     adapter.lora_B.copy_(up)
     return adapter.requires_grad_(False)
 
 
-def _product(up: Tensor, down: Tensor, like: Tensor) -> Tensor:
+def _matmul(up: Tensor, down: Tensor, like: Tensor) -> Tensor:
     return up.to(like.device, torch.float32).flatten(1) @ down.to(like.device, torch.float32).flatten(1)
 
 
 def _changes(
-    module: nn.Module, tensors: Mapping[str, Tensor], called: str
+    module: nn.Module, tensors: Mapping[str, Tensor], label: str
 ) -> Iterator[tuple[nn.Parameter, tuple[Tensor, ...]]]:
     """(a parameter, what to add to it: one tensor, or B and A). Raises ModelError."""
     parameters = dict(module.named_parameters())
@@ -158,12 +160,12 @@ def _changes(
         if is_pair:
             path = name.removesuffix(".lora_B.weight") + ".weight"
         if path not in parameters:
-            raise ModelError(f"{called} does not fit this model: it changes {path}, which is not there; choose another")
+            raise ModelError(f"{label} does not fit this model: it changes {path}, which is not there; choose another")
         parts = (tensor, tensors[path.removesuffix(".weight") + ".lora_A.weight"]) if is_pair else (tensor,)
         if not _fits(parameters[path], parts):
             shapes = " x ".join(str(tuple(p.shape)) for p in parts)
             there = f"{shapes} for {path} of {tuple(parameters[path].shape)}"
-            raise ModelError(f"{called} does not fit this model ({there}); expected one trained on the same model")
+            raise ModelError(f"{label} does not fit this model ({there}); expected one trained on the same model")
         yield parameters[path], parts
 
 
@@ -179,7 +181,7 @@ def _adapters(module: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
     return ((name, part) for name, part in module.named_modules() if isinstance(part, LoraLinear))
 
 
-def _put(module: nn.Module, path: str, part: nn.Module) -> None:
+def _replace(module: nn.Module, path: str, child_module: nn.Module) -> None:
     """The module's child at a dotted path, exchanged."""
     parent, _, child = path.rpartition(".")
-    setattr(module.get_submodule(parent), child, part)  # a ModuleList keeps "0" as an attribute too
+    setattr(module.get_submodule(parent), child, child_module)  # a ModuleList keeps "0" as an attribute too

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 SLOTS = 2
 """Blocks on the device at once beside those that stay: one at work, one on its way."""
 
-ALIGNED = 256
+ALIGNMENT = 256
 """Bytes that every tensor's place in a buffer is a multiple of: enough for any number format and for wide loads."""
 
 
-class _Kind(NamedTuple):
+class TensorLayout(NamedTuple):
     """What a tensor is, but for its numbers. start: its first byte."""
 
     start: int
@@ -33,33 +33,33 @@ class _Kind(NamedTuple):
     gradient: bool
 
 
-class _Home:
+class HostBlock:
     """A block's tensors, side by side in one run of bytes of CPU memory. wants_gradients: whether any of them does."""
 
     def __init__(self, block: nn.Module, pin: bool) -> None:
         entries = [entry for table in _tables(block) for entry in _entries(table)]
         tensors = list({id(tensor): tensor for _, _, tensor in entries}.values())  # once, however many names it has
-        places = {id(tensor): place for place, tensor in enumerate(tensors)}
-        self._entries = [(table, name, places[id(tensor)]) for table, name, tensor in entries]
-        self._kinds = _laid_out(tensors)
-        self.wants_gradients = any(kind.gradient for kind in self._kinds)
-        end = max((kind.start + kind.size for kind in self._kinds), default=0)
+        index_of = {id(tensor): place for place, tensor in enumerate(tensors)}
+        self._entries = [(table, name, index_of[id(tensor)]) for table, name, tensor in entries]
+        self._layouts = _layouts_of(tensors)
+        self.wants_gradients = any(kind.gradient for kind in self._layouts)
+        end = max((kind.start + kind.size for kind in self._layouts), default=0)
         self.bytes = torch.empty(end, dtype=torch.uint8, device="cpu")
         self.unpin = _pin(self.bytes) if pin else None
-        self.own = self.within(self.bytes)
-        for own, tensor in zip(self.own, tensors, strict=True):
+        self.host_tensors = self.views_in(self.bytes)
+        for own, tensor in zip(self.host_tensors, tensors, strict=True):
             own.copy_(tensor)
-        self.point(self.own)
+        self.use(self.host_tensors)
 
-    def within(self, buffer: Tensor) -> list[Tensor]:
+    def views_in(self, buffer: Tensor) -> list[Tensor]:
         """The block's tensors, as views of a run of bytes laid out like its own."""
-        views = [buffer[k.start : k.start + k.size].view(k.dtype).view(k.shape) for k in self._kinds]
+        views = [buffer[k.start : k.start + k.size].view(k.dtype).view(k.shape) for k in self._layouts]
         return [
             nn.Parameter(view, requires_grad=kind.gradient) if kind.parameter else view
-            for view, kind in zip(views, self._kinds, strict=True)
+            for view, kind in zip(views, self._layouts, strict=True)
         ]
 
-    def point(self, tensors: list[Tensor]) -> None:
+    def use(self, tensors: list[Tensor]) -> None:
         """From now on the block's tensors are these. Past ``nn.Module.__setattr__``, which would be slow here."""
         for table, name, place in self._entries:
             table[name] = tensors[place]
@@ -79,93 +79,93 @@ def _entries(table: dict[str, Any]) -> list[tuple[dict[str, Any], str, Tensor]]:
     return [(table, name, tensor) for name, tensor in table.items() if tensor is not None]
 
 
-def _laid_out(tensors: list[Tensor]) -> list[_Kind]:
-    kinds, end = [], 0
+def _layouts_of(tensors: list[Tensor]) -> list[TensorLayout]:
+    layouts, end = [], 0
     for tensor in tensors:
         parameter = isinstance(tensor, nn.Parameter)
-        kinds.append(_Kind(end, tensor.nbytes, tensor.dtype, tensor.shape, parameter, tensor.requires_grad))
-        end += -(-tensor.nbytes // ALIGNED) * ALIGNED
-    return kinds
+        layouts.append(TensorLayout(end, tensor.nbytes, tensor.dtype, tensor.shape, parameter, tensor.requires_grad))
+        end += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+    return layouts
 
 
-class _Slot:
+class DeviceSlot:
     """A buffer on the device. holds: the place of the block whose numbers it has. ready, free: on CUDA, when a block
     has arrived and when work with it is done."""
 
-    def __init__(self, size: int, homes: list[_Home], device: torch.device) -> None:
+    def __init__(self, size: int, homes: list[HostBlock], device: torch.device) -> None:
         self.bytes = torch.empty(size, dtype=torch.uint8, device=device)
-        self.views = [home.within(self.bytes) for home in homes]
-        self.holds: int | None = None
+        self.views = [home.views_in(self.bytes) for home in homes]
+        self.block_index: int | None = None
         self.ready, self.free = (torch.cuda.Event(), torch.cuda.Event()) if _has_streams(device) else (None, None)
         if self.free is not None:  # whoever had this memory before may still be at work
             self.free.record(torch.cuda.current_stream(device))
 
 
-class StreamedBlocks:
+class BlockOffload:
     """What ``stream_blocks`` returns; as a context it ends with ``remove``. slots: the buffers on the device."""
 
-    def __init__(self, blocks: list[nn.Module], device: torch.device, stay: set[int], pin: bool) -> None:
+    def __init__(self, blocks: list[nn.Module], device: torch.device, resident: set[int], pin: bool) -> None:
         self.device = device
-        self._homes: list[_Home] = []
-        moving = [block for place, block in enumerate(blocks) if place not in stay]
+        self._host_blocks: list[HostBlock] = []
+        moving = [block for place, block in enumerate(blocks) if place not in resident]
         self._hooks: list[Any] = []
-        for place in stay:
+        for place in resident:
             blocks[place].to(device)
         with torch.inference_mode(False), torch.no_grad():
             for block in moving:  # one by one, so that no more than one block is ever held twice
-                self._homes.append(_Home(block, pin and _has_streams(device)))
-            size = max((len(home.bytes) for home in self._homes), default=0)
-            self.slots = [_Slot(size, self._homes, device) for _ in range(min(SLOTS, len(moving)))]
+                self._host_blocks.append(HostBlock(block, pin and _has_streams(device)))
+            size = max((len(home.bytes) for home in self._host_blocks), default=0)
+            self.slots = [DeviceSlot(size, self._host_blocks, device) for _ in range(min(SLOTS, len(moving)))]
         self._stream = torch.cuda.Stream(device) if _has_streams(device) and moving else None
-        self._at_work: tuple[int, _Slot] | None = None
+        self._at_work: tuple[int, DeviceSlot] | None = None
         for place, block in enumerate(moving):
-            self._hooks.append(block.register_forward_pre_hook(self._before(place), with_kwargs=True))
-            self._hooks.append(block.register_forward_hook(lambda *_: self._leave(), always_call=True))
+            self._hooks.append(block.register_forward_pre_hook(self._pre_hook(place), with_kwargs=True))
+            self._hooks.append(block.register_forward_hook(lambda *_: self._release(), always_call=True))
 
     def remove(self) -> None:
         """Blocks are plain modules again: those that streamed in CPU memory, those that stayed on the device. Gives the
         buffers back. Harmless when called again."""
-        self._leave()
+        self._release()
         for hook in self._hooks:
             hook.remove()
         if self._stream is not None:
             torch.cuda.synchronize(self.device)
-        for home in self._homes:
+        for home in self._host_blocks:
             if home.unpin is not None:
                 home.unpin()
-        self._hooks, self._homes, self.slots = [], [], []
+        self._hooks, self._host_blocks, self.slots = [], [], []
 
-    def __enter__(self) -> StreamedBlocks:
+    def __enter__(self) -> BlockOffload:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.remove()
 
-    def _before(self, place: int) -> Any:
+    def _pre_hook(self, place: int) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            wanted = self._homes[place].wants_gradients or _wants_gradients(*args, *kwargs.values())
+            wanted = self._host_blocks[place].wants_gradients or _wants_gradients(*args, *kwargs.values())
             if wanted and torch.is_grad_enabled():
                 raise ValueError("streamed blocks keep no weights for a backward pass; run them under torch.no_grad()")
-            self._enter(place)
+            self._bring_in(place)
 
         return hook
 
-    def _enter(self, place: int) -> None:
+    def _bring_in(self, place: int) -> None:
         """Brings the block in, if it is not there, and sends for the one after it."""
-        self._leave()
+        self._release()
         with torch.inference_mode(False), torch.no_grad():
             slot = self._slot_of(place)
             if slot is None:
                 slot = self._fetch(place, self.slots[0])
             if slot.ready is not None:
                 torch.cuda.current_stream(self.device).wait_event(slot.ready)
-            self._homes[place].point(slot.views[place])
+            self._host_blocks[place].use(slot.views[place])
             self._at_work = place, slot
-            after = (place + 1) % len(self._homes)
+            after = (place + 1) % len(self._host_blocks)
             if self._slot_of(after) is None:
                 self._fetch(after, next(other for other in self.slots if other is not slot))
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         """The block at work, if any, is back in CPU memory: after its turn, or when an interrupted pass is followed by
         another."""
         if self._at_work is None:
@@ -174,15 +174,15 @@ class StreamedBlocks:
         self._at_work = None
         if slot.free is not None:
             slot.free.record(torch.cuda.current_stream(self.device))
-        self._homes[place].point(self._homes[place].own)
+        self._host_blocks[place].use(self._host_blocks[place].host_tensors)
 
-    def _slot_of(self, place: int) -> _Slot | None:
-        return next((slot for slot in self.slots if slot.holds == place), None)
+    def _slot_of(self, place: int) -> DeviceSlot | None:
+        return next((slot for slot in self.slots if slot.block_index == place), None)
 
-    def _fetch(self, place: int, slot: _Slot) -> _Slot:
+    def _fetch(self, place: int, slot: DeviceSlot) -> DeviceSlot:
         """Starts copying a block into a slot whose own is done or will be."""
-        home = self._homes[place]
-        slot.holds = None  # should the copy fail, it has neither
+        home = self._host_blocks[place]
+        slot.block_index = None  # should the copy fail, it has neither
         if self._stream is None:
             slot.bytes[: len(home.bytes)].copy_(home.bytes)
         else:
@@ -191,13 +191,13 @@ class StreamedBlocks:
             with torch.cuda.stream(self._stream):
                 slot.bytes[: len(home.bytes)].copy_(home.bytes, non_blocking=True)
                 slot.ready.record(self._stream)
-        slot.holds = place
+        slot.block_index = place
         return slot
 
 
-def stream_blocks(
+def offload_blocks(
     blocks: Iterable[nn.Module], device: torch.device | str, resident: int = 0, pin: bool = True
-) -> StreamedBlocks:
+) -> BlockOffload:
     """All but ``resident`` of the blocks wait in CPU memory and come to ``device`` for their turns; call it as the
     blocks are called, in the order given, as often as you like. Until ``remove``.
 
@@ -216,7 +216,7 @@ def stream_blocks(
     if len(set(tensors)) < len(tensors):
         raise ValueError("two blocks share a tensor; streamed blocks must each have their own")
     stay = {(2 * i + 1) * len(blocks) // (2 * resident) for i in range(resident)}
-    return StreamedBlocks(blocks, device, stay, pin)
+    return BlockOffload(blocks, device, stay, pin)
 
 
 def _wants_gradients(*values: object) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sora.weights.formats import FORMATS, STORABLE, unpack
 
 
-class StoredLinear(nn.Module):
+class QuantizedLinear(nn.Module):
     """x W^T + b with W in one of the STORABLE formats.
 
     Everything but the bias is held as bytes, the float32 scales too, so that ``module.to(dtype)`` leaves it alone.
@@ -36,55 +36,57 @@ class StoredLinear(nn.Module):
         """scales: 0, 1 or out_features. dtype: of ``weight`` and the bias. ValueError where rows do not divide into
         blocks."""
         super().__init__()
-        form = FORMATS[format]
-        if in_features % form.block or format not in STORABLE:
+        layout = FORMATS[format]
+        if in_features % layout.block or format not in STORABLE:
             raise ValueError(f"rows of {in_features} numbers cannot be stored as {format}")
         self.in_features, self.out_features, self.format, self.dtype = in_features, out_features, format, dtype
-        row = in_features // form.block * form.size
+        row = in_features // layout.block * layout.size
         self.register_buffer("blocks", torch.empty(out_features, row, dtype=torch.uint8, device=device))
         self.register_buffer("scale", torch.empty(4 * scales, dtype=torch.uint8, device=device) if scales else None)
-        whole = nn.Parameter(torch.empty(out_features, dtype=dtype, device=device)) if bias else None
-        self.register_parameter("bias", whole)
+        parameter = nn.Parameter(torch.empty(out_features, dtype=dtype, device=device)) if bias else None
+        self.register_parameter("bias", parameter)
 
     @property
     def weight(self) -> Tensor:
         """(out_features, in_features) in ``dtype``, unpacked anew each time."""
-        return self.unpacked(self.dtype)
+        return self.dequantize(self.dtype)
 
-    def unpacked(self, dtype: torch.dtype) -> Tensor:
+    def dequantize(self, dtype: torch.dtype) -> Tensor:
         scale_R = None if self.scale is None else self.scale.view(torch.float32)
         return unpack(self.blocks, self.format, dtype, scale_R)
 
     def forward(self, x: Tensor) -> Tensor:
         """In the dtype of x."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return F.linear(x, self.unpacked(x.dtype), bias)
+        return F.linear(x, self.dequantize(x.dtype), bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, format={self.format}"
 
 
 @torch.no_grad()
-def shrink(module: nn.Module) -> None:
+def quantize_to_float8(module: nn.Module) -> None:
     """Every linear map inside with its weight in float8, one scale a row so that the largest of each is float8's
     largest. One by one, so that little is held twice. Those that are stored already stay as they are."""
     for path, linear in [(path, part) for path, part in module.named_modules() if isinstance(part, nn.Linear)]:
         weight = linear.weight.float()
         scale_R = (weight.abs().amax(dim=1) / torch.finfo(torch.float8_e4m3fn).max).clamp(min=1e-12)
-        store(module, path, "F8_E4M3", scales=len(scale_R), dtype=linear.weight.dtype)
-        stored = module.get_submodule(path)
-        assert isinstance(stored, StoredLinear) and stored.scale is not None
-        stored.blocks.copy_((weight / scale_R[:, None]).to(torch.float8_e4m3fn).view(torch.uint8))
-        stored.scale.copy_(scale_R.view(torch.uint8))
-        stored.bias = linear.bias
+        replace_with_quantized(module, path, "F8_E4M3", scales=len(scale_R), dtype=linear.weight.dtype)
+        quantized = module.get_submodule(path)
+        assert isinstance(quantized, QuantizedLinear) and quantized.scale is not None
+        quantized.blocks.copy_((weight / scale_R[:, None]).to(torch.float8_e4m3fn).view(torch.uint8))
+        quantized.scale.copy_(scale_R.view(torch.uint8))
+        quantized.bias = linear.bias
 
 
-def store(module: nn.Module, path: str, format: str, *, scales: int = 0, dtype: torch.dtype = torch.float32) -> None:
+def replace_with_quantized(
+    module: nn.Module, path: str, format: str, *, scales: int = 0, dtype: torch.dtype = torch.float32
+) -> None:
     """Puts a StoredLinear, still to be filled, in place of the ``nn.Linear`` at a dotted path, on its device."""
     linear = module.get_submodule(path)
     if not isinstance(linear, nn.Linear):
         raise ValueError(f"{path} is a {type(linear).__name__}; only linear maps are stored")
-    stored = StoredLinear(
+    quantized = QuantizedLinear(
         linear.in_features,
         linear.out_features,
         format,
@@ -94,4 +96,4 @@ def store(module: nn.Module, path: str, format: str, *, scales: int = 0, dtype: 
         device=linear.weight.device,
     )
     parent, _, child = path.rpartition(".")
-    setattr(module.get_submodule(parent), child, stored)
+    setattr(module.get_submodule(parent), child, quantized)

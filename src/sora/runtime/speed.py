@@ -16,7 +16,7 @@ MODES = {
     "turbo": "few-step weights, which take no guidance",
 }
 
-EXACT = {
+OPTIMIZATIONS = {
     "attention": "the attention kernel that was measured to be the fastest here",
     "batched-guidance": "both passes of a guided step at once where the canvas is small",
     "compile": "blocks compiled, on CUDA",
@@ -34,18 +34,18 @@ class Speed:
     """mode: a name in ``MODES``. without: names in ``EXACT`` that are left out. Raises UsageError for others."""
 
     mode: str = "exact"
-    without: frozenset[str] = field(default_factory=frozenset)
+    disabled: frozenset[str] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UsageError(f"--speed {self.mode} is not known; there is {', '.join(MODES)}")
-        unknown = sorted(self.without - EXACT.keys())
+        unknown = sorted(self.disabled - OPTIMIZATIONS.keys())
         if unknown:
-            raise UsageError(f"--without {unknown[0]} leaves out nothing; there is {', '.join(EXACT)}")
+            raise UsageError(f"--without {unknown[0]} leaves out nothing; there is {', '.join(OPTIMIZATIONS)}")
 
     def uses(self, name: str) -> bool:
         """Whether an exact way is taken where it applies."""
-        return name in EXACT and name not in self.without
+        return name in OPTIMIZATIONS and name not in self.disabled
 
     @property
     def fast(self) -> bool:
@@ -53,4 +53,4 @@ class Speed:
         return self.mode == "fast"
 
 
-DEFAULT = Speed()
+DEFAULT_SPEED = Speed()

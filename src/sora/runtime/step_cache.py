@@ -18,21 +18,21 @@ class FirstBlockCache:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.asked = self.spared = 0
+        self.calls = self.skipped = 0
         self._last: tuple[Tensor, Tensor] | None = None
 
-    def through(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
+    def run(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
         """The tokens after all blocks: rest(after), or after and what the others added at the last step in full."""
-        self.asked += 1
+        self.calls += 1
         change_BND = after_BND - before_BND
-        if self._last is not None and self._near(change_BND, self._last[0]):
-            self.spared += 1
+        if self._last is not None and self._is_similar(change_BND, self._last[0]):
+            self.skipped += 1
             return after_BND + self._last[1]
         end_BND = rest(after_BND)
         self._last = change_BND, end_BND - after_BND
         return end_BND
 
-    def _near(self, change_BND: Tensor, last_BND: Tensor) -> bool:
+    def _is_similar(self, change_BND: Tensor, last_BND: Tensor) -> bool:
         if change_BND.shape != last_BND.shape:
             return False
         return bool((change_BND - last_BND).abs().mean() < self.threshold * last_BND.abs().mean())

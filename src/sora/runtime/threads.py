@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 
-WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """Environment variables that say how OpenMP's threads wait. A person who sets one of them has decided."""
 
-COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+COUNT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """As WAITING, of how many threads there are."""
 
-PATIENCE = {
+WAIT_SETTINGS = {
     False: {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"},
     True: {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"},
 }
@@ -29,31 +29,31 @@ PATIENCE = {
 millisecond, which on an idle machine saves most of the time that waking up takes and beside busy programs costs more.
 Intel's and LLVM's (macOS, Windows) count milliseconds."""
 
-BUSY = 0.5  # cores that other programs use, from which on they count as busy
+BUSY_CORES = 0.5  # cores that other programs use, from which on they count as busy
 
 
-def choose(cores: int, others: float, quota: float = math.inf) -> int:
+def fastest_thread_count(available_cores: int, other_load: float, cpu_quota: float = math.inf) -> int:
     """How many threads are fastest, at least one.
 
     cores: that this process may run on. others: how many of them other programs keep busy. quota: cores' worth of time
     that the process may take. Threads on free cores run at full speed, and one that shares its core slows all down to
     half of it; so the free cores alone are taken where they are more than half, and else all.
     """
-    free = cores - round(others)
-    wanted = free if 2 * free > cores else cores
-    return max(1, int(min(wanted, quota)))
+    free = available_cores - round(other_load)
+    wanted = free if 2 * free > available_cores else available_cores
+    return max(1, int(min(wanted, cpu_quota)))
 
 
-class Watch:
+class LoadMonitor:
     """How busy other programs have kept this process's cores since the watch began."""
 
     def __init__(self) -> None:
-        self._began = _Reading()
+        self._began = _Sample()
 
-    def others(self) -> float:
+    def other_load(self) -> float:
         """Cores in use by others, on average; where the system counts no such thing, the load of the last minute
         (macOS) or 0 (Windows)."""
-        now = _Reading()
+        now = _Sample()
         if now.busy is None or self._began.busy is None:
             return min(_load(), float(cores()))
         passed = now.at - self._began.at
@@ -62,7 +62,7 @@ class Watch:
         return max(0.0, (now.busy - self._began.busy - (now.own - self._began.own)) / passed)
 
 
-class _Reading:
+class _Sample:
     """busy: seconds that this process's cores have worked, None where that is not counted. own: those for itself."""
 
     def __init__(self) -> None:
@@ -139,24 +139,24 @@ def _old_limit(folder: Path) -> float:
         return math.inf
 
 
-def most(environ: Mapping[str, str]) -> int:
+def max_threads(environ: Mapping[str, str]) -> int:
     """The most threads that this process should have, by its cores, its control groups and the environment."""
-    said = [int(environ[name]) for name in COUNTS if environ.get(name, "").isdecimal()]
-    return max(1, int(min([cores(), quota(), *said])))
+    limits = [int(environ[name]) for name in COUNT_VARIABLES if environ.get(name, "").isdecimal()]
+    return max(1, int(min([cores(), quota(), *limits])))
 
 
-def wait_passively(environ: MutableMapping[str, str], others: float) -> None:
+def wait_passively(environ: MutableMapping[str, str], other_load: float) -> None:
     """Tells OpenMP, before torch brings it in, to let threads sleep while they wait, sooner where other programs are
     busy. Does nothing where the person has decided, or where it is too late. others: see ``choose``."""
-    if "torch" not in sys.modules and not any(name in environ for name in WAITING):
-        environ.update(PATIENCE[others >= BUSY])
+    if "torch" not in sys.modules and not any(name in environ for name in WAIT_VARIABLES):
+        environ.update(WAIT_SETTINGS[other_load >= BUSY_CORES])
 
 
-def count(asked: int | None, others: float, default: int) -> int:
+def thread_count(requested: int | None, other_load: float, default: int) -> int:
     """Of threads to paint with. asked: by the person, None where not said. default: what torch takes by itself, which
     follows the environment, and physical cores; more are never taken unasked."""
-    if asked is not None:
-        return asked
-    if any(name in os.environ for name in COUNTS):
+    if requested is not None:
+        return requested
+    if any(name in os.environ for name in COUNT_VARIABLES):
         return default
-    return min(default, choose(cores(), others, quota()))
+    return min(default, fastest_thread_count(cores(), other_load, quota()))

@@ -26,26 +26,26 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-SIDE = 4
+TILE = 4
 """Outputs along height, and along width, of one tile."""
 
 POINTS = {4: (0.0, 0.625, -0.625, 1.5, -1.5), 2: (0.0, 1.0, -1.0)}
 """Where polynomials are evaluated, beside infinity, by the number of outputs."""
 
-STRIP = 2**21
+STRIP_BYTES = 2**21
 """Bytes that one frame's tiles take in a strip, about."""
 
-REMEMBERED = 2**24
+MAX_CACHED_BYTES = 2**24
 """Bytes up to which the transformed weights of a layer without time are kept with it. With time there are more of them,
 and more frames to use them on: these are made anew at every call."""
 
-AT_ONCE = 2**25
+MAX_TRANSFORMED_BYTES = 2**25
 """Bytes up to which weights made anew are made once a call; above, once a strip, a point at a time."""
 
-WIDE_STRIP = 2**24
+WIDE_STRIP_BYTES = 2**24
 """As STRIP, where weights are made once a strip."""
 
-LEAST, LEAST_WIDE = 12, 36
+MIN_TILES, MIN_TILES_WIDE = 12, 36
 """Tiles of a frame from which on it pays; where weights are made once a strip. Not of all frames, lest a film's chunks
 were done in other ways than the whole."""
 
@@ -86,7 +86,7 @@ def _powers(outputs: int, degree: int) -> Tensor:
 @lru_cache
 def _plane(which: str) -> Tensor:
     """A transform along height and width at once, float32."""
-    one = getattr(transforms(SIDE), which)
+    one = getattr(transforms(TILE), which)
     return torch.kron(one, one).float()
 
 
@@ -105,20 +105,20 @@ class Scratch:
     """
 
     keeps_weights: bool = True
-    _held: dict[str, Tensor] = field(default_factory=dict)
+    _buffers: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, name: str, *shape: int) -> Tensor:
         """float32 of this shape, holding anything."""
         size = torch.Size(shape).numel()
-        held = self._held.get(name)
-        if held is None or held.numel() < size:
-            self._held.pop(name, None)
-            held = self._held[name] = torch.empty(size)
-        return held[:size].view(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < size:
+            self._buffers.pop(name, None)
+            buffer = self._buffers[name] = torch.empty(size)
+        return buffer[:size].view(shape)
 
 
 @dataclass(frozen=True)
-class Job:
+class ConvJob:
     """One convolution.
 
     new_THWC: the frames to convolve; channels side by side. result_THWD: is written; may be ``new_THWC`` itself where
@@ -129,11 +129,11 @@ class Job:
 
     new_THWC: Tensor
     result_THWD: Tensor
-    zoom: int = 1
+    upscale: int = 1
     prepare: Prepare | None = None
     past_FHWC: Tensor | None = None
-    fresh: bool = False
-    added_THWD: Tensor | None = None
+    past_is_zero: bool = False
+    residual_THWD: Tensor | None = None
 
 
 class Winograd:
@@ -146,74 +146,74 @@ class Winograd:
         self.scratch = Scratch(keeps_weights)
 
     @staticmethod
-    def takes(layer: Layer, height: int, width: int, like: Tensor) -> bool:
+    def is_faster(layer: Layer, height: int, width: int, x: Tensor) -> bool:
         """Whether ``convolve`` may stand for the layer, and pays, on frames of this size. like: its input.
 
         Times faster than torch's, on one thread with AVX2, three taps in time, by channels, frames x height x width:
         64, 4 x 96 x 96 2.1; 96, 4 x 96 x 128 2.1; 192, 4 x 48 x 64 3.1; 384, 2 x 32 x 48 2.0; and with one frame
         32 x 48 1.5, 24 x 24 1.0, 16 x 16 0.5. Hence the least tiles.
         """
-        wanted = torch.is_grad_enabled() and (like.requires_grad or layer.weight.requires_grad)
-        floats = like.dtype == layer.weight.dtype == torch.float32
-        if wanted or not floats or like.device.type != "cpu" or not _is_three(layer):
+        wanted = torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad)
+        floats = x.dtype == layer.weight.dtype == torch.float32
+        if wanted or not floats or x.device.type != "cpu" or not _is_three(layer):
             return False
-        tiles = -(-height // SIDE) * -(-width // SIDE)
-        least = LEAST_WIDE if isinstance(layer, nn.Conv3d) and _big(layer, 1) else LEAST
+        tiles = -(-height // TILE) * -(-width // TILE)
+        least = MIN_TILES_WIDE if isinstance(layer, nn.Conv3d) and _big(layer, 1) else MIN_TILES
         return min(layer.in_channels, layer.out_channels) >= 16 and tiles >= least
 
-    def convolved(
+    def convolve(
         self,
         layer: Layer,
         x_BCTHW: Tensor,
         *,
         past_BCFHW: Tensor | None = None,
-        fresh: bool = False,
-        zoom: int = 1,
+        past_is_zero: bool = False,
+        upscale: int = 1,
         prepare: Prepare | None = None,
-        added_BDTHW: Tensor | None = None,
-        over: bool = False,
+        residual_BDTHW: Tensor | None = None,
+        in_place: bool = False,
     ) -> Tensor:
         """(B, D, T, H, W) of x (B, C, T, H, W), channels side by side in memory. The rest as for ``Job``, for each of
         the batch; over: the result takes x's place in memory."""
         b, _, t, h, w = x_BCTHW.shape
-        shape = b, t, zoom * h, zoom * w, layer.out_channels
-        result = x_BCTHW if over else x_BCTHW.new_empty(shape).permute(0, 4, 1, 2, 3)
+        shape = b, t, upscale * h, upscale * w, layer.out_channels
+        result = x_BCTHW if in_place else x_BCTHW.new_empty(shape).permute(0, 4, 1, 2, 3)
         for i in range(b):
             x, y, old, added = (
                 None if every is None else every[i].permute(1, 2, 3, 0)
-                for every in (x_BCTHW, result, past_BCFHW, added_BDTHW)
+                for every in (x_BCTHW, result, past_BCFHW, residual_BDTHW)
             )
             assert x is not None and y is not None
-            convolve(layer, Job(x, y, zoom, prepare, old, fresh, added), self.scratch)
+            run_conv(layer, ConvJob(x, y, upscale, prepare, old, past_is_zero, added), self.scratch)
         return result
 
-    def convolved_frames(
+    def convolve_frames(
         self,
         layer: nn.Conv2d,
         x_NCHW: Tensor,
         *,
         prepare: Prepare | None = None,
-        added_NDHW: Tensor | None = None,
+        residual_NDHW: Tensor | None = None,
     ) -> Tensor:
         """As ``convolved``, of frames on their own: (N, D, H, W)."""
-        x, added = (None if every is None else every.transpose(0, 1)[None] for every in (x_NCHW, added_NDHW))
+        x, added = (None if every is None else every.transpose(0, 1)[None] for every in (x_NCHW, residual_NDHW))
         assert x is not None
-        return self.convolved(layer, x, prepare=prepare, added_BDTHW=added)[0].transpose(0, 1)
+        return self.convolve(layer, x, prepare=prepare, residual_BDTHW=added)[0].transpose(0, 1)
 
 
-def convolve(layer: Layer, job: Job, scratch: Scratch) -> None:
+def run_conv(layer: Layer, job: ConvJob, scratch: Scratch) -> None:
     """The layer's convolution of the job's frames, each with zeros around it."""
     taps = 3 if job.past_FHWC is not None else 1
     outputs = _along_time(job, taps)
     weights = weights_of(layer, outputs, scratch)
-    strip = WIDE_STRIP if _big(layer, outputs) else STRIP
+    strip = WIDE_STRIP_BYTES if _big(layer, outputs) else STRIP_BYTES
     _Strips(job, weights, layer.bias, outputs, strip, scratch).run()
 
 
-def _along_time(job: Job, taps: int) -> int:
+def _along_time(job: ConvJob, taps: int) -> int:
     """Outputs of the transform along time; 0 where only the last tap counts."""
     frames = len(job.new_THWC)
-    if taps == 1 or (job.fresh and frames == 1):
+    if taps == 1 or (job.past_is_zero and frames == 1):
         return 0
     return next(m for m in (4, 2, 1) if frames % m == 0)
 
@@ -229,22 +229,22 @@ def weights_of(layer: Layer, outputs: int, scratch: Scratch) -> Weights:
 
     Those that are kept are used as long as the layer's weight is the same tensor and torch knows of no change.
     """
-    weight, places, matrices = layer.weight, layer.out_channels * layer.in_channels, _taps_of(outputs)
+    weight, channel_pairs, matrices = layer.weight, layer.out_channels * layer.in_channels, _taps_of(outputs)
     if weight.ndim == 4:
         matrices = matrices[..., -9:]
     if _big(layer, outputs):
-        return lambda point: _transformed(weight, matrices[point], scratch.take("weights", 36, places))
-    forgets = weight.ndim == 5 or 4 * 36 * places > REMEMBERED or weight.is_inference()
+        return lambda point: _transformed(weight, matrices[point], scratch.take("weights", 36, channel_pairs))
+    forgets = weight.ndim == 5 or 4 * 36 * channel_pairs > MAX_CACHED_BYTES or weight.is_inference()
     if forgets or not scratch.keeps_weights:
-        return _all_transformed(weight, matrices, scratch.take("weights", len(matrices), 36, places))
+        return _all_transformed(weight, matrices, scratch.take("weights", len(matrices), 36, channel_pairs))
     state = weight.data_ptr(), weight._version
     if layer not in _kept or _kept[layer][0] != state:
-        _kept[layer] = state, _all_transformed(weight, matrices, weight.new_empty(1, 36, places))
+        _kept[layer] = state, _all_transformed(weight, matrices, weight.new_empty(1, 36, channel_pairs))
     return _kept[layer][1]
 
 
 def _big(layer: Layer, outputs: int) -> bool:
-    return 4 * 36 * len(_taps_of(outputs)) * layer.out_channels * layer.in_channels > AT_ONCE
+    return 4 * 36 * len(_taps_of(outputs)) * layer.out_channels * layer.in_channels > MAX_TRANSFORMED_BYTES
 
 
 def _all_transformed(weight: Tensor, matrices: Tensor, into: Tensor) -> Weights:
@@ -263,7 +263,7 @@ def _transformed(weight: Tensor, matrix: Tensor, into: Tensor) -> Tensor:
 @lru_cache
 def _taps_of(outputs: int) -> Tensor:
     """(N, 36, 27), float32: along time, height and width, of taps in the same order; 0: of the last in time alone."""
-    time, one = transforms(max(1, outputs)).taps, transforms(SIDE).taps
+    time, one = transforms(max(1, outputs)).taps, transforms(TILE).taps
     time = time if outputs else time[-1:]
     return torch.einsum("nt,iy,jx->nijtyx", time, one, one).reshape(len(time), 36, 27).float()
 
@@ -271,7 +271,7 @@ def _taps_of(outputs: int) -> Tensor:
 class _Strips:
     """The work of one job, strip after strip of rows."""
 
-    def __init__(self, job: Job, weights: Weights, bias: Tensor | None, outputs: int, strip: int, scratch: Scratch):
+    def __init__(self, job: ConvJob, weights: Weights, bias: Tensor | None, outputs: int, strip: int, scratch: Scratch):
         """outputs: of the transform along time, 0 for none. strip: bytes of its tiles."""
         self.job, self.weights, self.bias, self.scratch = job, weights, bias, scratch
         self.outputs, self.points = outputs, len(_taps_of(outputs))
@@ -279,29 +279,29 @@ class _Strips:
         self.dim_in = job.new_THWC.shape[-1]
         self.blocks = self.new // max(1, outputs)
         self.old = 0 if job.past_FHWC is None else 2
-        self.across = -(-self.width // SIDE)
-        total = -(-self.height // SIDE)
+        self.across = -(-self.width // TILE)
+        total = -(-self.height // TILE)
         rows = max(1, round(strip / (4 * 36 * self.across * self.dim_in * self.blocks)))
-        self.most = -(-total // -(-total // rows))  # rows of tiles in a strip, about as many in each
+        self.rows_per_strip = -(-total // -(-total // rows))  # rows of tiles in a strip, about as many in each
         self.window = scratch.take(
-            "window", self.old + self.new, SIDE * self.most + 2, SIDE * self.across + 2, self.dim_in
+            "window", self.old + self.new, TILE * self.rows_per_strip + 2, TILE * self.across + 2, self.dim_in
         )
 
     def run(self) -> None:
         self.window.zero_()
-        total = -(-self.height // SIDE)
+        total = -(-self.height // TILE)
         read = 0
-        for start in range(0, total, self.most):
-            rows = min(self.most, total - start)
+        for start in range(0, total, self.rows_per_strip):
+            rows = min(self.rows_per_strip, total - start)
             read = self._read(start, rows, read)
             self._write(start, self._outputs(rows), rows)
 
     def _read(self, start: int, rows: int, read: int) -> int:
         """Fill the window with what the strip sees; ``read`` rows were read before. Gives how many are now."""
-        top = SIDE * start - 1  # the row at the window's top
+        top = TILE * start - 1  # the row at the window's top
         if start:  # what the strip before ends with is what this one begins with, and may be overwritten by now
-            self.window[:, :2] = self.window[:, SIDE * self.most : SIDE * self.most + 2].clone()
-        stop = min(self.height, SIDE * (start + rows) + 1)
+            self.window[:, :2] = self.window[:, TILE * self.rows_per_strip : TILE * self.rows_per_strip + 2].clone()
+        stop = min(self.height, TILE * (start + rows) + 1)
         inside = self.window[:, read - top : stop - top, 1 : self.width + 1]
         if stop > read:
             self._fill(inside, read, stop)
@@ -314,7 +314,7 @@ class _Strips:
         past = self.job.past_FHWC
         if past is None:
             return
-        if self.job.fresh:
+        if self.job.past_is_zero:
             inside[: self.old] = 0
         else:
             inside[: self.old] = past[:, read:stop]
@@ -322,7 +322,7 @@ class _Strips:
 
     def _prepared(self, read: int, stop: int) -> Tensor:
         frames, prepare = self.job.new_THWC, self.job.prepare
-        if self.job.zoom == 2:
+        if self.job.upscale == 2:
             frames = frames[:, read // 2 : -(-stop // 2)]
             t, h, w, c = frames.shape
             large = self.scratch.take("large", t, h, 2, w, 2, c)
@@ -342,27 +342,31 @@ class _Strips:
         tiles = self.blocks * rows * self.across
         factors = self.scratch.take("factors", 36, tiles, self.dim_in)
         products = self.scratch.take("products", 36, tiles, self.dim_out)
-        places = self.scratch.take("places", self.points, SIDE * SIDE, tiles * self.dim_out)
+        plane_outputs = self.scratch.take("places", self.points, TILE * TILE, tiles * self.dim_out)
         blocks_NBHWC = [self._along_time(block) for block in range(self.blocks)]
         for point in range(self.points):  # one after another, since so their factors and products stay in the cache
             self._tiles([block[point] for block in blocks_NBHWC], factors, rows)
             torch.bmm(factors, self.weights(point).transpose(1, 2), out=products)
-            torch.mm(_plane("result"), products.view(36, -1), out=places[point])
+            torch.mm(_plane("result"), products.view(36, -1), out=plane_outputs[point])
         if self.outputs == 0:
-            return places
-        outputs = self.scratch.take("outputs", self.outputs, places[0].numel())
+            return plane_outputs
+        outputs = self.scratch.take("outputs", self.outputs, plane_outputs[0].numel())
         matrix = transforms(self.outputs).result.float()
-        return torch.mm(matrix, places.view(self.points, -1), out=outputs)
+        return torch.mm(matrix, plane_outputs.view(self.points, -1), out=outputs)
 
     def _tiles(self, frames: list[Tensor], factors: Tensor, rows: int) -> None:
         """The frames' tiles, transformed: (36, tiles of all frames, C)."""
-        shape = SIDE + 2, SIDE + 2, rows, self.across, self.dim_in
+        shape = TILE + 2, TILE + 2, rows, self.across, self.dim_in
         corner = self.scratch.take("tiles", 36, rows * self.across * self.dim_in)
         for number, frame_HWC in enumerate(frames):
-            high, wide, near = frame_HWC.stride()
-            corner.view(shape).copy_(frame_HWC.as_strided(shape, (high, wide, SIDE * high, SIDE * wide, near)))
-            part = factors.view(36, len(frames), -1)[:, number]
-            torch.mm(_plane("signal"), corner, out=part)
+            row_stride, column_stride, channel_stride = frame_HWC.stride()
+            corner.view(shape).copy_(
+                frame_HWC.as_strided(
+                    shape, (row_stride, column_stride, TILE * row_stride, TILE * column_stride, channel_stride)
+                )
+            )
+            factor = factors.view(36, len(frames), -1)[:, number]
+            torch.mm(_plane("signal"), corner, out=factor)
 
     def _along_time(self, block: int) -> Tensor:
         """The window's frames of a block of outputs, transformed along time: (N, h, w, C)."""
@@ -378,17 +382,17 @@ class _Strips:
     def _write(self, start: int, outputs: Tensor, rows: int) -> None:
         """Outputs to their places."""
         frames = max(1, self.outputs)
-        tiles = outputs.view(frames, SIDE, SIDE, self.blocks, rows, self.across, self.dim_out)
+        tiles = outputs.view(frames, TILE, TILE, self.blocks, rows, self.across, self.dim_out)
         ordered = tiles.permute(3, 0, 4, 1, 5, 2, 6)  # blocks, frames, rows, side, across, side, D
-        top, bottom = SIDE * start, min(self.height, SIDE * (start + rows))
+        top, bottom = TILE * start, min(self.height, TILE * (start + rows))
         target = self.job.result_THWD[:, top:bottom]
-        whole = self.scratch.take("whole", self.new, SIDE * rows, SIDE * self.across, self.dim_out)
+        whole = self.scratch.take("whole", self.new, TILE * rows, TILE * self.across, self.dim_out)
         if self.bias is None:
             whole.view(ordered.shape).copy_(ordered)
         else:
             torch.add(ordered, self.bias, out=whole.view(ordered.shape))
         cut = whole[:, : bottom - top, : self.width]
-        if self.job.added_THWD is None:
+        if self.job.residual_THWD is None:
             target.copy_(cut)
         else:
-            torch.add(cut, self.job.added_THWD[:, top:bottom], out=target)
+            torch.add(cut, self.job.residual_THWD[:, top:bottom], out=target)

@@ -18,11 +18,11 @@ from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.sampler import Velocity, timesteps_for_strength
-from sora.memory import LADDER, Blocks, Needs, Plan, Weights
-from sora.memory.arrangement import Arrangement
+from sora.memory import PLANS_BY_SPEED, MemoryPlan, Needs, NetworkSize, WeightsSize
+from sora.memory.manager import MemoryManager
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.runtime import lora
-from sora.runtime.offload import stream_blocks
+from sora.runtime.offload import offload_blocks
 
 WIDTH, LAYERS = 256, 6
 
@@ -74,7 +74,7 @@ class Components:
     spec: ModelSpec
     device: torch.device
     dtype: torch.dtype
-    plan: Plan = LADDER[0]
+    plan: MemoryPlan = PLANS_BY_SPEED[0]
     loaded: dict[str, nn.Module] = field(default_factory=dict)
     loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
 
@@ -83,17 +83,17 @@ class Components:
         name = self.spec.files[0]
         return self.spec.folder / name if self.spec.folder else weights.asset(name)
 
-    def follow(self, plan: Plan) -> None:
+    def apply_plan(self, plan: MemoryPlan) -> None:
         if plan != self.plan:
-            self.drop()
+            self.unload()
             self.plan = plan
 
-    def drop(self) -> None:
+    def unload(self) -> None:
         self.loaded.clear()
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.loaded:
-            if self.plan.text != "resident":
+            if self.plan.text_encoder != "resident":
                 self.loaded.clear()
             self.loaded[name] = self._load(name)
         return self.loaded[name]
@@ -106,9 +106,9 @@ class Components:
         weights.load_checkpoint(network, self.file, kind=KEY_MAPS[name], dtype=self.dtype)
         if isinstance(network, Dit):
             for tensors, strength, called in self.loras:
-                lora.merge(network, tensors, strength, called=called)
-            if self.plan.blocks is not None:
-                stream_blocks(network.blocks, self.device, self.plan.blocks)
+                lora.merge(network, tensors, strength, label=called)
+            if self.plan.resident_blocks is not None:
+                offload_blocks(network.blocks, self.device, self.plan.resident_blocks)
         return network
 
 
@@ -121,8 +121,8 @@ class Toy:
     lora_targets = ("map",)
 
     @cached_property
-    def memory(self) -> Arrangement:
-        return Arrangement(self.components)
+    def memory(self) -> MemoryManager:
+        return MemoryManager(self.components)
 
     @property
     def device(self) -> torch.device:
@@ -134,12 +134,12 @@ class Toy:
 
     def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
         needed = needs(self.spec, shape_FYX, self.device, self.components.dtype, encodes=encodes)
-        return self.memory.arrange(needed, forced)
+        return self.memory.choose_plan(needed, forced)
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
-        lora.check(self.dit, tensors, name)
+        lora.check_fits(self.dit, tensors, name)
         self.components.loras.append((tensors, strength, name))
-        self.components.drop()
+        self.components.unload()
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
         """More tokens, more time near the noise."""
@@ -182,15 +182,18 @@ def needs(
     c, *latents = spec.grid.latent_shape(*shape_FYX)
     token, pixels = 3 * WIDTH * dtype.itemsize, 3 * 4 * prod(shape_FYX)
     return Needs(
-        transformer=Blocks(
-            Weights.of(dit, dtype.itemsize), Weights.of(dit.blocks).parameters, LAYERS, Weights.of(Block()).parameters
+        transformer=NetworkSize(
+            WeightsSize.of(dit, dtype.itemsize),
+            WeightsSize.of(dit.blocks).parameters,
+            LAYERS,
+            WeightsSize.of(Block()).parameters,
         ),
-        vae=Weights(),
-        side=max(latents[1:]),
-        sampling=lambda *, one_prompt, quantised, keeps_text: prod(latents) * (token + 16 * c),
-        decoding=lambda tile: pixels,
-        encoding=(lambda tile: pixels) if encodes else None,
-        text=Blocks(Weights.of(words, dtype.itemsize)),
-        number=dtype.itemsize,
-        unified=device.type != "cuda",
+        vae=WeightsSize(),
+        latent_side=max(latents[1:]),
+        sampling_bytes=lambda *, sequential_guidance, quantized, caches_text: prod(latents) * (token + 16 * c),
+        decoding_bytes=lambda tile: pixels,
+        encoding_bytes=(lambda tile: pixels) if encodes else None,
+        text=NetworkSize(WeightsSize.of(words, dtype.itemsize)),
+        dtype_bytes=dtype.itemsize,
+        unified_memory=device.type != "cuda",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sora.catalog.spec import Advice, ModelSpec
 from sora.catalog.wan_keys import KEY_MAPS as WAN_KEY_MAPS
-from sora.runtime.speed import DEFAULT, Speed
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KEY_MAPS = {"transformer": WAN_KEY_MAPS["transformer"]}  # its transformer is a small one of Wan's
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Mini:
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Mini:
     """See ``model.load``."""
     from sora.models.mini import model
 

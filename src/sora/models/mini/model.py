@@ -22,11 +22,11 @@ from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
 from sora.models.mini import prompt_expansion, vocabulary
 from sora.networks.mini_text import MiniText, MiniTextConfig
-from sora.networks.mini_vae import TIME, MiniVAE, MiniVAEConfig
+from sora.networks.mini_vae import TEMPORAL_COMPRESSION, MiniVAE, MiniVAEConfig
 from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT
 from sora.runtime import lora
-from sora.runtime.speed import DEFAULT, Speed
-from sora.runtime.unfilled import Unfilled
+from sora.runtime.skip_init import SkipInit
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.runtime.winograd import Winograd
 from sora.weights import int8
 
@@ -41,7 +41,7 @@ LORA_MARK = "lora"  # in the name of a model's first file: it is added to the tr
 
 def conditioning_channel_count(latent_channels: int) -> int:
     """Channels that stand beside the noise: which frames are known, the known latents, and the place."""
-    return TIME + latent_channels + POSITION_CHANNELS
+    return TEMPORAL_COMPRESSION + latent_channels + POSITION_CHANNELS
 
 
 def position_channels(shape_THW: tuple[int, int, int], device: torch.device) -> Tensor:
@@ -91,7 +91,7 @@ def _latent_frames(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         held = chunk if held is None else torch.cat([held, chunk])
         while len(held) >= wish:
             yield held[:wish]
-            held, wish = held[wish:], TIME
+            held, wish = held[wish:], TEMPORAL_COMPRESSION
 
 
 def word_ids(tokenizer: Tokenizer, texts: list[str], length: int) -> Tensor:
@@ -110,7 +110,7 @@ class Mini:
     text_encoder: MiniText
     dit: WanDiT
     tokenizer: Tokenizer
-    speed: Speed = DEFAULT
+    speed: Speed = DEFAULT_SPEED
 
     @property
     def device(self) -> torch.device:
@@ -172,18 +172,18 @@ class Mini:
         return prompt_expansion.expand(vocabulary.load(self.spec.vocabulary), prompt)
 
     def _known(self, canvas: Canvas) -> Tensor:
-        return known_latent_mask(known_pixel_mask(canvas), self.spec.grid.space, TIME)
+        return known_latent_mask(known_pixel_mask(canvas), self.spec.grid.space, TEMPORAL_COMPRESSION)
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
-        lora.merge(self.dit, tensors, strength, called=name)
+        lora.merge(self.dit, tensors, strength, label=name)
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Mini:
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Mini:
     """The model from the package's assets. The autoencoder stays in float32, which decodes faster on CPUs; ``dtype``
     is the transformer's. Raises ModelError."""
     card, tokenizer = (weights.asset(name) for name in spec.files[-2:])
     vae_config, text_config, dit_config = _sizes(card)
-    with Unfilled():
+    with SkipInit():
         vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
     vae = _filled(vae, spec, "vae", device, torch.float32).in_channels_last()
     vae.convolver = Winograd if speed.uses("winograd") else None
@@ -191,7 +191,7 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     if LORA_MARK in spec.files[0]:
         _add_difference(dit, weights.asset(spec.files[0]))
     if speed.uses("fused"):
-        dit.fuse()
+        dit.fuse_qkv()
     return Mini(spec, vae, text, dit, _tokenizer(tokenizer), speed)
 
 
@@ -209,7 +209,7 @@ def _filled(module: ModuleT, spec: ModelSpec, part: str, device: torch.device, d
 def _add_difference(dit: WanDiT, path: Path) -> None:
     """Make the guided transformer the few-step one, by the difference of low rank that was learnt. Raises ModelError
     where it is of other weights."""
-    lora.merge(dit, weights.read(path, weights.shapes(path)), called=path.name)
+    lora.merge(dit, weights.read(path, weights.shapes(path)), label=path.name)
 
 
 def _sizes(card: Path) -> tuple[MiniVAEConfig, MiniTextConfig, WanConfig]:

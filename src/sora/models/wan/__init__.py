@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.catalog.wan_keys import KEY_MAPS
-from sora.runtime.speed import DEFAULT, Speed
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["KEY_MAPS", "load", "memory_needs"]
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Wan:
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
     """Load a model: see ``model.load``."""
     from sora.models.wan import model
 

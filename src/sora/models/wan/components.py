@@ -17,7 +17,7 @@ from sora import weights
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.catalog.wan_keys import KEY_MAPS
-from sora.memory import LADDER, Plan
+from sora.memory import PLANS_BY_SPEED, MemoryPlan
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.networks.clip_vision import CLIPVision
 from sora.networks.umt5 import UMT5
@@ -25,9 +25,9 @@ from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vae import WanVAE
 from sora.runtime import float8, lora
 from sora.runtime.compile import compile_blocks
-from sora.runtime.offload import stream_blocks
-from sora.runtime.quantized import shrink, store
-from sora.runtime.speed import DEFAULT, Speed
+from sora.runtime.offload import offload_blocks
+from sora.runtime.quantized import quantize_to_float8, replace_with_quantized
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.runtime.winograd import Winograd
 
 OFFLOADED_BLOCKS = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # stay in CPU memory under block offload
@@ -44,8 +44,8 @@ class Components:
     component_paths: Mapping[str, Path]
     device: torch.device
     dtype: torch.dtype
-    speed: Speed = DEFAULT
-    plan: Plan = LADDER[0]
+    speed: Speed = DEFAULT_SPEED
+    plan: MemoryPlan = PLANS_BY_SPEED[0]
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
 
@@ -80,13 +80,13 @@ class Components:
         """A network without its weights, on the meta device. Raises ModelError."""
         return meta_module(self.spec, name, self.component_paths[name])
 
-    def follow(self, plan: Plan) -> None:
+    def apply_plan(self, plan: MemoryPlan) -> None:
         """Load by this plan from now on. Networks that were loaded by another plan are unloaded."""
         if plan != self.plan:
-            self.drop()
+            self.unload()
             self.plan = plan
 
-    def drop(self) -> None:
+    def unload(self) -> None:
         """Unload all networks; each is loaded again when it is next used."""
         self._loaded.clear()
         if self.device.type == "cuda":
@@ -96,7 +96,7 @@ class Components:
         """Add a LoRA to the experts that it is for. It is merged whenever they are loaded from now on, since the
         weights of offloaded blocks must not change in place. Raises ModelError where it does not fit."""
         for expert in self._lora_experts(name):
-            lora.check(self.meta_module(expert), tensors, name)
+            lora.check_fits(self.meta_module(expert), tensors, name)
             self._loaded.pop(expert, None)
         self._loras.append((tensors, strength, name))
 
@@ -121,16 +121,20 @@ class Components:
         """Whether the plan does not keep these two networks in memory together."""
         pair, plan = {name, other}, self.plan
         if pair & set(ENCODERS):
-            return plan.text != "resident" and not pair <= set(ENCODERS)
+            return plan.text_encoder != "resident" and not pair <= set(ENCODERS)
         if "vae" in pair:
-            return plan.alone
-        return plan.one_expert
+            return plan.separate_vae
+        return plan.single_expert
 
     def _load(self, name: str) -> nn.Module:
         network, plan = self.meta_module(name), self.plan
         dtype = torch.float32 if name == "vae" else self.dtype
         quantise = name in EXPERTS and plan.storage == "fp8"
-        offload = plan.blocks is not None if name in EXPERTS else name in ENCODERS[:1] and plan.text == "streamed"
+        offload = (
+            plan.resident_blocks is not None
+            if name in EXPERTS
+            else name in ENCODERS[:1] and plan.text_encoder == "streamed"
+        )
         load_device = torch.device("cpu") if offload or quantise else self.device
         device_of = lambda tensor: load_device if OFFLOADED_BLOCKS.match(tensor) else self.device  # noqa: E731
         weights.load_checkpoint(
@@ -139,18 +143,20 @@ class Components:
             kind=KEY_MAPS[KEY_MAP_OF[name]],
             device=device_of,
             dtype=dtype,
-            store=store,
+            store=replace_with_quantized,
         )
         if name in EXPERTS:
             for tensors, strength, called in self._loras:
                 if name in self._lora_experts(called):
-                    lora.merge(network, tensors, strength, called=called)
+                    lora.merge(network, tensors, strength, label=called)
         if quantise:
             for block in _blocks_in_order(network):
-                shrink(block)
+                quantize_to_float8(block)
             network.to(self.device)
         elif offload:
-            stream_blocks(_blocks_in_order(network), self.device, (plan.blocks or 0) if name in EXPERTS else 0)
+            offload_blocks(
+                _blocks_in_order(network), self.device, (plan.resident_blocks or 0) if name in EXPERTS else 0
+            )
         elif isinstance(network, WanDiT):
             self._optimize(network)
         if isinstance(network, WanVAE):
@@ -159,13 +165,13 @@ class Components:
 
     def _optimize(self, dit: WanDiT) -> None:
         """Optimise a transformer whose weights all stay on the device."""
-        if self.speed.fast and float8.capable(self.device) and self.dtype == torch.bfloat16:
-            float8.in_float8(dit.turns())
+        if self.speed.fast and float8.is_fast(self.device) and self.dtype == torch.bfloat16:
+            float8.convert_to_float8(dit.blocks_in_order())
         if self.speed.uses("fused"):
-            dit.fuse()
+            dit.fuse_qkv()
         if self.speed.uses("compile") and self.device.type == "cuda":
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(hub.own_cache() / "compiled"))
-            compile_blocks(dit.turns())
+            compile_blocks(dit.blocks_in_order())
 
 
 def _blocks_in_order(network: nn.Module) -> list[nn.Module]:
@@ -173,4 +179,4 @@ def _blocks_in_order(network: nn.Module) -> list[nn.Module]:
     if isinstance(network, UMT5):
         return list(network.encoder.block)
     assert isinstance(network, WanDiT)
-    return network.turns()
+    return network.blocks_in_order()

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from sora.engine.canvas import Canvas, Latents
 from sora.models.conditioning import known_latent_mask, known_pixel_mask
-from sora.networks.wan.blocks import Runs
-from sora.networks.wan.dit import Times
+from sora.networks.wan.blocks import TimestepIndex
+from sora.networks.wan.dit import SharedTimesteps
 from sora.plan.grid import Grid
 
 MAX_RUNS = 32  # of consecutive tokens with one timestep; where there are more, each token has an index instead
@@ -50,7 +50,7 @@ class Conditioning:
     patch: int | None = None
     share_timesteps: bool = True
 
-    def model_input(self, x: Tensor, timestep: int) -> tuple[Tensor, Tensor | Times]:
+    def model_input(self, x: Tensor, timestep: int) -> tuple[Tensor, Tensor | SharedTimesteps]:
         """What the transformer is given for the sampler's x: latents (B, C, T, H, W) and timesteps. timestep: in [0,
         1000]."""
         batch = x.shape[0]
@@ -61,7 +61,7 @@ class Conditioning:
             x = torch.cat([x, self.concat_latents.to(x).expand(batch, -1, -1, -1, -1)], dim=1)
         return x, torch.full((batch,), timestep, device=x.device)
 
-    def _timesteps(self, timestep: int) -> Tensor | Times:
+    def _timesteps(self, timestep: int) -> Tensor | SharedTimesteps:
         """Timesteps by token: 0 for known tokens."""
         known_N = self._known_N
         if not self.share_timesteps:
@@ -70,7 +70,7 @@ class Conditioning:
         distinct[:, 1] = 0
         if isinstance(self._runs, tuple) and len(self._runs) == 1:
             return distinct[:, self._runs[0][2]]
-        return Times(distinct, self._runs)
+        return SharedTimesteps(distinct, self._runs)
 
     @cached_property
     def _known_N(self) -> Tensor:
@@ -79,7 +79,7 @@ class Conditioning:
         return (self.known_latents.unknown_B1THW[0, 0, :, :: self.patch, :: self.patch].flatten() == 0).long()
 
     @cached_property
-    def _runs(self) -> Runs:
+    def _runs(self) -> TimestepIndex:
         """Runs of consecutive tokens, each with an index: 0 for the sampler's timestep, 1 for timestep 0."""
         values, counts = self._known_N.cpu().unique_consecutive(return_counts=True)
         if len(values) > MAX_RUNS:

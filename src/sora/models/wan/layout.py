@@ -37,7 +37,7 @@ FROM_JSON: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "vae": lambda config: WanVAE(WanVAEConfig.from_json(config)),
     "text_encoder": lambda config: UMT5(UMT5Config.from_json(config)),
     "image_encoder": lambda config: CLIPVision(CLIPVisionConfig.from_json(config)),
-    **dict.fromkeys(EXPERTS, lambda config: vace.build(WanConfig.from_json(config))),
+    **dict.fromkeys(EXPERTS, lambda config: vace.build_transformer(WanConfig.from_json(config))),
 }
 
 
@@ -76,7 +76,7 @@ def meta_module(spec: ModelSpec, name: str, path: Path | None) -> nn.Module:
             return _published_network(spec, name)
         config = path / "config.json"
         if name in EXPERTS and not config.is_file():
-            return vace.build(_config_from_shapes(path))
+            return vace.build_transformer(_config_from_shapes(path))
         try:
             return FROM_JSON[name](json.loads(config.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
@@ -90,7 +90,7 @@ def _published_network(spec: ModelSpec, name: str) -> nn.Module:
         return UMT5(UMT5Config())
     if name == "image_encoder":
         return CLIPVision(CLIPVisionConfig())
-    return vace.build(WanConfig(**spec.sizes))
+    return vace.build_transformer(WanConfig(**spec.sizes))
 
 
 def _config_from_shapes(path: Path) -> WanConfig:

@@ -20,7 +20,7 @@ from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.sampler import Velocity
-from sora.memory.arrangement import Arrangement
+from sora.memory.manager import MemoryManager
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
 from sora.models.wan import image, needs, schedule
@@ -28,9 +28,9 @@ from sora.models.wan import text as wan_text
 from sora.models.wan.components import Components
 from sora.models.wan.conditioning import CONDITIONERS, Conditioning, ConditioningInputs
 from sora.models.wan.layout import component_paths
-from sora.networks.wan.dit import LORA_TARGETS, Times, WanDiT
-from sora.runtime import attention
-from sora.runtime.speed import DEFAULT, Speed
+from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
+from sora.runtime import attention_backend
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 HEAD_DIM = 128  # of every Wan transformer
 
@@ -42,10 +42,10 @@ class Wan:
 
     spec: ModelSpec
     components: Components
-    memory: Arrangement
+    memory: MemoryManager
     tokenizer: wan_text.T5Tokenizer
     cache: wan_text.EmbeddingCache
-    speed: Speed = DEFAULT
+    speed: Speed = DEFAULT_SPEED
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +58,7 @@ class Wan:
     def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
         p = self.components
         needed = needs.memory_needs(p.spec, p.component_paths, shape_FYX, p.device, p.dtype, encodes=encodes)
-        return self.memory.arrange(needed, forced)
+        return self.memory.choose_plan(needed, forced)
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
         return schedule.schedule(sampler, steps, shift, strength)
@@ -83,7 +83,7 @@ class Wan:
                 with torch.inference_mode():  # not around the yield: it would apply to the caller
                     chunk = next(stream, None)
             except torch.OutOfMemoryError as error:
-                self.memory.step_down("decode", error)
+                self.memory.fall_back("decode", error)
                 stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
                 continue
             if chunk is None:
@@ -126,8 +126,8 @@ class Wan:
         return GuidedTransformer(
             text_BLD.to(dtype),
             None if image_1MD is None else image_1MD.to(dtype),
-            cache_text=lambda: cache_text and self.components.plan.blocks is None,
-            batch_guidance=lambda: batch_guidance and not self.components.plan.one_prompt,
+            cache_text=lambda: cache_text and self.components.plan.resident_blocks is None,
+            batch_guidance=lambda: batch_guidance and not self.components.plan.sequential_guidance,
             step_cache_threshold=step_cache_threshold(self.spec, self.speed),
         )
 
@@ -136,7 +136,7 @@ class Wan:
         transformer: GuidedTransformer,
         expert: int,
         x: Tensor,
-        times: Tensor | Times,
+        times: Tensor | SharedTimesteps,
         conditioning: Conditioning,
         guided: bool,
     ) -> Tensor:
@@ -154,7 +154,7 @@ class Wan:
     def _with_fastest_attention(self, work: Callable[[], Tensor]) -> Tensor:
         if not self.speed.uses("attention"):
             return work()
-        with attention.preferred(self.device, self.components.dtype, HEAD_DIM):
+        with attention_backend.use_fastest_backend(self.device, self.components.dtype, HEAD_DIM):
             return work()
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
@@ -188,7 +188,7 @@ class Wan:
         return 0 if timestep >= 1000 * boundary else 1
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT) -> Wan:
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
     """Load a Wan model; its networks are loaded when they are first used. dtype: of the text and image encoders and the
     transformer; the VAE stays in float32, as in its reference. Raises ModelError."""
     paths = component_paths(spec)
@@ -196,4 +196,4 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     encoder_id = f"{weights.fingerprint(paths['text_encoder'])} {dtype} {device.type}"
     cache = wan_text.EmbeddingCache(hub.own_cache() / "texts", encoder_id)
     components = Components(spec, paths, device, dtype, speed)
-    return Wan(spec, components, Arrangement(components), tokenizer, cache, speed)
+    return Wan(spec, components, MemoryManager(components), tokenizer, cache, speed)

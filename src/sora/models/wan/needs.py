@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sora.catalog.spec import ModelSpec
-from sora.memory import Blocks, Needs, Weights
+from sora.memory import Needs, NetworkSize, WeightsSize
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import EXPERTS, meta_module
@@ -44,7 +44,7 @@ def memory_needs(
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
         vae=Autoencoder.of(meta_module(spec, "vae", paths.get("vae"))),
         latents=spec.grid.latent_shape(*shape_FYX),
-        image=Weights() if image_encoder is None else Weights.of(image_encoder, itemsize),
+        image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
         batch=1,
         itemsize=itemsize,
         encodes=encodes or spec.known in ("channels", "control"),
@@ -58,30 +58,30 @@ def memory_needs_of(workload: Workload) -> Needs:
     """The memory that a workload needs."""
     t, text, vae, latents = workload.transformer, workload.text, workload.vae, workload.latents
 
-    def sampling(*, one_prompt: bool, quantised: bool, keeps_text: bool) -> int:
-        one_pass = replace(workload, batch=1) if one_prompt else workload
-        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, quantised=quantised)
-        return bytes_needed + (work.kept_text(workload) if keeps_text else 0)
+    def sampling(*, sequential_guidance: bool, quantized: bool, caches_text: bool) -> int:
+        one_pass = replace(workload, batch=1) if sequential_guidance else workload
+        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, quantized=quantized)
+        return bytes_needed + (work.kept_text(workload) if caches_text else 0)
 
     return Needs(
-        transformer=Blocks(t.weights, t.in_blocks, t.blocks, t.largest),
+        transformer=NetworkSize(t.weights, t.in_blocks, t.blocks, t.largest),
         vae=vae.weights,
-        side=max(latents[2:]),
-        sampling=sampling,
-        decoding=lambda tile: maps.decoding(vae, latents, tile),
-        encoding=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
-        text=Blocks(text.weights, text.in_blocks, text.blocks),
+        latent_side=max(latents[2:]),
+        sampling_bytes=sampling,
+        decoding_bytes=lambda tile: maps.decoding(vae, latents, tile),
+        encoding_bytes=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
+        text=NetworkSize(text.weights, text.in_blocks, text.blocks),
         image=workload.image,
-        reading=work.text(text, workload.batch, workload.itemsize),
+        text_bytes=work.text(text, workload.batch, workload.itemsize),
         experts=t.experts,
-        paired=workload.batch > 1,
-        number=workload.itemsize,
-        unified=workload.unified,
+        batches_guidance=workload.batch > 1,
+        dtype_bytes=workload.itemsize,
+        unified_memory=workload.unified,
     )
 
 
 def _bytes_per_parameter(network: nn.Module, path: Path | None, itemsize: int) -> float:
-    """Bytes of a parameter in memory: as in its file, where it is quantised there, else those of the dtype."""
+    """Bytes of a parameter in memory: as in its file, where it is quantized there, else those of the dtype."""
     if path is None:
         return itemsize
     files = [path] if path.is_file() else [f for f in path.iterdir() if f.suffix in (".safetensors", ".gguf")]

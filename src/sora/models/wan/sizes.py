@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from sora.memory import Weights
+from sora.memory import WeightsSize
 from sora.memory.needs import count
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-NOTHING = Weights()
+NOTHING = WeightsSize()
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Transformer:
     inside the feed-forward. channels: of the input, with the control latents. text: (tokens, channels) of text. patch:
     latents of a token. experts: how many such networks the model has. control: whether it has VACE's branch."""
 
-    weights: Weights
+    weights: WeightsSize
     in_blocks: int
     largest: int
     blocks: int
@@ -46,7 +46,7 @@ class Transformer:
         control = bool(config.vace_layers)
         blocks: Any = [*network.blocks, *(network.vace_blocks if control else ())]  # type: ignore[misc]
         return cls(
-            Weights.of(network, bytes_per_parameter),
+            WeightsSize.of(network, bytes_per_parameter),
             in_blocks=count(blocks),
             largest=max(count([block]) for block in blocks),
             blocks=len(blocks),
@@ -66,7 +66,7 @@ class TextEncoder:
     """A UMT5 encoder. weights, in_blocks, blocks: as in ``Transformer``; all blocks have one size. width, ffn: channels
     of a token, and inside the feed-forward. heads: of attention. tokens: of the longest text."""
 
-    weights: Weights
+    weights: WeightsSize
     in_blocks: int
     blocks: int
     width: int
@@ -80,7 +80,7 @@ class TextEncoder:
         config: Any = network.config
         blocks: Any = network.encoder.block  # type: ignore[union-attr]
         return cls(
-            Weights.of(network, bytes_per_parameter),
+            WeightsSize.of(network, bytes_per_parameter),
             count(blocks),
             len(blocks),
             config.d_model,
@@ -97,7 +97,7 @@ class Autoencoder:
     its input is folded into. itemsize: bytes of a number in its feature maps. tile_by_tile: whether all frames of one
     tile are decoded before the next tile; otherwise the feature caches of all tiles stay on the device."""
 
-    weights: Weights
+    weights: WeightsSize
     encoder: tuple[int, ...] = (96, 192, 384, 384)
     decoder: tuple[int, ...] = (96, 192, 384, 384)
     channels: int = 16
@@ -115,7 +115,7 @@ class Autoencoder:
         config: Any = network.config
         decoder = config.decoder_base_dim or config.base_dim
         return cls(
-            Weights.of(network, itemsize),
+            WeightsSize.of(network, itemsize),
             encoder=tuple(config.base_dim * m for m in config.dim_mult),
             decoder=tuple(decoder * m for m in config.dim_mult),
             channels=config.z_dim,
@@ -139,7 +139,7 @@ class Workload:
     text: TextEncoder
     vae: Autoencoder
     latents: tuple[int, int, int, int]
-    image: Weights = NOTHING
+    image: WeightsSize = NOTHING
     batch: int = 2
     itemsize: int = 2
     encodes: bool = False

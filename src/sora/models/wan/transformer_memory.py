@@ -13,16 +13,16 @@ from sora.models.wan.sizes import TextEncoder, Workload
 FLOAT32 = 4
 PROMPTS = 2
 UNPACKED_AT_ONCE = 2**24
-"""How many numbers of a quantised weight ``runtime.quantized`` dequantises to float32 at a time."""
+"""How many numbers of a quantized weight ``runtime.quantized`` dequantises to float32 at a time."""
 
 
-def transformer(workload: Workload, *, quantised: bool) -> int:
-    """Of one pass of the transformer. quantised: whether weights are dequantised on every use."""
+def transformer(workload: Workload, *, quantized: bool) -> int:
+    """Of one pass of the transformer. quantized: whether weights are dequantised on every use."""
     t, c = workload.transformer, workload.itemsize
     samples = workload.batch * workload.tokens
     tables = workload.tokens * t.head_dim * 2 * FLOAT32
     text = workload.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
-    unpacked = t.width * t.ffn * c + 4 * FLOAT32 * min(t.width * t.ffn, UNPACKED_AT_ONCE) if quantised else 0
+    unpacked = t.width * t.ffn * c + 4 * FLOAT32 * min(t.width * t.ffn, UNPACKED_AT_ONCE) if quantized else 0
     return samples * _per_token(workload) + _scores(workload) + tables + text + unpacked
 
 

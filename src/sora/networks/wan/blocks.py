@@ -16,21 +16,21 @@ from torch import Tensor, nn
 from sora.networks.layers import attention, layer_norm, rms_norm, rope, tanh_gelu
 from sora.networks.wan.config import WanConfig
 
-Runs = tuple[tuple[int, int, int], ...] | Tensor
+TimestepIndex = tuple[tuple[int, int, int], ...] | Tensor
 """Which of the distinct times the tokens have: (first token, the one after the last, which) over all tokens in order,
 or, where there are too many such runs, which for each token, int64 (N)."""
 
-AT_ONCE = 4096  # tokens that are given times of their own at once, so that these take no memory to speak of
+TOKEN_CHUNK = 4096  # tokens that are given times of their own at once, so that these take no memory to speak of
 
 
-class Told(NamedTuple):
+class TextContext(NamedTuple):
     """What a block is told of beside the tokens, embedded: text (B, L, D), and pictures (B, M, D) where there are."""
 
     text_BLD: Tensor
     image_BMD: Tensor | None = None
 
 
-class Heard(NamedTuple):
+class BlockKV(NamedTuple):
     """The keys and values that one block's attention makes of what it is told, each (B, h, M, k)."""
 
     keys: Tensor
@@ -60,49 +60,49 @@ class Attention(nn.Module):
     pictures: whether there are keys and values for a picture's tokens too. What they give is added to the rest.
     """
 
-    def __init__(self, config: WanConfig, pictures: bool = False) -> None:
+    def __init__(self, config: WanConfig, with_image: bool = False) -> None:
         super().__init__()
         dim = config.dim
         self.heads = config.heads
         self.to_q, self.to_k, self.to_v = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.norm_q, self.norm_k = RMSNorm(dim, config.eps), RMSNorm(dim, config.eps)
-        if pictures:
+        if with_image:
             self.add_k_proj, self.add_v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
             self.norm_added_k = RMSNorm(dim, config.eps)
         self._fused: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, x_BND: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
         """Tokens look at one another. tables: of ``rope_tables``."""
         if self._fused is not None and all(map(_is_frozen, (self.to_q, self.to_k, self.to_v))):
             q, k, v = F.linear(x_BND, *self._fused).chunk(3, dim=-1)
-            q, k = self._turned(self.norm_q, q, tables), self._turned(self.norm_k, k, tables)
+            q, k = self._rotate(self.norm_q, q, rotary_emb), self._rotate(self.norm_k, k, rotary_emb)
         else:  # one after the other, so that no more stands at once than must
-            q = self._turned(self.norm_q, self.to_q(x_BND), tables)
-            k = self._turned(self.norm_k, self.to_k(x_BND), tables)
+            q = self._rotate(self.norm_q, self.to_q(x_BND), rotary_emb)
+            k = self._rotate(self.norm_k, self.to_k(x_BND), rotary_emb)
             v = self.to_v(x_BND)
         return self._out(attention(q, k, self._split(v)))
 
-    def look(self, x_BND: Tensor, heard: Heard, mask_BM: Tensor | None = None) -> Tensor:
+    def cross_attend(self, x_BND: Tensor, kv: BlockKV, mask_BM: Tensor | None = None) -> Tensor:
         """Tokens look at what was heard; x of one sample looks at that of each."""
         q = self._split(self.norm_q(self.to_q(x_BND)))
-        q = q.expand(len(heard.keys), -1, -1, -1)
-        seen_BhNk = attention(q, heard.keys, heard.values, mask_BM)
-        if heard.image_keys is not None and heard.image_values is not None:
-            seen_BhNk = seen_BhNk + attention(q, heard.image_keys, heard.image_values)
+        q = q.expand(len(kv.keys), -1, -1, -1)
+        seen_BhNk = attention(q, kv.keys, kv.values, mask_BM)
+        if kv.image_keys is not None and kv.image_values is not None:
+            seen_BhNk = seen_BhNk + attention(q, kv.image_keys, kv.image_values)
         return self._out(seen_BhNk)
 
-    def hear(self, told: Told) -> Heard:
+    def project_context(self, context: TextContext) -> BlockKV:
         """Keys and values of text and pictures, for ``look``."""
-        keys = self._split(self.norm_k(self.to_k(told.text_BLD)))
-        values = self._split(self.to_v(told.text_BLD))
-        if told.image_BMD is None:
-            return Heard(keys, values)
-        image_keys = self._split(self.norm_added_k(self.add_k_proj(told.image_BMD)))
-        return Heard(keys, values, image_keys, self._split(self.add_v_proj(told.image_BMD)))
+        keys = self._split(self.norm_k(self.to_k(context.text_BLD)))
+        values = self._split(self.to_v(context.text_BLD))
+        if context.image_BMD is None:
+            return BlockKV(keys, values)
+        image_keys = self._split(self.norm_added_k(self.add_k_proj(context.image_BMD)))
+        return BlockKV(keys, values, image_keys, self._split(self.add_v_proj(context.image_BMD)))
 
     @torch.no_grad()
-    def fuse(self) -> None:
+    def fuse_qkv(self) -> None:
         """From now on queries, keys and values come out of one product where no gradients are wanted. The weights keep
         their names; they become parts of one tensor. Weights that are stored in few bits or lie on another device than
         their neighbours stay as they are. Call it once they stand where they will work."""
@@ -119,8 +119,8 @@ class Attention(nn.Module):
         self._fused = None  # weights that move or change dtype are no longer parts of one tensor
         return super()._apply(fn, recurse)
 
-    def _turned(self, norm: RMSNorm, x_BND: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-        return rope(self._split(norm(x_BND)), *tables)
+    def _rotate(self, norm: RMSNorm, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
+        return rope(self._split(norm(x_BND)), *rotary_emb)
 
     def _split(self, x_BND: Tensor) -> Tensor:
         return x_BND.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -129,12 +129,12 @@ class Attention(nn.Module):
         return self.to_out[0](seen_BhNk.transpose(1, 2).flatten(2))
 
 
-def _is_frozen(part: nn.Module) -> bool:
+def _is_frozen(module: nn.Module) -> bool:
     """Whether it is a plain linear map that does not learn, and no adapter stands in its place."""
-    return type(part) is nn.Linear and not part.weight.requires_grad
+    return type(module) is nn.Linear and not module.weight.requires_grad
 
 
-class Activated(nn.Module):
+class ActivatedLinear(nn.Module):
     """A linear map and an activation."""
 
     def __init__(self, dim_in: int, dim_out: int, activation: nn.Module) -> None:
@@ -149,7 +149,7 @@ class FeedForward(nn.Module):
     def __init__(self, dim_in: int, hidden: int, dim_out: int, activation: nn.Module) -> None:
         super().__init__()
         # The middle place is where the files count a dropout.
-        self.net = nn.Sequential(Activated(dim_in, hidden, activation), nn.Identity(), nn.Linear(hidden, dim_out))
+        self.net = nn.Sequential(ActivatedLinear(dim_in, hidden, activation), nn.Identity(), nn.Linear(hidden, dim_out))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -170,7 +170,7 @@ class Block(nn.Module):
         super().__init__()
         self.eps = config.eps
         self.attn1 = Attention(config)
-        self.attn2 = Attention(config, pictures=config.image_dim is not None)
+        self.attn2 = Attention(config, with_image=config.image_dim is not None)
         self.norm2 = nn.LayerNorm(config.dim, config.eps) if config.cross_attn_norm else None
         self.ffn = FeedForward(config.dim, config.ffn_dim, config.dim, TanhGELU())
         self.scale_shift_table = nn.Parameter(torch.zeros(1, 6, config.dim))
@@ -178,24 +178,26 @@ class Block(nn.Module):
     def forward(
         self,
         x_BND: Tensor,
-        told: Told | Heard,
-        six_BU6D: Tensor,
-        tables: tuple[Tensor, Tensor],
+        context: TextContext | BlockKV,
+        modulation_BU6D: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
         text_mask_BL: Tensor | None = None,
-        runs: Runs | None = None,
+        timestep_index: TimestepIndex | None = None,
     ) -> Tensor:
         """The tokens, changed; (1, N, D) becomes (B, N, D) where B samples' text is told.
 
         six: modulations, one a sample (U = 1), one a token (U = N), or with ``runs`` one for each distinct time.
         """
-        heard = told if isinstance(told, Heard) else self.attn2.hear(told)
-        six = (self.scale_shift_table + six_BU6D.float()).unbind(dim=2)
-        shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = six
+        kv = context if isinstance(context, BlockKV) else self.attn2.project_context(context)
+        modulation = (self.scale_shift_table + modulation_BU6D.float()).unbind(dim=2)
+        shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = modulation
 
-        seen = modulate(x_BND, shift, scale, self.eps, runs)
-        x_BND = add_gated(x_BND, self.attn1(seen, tables), gate, runs)
-        x_BND = x_BND + self.attn2.look(self._before_text(x_BND), heard, text_mask_BL)
-        return add_gated(x_BND, self.ffn(modulate(x_BND, shift_ffn, scale_ffn, self.eps, runs)), gate_ffn, runs)
+        seen = modulate(x_BND, shift, scale, self.eps, timestep_index)
+        x_BND = add_gated(x_BND, self.attn1(seen, rotary_emb), gate, timestep_index)
+        x_BND = x_BND + self.attn2.cross_attend(self._before_text(x_BND), kv, text_mask_BL)
+        return add_gated(
+            x_BND, self.ffn(modulate(x_BND, shift_ffn, scale_ffn, self.eps, timestep_index)), gate_ffn, timestep_index
+        )
 
     def _before_text(self, x_BND: Tensor) -> Tensor:
         if self.norm2 is None:
@@ -203,28 +205,32 @@ class Block(nn.Module):
         return layer_norm(x_BND, self.eps, self.norm2.weight, self.norm2.bias).type_as(x_BND)
 
 
-def modulate(x_BND: Tensor, shift: Tensor, scale: Tensor, eps: float, runs: Runs | None = None) -> Tensor:
+def modulate(
+    x_BND: Tensor, shift: Tensor, scale: Tensor, eps: float, timestep_index: TimestepIndex | None = None
+) -> Tensor:
     """norm(x) * (1 + scale) + shift, in float32 inside. shift, scale: (B, U, D), as in ``Block.forward``."""
-    if runs is not None:
-        parts = [modulate(x_BND[:, i:j], shift[:, rows], scale[:, rows], eps) for i, j, rows in _pieces(runs)]
+    if timestep_index is not None:
+        parts = [
+            modulate(x_BND[:, i:j], shift[:, rows], scale[:, rows], eps) for i, j, rows in _token_slices(timestep_index)
+        ]
         return torch.cat(parts, dim=1)
     if shift.shape[:2] == (1, 1):  # then it is a layer norm's own weight and bias
         return layer_norm(x_BND, eps, 1 + scale[0, 0], shift[0, 0]).type_as(x_BND)
     return torch.addcmul(shift, layer_norm(x_BND, eps), 1 + scale).type_as(x_BND)
 
 
-def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, runs: Runs | None = None) -> Tensor:
+def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, timestep_index: TimestepIndex | None = None) -> Tensor:
     """x + y * gate, in float32 inside. gate: (B, U, D), as in ``Block.forward``."""
-    if runs is not None:
-        parts = [add_gated(x_BND[:, i:j], y_BND[:, i:j], gate[:, rows]) for i, j, rows in _pieces(runs)]
+    if timestep_index is not None:
+        parts = [add_gated(x_BND[:, i:j], y_BND[:, i:j], gate[:, rows]) for i, j, rows in _token_slices(timestep_index)]
         return torch.cat(parts, dim=1)
     return torch.addcmul(x_BND.float(), y_BND.float(), gate).type_as(x_BND)
 
 
-def _pieces(runs: Runs) -> Iterator[tuple[int, int, slice | Tensor]]:
+def _token_slices(timestep_index: TimestepIndex) -> Iterator[tuple[int, int, slice | Tensor]]:
     """(first token, the one after the last, the rows of the distinct times for them)."""
-    if isinstance(runs, tuple):
-        yield from ((i, j, slice(u, u + 1)) for i, j, u in runs)
+    if isinstance(timestep_index, tuple):
+        yield from ((i, j, slice(u, u + 1)) for i, j, u in timestep_index)
         return
-    for i in range(0, len(runs), AT_ONCE):
-        yield i, min(i + AT_ONCE, len(runs)), runs[i : i + AT_ONCE]
+    for i in range(0, len(timestep_index), TOKEN_CHUNK):
+        yield i, min(i + TOKEN_CHUNK, len(timestep_index)), timestep_index[i : i + TOKEN_CHUNK]

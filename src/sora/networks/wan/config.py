@@ -62,26 +62,26 @@ class WanConfig:
         return t, h, w
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> WanConfig:
+    def from_json(cls, values: Mapping[str, Any]) -> WanConfig:
         """What a model folder's transformer/config.json says, as diffusers writes it.
 
         A null out_channels is in_channels. ValueError, in one line, for sizes that are missing or no sizes, for a class
         of network that is not one of these, and for settings that these networks do not have.
         """
-        kind = said.get("_class_name", "WanTransformer3DModel")
-        if kind not in _KINDS:
-            raise ValueError(f"the network is a {kind}; expected one of {', '.join(_KINDS)}")
-        settings = {key: value for key, value in said.items() if not key.startswith("_")}
+        class_name = values.get("_class_name", "WanTransformer3DModel")
+        if class_name not in _CLASS_NAMES:
+            raise ValueError(f"the network is a {class_name}; expected one of {', '.join(_CLASS_NAMES)}")
+        settings = {key: value for key, value in values.items() if not key.startswith("_")}
         sizes: dict[str, Any] = {ours: _size(settings.pop(theirs, None), theirs) for theirs, ours in _SIZES.items()}
         out = settings.pop("out_channels", None)
         sizes["out_channels"] = sizes["in_channels"] if out is None else _size(out, "out_channels")
-        sizes["patch"] = _sizes(settings.pop("patch_size", None), "patch_size", least=1, length=3)
-        config = cls(**sizes, **_options(settings, kind))
-        _refuse(config, settings)
+        sizes["patch"] = _sizes(settings.pop("patch_size", None), "patch_size", minimum=1, length=3)
+        config = cls(**sizes, **_options(settings, class_name))
+        _refuse_unsupported(config, settings)
         return config
 
 
-_KINDS = ("WanTransformer3DModel", "WanVACETransformer3DModel", "SkyReelsV2Transformer3DModel")
+_CLASS_NAMES = ("WanTransformer3DModel", "WanVACETransformer3DModel", "SkyReelsV2Transformer3DModel")
 
 _SIZES = {
     "num_layers": "num_layers",
@@ -95,20 +95,20 @@ _SIZES = {
 """Their name to ours of the sizes that every config.json gives."""
 
 
-def _size(value: object, name: str, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+def _size(value: object, name: str, minimum: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name} is {value!r}; expected a whole number of at least {minimum}")
     return value
 
 
-def _sizes(value: object, name: str, least: int, length: int | None = None) -> tuple[int, ...]:
+def _sizes(value: object, name: str, minimum: int, length: int | None = None) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or not value or len(value) != (length or len(value)):
         many = "" if length is None else f"{length} "
         raise ValueError(f"{name} is {value!r}; expected a list of {many}whole numbers")
-    return tuple(_size(part, name, least) for part in value)
+    return tuple(_size(part, name, minimum) for part in value)
 
 
-def _options(settings: dict[str, Any], kind: str) -> dict[str, Any]:
+def _options(settings: dict[str, Any], class_name: str) -> dict[str, Any]:
     """What a config.json may say beyond sizes; what is read is taken out of ``settings``."""
     options: dict[str, Any] = {}
     for name, default in (("eps", 1e-6), ("cross_attn_norm", True), ("inject_sample_info", False)):
@@ -119,26 +119,26 @@ def _options(settings: dict[str, Any], kind: str) -> dict[str, Any]:
     for name in ("image_dim", "pos_embed_seq_len"):
         value = settings.pop(name, None)
         options[name] = None if value is None else _size(value, name)
-    if kind == "WanVACETransformer3DModel":
-        options["vace_layers"] = _sizes(settings.pop("vace_layers", None), "vace_layers", least=0)
+    if class_name == "WanVACETransformer3DModel":
+        options["vace_layers"] = _sizes(settings.pop("vace_layers", None), "vace_layers", minimum=0)
         options["vace_in_channels"] = _size(settings.pop("vace_in_channels", None), "vace_in_channels")
     return options
 
 
-def _refuse(config: WanConfig, settings: dict[str, Any]) -> None:
+def _refuse_unsupported(config: WanConfig, settings: dict[str, Any]) -> None:
     """Raises ValueError where what is left of ``settings`` asks for a network that is not ours."""
-    left = dict(settings)
-    left.pop("rope_max_seq_len", None)  # tables are made as long as they need to be
-    norm, added = left.pop("qk_norm", "rms_norm_across_heads"), left.pop("added_kv_proj_dim", None)
-    together = left.pop("num_frame_per_block", 1)
+    remaining = dict(settings)
+    remaining.pop("rope_max_seq_len", None)  # tables are made as long as they need to be
+    norm, added = remaining.pop("qk_norm", "rms_norm_across_heads"), remaining.pop("added_kv_proj_dim", None)
+    frames_per_block = remaining.pop("num_frame_per_block", 1)
     if norm != "rms_norm_across_heads":
         raise ValueError(f"qk_norm is {norm!r}; expected 'rms_norm_across_heads'")
     if added != (None if config.image_dim is None else config.dim):
         dims = f"image_dim {config.image_dim} and a width of {config.dim}"
         raise ValueError(f"added_kv_proj_dim is {added!r} beside {dims}; expected the width, or neither of the two")
-    if together != 1:
-        raise ValueError(f"num_frame_per_block is {together!r}; expected 1, every frame seeing all others")
-    unknown = {key: value for key, value in left.items() if value not in (None, False)}
+    if frames_per_block != 1:
+        raise ValueError(f"num_frame_per_block is {frames_per_block!r}; expected 1, every frame seeing all others")
+    unknown = {key: value for key, value in remaining.items() if value not in (None, False)}
     if unknown:
-        said = ", ".join(f"{key} = {value!r}" for key, value in unknown.items())
-        raise ValueError(f"this network has no setting for {said}; expected a config.json of a plain Wan transformer")
+        listed = ", ".join(f"{key} = {value!r}" for key, value in unknown.items())
+        raise ValueError(f"this network has no setting for {listed}; expected a config.json of a plain Wan transformer")

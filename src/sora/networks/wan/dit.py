@@ -20,7 +20,16 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sora.networks.layers import layer_norm, rope_tables, timestep_embedding
-from sora.networks.wan.blocks import Block, FeedForward, Heard, RMSNorm, Runs, TanhGELU, Told, modulate
+from sora.networks.wan.blocks import (
+    Block,
+    BlockKV,
+    FeedForward,
+    RMSNorm,
+    TanhGELU,
+    TextContext,
+    TimestepIndex,
+    modulate,
+)
 from sora.networks.wan.config import WanConfig
 
 LORA_TARGETS = (
@@ -32,49 +41,49 @@ LORA_TARGETS = (
 
 
 @dataclass(frozen=True)
-class Said:
+class CrossAttnCache:
     """Text and pictures as every block hears them: the same at all times of a clip, so made once by ``WanDiT.read``.
 
     heard: by the block's id, so that it does not keep a network that is let go. samples: of the batch.
     """
 
-    heard: Mapping[int, Heard]
-    samples: int
+    kv_by_block: Mapping[int, BlockKV]
+    batch_size: int
 
 
 @dataclass(frozen=True)
-class Times:
+class SharedTimesteps:
     """Times that many tokens share. distinct_BU: in [0, 1000]. runs: which of them the tokens have."""
 
     distinct_BU: Tensor
-    runs: Runs
+    index: TimestepIndex
 
 
 @dataclass(frozen=True)
-class Given:
+class BlockInputs:
     """What every block is given beside the tokens."""
 
-    told: Told | Said
-    six_BU6D: Tensor
-    tables: tuple[Tensor, Tensor]
+    context: TextContext | CrossAttnCache
+    modulation_BU6D: Tensor
+    rotary_emb: tuple[Tensor, Tensor]
     text_mask_BL: Tensor | None
-    runs: Runs | None
+    timestep_index: TimestepIndex | None
 
-    def to(self, block: nn.Module) -> tuple[Any, ...]:
+    def for_block(self, block: nn.Module) -> tuple[Any, ...]:
         """In the order in which a block takes them."""
-        told = self.told.heard[id(block)] if isinstance(self.told, Said) else self.told
-        return told, self.six_BU6D, self.tables, self.text_mask_BL, self.runs
+        context = self.context.kv_by_block[id(block)] if isinstance(self.context, CrossAttnCache) else self.context
+        return context, self.modulation_BU6D, self.rotary_emb, self.text_mask_BL, self.timestep_index
 
 
-class Skip(Protocol):
+class StepCache(Protocol):
     """Decides from what the first block did to the tokens whether the others have to work."""
 
-    def through(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
+    def run(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
         """The tokens after all blocks: rest(after), or near to it. before, after: of the first block."""
         ...
 
 
-class Perceptron(nn.Module):
+class MLP(nn.Module):
     """Two linear maps around an activation: of time (SiLU) or of text (tanh GELU)."""
 
     def __init__(self, dim_in: int, dim: int, activation: nn.Module) -> None:
@@ -85,7 +94,7 @@ class Perceptron(nn.Module):
         return self.linear_2(self.activation(self.linear_1(x)))
 
 
-class Pictures(nn.Module):
+class ImageProjection(nn.Module):
     """An image encoder's tokens, brought to the width of the tokens between two layer norms."""
 
     def __init__(self, image_dim: int, dim: int, positions: int | None) -> None:
@@ -96,10 +105,10 @@ class Pictures(nn.Module):
 
     def forward(self, image_BLD: Tensor) -> Tensor:
         if self.pos_embed is not None:
-            image_BLD = self._together(image_BLD, self.pos_embed.shape[1]) + self.pos_embed
+            image_BLD = self._join_images(image_BLD, self.pos_embed.shape[1]) + self.pos_embed
         return self._norm(self.ff(self._norm(image_BLD, self.norm1)), self.norm2)
 
-    def _together(self, image_BLD: Tensor, positions: int) -> Tensor:
+    def _join_images(self, image_BLD: Tensor, positions: int) -> Tensor:
         """A sample's pictures as one row of tokens, whether they came as one already or one row each."""
         b, m, d = image_BLD.shape
         if b * m % positions or positions % m:
@@ -110,19 +119,19 @@ class Pictures(nn.Module):
         return layer_norm(x, norm.eps, norm.weight, norm.bias).type_as(x)
 
 
-class Conditions(nn.Module):
+class ConditionEmbedder(nn.Module):
     """Time, text and pictures, brought to the width of the tokens."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
         self.freq_dim = config.freq_dim
-        self.time_embedder = Perceptron(config.freq_dim, config.dim, nn.SiLU())
+        self.time_embedder = MLP(config.freq_dim, config.dim, nn.SiLU())
         self.time_proj = nn.Linear(config.dim, 6 * config.dim)
-        self.text_embedder = Perceptron(config.text_dim, config.dim, TanhGELU())
+        self.text_embedder = MLP(config.text_dim, config.dim, TanhGELU())
         if config.image_dim is not None:
-            self.image_embedder = Pictures(config.image_dim, config.dim, config.pos_embed_seq_len)
+            self.image_embedder = ImageProjection(config.image_dim, config.dim, config.pos_embed_seq_len)
 
-    def time(self, t_BU: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def embed_timestep(self, t_BU: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The time's embedding (B, U, D) and its six modulations (B, U, 6, D). U may be 1."""
         waves = timestep_embedding(t_BU, self.freq_dim).to(self.time_embedder.linear_1.weight.dtype)
         time_BUD = self.time_embedder(waves).to(dtype)
@@ -139,7 +148,7 @@ class WanDiT(nn.Module):
         # A convolution in name, for its parameters; it runs as one matrix product over patches, which is faster on
         # CPUs and, unlike Conv3d, alike on every device.
         self.patch_embedding = nn.Conv3d(config.in_channels, config.dim, config.patch, config.patch)
-        self.condition_embedder = Conditions(config)
+        self.condition_embedder = ConditionEmbedder(config)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.num_layers)])
         self.proj_out = nn.Linear(config.dim, config.out_channels * math.prod(config.patch))
         self.scale_shift_table = nn.Parameter(torch.zeros(1, 2, config.dim))
@@ -150,13 +159,13 @@ class WanDiT(nn.Module):
     def forward(
         self,
         x_BCTHW: Tensor,
-        t_B_or_BN: Tensor | Times,
-        text: Tensor | Said,
+        timestep_B_or_BN: Tensor | SharedTimesteps,
+        text: Tensor | CrossAttnCache,
         text_mask_BL: Tensor | None = None,
         *,
         image_BLD: Tensor | None = None,
         fps: float | None = None,
-        skip: Skip | None = None,
+        step_cache: StepCache | None = None,
     ) -> Tensor:
         """The velocity, of shape (B, out_channels, T, H, W) and the dtype of the weights.
 
@@ -174,86 +183,101 @@ class WanDiT(nn.Module):
 
         ValueError where these do not fit one another or the network.
         """
-        x_BND, time_BUD, given = self._enter(x_BCTHW, t_B_or_BN, text, text_mask_BL, image_BLD, fps)
-        if skip is None:
-            x_BND = self._through(range(len(self.blocks)), x_BND, given)
+        x_BND, time_BUD, inputs = self._prepare_inputs(x_BCTHW, timestep_B_or_BN, text, text_mask_BL, image_BLD, fps)
+        if step_cache is None:
+            x_BND = self._run_blocks(range(len(self.blocks)), x_BND, inputs)
         else:
             first, others = range(1), range(1, len(self.blocks))
-            after_BND = self._through(first, x_BND, given)
-            x_BND = skip.through(x_BND, after_BND, lambda tokens: self._through(others, tokens, given))
-        return self._leave(x_BND, time_BUD, given.runs, x_BCTHW)
+            after_BND = self._run_blocks(first, x_BND, inputs)
+            x_BND = step_cache.run(x_BND, after_BND, lambda tokens: self._run_blocks(others, tokens, inputs))
+        return self._project_out(x_BND, time_BUD, inputs.timestep_index, x_BCTHW)
 
-    def read(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> Said:
+    def cache_context(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> CrossAttnCache:
         """Text and pictures for all passes of a clip, to be given in place of the text. Arguments as ``forward``'s.
 
         It takes 2 x L x D numbers of memory a sample and block, and must be made anew where weights change.
         """
-        told = self._tell(text_BLD, image_BLD)
-        return Said({id(block): block.attn2.hear(told) for block in self.turns()}, len(told.text_BLD))  # type: ignore
+        context = self._embed_context(text_BLD, image_BLD)
+        kv = {id(block): block.attn2.project_context(context) for block in self.blocks_in_order()}  # type: ignore
+        return CrossAttnCache(kv, len(context.text_BLD))
 
-    def fuse(self) -> None:
-        """See ``Attention.fuse``; for every block's self-attention."""
-        for block in self.turns():
-            block.attn1.fuse()  # type: ignore[operator]
+    def fuse_qkv(self) -> None:
+        """See ``Attention.fuse_qkv``; for every block's self-attention."""
+        for block in self.blocks_in_order():
+            block.attn1.fuse_qkv()  # type: ignore[operator]
 
-    def turns(self) -> list[nn.Module]:
+    def blocks_in_order(self) -> list[nn.Module]:
         """The blocks in the order in which a pass calls them."""
         return list(self.blocks)
 
-    def _through(self, layers: range, x_BND: Tensor, given: Given) -> Tensor:
+    def _run_blocks(self, layers: range, x_BND: Tensor, inputs: BlockInputs) -> Tensor:
         for layer in layers:
             block = self.blocks[layer]
-            x_BND = block(x_BND, *given.to(block))
+            x_BND = block(x_BND, *inputs.for_block(block))
         return x_BND
 
-    def _enter(
+    def _prepare_inputs(
         self,
         x_BCTHW: Tensor,
-        t: Tensor | Times,
-        text: Tensor | Said,
+        timestep: Tensor | SharedTimesteps,
+        text: Tensor | CrossAttnCache,
         text_mask_BL: Tensor | None,
         image_BLD: Tensor | None,
         fps: float | None,
-    ) -> tuple[Tensor, Tensor, Given]:
+    ) -> tuple[Tensor, Tensor, BlockInputs]:
         """Tokens (B, N, D), the time's embedding, and what the blocks are given. Arguments as ``forward``'s."""
         shape = x_BCTHW.shape[2], x_BCTHW.shape[3], x_BCTHW.shape[4]
-        tables = rope_tables(self.config.token_shape(shape), self.config.head_dim, x_BCTHW.device)
+        rotary_emb = rope_tables(self.config.token_shape(shape), self.config.head_dim, x_BCTHW.device)
         x_BND = self._embed_patches(x_BCTHW, self.patch_embedding)
-        told = text if isinstance(text, Said) else self._tell(text, image_BLD)
-        samples = told.samples if isinstance(told, Said) else len(told.text_BLD)
-        if len(x_BND) not in (1, samples):
-            raise ValueError(f"text for {samples} samples; expected as many as latents, {len(x_BND)}")
-        runs = t.runs if isinstance(t, Times) else None
-        t_BU = t.distinct_BU if isinstance(t, Times) else t[:, None] if t.ndim == 1 else t
-        time_BUD, six_BU6D = self.condition_embedder.time(t_BU, x_BND.dtype)
-        return x_BND, time_BUD, Given(told, self._tell_fps(six_BU6D, fps), tables, text_mask_BL, runs)
+        context = text if isinstance(text, CrossAttnCache) else self._embed_context(text, image_BLD)
+        batch_size = context.batch_size if isinstance(context, CrossAttnCache) else len(context.text_BLD)
+        if len(x_BND) not in (1, batch_size):
+            raise ValueError(f"text for {batch_size} samples; expected as many as latents, {len(x_BND)}")
+        timestep_index = timestep.index if isinstance(timestep, SharedTimesteps) else None
+        t_BU = (
+            timestep.distinct_BU
+            if isinstance(timestep, SharedTimesteps)
+            else timestep[:, None]
+            if timestep.ndim == 1
+            else timestep
+        )
+        time_BUD, modulation_BU6D = self.condition_embedder.embed_timestep(t_BU, x_BND.dtype)
+        return (
+            x_BND,
+            time_BUD,
+            BlockInputs(context, self._add_fps(modulation_BU6D, fps), rotary_emb, text_mask_BL, timestep_index),
+        )
 
-    def _tell(self, text_BLD: Tensor, image_BLD: Tensor | None) -> Told:
+    def _embed_context(self, text_BLD: Tensor, image_BLD: Tensor | None) -> TextContext:
         """Embedded. Raises ValueError for pictures that are not looked at, or of other samples than the text."""
         weight = self.patch_embedding.weight
         text_BLD = self.condition_embedder.text_embedder(text_BLD.type_as(weight))
         if image_BLD is None:
-            return Told(text_BLD)
+            return TextContext(text_BLD)
         if self.config.image_dim is None:
             raise ValueError("this network looks at no pictures (image_dim is None); expected image_BLD = None")
-        seen_BLD = self.condition_embedder.image_embedder(image_BLD.type_as(weight))
-        if len(seen_BLD) != len(text_BLD):
-            raise ValueError(f"pictures for {len(seen_BLD)} samples; expected as many as texts, {len(text_BLD)}")
-        return Told(text_BLD, seen_BLD)
+        image_tokens_BLD = self.condition_embedder.image_embedder(image_BLD.type_as(weight))
+        if len(image_tokens_BLD) != len(text_BLD):
+            raise ValueError(
+                f"pictures for {len(image_tokens_BLD)} samples; expected as many as texts, {len(text_BLD)}"
+            )
+        return TextContext(text_BLD, image_tokens_BLD)
 
-    def _tell_fps(self, six_BU6D: Tensor, fps: float | None) -> Tensor:
+    def _add_fps(self, modulation_BU6D: Tensor, fps: float | None) -> Tensor:
         if self.config.inject_sample_info != (fps is not None):
             wanted = "the clip's" if self.config.inject_sample_info else "None, since this network is not told"
             raise ValueError(f"fps is {fps}; expected {wanted}")
         if fps is None:
-            return six_BU6D
-        which = torch.tensor(0 if fps == 16 else 1, device=six_BU6D.device)
-        return six_BU6D + self.fps_projection(self.fps_embedding(which)).unflatten(-1, (6, -1))
+            return modulation_BU6D
+        which = torch.tensor(0 if fps == 16 else 1, device=modulation_BU6D.device)
+        return modulation_BU6D + self.fps_projection(self.fps_embedding(which)).unflatten(-1, (6, -1))
 
-    def _leave(self, x_BND: Tensor, time_BUD: Tensor, runs: Runs | None, like_BCTHW: Tensor) -> Tensor:
+    def _project_out(
+        self, x_BND: Tensor, time_BUD: Tensor, timestep_index: TimestepIndex | None, like_BCTHW: Tensor
+    ) -> Tensor:
         """Tokens to a velocity of the time, height and width of ``like_BCTHW``."""
         shift, scale = (self.scale_shift_table + time_BUD.float()[:, :, None]).unbind(dim=2)
-        x_BNP = self.proj_out(modulate(x_BND, shift, scale, self.config.eps, runs))
+        x_BNP = self.proj_out(modulate(x_BND, shift, scale, self.config.eps, timestep_index))
         p, q, r = self.config.patch
         t, h, w = self.config.token_shape((like_BCTHW.shape[2], like_BCTHW.shape[3], like_BCTHW.shape[4]))
         return rearrange(x_BNP, "B (T H W) (p q r C) -> B C (T p) (H q) (W r)", T=t, H=h, W=w, p=p, q=q, r=r)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sora.networks.wan.blocks import Block, Heard, Runs, Told
+from sora.networks.wan.blocks import Block, BlockKV, TextContext, TimestepIndex
 from sora.networks.wan.config import WanConfig
-from sora.networks.wan.dit import Given, Said, Skip, Times, WanDiT
+from sora.networks.wan.dit import BlockInputs, CrossAttnCache, SharedTimesteps, StepCache, WanDiT
 
 
 class ControlBlock(Block):
@@ -34,16 +34,16 @@ class ControlBlock(Block):
         self,
         control_BND: Tensor,
         start_BND: Tensor | None,
-        told: Told | Heard,
-        six_BU6D: Tensor,
-        tables: tuple[Tensor, Tensor],
+        context: TextContext | BlockKV,
+        modulation_BU6D: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
         text_mask_BL: Tensor | None = None,
-        runs: Runs | None = None,
+        timestep_index: TimestepIndex | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(control's tokens for the next block, the hint). start: the latents' tokens before layer 0, for the first."""
         if self.proj_in is not None:
             control_BND = self.proj_in(control_BND) + start_BND
-        control_BND = super().forward(control_BND, told, six_BU6D, tables, text_mask_BL, runs)
+        control_BND = super().forward(control_BND, context, modulation_BU6D, rotary_emb, text_mask_BL, timestep_index)
         return control_BND, self.proj_out(control_BND)
 
 
@@ -60,13 +60,13 @@ class WanVACE(WanDiT):
     def forward(
         self,
         x_BCTHW: Tensor,
-        t_B_or_BN: Tensor | Times,
-        text: Tensor | Said,
+        timestep_B_or_BN: Tensor | SharedTimesteps,
+        text: Tensor | CrossAttnCache,
         text_mask_BL: Tensor | None = None,
         *,
         image_BLD: Tensor | None = None,
         fps: float | None = None,
-        skip: Skip | None = None,
+        step_cache: StepCache | None = None,
         control_BCTHW: Tensor | None = None,
         control_scale: float | Sequence[float] = 1.0,
     ) -> Tensor:
@@ -79,24 +79,28 @@ class WanVACE(WanDiT):
         """
         scales = self._scales(control_scale)
         if control_BCTHW is None:
-            return super().forward(x_BCTHW, t_B_or_BN, text, text_mask_BL, image_BLD=image_BLD, fps=fps, skip=skip)
+            return super().forward(
+                x_BCTHW, timestep_B_or_BN, text, text_mask_BL, image_BLD=image_BLD, fps=fps, step_cache=step_cache
+            )
         self._check(control_BCTHW, x_BCTHW)
-        start_BND, time_BUD, given = self._enter(x_BCTHW, t_B_or_BN, text, text_mask_BL, image_BLD, fps)
+        start_BND, time_BUD, inputs = self._prepare_inputs(
+            x_BCTHW, timestep_B_or_BN, text, text_mask_BL, image_BLD, fps
+        )
         control_BND = self._embed_patches(control_BCTHW, self.vace_patch_embedding)
-        branch, layers = Branch(self, given, control_BND, start_BND, scales), len(self.blocks)
-        if skip is None:
-            x_BND = branch.through(range(layers), start_BND)
+        branch, layers = ControlBranch(self, inputs, control_BND, start_BND, scales), len(self.blocks)
+        if step_cache is None:
+            x_BND = branch.run(range(layers), start_BND)
         else:
-            after_BND = branch.through(range(1), start_BND)
-            x_BND = skip.through(start_BND, after_BND, lambda tokens: branch.through(range(1, layers), tokens))
-        return self._leave(x_BND, time_BUD, given.runs, x_BCTHW)
+            after_BND = branch.run(range(1), start_BND)
+            x_BND = step_cache.run(start_BND, after_BND, lambda tokens: branch.run(range(1, layers), tokens))
+        return self._project_out(x_BND, time_BUD, inputs.timestep_index, x_BCTHW)
 
-    def turns(self) -> list[nn.Module]:
-        """As ``WanDiT.turns``, with a control."""
-        places = {layer: place for place, layer in enumerate(self.config.vace_layers)}
+    def blocks_in_order(self) -> list[nn.Module]:
+        """As ``WanDiT.blocks_in_order``, with a control."""
+        hint_of_layer = {layer: place for place, layer in enumerate(self.config.vace_layers)}
         called: list[nn.Module] = []
         for layer, block in enumerate(self.blocks):
-            called += [block, self.vace_blocks[places[layer]]] if layer in places else [block]
+            called += [block, self.vace_blocks[hint_of_layer[layer]]] if layer in hint_of_layer else [block]
         return called
 
     def _scales(self, scale: float | Sequence[float]) -> tuple[float, ...]:
@@ -113,33 +117,33 @@ class WanVACE(WanDiT):
 
 
 @dataclass
-class Branch:
+class ControlBranch:
     """One pass through both rows of blocks. A hint is made where it is wanted, so that one is held at a time, not one
     for each layer."""
 
     network: WanVACE
-    given: Given
+    inputs: BlockInputs
     control_BND: Tensor
     start_BND: Tensor | None
     scales: tuple[float, ...]
 
-    def through(self, layers: range, x_BND: Tensor) -> Tensor:
+    def run(self, layers: range, x_BND: Tensor) -> Tensor:
         """The tokens after these layers and their hints."""
         for layer in layers:
             block = self.network.blocks[layer]
-            x_BND = block(x_BND, *self.given.to(block))
+            x_BND = block(x_BND, *self.inputs.for_block(block))
             if layer in self.network.config.vace_layers:
-                place = self.network.config.vace_layers.index(layer)
-                x_BND = torch.add(x_BND, self._hint(place), alpha=self.scales[place])
+                hint = self.network.config.vace_layers.index(layer)
+                x_BND = torch.add(x_BND, self._hint(hint), alpha=self.scales[hint])
         return x_BND
 
-    def _hint(self, place: int) -> Tensor:
-        block = self.network.vace_blocks[place]
-        self.control_BND, hint_BND = block(self.control_BND, self.start_BND, *self.given.to(block))
+    def _hint(self, hint: int) -> Tensor:
+        block = self.network.vace_blocks[hint]
+        self.control_BND, hint_BND = block(self.control_BND, self.start_BND, *self.inputs.for_block(block))
         self.start_BND = None  # only the first wants it
         return hint_BND
 
 
-def build(config: WanConfig) -> WanDiT:
+def build_transformer(config: WanConfig) -> WanDiT:
     """The network of these sizes, with a control branch where they have one."""
     return WanVACE(config) if config.vace_layers else WanDiT(config)

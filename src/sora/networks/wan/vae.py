@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sora.networks.convolver import NewConvolver
 from sora.networks.wan import vae_layers as parts
-from sora.networks.wan.vae_layers import Chain, Past, Reach, Span, Step
+from sora.networks.wan.vae_layers import FrameCache, LayerStep, ReceptiveField, Span, TiledLayers
 
 MEAN_21 = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508)
 MEAN_21 += (0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921)
@@ -167,7 +167,7 @@ class Encoder(nn.Module):
         super().__init__()
         dims = [config.base_dim * m for m in (1, *config.dim_mult)]
         halvings = [*config.temperal_downsample, None]
-        self.conv_in = parts.conv_of_3(config.in_channels, dims[0])
+        self.conv_in = parts.conv3x3x3(config.in_channels, dims[0])
         self.down_blocks = nn.ModuleList()
         for dim_in, dim, time in zip(dims[:-1], dims[1:], halvings, strict=True):
             if config.is_residual:
@@ -176,22 +176,22 @@ class Encoder(nn.Module):
                 continue
             self.down_blocks.extend(parts.residual_blocks(dim_in, dim, config.num_res_blocks))
             if time is not None:
-                self.down_blocks.append(parts.Halve(dim, time))
-        self.mid_block = parts.Middle(dims[-1])
+                self.down_blocks.append(parts.Downsample(dim, time))
+        self.mid_block = parts.MidBlock(dims[-1])
         self.norm_out = parts.ChannelNorm(dims[-1], 3)
-        self.conv_out = parts.conv_of_3(dims[-1], 2 * config.z_dim)
+        self.conv_out = parts.conv3x3x3(dims[-1], 2 * config.z_dim)
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[LayerStep]:
         """From folded pixels to the scale of the latents."""
-        return [(self._enter, Reach(before=1)), *_steps(self.down_blocks)]
+        return [(self._enter, ReceptiveField(before=1)), *_steps(self.down_blocks)]
 
-    def head(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+    def head(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
         """What sees whole frames, and the last layers: to 2 * z_dim channels."""
         x = self.mid_block(x_BCTHW, past)
-        return parts.causal(self.conv_out, x, past, self.norm_out)
+        return parts.causal_conv(self.conv_out, x, past, self.norm_out)
 
-    def _enter(self, x_BCTHW: Tensor, past: Past) -> Tensor:
-        return parts.causal(self.conv_in, x_BCTHW, past)
+    def _enter(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
+        return parts.causal_conv(self.conv_in, x_BCTHW, past)
 
 
 class Decoder(nn.Module):
@@ -203,28 +203,28 @@ class Decoder(nn.Module):
         dims = [base * m for m in (config.dim_mult[-1], *reversed(config.dim_mult))]
         doublings = [*reversed(config.temperal_downsample), None]
         block = parts.ResidualUpBlock if config.is_residual else parts.UpBlock
-        self.conv_in = parts.conv_of_3(config.z_dim, dims[0])
-        self.mid_block = parts.Middle(dims[0])
+        self.conv_in = parts.conv3x3x3(config.z_dim, dims[0])
+        self.mid_block = parts.MidBlock(dims[0])
         self.up_blocks = nn.ModuleList()
         for i, (dim_in, dim, time) in enumerate(zip(dims[:-1], dims[1:], doublings, strict=True)):
             given = dim_in if i == 0 or config.is_residual else dim_in // 2
             self.up_blocks.append(block(given, dim, config.num_res_blocks + 1, time is not None, bool(time)))
         self.norm_out = parts.ChannelNorm(dims[-1], 3)
-        self.conv_out = parts.conv_of_3(dims[-1], config.out_channels)
+        self.conv_out = parts.conv3x3x3(dims[-1], config.out_channels)
 
-    def root(self, z_BCTHW: Tensor, past: Past) -> Tensor:
+    def root(self, z_BCTHW: Tensor, past: FrameCache) -> Tensor:
         """The first layers, and what sees whole frames."""
-        return self.mid_block(parts.causal(self.conv_in, z_BCTHW, past), past)
+        return self.mid_block(parts.causal_conv(self.conv_in, z_BCTHW, past), past)
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[LayerStep]:
         """From the scale of the latents to folded pixels."""
-        return [*_steps(self.up_blocks), (self._leave, Reach(before=1))]
+        return [*_steps(self.up_blocks), (self._leave, ReceptiveField(before=1))]
 
-    def _leave(self, x_BCTHW: Tensor, past: Past) -> Tensor:
-        return parts.causal(self.conv_out, x_BCTHW, past, self.norm_out)
+    def _leave(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
+        return parts.causal_conv(self.conv_out, x_BCTHW, past, self.norm_out)
 
 
-def _steps(layers: nn.ModuleList) -> list[Step]:
+def _steps(layers: nn.ModuleList) -> list[LayerStep]:
     return [(layer, layer.reach) for layer in layers]  # type: ignore[misc]
 
 
@@ -268,9 +268,11 @@ class WanVAE(nn.Module):
             )
         scale, h, w = self.config.scale, height // space, width // space
         past, latents = self._past(), []
-        chain = Chain(self.encoder.steps(), (h * scale, w * scale), spans(h, tile), spans(w, tile), past)
+        chain = TiledLayers(
+            self.encoder.steps(), (h * scale, w * scale), tile_spans(h, tile), tile_spans(w, tile), past
+        )
         for start, stop in [(0, 1), *((i, i + time) for i in range(1, frames, time))]:
-            chunk = fold(pixels_BCFYX[:, :, start:stop].to(self.quant_conv.weight), self.config.patch_size)
+            chunk = patchify(pixels_BCFYX[:, :, start:stop].to(self.quant_conv.weight), self.config.patch_size)
             latents.append(self.quant_conv(self.encoder.head(chain(chunk), past)))
         mean, logvar = torch.cat(latents, dim=2).chunk(2, dim=1)
         return mean, logvar.clamp(-30.0, 20.0)
@@ -295,22 +297,22 @@ class WanVAE(nn.Module):
             )
         if latents_at_once < 1:
             raise ValueError(f"{latents_at_once} latents at once decode nothing; give 1 or more")
-        rows, columns = (spans(size, tile, self.config.scale) for size in (h, w))
+        rows, columns = (tile_spans(size, tile, self.config.scale) for size in (h, w))
         past = self._past()
-        chain = Chain(self.decoder.steps(), (h, w), rows, columns, past)
+        chain = TiledLayers(self.decoder.steps(), (h, w), rows, columns, past)
         return (
             self._decode_chunk(latents_BCTHW[:, :, start:stop], past, chain)
             for start, stop in [(0, 1), *((i, i + latents_at_once) for i in range(1, length, latents_at_once))]
         )
 
-    def _decode_chunk(self, latents_BCTHW: Tensor, past: Past, chain: Chain) -> Tensor:
+    def _decode_chunk(self, latents_BCTHW: Tensor, past: FrameCache, chain: TiledLayers) -> Tensor:
         middle, deviation = self._statistics(latents_BCTHW)
         z = (latents_BCTHW.float() * deviation + middle).to(self.post_quant_conv.weight)
         x = chain(self.decoder.root(self.post_quant_conv(z), past))
-        return unfold(x, self.config.patch_size).clamp(-1.0, 1.0)
+        return unpatchify(x, self.config.patch_size).clamp(-1.0, 1.0)
 
-    def _past(self) -> Past:
-        return Past(None if self.convolver is None else self.convolver(True))
+    def _past(self) -> FrameCache:
+        return FrameCache(None if self.convolver is None else self.convolver(True))
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of latents, float32 of (C, 1, 1, 1). No buffers, since the files have none."""
@@ -320,20 +322,20 @@ class WanVAE(nn.Module):
         return mean, deviation
 
 
-def spans(size: int, most: int | None, zoom: int = 1) -> list[Span]:
+def tile_spans(size: int, max_size: int | None, scale: int = 1) -> list[Span]:
     """Pieces of an axis, about equal, of at most ``most`` places (None: one piece), times ``zoom``. ValueError for a
     most below 1."""
-    if most is not None and most < 1:
-        raise ValueError(f"tiles of {most} latents hold nothing; give 1 or more")
-    count = 1 if most is None else math.ceil(size / most)
-    return [(i * size // count * zoom, (i + 1) * size // count * zoom) for i in range(count)]
+    if max_size is not None and max_size < 1:
+        raise ValueError(f"tiles of {max_size} latents hold nothing; give 1 or more")
+    count = 1 if max_size is None else math.ceil(size / max_size)
+    return [(i * size // count * scale, (i + 1) * size // count * scale) for i in range(count)]
 
 
-def fold(pixels_BCFYX: Tensor, patch: int) -> Tensor:
+def patchify(pixels_BCFYX: Tensor, patch: int) -> Tensor:
     """patch x patch pixels into channels, columns before rows as the files have it."""
     return rearrange(pixels_BCFYX, "B C F (Y p) (X q) -> B (C q p) F Y X", p=patch, q=patch)
 
 
-def unfold(x_BCFYX: Tensor, patch: int) -> Tensor:
+def unpatchify(x_BCFYX: Tensor, patch: int) -> Tensor:
     """The inverse of ``fold``."""
     return rearrange(x_BCFYX, "B (C q p) F Y X -> B C F (Y p) (X q)", p=patch, q=patch)

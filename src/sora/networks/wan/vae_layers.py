@@ -26,7 +26,7 @@ Span = tuple[int, int]
 """The first place along an axis, and the one after the last."""
 
 
-class Past:
+class FrameCache:
     """What the causal layers remember of the chunks before; its size does not grow with the film.
 
     first: whether the film's first chunk, one frame, is on its way. convolver: does 3x3 convolutions where it can, None
@@ -37,11 +37,11 @@ class Past:
         self.first, self.convolver = True, convolver
         self._kept: dict[nn.Module, Tensor] = {}
 
-    def another(self) -> Past:
+    def new(self) -> FrameCache:
         """A fresh one with the same convolver."""
-        return Past(self.convolver)
+        return FrameCache(self.convolver)
 
-    def before(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> Tensor:
+    def prepend(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> Tensor:
         """x with the last ``frames`` frames the layer was given before it, zeros at the start; x's own last ones take
         their place, in place."""
         kept = self._kept.get(layer)
@@ -53,7 +53,7 @@ class Past:
         kept.copy_(line[:, :, -frames:])
         return line
 
-    def room(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> tuple[Tensor, bool]:
+    def frames_of(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> tuple[Tensor, bool]:
         """What ``before`` would join to x, for the caller to read and then to replace, and whether it is not there yet
         but holds anything, in place of zeros."""
         fresh = layer not in self._kept
@@ -64,7 +64,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Reach:
+class ReceptiveField:
     """Which inputs a layer's outputs see, along H as along W.
 
     before: places to each side, at the scale of the input. zoom: outputs for each input, 2, 1 or 1/2. after: places to
@@ -72,48 +72,55 @@ class Reach:
     """
 
     before: int = 0
-    zoom: float = 1
+    scale: float = 1
     after: int = 0
 
-    def source(self, span: Span, size: int) -> Span:
+    def input_span(self, span: Span, size: int) -> Span:
         """The inputs, of ``size`` there are, that a span of outputs needs. Where outputs are halved both ends are even,
         so that a crop halves as the whole does."""
-        low = math.floor((span[0] - self.after) / self.zoom) - self.before
-        high = math.ceil((span[1] + self.after) / self.zoom) + self.before
+        low = math.floor((span[0] - self.after) / self.scale) - self.before
+        high = math.ceil((span[1] + self.after) / self.scale) + self.before
         return max(0, low), min(size, high)
 
 
-Step = tuple[Callable[[Tensor, Past], Tensor], Reach]
+LayerStep = tuple[Callable[[Tensor, FrameCache], Tensor], ReceptiveField]
 
 
-def causal(
+def causal_conv(
     conv: nn.Conv3d,
     x_BCTHW: Tensor,
-    past: Past,
+    cache: FrameCache,
     norm: ChannelNorm | None = None,
-    added_BDTHW: Tensor | None = None,
-    over: bool = False,
+    residual_BDTHW: Tensor | None = None,
+    in_place: bool = False,
 ) -> Tensor:
     """A convolution whose last tap in time is the frame itself. As many frames come out as go in.
 
-    norm: x goes through it and a SiLU first. added: to the result. over: x is needed no more, so that the result may
-    take its place.
+    norm: x goes through it and a SiLU first. residual: is added to the result. in_place: x is not needed afterwards, so
+    the result may overwrite it.
     """
     h, w = x_BCTHW.shape[-2:]
-    if past.convolver is not None and past.convolver.takes(conv, h, w, x_BCTHW):
-        kept, fresh = past.room(conv, x_BCTHW, 2)
-        over = over and conv.in_channels == conv.out_channels and x_BCTHW.stride(1) == 1
-        given = {"past_BCFHW": kept, "fresh": fresh, "added_BDTHW": added_BDTHW, "over": over}
-        return past.convolver.convolved(conv, x_BCTHW, prepare=norm and norm.activate, **given)
-    y = x_BCTHW if norm is None else activated(norm, x_BCTHW)
-    y = conv(past.before(conv, y, conv.kernel_size[0] - 1))
-    if added_BDTHW is not None:
-        y += added_BDTHW
+    if cache.convolver is not None and cache.convolver.is_faster(conv, h, w, x_BCTHW):
+        kept, past_is_zero = cache.frames_of(conv, x_BCTHW, 2)
+        in_place = in_place and conv.in_channels == conv.out_channels and x_BCTHW.stride(1) == 1
+        return cache.convolver.convolve(
+            conv,
+            x_BCTHW,
+            past_BCFHW=kept,
+            past_is_zero=past_is_zero,
+            prepare=norm and norm.activate,
+            residual_BDTHW=residual_BDTHW,
+            in_place=in_place,
+        )
+    y = x_BCTHW if norm is None else norm_silu(norm, x_BCTHW)
+    y = conv(cache.prepend(conv, y, conv.kernel_size[0] - 1))
+    if residual_BDTHW is not None:
+        y += residual_BDTHW
     return y
 
 
-def conv_of_3(dim_in: int, dim_out: int) -> nn.Conv3d:
-    """3 x 3 x 3, zeros around each frame, for ``causal``."""
+def conv3x3x3(dim_in: int, dim_out: int) -> nn.Conv3d:
+    """3 x 3 x 3, zeros around each frame, for ``causal_conv``."""
     return nn.Conv3d(dim_in, dim_out, 3, padding=(0, 1, 1))
 
 
@@ -135,7 +142,7 @@ class ChannelNorm(nn.Module):
         F.silu(x_THWC, inplace=True)
 
 
-def activated(norm: nn.Module, x: Tensor) -> Tensor:
+def norm_silu(norm: nn.Module, x: Tensor) -> Tensor:
     """SiLU of the norm of x."""
     y = norm(x)
     return F.silu(y, inplace=not y.requires_grad)
@@ -144,17 +151,17 @@ def activated(norm: nn.Module, x: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """Two causal convolutions beside the identity, or beside a 1 x 1 x 1 where the channels change."""
 
-    reach = Reach(before=2)
+    reach = ReceptiveField(before=2)
 
     def __init__(self, dim_in: int, dim_out: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = ChannelNorm(dim_in, 3), conv_of_3(dim_in, dim_out)
-        self.norm2, self.conv2 = ChannelNorm(dim_out, 3), conv_of_3(dim_out, dim_out)
+        self.norm1, self.conv1 = ChannelNorm(dim_in, 3), conv3x3x3(dim_in, dim_out)
+        self.norm2, self.conv2 = ChannelNorm(dim_out, 3), conv3x3x3(dim_out, dim_out)
         self.conv_shortcut = nn.Identity() if dim_in == dim_out else nn.Conv3d(dim_in, dim_out, 1)
 
-    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
-        y = causal(self.conv1, x_BCTHW, past, self.norm1)
-        return causal(self.conv2, y, past, self.norm2, self.conv_shortcut(x_BCTHW), over=True)
+    def forward(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
+        y = causal_conv(self.conv1, x_BCTHW, past, self.norm1)
+        return causal_conv(self.conv2, y, past, self.norm2, self.conv_shortcut(x_BCTHW), in_place=True)
 
 
 def residual_blocks(dim_in: int, dim_out: int, count: int) -> nn.ModuleList:
@@ -181,7 +188,7 @@ class FrameAttention(nn.Module):
         return x_BCTHW + rearrange(y_NCHW, "(B T) C H W -> B C T H W", B=b)
 
 
-class Middle(nn.Module):
+class MidBlock(nn.Module):
     """Attention between two residual blocks, at the scale of the latents."""
 
     def __init__(self, dim: int) -> None:
@@ -189,31 +196,31 @@ class Middle(nn.Module):
         self.attentions = nn.ModuleList([FrameAttention(dim)])
         self.resnets = residual_blocks(dim, dim, 2)
 
-    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
         x = self.resnets[0](x_BCTHW, past)
         return self.resnets[1](self.attentions[0](x), past)
 
 
-class Halve(nn.Module):
+class Downsample(nn.Module):
     """Half the height and width; with ``time`` also half the frames, but the film's first, which stays alone."""
 
-    reach = Reach(zoom=0.5, after=1)
+    reach = ReceptiveField(scale=0.5, after=1)
 
     def __init__(self, dim: int, time: bool) -> None:
         super().__init__()
         self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(dim, dim, 3, stride=2))
         self.time_conv = nn.Conv3d(dim, dim, (3, 1, 1), stride=(2, 1, 1)) if time else None
 
-    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
         frames_NCHW = self.resample(rearrange(x_BCTHW, "B C T H W -> (B T) C H W"))
         x = rearrange(frames_NCHW, "(B T) C H W -> B C T H W", B=x_BCTHW.shape[0])
         if self.time_conv is None:
             return x
-        line = past.before(self.time_conv, x, 1)
+        line = past.prepend(self.time_conv, x, 1)
         return x if past.first else self.time_conv(line)
 
 
-class Double(nn.Module):
+class Upsample(nn.Module):
     """Twice the height and width; with ``time`` also twice the frames, but the film's first, which stays alone and
     unseen by those after it."""
 
@@ -223,14 +230,14 @@ class Double(nn.Module):
         self.resample = nn.Sequential(nn.Identity(), nn.Conv2d(dim, dim_out, 3, padding=1))
         self.time_conv = nn.Conv3d(dim, 2 * dim, (3, 1, 1)) if time else None
 
-    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
         b = x_BCTHW.shape[0]
         if self.time_conv is not None and not past.first:
-            x_BCTHW = rearrange(causal(self.time_conv, x_BCTHW, past), "B (t C) T H W -> B C (T t) H W", t=2)
+            x_BCTHW = rearrange(causal_conv(self.time_conv, x_BCTHW, past), "B (t C) T H W -> B C (T t) H W", t=2)
         conv: nn.Conv2d = self.resample[1]  # type: ignore[assignment]
         h, w = x_BCTHW.shape[-2:]
-        if past.convolver is not None and past.convolver.takes(conv, 2 * h, 2 * w, x_BCTHW):
-            return past.convolver.convolved(conv, x_BCTHW, zoom=2)
+        if past.convolver is not None and past.convolver.is_faster(conv, 2 * h, 2 * w, x_BCTHW):
+            return past.convolver.convolve(conv, x_BCTHW, upscale=2)
         frames_NCHW = F.interpolate(rearrange(x_BCTHW, "B C T H W -> (B T) C H W"), scale_factor=2.0, mode="nearest")
         return rearrange(self.resample(frames_NCHW), "(B T) C H W -> B C T H W", B=b)
 
@@ -246,22 +253,24 @@ class DownBlock(nn.Module):
         super().__init__()
         self.time, self.space = 2 if time else 1, 2 if halve else 1
         if dim_in * self.time * self.space**2 % dim_out:
-            places = f"{self.time}x{self.space}x{self.space} places"
-            raise ValueError(f"{dim_in} channels of {places} do not fold to {dim_out}")
+            volume = f"{self.time}x{self.space}x{self.space} places"
+            raise ValueError(f"{dim_in} channels of {volume} do not fold to {dim_out}")
         self.resnets = residual_blocks(dim_in, dim_out, blocks)
-        self.downsampler = Halve(dim_out, time) if halve else None
-        self.reach = Reach(before=2 * blocks, zoom=0.5, after=1) if halve else Reach(before=2 * blocks)
+        self.downsampler = Downsample(dim_out, time) if halve else None
+        self.reach = (
+            ReceptiveField(before=2 * blocks, scale=0.5, after=1) if halve else ReceptiveField(before=2 * blocks)
+        )
 
-    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
         y = x_BCTHW
         for block in self.resnets:
             y = block(y, past)
         if self.downsampler is not None:
             y = self.downsampler(y, past)
-        return y + folded(x_BCTHW, y.shape[1], self.time, self.space)
+        return y + average_shortcut(x_BCTHW, y.shape[1], self.time, self.space)
 
 
-def folded(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
+def average_shortcut(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
     """time x space x space places to one, their channels averaged in runs down to ``channels``. Zeros stand before
     frames that do not divide."""
     b, c, t, h, w = x_BCTHW.shape
@@ -277,10 +286,12 @@ class UpBlock(nn.Module):
     def __init__(self, dim_in: int, dim_out: int, blocks: int, double: bool, time: bool) -> None:
         super().__init__()
         self.resnets = residual_blocks(dim_in, dim_out, blocks)
-        self.upsamplers = nn.ModuleList([Double(dim_out, dim_out // 2, time)] if double else [])
-        self.reach = Reach(before=2 * blocks, zoom=2, after=1) if double else Reach(before=2 * blocks)
+        self.upsamplers = nn.ModuleList([Upsample(dim_out, dim_out // 2, time)] if double else [])
+        self.reach = (
+            ReceptiveField(before=2 * blocks, scale=2, after=1) if double else ReceptiveField(before=2 * blocks)
+        )
 
-    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
         for layer in (*self.resnets, *self.upsamplers):
             x_BCTHW = layer(x_BCTHW, past)
         return x_BCTHW
@@ -298,22 +309,24 @@ class ResidualUpBlock(nn.Module):
         if double and dim_out * self.time * 4 % dim_in:
             raise ValueError(f"{dim_in} channels cannot be dealt out to {dim_out} at {self.time}x2x2 places")
         self.resnets = residual_blocks(dim_in, dim_out, blocks)
-        self.upsampler = Double(dim_out, dim_out, time) if double else None
-        self.reach = Reach(before=2 * blocks, zoom=2, after=1) if double else Reach(before=2 * blocks)
+        self.upsampler = Upsample(dim_out, dim_out, time) if double else None
+        self.reach = (
+            ReceptiveField(before=2 * blocks, scale=2, after=1) if double else ReceptiveField(before=2 * blocks)
+        )
 
-    def forward(self, x_BCTHW: Tensor, past: Past) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
         y = x_BCTHW
         for block in self.resnets:
             y = block(y, past)
         if self.upsampler is None:
             return y
         y = self.upsampler(y, past)
-        dealt = unfolded(x_BCTHW, y.shape[1], self.time, 2)
+        dealt = repeat_shortcut(x_BCTHW, y.shape[1], self.time, 2)
         y += dealt[:, :, self.time - 1 :] if past.first else dealt
         return y
 
 
-def unfolded(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
+def repeat_shortcut(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
     """One place to time x space x space, each of ``channels``, repeating channels where there are too few."""
     copies = channels * time * space**2 // x_BCTHW.shape[1]
     x = repeat(x_BCTHW, "B C T H W -> B (C copies) T H W", copies=copies)
@@ -326,10 +339,10 @@ class _Tile:
 
     rows: list[Span]
     columns: list[Span]
-    past: Past
+    past: FrameCache
 
 
-class Chain:
+class TiledLayers:
     """Steps run over a film chunk by chunk, on one tile after another, with the same result as on the whole.
 
     A tile goes in with as much around it as its outputs see, and after each step what no later step needs is cut off.
@@ -338,14 +351,19 @@ class Chain:
     """
 
     def __init__(
-        self, steps: Sequence[Step], size: tuple[int, int], rows: Sequence[Span], columns: Sequence[Span], past: Past
+        self,
+        steps: Sequence[LayerStep],
+        size: tuple[int, int],
+        rows: Sequence[Span],
+        columns: Sequence[Span],
+        past: FrameCache,
     ) -> None:
         """size: (H, W) of what goes in. rows, columns: of the tiles, at the scale of what comes out, covering it. past:
         like those of the tiles."""
         self._steps, self._size = steps, (rows[-1][1], columns[-1][1])
         reaches = [reach for _, reach in steps]
-        across = [trace(reaches, span, size[1]) for span in columns]
-        self._tiles = [_Tile(trace(reaches, span, size[0]), c, past.another()) for span in rows for c in across]
+        across = [trace_spans(reaches, span, size[1]) for span in columns]
+        self._tiles = [_Tile(trace_spans(reaches, span, size[0]), c, past.new()) for span in rows for c in across]
 
     def __call__(self, x_BCTHW: Tensor) -> Tensor:
         """The next chunk of the film."""
@@ -353,10 +371,10 @@ class Chain:
             return self._run(x_BCTHW, self._tiles[0])
         whole: Tensor | None = None
         for tile in self._tiles:
-            part = self._run(x_BCTHW, tile)
+            output = self._run(x_BCTHW, tile)
             if whole is None:
-                whole = part.new_empty(*part.shape[:3], *self._size)
-            _cut(whole, tile.rows[-1], tile.columns[-1]).copy_(part)
+                whole = output.new_empty(*output.shape[:3], *self._size)
+            _cut(whole, tile.rows[-1], tile.columns[-1]).copy_(output)
         assert whole is not None
         return whole
 
@@ -364,22 +382,22 @@ class Chain:
         x = _cut(x_BCTHW, tile.rows[0], tile.columns[0])
         for i, (step, reach) in enumerate(self._steps):
             x = step(x, tile.past)
-            x = _cut(x, *(_within(s[i], s[i + 1], reach.zoom) for s in (tile.rows, tile.columns)))
+            x = _cut(x, *(_within(s[i], s[i + 1], reach.scale) for s in (tile.rows, tile.columns)))
         tile.past.first = False
         return x
 
 
-def trace(reaches: Sequence[Reach], span: Span, size: int) -> list[Span]:
+def trace_spans(reaches: Sequence[ReceptiveField], span: Span, size: int) -> list[Span]:
     """The span needed before each layer of a chain for ``span`` to be right after the last, and ``span`` itself.
 
     size: of the axis before the first layer.
     """
     sizes = [size]
     for reach in reaches[:-1]:
-        sizes.append(int(sizes[-1] * reach.zoom))
+        sizes.append(int(sizes[-1] * reach.scale))
     spans = [span]
     for reach, length in zip(reversed(reaches), reversed(sizes), strict=True):
-        spans.append(reach.source(spans[-1], length))
+        spans.append(reach.input_span(spans[-1], length))
     return spans[::-1]
 
 

@@ -8,44 +8,44 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from sora.memory.choose import arrange, next_rung
-from sora.memory.free import free_on
+from sora.memory.choose import fallback, plan_memory
+from sora.memory.free import measure_free
 from sora.memory.needs import Needs
-from sora.memory.plans import Plan
+from sora.memory.plans import MemoryPlan
 
 Result = TypeVar("Result")
 
 
-class Networks(Protocol):
+class ManagedNetworks(Protocol):
     """The networks of one model, loaded as a plan says."""
 
-    plan: Plan
+    plan: MemoryPlan
 
     @property
     def device(self) -> torch.device: ...
 
-    def follow(self, plan: Plan) -> None:
+    def apply_plan(self, plan: MemoryPlan) -> None:
         """From now on. What another plan has loaded goes."""
         ...
 
-    def drop(self) -> None:
+    def unload(self) -> None:
         """Everything goes; what is asked for next is loaded again, by the plan of that time."""
         ...
 
 
 @dataclass
-class Arrangement:
+class MemoryManager:
     """needs: of the painting at hand, None while nobody has said."""
 
-    networks: Networks
+    networks: ManagedNetworks
     needs: Needs | None = None
 
-    def arrange(self, needs: Needs, forced: str | None = None) -> str:
+    def choose_plan(self, needs: Needs, forced: str | None = None) -> str:
         """Chooses the plan and says it in a line for a person. forced: a name of ``memory.NAMES``. Raises OutOfMemory
         and UsageError."""
         self.needs = needs
-        plan, line = arrange(needs, free_on(self.networks.device), forced)
-        self.networks.follow(plan)
+        plan, line = plan_memory(needs, measure_free(self.networks.device), forced)
+        self.networks.apply_plan(plan)
         return line
 
     def retry_on_oom(self, phase: str, work: Callable[[], Result]) -> Result:
@@ -55,12 +55,12 @@ class Arrangement:
             try:
                 return work()
             except torch.OutOfMemoryError as error:
-                self.step_down(phase, error)
+                self.fall_back(phase, error)
 
-    def step_down(self, phase: str, error: torch.OutOfMemoryError) -> None:
+    def fall_back(self, phase: str, error: torch.OutOfMemoryError) -> None:
         """To the next plan that takes less in this phase; all networks go. Raises OutOfMemory where there is none, and
         the error itself where nobody has said what is painted."""
         if self.needs is None:
             raise error
-        self.networks.drop()
-        self.networks.follow(next_rung(self.needs, self.networks.plan, phase, free_on(self.networks.device))[0])
+        self.networks.unload()
+        self.networks.apply_plan(fallback(self.needs, self.networks.plan, phase, measure_free(self.networks.device))[0])

@@ -22,7 +22,7 @@ Measure = Callable[[SDPBackend, torch.device, torch.dtype, int], "float | None"]
 """Seconds that a kernel takes; None where it does not work there."""
 
 
-def preferred(device: torch.device, dtype: torch.dtype, head_dim: int) -> AbstractContextManager[object]:
+def use_fastest_backend(device: torch.device, dtype: torch.dtype, head_dim: int) -> AbstractContextManager[object]:
     """Inside it, attention takes the fastest kernel that fits; the others stay behind it for what it cannot do."""
     if device.type != "cuda":
         return nullcontext()
@@ -35,10 +35,10 @@ def preferred(device: torch.device, dtype: torch.dtype, head_dim: int) -> Abstra
 
 @lru_cache(maxsize=16)
 def _ranked(device: torch.device, dtype: torch.dtype, head_dim: int) -> tuple[SDPBackend, ...]:
-    return ranked(device, dtype, head_dim)
+    return rank_backends(device, dtype, head_dim)
 
 
-def ranked(
+def rank_backends(
     device: torch.device,
     dtype: torch.dtype,
     head_dim: int,
@@ -46,12 +46,12 @@ def ranked(
     measure: Measure | None = None,
 ) -> tuple[SDPBackend, ...]:
     """The kernels that work there, the fastest first."""
-    found = {kernel: (measure or seconds)(kernel, device, dtype, head_dim) for kernel in candidates}
+    found = {kernel: (measure or time_backend)(kernel, device, dtype, head_dim) for kernel in candidates}
     timed = {kernel: took for kernel, took in found.items() if took is not None}
     return tuple(sorted(timed, key=timed.__getitem__))
 
 
-def seconds(kernel: SDPBackend, device: torch.device, dtype: torch.dtype, head_dim: int) -> float | None:
+def time_backend(kernel: SDPBackend, device: torch.device, dtype: torch.dtype, head_dim: int) -> float | None:
     """Of one attention of ``TOKENS`` with themselves, the median of a few; None where the kernel refuses."""
     q = torch.randn(1, HEADS, TOKENS, head_dim, device=device, dtype=dtype)
     try:

@@ -8,20 +8,20 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-FILLS = (
+INIT_FUNCTIONS = (
     *(Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_),
     *(nn.init.uniform_, nn.init.normal_, nn.init.constant_, nn.init.kaiming_uniform_),
 )
 """What ``reset_parameters`` of torch's modules calls; each gives back the tensor that it fills."""
 
 
-class Unfilled(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """Inside it parameters hold whatever stood in their memory. To draw first values for the embedded model's weights
     took a third of a second; torch's meta device, which has none either, imports torch's compiler first, a second."""
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func in FILLS:
+        if func in INIT_FUNCTIONS:
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
