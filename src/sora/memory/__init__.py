@@ -3,7 +3,7 @@
 Before anything is loaded::
 
     needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=False)
-    plan, line = arrange(needs, free_on(device), forced)
+    plan, line = plan_memory(needs, measure_free(device), forced)
     note(line)
 """
 

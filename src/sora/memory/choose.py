@@ -22,8 +22,8 @@ RESERVED_BYTES = 2**28
 def choose_plan(
     needs: Needs, free_bytes: int, forced: str | None = None, *, host_bytes: int | None = None
 ) -> tuple[MemoryPlan, Estimate]:
-    """The plan called ``forced``, whether it fits or not, or the first exact one of LADDER that fits, and what it
-    takes. A plan says what is given up; how much of what streams can stay is worked out here.
+    """The plan called ``forced``, whether it fits or not, or the first exact one of PLANS_BY_SPEED that fits, and what
+    it takes. A plan says what is given up; how much of what streams can stay is worked out here.
 
     free_bytes: on the device before anything is loaded. host_bytes: of CPU memory, None for enough. Raises OutOfMemory
     where none fits and UsageError for an unknown name.

@@ -221,8 +221,8 @@ class MiniVAE(nn.Module):
         return rearrange(conv1x1(self.to_latents, channel_norm(x)), "(b t) c h w -> b c t h w", b=batch)
 
     def raw_decode(self, raw_BCTHW: Tensor, past: list[Tensor | None]) -> tuple[Tensor, list[Tensor | None]]:
-        """(TEMPORAL_COMPRESSION pixel frames for each latent frame, the clip's first three being copies to drop; the new
-        past)."""
+        """(TEMPORAL_COMPRESSION pixel frames for each latent frame, of which the clip's first three are copies to drop;
+        the new past)."""
         batch = raw_BCTHW.shape[0]
         x = rearrange(raw_BCTHW, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
         convolver, kept = self._convolver(), list(past)

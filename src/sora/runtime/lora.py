@@ -2,7 +2,7 @@
 only A (rank, in) and B (out, rank) are trained.
 
 ``inject`` to train, ``extract`` what was trained, ``merge`` it into the weights of another copy. Tensors go by the
-names of the network's own modules, as ``lorafile`` reads and writes them: ``<module>.lora_A.weight``,
+names of the network's own modules, as ``weights.lora_file`` reads and writes them: ``<module>.lora_A.weight``,
 ``<module>.lora_B.weight`` with alpha / rank in B already, and ``<parameter>.diff``.
 """
 

@@ -102,7 +102,7 @@ class DeviceSlot:
 
 
 class BlockOffload:
-    """What ``stream_blocks`` returns; as a context it ends with ``remove``. slots: the buffers on the device."""
+    """What ``offload_blocks`` returns; as a context it ends with ``remove``. slots: the buffers on the device."""
 
     def __init__(self, blocks: list[nn.Module], device: torch.device, resident: set[int], pin: bool) -> None:
         self.device = device

@@ -82,7 +82,7 @@ def quantize_to_float8(module: nn.Module) -> None:
 def replace_with_quantized(
     module: nn.Module, path: str, format: str, *, scales: int = 0, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Puts a StoredLinear, still to be filled, in place of the ``nn.Linear`` at a dotted path, on its device."""
+    """Puts a QuantizedLinear, still to be filled, in place of the ``nn.Linear`` at a dotted path, on its device."""
     linear = module.get_submodule(path)
     if not isinstance(linear, nn.Linear):
         raise ValueError(f"{path} is a {type(linear).__name__}; only linear maps are stored")

@@ -42,9 +42,10 @@ LORA_TARGETS = (
 
 @dataclass(frozen=True)
 class CrossAttnCache:
-    """Text and pictures as every block hears them: the same at all times of a clip, so made once by ``WanDiT.read``.
+    """Keys and values of text and image tokens for the cross-attention of every block. They are the same at every timestep
+    of a clip, so ``WanDiT.cache_context`` computes them once.
 
-    heard: by the block's id, so that it does not keep a network that is let go. samples: of the batch.
+    kv_by_block: by the block's ``id``, so that the cache keeps no network alive. batch_size: number of samples.
     """
 
     kv_by_block: Mapping[int, BlockKV]
@@ -140,7 +141,7 @@ class ConditionEmbedder(nn.Module):
 
 class WanDiT(nn.Module):
     """Latents, time and text in; velocity (noise - data) out. Freshly made weights are torch's own: load a file, or
-    call ``init_weights`` before training. A control branch is ``wan_vace``'s to add."""
+    call ``init_weights`` before training. A control branch is ``networks.wan.vace``'s to add."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 A second, thinner row of blocks reads the control latents and gives hints, which are added to the tokens after some of
 the layers. Parameters carry the names of diffusers' ``WanVACETransformer3DModel``, so its files load strictly.
 
-Axis letters as in ``wan_dit``.
+Axis letters as in ``networks.wan.dit``.
 """
 
 from __future__ import annotations
