@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sora.networks.wan.vae import WAN21, WAN22, Decoder, Encoder, WanVAE, WanVAEConfig, tile_spans
-from sora.networks.wan.vae_layers import trace_spans
+from sora.networks.wan.vae_tiling import trace_spans
 from sora.runtime.winograd import Winograd
 
 STATISTICS: dict[str, Any] = {"latents_mean": (0.3, -0.7), "latents_std": (2.1, 0.6)}

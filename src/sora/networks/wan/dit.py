@@ -42,8 +42,8 @@ LORA_TARGETS = (
 
 @dataclass(frozen=True)
 class CrossAttnCache:
-    """Keys and values of text and image tokens for the cross-attention of every block. They are the same at every timestep
-    of a clip, so ``WanDiT.cache_context`` computes them once.
+    """Keys and values of text and image tokens for the cross-attention of every block. They are the same at every
+    timestep of a clip, so ``WanDiT.cache_context`` computes them once.
 
     kv_by_block: by the block's ``id``, so that the cache keeps no network alive. batch_size: number of samples.
     """

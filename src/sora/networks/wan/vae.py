@@ -7,7 +7,7 @@ Parameters carry the names of diffusers' ``AutoencoderKLWan``, so its files load
 Films go through a few frames at a time, in memory that does not grow with them, and where that is still too much also
 tile by tile, exactly: only the layers that see the whole frame, at the small end, are given it whole. Around a tile of
 the decoder 13 latents are read, 12, 10, 7 and 1 places being left of them at 2, 4, 8 and 8 times the scale; around one
-of the encoder 75 pixels (of Wan 2.2 75 pairs). These follow from the layers (``trace``).
+of the encoder 75 pixels (of Wan 2.2 75 pairs). These follow from the layers (``vae_tiling.trace_spans``).
 
 Axis letters: B batch; C channels; F Y X pixels in time, height and width; T H W latents, or any scale inside.
 """
@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from sora.networks.convolver import NewConvolver
 from sora.networks.wan import vae_layers as parts
-from sora.networks.wan.vae_layers import FrameCache, LayerStep, ReceptiveField, Span, TiledLayers
+from sora.networks.wan.vae_layers import FrameCache, LayerStep, ReceptiveField, Span
+from sora.networks.wan.vae_tiling import TiledLayers
 
 MEAN_21 = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508)
 MEAN_21 += (0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921)

@@ -1,8 +1,9 @@
-"""The layers of Wan's video autoencoders (arXiv 2503.20314), and how a chain of them runs chunk by chunk, tile by tile.
+"""The layers of Wan's video autoencoders (arXiv 2503.20314); ``vae_tiling`` runs chains of them chunk by chunk.
 
-All are causal in time: a layer sees its own frame and a few before it. Those few are kept in a ``Past``, so a film can
-go through in chunks and come out as if it had gone through whole. A film's first frame is a chunk of its own, for the
-layers that halve or double the frames let it pass alone. Parameters carry the names of diffusers' ``AutoencoderKLWan``.
+All layers are causal in time: each sees its own frame and a few before it, which a ``FrameCache`` keeps, so a clip can
+go through in chunks and come out as if it had gone through whole. A clip's first frame is a chunk of its own, because
+the layers that halve or double the frames let it pass alone. Parameters carry the names of diffusers'
+``AutoencoderKLWan``.
 
 Axis letters: B batch; C D channels; T H W frames, height and width at whatever scale a layer stands; N frames of all
 the batch. Lengths and places along H and W are counted at that scale too.
@@ -11,7 +12,7 @@ the batch. Lengths and places along H and W are counted at that scale too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -331,81 +332,3 @@ def repeat_shortcut(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Te
     copies = channels * time * space**2 // x_BCTHW.shape[1]
     x = repeat(x_BCTHW, "B C T H W -> B (C copies) T H W", copies=copies)
     return rearrange(x, "B (D t p q) T H W -> B D (T t) (H p) (W q)", t=time, p=space, q=space)
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """rows, columns: the span before each step of a chain, and after the last."""
-
-    rows: list[Span]
-    columns: list[Span]
-    past: FrameCache
-
-
-class TiledLayers:
-    """Steps run over a film chunk by chunk, on one tile after another, with the same result as on the whole.
-
-    A tile goes in with as much around it as its outputs see, and after each step what no later step needs is cut off.
-    What is wrong near the cuts, where a convolution met zeros instead of neighbours, is thus gone before the end; at
-    the picture's own borders nothing is cut, and zeros are right. Each tile has its own past.
-    """
-
-    def __init__(
-        self,
-        steps: Sequence[LayerStep],
-        size: tuple[int, int],
-        rows: Sequence[Span],
-        columns: Sequence[Span],
-        past: FrameCache,
-    ) -> None:
-        """size: (H, W) of what goes in. rows, columns: of the tiles, at the scale of what comes out, covering it. past:
-        like those of the tiles."""
-        self._steps, self._size = steps, (rows[-1][1], columns[-1][1])
-        reaches = [reach for _, reach in steps]
-        across = [trace_spans(reaches, span, size[1]) for span in columns]
-        self._tiles = [_Tile(trace_spans(reaches, span, size[0]), c, past.new()) for span in rows for c in across]
-
-    def __call__(self, x_BCTHW: Tensor) -> Tensor:
-        """The next chunk of the film."""
-        if len(self._tiles) == 1:
-            return self._run(x_BCTHW, self._tiles[0])
-        whole: Tensor | None = None
-        for tile in self._tiles:
-            output = self._run(x_BCTHW, tile)
-            if whole is None:
-                whole = output.new_empty(*output.shape[:3], *self._size)
-            _cut(whole, tile.rows[-1], tile.columns[-1]).copy_(output)
-        assert whole is not None
-        return whole
-
-    def _run(self, x_BCTHW: Tensor, tile: _Tile) -> Tensor:
-        x = _cut(x_BCTHW, tile.rows[0], tile.columns[0])
-        for i, (step, reach) in enumerate(self._steps):
-            x = step(x, tile.past)
-            x = _cut(x, *(_within(s[i], s[i + 1], reach.scale) for s in (tile.rows, tile.columns)))
-        tile.past.first = False
-        return x
-
-
-def trace_spans(reaches: Sequence[ReceptiveField], span: Span, size: int) -> list[Span]:
-    """The span needed before each layer of a chain for ``span`` to be right after the last, and ``span`` itself.
-
-    size: of the axis before the first layer.
-    """
-    sizes = [size]
-    for reach in reaches[:-1]:
-        sizes.append(int(sizes[-1] * reach.scale))
-    spans = [span]
-    for reach, length in zip(reversed(reaches), reversed(sizes), strict=True):
-        spans.append(reach.input_span(spans[-1], length))
-    return spans[::-1]
-
-
-def _within(given: Span, wanted: Span, zoom: float) -> Span:
-    """Where the wanted outputs stand among those that a layer made of the given inputs."""
-    start = int(given[0] * zoom)
-    return wanted[0] - start, wanted[1] - start
-
-
-def _cut(x_BCTHW: Tensor, rows: Span, columns: Span) -> Tensor:
-    return x_BCTHW[..., slice(*rows), slice(*columns)]
