@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--without", action="append", default=[], help="as sora's own; may be said again")
     args = parser.parse_args()
-    left_out = [part for way in args.without for part in ("--without", way)]
+    left_out = [part for way in args.without for part in ("--disable", way)]
     print(f"{machine_summary()}; {args.runs} runs; medians, seconds {' '.join(left_out)}\n")
     with tempfile.TemporaryDirectory() as place:
         rows = []

@@ -88,7 +88,7 @@ def measure(folder: Path, maps: int, dtype: torch.dtype) -> None:
     with torch.device("meta"):
         module = Row(maps)
     before, started = peak(), time.perf_counter()
-    weights.load_checkpoint(module, folder, kind=weights.Kind(), dtype=dtype, store=replace_with_quantized)
+    weights.load_checkpoint(module, folder, rules=weights.LayoutRules(), dtype=dtype, store=replace_with_quantized)
     seconds = time.perf_counter() - started
     held = sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()])
     print(json.dumps({"seconds": seconds, "held": held, "peak": peak() - before}))

@@ -182,7 +182,7 @@ def model_row(spec: ModelSpec) -> str:
     d = spec.defaults
     clip = f"{d.frames} frames of {wxh(spec.film_size())} at {d.fps:g} fps"
     download = f"{spec.bytes / 1e9:.0f} GB" if spec.repo else "none"
-    return f"| `{spec.name}` | {spec.takes} | {clip} | {download} | {gpu_memory(spec)} | {spec.licence} |\n"
+    return f"| `{spec.name}` | {spec.accepts} | {clip} | {download} | {gpu_memory(spec)} | {spec.licence} |\n"
 
 
 def gpu_memory(spec: ModelSpec) -> str:

@@ -174,8 +174,8 @@ def film_here(frames: int) -> dict[str, int]:
     torch.set_num_threads(1)
     spec = catalog.find("mini")
     model, d = models.load(spec, torch.device("cpu"), torch.float32), spec.defaults
-    form = spec.form(spec.grid.nearest_size(1.0, d.area), d.fps)
-    plan = operations.generate(("a red balloon floats up over a green meadow",), frames=frames, form=form)
+    form = spec.format(spec.grid.nearest_size(1.0, d.area), d.fps)
+    plan = operations.generate(("a red balloon floats up over a green meadow",), frames=frames, format=form)
     loaded = memory.status("VmRSS")
     forget_peak()
     for _ in engine.paint(model, plan, engine.Settings.from_spec(spec, 1, steps=2, sampler="euler")):

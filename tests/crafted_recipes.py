@@ -113,7 +113,7 @@ CRAFTED: dict[str, tuple[str, str]] = {
     "a path that does something to a terminal": (reads(f"/{CLEAR}\n\u202egpj.exe"), "gone"),
     "an endless path": (reads("/" + "a" * 4000), "cannot be read"),
     "a device as a picture": (reads("/dev/zero", verb="img2vid", clip=None, image="/dev/zero"), "not a regular"),
-    "a device as the last picture": (reads("/dev/zero", clip=None, last="/dev/zero"), "not a regular"),
+    "a device as the last picture": (reads("/dev/zero", clip=None, last_image="/dev/zero"), "not a regular"),
     "a device as a mask": (reads("/dev/zero", verb="edit", clip=None, mask="/dev/zero"), "not a regular"),
     "a device as the second clip": (reads("/dev/zero", verb="bridge", clip=None, clip_b="/dev/zero"), "not a regular"),
     "a device as a draft": (reads("/dev/zero", clip=None, draft_file="/dev/zero"), "not a regular"),
@@ -162,7 +162,7 @@ CRAFTED: dict[str, tuple[str, str]] = {
     "a number too large for any": (says(fps="@1e999@").replace('"@1e999@"', "1e999"), "not finite"),
     "a plan that there is not": (asks(memory=CLEAR), "no memory plan"),
     "a speed that there is not": (asks(speed="/dev/zero"), "speed"),
-    "a way that there is not": (asks(without=["\x1b[2J"]), "without"),
+    "a way that there is not": (asks(disable=["\x1b[2J"]), "disable"),
     # --- text that is no recipe
     "deep lists": ('{"format":2,"a":' + "[" * 100_000 + "]" * 100_000 + "}", "not JSON"),
     "lists deep enough": ('{"format":2,"a":' + "[" * 900 + "]" * 900 + "}", "levels deep"),

@@ -47,7 +47,7 @@ STATE = _numbers()
 
 def load(path: Path, dtype: torch.dtype = torch.float32, **more: object) -> Small:
     return weights.load_checkpoint(
-        hollow(), path, kind=KEY_MAPS["transformer"], dtype=dtype, **{"store": replace_with_quantized, **more}
+        hollow(), path, rules=KEY_MAPS["transformer"], dtype=dtype, **{"store": replace_with_quantized, **more}
     )  # type: ignore[arg-type]
 
 
@@ -151,7 +151,7 @@ def test_every_difference_is_named_before_anything_is_read(tmp_path: Path):
     save_file(other, tmp_path / "a.safetensors")
     module = hollow()
     with pytest.raises(ModelError) as caught:
-        weights.load_checkpoint(module, tmp_path / "a.safetensors", kind=KEY_MAPS["transformer"], dtype=torch.float32)
+        weights.load_checkpoint(module, tmp_path / "a.safetensors", rules=KEY_MAPS["transformer"], dtype=torch.float32)
     said = str(caught.value)
     for part in ("1 missing: norm1.weight", "1 unexpected: more", "map.bias (7,) for (6,)", "choose the model"):
         assert part in said
@@ -176,11 +176,11 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, monkeypatch):
 
 def test_headers_alone_say_what_is_held(tmp_path: Path):
     save_file({f"model.diffusion_model.{n}": t for n, t in STATE.items()}, tmp_path / "a.safetensors")
-    held = weights.checkpoint_shapes(tmp_path, kind=KEY_MAPS["transformer"])
+    held = weights.checkpoint_shapes(tmp_path, rules=KEY_MAPS["transformer"])
     assert held == {name: tuple(tensor.shape) for name, tensor in STATE.items()}
     code = (
         "import sys; from pathlib import Path; from sora import weights; from sora.models.wan import KEY_MAPS;"
-        f"assert weights.checkpoint_shapes(Path({str(tmp_path)!r}), kind=KEY_MAPS['transformer']);"
+        f"assert weights.checkpoint_shapes(Path({str(tmp_path)!r}), rules=KEY_MAPS['transformer']);"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -26,7 +26,7 @@ from sora.cli import app, doctor_checks
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.model import Model
 from sora.errors import ModelError, OutOfMemory
-from sora.plan.geometry import MOST_FRAMES as MOST
+from sora.plan.geometry import MAX_FRAMES as MOST
 from sora.plan.request import fields
 
 SIDE = isqrt(catalog.MODELS["mini"].defaults.area)
@@ -90,7 +90,11 @@ def test_a_film_of_the_models_default_shape(run: Run):
     assert (told["size"], told["frames"], told["fps"]) == ([SIDE, SIDE], defaults.frames, defaults.fps)
     made, asked = told["recipe"], told["recipe"]["request"]
     assert (asked["verb"], asked["prompt"], asked["seed"], asked["model"]) == ("generate", BALLOON, 7, "mini")
-    assert (asked["steps"], asked["guidance"], asked["sampler"]) == (defaults.steps, defaults.guidance, defaults.step)
+    assert (asked["steps"], asked["guidance"], asked["sampler"]) == (
+        defaults.steps,
+        defaults.guidance,
+        defaults.sampler,
+    )
     assert (made["sora"], made["torch"], made["device"], made["dtype"]) == (
         *(__version__, torch.__version__),
         *("cpu", "float32"),

@@ -51,9 +51,9 @@ def test_a_rows_defaults_can_be_painted():
         size = grid.nearest_size(d.aspect, d.area)
         assert grid.fits(d.window, *size) and grid.fits(d.frames, *size) and grid.fits(d.context, *size), spec.name
         assert size[0] * size[1] == d.area, f"{spec.name} was not trained on {size}"
-        assert d.after % grid.time == d.cycle % grid.time == 0, spec.name
-        assert d.context + d.after < d.window and d.frames <= d.window, spec.name
-        assert d.step in SAMPLERS, spec.name
+        assert d.context_after % grid.time == d.loop_frames % grid.time == 0, spec.name
+        assert d.context + d.context_after < d.window and d.frames <= d.window, spec.name
+        assert d.sampler in SAMPLERS, spec.name
         assert d.draft_area < d.area and d.draft_steps < d.steps, spec.name
         assert list(spec.memory) == list(MEMORY), spec.name
         assert sorted(spec.memory.values(), reverse=True) == list(spec.memory.values()), spec.name
@@ -63,7 +63,7 @@ def test_a_row_knows_every_move():
     for spec in WAN:
         assert set(spec.camera) == set(fields()["camera"].choices), spec.name
         assert set(spec.motion) == set(fields()["motion"].choices), spec.name
-        assert spec.known in models.CONDITIONING, spec.name
+        assert spec.conditioning in models.CONDITIONING, spec.name
 
 
 def test_memory_is_told_by_plans_that_there_are():
@@ -72,13 +72,13 @@ def test_memory_is_told_by_plans_that_there_are():
 
 def test_films_are_painted_at_their_own_size_where_that_can_be():
     wan, mini = catalog.MODELS["wan2.1-1.3b"], catalog.MODELS["mini"]
-    assert wan.painted((64, 96)) == (64, 96)
-    assert wan.painted((720, 1280)) == (720, 1280)
-    height, width = wan.painted((2160, 3840))
+    assert wan.model_size((64, 96)) == (64, 96)
+    assert wan.model_size((720, 1280)) == (720, 1280)
+    height, width = wan.model_size((2160, 3840))
     assert abs(height * width / (720 * 1280) - 1) < 0.1
-    assert wan.painted((480, 832), draft=True) < (480, 832)
-    assert wan.form((64, 96), 16.0).painted == (64, 96)
-    assert mini.painted((64, 96)) == mini.grid.nearest_size(1.5, mini.defaults.area)
+    assert wan.model_size((480, 832), draft=True) < (480, 832)
+    assert wan.format((64, 96), 16.0).model_size == (64, 96)
+    assert mini.model_size((64, 96)) == mini.grid.nearest_size(1.5, mini.defaults.area)
 
 
 # --- names and paths ---------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_a_folder_is_known_by_its_configurations(
     folder = save(index, dit, vae)
     spec = catalog.find(str(folder))
     assert (spec.name, spec.folder, spec.family) == (str(folder), folder, "wan")
-    assert (spec.like, spec.known, spec.boundary) == (like, known, index.get("boundary_ratio"))
+    assert (spec.base_model, spec.conditioning, spec.boundary) == (like, known, index.get("boundary_ratio"))
     assert spec.grid.channels == (vae or {"z_dim": 16})["z_dim"]
     assert spec.grid.space == catalog.MODELS[like].grid.space
     assert spec.defaults == catalog.MODELS[like].defaults, "no scheduler says otherwise"
@@ -163,12 +163,12 @@ def test_a_folder_is_known_by_its_configurations(
 )
 def test_the_folders_own_scheduler_holds(save: Save, scheduler: dict[str, Any], shift: float, step: str):
     d = catalog.find(str(save(scheduler=scheduler))).defaults
-    assert (d.shift, d.step) == (shift, step)
+    assert (d.shift, d.sampler) == (shift, step)
 
 
 def test_480p_and_720p_differ_in_their_shift(save: Save):
     scheduler = {"_class_name": "UniPCMultistepScheduler", "flow_shift": 5.0}
-    assert catalog.find(str(save(dit=SEES | LARGE, scheduler=scheduler))).like == "wan2.1-i2v-14b-720p"
+    assert catalog.find(str(save(dit=SEES | LARGE, scheduler=scheduler))).base_model == "wan2.1-i2v-14b-720p"
 
 
 def test_memory_is_told_of_what_has_a_rows_own_size(save: Save):
@@ -234,7 +234,7 @@ def test_a_file_is_known_by_its_shapes(
     tensors[f"{prefix}blocks.0.self_attn.q.weight"] = np.zeros((2, 2), np.float16)
     save_file(tensors, tmp_path / "dit.safetensors")
     spec = catalog.find(str(tmp_path / "dit.safetensors"))
-    assert (spec.like, spec.known, spec.folder) == (like, known, tmp_path / "dit.safetensors")
+    assert (spec.base_model, spec.conditioning, spec.folder) == (like, known, tmp_path / "dit.safetensors")
 
 
 def test_two_experts_in_wans_own_layout(tmp_path: Path):
@@ -244,7 +244,7 @@ def test_two_experts_in_wans_own_layout(tmp_path: Path):
         tensors["blocks.0.self_attn.q.weight"] = np.zeros((2, 2))
         save_file(tensors, tmp_path / expert / "diffusion_pytorch_model.safetensors")
     spec = catalog.find(str(tmp_path))
-    assert (spec.like, spec.boundary) == ("wan2.2-t2v-a14b", 0.875)
+    assert (spec.base_model, spec.boundary) == ("wan2.2-t2v-a14b", 0.875)
 
 
 def test_a_file_that_is_no_transformer(tmp_path: Path):
@@ -411,9 +411,9 @@ def test_remove_asks(run: Run, cache: Path):
     result = run("remove", "tiny", stdin="n\n")
     assert result.exit_code == 1 and "Delete tiny, 2.2 kB in " in result.stderr
     assert run("remove", "tiny").exit_code == 1, "nobody answers"
-    assert hub.here(SPEC).state == hub.COMPLETE
+    assert hub.local_copy(SPEC).state == hub.COMPLETE
     assert run("remove", "tiny", stdin="y\n").stdout.endswith("tiny is gone, 2.2 kB are free again\n")
-    assert hub.here(SPEC).state == hub.ABSENT
+    assert hub.local_copy(SPEC).state == hub.ABSENT
     laid(cache, *FILES)
     result = run("remove", "tiny", "--yes", "--json")
     assert (json.loads(result.stdout), result.stderr) == ({"name": "tiny", "freed": NEEDED + 5}, "")

@@ -60,15 +60,15 @@ FILMS = [
         "--motion",
         "up",
     ],
-    ["generate", "a ball", "--aspect", "21:9", "--seconds", "0.5", "--negative", "- snow", "--guidance", "2.5"],
-    ["img2vid", "PNG", "--last", "PNG", *SMALL, "--camera", "pan-left"],
+    ["generate", "a ball", "--aspect", "21:9", "--seconds", "0.5", "--negative-prompt", "- snow", "--guidance", "2.5"],
+    ["img2vid", "PNG", "--last-image", "PNG", *SMALL, "--camera", "pan-left"],
     ["extend", "A", "-- a ball", "--backward", "--frames", "4", "--sampler", "heun", "--shift", "2"],
     ["extend", "A", "--draft", "--frames", "4", "--start", "0.25", "--end", "0.7"],
     ["loop", "A", "--prompt", "a ball"],
     ["loop", "--prompt", "-5 balls", "--seconds", "1", "--size", "64x48"],
     ["bridge", "A", "B", "--frames", "4", "--start-b", "0.1"],
     ["edit", "A", "a ball", "--region", "-4,0,30,30", "--frames", "-3:", "--strength", "0.8"],
-    ["edit", "A", "a ball", "--mask", "PNG", "--method", "flow", "--was", "grass"],
+    ["edit", "A", "a ball", "--mask", "PNG", "--method", "flow", "--source-prompt", "grass"],
 ]
 
 
@@ -131,11 +131,16 @@ def first_format(made: dict[str, Any], argv: list[str]) -> str:
     old = {
         key: made[key] for key in ("sora", "weights", "frames", "fps", "painted", "size", "device", "dtype", "torch")
     }
-    old |= {
-        key: asked[key] for key in ("verb", "negative", "model", "seed", "steps", "guidance", "shift") if key in asked
-    }
+    old |= {key: asked[key] for key in ("verb", "model", "seed", "steps", "guidance", "shift") if key in asked}
     return json.dumps(
-        old | {"prompt": made["prompts"][0], "step": asked["sampler"], "inputs": made["inputs"], "argv": argv}
+        old
+        | {
+            "negative": asked["negative_prompt"],
+            "prompt": made["prompts"][0],
+            "step": asked["sampler"],
+            "inputs": made["inputs"],
+            "argv": argv,
+        }
     )
 
 
@@ -253,7 +258,7 @@ def test_a_draft_is_small_and_quick(studio: Studio):
     assert (made["request"]["steps"], made["request"]["draft"]) == (DEFAULTS.draft_steps, True)
 
 
-BACK = max(8, DEFAULTS.window - DEFAULTS.context - DEFAULTS.after)  # frames in which a loop finds back
+BACK = max(8, DEFAULTS.window - DEFAULTS.context - DEFAULTS.context_after)  # frames in which a loop finds back
 
 DRAFTS = [
     (["generate", "a ball", "--then", "at night", *SMALL], (5, 48, 64)),

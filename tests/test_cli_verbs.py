@@ -60,7 +60,7 @@ def test_extend_keeps_the_clip_and_paints_what_is_asked(studio: Studio, footage:
 def test_loop_keeps_the_clip_and_paints_the_way_back(studio: Studio, footage: Footage, size: tuple[int, int]):
     path = footage(size=size)
     film = made(studio, "loop", path)
-    back = max(8, DEFAULTS.window - DEFAULTS.context - DEFAULTS.after)
+    back = max(8, DEFAULTS.window - DEFAULTS.context - DEFAULTS.context_after)
     assert (len(film), film.size) == (6 + back, size)
     assert same(film[:6], media.read_clip(path))
     assert len(made(studio, "loop", path, "--frames", 5, "--prompt", "a ball")) == 11
@@ -140,7 +140,7 @@ def test_edit_by_flow_starts_from_the_words_of_the_clips_recipe(studio: Studio):
     made(studio, "generate", "a red ball", "--frames", 5, "--size", "64x64")
     Path("made.mkv").rename("source.mkv")
     made(studio, "edit", "source.mkv", "a blue ball", "--method", "flow")
-    assert recipe("made.mkv")["request"]["was"] == "a red ball"
+    assert recipe("made.mkv")["request"]["source_prompt"] == "a red ball"
 
 
 def test_edit_goes_by_flow_where_the_old_words_are_known(studio: Studio, footage: Footage):
@@ -149,7 +149,7 @@ def test_edit_goes_by_flow_where_the_old_words_are_known(studio: Studio, footage
     path, known = str(footage()), "source.mkv"
     cases = (
         ("flow", known),
-        ("flow", path, "--was", "grass"),
+        ("flow", path, "--source-prompt", "grass"),
         ("noise", path),
         ("noise", known, "--strength", 1),
         ("noise", known, "--frames", "1:3"),
@@ -187,7 +187,7 @@ def test_img2vid_from_one_picture_to_another(studio: Studio, tmp_path: Path):
     first, last = tmp_path / "first.png", tmp_path / "last.png"
     Image.fromarray(noise[0]).save(first)
     Image.fromarray(noise[1]).save(last)
-    film = made(studio, "img2vid", first, "a ball", "--last", last, "--size", "64x48", "--frames", 9)
+    film = made(studio, "img2vid", first, "a ball", "--last-image", last, "--size", "64x48", "--frames", 9)
     assert (len(film), film.size) == (9, (48, 64))
     assert same(film.frames_FYXC[0], noise[0])
     assert same(film.frames_FYXC[-1], noise[1])
@@ -241,7 +241,7 @@ def test_every_choice_of_every_shot_makes_a_film(studio: Studio):
 
 
 def test_a_loop_from_words_has_whole_latents(studio: Studio):
-    assert len(made(studio, "loop", "--prompt", "a ball", "--size", "16x16")) == DEFAULTS.cycle
+    assert len(made(studio, "loop", "--prompt", "a ball", "--size", "16x16")) == DEFAULTS.loop_frames
     result = studio("loop", "--prompt", "a ball", "--seconds", 1.3, "--size", "16x16", *QUICK, "-o", "a.mkv")
     assert "a loop from words has a multiple of 4 frames: 12 instead of 10" in result.stderr
     assert len(media.read_clip("a.mkv")) == 12
@@ -321,7 +321,8 @@ REFUSED = [
     (["image", "a ball", "--camera", "zoom-in"], 2, "no words for --camera zoom-in"),
     (["image", "a ball", "--refine", "2"], 2, "0 to 1"),
     (["image", "a ball", "--refine", "0.3", "--size", "2049x1024"], 2, "2048x2048"),
-    (["img2vid", "CLIP.png", "--last", "none.png"], 3, "none.png"),
+    (["img2vid", "CLIP.png", "--last", "none.png"], 3, "none.png"),  # the flag's name in earlier versions
+    (["img2vid", "CLIP.png", "--last-image", "none.png"], 3, "none.png"),
     (["img2vid", "CLIP.png", "--last", "CLIP.png", "--frames", "1"], 2, "2 frames at least"),
     (["extend", "none.mkv"], 3, "none.mkv"),
     (["extend", "CLIP.png"], 3, "still picture"),
@@ -348,8 +349,9 @@ REFUSED = [
     (["edit", "CLIP.mkv", "a", "--mask", "none.png"], 3, "none.png"),
     (["edit", "CLIP.mkv", "a", "--frames", "9:"], 2, "has 6"),
     (["edit", "CLIP.mkv", "a", "--frames", "3"], 2, "8:16"),
-    (["edit", "CLIP.mkv", "a", "--was", "b", "--method", "noise"], 2, "--method flow"),
-    (["edit", "CLIP.mkv", "a", "--was", "b", "--region", "0,0,9,9"], 2, "--method flow"),
+    (["edit", "CLIP.mkv", "a", "--was", "b", "--method", "noise"], 2, "--method flow"),  # as in earlier versions
+    (["edit", "CLIP.mkv", "a", "--source-prompt", "b", "--method", "noise"], 2, "--method flow"),
+    (["edit", "CLIP.mkv", "a", "--source-prompt", "b", "--region", "0,0,9,9"], 2, "--method flow"),
 ]
 
 

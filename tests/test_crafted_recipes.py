@@ -27,7 +27,7 @@ from sora import media, models
 from sora.cli import app, run
 from sora.media import embed
 from sora.plan.clip import Clip
-from sora.plan.recipe import LONGEST, sha256_of
+from sora.plan.recipe import MAX_CHARACTERS, sha256_of
 
 SORA = get_command(app)  # once, since there are hundreds of commands here
 PATIENCE = 10  # seconds that one command may take; each takes a tenth of one
@@ -177,7 +177,7 @@ def test_a_crafted_recipe_is_refused_in_one_line_and_does_nothing(scene: Scene, 
     scene.refused("finish", film)
     told = scene.run("info", film)
     assert told.exit_code in (0, 3) and len(told.stderr.splitlines()) == (told.exit_code == 3)
-    assert len(told.stdout) < 2 * LONGEST
+    assert len(told.stdout) < 2 * MAX_CHARACTERS
     assert scene.run("info", film, "--json").exit_code == told.exit_code
     going_on = scene.run("extend", film, "--dry-run")
     assert (going_on.exit_code, going_on.stderr) == (0, "")
@@ -192,7 +192,7 @@ def test_a_recipe_that_asks_for_much_or_says_more_does_nothing_but_be_told(scene
     finished = scene.run("finish", film, "--dry-run")
     assert finished.exit_code == 0 or "has 2 frames and its recipe makes" in finished.stderr
     told = scene.run("info", film)
-    assert told.exit_code == 0 and len(told.stdout) < 2 * LONGEST
+    assert told.exit_code == 0 and len(told.stdout) < 2 * MAX_CHARACTERS
     facts = json.loads(scene.run("info", film, "--json").stdout, parse_constant=pytest.fail)
     assert facts["recipe"]["format"] == 2
 

@@ -56,7 +56,7 @@ class Toy:
         return lambda x, t: (x - TARGET) / t
 
 
-FORM = Format((4, 6), (4, 6), 8.0, window=9, context=3, after=2, time=1)
+FORM = Format((4, 6), (4, 6), 8.0, window=9, context=3, context_after=2, time=1)
 
 
 def blank(frames: int) -> Canvas:
@@ -64,7 +64,7 @@ def blank(frames: int) -> Canvas:
 
 
 def words(frames: int) -> Plan:
-    return operations.generate(("",), frames=frames, form=FORM)
+    return operations.generate(("",), frames=frames, format=FORM)
 
 
 def film(plan: Plan, on_event: Listener | None = None) -> Tensor:
@@ -92,19 +92,19 @@ def same(frames_FCYX: Tensor, clip: Clip) -> bool:
 
 def test_clips_stand_exactly_where_they_belong() -> None:
     a, b = noisy(7, 1), noisy(6, 2)
-    bridged = film(operations.bridge(a, b, "", frames=9, form=FORM))
+    bridged = film(operations.bridge(a, b, "", frames=9, format=FORM))
     assert bridged.shape[0] == 22
     assert same(bridged[:7], a) and same(bridged[-6:], b)
     for backward, span in ((False, slice(0, 7)), (True, slice(11, 18))):
-        extended = film(operations.extend(a, "", frames=11, form=FORM, backward=backward))
+        extended = film(operations.extend(a, "", frames=11, format=FORM, backward=backward))
         assert extended.shape[0] == 18 and same(extended[span], a)
-    looped = film(operations.loop(a, "", frames=4, form=FORM))
+    looped = film(operations.loop(a, "", frames=4, format=FORM))
     assert looped.shape[0] == 11 and same(looped[:7], a)
 
 
 def test_clips_keep_their_pixels_when_the_model_paints_at_another_size() -> None:
     form, clip = replace(FORM, size=(10, 14)), noisy(7, 3, (10, 14))
-    extended = film(operations.extend(clip, "", frames=5, form=form))
+    extended = film(operations.extend(clip, "", frames=5, format=form))
     assert extended.shape == (12, 3, 10, 14)
     assert same(extended[:7], clip)
 
@@ -112,7 +112,7 @@ def test_clips_keep_their_pixels_when_the_model_paints_at_another_size() -> None
 def test_outside_a_region_nothing_changes_and_inside_it_does() -> None:
     clip, mask = noisy(12), np.zeros((1, 4, 6), bool)
     mask[:, 1:3, 2:5] = True
-    edited = film(operations.edit(clip, "", form=FORM, strength=1.0, paint_FYX=mask)).permute(0, 2, 3, 1).numpy()
+    edited = film(operations.edit(clip, "", format=FORM, strength=1.0, paint_FYX=mask)).permute(0, 2, 3, 1).numpy()
     outside = np.broadcast_to(~mask, clip.frames_FYXC.shape[:3])
     assert (edited[outside] == clip.frames_FYXC[outside]).all()
     assert (edited[~outside] != clip.frames_FYXC[~outside]).any()
@@ -135,7 +135,7 @@ class Listening(Toy):
 def test_strength_is_how_far_an_edit_goes(method: str) -> None:
     clip, ways = solid(9, 80), []
     for strength in (0.0, 0.4, 0.7, 1.0):
-        plan = operations.edit(clip, "170", form=FORM, strength=strength, method=method, was="80")
+        plan = operations.edit(clip, "170", format=FORM, strength=strength, method=method, source_prompt="80")
         edited = torch.cat(list(engine.paint(Listening(), plan, SETTINGS)))
         ways.append(float(edited.float().mean()) - 80)
     assert ways[0] == 0
@@ -164,7 +164,7 @@ def test_a_window_is_forgotten_when_nothing_needs_it() -> None:
 
 def test_a_circle_closes() -> None:
     heard: list[ProgressEvent] = []
-    cycle = film(operations.cycle("", frames=6, form=FORM), heard.append)
+    cycle = film(operations.text_loop("", frames=6, format=FORM), heard.append)
     assert cycle.shape[0] == 6
     assert heard[-1] == ProgressEvent("decode", 6, 6)
 
@@ -213,7 +213,7 @@ def test_other_faults_are_not_taken_for_memory() -> None:
 def edited() -> Plan:
     mask = np.zeros((1, 4, 6), bool)
     mask[:, 1:3, 2:5] = True
-    return operations.edit(noisy(12), "", form=FORM, strength=1.0, paint_FYX=mask)
+    return operations.edit(noisy(12), "", format=FORM, strength=1.0, paint_FYX=mask)
 
 
 class Grained(Toy):
@@ -226,11 +226,11 @@ class Grained(Toy):
 PLANS = {
     "one window": words(5),
     "windows": words(40),
-    "shots": operations.generate(("a", "b"), frames=30, form=FORM),
+    "shots": operations.generate(("a", "b"), frames=30, format=FORM),
     "larger": replace(words(20), format=replace(FORM, size=(10, 14))),
-    "extend": operations.extend(noisy(7), "", frames=11, form=FORM),
-    "backward": operations.extend(noisy(7), "", frames=11, form=FORM, backward=True),
-    "circle": operations.cycle("", frames=6, form=FORM),
+    "extend": operations.extend(noisy(7), "", frames=11, format=FORM),
+    "backward": operations.extend(noisy(7), "", frames=11, format=FORM, backward=True),
+    "circle": operations.text_loop("", frames=6, format=FORM),
     "edit": edited(),
 }
 

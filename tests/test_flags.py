@@ -24,6 +24,21 @@ def test_a_flag_means_what_its_verb_says():
     assert parse("finish", FINISH, ["--strength", "0.5"])[0] == {"draft_strength": 0.5}
 
 
+RENAMED = (
+    ("edit", "--was", "--source-prompt", "grass"),
+    ("edit", "--without", "--disable", "winograd"),
+    ("generate", "--negative", "--negative-prompt", "snow"),
+    ("img2vid", "--last", "--last-image", "b.png"),
+)
+
+
+def test_flags_of_earlier_versions_mean_what_the_present_ones_do():
+    for verb, old, new, value in RENAMED:
+        for words in ([old, value], [f"{old}={value}"]):
+            values, rest = parse(verb, VERBS[verb], words)
+            assert (values, rest) == parse(verb, VERBS[verb], [new, value]) and values, old
+
+
 def test_what_a_verb_does_not_take_is_refused_in_one_line():
     for words in (
         ["--output", "x"],
@@ -40,10 +55,11 @@ def test_what_a_verb_does_not_take_is_refused_in_one_line():
 
 def test_every_option_of_every_verb_is_a_field_with_help():
     for name, row in VERBS.items():
-        assert set(row.takes) <= fields().keys(), name
-        assert len(set(row.takes)) == len(row.takes), name
-        assert all(row.field(each).help for each in row.takes), name
-        assert len(row.by_flag()) == sum(len(row.field(each).flags) for each in row.takes), f"{name} has a flag twice"
+        assert set(row.fields) <= fields().keys(), name
+        assert len(set(row.fields)) == len(row.fields), name
+        assert all(row.field(each).help for each in row.fields), name
+        flags = [flag for each in row.fields for flag in (*row.field(each).flags, *row.field(each).old_flags)]
+        assert sorted(row.by_flag()) == sorted(flags), f"{name} has a flag twice"
 
 
 REQUESTS = (

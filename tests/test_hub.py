@@ -89,69 +89,69 @@ def lay(cache: Path) -> Lay:
 
 
 def test_nothing_is_here(cache: Path):
-    assert hub.here(SPEC) == hub.Here(hub.ABSENT, 0, None, SPEC.files)
+    assert hub.local_copy(SPEC) == hub.LocalCopy(hub.ABSENT, 0, None, SPEC.files)
     with pytest.raises(ModelError, match="tiny is not here; fetch it with: sora models pull tiny"):
-        hub.path(SPEC)
+        hub.local_path(SPEC)
 
 
 def test_all_is_here(lay: Lay):
     snapshot = lay(*FILES)
-    assert hub.here(SPEC) == hub.Here(hub.COMPLETE, NEEDED, snapshot)
-    assert hub.path(SPEC) == snapshot
+    assert hub.local_copy(SPEC) == hub.LocalCopy(hub.COMPLETE, NEEDED, snapshot)
+    assert hub.local_path(SPEC) == snapshot
 
 
 @pytest.mark.parametrize("lacking", [name for name in FILES if name != "README.md"])
 def test_one_file_is_lacking(lay: Lay, lacking: str):
     """A shard says by its name how many there are, so none is overlooked before the index has come."""
     snapshot = lay(*(name for name in FILES if name != lacking))
-    found = hub.here(SPEC)
+    found = hub.local_copy(SPEC)
     assert (found.state, found.missing, found.folder) == (hub.PARTIAL, (lacking,), snapshot)
     assert found.bytes == NEEDED - len(FILES[lacking])
     with pytest.raises(ModelError, match="only in part"):
-        hub.path(SPEC)
+        hub.local_path(SPEC)
 
 
 def test_files_that_are_not_needed_are_nothing(lay: Lay):
     lay("README.md")
-    assert hub.here(SPEC).state == hub.ABSENT
+    assert hub.local_copy(SPEC).state == hub.ABSENT
 
 
 def test_the_beginning_of_a_file_counts(cache: Path):
     blobs = cache / "models--someone--tiny" / "blobs"
     blobs.mkdir(parents=True)
     (blobs / "ff.incomplete").write_bytes(b"x" * 70)
-    assert (hub.here(SPEC).state, hub.here(SPEC).bytes) == (hub.PARTIAL, 70)
+    assert (hub.local_copy(SPEC).state, hub.local_copy(SPEC).bytes) == (hub.PARTIAL, 70)
 
 
 def test_a_broken_link_is_no_file(lay: Lay):
     snapshot = lay(*FILES)
     (snapshot / FIRST).resolve().unlink()
-    assert hub.here(SPEC).missing == (FIRST,)
+    assert hub.local_copy(SPEC).missing == (FIRST,)
 
 
 def test_a_branch_is_looked_up(lay: Lay):
     spec = replace(SPEC, revision="main")
-    assert hub.here(spec).state == hub.ABSENT
+    assert hub.local_copy(spec).state == hub.ABSENT
     snapshot = lay(*FILES, commit=OTHER, branch="main")
-    assert hub.path(spec) == snapshot
-    assert hub.here(SPEC).state == hub.ABSENT, "another commit is not the pinned one"
+    assert hub.local_path(spec) == snapshot
+    assert hub.local_copy(SPEC).state == hub.ABSENT, "another commit is not the pinned one"
 
 
 def test_models_that_are_on_no_hub(tmp_path: Path, cache: Path):
     mini = catalog.MODELS["mini"]
-    assert hub.here(replace(mini, files=("mini.json", "none.safetensors"))).missing == ("none.safetensors",)
+    assert hub.local_copy(replace(mini, files=("mini.json", "none.safetensors"))).missing == ("none.safetensors",)
     folder = tmp_path / "own"
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     own = replace(SPEC, name=str(folder), repo="", revision="", folder=folder)
-    assert hub.here(own) == hub.Here(hub.COMPLETE, NEEDED, folder)
+    assert hub.local_copy(own) == hub.LocalCopy(hub.COMPLETE, NEEDED, folder)
     assert hub.pull(own) == folder
     (folder / FIRST).unlink()
     with pytest.raises(ModelError, match=f"lacks {FIRST}"):
         hub.pull(own)
     single = replace(own, folder=folder / SECOND, files=())
-    assert hub.here(single) == hub.Here(hub.COMPLETE, len(FILES[SECOND]), folder / SECOND)
+    assert hub.local_copy(single) == hub.LocalCopy(hub.COMPLETE, len(FILES[SECOND]), folder / SECOND)
 
 
 @pytest.mark.parametrize("variable", ["HF_HOME", "HF_HUB_CACHE"])
@@ -162,7 +162,7 @@ def test_the_hubs_own_settings_hold_and_nothing_heavy_is_imported(lay: Lay, cach
     cache.rename(home / "hub")
     code = (
         "import sys; from sora import catalog; from sora.catalog import hub;"
-        "print(hub.here(catalog.MODELS['wan2.1-1.3b']).state);"
+        "print(hub.local_copy(catalog.MODELS['wan2.1-1.3b']).state);"
         "print(sorted({'torch', 'numpy', 'httpx', 'httpx2', 'requests'} & set(sys.modules)))"
     )
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
@@ -190,7 +190,7 @@ def test_fetching_is_the_librarys(lay: Lay, cache: Path, monkeypatch: pytest.Mon
 
     rested = are_progress_bars_disabled()
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    assert hub.pull(SPEC) == hub.path(SPEC)
+    assert hub.pull(SPEC) == hub.local_path(SPEC)
     wish = {"repo_id": SPEC.repo, "revision": COMMIT, "allow_patterns": list(SPEC.files), "cache_dir": str(cache)}
     assert asked == [wish]
     assert are_progress_bars_disabled() == rested
@@ -339,7 +339,7 @@ def test_files_without_a_digest_are_read(tmp_path: Path):
 def test_a_removed_model_is_gone(lay: Lay, cache: Path):
     lay(*FILES)
     assert hub.remove(SPEC) == sum(map(len, FILES.values()))
-    assert hub.here(SPEC).state == hub.ABSENT
+    assert hub.local_copy(SPEC).state == hub.ABSENT
     assert not list(cache.rglob("*.safetensors"))
 
 
@@ -347,7 +347,7 @@ def test_another_revision_keeps_what_it_shares(lay: Lay):
     lay(*FILES)
     other = lay("model_index.json", FIRST, commit=OTHER)
     hub.remove(SPEC)
-    assert hub.here(SPEC).state == hub.ABSENT
+    assert hub.local_copy(SPEC).state == hub.ABSENT
     assert (other / FIRST).read_bytes() == FILES[FIRST]
 
 
@@ -356,7 +356,7 @@ def test_the_beginnings_of_files_can_be_removed(cache: Path):
     blobs.mkdir(parents=True)
     (blobs / "ff.incomplete").write_bytes(b"x" * 70)
     assert hub.remove(SPEC) == 70
-    assert hub.here(SPEC).state == hub.ABSENT
+    assert hub.local_copy(SPEC).state == hub.ABSENT
 
 
 @pytest.mark.parametrize(

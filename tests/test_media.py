@@ -261,7 +261,7 @@ FRAME = np.zeros((2, 2, 3), np.uint8)
 
 def test_a_relay_takes_frames_while_the_encoder_is_busy_and_closes_when_it_is_done() -> None:
     encoder = Stuck()
-    behind = relay.Relay(encoder, FRAME.nbytes)
+    behind = relay.EncoderThread(encoder, FRAME.nbytes)
     for _ in range(3):
         behind.write(FRAME)
     assert encoder.taken == 0
@@ -273,7 +273,7 @@ def test_a_relay_takes_frames_while_the_encoder_is_busy_and_closes_when_it_is_do
 
 def test_a_relay_waits_where_too_much_is_held() -> None:
     encoder = Stuck()
-    behind = relay.Relay(encoder, relay.WAITING)
+    behind = relay.EncoderThread(encoder, relay.WAITING)
     writer = threading.Thread(target=lambda: [behind.write(FRAME) for _ in range(9)], daemon=True)
     writer.start()
     writer.join(0.2)
@@ -287,7 +287,7 @@ def test_a_relay_waits_where_too_much_is_held() -> None:
 def test_a_relay_says_what_went_wrong(ending: str) -> None:
     encoder = Stuck(OSError(28, "No space left on device"))
     encoder.go.set()
-    behind = relay.Relay(encoder, FRAME.nbytes)
+    behind = relay.EncoderThread(encoder, FRAME.nbytes)
     behind.write(FRAME)
     with pytest.raises(OSError, match="No space"):
         if ending == "close":
@@ -301,7 +301,7 @@ def test_a_relay_says_what_went_wrong(ending: str) -> None:
 
 def test_a_relay_that_is_abandoned_lets_go_of_frames_that_wait() -> None:
     encoder, before = Stuck(), threading.active_count()
-    behind = relay.Relay(encoder, FRAME.nbytes)
+    behind = relay.EncoderThread(encoder, FRAME.nbytes)
     for _ in range(50):
         behind.write(FRAME)
     behind.abandon()

@@ -66,7 +66,7 @@ def test_without_guidance_the_negative_prompt_is_not_asked() -> None:
 @pytest.mark.parametrize("frames", [1, 5, 13])
 @pytest.mark.parametrize("size", [(64, 64), (96, 160)])
 def test_any_size_on_the_grid(frames: int, size: tuple[int, int]) -> None:
-    made = operations.generate((PROMPT,), frames=frames, form=form(*size))
+    made = operations.generate((PROMPT,), frames=frames, format=form(*size))
     assert paint(made, settings(steps=1)).shape == (frames, 3, *size)
 
 
@@ -74,7 +74,7 @@ def test_img2vid_begins_with_the_picture_and_goes_on_from_it() -> None:
     """A picture that the model painted itself: the film must keep its setting, which words alone would not fix."""
     picture = paint(plan(1, "a turtle under the sea"), settings(seed=5))[0].permute(1, 2, 0).numpy()
     film = paint(
-        operations.img2vid(picture, "a turtle swims to the right", frames=9, form=form()),
+        operations.img2vid(picture, "a turtle swims to the right", frames=9, format=form()),
         settings(steps=8),
     ).permute(0, 2, 3, 1)
     assert np.array_equal(film[0].numpy(), picture)
@@ -84,7 +84,7 @@ def test_img2vid_begins_with_the_picture_and_goes_on_from_it() -> None:
 
 def test_every_known_frame_comes_back_exactly() -> None:
     clip = Clip(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8), 8.0)
-    film = paint(operations.extend(clip, "", frames=5, form=form(64, 64), backward=True), settings(steps=1))
+    film = paint(operations.extend(clip, "", frames=5, format=form(64, 64), backward=True), settings(steps=1))
     assert np.array_equal(film[5:].permute(0, 2, 3, 1).numpy(), clip.frames_FYXC)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sora.errors import InputError
 from sora.plan import recipe_format_1
-from sora.plan.recipe import LONGEST, Recipe, digest_of, from_record, prompt_in, record_of, sha256_of
+from sora.plan.recipe import MAX_CHARACTERS, Recipe, digest_of, from_record, prompt_in, record_of, sha256_of
 from sora.plan.request import Request, fields
 
 words = st.text(st.characters(exclude_categories=[]), max_size=50)  # lone surrogates too: odd file names arrive so
@@ -28,10 +28,10 @@ def values(name: str) -> st.SearchStrategy[Any]:
         return st.booleans()
     one: st.SearchStrategy[Any] = st.sampled_from(field.choices) if field.choices else words
     if field.kind is int:
-        one = st.integers(int(field.low or 0), int(field.high or 99))
+        one = st.integers(int(field.minimum or 0), int(field.maximum or 99))
     if field.kind is float:
-        one = st.floats(field.low or 0, field.high or 99)
-    return st.lists(one, max_size=3).map(tuple) if field.several else st.none() | one
+        one = st.floats(field.minimum or 0, field.maximum or 99)
+    return st.lists(one, max_size=3).map(tuple) if field.is_list else st.none() | one
 
 
 requests = st.builds(
@@ -130,6 +130,20 @@ def test_keys_beside_the_request_that_are_not_known_are_passed_over() -> None:
     assert read(json.dumps(record)) == EXAMPLE
 
 
+def test_recipes_with_the_field_names_of_earlier_versions_are_read() -> None:
+    renamed = {"was": "source_prompt", "without": "disable", "negative": "negative_prompt", "last": "last_image"}
+    values = {"was": "grass", "without": ["winograd"], "negative": "snow", "last": "/b.png"}
+    for old, new in renamed.items():
+        record = json.loads(EXAMPLE.to_json())
+        record["request"][old] = values[old]
+        recipe = read(json.dumps(record))
+        written = json.loads(recipe.to_json())["request"]
+        assert written[new] == values[old] and old not in written
+        record["request"][new] = values[old]
+        with pytest.raises(InputError, match=old):  # one value by two names
+            read(json.dumps(record))
+
+
 REQUESTS: list[tuple[str, object]] = [
     *[("seed", 1.5), ("seed", True), ("seed", "1"), ("seed", -1), ("steps", 10**9), ("prompt", 3), ("verb", "models")],
     *[("verb", None), ("then", "a"), ("then", [1]), ("device", "tpu"), ("camera", "dolly"), ("guidance", 10**400)],
@@ -168,7 +182,9 @@ def test_missing_keys_are_named() -> None:
             read(json.dumps(record))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "[" * 100_000, "made with GIMP", "{" + " " * LONGEST])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", "[" * 100_000, "made with GIMP", "{" + " " * MAX_CHARACTERS]
+)
 def test_text_that_is_no_recipe_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="recipe"):
         record_of(text)

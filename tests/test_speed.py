@@ -245,8 +245,8 @@ def test_float8_is_supported_where_torch_scales_each_row(
 
 def painted(speed: Speed, **changes: Any) -> Tensor:
     side, d = isqrt(SPEC.defaults.area) * 3 // 4, SPEC.defaults
-    form = replace(SPEC.form((side, side), d.fps), painted=SPEC.grid.nearest_size(1.0, side * side))
-    plan = operations.generate(("a red balloon floats up over a green meadow",), frames=9, form=form)
+    form = replace(SPEC.format((side, side), d.fps), painted=SPEC.grid.nearest_size(1.0, side * side))
+    plan = operations.generate(("a red balloon floats up over a green meadow",), frames=9, format=form)
     model = models.load(SPEC, CPU, torch.float32, speed)
     return torch.cat(
         list(engine.paint(model, plan, engine.Settings.from_spec(SPEC, 1, **{"steps": 6, "guidance": 3.0, **changes})))
@@ -274,7 +274,7 @@ def test_exact_ways_change_no_grey_level_but_by_rounding(monkeypatch: pytest.Mon
 def test_guidance_has_weights_of_its_own() -> None:
     guided = SPEC.with_guidance()
     assert guided.files[0] != SPEC.files[0] and sorted(guided.files) == sorted(SPEC.files)
-    assert SPEC.few_step and not guided.few_step and guided.with_guidance() == guided
+    assert SPEC.is_few_step and not guided.is_few_step and guided.with_guidance() == guided
     assert SPEC.defaults.steps < 2 * guided.defaults.steps  # passes, of which a guided step takes two
     quick, slow = (models.load(spec, CPU, torch.float32).dit.state_dict() for spec in (SPEC, guided))
     assert not all(torch.equal(quick[name], slow[name]) for name in slow)

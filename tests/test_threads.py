@@ -127,14 +127,14 @@ def test_no_threads_are_refused(studio: Studio):
 def test_frames_do_not_depend_on_the_number_of_threads(known: bool):
     spec = catalog.find("mini")
     model, d = models.load(spec, torch.device("cpu"), torch.float32, Speed()), spec.defaults
-    form = spec.form((208, 272), d.fps)  # cut by threads at no round number
-    plan = operations.generate(("a red balloon floats up",), frames=9, form=form)
+    form = spec.format((208, 272), d.fps)  # cut by threads at no round number
+    plan = operations.generate(("a red balloon floats up",), frames=9, format=form)
     settings = engine.Settings.from_spec(spec, 1, steps=1)
     before, found = torch.get_num_threads(), set()
     try:
         clip = Clip(torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy(), d.fps)
         if known:
-            plan = operations.extend(clip, "a red balloon floats up", frames=4, form=form)
+            plan = operations.extend(clip, "a red balloon floats up", frames=4, format=form)
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             frames = torch.cat(list(engine.paint(model, plan, settings)))

@@ -96,7 +96,7 @@ def test_a_stored_map_computes_in_float32_where_its_sums_want_it(tmp_path: Path)
         module = nn.ModuleDict({"wi": nn.Linear(8, 4, bias=False), "wo": nn.Linear(4, 8, bias=False)})
     held = {name: torch.randn(tensor.shape).to(torch.float8_e4m3fn) for name, tensor in module.state_dict().items()}
     save_file(held, tmp_path / "model.safetensors")
-    weights.load_checkpoint(module, tmp_path, kind=KEY_MAPS["text"], dtype=torch.float16, store=replace_with_quantized)
+    weights.load_checkpoint(module, tmp_path, rules=KEY_MAPS["text"], dtype=torch.float16, store=replace_with_quantized)
     assert all(isinstance(part, QuantizedLinear) for part in module.values())
     assert [part.weight.dtype for part in module.values()] == [torch.float16, torch.float32]
     assert isinstance(module["wo"].weight, Tensor) and torch.equal(module["wo"].weight, held["wo.weight"].float())

@@ -45,11 +45,11 @@ def settings(seed: int = 1, **changes: Any) -> Settings:
 
 def form(height: int = SIDE, width: int = SIDE) -> Format:
     """Painted at exactly this size."""
-    return replace(SPEC.form((height, width), SPEC.defaults.fps), painted=(height, width))
+    return replace(SPEC.format((height, width), SPEC.defaults.fps), painted=(height, width))
 
 
 def plan(frames: int = 9, prompt: str = PROMPT) -> Plan:
-    return operations.generate((prompt,), frames=frames, form=form())
+    return operations.generate((prompt,), frames=frames, format=form())
 
 
 def canvas_of(made: Plan) -> Canvas:
@@ -75,11 +75,11 @@ def drifting(frames: int = 5, side: int = 64) -> Clip:
 
 
 VERBS: dict[str, Callable[[], Plan]] = {
-    "extend backward": lambda: operations.extend(drifting(), PROMPT, frames=6, form=form(64, 64), backward=True),
-    "loop": lambda: operations.loop(drifting(), PROMPT, frames=7, form=form(64, 64)),
-    "edit": lambda: operations.edit(drifting(), PROMPT, form=form(64, 64), strength=0.7),
+    "extend backward": lambda: operations.extend(drifting(), PROMPT, frames=6, format=form(64, 64), backward=True),
+    "loop": lambda: operations.loop(drifting(), PROMPT, frames=7, format=form(64, 64)),
+    "edit": lambda: operations.edit(drifting(), PROMPT, format=form(64, 64), strength=0.7),
     "edit by flow": lambda: operations.edit(
-        drifting(), PROMPT, form=form(64, 64), strength=0.7, method="flow", was="a ball rolls to the right"
+        drifting(), PROMPT, format=form(64, 64), strength=0.7, method="flow", source_prompt="a ball rolls to the right"
     ),
 }
 """Small films whose thumbnails are among the golden numbers."""

@@ -84,7 +84,7 @@ def hollow(case: str) -> nn.Module:
 def load(case: str, path: Path, **more: object) -> nn.Module:
     kind = MAKERS[case][0]
     return weights.load_checkpoint(
-        hollow(case), path, kind=KEY_MAPS[kind], **{"dtype": torch.float32, "store": replace_with_quantized, **more}
+        hollow(case), path, rules=KEY_MAPS[kind], **{"dtype": torch.float32, "store": replace_with_quantized, **more}
     )  # type: ignore[arg-type]
 
 

@@ -102,8 +102,8 @@ def test_a_file_paints_what_the_folder_paints(
         save_file({f"model.diffusion_model.{name}": tensor for name, tensor in state.items()}, file)
     else:
         save_file(in_float8(state) if kind == "float8" else state, file)
-    found = hub.Here(hub.COMPLETE, 0, folder)
-    monkeypatch.setattr(hub, "here", lambda spec: found if spec.repo else replace(found, folder=spec.folder))
+    found = hub.LocalCopy(hub.COMPLETE, 0, folder)
+    monkeypatch.setattr(hub, "local_copy", lambda spec: found if spec.repo else replace(found, folder=spec.folder))
     apart = np.abs(film(tmp_path / "file.mkv", file) - film(tmp_path / "folder.mkv", folder))
     assert apart.max() <= most
     assert apart.mean() < (0.05 if most == 1 else 4)

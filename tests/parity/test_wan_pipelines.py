@@ -60,10 +60,10 @@ def ours(folder: Path, plan: Any, **more: Any) -> np.ndarray:
     """Frames in [0, 1] of the plan's only window, unrounded. plan: of a format."""
     spec = catalog.find(str(folder))
     model = models.load(spec, torch.device("cpu"), torch.float32)
-    made: Plan = plan(spec.form((HEIGHT, WIDTH), 16.0))
+    made: Plan = plan(spec.format((HEIGHT, WIDTH), 16.0))
     (window,) = made.windows
     settings = Settings.from_spec(spec, 7, steps=STEPS, negative_prompt=NEGATIVE, **{"guidance": 3.0, **more})
-    latents = engine.paint_latents(model, Timeline(made).canvas_for(window), PROMPT, settings, source=made.start)
+    latents = engine.paint_latents(model, Timeline(made).canvas_for(window), PROMPT, settings, source=made.source)
     frames = torch.cat(list(model.decode(latents))).permute(0, 2, 3, 1)
     return ((frames + 1) / 2).clamp(0, 1).numpy()
 
@@ -86,25 +86,25 @@ def close(record_property: Callable[[str, object], None]) -> Close:
 @pytest.mark.parametrize("kind", ["t2v", "ti2v", "t2v-a14b", "vace"])
 def test_from_words(folders: Any, close: Close, kind: str) -> None:
     ready, folder = folders(kind)
-    close(ours(folder, lambda form: operations.generate((PROMPT,), frames=FRAMES, form=form)), theirs(ready))
+    close(ours(folder, lambda form: operations.generate((PROMPT,), frames=FRAMES, format=form)), theirs(ready))
 
 
 def test_without_guidance(folders: Any, close: Close) -> None:
     ready, folder = folders("t2v")
-    plan = lambda form: operations.generate((PROMPT,), frames=FRAMES, form=form)  # noqa: E731
+    plan = lambda form: operations.generate((PROMPT,), frames=FRAMES, format=form)  # noqa: E731
     close(ours(folder, plan, guidance=1.0), theirs(ready, guidance_scale=1.0))
 
 
 @pytest.mark.parametrize("kind", ["i2v", "i2v-a14b"])
 def test_from_a_picture(folders: Any, close: Close, kind: str) -> None:
     ready, folder = folders(kind)
-    plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, form=form)  # noqa: E731
+    plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, format=form)  # noqa: E731
     close(ours(folder, plan), theirs(ready, image=Image.fromarray(picture())))
 
 
 def test_between_two_pictures(folders: Any, close: Close) -> None:
     ready, folder = folders("flf2v")
-    plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, form=form, last_YXC=picture(1))  # noqa: E731
+    plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, format=form, last_image_YXC=picture(1))  # noqa: E731
     asked = {"image": Image.fromarray(picture()), "last_image": Image.fromarray(picture(1))}
     close(ours(folder, plan), theirs(ready, **asked))
 
@@ -113,7 +113,7 @@ def test_time_by_the_token_from_a_picture(folders: Any, close: Close) -> None:
     ready, folder = folders("ti2v")
     seen = WanImageToVideoPipeline(**ready.components, expand_timesteps=True)
     seen.set_progress_bar_config(disable=True)
-    plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, form=form)  # noqa: E731
+    plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, format=form)  # noqa: E731
     close(ours(folder, plan), theirs(seen, image=Image.fromarray(picture())))
 
 
@@ -124,7 +124,7 @@ def test_a_control_branch_with_known_frames(folders: Any, close: Close, last: np
     video[0], mask[0] = picture() / 255, 0
     if last is not None:
         video[-1], mask[-1] = last / 255, 0
-    plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, form=form, last_YXC=last)  # noqa: E731
+    plan = lambda form: operations.img2vid(picture(), PROMPT, frames=FRAMES, format=form, last_image_YXC=last)  # noqa: E731
     close(ours(folder, plan), theirs(ready, video=video[None], mask=mask[None]))
 
 
@@ -135,7 +135,7 @@ def test_a_clip_painted_anew(folders: Any, close: Close, strength: float, steps:
     again: Any = WanVideoToVideoPipeline(**parts)
     again.set_progress_bar_config(disable=True)
     clip = Clip(np.stack([picture(i) for i in range(FRAMES)]), 16.0)
-    plan = lambda form: operations.edit(clip, PROMPT, strength=strength, form=form)  # noqa: E731
+    plan = lambda form: operations.edit(clip, PROMPT, strength=strength, format=form)  # noqa: E731
     said = {"video": [Image.fromarray(frame) for frame in clip.frames_FYXC], "strength": strength}
     wish = again(
         prompt=PROMPT, negative_prompt=NEGATIVE, height=HEIGHT, width=WIDTH, num_inference_steps=STEPS,
@@ -149,7 +149,18 @@ def test_the_command_brings_a_picture_to_life_as_the_pipeline_does(folders: Any,
     ready, folder = folders(kind)
     Image.fromarray(picture()).save(tmp_path / "a.png")
     argv = ["img2vid", str(tmp_path / "a.png"), PROMPT, "--model", str(folder), "--seed", "7", "--steps", "5"]
-    argv += ["--guidance", "3", "--negative", NEGATIVE, "--size", "96x64", "--frames", str(FRAMES), "--device", "cpu"]
+    argv += [
+        "--guidance",
+        "3",
+        "--negative-prompt",
+        NEGATIVE,
+        "--size",
+        "96x64",
+        "--frames",
+        str(FRAMES),
+        "--device",
+        "cpu",
+    ]
     result = CliRunner().invoke(app, [*argv, "-o", str(tmp_path / "out.mkv")])
     assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
     said: dict[str, Any] = {"image": Image.fromarray(picture())}
@@ -181,7 +192,7 @@ def test_guidance_of_the_second_expert(folders: Any, tmp_path: Path, low: float 
 
 def test_every_kind_is_known(folders: Any) -> None:
     """What a folder is, is read from its own files."""
-    known = {kind: catalog.find(str(folders(kind)[1])).known for kind in PIPELINES}
+    known = {kind: catalog.find(str(folders(kind)[1])).conditioning for kind in PIPELINES}
     assert known["vace"] == "control" and known["ti2v"] == "tokens" and known["t2v"] == "renoise"
     assert known["skyreels"] == "tokens"
     assert {known[kind] for kind in ("i2v", "flf2v", "i2v-a14b")} == {"channels"}
@@ -193,7 +204,18 @@ def test_the_command_writes_the_frames_of_the_pipeline(
     ready, folder = folders("t2v")
     monkeypatch.chdir(tmp_path)
     argv = ["generate", PROMPT, "--model", str(folder), "--seed", "7", "--steps", "6", "--guidance", "5"]
-    argv += ["--negative", NEGATIVE, "--size", "96x64", "--frames", "17", "--device", "cpu", "--dtype", "float32"]
+    argv += [
+        "--negative-prompt",
+        NEGATIVE,
+        "--size",
+        "96x64",
+        "--frames",
+        "17",
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+    ]
     result = CliRunner().invoke(app, [*argv, "-o", "out.mkv"])
     assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
     wish = theirs(ready, num_frames=17, num_inference_steps=6, guidance_scale=5.0)

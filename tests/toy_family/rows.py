@@ -21,8 +21,8 @@ TOY = ModelSpec(
         frames=9,
         window=9,
         context=5,
-        after=4,
-        cycle=8,
+        context_after=4,
+        loop_frames=8,
         fps=8.0,
         area=64 * 64,
         steps=2,
@@ -30,10 +30,10 @@ TOY = ModelSpec(
         draft_steps=1,
         guidance=2.0,
         shift=1.0,
-        step="euler",
+        sampler="euler",
     ),
-    known="renoise",
-    takes="words, and any known frames",
+    conditioning="renoise",
+    accepts="words, and any known frames",
 )
 
 MODELS = {TOY.name: TOY}
@@ -41,4 +41,4 @@ MODELS = {TOY.name: TOY}
 
 def recognise(path: Path, name: str) -> ModelSpec | None:
     """A folder that holds the toy's weights."""
-    return replace(TOY, name=name, like=TOY.name, folder=path) if (path / WEIGHTS).is_file() else None
+    return replace(TOY, name=name, base_model=TOY.name, folder=path) if (path / WEIGHTS).is_file() else None

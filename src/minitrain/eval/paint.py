@@ -52,8 +52,8 @@ def list_captions(world: str, first: int, count: int) -> Iterator[dict[str, Any]
 def generate_clip(model: Model, row: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:
     """frames_FYXC, uint8, by the engine at the model's own size; the caption's number is the seed."""
     spec, d = model.spec, model.spec.defaults
-    form = spec.form(spec.grid.nearest_size(row["aspect"], d.area), d.fps)
-    plan = operations.generate((row["text"],), frames=FRAMES, form=form)
+    form = spec.format(spec.grid.nearest_size(row["aspect"], d.area), d.fps)
+    plan = operations.generate((row["text"],), frames=FRAMES, format=form)
     chunks = engine.paint(model, plan, engine.Settings.from_spec(spec, row["number"], **settings))
     return torch.cat(list(chunks)).permute(0, 2, 3, 1).cpu().numpy()
 

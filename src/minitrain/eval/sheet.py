@@ -21,7 +21,7 @@ def generate_clip(model: Model, prompt: str, seed: int) -> np.ndarray:
     """The default clip for a prompt, frames_FYXC uint8."""
     d = model.spec.defaults
     height, width = model.spec.grid.nearest_size(1.0, d.area)
-    plan = operations.generate((prompt,), frames=d.frames, form=model.spec.form((height, width), d.fps))
+    plan = operations.generate((prompt,), frames=d.frames, format=model.spec.format((height, width), d.fps))
     settings = engine.Settings.from_spec(model.spec, seed)
     return torch.cat(list(engine.paint(model, plan, settings))).permute(0, 2, 3, 1).numpy()
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from sora.catalog import mini, wan
-from sora.catalog.spec import Advice, Defaults, Guided, ModelSpec
+from sora.catalog.spec import Advice, Defaults, GuidedWeights, ModelSpec
 from sora.errors import ModelError
 
-__all__ = ["DEFAULT", "FAMILIES", "MODELS", "Advice", "Defaults", "Guided", "ModelSpec", "find"]
+__all__ = ["DEFAULT", "FAMILIES", "MODELS", "Advice", "Defaults", "GuidedWeights", "ModelSpec", "find"]
 
 
 class Family(Protocol):

@@ -33,7 +33,7 @@ _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
 
 
 @dataclass(frozen=True)
-class Here:
+class LocalCopy:
     """state: COMPLETE, PARTIAL or ABSENT. bytes: on disk. folder: where the files are, None where none is. missing: of
     what the model needs, as far as the files that are here tell."""
 
@@ -44,7 +44,7 @@ class Here:
 
 
 @dataclass(frozen=True)
-class Checked:
+class FileCheck:
     """A file after a look at all its bytes. problem: empty for one that is well."""
 
     name: str
@@ -65,23 +65,23 @@ def own_cache() -> Path:
     return Path(os.environ.get("SORA_CACHE") or (Path(home) / "sora" if home else Path.home() / ".cache" / "sora"))
 
 
-def here(spec: ModelSpec) -> Here:
+def local_copy(spec: ModelSpec) -> LocalCopy:
     """What of a model is on this machine. Asks neither the network nor torch."""
     place = _place(spec)
     stray = sum(map(_size, _unfinished(spec)))
     if place is None or not place.exists():
-        return Here(PARTIAL if stray else ABSENT, stray, None, spec.files)
+        return LocalCopy(PARTIAL if stray else ABSENT, stray, None, spec.files)
     if place.is_file():
-        return Here(COMPLETE, _size(place), place)
+        return LocalCopy(COMPLETE, _size(place), place)
     missing, held = tuple(_missing(place, spec.files)), sum(map(_size, _wanted(place, spec)))
     if not missing:
-        return Here(COMPLETE, held, place)
-    return Here(PARTIAL if held + stray else ABSENT, held + stray, place, missing)
+        return LocalCopy(COMPLETE, held, place)
+    return LocalCopy(PARTIAL if held + stray else ABSENT, held + stray, place, missing)
 
 
-def path(spec: ModelSpec) -> Path:
+def local_path(spec: ModelSpec) -> Path:
     """The folder (or the one file) of a model that is here in all. Raises ModelError, saying how to fetch it."""
-    found = here(spec)
+    found = local_copy(spec)
     if found.state == COMPLETE and found.folder is not None:
         return found.folder
     if not spec.repo:
@@ -93,9 +93,9 @@ def path(spec: ModelSpec) -> Path:
 def pull(spec: ModelSpec, on_progress: Progress | None = None) -> Path:
     """Fetches what a model still lacks, at its pinned revision, and says where it is. What an earlier fetch left is
     gone on from. Raises ModelError where the hub or the disk refuses."""
-    before = here(spec)
+    before = local_copy(spec)
     if before.state == COMPLETE or not spec.repo:
-        return path(spec)
+        return local_path(spec)
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -110,18 +110,18 @@ def pull(spec: ModelSpec, on_progress: Progress | None = None) -> Path:
             )
     except Exception as error:
         raise _explained(error, spec) from None
-    after = here(spec)
+    after = local_copy(spec)
     if after.state != COMPLETE:
         raise ModelError(f"{spec.repo} lacks {_few(after.missing)} on the hub too; a newer sora may know why")
-    return path(spec)
+    return local_path(spec)
 
 
-def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[Checked]:
+def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[FileCheck]:
     """Every file of a model that is here, looked at in all its bytes: against the digest that the hub gave, where there
     is one, and for what its kind must be. Then what is missing. Raises ModelError where nothing is here."""
-    found = here(spec)
+    found = local_copy(spec)
     if found.folder is None or found.state == ABSENT:
-        path(spec)
+        local_path(spec)
         return
     files = [found.folder] if found.folder.is_file() else sorted(_wanted(found.folder, spec))
     total, done = sum(map(_size, files)), 0
@@ -134,8 +134,8 @@ def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[Che
 
     for file in files:
         name = file.name if file == found.folder else file.relative_to(found.folder).as_posix()
-        yield Checked(name, _size(file), _problem(file, told))
-    yield from (Checked(name, 0, "missing") for name in found.missing)
+        yield FileCheck(name, _size(file), _problem(file, told))
+    yield from (FileCheck(name, 0, "missing") for name in found.missing)
 
 
 def remove(spec: ModelSpec) -> int:
@@ -144,7 +144,7 @@ def remove(spec: ModelSpec) -> int:
     if not spec.repo:
         whose = "a folder of your own; delete it yourself" if spec.folder else "part of sora itself; it stays"
         raise ModelError(f"{spec.name} is {whose}")
-    found = here(spec)
+    found = local_copy(spec)
     if found.state == ABSENT:
         raise ModelError(f"{spec.name} is not here; there is nothing to remove")
     from shutil import rmtree
@@ -240,7 +240,7 @@ def _few(names: tuple[str, ...], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _check_room(spec: ModelSpec, before: Here) -> None:
+def _check_room(spec: ModelSpec, before: LocalCopy) -> None:
     """Raises ModelError where the disk cannot take what is still to come."""
     from shutil import disk_usage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sora.catalog.spec import Defaults, Guided, ModelSpec
+from sora.catalog.spec import Defaults, GuidedWeights, ModelSpec
 from sora.plan.grid import Grid
 
 MINI = ModelSpec(
@@ -21,8 +21,8 @@ MINI = ModelSpec(
         frames=17,
         window=33,
         context=5,
-        after=4,
-        cycle=32,
+        context_after=4,
+        loop_frames=32,
         fps=8.0,
         area=256 * 256,
         steps=4,
@@ -30,11 +30,11 @@ MINI = ModelSpec(
         draft_steps=2,
         guidance=1.0,
         shift=3.0,
-        step="euler",
-        going_on=0.3,
-        arriving=0.0,
-        near=0.12,
-        guided_from=0.0,
+        sampler="euler",
+        extend_guidance=0.3,
+        bridge_guidance=0.0,
+        cache_threshold=0.12,
+        guidance_stop=0.0,
         noise_strength=0.75,
         flow_strength=0.8,
         region_share=0.8,
@@ -43,7 +43,7 @@ MINI = ModelSpec(
         "fast": "no faster in few steps, none of which can be spared; with --guidance 4 --steps 30 1.8 times",
         "turbo": "the same as exact: it paints with few-step weights in any case",
     },
-    guided=Guided("mini-dit.safetensors", steps=6, draft_steps=3, guidance=4.0, step="unipc"),
+    guided_weights=GuidedWeights("mini-dit.safetensors", steps=6, draft_steps=3, guidance=4.0, sampler="unipc"),
     camera={"static": "", "pan-left": "the camera pans left", "pan-right": "the camera pans right"},
     motion={
         "left": "moving to the left",

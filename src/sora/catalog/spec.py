@@ -39,8 +39,8 @@ class Defaults:
     frames: int
     window: int
     context: int
-    after: int
-    cycle: int
+    context_after: int
+    loop_frames: int
     fps: float
     area: int
     steps: int
@@ -48,23 +48,23 @@ class Defaults:
     draft_steps: int
     guidance: float
     shift: float
-    step: str
-    going_on: float = 1.0
-    arriving: float = 1.0
+    sampler: str
+    extend_guidance: float = 1.0
+    bridge_guidance: float = 1.0
     guidance_low: float | None = None
-    most_area: int = 0
+    max_area: int = 0
     aspect: float = 1.0
     negative: str = ""
-    meets_pictures: bool = True
-    near: float = 0.1
-    guided_from: float = 0.3
+    blend_at_images: bool = True
+    cache_threshold: float = 0.1
+    guidance_stop: float = 0.3
     noise_strength: float = 0.7
     flow_strength: float = 0.7
     region_share: float = 0.0
 
 
 @dataclass(frozen=True)
-class Guided:
+class GuidedWeights:
     """The transformer that takes guidance, of a model whose own was distilled from it to paint in few steps without.
     file: in place of ``ModelSpec.files[0]``. steps, draft_steps, guidance, step: as in ``Defaults``."""
 
@@ -72,7 +72,7 @@ class Guided:
     steps: int
     draft_steps: int
     guidance: float
-    step: str
+    sampler: str
 
 
 @dataclass(frozen=True)
@@ -120,37 +120,39 @@ class ModelSpec:
     camera: Mapping[str, str] = field(default_factory=dict)
     motion: Mapping[str, str] = field(default_factory=dict)
     bytes: int = 0
-    known: str = "channels"
-    takes: str = "words, and any known frames"
+    conditioning: str = "channels"
+    accepts: str = "words, and any known frames"
     boundary: float | None = None
     memory: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, Any] = field(default_factory=dict)
     speeds: Mapping[str, str] = field(default_factory=dict)
-    guided: Guided | None = None
+    guided_weights: GuidedWeights | None = None
     folder: Path | None = None
-    like: str = ""
+    base_model: str = ""
     vocabulary: str = ""
 
     @property
-    def few_step(self) -> bool:
+    def is_few_step(self) -> bool:
         """Whether it paints without guidance, in few steps."""
         return self.defaults.guidance == 1
 
     def with_guidance(self) -> ModelSpec:
         """The same with the transformer that takes guidance; itself where it has no other."""
-        if self.guided is None:
+        if self.guided_weights is None:
             return self
-        g = self.guided
-        defaults = replace(self.defaults, steps=g.steps, draft_steps=g.draft_steps, guidance=g.guidance, step=g.step)
+        g = self.guided_weights
+        defaults = replace(
+            self.defaults, steps=g.steps, draft_steps=g.draft_steps, guidance=g.guidance, sampler=g.sampler
+        )
         files = (g.file, *(name for name in self.files if name != g.file))
-        return replace(self, files=files, defaults=defaults, guided=None)
+        return replace(self, files=files, defaults=defaults, guided_weights=None)
 
-    def painted(self, size: tuple[int, int], *, draft: bool = False) -> tuple[int, int]:
+    def model_size(self, size: tuple[int, int], *, draft: bool = False) -> tuple[int, int]:
         """(height, width) on the grid at which a film of that size is painted."""
         d = self.defaults
         area = d.draft_area if draft else d.area
-        if d.most_area:
-            area = min(size[0] * size[1], d.draft_area if draft else d.most_area)
+        if d.max_area:
+            area = min(size[0] * size[1], d.draft_area if draft else d.max_area)
         return self.grid.nearest_size(size[1] / size[0], area)
 
     def film_size(
@@ -164,11 +166,13 @@ class ModelSpec:
             return geometry.parse_size(size)
         shape = geometry.shape_of(aspect, self.defaults.aspect if usual is None else usual)
         # Once more, so that a film of this very size is painted at it: a few long shapes have a nearer neighbour yet.
-        return self.painted(self.grid.nearest_size(shape, self.defaults.area))
+        return self.model_size(self.grid.nearest_size(shape, self.defaults.area))
 
-    def form(self, size: tuple[int, int], fps: float, *, draft: bool = False) -> Format:
+    def format(self, size: tuple[int, int], fps: float, *, draft: bool = False) -> Format:
         """The format of a film of (height, width), painted at the grid's nearest size of that shape."""
         from sora.plan.plan import Format
 
         d = self.defaults
-        return Format(size, self.painted(size, draft=draft), fps, d.window, d.context, d.after, self.grid.time)
+        return Format(
+            size, self.model_size(size, draft=draft), fps, d.window, d.context, d.context_after, self.grid.time
+        )

@@ -78,16 +78,16 @@ def _defaults(
     area = size[0] * size[1]
     said: dict[str, Any] = {
         "window": frames,
-        "meets_pictures": False,
+        "blend_at_images": False,
         "context": 17,
-        "after": 16,
-        "cycle": frames - 1,
+        "context_after": 16,
+        "loop_frames": frames - 1,
         "fps": 16.0,
         "steps": 50,
         "draft_area": area // 4,
         "draft_steps": 15,
-        "step": "unipc",
-        "most_area": max(area, P720[0] * P720[1]),
+        "sampler": "unipc",
+        "max_area": max(area, P720[0] * P720[1]),
         "aspect": size[0] / size[1],
     }
     return Defaults(frames=frames, area=area, guidance=guidance, shift=shift, **said | more)
@@ -100,13 +100,13 @@ def _row(name: str, repo: str, revision: str, gigabytes: float, parts: tuple[str
 
 
 # Frames that weights go on from which were trained on single pictures.
-_ONE_END: dict[str, Any] = {"context": 5, "after": 4}
+_ONE_END: dict[str, Any] = {"context": 5, "context_after": 4}
 
 _ROWS = (
     _row(
         "wan2.1-1.3b", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "0fad780a534b6463e45facd96134c9f345acfa5b", 28.93, _TEXT,
         summary="small open weights that paint anything in words, at 480p",
-        known="renoise", takes="words",
+        conditioning="renoise", accepts="words",
         defaults=_defaults(guidance=6.0, shift=8.0),
         sizes=SMALL,
         memory=_memory(22.5, 11.5, 11.5, 11.5),
@@ -114,7 +114,7 @@ _ROWS = (
     _row(
         "wan2.1-14b", "Wan-AI/Wan2.1-T2V-14B-Diffusers", "38ec498cb3208fb688890f8cc7e94ede2cbd7f68", 80.41, _TEXT,
         summary="large open weights for words, at 480p and 720p",
-        known="renoise", takes="words",
+        conditioning="renoise", accepts="words",
         defaults=_defaults(guidance=5.0, shift=5.0),
         sizes=LARGE,
         memory=_memory(48.3, 36.9, 34.2, 11.5),
@@ -123,7 +123,7 @@ _ROWS = (
         "wan2.1-i2v-14b-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "b184e23a8a16b20f108f727c902e769e873ffc73",
         90.1, _SEEING,
         summary="large open weights that set pictures in motion, at 480p",
-        takes="words and the first frame",
+        accepts="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=3.0, **_ONE_END),
         sizes=LARGE | SEEN,
         memory=_memory(53.7, 41.1, 38.5, 11.5),
@@ -132,7 +132,7 @@ _ROWS = (
         "wan2.1-i2v-14b-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "eb849f76dfa246545b65774a9e25943ee69b3fa3",
         90.1, _SEEING,
         summary="large open weights that set pictures in motion, at 720p",
-        takes="words and the first frame",
+        accepts="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=5.0, size=P720, **_ONE_END),
         sizes=LARGE | SEEN,
         memory=_memory(64.0, 51.3, 44.7, 13.2),
@@ -141,7 +141,7 @@ _ROWS = (
         "wan2.1-flf2v-14b", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "17c30769b1e0b5dcaa1799b117bf20a9c31f59d7",
         90.1, _SEEING,
         summary="large open weights that paint from one picture to another, at 720p",
-        takes="words, the first and the last frame",
+        accepts="words, the first and the last frame",
         defaults=_defaults(guidance=5.5, shift=16.0, size=P720, **_ONE_END),
         sizes=LARGE | SEEN | {"pos_embed_seq_len": 514},
         memory=_memory(64.0, 51.3, 44.7, 13.2),
@@ -150,7 +150,7 @@ _ROWS = (
         "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "ec4d2cb062b548996b179d493fdd05340de702a1",
         19.04, _TEXT,
         summary="small open weights made for every command of sora, at 480p",
-        known="control", takes="words and any known frames and regions",
+        conditioning="control", accepts="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
         sizes=SMALL | {"vace_layers": tuple(range(0, 30, 2))},
         memory=_memory(24.0, 12.6, 11.5, 11.5),
@@ -158,7 +158,7 @@ _ROWS = (
     _row(
         "wan2.1-vace-14b", "Wan-AI/Wan2.1-VACE-14B-diffusers", "db79b90c60bbb45ceec9e41b9d5a4df934538ac4", 75.1, _TEXT,
         summary="large open weights made for every command of sora, at 480p and 720p",
-        known="control", takes="words and any known frames and regions",
+        conditioning="control", accepts="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
         sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
         memory=_memory(54.4, 43.0, 41.2, 11.5),
@@ -166,7 +166,7 @@ _ROWS = (
     _row(
         "wan2.1-fun-1.3b-inp", "weizhou03/Wan2.1-Fun-1.3B-InP-Diffusers", "main", 27.65, _SEEING,
         summary="small open weights that paint from one picture to another, at 480p",
-        takes="words, the first and the last frame",
+        accepts="words, the first and the last frame",
         defaults=_defaults(guidance=6.0, shift=3.0, **_ONE_END),
         sizes=SMALL | SEEN,
         memory=_memory(24.1, 11.5, 11.5, 11.5),
@@ -174,7 +174,7 @@ _ROWS = (
     _row(
         "wan2.2-ti2v-5b", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "b8fff7315c768468a5333511427288870b2e9635", 34.2, _TEXT,
         summary="open weights for words and pictures that fit a good card, at 720p and 24 fps",
-        known="tokens", takes="words and the first frame", grid=SECOND,
+        conditioning="tokens", accepts="words and the first frame", grid=SECOND,
         defaults=_defaults(guidance=5.0, shift=5.0, frames=121, fps=24.0, size=P704),
         sizes=MIDDLE,
         memory=_memory(38.1, 26.8, 16.8, 12.3),
@@ -183,7 +183,7 @@ _ROWS = (
         "wan2.2-t2v-a14b", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "5be7df9619b54f4e2667b2755bc6a756675b5cd7",
         126.2, _EXPERTS,
         summary="the finest open weights for words: two large experts, at 720p",
-        known="renoise", takes="words", boundary=0.875,
+        conditioning="renoise", accepts="words", boundary=0.875,
         defaults=_defaults(guidance=4.0, shift=12.0, guidance_low=3.0, steps=40, size=P720),
         sizes=LARGE,
         memory=_memory(87.1, 75.7, 40.5, 12.9),
@@ -192,7 +192,7 @@ _ROWS = (
         "wan2.2-i2v-a14b", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "596658fd9ca6b7b71d5057529bbf319ecbc61d74",
         126.2, _EXPERTS,
         summary="the finest open weights for pictures: two large experts, at 720p",
-        takes="words, the first and the last frame", boundary=0.9,
+        accepts="words, the first and the last frame", boundary=0.9,
         defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
         sizes=LARGE | BESIDE,
         memory=_memory(87.1, 75.7, 40.5, 13.0),
@@ -201,7 +201,7 @@ _ROWS = (
         "skyreels-v2-df-1.3b", "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers", "958acd63685c7e632e4b194549f2a703e34bd98b",
         29.0, _TEXT,
         summary="small open weights for long clips and extensions, at 540p and 24 fps",
-        licence="Skywork Community License", known="tokens", takes="words and any known frames",
+        licence="Skywork Community License", conditioning="tokens", accepts="words and any known frames",
         defaults=_defaults(guidance=6.0, shift=8.0, frames=97, fps=24.0, steps=30, size=P540),
         sizes=SMALL | {"inject_sample_info": True},
         memory=_memory(25.0, 13.6, 11.5, 11.5),
@@ -236,13 +236,13 @@ def _folder(path: Path, name: str) -> ModelSpec:
     return replace(
         row,
         name=name,
-        like=row.name,
+        base_model=row.name,
         summary=f"your own weights, of the kind of {row.name}",
         folder=path,
         files=_files(parts),
         grid=grid,
-        defaults=replace(row.defaults, shift=shift or row.defaults.shift, step=step),
-        known=known,
+        defaults=replace(row.defaults, shift=shift or row.defaults.shift, sampler=step),
+        conditioning=known,
         boundary=_ratio(index) if two else None,
         memory=row.memory if _as_large(row, dit) else {},
         **_NOT_ON_THE_HUB,
@@ -317,7 +317,7 @@ def _transformer(path: Path, name: str) -> ModelSpec:
     two = (path / "high_noise_model").is_dir()
     if path.is_dir() and not two and not any(path.glob("*.safetensors")):
         raise ModelError(f"the folder {name} holds no model; expected model_index.json and the folders it names")
-    shapes = weights.checkpoint_shapes(path / "high_noise_model" if two else path, kind=KEY_MAPS["transformer"])
+    shapes = weights.checkpoint_shapes(path / "high_noise_model" if two else path, rules=KEY_MAPS["transformer"])
     patch, head = shapes.get("patch_embedding.weight", ()), shapes.get("proj_out.weight", ())
     if len(patch) != 5 or len(head) != 2 or 0 in patch:
         raise ModelError(
@@ -336,9 +336,9 @@ def _transformer(path: Path, name: str) -> ModelSpec:
     forcing = any("fps_embedding." in tensor for tensor in shapes)
     index = {"_class_name": "DiffusionForcing" if forcing else "", "expand_timesteps": made == SECOND.channels}
     row, known = _like(index, dit, SECOND if made == SECOND.channels else FIRST, two, None, name)
-    own: dict[str, Any] = {"name": name, "like": row.name, "folder": path, "files": (), **_NOT_ON_THE_HUB}
+    own: dict[str, Any] = {"name": name, "base_model": row.name, "folder": path, "files": (), **_NOT_ON_THE_HUB}
     own["summary"] = f"your own transformer, of the kind of {row.name}"
-    return replace(row, **own, known=known, boundary=row.boundary if two else None)
+    return replace(row, **own, conditioning=known, boundary=row.boundary if two else None)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from sora.weights import KeyMap, Kind
+from sora.weights import KeyMap, LayoutRules
 from sora.weights.names import Rule
 
 KOHYA = r"^lora_unet_((?:vace_)?blocks)_(\d+)_(self_attn|cross_attn|ffn)_(\w+)"
@@ -134,22 +134,22 @@ LLAMA_CPP_UMT5 = KeyMap(
 )
 
 
-KEY_MAPS: dict[str, Kind] = {
-    "transformer": Kind(
+KEY_MAPS: dict[str, LayoutRules] = {
+    "transformer": LayoutRules(
         prefixes=("model.diffusion_model.", "diffusion_model."),
         key_maps=(TRANSFORMER,),
         float32=r"\b(time_embedder|scale_shift_table|norm[123])\b",  # as diffusers loads it
     ),
-    "vae": Kind(prefixes=("vae.", "first_stage_model."), key_maps=(VAE,)),
-    "text": Kind(
+    "vae": LayoutRules(prefixes=("vae.", "first_stage_model."), key_maps=(VAE,)),
+    "text": LayoutRules(
         prefixes=("text_encoders.umt5xxl.transformer.", "text_encoder."),
         key_maps=(UMT5, LLAMA_CPP_UMT5),
         ignored=r"^(spiece_model|tokenizer_json)$",
         aliases=((r"^encoder\.embed_tokens\.", "shared."),),
         float32=r"\bwo\.weight$",  # sums behind it pass float16's 65504; transformers does so for float16 alone
-        halves=("float16",),
+        half_dtypes=("float16",),
     ),
-    "image": Kind(
+    "image": LayoutRules(
         ignored=r"^(text_model\..*|(visual|text)_projection\.weight|logit_scale|embeddings\.position_ids)$",
         aliases=((r"^vision_model\.", ""),),
     ),

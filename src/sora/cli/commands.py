@@ -51,7 +51,7 @@ def verb_command(name: str) -> Callable[..., Invocation]:
         file = given.pop("file", None)
         return _invocation(name, given, file)
 
-    extra = o.DELIVERY_OPTIONS | ({"file": (o.PromptFile, None)} if verb.lines else {})
+    extra = o.DELIVERY_OPTIONS | ({"file": (o.PromptFile, None)} if verb.reads_prompt_files else {})
     return _with_signature(command, name, verb, extra)
 
 

@@ -54,7 +54,7 @@ def _relative_difference(device: torch.device) -> float:
     that attention is cut where it is cut in films."""
     spec = catalog.find(catalog.DEFAULT)
     side = 4 * spec.grid.multiple
-    plan = operations.generate(("a red balloon",), frames=9, form=spec.form((side, side), spec.defaults.fps))
+    plan = operations.generate(("a red balloon",), frames=9, format=spec.format((side, side), spec.defaults.fps))
     settings = engine.Settings.from_spec(spec, 0, steps=1, guidance=1.0)
     clips = [
         torch.cat(list(engine.paint(models.load(spec, where, torch.float32), plan, settings))).float()
@@ -70,6 +70,6 @@ def painting() -> str:
     started = time.perf_counter()
     side = 4 * spec.grid.multiple
     settings = engine.Settings.from_spec(spec, 0, steps=1, guidance=1.0)
-    plan = operations.image("a red balloon", form=spec.form((side, side), spec.defaults.fps))
+    plan = operations.image("a red balloon", format=spec.format((side, side), spec.defaults.fps))
     frames = sum(len(chunk) for chunk in engine.paint(model, plan, settings))
     return f"{frames} frame of {side}x{side}, one step, in {time.perf_counter() - started:.2f} s"

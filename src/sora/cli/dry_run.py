@@ -35,7 +35,7 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
     shape_FYX, known = resolved.largest_canvas
     _, *latents = spec.grid.latent_shape(*shape_FYX)
     if spec.repo or spec.folder:
-        local = hub.here(spec)
+        local = hub.local_copy(spec)
         fetch = "nothing" if local.state == hub.COMPLETE else hub.gigabytes(max(0, spec.bytes - local.bytes))
     else:
         fetch = "nothing" if weights.embedded(spec.files) else "missing; reinstall sora"

@@ -14,7 +14,7 @@ import typer
 from sora import catalog, models
 from sora.cli import options as o
 from sora.errors import UsageError
-from sora.plan.options import MOST_SEED
+from sora.plan.options import MAX_SEED
 from sora.plan.request import within
 
 MAX_PROMPTS = 1000  # prompts
@@ -35,7 +35,7 @@ def ideas(
 ) -> None:
     """Say what can be painted. Subjects, settings, motions, camera and weather, with random prompts to try."""
     within("--count", count, 0, MAX_PROMPTS)
-    within("--seed", seed, 0, MOST_SEED)
+    within("--seed", seed, 0, MAX_SEED)
     spec = catalog.find(model or catalog.DEFAULT)
     repertoire = models.repertoire(spec)
     if repertoire is None:

@@ -51,7 +51,7 @@ def list_models(as_json: o.AsJson = False) -> None:
         if as_json:
             typer.echo(json.dumps(row))
             continue
-        typer.echo(f"{spec.name.ljust(width)}  {spec.licence}  {_state(spec, hub.here(spec))}")
+        typer.echo(f"{spec.name.ljust(width)}  {spec.licence}  {_state(spec, hub.local_copy(spec))}")
         typer.echo(f"    {spec.summary}")
         typer.echo(f"    by default {_by_default(spec)}")
 
@@ -66,8 +66,8 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "files": spec.files,
         "grid": [spec.grid.time, spec.grid.space, spec.grid.channels, spec.grid.patch],
         "verbs": VERBS.split(", "),
-        "known": spec.known,
-        "takes": spec.takes,
+        "known": spec.conditioning,
+        "takes": spec.accepts,
         "memory": dict(spec.memory),
         "speeds": dict(spec.speeds),
         **_repertoire(spec),
@@ -76,7 +76,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(row))
         return
-    found = hub.here(spec)
+    found = hub.local_copy(spec)
     facts = {
         "name": spec.name,
         "": spec.summary,
@@ -88,8 +88,8 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "by default": _by_default(spec),
         "grid": _grid(spec),
         "paints": VERBS,
-        "trained on": spec.takes,
-        "known": CONDITIONING.get(spec.known, spec.known),
+        "trained on": spec.accepts,
+        "known": CONDITIONING.get(spec.conditioning, spec.conditioning),
         "camera": ", ".join(spec.camera),
         "motion": ", ".join(spec.motion),
         **{name: ", ".join(words) for name, words in _repertoire(spec).items() if name != "motions"},
@@ -104,7 +104,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
 def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
     """Fetch a model's files. From the Hugging Face hub, only those that are missing; what was stopped goes on."""
     spec = catalog.find(model)
-    before = hub.here(spec)
+    before = hub.local_copy(spec)
     if before.state == hub.COMPLETE:
         note(f"{spec.name} is here already", quiet)
     elif spec.repo:
@@ -116,7 +116,7 @@ def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> N
     except KeyboardInterrupt:
         note(f"stopped; what has come stays, go on with: sora models pull {model}", quiet)
         raise typer.Exit(STOPPED) from None
-    typer.echo(json.dumps({"name": spec.name, **_location(hub.here(spec))}) if as_json else str(folder))
+    typer.echo(json.dumps({"name": spec.name, **_location(hub.local_copy(spec))}) if as_json else str(folder))
 
 
 @app.command()
@@ -141,7 +141,7 @@ def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) ->
 def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> None:
     """Delete a model's files from this disk."""
     spec = catalog.find(model)
-    found = hub.here(spec)
+    found = hub.local_copy(spec)
     if spec.repo and found.state != hub.ABSENT and not yes:
         what = f"{spec.name}, {hub.gigabytes(found.bytes)}"
         if not typer.confirm(f"Delete {what} in {found.folder or hub.cache()}?", err=True):
@@ -158,11 +158,11 @@ def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> Non
 def path(model: o.Model, as_json: o.AsJson = False) -> None:
     """Say where a model's files are."""
     spec = catalog.find(model)
-    folder = hub.path(spec)
-    typer.echo(json.dumps({"name": spec.name, **_location(hub.here(spec))}) if as_json else str(folder))
+    folder = hub.local_path(spec)
+    typer.echo(json.dumps({"name": spec.name, **_location(hub.local_copy(spec))}) if as_json else str(folder))
 
 
-def _file_names(bad: list[hub.Checked]) -> str:
+def _file_names(bad: list[hub.FileCheck]) -> str:
     names = ", ".join(file.name for file in bad[:3])
     return names if len(bad) <= 3 else f"{names} and {len(bad) - 3} more"
 
@@ -175,7 +175,7 @@ def _remedy(spec: ModelSpec) -> str:
 
 def _facts(spec: ModelSpec) -> dict[str, Any]:
     """A line of ``--json``. size: [width, height] in pixels. bytes: to fetch in all, bytes_here: on this disk."""
-    defaults, found = spec.defaults, hub.here(spec)
+    defaults, found = spec.defaults, hub.local_copy(spec)
     height, width = spec.film_size()
     return {
         "name": spec.name,
@@ -191,15 +191,15 @@ def _facts(spec: ModelSpec) -> dict[str, Any]:
         "guidance": defaults.guidance,
         "guidance_low": defaults.guidance_low,
         "shift": defaults.shift,
-        "sampler": defaults.step,
+        "sampler": defaults.sampler,
     }
 
 
-def _location(found: hub.Here) -> dict[str, Any]:
+def _location(found: hub.LocalCopy) -> dict[str, Any]:
     return {"state": found.state, "path": str(found.folder) if found.folder else None, "bytes_here": found.bytes}
 
 
-def _state(spec: ModelSpec, found: hub.Here) -> str:
+def _state(spec: ModelSpec, found: hub.LocalCopy) -> str:
     if found.state == hub.COMPLETE:
         return "here"
     if not spec.repo:

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sora.plan import options as plan
-from sora.plan.request import Field, fields
+from sora.plan.request import OLD_NAMES, RequestField, fields
 from sora.plan.verbs import Verb
 
 
-def typer_option(field: Field) -> Any:
+def typer_option(field: RequestField) -> Any:
     """A field's flag, as typer reads it."""
-    settings: dict[str, Any] = {"help": field.help, "show_default": field.shown}
+    settings: dict[str, Any] = {"help": field.help, "show_default": field.default_text}
     settings |= {"metavar": field.metavar} if field.metavar else {}
     return typer.Option(*field.flags, **settings)
 
@@ -79,23 +79,28 @@ DELIVERY_OPTIONS: dict[str, tuple[Any, Any]] = {
 """What a command that paints takes beside its request: (annotation, default) by name."""
 
 
-def option_of(field: Field) -> Any:
+def option_of(field: RequestField) -> Any:
     """The annotation of a field that has a flag."""
     return Annotated[_value_type(field), typer_option(field)]
 
 
-def argument_of(field: Field, *, required: bool) -> Any:
+def _old_option(field: RequestField) -> Any:
+    """The annotation of the flag that a field had in earlier versions, which the help does not show."""
+    return Annotated[_value_type(field), typer.Option(*field.old_flags, hidden=True)]
+
+
+def argument_of(field: RequestField, *, required: bool) -> Any:
     """The annotation of a field that stands without a flag."""
     metavar = field.metavar or field.name.upper()
     argument = typer.Argument(metavar=metavar if required else f"[{metavar}]", help=field.help, show_default=False)
     return Annotated[str if required else str | None, argument]
 
 
-def _value_type(field: Field) -> Any:
+def _value_type(field: RequestField) -> Any:
     """The type of a flag's value, as typer reads it."""
     if field.kind is bool:
         return bool
-    kind: Any = Literal[field.choices] if field.choices else list[str] if field.several else field.kind
+    kind: Any = Literal[field.choices] if field.choices else list[str] if field.is_list else field.kind
     return kind | None
 
 
@@ -104,6 +109,8 @@ def parameters(verb: Verb, extra: dict[str, tuple[Any, Any]]) -> list[inspect.Pa
     result = [parameter(name, argument_of(verb.field(name), required=True), ...) for name in verb.required]
     result += [parameter(name, argument_of(verb.field(name), required=False), None) for name in verb.optional]
     result += [parameter(name, option_of(verb.field(name)), _default(fields()[name])) for name in verb.options]
+    old = [name for name in verb.options if name in OLD_NAMES]
+    result += [parameter(OLD_NAMES[name], _old_option(fields()[name]), None) for name in old]
     return result + [parameter(name, *row) for name, row in extra.items()]
 
 
@@ -113,13 +120,20 @@ def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, **settings)
 
 
-def _default(field: Field) -> Any:
+def _default(field: RequestField) -> Any:
     return False if field.kind is bool else None
 
 
 def values_of(arguments: dict[str, Any]) -> dict[str, Any]:
-    """What typer read, as a request's fields hold it; without what is not said."""
-    set_values = {
-        name: value for name, value in arguments.items() if not (value is None or value is False or value == [])
-    }
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in set_values.items()}
+    """What typer read, as a request's fields hold it; options that were not given are left out.
+
+    A flag that an earlier version had counts as the present one; values of a list given by both are joined.
+    """
+    values: dict[str, Any] = {}
+    new_names = {old: new for new, old in OLD_NAMES.items()}
+    for name, value in arguments.items():
+        if value is None or value is False or value == []:
+            continue
+        name = new_names.get(name, name)
+        values[name] = (*values.get(name, ()), *value) if isinstance(value, list) else value
+    return values

@@ -143,7 +143,7 @@ def _size(size: str | None, aspect: str | None, spec: catalog.ModelSpec) -> Size
     """The size on the model's grid that was asked for; None is each clip's own shape."""
     if size is None and aspect is None:
         return None
-    return spec.painted(spec.film_size(size, aspect))
+    return spec.model_size(spec.film_size(size, aspect))
 
 
 def _check_target(out: Path, replace: bool) -> None:

@@ -84,13 +84,11 @@ def _preview(job: TrainJob, trainer: LoRATrainer, on_event: Listener) -> None:
     """Each preview's prompt painted as it would be now, at the model's defaults."""
 
     spec = job.spec
-    d, format = (
-        spec.defaults,
-        spec.form(job.size or spec.grid.nearest_size(1.0, spec.defaults.area), spec.defaults.fps),
-    )
+    d = spec.defaults
+    format = spec.format(job.size or spec.grid.nearest_size(1.0, d.area), d.fps)
     for number, prompt in enumerate(job.previews, start=1):
         settings = engine.Settings.from_spec(spec, job.settings["seed"])
-        plan = operations.generate((prompt,), frames=d.frames, form=format)
+        plan = operations.generate((prompt,), frames=d.frames, format=format)
         frames_FCYX = torch.cat(list(engine.paint(trainer.model, plan, settings, on_event)))
         path = job.folder / f"step-{trainer.step:06d}-{number}.mp4"
         media.write_clip(path, Clip(frames_FCYX.permute(0, 2, 3, 1).contiguous().numpy(), d.fps), force=True)

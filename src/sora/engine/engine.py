@@ -21,7 +21,7 @@ from sora.engine.seeds import derive_seed
 from sora.engine.timeline import Timeline
 from sora.errors import OutOfMemory
 from sora.plan.crop import Crop
-from sora.plan.plan import Plan, Start, Window
+from sora.plan.plan import Plan, SourceClip, Window
 from sora.runtime import heap
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Settings:
             steps=(d.draft_steps if draft else d.steps) if steps is None else steps,
             guidance=d.guidance if guidance is None else guidance,
             shift=d.shift if shift is None else shift,
-            sampler=d.step if sampler is None else sampler,
+            sampler=d.sampler if sampler is None else sampler,
             negative_prompt=d.negative if negative_prompt is None else negative_prompt,
             stream=stream,
         )
@@ -85,14 +85,16 @@ def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | Non
         if number > 1:
             heap.trim()
         report = _number_windows(on_event, number, len(plan.windows))
-        with _report_out_of_memory(window.frames, plan.format.painted):
+        with _report_out_of_memory(window.frames, plan.format.model_size):
             canvas, begin = timeline.canvas_for(window), 0
             painted = _paint_window(model, plan, window, canvas, settings, report)
-            target_colours = None if window.right else colours.get(window.part)
+            target_colours = None if window.context_after else colours.get(window.colour_group)
             can_stream = settings.stream and target_colours is None and not canvas.known_F1YX.any()
             finished = painted if can_stream else _blend_window(model, canvas, painted, window, target_colours)
-            if window.part not in colours and any(w.part == window.part for w in plan.windows[number:]):
-                finished = _record_colours(finished, window.part, colours)
+            if window.colour_group not in colours and any(
+                w.colour_group == window.colour_group for w in plan.windows[number:]
+            ):
+                finished = _record_colours(finished, window.colour_group, colours)
             for frames_FCYX in finished:
                 timeline.add(window, frames_FCYX, begin)
                 begin += len(frames_FCYX)
@@ -112,7 +114,7 @@ def _blend_window(
     if target_colours is not None:
         painted_FCYX = blend.match_colours(painted_FCYX, target_colours)
     known = canvas.known_F1YX
-    if known.any() and (model.spec.defaults.meets_pictures or not _only_images_known(window, known)):
+    if known.any() and (model.spec.defaults.blend_at_images or not _only_images_known(window, known)):
         yield blend.blend_known(canvas, painted_FCYX)
     elif known.any():
         yield torch.where(known, canvas.frames_FCYX, painted_FCYX)
@@ -134,19 +136,19 @@ def _record_colours(
 def _only_images_known(window: Window, known_F1YX: Tensor) -> bool:
     """Whether nothing is known but one whole frame at either end or both."""
     flat = known_F1YX.flatten(1)
-    return max(window.left, window.right) <= 1 and torch.equal(flat.all(dim=1), flat.any(dim=1))
+    return max(window.context_before, window.context_after) <= 1 and torch.equal(flat.all(dim=1), flat.any(dim=1))
 
 
 def _paint_window(
     model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, on_event: Listener
 ) -> Iterator[Tensor]:
     """A window's frames as the model decodes them, at the clip's size, uint8 (F, 3, Y, X), before any blending."""
-    small = resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.painted)
-    share = 1.0 if plan.start else _guidance_fraction(model, window)
-    seed = derive_seed(settings.seed, window=window.draw)
+    small = resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
+    share = 1.0 if plan.source else _guidance_fraction(model, window)
+    seed = derive_seed(settings.seed, window=window.noise_index)
     window_settings = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
     latents = paint_latents(
-        model, small, plan.prompts[window.shot], window_settings, on_event, source=plan.start, cyclic=_is_cyclic(plan)
+        model, small, plan.prompts[window.shot], window_settings, on_event, source=plan.source, cyclic=_is_cyclic(plan)
     )
     if len(plan.windows) > 1:
         heap.trim()  # before the phase that takes the most
@@ -163,14 +165,14 @@ def _guidance_fraction(model: Model, window: Window) -> float:
     """The share of the guidance, over 1, for a window that extends known frames (before it) or bridges (before and
     after)."""
     d = model.spec.defaults
-    if window.left and window.right:
-        return d.arriving
-    return d.going_on if window.left or window.right else 1.0
+    if window.context_before and window.context_after:
+        return d.bridge_guidance
+    return d.extend_guidance if window.context_before or window.context_after else 1.0
 
 
 def _is_cyclic(plan: Plan) -> bool:
     """Whether the whole clip is a single cyclic window."""
-    return plan.circle and not plan.placed
+    return plan.cyclic and not plan.known_clips
 
 
 @torch.inference_mode()
@@ -181,7 +183,7 @@ def paint_latents(
     settings: Settings,
     on_event: Listener = lambda _: None,
     *,
-    source: Start | None = None,
+    source: SourceClip | None = None,
     cyclic: bool = False,
 ) -> Tensor:
     """Paint one canvas of the model's size, in latent space: (1, C, T, H, W) on the model's device.
@@ -203,7 +205,9 @@ def paint_latents(
 
     with record_function("sample"):
         if source is not None and source.method == "flow":
-            source_velocity = _profile("pass", model.bind(canvas, latents, source.was, settings.negative_prompt, 1.0))
+            source_velocity = _profile(
+                "pass", model.bind(canvas, latents, source.source_prompt, settings.negative_prompt, 1.0)
+            )
             return flow_edit(source_velocity, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
         chosen = sampler.SAMPLERS[settings.sampler]
         return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, sampler=chosen, on_step=on_step)
@@ -216,7 +220,7 @@ def _schedule(model: Model, settings: Settings, strength: float, tokens: int) ->
 
 
 def _encode_and_bind(
-    model: Model, canvas: Canvas, prompt: str, settings: Settings, source: Start | None, cyclic_latents: bool
+    model: Model, canvas: Canvas, prompt: str, settings: Settings, source: SourceClip | None, cyclic_latents: bool
 ) -> tuple[Latents, sampler.Velocity]:
     """(the known latents and those to start from, the velocity that paints the rest)."""
     latents = model.encode(canvas)

@@ -27,7 +27,7 @@ class Timeline:
     def canvas_for(self, window: Window) -> Canvas:
         """The canvas of a window, at the clip's size. Unknown frames show the plan's source clip, or black."""
         span = range(window.first, window.first + window.frames)
-        inside = range(window.first + window.left, span.stop - window.right)
+        inside = range(window.first + window.context_before, span.stop - window.context_after)
         black = torch.zeros(3, *self.plan.format.size, dtype=torch.uint8)
         frames = torch.stack([self._source_frame(i, black) if i in inside else self._context_frame(i) for i in span])
         known = torch.zeros(len(span), 1, *self.plan.format.size, dtype=torch.bool)
@@ -39,7 +39,7 @@ class Timeline:
         """Add painted frames of a window, from the window's frame ``begin`` on; the timeline keeps those that belong to
         the clip. A window may come in several pieces, in order."""
         for i, frame_CYX in enumerate(frames_FCYX, start=window.first + begin):
-            if i in window.keep:
+            if i in window.kept:
                 self._painted[i] = frame_CYX.clone()  # a view would keep the whole window in memory
         if begin + len(frames_FCYX) >= window.frames > begin:
             self._pending.remove(window)
@@ -65,7 +65,7 @@ class Timeline:
         """A frame that is known by now. Beyond the clip's ends it is the nearest one, in a cyclic clip the one
         there."""
         nearest = min(max(i, 0), self.plan.frames - 1)
-        frame = self._frame(i % self.plan.frames if self.plan.circle else nearest)
+        frame = self._frame(i % self.plan.frames if self.plan.cyclic else nearest)
         if frame is None:  # a loop whose clip is shorter than the context: the frame before it is yet to be painted
             frame = self._frame(nearest)
         if frame is None:
@@ -78,22 +78,22 @@ class Timeline:
 
     def _given_frame(self, i: int) -> Tensor | None:
         """Frame i of the clips that the person gave; None where it is none of theirs."""
-        for first, clip in self.plan.placed:
+        for first, clip in self.plan.known_clips:
             if first <= i < first + len(clip):
                 return to_FCYX(clip[i - first : i - first + 1])[0]
         return None
 
     def _source_frame(self, i: int, black: Tensor) -> Tensor:
         """Frame i of the clip that is edited; black where nothing is."""
-        if self.plan.start is None:
+        if self.plan.source is None:
             return black
-        last = len(self.plan.start.clip) - 1
-        i = i % (last + 1) if self.plan.circle else min(max(i, 0), last)
-        return to_FCYX(self.plan.start.clip[i : i + 1])[0]
+        last = len(self.plan.source.clip) - 1
+        i = i % (last + 1) if self.plan.cyclic else min(max(i, 0), last)
+        return to_FCYX(self.plan.source.clip[i : i + 1])[0]
 
     def _source_mask(self, i: int) -> Tensor | bool:
         """Which pixels of frame i an edit leaves alone."""
-        source = self.plan.start
+        source = self.plan.source
         if source is None or source.known_FYX is None:
             return False
         return torch.from_numpy(source.known_FYX[min(max(i, 0), len(source.known_FYX) - 1)])

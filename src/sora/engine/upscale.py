@@ -20,7 +20,7 @@ from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.seeds import derive_seed
 from sora.engine.tiles import Tile, blend_tiles, split_into_tiles
 from sora.plan.clip import Clip
-from sora.plan.plan import Start
+from sora.plan.plan import SourceClip
 
 if TYPE_CHECKING:
     from sora.engine.model import Model
@@ -82,7 +82,7 @@ def _refine_tiles(
     for number, tile in numbered_tiles.items():
         before_FCYX = tile.crop(picture_FCYX)
         canvas = Canvas(before_FCYX.contiguous(), torch.zeros(1, 1, tile.height, tile.width, dtype=torch.bool), 1.0)
-        source = Start(Clip(before_FCYX.permute(0, 2, 3, 1).contiguous().numpy(), 1.0), strength)
+        source = SourceClip(Clip(before_FCYX.permute(0, 2, 3, 1).contiguous().numpy(), 1.0), strength)
         tile_settings = replace(settings, seed=derive_seed(settings.seed, tile=number))
         latents = engine.paint_latents(model, canvas, prompt, tile_settings, source=source)
         pixels = torch.cat(list(model.decode(latents))).float().cpu().clamp(-1, 1)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sora.errors import SoraError, UsageError
 from sora.plan.recipe import IN_MEMORY
-from sora.plan.request import Field, fields
+from sora.plan.request import RequestField, fields
 from sora.plan.verbs import FINISH, VERBS, Verb
 
 CALL: dict[str, tuple[Any, str]] = {
@@ -38,7 +38,7 @@ def row_of(verb: str) -> Verb:
 
 def check_names(verb: str, row: Verb, options: Mapping[str, Any]) -> None:
     """Raises TypeError for a keyword that the verb does not take, with the nearest one that it does."""
-    known = (*row.takes, *CALL)
+    known = (*row.fields, *CALL)
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -55,10 +55,10 @@ def values_of(row: Verb, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _value(field: Field, value: Any) -> Any:
+def _value(field: RequestField, value: Any) -> Any:
     if field.name in _SPELLED and not isinstance(value, str):
         return _SPELLED[field.name](value)
-    if field.several:
+    if field.is_list:
         return tuple(_one(field, each) for each in ([value] if _is_single(value) else value))
     return _one(field, value)
 
@@ -69,7 +69,7 @@ def _is_single(value: Any) -> bool:
     return pair or isinstance(value, str | os.PathLike) or not hasattr(value, "__iter__")
 
 
-def _one(field: Field, value: Any) -> Any:
+def _one(field: RequestField, value: Any) -> Any:
     try:
         if field.kind is bool and isinstance(value, bool):
             return value
@@ -84,14 +84,14 @@ def _one(field: Field, value: Any) -> Any:
     raise UsageError(f"{field.name}={_shown(value)} is of the wrong kind; expected {KINDS[field.kind]}")
 
 
-def _text(field: Field, value: Any) -> str:
+def _text(field: RequestField, value: Any) -> str:
     """Raises TypeError."""
     if field.name == "loras" and isinstance(value, tuple):
         path, strength = value
         return f"{os.fspath(path)}:{float(strength)!r}"
     if isinstance(value, str):
         return value
-    if field.path or field.name == "loras":
+    if field.is_path or field.name == "loras":
         path = os.fspath(value)
         return path if isinstance(path, str) else os.fsdecode(path)
     raise TypeError

@@ -93,7 +93,7 @@ def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
         guidance=r.guidance,
         shift=r.shift,
         sampler=r.sampler,
-        negative_prompt=r.negative,
+        negative_prompt=r.negative_prompt,
         stream=resolved.speed.uses("overlap"),
     )
 
@@ -111,7 +111,9 @@ def frames_of(resolved: ResolvedRequest, variant: Variant, model: Model, on_even
 
 def _at_model_size(resolved: ResolvedRequest, plan: Plan) -> Plan:
     """The same plan, at the size that the model paints."""
-    return replace(plan, format=resolved.spec.form(resolved.model_size, plan.format.fps, draft=resolved.request.draft))
+    return replace(
+        plan, format=resolved.spec.format(resolved.model_size, plan.format.fps, draft=resolved.request.draft)
+    )
 
 
 def write(
@@ -167,4 +169,4 @@ def weights_identity(spec: ModelSpec) -> str:
     what the files of a folder say they hold, since to read them all takes longer than to paint."""
     if spec.folder is not None:
         return weights.fingerprint(spec.folder)
-    return f"{spec.repo}@{hub.path(spec).name}" if spec.repo else sha256_of(weights.asset(spec.files[0]))
+    return f"{spec.repo}@{hub.local_path(spec).name}" if spec.repo else sha256_of(weights.asset(spec.files[0]))

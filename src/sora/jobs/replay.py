@@ -203,7 +203,7 @@ def _unlisted_error(file: str | Path, path: str) -> InputError:
 
 def _request_files(file: str, request: Request) -> list[str]:
     """Every file that a request names, but the model's. Raises InputError."""
-    paths = [getattr(request, name) for name, field in fields().items() if field.path and name != "model"]
+    paths = [getattr(request, name) for name, field in fields().items() if field.is_path and name != "model"]
     try:
         added = [str(loras.parse_flag(text).path) for text in request.loras]
     except UsageError as error:

@@ -22,8 +22,8 @@ from sora.memory import plans
 from sora.plan import prompts
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
-from sora.plan.options import MOST_SEED
-from sora.plan.plan import Plan, Start
+from sora.plan.options import MAX_SEED
+from sora.plan.plan import Plan, SourceClip
 from sora.plan.recipe import absolute
 from sora.plan.request import Request, check, within
 from sora.runtime.speed import DEFAULT_SPEED, Speed
@@ -54,14 +54,14 @@ class ResolvedRequest:
     @property
     def model_size(self) -> Size:
         """(height, width) on the model's grid of a whole frame."""
-        return self.spec.painted(self.size, draft=self.request.draft)
+        return self.spec.model_size(self.size, draft=self.request.draft)
 
     @property
     def largest_canvas(self) -> tuple[tuple[int, int, int], bool]:
         """((frames, height, width) of the largest canvas, whether anything in any of them is known)."""
         plan = self.plan
         frames = max((window.frames for window in plan.windows), default=1)
-        known = bool(plan.placed) or plan.start is not None or len(plan.windows) > 1
+        known = bool(plan.known_clips) or plan.source is not None or len(plan.windows) > 1
         return (frames, *self.model_size), known
 
     def plan_of(self, variant: Variant) -> Plan:
@@ -81,7 +81,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     delivery, files = delivery or Delivery(), files or Inputs()
     check(request)
     within("--count", delivery.count, 1, MAX_FILES)
-    within("--seed", request.seed, 0, MOST_SEED - delivery.count + 1)
+    within("--seed", request.seed, 0, MAX_SEED - delivery.count + 1)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
     spec = spec.with_guidance() if _needs_guidance(request, files) else spec
     if request.memory is not None:
@@ -129,19 +129,19 @@ def _completed(
 ) -> Request:
     """The request with all that was understood, paths absolute, so that it means the same anywhere on this machine."""
     d = spec.defaults
-    has_negative = request.negative is not None and request.negative.strip()
+    has_negative = request.negative_prompt is not None and request.negative_prompt.strip()
     completed = {
         "steps": request.steps or distilled_steps or (d.draft_steps if request.draft else d.steps),
         "guidance": (1.0 if distilled_steps else d.guidance) if request.guidance is None else request.guidance,
         "guidance_low": d.guidance_low if spec.boundary is not None else None,
         "shift": request.shift or d.shift,
-        "sampler": request.sampler or d.step,
-        "negative": prompts.clean(request.negative or "") if has_negative else d.negative,
+        "sampler": request.sampler or d.sampler,
+        "negative_prompt": prompts.clean(request.negative_prompt or "") if has_negative else d.negative,
         "model": str(spec.folder.absolute()) if spec.folder else spec.name,
         "loras": tuple(lora.flag_value for lora in lora_files),
         **{
             name: path and absolute(path)
-            for name in ("image", "last", "clip", "clip_b", "mask", "draft_file")
+            for name in ("image", "last_image", "clip", "clip_b", "mask", "draft_file")
             for path in [getattr(request, name)]
         },
         **verb_plan.completed,
@@ -151,13 +151,11 @@ def _completed(
 
 def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Speed:
     """few: the steps of a few-step LoRA. Raises UsageError for ``turbo`` where no weights are few-step ones."""
-    speed = Speed(request.speed or DEFAULT_SPEED.mode, frozenset(request.without))
-    if speed.mode == "turbo" and distilled_steps is None and not spec.few_step:
-        if spec.name in catalog.MODELS and catalog.MODELS[spec.name].few_step:
-            message = (
-                f"--speed turbo is without guidance, which --guidance, --negative, --lora and edits of {spec.name} need"
-            )
-            raise UsageError(f"{message}; leave --speed turbo out")
+    speed = Speed(request.speed or DEFAULT_SPEED.mode, frozenset(request.disable))
+    if speed.mode == "turbo" and distilled_steps is None and not spec.is_few_step:
+        if spec.name in catalog.MODELS and catalog.MODELS[spec.name].is_few_step:
+            guided = f"--guidance, --negative-prompt, --lora and edits of {spec.name} need guidance"
+            raise UsageError(f"{guided}, which --speed turbo paints without; leave --speed turbo out")
         hint = "add a few-step LoRA with --lora, or say --speed fast"
         raise UsageError(f"--speed turbo paints with few-step weights, and {spec.name} has none; {hint}")
     return speed
@@ -169,7 +167,7 @@ def _needs_guidance(request: Request, files: Inputs) -> bool:
     if request.guidance is not None:
         return request.guidance != 1
     leads = request.verb == "edit" and method_of(request, files) == "flow"
-    return bool(request.negative and request.negative.strip()) or leads or bool(request.loras)
+    return bool(request.negative_prompt and request.negative_prompt.strip()) or leads or bool(request.loras)
 
 
 def _with_low_noise_guidance(spec: ModelSpec, request: Request) -> ModelSpec:
@@ -191,9 +189,9 @@ def _start_from_draft(verb_plan: VerbPlan, request: Request, files: Inputs) -> V
     """The verb's plan, started from a draft's frames."""
     plan, path = verb_plan.plan, Path(request.draft_file or "")
     draft = _read_draft(path, plan, files)
-    strength, known = request.draft_strength or 1.0, plan.start.known_FYX if plan.start else None
-    start = Start(draft, strength, known) if strength < 1 or known is not None else None
-    return replace(verb_plan, plan=replace(plan, start=start), inputs=(path, *verb_plan.inputs))
+    strength, known = request.draft_strength or 1.0, plan.source.known_FYX if plan.source else None
+    source = SourceClip(draft, strength, known) if strength < 1 or known is not None else None
+    return replace(verb_plan, plan=replace(plan, source=source), inputs=(path, *verb_plan.inputs))
 
 
 def _read_draft(path: Path, plan: Plan, files: Inputs) -> Clip:

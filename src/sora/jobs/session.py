@@ -188,7 +188,7 @@ def _values(row: Verb, options: Mapping[str, Any], files: Inputs) -> dict[str, A
     named = {
         name: files.add(name, value)
         for name, value in options.items()
-        if value is not None and name in fields() and row.field(name).path and name != "model"
+        if value is not None and name in fields() and row.field(name).is_path and name != "model"
     }
     return values_of(row, {**options, **named})
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from sora.jobs.arguments import CALL, row_of, with_keywords
-from sora.plan.request import Field
+from sora.plan.request import RequestField
 from sora.plan.verbs import Verb
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -21,7 +21,7 @@ def documented(verb: str, names: Iterable[str] | None = None) -> Callable[[Metho
 
     def with_options(method: Method) -> Method:
         own, row = inspect.signature(method), row_of(verb)
-        listed = [row.field(name) for name in names or row.takes if name not in own.parameters]
+        listed = [row.field(name) for name in names or row.fields if name not in own.parameters]
         parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
         parameters += [_keyword(field.name, _default(field)) for field in listed]
         lines = [_line(field, row) for field in listed]
@@ -39,17 +39,17 @@ def _keyword(name: str, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
 
 
-def _default(field: Field) -> Any:
-    return False if field.kind is bool else () if field.several else None
+def _default(field: RequestField) -> Any:
+    return False if field.kind is bool else () if field.is_list else None
 
 
-def _line(field: Field, row: Verb) -> str:
+def _line(field: RequestField, row: Verb) -> str:
     """An option's name, range, meaning and default."""
     kind = f"one of {', '.join(map(repr, field.choices))}" if field.choices else field.kind.__name__
-    if field.low is not None and field.high is not None:
-        kind += f", {field.low:g} or more" if field.high > 1e9 else f", {field.low:g} to {field.high:g}"
-    default = f" Default: {field.shown}." if isinstance(field.shown, str) else ""
-    return f"{field.name} ({'sequence of ' * field.several}{kind}): {with_keywords(field.help, row)}{default}"
+    if field.minimum is not None and field.maximum is not None:
+        kind += f", {field.minimum:g} or more" if field.maximum > 1e9 else f", {field.minimum:g} to {field.maximum:g}"
+    default = f" Default: {field.default_text}." if isinstance(field.default_text, str) else ""
+    return f"{field.name} ({'sequence of ' * field.is_list}{kind}): {with_keywords(field.help, row)}{default}"
 
 
 def _wrapped(line: str) -> str:

@@ -39,7 +39,7 @@ class VerbContext:
 
     def format(self, size: Size, fps: float) -> Format:
         """The format of a film of (height, width)."""
-        return self.spec.form(size, fps, draft=self.request.draft)
+        return self.spec.format(size, fps, draft=self.request.draft)
 
     def fps(self) -> float:
         """Frames a second of a film that no clip gives its rate."""
@@ -83,7 +83,7 @@ def generate(context: VerbContext) -> VerbPlan:
         message = f"{frames} frames are too few for {shots} shots"
         raise UsageError(f"{message}; ask for {shots + between} or more with --frames or --seconds")
     size = context.size()
-    plan = operations.generate(context.prompts, frames=frames, form=context.format(size, fps), transition=transition)
+    plan = operations.generate(context.prompts, frames=frames, format=context.format(size, fps), transition=transition)
     return VerbPlan(plan, completed=_size_fields(size) | _length_fields(frames) | {"fps": fps})
 
 
@@ -92,12 +92,12 @@ def image(context: VerbContext) -> VerbPlan:
     if context.request.refine and max(size) > MAX_REFINED_SIDE:
         most = f"{MAX_REFINED_SIDE}x{MAX_REFINED_SIDE}"
         raise UsageError(f"--refine paints up to {most}, not {wxh(size)}; make --size smaller or leave --refine out")
-    plan = operations.image(context.prompts[0], form=context.format(size, context.spec.defaults.fps))
+    plan = operations.image(context.prompts[0], format=context.format(size, context.spec.defaults.fps))
     return VerbPlan(plan, completed=_size_fields(size))
 
 
 def img2vid(context: VerbContext) -> VerbPlan:
-    files = [file for file in (context.request.image, context.request.last) if file is not None]
+    files = [file for file in (context.request.image, context.request.last_image) if file is not None]
     fps = context.fps()
     frames = context.frames(fps, context.spec.defaults.frames)
     if frames < len(files):
@@ -108,8 +108,8 @@ def img2vid(context: VerbContext) -> VerbPlan:
     first, *last = [fit(picture_YXC, *size) for picture_YXC in pictures]
     options: dict[str, Any] = {
         "frames": frames,
-        "form": context.format(size, fps),
-        "last_YXC": last[0] if last else None,
+        "format": context.format(size, fps),
+        "last_image_YXC": last[0] if last else None,
     }
     plan = operations.img2vid(first, context.prompts[0], **options)
     completed = _size_fields(size) | _length_fields(frames) | {"fps": fps}
@@ -121,7 +121,7 @@ def extend(context: VerbContext) -> VerbPlan:
     clip = source.clip
     frames = context.frames(clip.fps, context.spec.defaults.frames - 1)
     format = context.format(clip.size, clip.fps)
-    plan = operations.extend(clip, context.prompts[0], frames=frames, form=format, backward=backward)
+    plan = operations.extend(clip, context.prompts[0], frames=frames, format=format, backward=backward)
     return _clip_plan(plan, (source.placed_at(frames if backward else 0),), _length_fields(frames))
 
 
@@ -133,8 +133,8 @@ def loop(context: VerbContext) -> VerbPlan:
             raise UsageError(f"a clip's loop keeps the clip's own size and rate; leave --{flag} out")
     source, d = context.clip(), context.spec.defaults
     clip = source.clip
-    frames = context.frames(clip.fps, max(MIN_RETURN_FRAMES, d.window - d.context - d.after))
-    plan = operations.loop(clip, context.prompts[0], frames=frames, form=context.format(clip.size, clip.fps))
+    frames = context.frames(clip.fps, max(MIN_RETURN_FRAMES, d.window - d.context - d.context_after))
+    plan = operations.loop(clip, context.prompts[0], frames=frames, format=context.format(clip.size, clip.fps))
     return _clip_plan(plan, (source,), _length_fields(frames))
 
 
@@ -146,15 +146,15 @@ def _text_loop(context: VerbContext) -> VerbPlan:
     if request.start is not None or request.end is not None:
         raise UsageError("--start and --end choose a part of a clip, and there is none; leave them out")
     time, fps = spec.grid.time, context.fps()
-    requested = context.frames(fps, spec.defaults.cycle)
+    requested = context.frames(fps, spec.defaults.loop_frames)
     frames = time * max(1, (2 * requested + time) // (2 * time))
-    longest = MAX_TEXT_LOOP_CYCLES * spec.defaults.cycle
+    longest = MAX_TEXT_LOOP_CYCLES * spec.defaults.loop_frames
     if frames > longest:
         message = f"{frames} frames are too long a loop from words"
         raise UsageError(f"{message}; expected at most {longest} ({longest / fps:g} s at {fps:g} fps), or loop a clip")
     notes = (f"a loop from words has a multiple of {time} frames: {frames} instead of {requested}",)
     size = context.size()
-    plan = operations.cycle(context.prompts[0], frames=frames, form=context.format(size, fps))
+    plan = operations.text_loop(context.prompts[0], frames=frames, format=context.format(size, fps))
     completed = _size_fields(size) | _length_fields(frames) | {"fps": fps}
     return VerbPlan(plan, notes=notes if frames != requested else (), completed=completed)
 
@@ -171,7 +171,7 @@ def bridge(context: VerbContext) -> VerbPlan:
         notes.append(f"{b.path} is fitted from {wxh(b.clip.size)} to {wxh(first.size)}, the size of {a.path}")
     second = resampled(b.clip, first.fps).fitted(*first.size)
     plan = operations.bridge(
-        first, second, context.prompts[0], frames=frames, form=context.format(first.size, first.fps)
+        first, second, context.prompts[0], frames=frames, format=context.format(first.size, first.fps)
     )
     return _clip_plan(plan, (a, b.placed_at(len(first) + frames, first.fps)), _length_fields(frames), tuple(notes))
 
@@ -184,23 +184,23 @@ def edit(context: VerbContext) -> VerbPlan:
     default_strength = 1.0 if _is_partial(request) else d.flow_strength if method == "flow" else d.noise_strength
     strength = default_strength if request.strength is None else request.strength
     source = context.clip()
-    if request.was is not None and method != "flow":
-        raise UsageError("--was tells --method flow what the clip shows; add --method flow or leave --was out")
+    if request.source_prompt is not None and method != "flow":
+        raise UsageError("--source-prompt goes with --method flow alone; add --method flow, or leave it out")
     clip = source.clip
-    stretch = None if request.frame_range is None else geometry.parse_stretch(request.frame_range, len(clip))
+    frame_range = None if request.frame_range is None else geometry.parse_stretch(request.frame_range, len(clip))
     paint_FYX = sources.edit_mask(context.files, request.region, request.mask, clip)
     crop = None if paint_FYX is None else crop_around(paint_FYX, d.region_share)
-    source_prompt = request.was or ""
-    if request.was is None and method == "flow":
+    source_prompt = request.source_prompt or ""
+    if request.source_prompt is None and method == "flow":
         source_prompt = context.files.recorded_prompt(str(source.path)) or ""
     format = context.format(clip.size, clip.fps)
-    format = format if crop is None else replace(format, painted=context.spec.painted(crop.size))
-    area: dict[str, Any] = {"paint_FYX": paint_FYX, "stretch": stretch, "crop": crop}
-    options: dict[str, Any] = {"strength": strength, "method": method, "was": source_prompt}
-    plan = operations.edit(clip, context.prompts[0], form=format, **area, **options)
+    format = format if crop is None else replace(format, model_size=context.spec.model_size(crop.size))
+    area: dict[str, Any] = {"paint_FYX": paint_FYX, "frame_range": frame_range, "crop": crop}
+    options: dict[str, Any] = {"strength": strength, "method": method, "source_prompt": source_prompt}
+    plan = operations.edit(clip, context.prompts[0], format=format, **area, **options)
     notes = () if crop is None else (f"the region is painted with {wxh(crop.size)} pixels of the frame around it",)
     verb_plan = _clip_plan(
-        plan, (source,), {"strength": strength, "method": method, "was": source_prompt or None}, notes
+        plan, (source,), {"strength": strength, "method": method, "source_prompt": source_prompt or None}, notes
     )
     return verb_plan if request.mask is None else replace(verb_plan, inputs=(*verb_plan.inputs, Path(request.mask)))
 
@@ -211,7 +211,9 @@ def method_of(request: Request, files: Inputs) -> str:
         return request.method
     if _is_partial(request) or request.strength == 1:
         return "noise"
-    is_known = request.was is not None or (request.clip is not None and files.recorded_prompt(request.clip) is not None)
+    is_known = request.source_prompt is not None or (
+        request.clip is not None and files.recorded_prompt(request.clip) is not None
+    )
     return "flow" if is_known else "noise"
 
 

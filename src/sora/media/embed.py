@@ -15,12 +15,12 @@ from typing import IO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from sora.plan.recipe import LONGEST
+from sora.plan.recipe import MAX_CHARACTERS
 
 PNG_KEY = "comment"
 _DESCRIPTION = 0x010E  # Exif's ImageDescription
 _SEGMENT = 65_533  # most bytes a JPEG comment segment holds
-MOST_BYTES = 4 * LONGEST  # of a comment that can be a recipe, in UTF-8; a longer one is passed over
+MOST_BYTES = 4 * MAX_CHARACTERS  # of a comment that can be a recipe, in UTF-8; a longer one is passed over
 
 
 def save_image(path: Path, frame_YXC: np.ndarray, recipe: str) -> None:

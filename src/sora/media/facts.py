@@ -40,7 +40,7 @@ def probe(path: str | Path) -> Info:
         if image is not None:
             return _probe_picture(image, read_recipe(path))
     facts, recipe = ffmpeg.stream(file), read_recipe(path)
-    times = ffmpeg.timeline(file, facts.rate)
+    times = ffmpeg.probe_timing(file, facts.rate)
     fps, shape = float(times.rate), (facts.width, facts.height)
     seconds = times.frames / fps
     return Info("video", *shape, times.frames, fps, seconds, facts.codec, facts.pix_fmt, recipe, facts.sound)

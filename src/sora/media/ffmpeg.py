@@ -45,7 +45,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class FrameTiming:
     """A film at the constant ``rate`` that fits it: so many ``frames``.
 
     origin: seconds from the file's beginning to the first frame, None where the file holds no times.
@@ -175,7 +175,7 @@ def _reason(log: bytes) -> str:
     return last_line(b"\n".join(lines))
 
 
-def timeline(path: Path, declared: Fraction) -> Timeline:
+def probe_timing(path: Path, declared: Fraction) -> FrameTiming:
     """When the first video stream's frames are shown, from its packets, which are not decoded: one a frame in every
     common codec. declared: the rate the file claims. Raises InputError.
     """
@@ -189,19 +189,19 @@ def timeline(path: Path, declared: Fraction) -> Timeline:
     unit = Fraction(int(tick[1]), int(tick[2]))
     shown = sorted((int(row[2]), int(row[3])) for row in rows)
     if shown[0][0] <= -(2**62):  # AV_NOPTS_VALUE
-        return Timeline(declared, len(rows), None)
+        return FrameTiming(declared, len(rows), None)
     times = [time for time, _ in shown]
     rate = _constant(declared, times, unit)
     frames = round((times[-1] - times[0] + shown[-1][1]) * unit * rate)
     # A whole film may end in a frame of no stated length.
     frames = len(rows) if abs(frames - len(rows)) <= 1 else frames
-    return Timeline(rate, frames, times[0] * unit)
+    return FrameTiming(rate, frames, times[0] * unit)
 
 
 def origin(path: Path) -> float:
     """Seconds from the file's beginning to its first frame; 0 where there is none or no time."""
     try:
-        return float(timeline(path, Fraction(1)).origin or 0)
+        return float(probe_timing(path, Fraction(1)).origin or 0)
     except InputError:
         return 0.0
 
@@ -219,7 +219,7 @@ def _constant(declared: Fraction, times: list[int], unit: Fraction) -> Fraction:
     return Fraction(max(1, round(1 / (max(1, gaps[len(gaps) // 2]) * unit))))
 
 
-def rgb_frames(path: Path, facts: Stream, times: Timeline, first: int, last: int) -> Iterator[np.ndarray]:
+def rgb_frames(path: Path, facts: Stream, times: FrameTiming, first: int, last: int) -> Iterator[np.ndarray]:
     """The frames (Y, X, 3) from ``first`` to before ``last``, counted at the constant rate; fewer if damaged."""
     shape = (facts.height, facts.width, 3)
     size = math.prod(shape)
@@ -238,7 +238,7 @@ def rgb_frames(path: Path, facts: Stream, times: Timeline, first: int, last: int
         process.wait()
 
 
-def _decoding(path: Path, facts: Stream, times: Timeline, first: int, last: int) -> list[str]:
+def _decoding(path: Path, facts: Stream, times: FrameTiming, first: int, last: int) -> list[str]:
     # A jump goes to a keyframe well before the first frame (the reordering of frames counts), and no frame on the way
     # is thrown away: the fps filter drops them by their time, so that the cut is that of a full read.
     start, jump, origin = first / times.rate, [], "STARTPTS"

@@ -46,7 +46,7 @@ def _marks(path: str | Path, frames: int) -> list[np.ndarray]:
         if still:
             with picture.opened_still(file) as image:
                 return [marked(image)]
-    with read.reel(file, marked) as film:
+    with read.open_video(file, marked) as film:
         return list(film.decode(0, min(frames, film.frames)))
 
 

@@ -27,7 +27,7 @@ Pixels = Callable[[Image.Image], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Reel:
+class VideoSource:
     """A film that is open but not decoded yet. size: (height, width). fps: frames a second, constant.
 
     decode(first, last) yields its frames from ``first`` to before ``last``; fewer where a file is damaged.
@@ -47,7 +47,7 @@ def read_clip(path: str | Path, *, start: float | None = None, end: float | None
     rate come at a constant one. A folder's rate is the ``fps`` of its recipe.json, else FOLDER_FPS. Raises InputError
     for what is missing, damaged, a still, or over MAX_CLIP_BYTES; UsageError for a start or end outside the film.
     """
-    with reel(path) as film:
+    with open_video(path) as film:
         first, last = _part(film, start, end)
         _check_room(film, last - first, cut=start is not None or end is not None)
         frames_FYXC = np.empty((last - first, *film.size, 3), np.uint8)
@@ -62,13 +62,15 @@ def read_clip(path: str | Path, *, start: float | None = None, end: float | None
 
 def cut(clip: Clip, name: str, start: float | None, end: float | None) -> Clip:
     """The part of a clip in memory that ``read_clip`` would read of its file. name: for a person. Raises UsageError."""
-    film = Reel(Path(name), len(clip), clip.fps, clip.size, lambda first, last: iter(clip.frames_FYXC[first:last]))
+    film = VideoSource(
+        Path(name), len(clip), clip.fps, clip.size, lambda first, last: iter(clip.frames_FYXC[first:last])
+    )
     first, last = _part(film, start, end)
     return clip[first:last]
 
 
 @contextmanager
-def reel(path: str | Path, pixels: Pixels = picture.rgb) -> Iterator[Reel]:
+def open_video(path: str | Path, pixels: Pixels = picture.rgb) -> Iterator[VideoSource]:
     """A film, open while the block runs. ``pixels`` says what becomes of each frame. Raises InputError."""
     file = picture.existing(path)
     if file.is_dir():
@@ -80,7 +82,7 @@ def reel(path: str | Path, pixels: Pixels = picture.rgb) -> Iterator[Reel]:
         yield _video(file, pixels) if image is None else _animation(file, image, pixels)
 
 
-def _part(film: Reel, start: float | None, end: float | None) -> tuple[int, int]:
+def _part(film: VideoSource, start: float | None, end: float | None) -> tuple[int, int]:
     """The first frame at or after ``start`` and the first at or after ``end``. Raises UsageError."""
     seconds = film.frames / film.fps
     for name, value in (("--start", start), ("--end", end)):
@@ -98,12 +100,12 @@ def _part(film: Reel, start: float | None, end: float | None) -> tuple[int, int]
     return first, last
 
 
-def _frame_at(seconds: float, film: Reel) -> int:
+def _frame_at(seconds: float, film: VideoSource) -> int:
     """The first frame not before that time; a millionth of a frame is the rounding of decimal seconds."""
     return film.frames if seconds * film.fps >= film.frames else math.ceil(seconds * film.fps - 1e-6)
 
 
-def _check_room(film: Reel, frames: int, cut: bool) -> None:
+def _check_room(film: VideoSource, frames: int, cut: bool) -> None:
     frame_bytes = film.size[0] * film.size[1] * 3
     if frames * frame_bytes <= MAX_CLIP_BYTES:
         return
@@ -114,21 +116,21 @@ def _check_room(film: Reel, frames: int, cut: bool) -> None:
     raise InputError(f"{what} is {seconds:.2f} s long, at most {most:g} s of {size} can be read at once; {way_out}")
 
 
-def _video(file: Path, pixels: Pixels) -> Reel:
+def _video(file: Path, pixels: Pixels) -> VideoSource:
     facts = ffmpeg.stream(file)
     if facts.height * facts.width > picture.MAX_PIXELS:
         size, most = f"{facts.width}x{facts.height}", picture.MAX_PIXELS // 10**6
         raise InputError(f"{file} is {size}, over {most} megapixels a frame; scale it down")
-    times = ffmpeg.timeline(file, facts.rate)
+    times = ffmpeg.probe_timing(file, facts.rate)
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
         for frame_YXC in ffmpeg.rgb_frames(file, facts, times, first, last):
             yield frame_YXC if pixels is picture.rgb else pixels(Image.fromarray(frame_YXC))
 
-    return Reel(file, times.frames, float(times.rate), (facts.height, facts.width), decode)
+    return VideoSource(file, times.frames, float(times.rate), (facts.height, facts.width), decode)
 
 
-def _animation(file: Path, image: Image.Image, pixels: Pixels) -> Reel:
+def _animation(file: Path, image: Image.Image, pixels: Pixels) -> VideoSource:
     shown, fps = repeats(image)
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
@@ -142,7 +144,7 @@ def _animation(file: Path, image: Image.Image, pixels: Pixels) -> Reel:
             if at >= last:
                 return
 
-    return Reel(file, sum(shown), fps, (image.height, image.width), decode)
+    return VideoSource(file, sum(shown), fps, (image.height, image.width), decode)
 
 
 def repeats(image: Image.Image) -> tuple[list[int], float]:
@@ -151,10 +153,10 @@ def repeats(image: Image.Image) -> tuple[list[int], float]:
     for frame in ImageSequence.Iterator(image):
         frame.load()  # WebP knows a frame's duration only then
         durations.append(float(frame.info.get("duration", 0)))
-    return _timeline(durations, tick=10.0 if image.format == "GIF" else 1.0)
+    return _constant_rate(durations, tick=10.0 if image.format == "GIF" else 1.0)
 
 
-def _timeline(durations: list[float], tick: float) -> tuple[list[int], float]:
+def _constant_rate(durations: list[float], tick: float) -> tuple[list[int], float]:
     """``repeats`` from durations in milliseconds, rounded to ``tick``. Up to 10 ms count as 100, as browsers do."""
     shown = [d if d > 10 else 100.0 for d in durations]
     even = max(shown) - min(shown) <= tick
@@ -166,7 +168,7 @@ def _timeline(durations: list[float], tick: float) -> tuple[list[int], float]:
     return times, count / seconds
 
 
-def _folder(folder: Path, pixels: Pixels) -> Reel:
+def _folder(folder: Path, pixels: Pixels) -> VideoSource:
     files = pictures(folder)
     with picture.opened_still(files[0]) as image:
         size = (image.height, image.width)
@@ -180,7 +182,7 @@ def _folder(folder: Path, pixels: Pixels) -> Reel:
                 raise InputError(f"the pictures in {folder} differ in size ({sizes}); make them equal")
             yield made
 
-    return Reel(folder, len(files), folder_rate(folder), size, decode)
+    return VideoSource(folder, len(files), folder_rate(folder), size, decode)
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -26,7 +26,7 @@ class Encoder(Protocol):
         ...
 
 
-class Relay:
+class EncoderThread:
     """Hands frames to an encoder that works in a thread of its own, and waits where that falls too far behind, so that
     memory stays flat. What goes wrong there is raised here, by the next ``write`` or ``close``.
 

@@ -13,7 +13,7 @@ import numpy as np
 from sora.errors import InputError, UsageError
 from sora.media import embed, ffmpeg, sound, target
 from sora.media.facts import Info, probe
-from sora.media.relay import Encoder, Relay
+from sora.media.relay import Encoder, EncoderThread
 from sora.media.sound import Sound
 from sora.plan.clip import Clip
 
@@ -80,7 +80,7 @@ def writer(
         with _told(place):
             staged = sound.stage(sounds, folder) if kind in sound.ENCODE else []
             encoder = _encoder(kind, made, fps, size, recipe_json)
-            encoder = Relay(encoder, math.prod((*size, 3))) if overlap else encoder
+            encoder = EncoderThread(encoder, math.prod((*size, 3))) if overlap else encoder
         try:
             w = Writer(place, size, encoder)
             yield w

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sora.engine.model import Model, Trainable
     from sora.memory import Needs
-    from sora.weights import Kind
+    from sora.weights import LayoutRules
 
 
 class Family(Protocol):
@@ -29,7 +29,7 @@ class Family(Protocol):
     to the model itself (``engine.model.Scheduled``), and recognising files to the rows (``catalog.Family``)."""
 
     @property
-    def KEY_MAPS(self) -> Mapping[str, Kind]:
+    def KEY_MAPS(self) -> Mapping[str, LayoutRules]:
         """How the tensors in this family's files are named, by network ("transformer", "text", ...). LoRAs use the
         names of "transformer"."""
         ...

@@ -120,9 +120,9 @@ def should_batch_guidance(speed: Speed, device: torch.device, tokens: int) -> bo
 
 def is_guided(spec: ModelSpec, speed: Speed, t: float) -> bool:
     """Whether guidance is used at time t in [0, 1]."""
-    return not speed.fast or t >= spec.defaults.guided_from
+    return not speed.fast or t >= spec.defaults.guidance_stop
 
 
 def step_cache_threshold(spec: ModelSpec, speed: Speed) -> float:
     """The threshold of the step cache; 0 for no step cache."""
-    return spec.defaults.near if speed.fast else 0.0
+    return spec.defaults.cache_threshold if speed.fast else 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sora.errors import UsageError
-from sora.plan.request import Field, Request
+from sora.plan.request import Request, RequestField
 from sora.plan.verbs import FINISH, VERBS, Verb
 
 
@@ -29,7 +29,7 @@ def parse(verb: str, row: Verb, words: Sequence[str]) -> tuple[dict[str, Any], l
     return values, rest
 
 
-def _set(values: dict[str, Any], field: Field, given: str | None, left: Iterator[str]) -> None:
+def _set(values: dict[str, Any], field: RequestField, given: str | None, left: Iterator[str]) -> None:
     if field.kind is bool:
         if given is not None:
             raise UsageError(f"{field.flag} takes no value; leave {given!r} out")
@@ -39,10 +39,10 @@ def _set(values: dict[str, Any], field: Field, given: str | None, left: Iterator
     if text is None:
         raise UsageError(f"{field.flag} lacks its value; expected one behind it")
     value = converted(field, text)
-    values[field.name] = (*values.get(field.name, ()), value) if field.several else value
+    values[field.name] = (*values.get(field.name, ()), value) if field.is_list else value
 
 
-def converted(field: Field, text: str) -> Any:
+def converted(field: RequestField, text: str) -> Any:
     """The value that a text stands for. Raises UsageError."""
     try:
         value = field.kind(text)
@@ -58,7 +58,7 @@ def spelled(request: Request) -> list[str]:
     """A command line that asks for the same, for a person to read; without ``sora``."""
     verb, row = (request.verb, VERBS[request.verb]) if request.draft_file is None else ("finish", FINISH)
     words, places = [verb], list[str]()
-    for name in row.takes:
+    for name in row.fields:
         value = getattr(request, name)
         if value is None or value is False or value == ():
             continue

@@ -9,9 +9,9 @@ from sora.errors import UsageError
 
 Size = tuple[int, int]  # (height, width) in pixels
 
-MOST_FRAMES = 100_000
-SHORTEST_SIDE, LONGEST_SIDE = 16, 8192
-LONGEST_SHAPE = 4.0
+MAX_FRAMES = 100_000
+MIN_SIDE, MAX_SIDE = 16, 8192
+MAX_ASPECT = 4.0
 
 
 def length(seconds: float | None, frames: int | None, fps: float, default: int) -> int:
@@ -26,9 +26,9 @@ def length(seconds: float | None, frames: int | None, fps: float, default: int) 
         count = seconds * fps
         count = max(1.0, math.floor(count + 0.5)) if count < 1e9 else count
     if count < 1:
-        raise UsageError(f"--frames {_rounded(count)} is no length; expected 1 to {MOST_FRAMES}")
-    if count > MOST_FRAMES:
-        most = f"{MOST_FRAMES} ({MOST_FRAMES / fps:g} s at {fps:g} fps)"
+        raise UsageError(f"--frames {_rounded(count)} is no length; expected 1 to {MAX_FRAMES}")
+    if count > MAX_FRAMES:
+        most = f"{MAX_FRAMES} ({MAX_FRAMES / fps:g} s at {fps:g} fps)"
         raise UsageError(f"{_rounded(count)} frames are too many; expected at most {most}")
     return int(count)
 
@@ -40,7 +40,7 @@ def _rounded(count: float) -> str:
 
 def shape_of(aspect: str | None, usual: float) -> float:
     """Width / height that is asked for, else the usual one, cropped to the longest shape there is."""
-    return min(max(usual, 1 / LONGEST_SHAPE), LONGEST_SHAPE) if aspect is None else parse_aspect(aspect)
+    return min(max(usual, 1 / MAX_ASPECT), MAX_ASPECT) if aspect is None else parse_aspect(aspect)
 
 
 def parse_aspect(text: str) -> float:
@@ -57,8 +57,8 @@ def parse_size(text: str) -> Size:
     if match is None:
         raise UsageError(f"--size {text!r} is no size; expected WIDTHxHEIGHT in pixels, as in 640x360")
     width, height = int(match[1]), int(match[2])
-    if not all(SHORTEST_SIDE <= side <= LONGEST_SIDE for side in (width, height)):
-        raise UsageError(f"--size {text} is out of range; expected {SHORTEST_SIDE} to {LONGEST_SIDE} pixels a side")
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
+        raise UsageError(f"--size {text} is out of range; expected {MIN_SIDE} to {MAX_SIDE} pixels a side")
     _check_shape(f"--size {text}", width / height)
     return height, width
 
@@ -91,6 +91,6 @@ def wxh(size: Size) -> str:
 
 
 def _check_shape(what: str, shape: float) -> float:
-    if not 1 / LONGEST_SHAPE <= shape <= LONGEST_SHAPE:
-        raise UsageError(f"{what} is too long a shape; expected at most {LONGEST_SHAPE:g}:1 or 1:{LONGEST_SHAPE:g}")
+    if not 1 / MAX_ASPECT <= shape <= MAX_ASPECT:
+        raise UsageError(f"{what} is too long a shape; expected at most {MAX_ASPECT:g}:1 or 1:{MAX_ASPECT:g}")
     return shape

@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from sora.plan.prompts import MAX_CHARACTERS
 
-MOST_SEED = 2**63 - 1  # torch's generators take signed 64-bit seeds
-LONGEST_PATH = 4096  # characters
-MOST_ITEMS = 256  # of a list: shots, LoRAs
+MAX_SEED = 2**63 - 1  # torch's generators take signed 64-bit seeds
+MAX_PATH_CHARACTERS = 4096  # characters
+MAX_ITEMS = 256  # of a list: shots, LoRAs
 
 VerbName = Literal["generate", "image", "img2vid", "extend", "loop", "bridge", "edit"]
 DeviceName = Literal["cuda", "mps", "cpu"]
@@ -39,9 +39,9 @@ def option(
     """A field's description. flags: on the command line; none is the field's name in dashes. shown: what the help says
     of a default. low, high: the range of a number. longest: characters of a text, items of a list. path: whether it
     names a file or a folder."""
-    told = {"flags": flags, "metavar": metavar, "shown": shown, "path": path}
+    extra = {"flags": flags, "metavar": metavar, "shown": shown, "path": path}
     bounds: dict[str, Any] = {"ge": low, "le": high, "max_length": longest}
-    return Meta(description=help, extra=told, **bounds)
+    return Meta(description=help, extra=extra, **bounds)
 
 
 def text(help: str, **more: Any) -> Meta:
@@ -51,7 +51,7 @@ def text(help: str, **more: Any) -> Meta:
 
 def file(help: str, **more: Any) -> Meta:
     """Of a path."""
-    return option(help, longest=LONGEST_PATH, path=True, **more)
+    return option(help, longest=MAX_PATH_CHARACTERS, path=True, **more)
 
 
 Prompt = Annotated[str, text("What to paint, in words; - reads them from standard input.", metavar="PROMPT")]
@@ -60,7 +60,7 @@ Clip = Annotated[str, file("A video, a moving GIF or WebP, or a folder of number
 ClipB = Annotated[str, file("The clip to arrive at; it is fitted to the size and rate of A.", metavar="B")]
 Then = Annotated[
     tuple[Annotated[str, Meta(max_length=4 * MAX_CHARACTERS)], ...],
-    option("The next shot of the film; may be said again.", metavar="TEXT", longest=MOST_ITEMS),
+    option("The next shot of the film; may be said again.", metavar="TEXT", longest=MAX_ITEMS),
 ]
 Transition = Annotated[TransitionName, option("How a shot becomes the next one.", shown="cut")]
 Subject = Annotated[str, text("Who or what all shots are about: put before the words of each.", metavar="WORDS")]
@@ -74,7 +74,7 @@ Refine = Annotated[
         high=1,
     ),
 ]
-Last = Annotated[str, file("A second picture, which becomes the last frame.", metavar="IMAGE")]
+LastImage = Annotated[str, file("The picture that becomes the last frame.", metavar="IMAGE")]
 Backward = Annotated[bool, option("Paint what came before, instead of what follows.")]
 Camera = Annotated[CameraMove, option("How the camera moves.")]
 Motion = Annotated[SubjectMove, option("How the subject moves.")]
@@ -89,7 +89,7 @@ Strength = Annotated[
 ]
 Region = Annotated[
     str,
-    option("Paint only this rectangle, in pixels of the clip.", metavar="X,Y,W,H", longest=LONGEST_PATH),
+    option("Paint only this rectangle, in pixels of the clip.", metavar="X,Y,W,H", longest=MAX_PATH_CHARACTERS),
 ]
 Mask = Annotated[str, file("Paint only what is light in this picture or film.", metavar="FILE")]
 FrameRange = Annotated[
@@ -98,7 +98,7 @@ FrameRange = Annotated[
         "Paint only the frames from A to before B, counted from 0; either end may be left open.",
         flags=("--frames",),
         metavar="A:B",
-        longest=LONGEST_PATH,
+        longest=MAX_PATH_CHARACTERS,
     ),
 ]
 Method = Annotated[
@@ -108,7 +108,9 @@ Method = Annotated[
         shown="flow for a whole clip whose old words are known, else noise",
     ),
 ]
-Was = Annotated[str, text("What the clip shows, for --method flow.", metavar="TEXT", shown="the words in its recipe")]
+SourcePrompt = Annotated[
+    str, text("What the clip shows, for --method flow.", metavar="TEXT", shown="the words in its recipe")
+]
 DraftFile = Annotated[str, file("A file painted with --draft.", metavar="DRAFT")]
 DraftStrength = Annotated[
     float,
@@ -134,14 +136,14 @@ Fps = Annotated[
 ]
 Aspect = Annotated[
     str,
-    option("Shape, as in 16:9 or 9:16, at the model's own area.", metavar="W:H", longest=LONGEST_PATH),
+    option("Shape, as in 16:9 or 9:16, at the model's own area.", metavar="W:H", longest=MAX_PATH_CHARACTERS),
 ]
 Size = Annotated[
     str,
     option(
         "Exact size in pixels, as in 640x360. Painted at the model's nearest size, then resized.",
         metavar="WxH",
-        longest=LONGEST_PATH,
+        longest=MAX_PATH_CHARACTERS,
     ),
 ]
 Start = Annotated[float, option("Read the clip from this second on.", metavar="S")]
@@ -149,7 +151,7 @@ End = Annotated[float, option("Read the clip up to this second.", metavar="S")]
 StartB = Annotated[float, option("Read B from this second on.", metavar="S")]
 EndB = Annotated[float, option("Read B up to this second.", metavar="S")]
 Draft = Annotated[bool, option("A quick sketch, for `sora finish`: smaller, in few steps.")]
-Seed = Annotated[int, option("Same seed, same machine, same film.", shown="random, and printed", low=0, high=MOST_SEED)]
+Seed = Annotated[int, option("Same seed, same machine, same film.", shown="random, and printed", low=0, high=MAX_SEED)]
 Steps = Annotated[
     int,
     option("Sampling steps: more is slower and finer.", shown="the model's", low=1, high=1000),
@@ -167,15 +169,15 @@ GuidanceLow = Annotated[
         high=100,
     ),
 ]
-Negative = Annotated[str, text("What to steer away from, in words.", metavar="TEXT")]
+NegativePrompt = Annotated[str, text("What the film should not show, in words.", metavar="TEXT")]
 Model = Annotated[str, file("Which weights paint; see `sora models`.", metavar="TEXT", shown="the one inside sora")]
 Loras = Annotated[
-    tuple[Annotated[str, Meta(max_length=LONGEST_PATH)], ...],
+    tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
     option(
         "Weights of your own to add, as `sora train` makes them; may be said again.",
         flags=("--lora",),
         metavar="FILE[:STRENGTH]",
-        longest=MOST_ITEMS,
+        longest=MAX_ITEMS,
     ),
 ]
 Device = Annotated[DeviceName, option("Where to compute.", shown="the best here")]
@@ -186,7 +188,7 @@ Memory = Annotated[
         "What of open weights is in memory when; see `sora models show`.",
         metavar="PLAN",
         shown="what fits",
-        longest=LONGEST_PATH,
+        longest=MAX_PATH_CHARACTERS,
     ),
 ]
 Speed = Annotated[
@@ -195,15 +197,15 @@ Speed = Annotated[
         "exact: every step in full. fast: steps that change little are skipped. turbo: few-step weights.",
         metavar="exact|fast|turbo",
         shown="exact",
-        longest=LONGEST_PATH,
+        longest=MAX_PATH_CHARACTERS,
     ),
 ]
-Without = Annotated[
-    tuple[Annotated[str, Meta(max_length=LONGEST_PATH)], ...],
+Disable = Annotated[
+    tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
     option(
-        "Leave out a way of being quick that changes no number, to compare; a wrong name lists them.",
-        metavar="WAY",
-        longest=MOST_ITEMS,
+        "Turn off one of the optimisations that change no number, to compare; a wrong name lists them.",
+        metavar="NAME",
+        longest=MAX_ITEMS,
     ),
 ]
 Shift = Annotated[

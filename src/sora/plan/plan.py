@@ -20,11 +20,11 @@ class Format:
     """
 
     size: tuple[int, int]
-    painted: tuple[int, int]
+    model_size: tuple[int, int]
     fps: float
     window: int
     context: int
-    after: int
+    context_after: int
     time: int
 
 
@@ -39,16 +39,16 @@ class Window:
 
     first: int
     frames: int
-    left: int
-    right: int
-    keep: range
+    context_before: int
+    context_after: int
+    kept: range
     shot: int = 0
-    part: int = 0
-    draw: int = 0
+    colour_group: int = 0
+    noise_index: int = 0
 
 
 @dataclass(frozen=True)
-class Start:
+class SourceClip:
     """Film that painting starts from instead of from noise alone.
 
     clip: as long as the film. strength: in (0, 1], the share of the noise and of the steps; 1 keeps nothing of it.
@@ -61,7 +61,7 @@ class Start:
     strength: float
     known_FYX: np.ndarray | None = None
     method: str = "noise"
-    was: str = ""
+    source_prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Plan:
     frames: int
     windows: tuple[Window, ...]
     prompts: tuple[str, ...]
-    placed: tuple[tuple[int, Clip], ...] = ()
-    start: Start | None = None
-    circle: bool = False
+    known_clips: tuple[tuple[int, Clip], ...] = ()
+    source: SourceClip | None = None
+    cyclic: bool = False
     crop: Crop | None = None

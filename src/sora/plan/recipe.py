@@ -18,18 +18,18 @@ import msgspec
 from msgspec import Meta, Struct
 
 from sora.errors import InputError
-from sora.plan.request import Request, from_data, to_data
+from sora.plan.request import OLD_NAMES, Request, from_data, to_data
 
 FORMAT = 2
-LONGEST = 1 << 20  # characters of a recipe's text
-MOST_INPUTS = 1024
-DEEPEST = 16  # lists and objects within one another; sora's own are 4 deep
-MOST_THREADS = 1 << 16
+MAX_CHARACTERS = 1 << 20  # characters of a recipe's text
+MAX_INPUTS = 1024
+MAX_DEPTH = 16  # lists and objects within one another; sora's own are 4 deep
+MAX_THREADS = 1 << 16
 
 IN_MEMORY = re.compile(r"memory:[0-9a-f]{64}")
 """What stands in a request and among a recipe's inputs for a clip or a picture that was in no file: its sha256."""
 
-Text = Annotated[str, Meta(max_length=LONGEST)]
+Text = Annotated[str, Meta(max_length=MAX_CHARACTERS)]
 Pixels = Annotated[int, Meta(ge=1, le=1 << 20)]
 
 
@@ -54,8 +54,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
     device: Text
     dtype: Text
     torch: Text
-    inputs: Annotated[tuple[tuple[Text, Text], ...], Meta(max_length=MOST_INPUTS)] = ()
-    threads: Annotated[int, Meta(ge=0, le=MOST_THREADS)] = 0
+    inputs: Annotated[tuple[tuple[Text, Text], ...], Meta(max_length=MAX_INPUTS)] = ()
+    threads: Annotated[int, Meta(ge=0, le=MAX_THREADS)] = 0
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -68,14 +68,16 @@ class Recipe(Struct, frozen=True, kw_only=True):
 
 def record_of(text: str) -> dict[str, Any]:
     """The JSON object of a recipe of any format up to FORMAT. Raises InputError for what is none, or too long."""
-    if len(text) > LONGEST:
-        raise InputError(f"the recipe has {len(text):,} characters, at most {LONGEST:,} are read; it is not sora's")
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(
+            f"the recipe has {len(text):,} characters, at most {MAX_CHARACTERS:,} are read; it is not sora's"
+        )
     try:
         record = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         raise InputError("the recipe is not JSON; expected the line that sora wrote into the file") from None
     if _is_too_deep(record):
-        raise InputError(f"the recipe is over {DEEPEST} levels deep; it was damaged or is not sora's")
+        raise InputError(f"the recipe is over {MAX_DEPTH} levels deep; it was damaged or is not sora's")
     if not isinstance(record, dict):
         raise InputError(f"the recipe is a JSON {type(record).__name__}, not an object; expected sora's own line")
     number = record.get("format", 1)
@@ -95,9 +97,9 @@ def _finite(text: str) -> float:
 
 
 def _is_too_deep(value: Any) -> bool:
-    """Whether lists and objects are more than DEEPEST deep, without recursion, so that no reader of it can fail."""
+    """Whether lists and objects are more than MAX_DEPTH deep, without recursion, so that no reader of it can fail."""
     level: list[Any] = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         nested = [each for each in level if isinstance(each, (dict, list))]
         level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
     return any(isinstance(each, (dict, list)) for each in level)
@@ -106,11 +108,19 @@ def _is_too_deep(value: Any) -> bool:
 def from_record(record: dict[str, Any]) -> Recipe:
     """A recipe of this format. Keys that it does not know are passed over, but not in its request. Raises
     InputError."""
-    request = from_data(record.get("request"), "the recipe's request")
+    request = from_data(_with_new_names(record.get("request")), "the recipe's request")
     try:
         return msgspec.convert(record | {"request": request}, Recipe)
     except msgspec.ValidationError as error:
         raise InputError(f"the recipe is incomplete ({error}); it was cut short or is not sora's") from None
+
+
+def _with_new_names(request: Any) -> Any:
+    """A recipe's request with the fields that earlier versions called otherwise under their present names."""
+    if not isinstance(request, dict):
+        return request
+    new_names = {old: new for new, old in OLD_NAMES.items() if new not in request}
+    return {new_names.get(name, name): value for name, value in request.items()}
 
 
 def prompt_in(text: str) -> str:

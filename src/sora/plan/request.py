@@ -33,7 +33,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     transition: o.Transition | None = None
     subject: o.Subject | None = None
     refine: o.Refine | None = None
-    last: o.Last | None = None
+    last_image: o.LastImage | None = None
     backward: o.Backward = False
     camera: o.Camera | None = None
     motion: o.Motion | None = None
@@ -42,7 +42,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     mask: o.Mask | None = None
     frame_range: o.FrameRange | None = None
     method: o.Method | None = None
-    was: o.Was | None = None
+    source_prompt: o.SourcePrompt | None = None
     draft_file: o.DraftFile | None = None
     draft_strength: o.DraftStrength | None = None
     seconds: o.Seconds | None = None
@@ -59,14 +59,14 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     steps: o.Steps | None = None
     guidance: o.Guidance | None = None
     guidance_low: o.GuidanceLow | None = None
-    negative: o.Negative | None = None
+    negative_prompt: o.NegativePrompt | None = None
     model: o.Model | None = None
     loras: o.Loras = ()
     device: o.Device | None = None
     dtype: o.Dtype | None = None
     memory: o.Memory | None = None
     speed: o.Speed | None = None
-    without: o.Without = ()
+    disable: o.Disable = ()
     shift: o.Shift | None = None
     sampler: o.Sampler | None = None
     threads: o.Threads | None = None
@@ -77,7 +77,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         return self.draft_file or self.clip or self.image
 
 
-class Field(Struct, frozen=True):
+class RequestField(Struct, frozen=True):
     """A field of a request, for those who read or write it. kind: of one value, a tuple's item where ``several``.
     choices: of a text, empty for any. low, high: of a number, None for no bound."""
 
@@ -85,44 +85,50 @@ class Field(Struct, frozen=True):
     kind: type[Any]
     help: str
     flags: tuple[str, ...]
+    old_flags: tuple[str, ...]
     metavar: str | None
-    shown: str | bool
+    default_text: str | bool
     choices: tuple[str, ...]
-    several: bool
-    path: bool
-    low: float | None
-    high: float | None
+    is_list: bool
+    is_path: bool
+    minimum: float | None
+    maximum: float | None
 
     @property
     def flag(self) -> str:
         return self.flags[0]
 
 
+OLD_NAMES = {"source_prompt": "was", "disable": "without", "negative_prompt": "negative", "last_image": "last"}
+"""Present name of a field -> its name in earlier versions, which recipes and prompt files may still use."""
+
+
 @cache
-def fields() -> Mapping[str, Field]:
+def fields() -> Mapping[str, RequestField]:
     """Every field but the verb, by its name, in order."""
     return {f.name: _field(f.name, f.type) for f in msgspec.structs.fields(Request) if f.name != "verb"}
 
 
-def _field(name: str, kind: Any) -> Field:
+def _field(name: str, kind: Any) -> RequestField:
     if not hasattr(kind, "__metadata__"):  # Annotated[...] | None
         kind = next(each for each in get_args(kind) if each is not type(None))
     inner, meta = get_args(kind)
     choices = get_args(inner) if getattr(inner, "__origin__", None) is Literal else ()
     several = getattr(inner, "__origin__", None) is tuple
-    told: dict[str, Any] = meta.extra
-    return Field(
+    extra: dict[str, Any] = meta.extra
+    return RequestField(
         name=name,
         kind=str if choices or several else inner,
         help=meta.description,
-        flags=told["flags"] or ("--" + name.replace("_", "-"),),
-        metavar=told["metavar"],
-        shown=told["shown"],
+        flags=extra["flags"] or ("--" + name.replace("_", "-"),),
+        old_flags=(f"--{OLD_NAMES[name]}",) if name in OLD_NAMES else (),
+        metavar=extra["metavar"],
+        default_text=extra["shown"],
         choices=choices,
-        several=several,
-        path=told["path"],
-        low=meta.ge,
-        high=meta.le,
+        is_list=several,
+        is_path=extra["path"],
+        minimum=meta.ge,
+        maximum=meta.le,
     )
 
 
@@ -136,8 +142,8 @@ def check(request: Request) -> None:
     """Raises UsageError for a number outside its range, or a name that is none of those there are."""
     for field in fields().values():
         value = getattr(request, field.name)
-        if field.low is not None and field.high is not None:
-            within(field.flag, value, field.low, field.high)
+        if field.minimum is not None and field.maximum is not None:
+            within(field.flag, value, field.minimum, field.maximum)
         if field.choices and value is not None and value not in field.choices:
             raise UsageError(f"{field.flag} {value!r} is not known; expected {', '.join(field.choices)}")
 
@@ -160,7 +166,7 @@ RIVALS = {
 
 
 def _nothing(name: str) -> Any:
-    return () if fields()[name].several else None
+    return () if fields()[name].is_list else None
 
 
 def to_data(request: Request) -> dict[str, Any]:

@@ -9,65 +9,71 @@ from __future__ import annotations
 from sora.plan.plan import Format, Window
 
 
-def windows(gap: range, form: Format, *, left: int, right: int, shot: int = 0, part: int = 0) -> tuple[Window, ...]:
+def plan_windows(
+    gap: range, format: Format, *, known_before: int, known_after: int, shot: int = 0, colour_group: int = 0
+) -> tuple[Window, ...]:
     """Windows that paint the frames of ``gap``, in the order to paint them.
 
     left, right: how many known frames stand before and after the gap. Forward where there is nothing after it, backward
     where there is nothing before it; between two known ends forward, until one last window reaches the other side.
     """
-    if right and not left:
-        return _backward(gap, form, right, shot, part)
-    if not right:
-        return _forward(gap, form, left, shot, part)
-    after = _arriving(right, form)
+    if known_after and not known_before:
+        return _backward(gap, format, known_after, shot, colour_group)
+    if not known_after:
+        return _forward(gap, format, known_before, shot, colour_group)
+    after = _context_after(known_after, format)
     lead = 0
-    if len(gap) > form.window - _leaving(left, form) - after:
-        lead = max(form.time, len(gap) - (form.window - form.context - after))
-    chain = _forward(gap[:lead], form, left, shot, part)
-    return (*chain, _between(gap[lead:], form, left + lead, after, len(chain), shot, part))
+    if len(gap) > format.window - _context_before(known_before, format) - after:
+        lead = max(format.time, len(gap) - (format.window - format.context - after))
+    chain = _forward(gap[:lead], format, known_before, shot, colour_group)
+    return (*chain, _closing_window(gap[lead:], format, known_before + lead, after, len(chain), shot, colour_group))
 
 
-def _forward(gap: range, form: Format, left: int, shot: int, part: int) -> tuple[Window, ...]:
-    made: list[Window] = []
+def _forward(gap: range, format: Format, known_before: int, shot: int, colour_group: int) -> tuple[Window, ...]:
+    windows: list[Window] = []
     while gap:
-        context = _leaving(left, form)
-        keep = gap[: form.window - context]
-        frames = _on_grid(context + len(keep), form.time)
-        made.append(Window(keep.start - context, frames, context, 0, keep, shot, part, len(made)))
-        gap, left = gap[len(keep) :], left + len(keep)
-    return tuple(made)
+        context = _context_before(known_before, format)
+        keep = gap[: format.window - context]
+        frames = _on_grid(context + len(keep), format.time)
+        windows.append(Window(keep.start - context, frames, context, 0, keep, shot, colour_group, len(windows)))
+        gap, known_before = gap[len(keep) :], known_before + len(keep)
+    return tuple(windows)
 
 
-def _backward(gap: range, form: Format, right: int, shot: int, part: int) -> tuple[Window, ...]:
-    made: list[Window] = []
+def _backward(gap: range, format: Format, known_after: int, shot: int, colour_group: int) -> tuple[Window, ...]:
+    windows: list[Window] = []
     while gap:
-        after = _arriving(right, form, most=2 * form.after)
-        room = _below_grid(form.window, form.time) - after
+        after = _context_after(known_after, format, limit=2 * format.context_after)
+        room = _below_grid(format.window, format.time) - after
         keep = gap[max(0, len(gap) - room) :]
-        frames = _on_grid(after + len(keep), form.time)
-        made.append(Window(keep.stop + after - frames, frames, 0, after, keep, shot, part, len(made)))
-        gap, right = gap[: len(gap) - len(keep)], right + len(keep)
-    return tuple(made)
+        frames = _on_grid(after + len(keep), format.time)
+        windows.append(Window(keep.stop + after - frames, frames, 0, after, keep, shot, colour_group, len(windows)))
+        gap, known_after = gap[: len(gap) - len(keep)], known_after + len(keep)
+    return tuple(windows)
 
 
-def _between(gap: range, form: Format, left: int, after: int, draw: int, shot: int, part: int) -> Window:
+def _closing_window(
+    gap: range, format: Format, known_before: int, context_after: int, noise_index: int, shot: int, colour_group: int
+) -> Window:
     """The window that joins both sides. Its known beginning grows until the whole lies on the grid: where there is no
     film that far back, the film's first frame stands for it."""
-    context = _leaving(left, form)
-    frames = _on_grid(context + len(gap) + after, form.time)
-    context = frames - len(gap) - after
-    return Window(gap.start - context, frames, context, after, gap, shot, part, draw)
+    context_before = _context_before(known_before, format)
+    frames = _on_grid(context_before + len(gap) + context_after, format.time)
+    context_before = frames - len(gap) - context_after
+    return Window(
+        gap.start - context_before, frames, context_before, context_after, gap, shot, colour_group, noise_index
+    )
 
 
-def _leaving(known: int, form: Format) -> int:
+def _context_before(known: int, format: Format) -> int:
     """Frames of context out of those known before a gap: 1 + time * k, or none."""
-    return _below_grid(min(known, form.context), form.time) if known else 0
+    return _below_grid(min(known, format.context), format.time) if known else 0
 
 
-def _arriving(known: int, form: Format, most: int | None = None) -> int:
+def _context_after(known: int, format: Format, limit: int | None = None) -> int:
     """Frames of context out of those known after a gap: a multiple of time, or all where there are fewer."""
-    known = min(known, form.after if most is None else most)
-    return known // form.time * form.time or known
+    known = min(known, format.context_after if limit is None else limit)
+    return known // format.time * format.time or known
 
 
 def _on_grid(frames: int, time: int) -> int:

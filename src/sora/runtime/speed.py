@@ -26,7 +26,7 @@ OPTIMIZATIONS = {
     "text-once": "keys and values of the text once a clip, not once a pass",
     "winograd": "3x3 convolutions with fewer multiplications on a CPU",
 }
-"""The exact ways, by the name that ``--without`` takes."""
+"""The exact ways, by the name that ``--disable`` takes."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Speed:
             raise UsageError(f"--speed {self.mode} is not known; there is {', '.join(MODES)}")
         unknown = sorted(self.disabled - OPTIMIZATIONS.keys())
         if unknown:
-            raise UsageError(f"--without {unknown[0]} leaves out nothing; there is {', '.join(OPTIMIZATIONS)}")
+            raise UsageError(f"--disable {unknown[0]} leaves out nothing; there is {', '.join(OPTIMIZATIONS)}")
 
     def uses(self, name: str) -> bool:
         """Whether an exact way is taken where it applies."""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from sora.weights.checkpoint import checkpoint_shapes, load_checkpoint
 from sora.weights.fingerprint import fingerprint
-from sora.weights.names import KeyMap, Kind
+from sora.weights.names import KeyMap, LayoutRules
 from sora.weights.strict import Shapes, load_into, read, shapes
 
 __all__ = [
     "ASSETS",
     "KeyMap",
-    "Kind",
+    "LayoutRules",
     "Shapes",
     "asset",
     "checkpoint_shapes",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sora.errors import ModelError
 from sora.weights import source
-from sora.weights.held import SIZES, Held, Table
-from sora.weights.names import Kind, renamed
+from sora.weights.held import SIZES, Table, TensorEntry
+from sora.weights.names import LayoutRules, renamed
 from sora.weights.reading import Reader
 from sora.weights.scales import fold
 from sora.weights.strict import compare, fill
@@ -39,19 +39,19 @@ class Store(Protocol):
     def __call__(self, module: nn.Module, path: str, format: str, *, scales: int, dtype: torch.dtype) -> None: ...
 
 
-def checkpoint_shapes(path: Path, *, kind: Kind) -> dict[str, tuple[int, ...]]:
+def checkpoint_shapes(path: Path, *, rules: LayoutRules) -> dict[str, tuple[int, ...]]:
     """Name, in our spelling, to shape of every tensor that a network of this kind would take, from headers alone.
 
     Takes and raises what ``load_checkpoint`` does. Needs no torch.
     """
-    return {name: held.shape for name, held in _table(path, kind).items()}
+    return {name: held.shape for name, held in _table(path, rules).items()}
 
 
 def load_checkpoint(
     module: ModuleT,
     path: Path,
     *,
-    kind: Kind,
+    rules: LayoutRules,
     dtype: torch.dtype,
     device: Device | Callable[[str], Device] = "cpu",
     keep_small: bool = True,
@@ -73,8 +73,8 @@ def load_checkpoint(
     Raises ModelError, before anything is allocated, for what is missing, damaged, a pickle, in a format that is not
     read, or of another model; and while reading, for a file that ends too early. ValueError as ``load_into``.
     """
-    plan = _plan(module, path, kind)
-    dtypes = _dtypes(plan, kind, dtype, keep_small)
+    plan = _plan(module, path, rules)
+    dtypes = _dtypes(plan, rules, dtype, keep_small)
     stored = {name for name, held in plan.items() if store and _can_stay(module, name, held)}
     if store:
         for name in stored:
@@ -93,9 +93,9 @@ def load_checkpoint(
     return fill(module, tensors)
 
 
-def _plan(module: nn.Module, path: Path, kind: Kind) -> Table:
+def _plan(module: nn.Module, path: Path, rules: LayoutRules) -> Table:
     """Where the tensor of each of the module's names stands. Raises ModelError."""
-    table, one = _table(path, kind), kind.one
+    table, one = _table(path, rules), rules.canonical
     state = module.state_dict()
     found = {name: held.shape for name, held in table.items()}
     compare(path, found, {one(name): tuple(tensor.shape) for name, tensor in state.items()}, _ADVICE)
@@ -108,11 +108,11 @@ def _plan(module: nn.Module, path: Path, kind: Kind) -> Table:
     return {name: table[one(name)] for name in state}
 
 
-def _table(path: Path, kind: Kind) -> Table:
+def _table(path: Path, rules: LayoutRules) -> Table:
     """The tensors that a network of this kind wants, under our one name for each."""
     held = source.held(path)
     wanted: Table = {}
-    for theirs, name in renamed(held, kind).items():
+    for theirs, name in renamed(held, rules).items():
         if name not in wanted:
             wanted[name] = held[theirs]
         elif wanted[name].shape != held[theirs].shape:
@@ -120,15 +120,15 @@ def _table(path: Path, kind: Kind) -> Table:
     return fold(path, wanted)
 
 
-def _dtypes(names: Iterable[str], kind: Kind, dtype: torch.dtype, keep_small: bool) -> dict[str, torch.dtype]:
+def _dtypes(names: Iterable[str], rules: LayoutRules, dtype: torch.dtype, keep_small: bool) -> dict[str, torch.dtype]:
     """The dtype of each: float32 for what stays in it beside this one."""
     import torch
 
-    keeps = keep_small and str(dtype).removeprefix("torch.") in kind.halves
-    return {name: torch.float32 if keeps and re.search(kind.float32, name) else dtype for name in names}
+    keeps = keep_small and str(dtype).removeprefix("torch.") in rules.half_dtypes
+    return {name: torch.float32 if keeps and re.search(rules.float32, name) else dtype for name in names}
 
 
-def _can_stay(module: nn.Module, name: str, held: Held) -> bool:
+def _can_stay(module: nn.Module, name: str, held: TensorEntry) -> bool:
     """Whether this is a linear map's weight in a format that it can be used from."""
     from torch import nn
 
@@ -141,7 +141,9 @@ def _can_stay(module: nn.Module, name: str, held: Held) -> bool:
     )
 
 
-def _read(reader: Reader, name: str, held: Held, stored: bool, dtype: torch.dtype, device: Device) -> dict[str, Tensor]:
+def _read(
+    reader: Reader, name: str, held: TensorEntry, stored: bool, dtype: torch.dtype, device: Device
+) -> dict[str, Tensor]:
     """The tensors, by name in the module's state, that this one of the file becomes."""
     if not stored:
         return {name: reader.numbers(held, dtype, device)}

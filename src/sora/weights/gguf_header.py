@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sora.weights.held import SIZES, Held, Table
+from sora.weights.held import SIZES, Table, TensorEntry
 
 TYPES = {0: "F32", 1: "F16", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 30: "BF16"}
 """The number formats that are read, by ggml's codes."""
@@ -141,7 +141,7 @@ def _place(path: Path, entries: list[tuple[str, tuple[int, ...], int, int]], bas
         if code not in TYPES:
             called = OTHER_TYPES.get(code, f"type {code}")
             raise UnreadFormat(f"{name} is stored as {called}; sora reads {', '.join(TYPES.values())}")
-        held = Held(path, TYPES[code], shape, base + offset)
+        held = TensorEntry(path, TYPES[code], shape, base + offset)
         if name in found:
             raise ValueError(f"{name} is there twice")
         if (row := shape[-1] if shape else 1) % SIZES[held.format][0]:
@@ -153,9 +153,9 @@ def _place(path: Path, entries: list[tuple[str, tuple[int, ...], int, int]], bas
     return found
 
 
-def _reshaped(name: str, held: Held, shape: tuple[int, ...] | None) -> Held:
+def _reshaped(name: str, held: TensorEntry, shape: tuple[int, ...] | None) -> TensorEntry:
     if shape is None:
         return held
     if min(shape) < 0 or math.prod(shape) != held.numbers:
         raise ValueError(f"the original shape of {name}, {shape}, has not as many numbers as it holds")
-    return Held(held.file, held.format, shape, held.start)
+    return TensorEntry(held.file, held.format, shape, held.start)

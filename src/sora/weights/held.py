@@ -20,7 +20,7 @@ SIZES = {
 
 
 @dataclass(frozen=True)
-class Held:
+class TensorEntry:
     """A tensor in a file: its numbers begin at byte ``start``, in row-major order. format: a key of SIZES.
 
     scale: what the numbers are to be multiplied by, one number or one a row; None for nothing.
@@ -30,7 +30,7 @@ class Held:
     format: str
     shape: tuple[int, ...]
     start: int
-    scale: Held | None = None
+    scale: TensorEntry | None = None
 
     @property
     def numbers(self) -> int:
@@ -43,4 +43,4 @@ class Held:
         return self.numbers // block * size
 
 
-Table = dict[str, Held]
+Table = dict[str, TensorEntry]

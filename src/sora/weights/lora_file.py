@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sora import atomic, weights
 from sora.errors import InputError, ModelError
-from sora.weights.names import Kind
+from sora.weights.names import LayoutRules
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,12 +39,12 @@ _ENDINGS = {  # of names in files -> what they are called here
 }
 
 
-def canonical(names: Iterable[str], kind: Kind | None = None) -> dict[str, str | None]:
+def canonical(names: Iterable[str], kind: LayoutRules | None = None) -> dict[str, str | None]:
     """The tensors' names in one file -> what they are called in memory, ``.alpha`` too; None for what is no part of a
     LoRA. kind: what is known of the transformer's names, None for nothing beside our own."""
     split = {name: _split(name) for name in names}
     paths = {path for path, _ in filter(None, split.values())}
-    modules_of = kind.ours(paths) if kind else {path: path for path in paths}
+    modules_of = kind.to_ours(paths) if kind else {path: path for path in paths}
     return {name: None if parts is None else modules_of[parts[0]] + parts[1] for name, parts in split.items()}
 
 
@@ -76,7 +76,7 @@ def facts(path: str | Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in said.items()}
 
 
-def read(path: str | Path, kind: Kind | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read(path: str | Path, kind: LayoutRules | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(the tensors in memory's names on the CPU, what the file says about itself).
 
     kind: as in ``canonical``, out of a family's ``KEY_MAPS``. Raises InputError and ModelError as ``facts`` does, and

@@ -22,11 +22,11 @@ class KeyMap:
     first: rules, made from all names of a file, that stand before those of the first stage.
     """
 
-    mark: str
+    marker: str
     stages: tuple[tuple[Rule, ...], ...]
     first: Callable[[Collection[str]], tuple[Rule, ...]] | None = None
 
-    def ours(self, names: Collection[str]) -> dict[str, str]:
+    def to_ours(self, names: Collection[str]) -> dict[str, str]:
         """Their names -> ours."""
         first = self.first(names) if self.first else ()
         stages = (first + self.stages[0], *self.stages[1:])
@@ -43,7 +43,7 @@ def _applied(stages: tuple[tuple[Rule, ...], ...], name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Kind:
+class LayoutRules:
     """What is known of the names of one kind of network.
 
     prefixes: what stands before its names in files that hold more than it; where one does, other names are not its.
@@ -58,26 +58,26 @@ class Kind:
     ignored: str = r"(?!)"
     aliases: tuple[tuple[str, str], ...] = ()
     float32: str = r"(?!)"
-    halves: tuple[str, ...] = ("float16", "bfloat16")
+    half_dtypes: tuple[str, ...] = ("float16", "bfloat16")
 
-    def ours(self, names: Collection[str]) -> dict[str, str]:
+    def to_ours(self, names: Collection[str]) -> dict[str, str]:
         """The names of one file, or of the modules that they are of -> ours."""
-        found = next((k for k in self.key_maps if any(re.search(k.mark, name) for name in names)), None)
-        return found.ours(names) if found else {name: name for name in names}
+        found = next((k for k in self.key_maps if any(re.search(k.marker, name) for name in names)), None)
+        return found.to_ours(names) if found else {name: name for name in names}
 
-    def one(self, name: str) -> str:
+    def canonical(self, name: str) -> str:
         """The one name of a tensor that has several in our spelling."""
         for pattern, name_of_all in self.aliases:
             name = re.sub(pattern, name_of_all, name)
         return name
 
 
-def renamed(names: Iterable[str], kind: Kind) -> dict[str, str]:
+def renamed(names: Iterable[str], rules: LayoutRules) -> dict[str, str]:
     """The wanted ones of a checkpoint's names -> our names for them, in the one form where there are several."""
-    known = _without_prefix(list(names), kind.prefixes)
-    ours = kind.ours(known.values())
-    wanted = {theirs: kind.one(ours[name]) for theirs, name in known.items()}
-    return {theirs: name for theirs, name in wanted.items() if not re.search(kind.ignored, name)}
+    known = _without_prefix(list(names), rules.prefixes)
+    ours = rules.to_ours(known.values())
+    wanted = {theirs: rules.canonical(ours[name]) for theirs, name in known.items()}
+    return {theirs: name for theirs, name in wanted.items() if not re.search(rules.ignored, name)}
 
 
 def _without_prefix(names: list[str], prefixes: tuple[str, ...]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from io import FileIO
 from typing import TYPE_CHECKING
 
 from sora.errors import ModelError
-from sora.weights.held import SIZES, Held
+from sora.weights.held import SIZES, TensorEntry
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ class Reader:
 
         self.buffer = torch.empty(PIECE, dtype=torch.uint8)
 
-    def numbers(self, held: Held, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    def numbers(self, held: TensorEntry, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """The tensor in ``dtype`` on ``device``, multiplied by its scale if it has one. Raises ModelError for a file
         that ends too early."""
         import torch
@@ -53,7 +53,7 @@ class Reader:
                 unpack_into(out_RK[part], bytes_RS, held.format, scale)
         return out
 
-    def blocks(self, held: Held, device: torch.device | str) -> Tensor:
+    def blocks(self, held: TensorEntry, device: torch.device | str) -> Tensor:
         """A matrix as it stands in the file: uint8, (rows, bytes of a row), on ``device``. Raises as ``numbers``."""
         import torch
 
@@ -61,13 +61,13 @@ class Reader:
         self._fill(held, out.view(-1))
         return out
 
-    def scale_bytes(self, scale: Held, device: torch.device | str) -> Tensor:
+    def scale_bytes(self, scale: TensorEntry, device: torch.device | str) -> Tensor:
         """A scale in float32, as the uint8 that a stored linear map holds. Raises as ``numbers``."""
         import torch
 
         return self.numbers(scale, torch.float32, device).view(-1).view(torch.uint8)
 
-    def _fill(self, held: Held, out: Tensor) -> None:
+    def _fill(self, held: TensorEntry, out: Tensor) -> None:
         """The file's bytes into a flat uint8 tensor on any device."""
         with held.file.open("rb", buffering=0) as file:
             file.seek(held.start)
@@ -86,7 +86,7 @@ class Reader:
         return piece
 
 
-def _rows(held: Held) -> tuple[int, int]:
+def _rows(held: TensorEntry) -> tuple[int, int]:
     """(rows, bytes of a row): rows along the first axis where they are whole blocks, else one for all."""
     block, size = SIZES[held.format]
     rows = held.shape[0] if len(held.shape) > 1 else 1

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sora.weights.held import SIZES, Held, Table
+from sora.weights.held import SIZES, Table, TensorEntry
 
 _LIMIT = 100_000_000  # bytes; the format's own bound, so that a damaged length never becomes an allocation
 _BLOCKS = ("Q8_0", "Q4_K", "Q5_K", "Q6_K")  # formats of ggml, which no safetensors file has
@@ -35,7 +35,7 @@ def table(path: Path) -> Table:
     if total != 8 + length + end:
         raise ValueError(f"it has {total} bytes where its header promises {8 + length + end}")
     return {
-        name: Held(path, entry["dtype"], tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
+        name: TensorEntry(path, entry["dtype"], tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
         for name, entry in header.items()
     }
 
@@ -50,7 +50,7 @@ def _check_spans(header: dict[str, Any]) -> int:
             raise ValueError(f"{name} has a size that is no count")
         if entry["dtype"] not in SIZES or entry["dtype"] in _BLOCKS:
             raise ValueError(f"{name} is of the unknown type {entry['dtype']}")
-        if start != end or stop - start != Held(Path(), entry["dtype"], tuple(shape), start).nbytes:
+        if start != end or stop - start != TensorEntry(Path(), entry["dtype"], tuple(shape), start).nbytes:
             raise ValueError(f"the bytes of {name} do not match its shape")
         end = stop
     return end

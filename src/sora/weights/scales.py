@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from sora.errors import ModelError
-from sora.weights.held import Held, Table
+from sora.weights.held import Table, TensorEntry
 
 _SCALE = re.compile(r"(?:\.scale_weight|\.weight_scale)$")
 _FORMAT = re.compile(r"\.comfy_quant$")
@@ -32,17 +32,17 @@ def fold(source: Path, table: Table) -> Table:
             if weight not in weights or not _fits(held, weights[weight]):
                 raise ModelError(f"{source}: {name} {held.shape} is the scale of no weight; download it again")
             whole = weights[weight]
-            weights[weight] = Held(whole.file, whole.format, whole.shape, whole.start, scale=held)
+            weights[weight] = TensorEntry(whole.file, whole.format, whole.shape, whole.start, scale=held)
     return weights
 
 
-def _fits(scale: Held, weight: Held) -> bool:
+def _fits(scale: TensorEntry, weight: TensorEntry) -> bool:
     """Whether it is one number, or one a row."""
     a_row = len(weight.shape) > 1 and scale.numbers == weight.shape[0]
     return scale.format in ("F32", "F16", "BF16") and (scale.numbers == 1 or a_row)
 
 
-def _check_format(source: Path, name: str, held: Held) -> None:
+def _check_format(source: Path, name: str, held: TensorEntry) -> None:
     said = None
     if held.nbytes <= _MOST:
         with held.file.open("rb") as file:

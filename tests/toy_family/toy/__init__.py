@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sora.catalog.spec import ModelSpec
 from sora.runtime.speed import Speed
-from sora.weights import KeyMap, Kind
+from sora.weights import KeyMap, LayoutRules
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from .model import Toy
 
 KEY_MAPS = {
-    "transformer": Kind(
+    "transformer": LayoutRules(
         prefixes=("dit.",),
         key_maps=(KeyMap(r"^layers\.", (((r"^layers\.(\d+)\.inner\b", r"blocks.\1.map"),),)),),
     ),
-    "text": Kind(prefixes=("words.",)),
+    "text": LayoutRules(prefixes=("words.",)),
 }
 
 

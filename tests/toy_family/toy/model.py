@@ -103,7 +103,7 @@ class Components:
 
         with torch.device("meta"):
             network = NETWORKS[name]()
-        weights.load_checkpoint(network, self.file, kind=KEY_MAPS[name], dtype=self.dtype)
+        weights.load_checkpoint(network, self.file, rules=KEY_MAPS[name], dtype=self.dtype)
         if isinstance(network, Dit):
             for tensors, strength, called in self.loras:
                 lora.merge(network, tensors, strength, label=called)

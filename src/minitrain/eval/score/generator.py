@@ -75,8 +75,8 @@ class ClipGenerator:
         """Chunks of frames_FYXC as they are finished, each with the film's format."""
         model = self.model(sampling.model)
         spec, d = model.spec, model.spec.defaults
-        form = spec.form(spec.grid.nearest_size(aspect, d.area), d.fps)
-        plan = operations.generate((text,), frames=frames, form=form)
+        form = spec.format(spec.grid.nearest_size(aspect, d.area), d.fps)
+        plan = operations.generate((text,), frames=frames, format=form)
         settings = engine.Settings.from_spec(spec, seed, **dict(sampling.overrides))  # type: ignore[arg-type]
         for chunk_FCYX in engine.paint(model, plan, settings):
             yield chunk_FCYX.permute(0, 2, 3, 1).cpu().numpy(), form

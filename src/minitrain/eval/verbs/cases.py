@@ -94,7 +94,7 @@ def generated(evaluator: EvalModel, number: int) -> Case:
     """A clip that the model generated from a caption."""
     film, text = held_out_film(number)
     clip = evaluator.paint(
-        operations.generate((text,), frames=FRAMES, form=evaluator.form(training_size(number))), number
+        operations.generate((text,), frames=FRAMES, format=evaluator.form(training_size(number))), number
     )
     return Case(f"painted {number}", "painted", clip, number, text, film)
 

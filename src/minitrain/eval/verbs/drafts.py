@@ -25,9 +25,9 @@ def finish(evaluator: EvalModel, report: Report, count: int) -> None:
     for n in range(count):
         log_progress(f"finish {n + 1} of {count}")
         (film, text), size = cases.held_out_film(900 + n), cases.training_size(n)
-        draft_plan = operations.generate((text,), frames=cases.FRAMES, form=evaluator.form(size, draft=True))
+        draft_plan = operations.generate((text,), frames=cases.FRAMES, format=evaluator.form(size, draft=True))
         draft = evaluator.paint(draft_plan, n, draft=True)
-        done = evaluator.paint(operations.edit(draft, text, form=evaluator.form(size), strength=FINISH_STRENGTH), n)
+        done = evaluator.paint(operations.edit(draft, text, format=evaluator.form(size), strength=FINISH_STRENGTH), n)
         seen_by_version = {
             "draft": evaluator.judge_clip(draft.frames_FYXC),
             "finish": evaluator.judge_clip(done.frames_FYXC),
@@ -54,7 +54,7 @@ def times(evaluator: EvalModel, report: Report, count: int) -> None:
     warm: dict[bool, list[float]] = {True: [], False: []}
     for n in range(count + 1):
         for draft in warm:
-            plan = operations.generate((text,), frames=cases.FRAMES, form=evaluator.form(size, draft=draft))
+            plan = operations.generate((text,), frames=cases.FRAMES, format=evaluator.form(size, draft=draft))
             started = time.perf_counter()
             evaluator.paint(plan, n, draft=draft)
             warm[draft] += [time.perf_counter() - started] * (n > 0)  # the first of each warms up

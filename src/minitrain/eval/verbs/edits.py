@@ -45,7 +45,7 @@ def edit_part(evaluator: EvalModel, report: Report, count: int) -> None:
         outside.append(bool((film[:, ~paint[0]] == before[:, ~paint[0]]).all()))
         edges.append((video_metrics.edge_ratio(film, box), video_metrics.edge_ratio(before, box)))
         report.add_strip("edit-region", film, range(len(film)), f"x, y, w, h {box}: {text}; edge {edges[-1][0]:.2f}")
-        plan = operations.edit(case.clip, case.text, form=form, strength=1.0, stretch=STRETCH)
+        plan = operations.edit(case.clip, case.text, format=form, strength=1.0, frame_range=STRETCH)
         film = evaluator.paint(plan, n).frames_FYXC
         kept = [i for i in range(len(film)) if i not in STRETCH]
         stretches.append(bool((film[kept] == before[kept]).all()))
@@ -78,8 +78,8 @@ def _edit_region(
     """The clip with a region regenerated as `sora edit --region` does, and the crop that the model saw."""
     crop = crop_around(paint_FYX, evaluator.spec.defaults.region_share)
     form = evaluator.form(case.clip.size, case.clip.fps)
-    form = form if crop is None else replace(form, painted=evaluator.spec.painted(crop.size))
-    plan = operations.edit(case.clip, text, form=form, strength=1.0, paint_FYX=paint_FYX, crop=crop)
+    form = form if crop is None else replace(form, painted=evaluator.spec.model_size(crop.size))
+    plan = operations.edit(case.clip, text, format=form, strength=1.0, paint_FYX=paint_FYX, crop=crop)
     return evaluator.paint(plan, seed).frames_FYXC, crop
 
 
@@ -98,8 +98,8 @@ def _strength_limits(evaluator: EvalModel, report: Report, count: int) -> None:
     for n in range(min(count, 5)):
         case = cases.rendered(400 + n)
         form = evaluator.form(case.clip.size, case.clip.fps)
-        films = [evaluator.paint(operations.edit(case.clip, case.text, form=form, strength=s), n) for s in (0.0, 1.0)]
-        other = evaluator.paint(operations.generate((case.text,), frames=len(case.clip), form=form), 1000 + n)
+        films = [evaluator.paint(operations.edit(case.clip, case.text, format=form, strength=s), n) for s in (0.0, 1.0)]
+        other = evaluator.paint(operations.generate((case.text,), frames=len(case.clip), format=form), 1000 + n)
         same.append(bool((films[0].frames_FYXC == case.clip.frames_FYXC).all()))
         from_source.append(_difference(films[1], case.clip))
         between_seeds.append(_difference(films[1], other))
@@ -139,7 +139,9 @@ def edit_whole(evaluator: EvalModel, report: Report, count: int) -> None:
         setting, text = cases.with_other_setting(case.film, case.text, n)
         form = evaluator.form(case.clip.size, case.clip.fps)
         for method, strength in METHODS:
-            plan = operations.edit(case.clip, text, form=form, strength=strength, method=method, was=case.text)
+            plan = operations.edit(
+                case.clip, text, format=form, strength=strength, method=method, source_prompt=case.text
+            )
             film = (evaluator.guided if method == "flow" else evaluator).paint(plan, n).frames_FYXC
             verdict = _edit_result(evaluator, case, setting, film)
             found[method, strength].append(verdict)

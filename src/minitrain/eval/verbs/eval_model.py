@@ -44,7 +44,7 @@ class EvalModel:
 
     def form(self, size: tuple[int, int], fps: float = 0.0, *, draft: bool = False) -> Format:
         """The format of a clip of (height, width); at the model's own frame rate if ``fps`` is 0."""
-        return self.spec.form(size, fps or self.spec.defaults.fps, draft=draft)
+        return self.spec.format(size, fps or self.spec.defaults.fps, draft=draft)
 
     def settings(self, seed: int, *, draft: bool = False) -> engine.Settings:
         return engine.Settings.from_spec(self.spec, seed, draft=draft)

@@ -31,8 +31,8 @@ def main() -> None:
     prompt, frames, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     spec = catalog.find("mini")
     model, d = models.load(spec, torch.device("cpu"), torch.float32), spec.defaults
-    form = spec.form(spec.grid.nearest_size(1.0, d.area), d.fps)
-    plan = operations.generate((prompt,), frames=frames, form=form)
+    form = spec.format(spec.grid.nearest_size(1.0, d.area), d.fps)
+    plan = operations.generate((prompt,), frames=frames, format=form)
     settings = engine.Settings.from_spec(spec, 1)
     started = time.perf_counter()
     with media.writer(out, form.fps, form.size) as file:

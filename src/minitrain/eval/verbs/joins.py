@@ -79,11 +79,11 @@ def variants(evaluator: EvalModel, report: Report, count: int) -> None:
         log_progress(f"variants {n + 1} of {count}")
         case = cases.rendered(250 + n)
         plan = operations.extend(
-            case.clip, case.text, frames=JUDGED_FRAMES, form=evaluator.form(case.clip.size, case.clip.fps)
+            case.clip, case.text, frames=JUDGED_FRAMES, format=evaluator.form(case.clip.size, case.clip.fps)
         )
         films = [evaluator.paint(plan, seed).frames_FYXC[len(case.clip) :].astype(np.int16) for seed in range(3)]
         between_variants += [float(np.abs(a - b).mean()) for a, b in pairwise(films)]
-        fresh = operations.generate((case.text,), frames=JUDGED_FRAMES, form=plan.format)
+        fresh = operations.generate((case.text,), frames=JUDGED_FRAMES, format=plan.format)
         one, other = (evaluator.paint(fresh, seed).frames_FYXC.astype(np.int16) for seed in range(2))
         between_films.append(float(np.abs(one - other).mean()))
     report.add_range("variants of an extension: mean difference", between_variants, " grey levels")
@@ -93,7 +93,7 @@ def variants(evaluator: EvalModel, report: Report, count: int) -> None:
 def _extend_case(evaluator: EvalModel, case: Case, direction: str, text: str) -> tuple[Clip, slice, int]:
     """(clip, the slice that is the source, the frame that its seam follows)."""
     form, back = evaluator.form(case.clip.size, case.clip.fps), direction == "backward"
-    plan = operations.extend(case.clip, text, frames=JUDGED_FRAMES, form=form, backward=back)
+    plan = operations.extend(case.clip, text, frames=JUDGED_FRAMES, format=form, backward=back)
     film = evaluator.paint(plan, case.seed)
     first = JUDGED_FRAMES if back else 0
     return film, slice(first, first + len(case.clip)), first - 1 if back else len(case.clip) - 1
@@ -131,7 +131,10 @@ def loop(evaluator: EvalModel, report: Report, count: int) -> None:
     turns, plain, world = _text_loops(evaluator, report, half)
     _add_loop_rows(report, f"loop from words, {LOOP_FRAMES} frames", turns, plain)
     report.add_share("loop from words: motion >= 50 % of the rendered scene's", (a >= MIN_MOTION * b for a, b in world))
-    for back in (max(8, d.window - d.context - d.after), LONG_RETURN):  # the program's own length, and a longer way
+    for back in (
+        max(8, d.window - d.context - d.context_after),
+        LONG_RETURN,
+    ):  # the program's own length, and a longer way
         closes, enters, moves = _clip_loops(evaluator, report, half, back)
         _add_loop_rows(report, f"loop of a clip, {back} frames back", closes, moves)
         report.add_share(
@@ -153,7 +156,7 @@ def _clip_loops(
         log_progress(f"loop: {back} frames back, {n + 1} of {count}")
         case = cases.rendered(200 + n)
         form = evaluator.form(case.clip.size, case.clip.fps)
-        film = evaluator.paint(operations.loop(case.clip, case.text, frames=back, form=form), case.seed).frames_FYXC
+        film = evaluator.paint(operations.loop(case.clip, case.text, frames=back, format=form), case.seed).frames_FYXC
         closes.append(video_metrics.seam_ratio(film, len(film) - 1, circular=True))
         enters.append(video_metrics.seam_ratio(film, len(case.clip) - 1, circular=True))
         moves.append(
@@ -172,8 +175,8 @@ def _text_loops(evaluator: EvalModel, report: Report, count: int) -> tuple[list[
         log_progress(f"loop: cycle {n + 1} of {count}")
         case = cases.rendered(220 + n)
         form = evaluator.form(case.clip.size, case.clip.fps)
-        film = evaluator.paint(operations.cycle(case.text, frames=LOOP_FRAMES, form=form), case.seed).frames_FYXC
-        clip = evaluator.paint(operations.generate((case.text,), frames=cases.FRAMES, form=form), case.seed)
+        film = evaluator.paint(operations.text_loop(case.text, frames=LOOP_FRAMES, format=form), case.seed).frames_FYXC
+        clip = evaluator.paint(operations.generate((case.text,), frames=cases.FRAMES, format=form), case.seed)
         turns.append(video_metrics.seam_ratio(film, len(film) - 1, circular=True))
         found = float(video_metrics.frame_differences(film, circular=True).mean())
         plain.append((found, video_metrics.mean_motion(clip.frames_FYXC)))
@@ -197,7 +200,9 @@ def bridge(evaluator: EvalModel, report: Report, count: int) -> None:
         log_progress(f"bridge {n + 1} of {count}")
         a, b = cases.rendered(300 + 2 * n), cases.rendered(301 + 2 * n)
         second = b.clip.fitted(*a.clip.size)
-        plan = operations.bridge(a.clip, second, "", frames=BRIDGE_FRAMES, form=evaluator.form(a.clip.size, a.clip.fps))
+        plan = operations.bridge(
+            a.clip, second, "", frames=BRIDGE_FRAMES, format=evaluator.form(a.clip.size, a.clip.fps)
+        )
         film = evaluator.paint(plan, n).frames_FYXC
         gap = range(len(a.clip), len(a.clip) + BRIDGE_FRAMES)
         same = np.concatenate([film[: gap.start], film[gap.stop :]])

@@ -26,14 +26,14 @@ def minute(evaluator: EvalModel, report: Report, count: int) -> None:
     for n in range(count):
         film_script, text = cases.held_out_film(700 + n)
         log_progress(f"minute {n + 1} of {count}: {text}")
-        plan = operations.generate((text,), frames=LONG_FRAMES, form=evaluator.form(cases.training_size(n)))
+        plan = operations.generate((text,), frames=LONG_FRAMES, format=evaluator.form(cases.training_size(n)))
         started = time.perf_counter()
         film = evaluator.paint(plan, n).frames_FYXC
         seconds.append(time.perf_counter() - started)
         answers = evaluator.judge_clip(film[-JUDGED_FRAMES:])
         seen.append(answer_is_right(answers, film_script))
         settings.append(answer_is_right(answers, film_script, "setting"))
-        drifts.append(video_metrics.colour_drift(film[plan.windows[-1].keep.start :], film[:JUDGED_FRAMES]))
+        drifts.append(video_metrics.colour_drift(film[plan.windows[-1].kept.start :], film[:JUDGED_FRAMES]))
         report.add_strip(
             "minute",
             film,
@@ -79,7 +79,7 @@ def shots(evaluator: EvalModel, report: Report, count: int) -> None:
             between = operations.TRANSITION_FRAMES if transition == "flow" else 0
             frames = SHOT_COUNT * JUDGED_FRAMES + (SHOT_COUNT - 1) * between
             plan = operations.generate(
-                texts, frames=frames, form=evaluator.form(cases.training_size(n)), transition=transition
+                texts, frames=frames, format=evaluator.form(cases.training_size(n)), transition=transition
             )
             film = evaluator.paint(plan, n).frames_FYXC
             starts = [i * (JUDGED_FRAMES + between) for i in range(SHOT_COUNT)]

@@ -36,7 +36,7 @@ VERBS: dict[str, Callable[[PreparedInputs], list[str]]] = {
     "image": lambda p: ["image", PROMPT, *p.flags],
     "img2vid": lambda p: ["img2vid", p.picture, PROMPT, *p.flags],
     "img2vid, own shape": lambda p: ["img2vid", p.picture, PROMPT],
-    "img2vid --last": lambda p: ["img2vid", p.picture, PROMPT, "--last", p.picture, *p.flags],
+    "img2vid --last-image": lambda p: ["img2vid", p.picture, PROMPT, "--last-image", p.picture, *p.flags],
     "extend": lambda p: ["extend", p.clip, PROMPT],
     "extend --backward": lambda p: ["extend", p.clip, PROMPT, "--backward"],
     "loop CLIP": lambda p: ["loop", p.clip],

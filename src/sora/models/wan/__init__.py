@@ -31,5 +31,5 @@ def memory_needs(
     """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
     from sora.models.wan import layout, needs
 
-    paths = layout.component_paths(spec) if spec.folder or hub.here(spec).state == hub.COMPLETE else None
+    paths = layout.component_paths(spec) if spec.folder or hub.local_copy(spec).state == hub.COMPLETE else None
     return needs.memory_needs(spec, paths, shape_FYX, device, dtype, encodes=encodes)

@@ -140,7 +140,7 @@ class Components:
         weights.load_checkpoint(
             network,
             self.component_paths[name],
-            kind=KEY_MAPS[KEY_MAP_OF[name]],
+            rules=KEY_MAPS[KEY_MAP_OF[name]],
             device=device_of,
             dtype=dtype,
             store=replace_with_quantized,

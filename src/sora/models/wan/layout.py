@@ -45,12 +45,12 @@ def component_paths(spec: ModelSpec) -> dict[str, Path]:
     """The folder or file of each component, "tokenizer" too. Raises ModelError where a required one is missing, with
     the command that downloads it."""
     if spec.folder is None:
-        return _components_in(hub.path(spec))
+        return _components_in(hub.local_path(spec))
     if (spec.folder / "model_index.json").is_file():
         return _components_in(spec.folder)
     experts = [spec.folder / name for name in ORIGINAL_FOLDERS.values()]
     transformers = dict(zip(EXPERTS, experts, strict=True)) if experts[0].is_dir() else {EXPERTS[0]: spec.folder}
-    return _base_components(MODELS[spec.like]) | transformers
+    return _base_components(MODELS[spec.base_model]) | transformers
 
 
 def _components_in(folder: Path) -> dict[str, Path]:
@@ -59,7 +59,7 @@ def _components_in(folder: Path) -> dict[str, Path]:
 
 def _base_components(row: ModelSpec) -> dict[str, Path]:
     """All components of a base model but its transformer, which need not be downloaded."""
-    folder = hub.here(row).folder
+    folder = hub.local_copy(row).folder
     found = {} if folder is None else _components_in(folder)
     missing = [name for name in ("vae", "text_encoder", "tokenizer") if name not in found]
     if missing:
@@ -95,7 +95,7 @@ def _published_network(spec: ModelSpec, name: str) -> nn.Module:
 
 def _config_from_shapes(path: Path) -> WanConfig:
     """A transformer's configuration from the shapes of its tensors. A head has 128 channels, as in all of Wan's."""
-    shapes = weights.checkpoint_shapes(path, kind=KEY_MAPS["transformer"])
+    shapes = weights.checkpoint_shapes(path, rules=KEY_MAPS["transformer"])
     try:
         (dim, channels, *patch), embedder = shapes["patch_embedding.weight"], "condition_embedder."
         layers, vace_layers = (_count(shapes, stem) for stem in ("blocks.", "vace_blocks."))

@@ -98,7 +98,9 @@ class Wan:
         yield from self.components.vae.stream(latents_BCTHW, tile=self.components.plan.tile)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
-        conditioning = CONDITIONERS[self.spec.known](ConditioningInputs(canvas, latents, self.encode, self.spec.grid))
+        conditioning = CONDITIONERS[self.spec.conditioning](
+            ConditioningInputs(canvas, latents, self.encode, self.spec.grid)
+        )
         conditioning = replace(conditioning, share_timesteps=self.speed.uses("distinct-times"))
         transformer = self._guided_transformer([prompt, negative_prompt] if guidance != 1 else [prompt], canvas)
         low_noise_scale = self.spec.defaults.guidance_low if guidance != 1 else None

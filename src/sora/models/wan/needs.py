@@ -47,7 +47,7 @@ def memory_needs(
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
         batch=1,
         itemsize=itemsize,
-        encodes=encodes or spec.known in ("channels", "control"),
+        encodes=encodes or spec.conditioning in ("channels", "control"),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
     )
