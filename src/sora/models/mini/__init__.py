@@ -1,4 +1,4 @@
-"""The embedded model's family: what of it the rest of the program asks for."""
+"""The family of the embedded model, as the rest of the program uses it (``models.Family``)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from sora.models.mini.ideas import Repertoire
     from sora.models.mini.model import Mini
 
-KEY_MAPS = {"transformer": WAN_KEY_MAPS["transformer"]}  # its transformer is a small one of Wan's
+KEY_MAPS = {"transformer": WAN_KEY_MAPS["transformer"]}  # its transformer is Wan's, only smaller
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Mini:
-    """See ``model.load``."""
+    """Load the model: see ``model.load``."""
     from sora.models.mini import model
 
     return model.load(spec, device, dtype, speed)
 
 
 def memory_needs(*_: Any, encodes: bool) -> None:
-    """None: it is small, and always in memory whole."""
+    """None: the model is small and never offloaded."""
 
 
 def advise(spec: ModelSpec, prompt: str, *, allow_unknown: bool) -> Advice:

@@ -1,4 +1,4 @@
-"""The embedded model: a small Wan transformer with known latents and their mask beside the noise."""
+"""The embedded model: a small Wan transformer, with the known latents and their mask concatenated to the noisy ones."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ from sora.weights import int8
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-POSITION_CHANNELS = 9  # channels of ``place_channels``
-PERIOD = 8  # latent frames in which its waves of time come round
-FLICKER = 40 / 127.5  # of [-1, 1]: steps of this size are halfway between flicker and motion
-NETWORK_TIME = 1000.0  # the network counts noise from 0 to 1000
-LORA_MARK = "lora"  # in the name of a model's first file: it is added to the transformer of another
+POSITION_CHANNELS = 9  # of ``position_channels``
+PERIOD = 8  # of the waves along time in ``position_channels``, in latent frames
+FLICKER = 40 / 127.5  # of [-1, 1]: a step of this size counts as half flicker, half motion
+NETWORK_TIME = 1000.0  # the network's timestep for t = 1, pure noise
+LORA_MARK = "lora"  # in the name of a model's first file: a LoRA that is merged into the transformer of another file
 
 
 def conditioning_channel_count(latent_channels: int) -> int:
-    """Channels that stand beside the noise: which frames are known, the known latents, and the place."""
+    """How many channels are concatenated to the noisy latents: the mask, the known latents, and the position."""
     return TEMPORAL_COMPRESSION + latent_channels + POSITION_CHANNELS
 
 
 def position_channels(shape_THW: tuple[int, int, int], device: torch.device) -> Tensor:
-    """(PLACES, T, H, W): where a cell lies. Rotary positions are relative, these absolute: time is counted from the
-    start, so that a longer film goes on as a shorter one did; height and width are shares of the canvas."""
+    """The absolute position of each latent, (POSITION_CHANNELS, T, H, W); rotary embeddings give only relative ones.
+    Time is counted from the start, so that a longer clip continues like a shorter one; height and width are fractions
+    of the canvas."""
     planes = []
     for axis, (size, whole) in enumerate(zip(shape_THW, (PERIOD, *shape_THW[1:]), strict=True)):
         u = (torch.arange(size, device=device) + 0.5) / whole
@@ -58,17 +59,19 @@ def position_channels(shape_THW: tuple[int, int, int], device: torch.device) -> 
 
 
 def conditioning_channels(clean_BCTHW: Tensor, known_BFTHW: Tensor) -> Tensor:
-    """The channels that stand beside the noise. Cells of which nothing is known show nothing of their filling."""
+    """The channels that are concatenated to the noisy latents: (B, C, T, H, W). Latents of which nothing is known are
+    0, so that nothing of their grey filling is seen."""
     shape = clean_BCTHW.shape[2], clean_BCTHW.shape[3], clean_BCTHW.shape[4]
-    places = position_channels(shape, clean_BCTHW.device).expand(clean_BCTHW.shape[0], -1, -1, -1, -1)
-    seen = clean_BCTHW * known_BFTHW.amax(dim=1, keepdim=True)
-    return torch.cat([known_BFTHW.to(seen), seen, places.to(seen)], dim=1)
+    positions = position_channels(shape, clean_BCTHW.device).expand(clean_BCTHW.shape[0], -1, -1, -1, -1)
+    known_latents = clean_BCTHW * known_BFTHW.amax(dim=1, keepdim=True)
+    return torch.cat([known_BFTHW.to(known_latents), known_latents, positions.to(known_latents)], dim=1)
 
 
 def deflicker(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Decoded frames, (F, 3, Y, X) in [-1, 1], whose small steps from one latent frame to the next are spread evenly
-    over the frames around. The decoder paints each latent frame's texture a little differently, which shows as a tick
-    at every fourth frame; steps well above FLICKER are motion and stay. Same frames in all, in small chunks."""
+    """Remove the flicker of the decoder, which paints the texture of each latent frame slightly differently: a tick at
+    every fourth frame. chunks: decoded frames (F, 3, Y, X) in [-1, 1]. Small steps between latent frames are spread
+    over the frames around them; steps well above FLICKER are motion and stay. As many frames in all, in small
+    chunks."""
     waiting: Tensor | None = None
     for group in _latent_frames(chunks):
         if waiting is None:
@@ -76,7 +79,7 @@ def deflicker(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
             continue
         step = group[:1] - waiting[-1:]
         step = step * torch.exp(-(step.abs().amax(dim=1, keepdim=True) / FLICKER).square())
-        first = len(waiting) == 1  # the film's first frame stands alone
+        first = len(waiting) == 1  # the clip's first latent covers one frame
         yield waiting if first else waiting + step * step.new_tensor((1 / 8, 3 / 8)).view(2, 1, 1, 1)
         yield group[:2] - step * step.new_tensor((1 / 2, 1 / 4) if first else (3 / 8, 1 / 8)).view(2, 1, 1, 1)
         waiting = group[2:]
@@ -85,17 +88,17 @@ def deflicker(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
 
 
 def _latent_frames(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-    """A stream of frames cut where latent frames end: 1 first, then TIME each."""
-    held, wish = None, 1
+    """Regroup a stream of frames by latent: 1 frame for the first, then TEMPORAL_COMPRESSION each."""
+    buffer, size = None, 1
     for chunk in chunks:
-        held = chunk if held is None else torch.cat([held, chunk])
-        while len(held) >= wish:
-            yield held[:wish]
-            held, wish = held[wish:], TEMPORAL_COMPRESSION
+        buffer = chunk if buffer is None else torch.cat([buffer, chunk])
+        while len(buffer) >= size:
+            yield buffer[:size]
+            buffer, size = buffer[size:], TEMPORAL_COMPRESSION
 
 
 def word_ids(tokenizer: Tokenizer, texts: list[str], length: int) -> Tensor:
-    """(B, L) word ids, padded with 0 to the longest text; at least one column, at most ``length``."""
+    """Token ids (B, L), padded with 0 to the longest text; at least one column, at most ``length``."""
     rows = [tokenizer.encode(text).ids[:length] for text in texts]
     longest = max(1, *map(len, rows))
     return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
@@ -103,7 +106,7 @@ def word_ids(tokenizer: Tokenizer, texts: list[str], length: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Mini:
-    """The loaded model. See ``engine.model.Model`` for what its methods promise."""
+    """The loaded model. Its methods are those of ``engine.model.Model`` and ``Trainable``."""
 
     spec: ModelSpec
     vae: MiniVAE
@@ -121,57 +124,58 @@ class Mini:
         return LORA_TARGETS
 
     def encode(self, canvas: Canvas) -> Latents:
-        if not canvas.known_F1YX.any():  # nothing would show through, and encoding takes a tenth of the painting
+        if not canvas.known_F1YX.any():  # encoding would take a tenth of the whole run, for nothing
             shape = 1, *self.spec.grid.latent_shape(*canvas.shape)
             return Latents(torch.zeros(shape, device=self.device), torch.ones(1, 1, *shape[2:], device=self.device))
         clean = self.vae.encode(masked_video(canvas).to(self.device))
-        known = self._known(canvas).amin(dim=1, keepdim=True)
+        known = self._known_mask(canvas).amin(dim=1, keepdim=True)
         return Latents(clean, (1 - known).to(self.device))
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         frames = deflicker(rearrange(p, "1 c f y x -> f c y x") for p in self.vae.stream(latents_BCTHW.float()))
         while True:
-            with torch.inference_mode():  # not around the yield, or it would hold for whoever reads the frames
+            with torch.inference_mode():  # not around the yield: it would apply to the caller
                 chunk = next(frames, None)
             if chunk is None:
                 return
             yield chunk
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
-        known = self._known(canvas).to(self.device)
-        told = prompt if canvas.known_F1YX.any() else self._told(prompt)  # what is known says where and how
-        texts = [told] if guidance == 1 else [told, negative_prompt]
-        slots = self.text_encoder(word_ids(self.tokenizer, texts, self.text_encoder.config.length).to(self.device))
+        known = self._known_mask(canvas).to(self.device)
+        text = prompt if canvas.known_F1YX.any() else self._expand(prompt)  # known frames show the setting and motion
+        texts = [text] if guidance == 1 else [text, negative_prompt]
+        text_BLD = self.text_encoder(word_ids(self.tokenizer, texts, self.text_encoder.config.length).to(self.device))
         dtype = self.dit.proj_out.weight.dtype
-        beside = conditioning_channels(latents.clean_BCTHW, known).to(dtype)
+        conditioning = conditioning_channels(latents.clean_BCTHW, known).to(dtype)
         tokens = latents.clean_BCTHW[0, 0].numel() // self.spec.grid.patch**2
-        keeps, joins = self.speed.uses("text-once"), should_batch_guidance(self.speed, self.device, tokens)
-        passes = GuidedTransformer(
-            slots.to(dtype),
-            cache_text=lambda: keeps,
-            batch_guidance=lambda: joins,
+        cache_text = self.speed.uses("text-once")
+        batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
+        transformer = GuidedTransformer(
+            text_BLD.to(dtype),
+            cache_text=lambda: cache_text,
+            batch_guidance=lambda: batch_guidance,
             step_cache_threshold=step_cache_threshold(self.spec, self.speed),
         )
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            noisy = torch.cat([x.to(dtype), beside.expand(len(x), -1, -1, -1, -1)], dim=1)
-            units = torch.full((len(x),), float(t * NETWORK_TIME), device=x.device)
+            noisy = torch.cat([x.to(dtype), conditioning.expand(len(x), -1, -1, -1, -1)], dim=1)
+            timesteps = torch.full((len(x),), float(t * NETWORK_TIME), device=x.device)
             guided = guidance != 1 and is_guided(self.spec, self.speed, float(t))
-            flow = passes.velocities(lambda: self.dit, noisy, units, guided=guided).to(x)
+            flow = transformer.velocities(lambda: self.dit, noisy, timesteps, guided=guided).to(x)
             if not guided:
                 return flow
-            asked, unsaid = flow.chunk(2)
-            return unsaid + guidance * (asked - unsaid)
+            cond, uncond = flow.chunk(2)
+            return uncond + guidance * (cond - uncond)
 
         return velocity
 
-    def _told(self, prompt: str) -> str:
-        """The prompt as the text encoder was trained on them, with a place and a motion."""
+    def _expand(self, prompt: str) -> str:
+        """The prompt with a setting and a motion, like those that the text encoder was trained on."""
         if not self.spec.vocabulary:
             return prompt
         return prompt_expansion.expand(vocabulary.load(self.spec.vocabulary), prompt)
 
-    def _known(self, canvas: Canvas) -> Tensor:
+    def _known_mask(self, canvas: Canvas) -> Tensor:
         return known_latent_mask(known_pixel_mask(canvas), self.spec.grid.space, TEMPORAL_COMPRESSION)
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
@@ -179,51 +183,53 @@ class Mini:
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Mini:
-    """The model from the package's assets. The autoencoder stays in float32, which decodes faster on CPUs; ``dtype``
-    is the transformer's. Raises ModelError."""
+    """Load the model from the package's assets. dtype: the transformer's. The VAE stays in float32, in which CPUs
+    decode faster. Raises ModelError."""
     card, tokenizer = (weights.asset(name) for name in spec.files[-2:])
-    vae_config, text_config, dit_config = _sizes(card)
+    vae_config, text_config, dit_config = _read_configs(card)
     with SkipInit():
         vae, text, dit = MiniVAE(vae_config), MiniText(text_config), WanDiT(dit_config)
-    vae = _filled(vae, spec, "vae", device, torch.float32).in_channels_last()
+    vae = _load_weights(vae, spec, "vae", device, torch.float32).in_channels_last()
     vae.convolver = Winograd if speed.uses("winograd") else None
-    text, dit = _filled(text, spec, "text", device, torch.float32), _filled(dit, spec, "dit", device, dtype)
+    text, dit = _load_weights(text, spec, "text", device, torch.float32), _load_weights(dit, spec, "dit", device, dtype)
     if LORA_MARK in spec.files[0]:
-        _add_difference(dit, weights.asset(spec.files[0]))
+        _merge_lora(dit, weights.asset(spec.files[0]))
     if speed.uses("fused"):
         dit.fuse_qkv()
     return Mini(spec, vae, text, dit, _tokenizer(tokenizer), speed)
 
 
-def _filled(module: ModuleT, spec: ModelSpec, part: str, device: torch.device, dtype: torch.dtype) -> ModuleT:
-    """The module with its weights: from a file of its own in eight bits, or from the one file that holds all parts."""
-    own = [name for name in spec.files if part in name.removesuffix(".safetensors").split("-")]
-    if not own:
-        return weights.load_into(module, weights.asset(spec.files[0]), f"{part}.", device=device, dtype=dtype)
+def _load_weights(
+    module: ModuleT, spec: ModelSpec, component: str, device: torch.device, dtype: torch.dtype
+) -> ModuleT:
+    """Load a module's weights: from an int8 file of its own, or from the one file that holds all components."""
+    own_files = [name for name in spec.files if component in name.removesuffix(".safetensors").split("-")]
+    if not own_files:
+        return weights.load_into(module, weights.asset(spec.files[0]), f"{component}.", device=device, dtype=dtype)
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    stored = weights.read(weights.asset(own[0]), int8.stored_shapes(expected), device=device)
-    module.load_state_dict(int8.unpack8(stored, dtype), strict=True, assign=True)
+    quantized = weights.read(weights.asset(own_files[0]), int8.stored_shapes(expected), device=device)
+    module.load_state_dict(int8.unpack8(quantized, dtype), strict=True, assign=True)
     return module.eval().requires_grad_(False)
 
 
-def _add_difference(dit: WanDiT, path: Path) -> None:
-    """Make the guided transformer the few-step one, by the difference of low rank that was learnt. Raises ModelError
-    where it is of other weights."""
+def _merge_lora(dit: WanDiT, path: Path) -> None:
+    """Merge the LoRA that turns the guided transformer into the distilled one. Raises ModelError where it is for other
+    weights."""
     lora.merge(dit, weights.read(path, weights.shapes(path)), label=path.name)
 
 
-def _sizes(card: Path) -> tuple[MiniVAEConfig, MiniTextConfig, WanConfig]:
-    """The networks' sizes, as the card that ships beside the weights states them."""
+def _read_configs(card: Path) -> tuple[MiniVAEConfig, MiniTextConfig, WanConfig]:
+    """The networks' configurations, from the card that is packaged with the weights."""
     try:
         sizes = json.loads(card.read_text(encoding="utf-8"))["sizes"]
-        vae, text, dit = (_tuples(sizes[part]) for part in ("vae", "text", "dit"))
+        vae, text, dit = (_tuples(sizes[component]) for component in ("vae", "text", "dit"))
         return MiniVAEConfig(**vae), MiniTextConfig(**text), WanConfig(**dit)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the card {card} is missing or damaged ({error}); reinstall sora") from None
 
 
 def _tuples(sizes: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples they were."""
+    """Turn the lists of JSON into tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
 
 

@@ -1,13 +1,13 @@
-"""What the embedded model reads in place of a prompt: told as its training told films, which name a place and a motion.
+"""Prompt expansion: the text encoder is given prompts like those of its training, which name a setting and a motion.
 
-A person's words stay as they are wherever they are shown or kept; only the text encoder reads these.
+A person's own prompt is what is shown and recorded; only the text encoder is given the expanded one.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from sora.models.mini.advice import standing_in
+from sora.models.mini.advice import substitutes_for
 from sora.models.mini.prompt_parser import ParsedPrompt, parse, phrases
 from sora.models.mini.vocabulary import Vocabulary
 
@@ -15,41 +15,43 @@ SEPARATOR = {"en": ", ", "zh": "，"}
 
 
 def expand(vocabulary: Vocabulary, prompt: str) -> str:
-    """The prompt with a gentle motion and a place that suit its subject, where it names none, and with one subject for
-    several, which looks like none. A prompt without a subject of the model's own is returned as it is."""
-    reading = parse(vocabulary, prompt)
-    if not (reading.subject or reading.shape):
+    """Add a gentle motion and a setting that suit the subject where the prompt names none, and make a plural subject
+    singular, since several look like none. A prompt without a subject of the vocabulary is returned as it is."""
+    parsed = parse(vocabulary, prompt)
+    if not (parsed.subject or parsed.shape):
         return prompt
-    text = _singular(vocabulary, prompt) if reading.plural else prompt
-    if reading.shape:
-        key = next(iter(vocabulary.shapes(reading.shape).values()))
-        reading = replace(reading, subject=key)
-        text += SEPARATOR[reading.language] + vocabulary.phrase("subjects", key, reading.language)
-    place, motion = standing_in(vocabulary, reading)
-    added = [_motion(vocabulary, reading, motion), _setting(vocabulary, reading, place)]
-    return SEPARATOR[reading.language].join([text, *(a for a in added if a)])
+    text = _singular(vocabulary, prompt) if parsed.plural else prompt
+    if parsed.shape:
+        key = next(iter(vocabulary.shapes(parsed.shape).values()))
+        parsed = replace(parsed, subject=key)
+        text += SEPARATOR[parsed.language] + vocabulary.phrase("subjects", key, parsed.language)
+    setting, motion = substitutes_for(vocabulary, parsed)
+    added = [_motion(vocabulary, parsed, motion), _setting(vocabulary, parsed, setting)]
+    return SEPARATOR[parsed.language].join([text, *(a for a in added if a)])
 
 
-def _motion(vocabulary: Vocabulary, reading: ParsedPrompt, nearest: str) -> str:
-    """A motion for a prompt that has none. What a moving camera shows is left alone: it was trained with motions that
-    only some subjects suit."""
-    if reading.motion or reading.camera:
+def _motion(vocabulary: Vocabulary, parsed: ParsedPrompt, nearest: str) -> str:
+    """A motion for a prompt that has none; none for one with a moving camera, since those were trained with motions
+    that suit only some subjects. nearest: to a motion that the prompt names and that cannot be painted."""
+    if parsed.motion or parsed.camera:
         return ""
-    gentle = vocabulary.tables["subjects"][reading.subject]["moves"]
-    if reading.moves and not nearest and gentle in ("still", "left"):
-        return "to the left" if reading.language == "en" else vocabulary.phrase("motions", "left", reading.language)
-    return vocabulary.phrase("motions", nearest or gentle, reading.language)
+    gentle = vocabulary.tables["subjects"][parsed.subject]["moves"]
+    if parsed.moves and not nearest and gentle in ("still", "left"):
+        return "to the left" if parsed.language == "en" else vocabulary.phrase("motions", "left", parsed.language)
+    return vocabulary.phrase("motions", nearest or gentle, parsed.language)
 
 
-def _setting(vocabulary: Vocabulary, reading: ParsedPrompt, nearest: str) -> str:
-    """A setting for a prompt that has none: what comes near the place it names, else where the subject is at home."""
-    if reading.setting:
+def _setting(vocabulary: Vocabulary, parsed: ParsedPrompt, nearest: str) -> str:
+    """A setting for a prompt that has none: ``nearest`` to one that cannot be painted, else the subject's usual one."""
+    if parsed.setting:
         return ""
-    home = vocabulary.tables["subjects"][reading.subject]["home"]
-    return vocabulary.phrase("settings", nearest or home, reading.language)
+    home = vocabulary.tables["subjects"][parsed.subject]["home"]
+    return vocabulary.phrase("settings", nearest or home, parsed.language)
 
 
 def _singular(vocabulary: Vocabulary, prompt: str) -> str:
-    """The prompt's words without numbers, its subjects by their singular names."""
-    found = phrases(vocabulary, prompt)
-    return " ".join(f.meaning.phrase if f.slot in ("subject", "shape") else f.text for f in found if f.slot != "number")
+    """The prompt without its numbers, and with subjects in the singular."""
+    mentions = phrases(vocabulary, prompt)
+    return " ".join(
+        m.meaning.phrase if m.slot in ("subject", "shape") else m.text for m in mentions if m.slot != "number"
+    )

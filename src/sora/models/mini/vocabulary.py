@@ -1,4 +1,4 @@
-"""What the embedded model can paint, as data, and every phrase that says it. No torch; read when first asked for."""
+"""The embedded model's vocabulary: all that it can paint, and every phrase for it. No torch; loaded when first used."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 from sora.errors import ModelError
 
 ASSETS = Path(__file__).parents[2] / "assets"
-SELVES = ("evening", "morning", "during", "something", "nothing", "everything", "building", "lightning")
+OWN_SINGULARS = ("evening", "morning", "during", "something", "nothing", "everything", "building", "lightning")
 NOUNS = {"mice": "mouse", "wolves": "wolf", "leaves": "leaf", "geese": "goose", "fishes": "fish"}
-NOUNS |= {word: word for word in SELVES}
+NOUNS |= {word: word for word in OWN_SINGULARS}
 VERBS = {
     "goes": "go",
     "went": "go",
@@ -40,8 +40,8 @@ Phrase = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a phrase says. slot: one of ``SLOTS``. key: the subject, setting, motion, ... or for what cannot be painted
-    the word itself. said: the phrase as the tables spell it."""
+    """A meaning of a phrase. slot: one of ``SLOTS``. key: the name of the subject, setting, motion, ... or, for what
+    cannot be painted, the word itself. phrase: as it is spelled in the tables."""
 
     slot: str
     key: str
@@ -52,16 +52,19 @@ SLOTS = (
     *("subject", "shape", "setting", "motion", "camera", "weather", "hour", "colour", "number", "verb"),
     *("stranger", "place", "deed", "look", "silent"),
 )
-"""shape: a subject that has yet to be told by its colour. verb: a way of moving that leaves open where to. stranger,
-place, deed, look: a subject, setting, motion, and camera, weather or style that cannot be painted."""
-THINGS = frozenset({"subject", "shape", "setting", "stranger", "place", "colour", "number"})
-"""Slots of nouns, which have a plural; the others' words have stems: "care" is no car, but "rising" is "rises"."""
+"""What a phrase can name. shape: a noun that becomes a subject together with a colour. verb: a motion without a
+direction. stranger, place, deed, look: a subject, a setting, a motion, and a camera, weather or style that cannot be
+painted. silent: words that change nothing."""
+NOUN_SLOTS = frozenset({"subject", "shape", "setting", "stranger", "place", "colour", "number"})
+"""The slots of nouns, compared by their singular. Other words are compared by their stem: "care" is no "car", but
+"rising" is "rises"."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """words: the asset as it stands. things: phrases of ``THINGS`` by the singular of their words, with all that each
-    may say. others: all other phrases by their stems. longest: words of the longest phrase that begins with a word."""
+    """tables: the asset's JSON. things: phrases with a slot of ``NOUN_SLOTS``, by the singular of their words, with all
+    their meanings. others: all other phrases, by the stems of their words. longest: how many words the longest phrase
+    has that begins with a word of this stem."""
 
     tables: Mapping[str, Any]
     things: dict[Phrase, list[Meaning]] = field(default_factory=dict)
@@ -71,21 +74,21 @@ class Vocabulary:
     def add(self, phrase: str, meaning: Meaning) -> None:
         words = split_words(phrase)
         if words:
-            table, form = (self.things, singular) if meaning.slot in THINGS else (self.others, stem)
-            table.setdefault(tuple(map(form, words)), []).append(meaning)
+            table, normal_form = (self.things, singular) if meaning.slot in NOUN_SLOTS else (self.others, stem)
+            table.setdefault(tuple(map(normal_form, words)), []).append(meaning)
             first = stem(words[0])
             self.longest[first] = max(len(words), self.longest.get(first, 0))
 
     def meanings(self, words: Sequence[str]) -> list[Meaning]:
-        """All that a phrase of these words may say."""
+        """All meanings of a phrase of these words."""
         return [*self.things.get(tuple(map(singular, words)), ()), *self.others.get(tuple(map(stem, words)), ())]
 
     def keys(self, slot: str) -> list[str]:
-        """All there is of "subjects", "settings", "motions", "cameras", "weathers" or "hours"."""
+        """The keys of a table: "subjects", "settings", "motions", "cameras", "weathers" or "hours"."""
         return list(self.tables[slot])
 
     def name(self, slot: str, key: str, language: str = "en") -> str:
-        """What people call it: the key itself in English where it is a name, in Chinese the shortest name of two
+        """The usual name of an entry: in English its key where that is a name, in Chinese the shortest name of two
         characters or more."""
         if language == "en":
             english = self.tables[slot][key]["english"]
@@ -94,67 +97,67 @@ class Vocabulary:
         return min((name for name in names if len(name) > 1), key=len, default=names[0])
 
     def substitutes(self, slot: str, word: str) -> list[str]:
-        """What comes near a stranger, a place or a deed, by the word that was said, in any of its forms."""
+        """The keys to paint instead of a stranger, place or deed (``slot``), by its word in any form; closest first."""
         table: Mapping[str, list[str]] = self.tables[f"{slot}s"]
         found = self.meanings(split_words(word))
         return next((table[m.key] for m in found if m.slot == slot), [])
 
     def phrase(self, slot: str, key: str, language: str = "en") -> str:
-        """The usual words for it: "stands still", "on a meadow"."""
-        said = self.tables[slot][key]["english" if language == "en" else "chinese"][0]
-        return said.replace(ANY_VERB, "moves")
+        """The usual phrase for an entry: "stands still", "on a meadow"."""
+        phrase = self.tables[slot][key]["english" if language == "en" else "chinese"][0]
+        return phrase.replace(ANY_VERB, "moves")
 
     def sentence(self, subject: str, setting: str, motion: str, language: str = "en") -> str:
-        """A prompt that can be painted: "a car moves to the left on a city street"."""
-        doing = self.phrase("motions", motion, language) if motion else ""
-        where = self.phrase("settings", setting, language) if setting else ""
+        """A prompt of these entries: "a car moves to the left on a city street"."""
+        motion_phrase = self.phrase("motions", motion, language) if motion else ""
+        setting_phrase = self.phrase("settings", setting, language) if setting else ""
         if language != "en":
-            return f"{self.name('subjects', subject, language)}{where}{doing}"
+            return f"{self.name('subjects', subject, language)}{setting_phrase}{motion_phrase}"
         name = self.name("subjects", subject)
         article = "an" if name[0] in "aeiou" else "a"
-        return " ".join(part for part in (article, name, doing, where) if part)
+        return " ".join(part for part in (article, name, motion_phrase, setting_phrase) if part)
 
     def colours(self, subject: str) -> list[str]:
         return self.tables["subjects"][subject]["colours"]
 
     def shapes(self, shape: str) -> dict[str, str]:
-        """The subjects of a shape, by their colour."""
+        """The subjects of a shape, by colour."""
         rows: Mapping[str, Mapping[str, Any]] = self.tables["subjects"]
         return {row["colours"][0]: key for key, row in rows.items() if row["shape"] == shape}
 
 
 @cache
 def load(name: str) -> Vocabulary:
-    """The vocabulary in an asset. Raises ModelError."""
+    """Load the vocabulary in an asset. Raises ModelError."""
     path = ASSETS / name
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-        found = Vocabulary(words)
-        for phrase, meaning in _meanings(words):
-            found.add(phrase, meaning)
+        tables = json.loads(path.read_text(encoding="utf-8"))
+        vocabulary = Vocabulary(tables)
+        for phrase, meaning in _meanings(tables):
+            vocabulary.add(phrase, meaning)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the word list {path} is missing or damaged ({error}); reinstall sora") from None
-    return found
+    return vocabulary
 
 
-def _meanings(words: Mapping[str, Any]) -> Iterator[tuple[str, Meaning]]:
-    """Every phrase with what it says; of two meanings in one slot the first counts."""
+def _meanings(data: Mapping[str, Any]) -> Iterator[tuple[str, Meaning]]:
+    """Every phrase with its meaning; of two meanings in one slot the first counts."""
     slots = {"subjects": "subject", "settings": "setting", "cameras": "camera", "weathers": "weather", "hours": "hour"}
     for table, slot in slots.items():
-        for key, row in words[table].items():
+        for key, row in data[table].items():
             yield from ((phrase, Meaning(slot, key, phrase)) for phrase in (*row["english"], *row["chinese"]))
-    yield from _shapes(words["subjects"])
-    verbs: list[str] = words["verbs"]
-    for key, row in words["motions"].items():
+    yield from _shapes(data["subjects"])
+    verbs: list[str] = data["verbs"]
+    for key, row in data["motions"].items():
         for phrase in (*row["english"], *row["chinese"]):
-            for said in _with_verbs(phrase, verbs):
-                yield said, Meaning("motion", key, said)
-    tables = {"stranger": words["strangers"], "place": words["places"], "deed": words["deeds"]}
+            for spelled_out in _with_verbs(phrase, verbs):
+                yield spelled_out, Meaning("motion", key, spelled_out)
+    tables = {"stranger": data["strangers"], "place": data["places"], "deed": data["deeds"]}
     for slot, table in tables.items():
         yield from ((phrase, Meaning(slot, phrase, phrase)) for phrase in table)
-    for colour, spellings in words["colours"].items():
+    for colour, spellings in data["colours"].items():
         yield from ((spelling, Meaning("colour", colour, spelling)) for spelling in spellings)
-    lists = {"verb": verbs, "number": words["numbers"], "look": words["looks"], "silent": words["silent"]}
+    lists = {"verb": verbs, "number": data["numbers"], "look": data["looks"], "silent": data["silent"]}
     for slot, phrases in lists.items():
         yield from ((phrase, Meaning(slot, phrase, phrase)) for phrase in phrases)
 
@@ -169,7 +172,7 @@ def _shapes(subjects: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Me
 
 
 def _with_verbs(phrase: str, verbs: Iterable[str]) -> Iterator[str]:
-    """The phrase with each verb in its open place, and without any."""
+    """The phrase with each verb in place of ANY_VERB, and without any."""
     if ANY_VERB not in phrase:
         yield phrase
         return
@@ -183,20 +186,20 @@ _PIECE = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]|[^\W\d_a-z\u3400-\u9fff]+")
 
 
 def normalise(text: str) -> str:
-    """The text with nothing left that does not matter: case, full-width forms, accents of Latin letters."""
+    """Normalise text for comparison: lower case, no full-width forms, no accents on Latin letters."""
     if text.isascii():
         return text.lower()
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).lower()
 
 
 def split_words(text: str) -> list[str]:
-    """Its words; Chinese by the character, any other script by runs of letters."""
+    """Split text into words: Chinese into characters, any other script at what is no letter."""
     return _PIECE.findall(normalise(text).replace("'s ", " "))
 
 
 @cache
 def singular(word: str) -> str:
-    """A noun's singular: "puppies" is "puppy". A word for comparing alone: "glass" stays, "bus" too."""
+    """A noun's singular: "puppies" is "puppy". The result serves comparison only: "glass" stays, "bus" too."""
     if word in NOUNS:
         return NOUNS[word]
     if len(word) <= 3 or not word.isascii() or re.search(r"(ss|us|is)$", word):
@@ -209,7 +212,7 @@ def singular(word: str) -> str:
 
 @cache
 def stem(word: str) -> str:
-    """What a verb's forms have in common: "flies", "flying" and "fly" are one. A word for comparing alone."""
+    """The stem of a verb: "flies", "flying" and "fly" are one. The result serves comparison only."""
     base = VERBS.get(word) or singular(word)
     if word in NOUNS or word in VERBS or len(word) <= 3 or not word.isascii():
         return base
