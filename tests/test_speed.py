@@ -245,7 +245,7 @@ def test_float8_is_supported_where_torch_scales_each_row(
 
 def painted(speed: Speed, **changes: Any) -> Tensor:
     side, d = isqrt(SPEC.defaults.area) * 3 // 4, SPEC.defaults
-    form = replace(SPEC.format((side, side), d.fps), painted=SPEC.grid.nearest_size(1.0, side * side))
+    form = replace(SPEC.format((side, side), d.fps), model_size=SPEC.grid.nearest_size(1.0, side * side))
     plan = operations.generate(("a red balloon floats up over a green meadow",), frames=9, format=form)
     model = models.load(SPEC, CPU, torch.float32, speed)
     return torch.cat(

@@ -45,7 +45,7 @@ def settings(seed: int = 1, **changes: Any) -> Settings:
 
 def form(height: int = SIDE, width: int = SIDE) -> Format:
     """Painted at exactly this size."""
-    return replace(SPEC.format((height, width), SPEC.defaults.fps), painted=(height, width))
+    return replace(SPEC.format((height, width), SPEC.defaults.fps), model_size=(height, width))
 
 
 def plan(frames: int = 9, prompt: str = PROMPT) -> Plan:

@@ -61,11 +61,11 @@ def variants(steps: int | None = None) -> list[SpeedVariant]:
         SpeedVariant("fast", fast, overrides=overrides),
         SpeedVariant(DISTILLED),
         *(
-            SpeedVariant(f"cache {near}", fast, {"near": near, "guided_from": 0.0}, overrides)
+            SpeedVariant(f"cache {near}", fast, {"cache_threshold": near, "guidance_stop": 0.0}, overrides)
             for near in (0.08, 0.12, 0.15)
         ),
         *(
-            SpeedVariant(f"guided from {t}", fast, {"near": 0.0, "guided_from": t}, overrides)
+            SpeedVariant(f"guided from {t}", fast, {"cache_threshold": 0.0, "guidance_stop": t}, overrides)
             for t in (0.3, 0.5)
             if d.guidance != 1
         ),

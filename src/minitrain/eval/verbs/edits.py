@@ -78,7 +78,7 @@ def _edit_region(
     """The clip with a region regenerated as `sora edit --region` does, and the crop that the model saw."""
     crop = crop_around(paint_FYX, evaluator.spec.defaults.region_share)
     form = evaluator.form(case.clip.size, case.clip.fps)
-    form = form if crop is None else replace(form, painted=evaluator.spec.model_size(crop.size))
+    form = form if crop is None else replace(form, model_size=evaluator.spec.model_size(crop.size))
     plan = operations.edit(case.clip, text, format=form, strength=1.0, paint_FYX=paint_FYX, crop=crop)
     return evaluator.paint(plan, seed).frames_FYXC, crop
 
