@@ -1,7 +1,7 @@
-"""How long a clip takes beside busy programs: ``python benchmarks/busy.py [--runs 5] [--programs 2]``.
+"""How long a clip takes while other programs are busy: ``python benchmarks/busy.py [--runs 5] [--programs 2]``.
 
-The default clip, cold, by turns alone and beside programs that only count, all at the same priority. Prints medians
-of wall time and of processor time (user and system, which others disturb less), and the ratio of wall times.
+The default clip, cold, alternately alone and with programs that only count, all at the same priority. Prints medians of
+wall time and of processor time (user and system, which others disturb less), and the ratio of wall times.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
                 times.append(taken)  # the programs' own time is counted when they end, after this clip's
     for programs, times in found.items():
         wall, work = (statistics.median(column) for column in zip(*times, strict=True))
-        print(f"beside {programs} busy programs: {wall:.2f} s, of processor time {work:.2f} s")
+        print(f"with {programs} busy programs: {wall:.2f} s, of processor time {work:.2f} s")
     alone, loaded = (statistics.median(wall for wall, _ in times) for times in found.values())
     print(f"ratio {loaded / alone:.2f}")
 

@@ -1,6 +1,6 @@
 """How long a person waits: whole programs, from a cold process to the finished mp4, split by phase.
 
-    python benchmarks/end_to_end.py [--runs N] [--without WAY]
+    python benchmarks/end_to_end.py [--runs N] [--disable NAME]
 
 The embedded model where its weights are, and a tiny Wan with random weights where diffusers is there to build it. The
 phases are those of ``--json``; "process" is the rest of the wall time: the interpreter, imports before the command
@@ -62,9 +62,9 @@ def cases(place: Path) -> dict[str, list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--without", action="append", default=[], help="as sora's own; may be said again")
+    parser.add_argument("--disable", action="append", default=[], help="as sora's own option; may be repeated")
     args = parser.parse_args()
-    left_out = [part for way in args.without for part in ("--disable", way)]
+    left_out = [word for name in args.disable for word in ("--disable", name)]
     print(f"{machine_summary()}; {args.runs} runs; medians, seconds {' '.join(left_out)}\n")
     with tempfile.TemporaryDirectory() as place:
         rows = []

@@ -1,8 +1,8 @@
-"""How the house stands, in numbers: ``python benchmarks/house.py [--checkout FOLDER]``.
+"""Measures the structure of the source: ``python benchmarks/house.py [--checkout FOLDER]``.
 
-Counts from the source what is wished of its structure: rooms, arrows, late imports, places that handle a request,
-lines. ``tests/test_architecture.py`` holds the rules; this prints how far each is from its wish. The exit status is 1
-where a wish is missed.
+Counts packages, imports between them, late imports, places that handle a request, and lines, against targets.
+``tests/test_architecture.py`` holds the rules; this prints how far each number is from its target. The exit status is 1
+where a target is missed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What loading a checkpoint costs: time, and memory at its peak beside the memory of what was loaded, as a table.
+"""What loading a checkpoint costs: time, and memory at its peak besides that of the loaded weights, as a table.
 
 python benchmarks/loading.py [GB]     2 by default: of a file of float32; the other formats hold as many numbers
 """
@@ -79,8 +79,8 @@ def peak() -> int:
     with what the program that started this one held."""
     if sys.platform == "darwin":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    said = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(said.split("VmHWM:")[1].split()[0])
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def measure(folder: Path, maps: int, dtype: torch.dtype) -> None:
@@ -96,7 +96,7 @@ def measure(folder: Path, maps: int, dtype: torch.dtype) -> None:
 
 def main() -> None:
     maps = max(1, round(float(sys.argv[1] if len(sys.argv) > 1 else 2) * 1e9 / (4 * WIDE * WIDE)))
-    print(f"{'format':22} {'file MB':>9} {'loaded MB':>10} {'peak MB':>9} {'beside MB':>10} {'seconds':>8}")
+    print(f"{'format':22} {'file MB':>9} {'loaded MB':>10} {'peak MB':>9} {'extra MB':>10} {'seconds':>8}")
     for row in ROWS:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -104,9 +104,11 @@ def main() -> None:
             size = sum(path.stat().st_size for path in folder.iterdir())
             dtype = "bfloat16" if row.endswith(("bfloat16", "scaled", "Q8_0")) else "float32"
             argv = [sys.executable, __file__, "--measure", name, str(maps), dtype]
-            said = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
-        figures = f"{size / 1e6:9.0f} {said['held'] / 1e6:10.0f} {said['peak'] / 1e6:9.0f}"
-        print(f"{row:22} {figures} {(said['peak'] - said['held']) / 1e6:10.0f} {said['seconds']:8.1f}", flush=True)
+            result = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+        figures = f"{size / 1e6:9.0f} {result['held'] / 1e6:10.0f} {result['peak'] / 1e6:9.0f}"
+        print(
+            f"{row:22} {figures} {(result['peak'] - result['held']) / 1e6:10.0f} {result['seconds']:8.1f}", flush=True
+        )
 
 
 if __name__ == "__main__":

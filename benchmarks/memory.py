@@ -1,4 +1,4 @@
-"""What ``placement`` says a painting takes, against what networks take: ``python benchmarks/memory.py [TABLE ...]``.
+"""What ``sora.memory`` estimates for a clip, against what networks take: ``python benchmarks/memory.py [TABLE ...]``.
 
 TABLE is one of these; all by default:
     true    published sizes on the meta device: live tensors of a pass, with two blocks (the others add nothing)
@@ -168,9 +168,9 @@ def true_sizes() -> Iterator[Row]:
                 sizes = Autoencoder.of(WanVAE(vae), number.itemsize)
             for tile in (None, plans.TILE):
                 shape = (4, *SIZES[size][1:])
-                for way, run in vae_runs(vae, shape, number, "meta", tile).items():
-                    count = maps.decoding if way == "decode" else maps.encoding
-                    case = f"{name} {way} {size} {str(number)[6:]}{' in tiles' if tile else ''}"
+                for direction, run in vae_runs(vae, shape, number, "meta", tile).items():
+                    count = maps.decoding if direction == "decode" else maps.encoding
+                    case = f"{name} {direction} {size} {str(number)[6:]}{' in tiles' if tile else ''}"
                     yield case, live_peak(run), count(sizes, (vae.z_dim, *shape), tile)
         with torch.device("meta"):
             encoder = TextEncoder.of(UMT5(UMT5Config()))
@@ -183,7 +183,7 @@ def true_sizes() -> Iterator[Row]:
 
 def small_cases() -> dict[str, tuple[Callable[[], Run], int]]:
     """Name to what makes a pass on the CPU, and the estimate of it. Large enough to stand out of a program's noise. The
-    autoencoder has its own width, since narrower convolutions go another, hungrier way there."""
+    autoencoder has its own width, since narrower convolutions use more memory there."""
     cases: dict[str, tuple[Callable[[], Run], int]] = {}
     wide = replace(SMALL, ffn_dim=3072)
     for name, config, number, times in [
@@ -198,9 +198,9 @@ def small_cases() -> dict[str, tuple[Callable[[], Run], int]]:
     shape, latents = (2, 6, 8), (WAN21.z_dim, 2, 6, 8)
     with torch.device("meta"):
         sizes = Autoencoder.of(WanVAE(WAN21))
-    for way, count in (("encode", maps.encoding), ("decode", maps.decoding)):
-        make = lambda w=way: vae_runs(WAN21, shape, torch.float32, "cpu", None)[w]  # noqa: E731
-        cases[f"wan 2.1 autoencoder, {way}, float32"] = make, count(sizes, latents, None)
+    for direction, count in (("encode", maps.encoding), ("decode", maps.decoding)):
+        make = lambda d=direction: vae_runs(WAN21, shape, torch.float32, "cpu", None)[d]  # noqa: E731
+        cases[f"wan 2.1 autoencoder, {direction}, float32"] = make, count(sizes, latents, None)
     return cases
 
 

@@ -24,7 +24,7 @@ TESTS = "tests/parity/test_wan_pipelines.py"
 
 @dataclass(frozen=True)
 class Run:
-    """One whole run. largest, mean, wish: distances of frames in [0, 1]. seconds: of the test."""
+    """One whole run. largest, mean, bound: distances of frames in [0, 1]. seconds: of the test."""
 
     name: str
     largest: float
@@ -39,7 +39,7 @@ def recorded(report: Path) -> Iterator[Run]:
         found = {p.get("name", ""): p.get("value", "") for p in case.iter("property")}
         if "largest" in found:
             name = case.get("name", "").removeprefix("test_").replace("_", " ")
-            figures = (float(found[key]) for key in ("largest", "mean", "wish"))
+            figures = (float(found[key]) for key in ("largest", "mean", "bound"))
             yield Run(name, *figures, seconds=float(case.get("time", 0)))
 
 

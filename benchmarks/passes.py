@@ -1,12 +1,11 @@
 """One transformer pass, ours against diffusers': ``python benchmarks/passes.py [--device cuda] [--quick] [--exact]``.
 
-Both networks have the same random weights and are given the same latents, text and time, in one process, by turns.
+Both networks have the same random weights and take the same latents, text and timestep, in one process, alternately.
 There are always two baselines: diffusers as a user gets it, and diffusers tuned (fused projections; on CUDA cuDNN's
-attention and compiled blocks too). Ours runs as the product runs it, and with each exact way left out. Prints Markdown
-tables: times, memory, what each way is worth, and where one pass's time goes before and after. ``--exact`` prints the
-exactness gate instead, ``--rule`` what the choice of
-batched guidance rests on. On a CPU the sizes are scaled to it, in float32; on CUDA they are the published ones, in
-bfloat16.
+attention and compiled blocks too). Ours runs as the product runs it, and with each exact optimisation disabled. Prints
+Markdown tables: times, memory, what each optimisation is worth, and where one pass's time goes before and after.
+``--exact`` prints the exactness gate instead, ``--rule`` what the choice of batched guidance rests on. On a CPU the
+sizes are scaled to it, in float32; on CUDA they are the published ones, in bfloat16.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ TARGETS = {"cpu": (1.3, 1.3), "cuda": (1.9, 1.15)}
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one row: each work's times, memory and, for ours with all ways on and off, milliseconds by kind."""
+    """Of one row: each work's times, memory and, for ours with all optimisations on and off, milliseconds by kind."""
 
     row: Row
     times: Mapping[str, Timed]
@@ -65,8 +64,8 @@ def main() -> None:
         found[name] = measured(row, args.device, dtype, compiled=args.compile, runs=args.runs)
         print(times_table(name, found[name], rate) + "\n", flush=True)
     if any(m.row.ways for m in found.values()):
-        print(f"What leaving a way out costs (times slower than ours):\n\n{optimizations_table(found)}\n")
-    print(f"Where the milliseconds go, all ways off and on:\n\n{where_table(found)}\n")
+        print(f"What disabling an optimisation costs (times slower than ours):\n\n{optimizations_table(found)}\n")
+    print(f"Where the milliseconds go, all optimisations off and on:\n\n{where_table(found)}\n")
     judge(found, args.device)
 
 
@@ -144,7 +143,7 @@ def times_table(name: str, found: Measured, rate: float) -> str:
 
 
 def optimizations_table(found: Mapping[str, Measured]) -> str:
-    """Empty where a way does nothing."""
+    """Empty where an optimisation does nothing."""
     names = [v.name for v in OURS[1:] if any(v.name in m.times for m in found.values())]
     head = ("", *(name.removeprefix("ours ").removeprefix("ours, ") for name in names))
     lines = [(name, *(f"{m.faster(v):.2f}" if v in m.times else "" for v in names)) for name, m in found.items()]

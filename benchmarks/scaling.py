@@ -4,7 +4,7 @@ PART is one of these; all by default:
     tokens  a pass's time against tokens: a + b n + c n^2
     batch   a pass's time against the samples of a batch: a + b n
     decode  an autoencoder's time against frames: a + b n
-    memory  resident memory of a pass and of a decode against what ``placement`` says
+    memory  resident memory of a pass and of a decode against what ``sora.memory`` estimates
     length  resident memory of a long film, of ``mini``, against a short one's; live tensors of a long decode likewise
 On one core, in float32, with random weights where these do not matter. Times are the least of several, taken by turns.
 """
@@ -41,7 +41,7 @@ SHORT, LONG = 32, 240
 
 MIB = 2**20
 Line = tuple[str, str, str, bool | None]
-"""What, wish, found, and whether the wish is met; None where nothing is wished."""
+"""(what, target, found, whether the target is met; None where there is no target)."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def against_placement() -> Iterator[Line]:
     """See ``memory.rise``."""
     cases = memory.small_cases()
     for case in [name for name in cases if name.endswith("float32")]:
-        measured, said = memory.rise(case), cases[case][1]
-        off = said / measured - 1
-        found = f"{measured / MIB:.0f} MiB, said {said / MIB:.0f}: {100 * off:+.0f} %"
+        measured, estimated = memory.rise(case), cases[case][1]
+        off = estimated / measured - 1
+        found = f"{measured / MIB:.0f} MiB, estimated {estimated / MIB:.0f}: {100 * off:+.0f} %"
         yield f"memory: {case}", f"within {100 * MEMORY_TOLERANCE:.0f} %", found, abs(off) <= MEMORY_TOLERANCE
 
 

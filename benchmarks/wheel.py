@@ -2,7 +2,7 @@
 
 Builds the wheel of a checkout with ``pip wheel --no-deps`` and looks into it: the program and its weights, nothing of
 the trainer, of the tests or of the benchmarks. Its size without the embedded weights is that of the same wheel written
-anew without the files of ``sora/assets``. The exit status is 1 where a wish is missed.
+anew without the files of ``sora/assets``. The exit status is 1 where a target is missed.
 """
 
 from __future__ import annotations

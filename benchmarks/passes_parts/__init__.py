@@ -2,7 +2,7 @@
 
 ``rows``     sizes of networks and canvases, and the arithmetic of a pass
 ``networks`` the same random weights for both networks, and what both are given
-``works``    diffusers as it is and tuned; ours with all exact ways, and with each left out
+``works``    diffusers as it is and tuned; ours with all exact optimisations, and with each disabled
 ``where``    where the time of one pass goes, by kind of kernel
 ``exact``    the gate: how far from float32 both are in bfloat16, block by block and as a whole
 ``rule``     one batch or two passes for a guided step, by tokens

@@ -115,7 +115,8 @@ class _Truth:
 def _hooked(
     network: Any, enter: Callable[[int, Tensor], Tensor], leave: Callable[[Tensor, Tensor], None]
 ) -> Iterator[None]:
-    """Every block is given what ``enter`` makes of its number and tokens; ``leave`` is told tokens before and after."""
+    """Every block takes what ``enter`` returns for its number and tokens; ``leave`` is called with the tokens before
+    and after."""
     handles = []
     for number, block in enumerate(network.blocks):
         before = lambda _, args, i=number: (enter(i, args[0]), *args[1:])  # noqa: E731

@@ -18,7 +18,7 @@ Shape = tuple[int, int, int]
 class Row:
     """shape: of the latents, (T, H, W). times: whether each token has a time of its own; the first latent frame's is 0,
     as where it is known. guided: a step of two passes, for the prompt and its negative, instead of one pass. runs: of
-    each work. ways: whether the exact ways are left out one by one too."""
+    each work. ablates: whether the optimisations are disabled one by one too."""
 
     config: WanConfig
     shape: Shape
@@ -43,8 +43,8 @@ class Row:
 
 
 def scaled(heads: int, layers: int) -> WanConfig:
-    """A narrower, shallower Wan, its feed-forward as much wider than its tokens as the 1.3B's. The text comes in few
-    channels, since it is embedded once a pass: beside a few layers its full width would weigh far more than beside
+    """A narrower, shallower Wan whose feed-forward is as wide, relative to its tokens, as the 1.3B's. The text has few
+    channels, since it is embedded once a pass: with a few layers its full width would weigh far more than with
     thirty."""
     ffn = round(heads * 128 * 8960 / 1536 / 64) * 64
     return WanConfig(num_layers=layers, heads=heads, ffn_dim=ffn, text_dim=64)

@@ -1,4 +1,5 @@
-"""The works that are timed: diffusers as a user gets it and tuned; ours as the product runs it, and with ways off."""
+"""The passes that are timed: diffusers as a user gets it and tuned; ours as the product runs it, and with optimisations
+disabled."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ Pass = Callable[[], Tensor]
 """One pass, or the two of a guided step: velocities (B, C, T, H, W), the prompt's first."""
 
 OPTIMIZATIONS = ("fused", "text-once", "distinct-times", "batched-guidance", "attention", "compile")
-"""The ways of ``sora.runtime.speed`` that a pass can take."""
+"""The optimisations of ``sora.runtime.speed`` that apply to a pass."""
 
 
 def diffusers_pass(network: WanTransformer3DModel, given: PassInputs) -> Pass:
@@ -48,7 +49,7 @@ def tuned(network: WanTransformer3DModel, device: str, *, compiled: bool) -> Wan
 
 @dataclass(frozen=True)
 class Variant:
-    """Our network in some of the ways. work: changes the network it is given, so each wants its own."""
+    """Our network with some of the optimisations. work: changes the network it is given, so each wants its own."""
 
     name: str
     speed: Speed
@@ -99,8 +100,8 @@ class Variant:
 
 OURS = (
     Variant("ours", Speed()),
-    *(Variant(f"ours without {way}", Speed(disabled=frozenset({way}))) for way in OPTIMIZATIONS),
-    Variant("ours, all ways off", Speed(disabled=frozenset(OPTIMIZATIONS))),
+    *(Variant(f"ours without {name}", Speed(disabled=frozenset({name}))) for name in OPTIMIZATIONS),
+    Variant("ours, all off", Speed(disabled=frozenset(OPTIMIZATIONS))),
 )
 
 

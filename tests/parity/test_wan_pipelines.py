@@ -76,7 +76,7 @@ def close(record_property: Callable[[str, object], None]) -> Close:
         assert a.shape == b.shape
         assert b.std() > 0.05, "a flat film shows nothing"
         apart = np.abs(a - b)
-        for name, value in (("largest", apart.max()), ("mean", apart.mean()), ("wish", CLOSE)):
+        for name, value in (("largest", apart.max()), ("mean", apart.mean()), ("bound", CLOSE)):
             record_property(name, float(value))
         assert float(apart.max()) <= CLOSE
 

@@ -1,4 +1,4 @@
-"""Which plan: the first that fits, another when memory ran out anyway, and a line that says so."""
+"""Choosing a memory plan: the first that fits, a fallback when memory ran out anyway, and a line that describes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sora.memory.plans import PLAN_NAMES, PLANS_BY_SPEED, MemoryPlan, find
 
 MARGINS = {"text": 0.15, "encode": 0.25, "sample": 0.15, "decode": 0.25}
 """Of what comes and goes in each phase: allocators leave gaps, and convolutions may reorder what they read and write
-(on a CPU they took 1.7 feature maps more beside 13)."""
+(on a CPU they took 1.7 feature maps in addition to 13)."""
 
 RESERVED_BYTES = 2**28
 """Bytes left alone, for the libraries' fixed room."""
@@ -22,8 +22,8 @@ RESERVED_BYTES = 2**28
 def choose_plan(
     needs: Needs, free_bytes: int, forced: str | None = None, *, host_bytes: int | None = None
 ) -> tuple[MemoryPlan, Estimate]:
-    """The plan called ``forced``, whether it fits or not, or the first exact one of PLANS_BY_SPEED that fits, and what
-    it takes. A plan says what is given up; how much of what streams can stay is worked out here.
+    """The plan called ``forced``, whether it fits or not, or the first exact one of PLANS_BY_SPEED that fits; and its
+    estimate. How many blocks stay resident is computed here.
 
     free_bytes: on the device before anything is loaded. host_bytes: of CPU memory, None for enough. Raises OutOfMemory
     where none fits and UsageError for an unknown name.
@@ -40,19 +40,19 @@ def choose_plan(
 
 
 def plan_memory(needs: Needs, free: FreeMemory, forced: str | None = None) -> tuple[MemoryPlan, str]:
-    """The plan for a painting, and the line that says so: the one place where both a dry run and a real one decide.
+    """Return the plan for a workload and the line that describes it; dry runs and real ones both decide here.
 
-    forced: a name of NAMES, followed whether it fits or not. Raises as ``choose`` does.
+    forced: a name of PLAN_NAMES, followed whether it fits or not. Raises as ``choose_plan`` does.
     """
     plan, found = choose_plan(needs, free.device, forced, host_bytes=free.host)
     return plan, summary(plan, found)
 
 
 def fallback(needs: Needs, plan: MemoryPlan, phase: str, free: FreeMemory) -> tuple[MemoryPlan, Estimate]:
-    """Where memory ran out under ``plan`` in ``phase`` (one of PHASES): the next exact plan that takes less there, and
-    for whose streamed weights there is CPU memory.
+    """The next exact plan after memory ran out under ``plan`` in ``phase`` (one of PHASES): one that takes less there
+    and whose offloaded weights fit into CPU memory.
 
-    free: measured again, once all that was loaded is gone. Raises OutOfMemory where no plan takes less.
+    free: measured again, once everything is unloaded. Raises OutOfMemory where no plan takes less.
     """
     before = estimate(needs, plan).phase(phase).total
     for candidate in _smaller_plans(plan, needs, free.device):
@@ -66,18 +66,18 @@ def fallback(needs: Needs, plan: MemoryPlan, phase: str, free: FreeMemory) -> tu
 
 
 def _smaller_plans(plan: MemoryPlan, needs: Needs, free_bytes: int) -> Iterator[MemoryPlan]:
-    """The same with less of what streams staying, then the rungs below, which give nothing back."""
+    """The same plan with fewer resident weights, then the later plans, without giving back what was reduced."""
     if plan.text_encoder == "dropped" and not needs.unified_memory:
         yield replace(plan, text_encoder="streamed")
     if plan.resident_blocks:
         yield replace(plan, resident_blocks=plan.resident_blocks // 2)
-    for rung in PLANS_BY_SPEED[PLAN_NAMES.index(plan.name) + 1 :]:
-        lower = _fit(rung, needs, free_bytes)
+    for smaller in PLANS_BY_SPEED[PLAN_NAMES.index(plan.name) + 1 :]:
+        lower = _fit(smaller, needs, free_bytes)
         if plan.text_encoder == "streamed":
             lower = replace(lower, text_encoder="streamed")
         if plan.resident_blocks is not None and lower.resident_blocks is not None:
             lower = replace(lower, resident_blocks=min(lower.resident_blocks, plan.resident_blocks))
-        if rung.is_exact:
+        if smaller.is_exact:
             yield lower
 
 
@@ -91,7 +91,7 @@ def summary(plan: MemoryPlan, found: Estimate) -> str:
 
 
 def _estimate_with_free(needs: Needs, plan: MemoryPlan, free_bytes: int, host_bytes: int | None) -> Estimate:
-    """What a plan takes, beside what there is."""
+    """The plan's estimate, with the free memory to compare it with."""
     return replace(estimate(needs, plan), free=free_bytes, free_host=host_bytes)
 
 
@@ -100,7 +100,7 @@ def _fits_host(found: Estimate) -> bool:
 
 
 def fits(found: Estimate, free_bytes: int, host_bytes: int | None = None) -> bool:
-    """Whether every phase fits with a margin."""
+    """Whether every phase fits, with a margin."""
     room = free_bytes - RESERVED_BYTES
     in_host = host_bytes is None or found.host <= host_bytes
     return in_host and all(_with_margin(found, name) <= room for name in PHASES)
@@ -112,12 +112,12 @@ def _with_margin(found: Estimate, name: str) -> int:
 
 
 def _minimum_bytes(found: Estimate) -> int:
-    """The fewest free bytes with which it fits."""
+    """The smallest number of free bytes with which it fits."""
     return max(_with_margin(found, name) for name in PHASES) + RESERVED_BYTES
 
 
 def _fit(plan: MemoryPlan, needs: Needs, free_bytes: int) -> MemoryPlan:
-    """The plan without what makes no difference here, with as much of what streams staying as fits."""
+    """The plan without what makes no difference here, and with as many resident blocks as fit."""
     if needs.experts == 1:
         plan = replace(plan, single_expert=False)
     if not needs.batches_guidance:

@@ -15,7 +15,7 @@ GB = 2**30
 
 @dataclass(frozen=True)
 class Phase:
-    """weights: what is loaded. work: what comes and goes while it runs."""
+    """weights: bytes of loaded weights. work: bytes allocated temporarily while the phase runs."""
 
     weights: int = 0
     work: int = 0
@@ -30,8 +30,8 @@ PHASES = ("text", "encode", "sample", "decode")
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on the device by phase: reading the texts, encoding known pixels, sampling, decoding. host: bytes of CPU
-    memory that hold what streams. free, free_host: what there is of either, where it is known."""
+    """Bytes on the device by phase: encoding the texts, encoding known pixels, sampling, decoding. host: bytes of CPU
+    memory that hold offloaded weights. free, free_host: free bytes of either, where known."""
 
     text: Phase
     encode: Phase
@@ -56,7 +56,8 @@ class Estimate:
 
 
 def estimate(needs: Needs, plan: MemoryPlan) -> Estimate:
-    """What ``needs`` takes under ``plan``. Streamed weights count as the device's where its memory is the machine's."""
+    """The memory that ``needs`` takes under ``plan``. Offloaded weights count as the device's where its memory is the
+    machine's."""
     text_weights, text_streamed = _text(needs, plan)
     sampling = needs.sampling_bytes(
         sequential_guidance=plan.sequential_guidance,
@@ -80,7 +81,7 @@ def estimate(needs: Needs, plan: MemoryPlan) -> Estimate:
 
 
 def _text(needs: Needs, plan: MemoryPlan) -> tuple[int, int]:
-    """Weights on the device, and streamed ones, of the text and image encoders."""
+    """Bytes of the text and image encoders on the device, and bytes of offloaded ones."""
     encoder, image = needs.text, needs.image.bytes
     if plan.text_encoder != "streamed" or encoder.block_count <= SLOTS:
         return encoder.weights.bytes + image, 0
@@ -91,9 +92,9 @@ def _text(needs: Needs, plan: MemoryPlan) -> tuple[int, int]:
 
 
 def _transformer(needs: Needs, plan: MemoryPlan) -> tuple[int, int]:
-    """Weights on the device, and streamed ones."""
+    """Bytes of the transformer on the device, and bytes offloaded."""
     t = needs.transformer
-    weights = WeightsSize(t.weights.parameters, stored(needs, plan))
+    weights = WeightsSize(t.weights.parameters, parameter_bytes(needs, plan))
     together = 1 if plan.single_expert else needs.experts
     if plan.resident_blocks is None or plan.resident_blocks + SLOTS >= t.block_count:
         return weights.bytes * together, 0
@@ -103,11 +104,11 @@ def _transformer(needs: Needs, plan: MemoryPlan) -> tuple[int, int]:
     return round(there * weights.bytes_per_parameter) * together, round(offloaded * weights.bytes_per_parameter)
 
 
-def stored(needs: Needs, plan: MemoryPlan) -> float:
+def parameter_bytes(needs: Needs, plan: MemoryPlan) -> float:
     """Bytes of a parameter of the transformer under ``plan``."""
     own = needs.transformer.weights.bytes_per_parameter
     return min(own, 1.0) if plan.storage == "fp8" else own
 
 
 def _quantized(needs: Needs, plan: MemoryPlan) -> bool:
-    return stored(needs, plan) < needs.dtype_bytes
+    return parameter_bytes(needs, plan) < needs.dtype_bytes

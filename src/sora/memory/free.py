@@ -18,7 +18,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that could be allocated on the device now, what torch holds and does not use included."""
+    """Bytes that could be allocated on the device now, including torch's unused reserve."""
     if device.type == "cuda":
         import torch
 
@@ -33,15 +33,15 @@ def free_memory(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class FreeMemory:
-    """Bytes that are free. device: on the device. host: of CPU memory, for what streams from there; None where the
-    device's memory is the machine's own, and so is counted already."""
+    """Free bytes. device: on the device. host: of CPU memory, for offloaded weights; None where the device's memory is
+    the machine's own and is counted already."""
 
     device: int
     host: int | None = None
 
 
 def measure_free(device: torch.device) -> FreeMemory:
-    """What is free now for a model on the device."""
+    """The memory that is free now for a model on the device."""
     return FreeMemory(free_memory(device), free_ram() if device.type == "cuda" else None)
 
 

@@ -1,4 +1,4 @@
-"""Which memory plan a model follows, and what it does where memory runs out all the same: the next rung."""
+"""Which memory plan a model follows, and its fallback when memory runs out all the same."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ class ManagedNetworks(Protocol):
     def device(self) -> torch.device: ...
 
     def apply_plan(self, plan: MemoryPlan) -> None:
-        """From now on. What another plan has loaded goes."""
+        """Follow this plan from now on. What another plan has loaded is unloaded."""
         ...
 
     def unload(self) -> None:
-        """Everything goes; what is asked for next is loaded again, by the plan of that time."""
+        """Unload everything; networks are loaded again when they are next used, by the plan of that time."""
         ...
 
 
 @dataclass
 class MemoryManager:
-    """needs: of the painting at hand, None while nobody has said."""
+    """Applies a memory plan to one model's networks. needs: of the current workload, None until it is known."""
 
     networks: ManagedNetworks
     needs: Needs | None = None
 
     def choose_plan(self, needs: Needs, forced: str | None = None) -> str:
-        """Chooses the plan and says it in a line for a person. forced: a name of ``memory.NAMES``. Raises OutOfMemory
-        and UsageError."""
+        """Choose and apply a plan; returns a line that describes it. forced: a name of ``memory.PLAN_NAMES``. Raises
+        OutOfMemory and UsageError."""
         self.needs = needs
         plan, line = plan_memory(needs, measure_free(self.networks.device), forced)
         self.networks.apply_plan(plan)
         return line
 
     def retry_on_oom(self, phase: str, work: Callable[[], Result]) -> Result:
-        """The work's result; where memory runs out, after another try on every rung below. phase: of
-        ``memory.PHASES``. Raises OutOfMemory."""
+        """Return the work's result, retrying with every smaller plan when memory runs out. phase: of ``memory.PHASES``.
+        Raises OutOfMemory."""
         while True:
             try:
                 return work()
@@ -58,8 +58,8 @@ class MemoryManager:
                 self.fall_back(phase, error)
 
     def fall_back(self, phase: str, error: torch.OutOfMemoryError) -> None:
-        """To the next plan that takes less in this phase; all networks go. Raises OutOfMemory where there is none, and
-        the error itself where nobody has said what is painted."""
+        """Unload all networks and apply the next plan that takes less in this phase. Raises OutOfMemory where there is
+        none, and ``error`` itself where the needs are not known."""
         if self.needs is None:
             raise error
         self.networks.unload()

@@ -1,7 +1,7 @@
-"""What a painting needs memory for, in plain numbers that a family gives. Imports nothing heavy.
+"""What a workload needs memory for, in plain numbers that a model family provides. Imports nothing heavy.
 
-What a network takes beside its weights while it runs is the family's to know: it gives functions of what a plan
-decides, in bytes.
+How much memory a network takes while it runs, besides its weights, only the family knows: it provides functions of the
+plan's decisions, in bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightsSize:
-    """parameters: how many. stored: bytes each takes in memory between uses: 4 float32, 2 bfloat16, 1 float8, 0.5625
+    """parameters: how many. bytes_per_parameter: in memory between uses: 4 float32, 2 bfloat16, 1 float8, 0.5625
     Q4_K."""
 
     parameters: int = 0
@@ -30,14 +30,14 @@ class WeightsSize:
 
     @classmethod
     def of(cls, network: nn.Module, bytes_per_parameter: float = 2.0) -> WeightsSize:
-        """Those of a network."""
+        """The size of a network's weights."""
         return cls(count([network]), bytes_per_parameter)
 
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """A network of which blocks can be streamed. in_blocks: parameters in its ``blocks`` blocks; largest: in the
-    largest of them."""
+    """A network whose blocks can be offloaded. block_parameters: parameters in its ``block_count`` blocks;
+    largest_block: in the largest of them."""
 
     weights: WeightsSize = WeightsSize()
     block_parameters: int = 0
@@ -46,26 +46,27 @@ class NetworkSize:
 
 
 class SamplingBytes(Protocol):
-    """Bytes that one pass of the transformer takes beside its weights, with all that the sampler holds."""
+    """Bytes that one pass of the transformer takes besides its weights, with everything that the sampler holds."""
 
     def __call__(self, *, sequential_guidance: bool, quantized: bool, caches_text: bool) -> int:
-        """one_prompt: a prompt and its negative in turn, where both would go together. quantised: weights are unpacked
-        on every use. keeps_text: keys and values of the text stay for all passes of a clip."""
+        """sequential_guidance: prompt and negative prompt run one after the other, where both would be one batch.
+        quantized: weights are dequantized on every use. caches_text: keys and values of the text stay for all passes of
+        a clip."""
         ...
 
 
 BytesByTile = Callable[[int | None], int]
-"""Bytes that the autoencoder takes beside its weights, by the most latents of a tile's side; None for no tiles."""
+"""Bytes that the autoencoder takes besides its weights, by the most latents along a tile's side; None for no tiles."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """A painting, as far as memory goes. transformer: of one of ``experts`` networks of this size that take turns.
-    text, image: the encoders. vae: the autoencoder. side: latents of the longer side of what is painted at once.
-    sampling, decoding, encoding: see ``Sampling`` and ``Tiled``; encoding is None where no pixel is known. reading:
-    bytes that the text encoder takes beside its weights. paired: whether a prompt and its negative go through the
-    transformer together. number: bytes of a number the transformer computes with. unified: whether the device's memory
-    is the machine's own, so that nothing is gained by streaming out of it (CPU, MPS)."""
+    """What a workload needs memory for. transformer: one of ``experts`` networks of this size that are used in turn.
+    text, image: the encoders. vae: the autoencoder. latent_side: latents of the longer side of one window.
+    sampling_bytes, decoding_bytes, encoding_bytes: see ``SamplingBytes`` and ``BytesByTile``; encoding_bytes is None
+    where no pixel is known. text_bytes: what the text encoder takes besides its weights. batches_guidance: whether
+    prompt and negative prompt are one batch. dtype_bytes: of a number that the transformer computes with.
+    unified_memory: whether the device's memory is the machine's own, so that offloading gains nothing (CPU, MPS)."""
 
     transformer: NetworkSize
     vae: WeightsSize

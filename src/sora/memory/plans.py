@@ -1,4 +1,4 @@
-"""What is where, and when: the plans there are, in order of preference."""
+"""The memory plans, in order of preference: what is on the device, and when."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sora.errors import UsageError
 class MemoryPlan:
     """name: as ``--memory`` takes it.
 
-    text: the text encoder (and the image encoder) stay, or work before all else is there and then go, or do so block by
-    block out of CPU memory. alone: the transformer and the autoencoder are never there together. one_prompt: a prompt
-    and its negative go through the transformer one after another. one_expert: of two experts, one is there at a time.
-    blocks: how many of the transformer's blocks stay while the rest stream out of CPU memory, None for all of them.
-    storage: of the transformer's linear weights; float8 alone changes the picture. tile: most latents of a tile's side
-    in the autoencoder, None for no tiles.
+    text_encoder: whether the text and image encoders stay (resident), run first and are then unloaded (dropped), or do
+    so block by block from CPU memory (streamed). separate_vae: the transformer and the autoencoder are never loaded
+    together. sequential_guidance: prompt and negative prompt run one after the other. single_expert: of two experts,
+    one is loaded at a time. resident_blocks: how many of the transformer's blocks stay on the device while the rest is
+    offloaded to CPU memory, None for all. storage: of the transformer's linear weights; float8 alone changes the
+    picture. tile: most latents along a tile's side in the autoencoder, None for no tiles.
     """
 
     name: str
@@ -31,7 +31,7 @@ class MemoryPlan:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it paints what all other exact plans paint."""
+        """Whether it produces the same frames as all other exact plans."""
         return self.storage == "native"
 
     @property

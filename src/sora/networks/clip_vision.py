@@ -109,7 +109,7 @@ class Attention(nn.Module):
 
     def forward(self, x_BND: Tensor) -> Tensor:
         projections = (self.q_proj, self.k_proj, self.v_proj)
-        q, k, v = (rearrange(part(x_BND), "B N (H K) -> B H N K", H=self.heads) for part in projections)
+        q, k, v = (rearrange(project(x_BND), "B N (H K) -> B H N K", H=self.heads) for project in projections)
         return self.out_proj(rearrange(attention(q, k, v), "B H N K -> B N (H K)"))
 
 

@@ -1,4 +1,4 @@
-"""What an autoencoder asks of somebody who convolves for it: networks name the layers, how they run is decided outside.
+"""The interface of 3x3 convolutions: networks name the layers, and how they are computed is decided outside.
 
 Axis letters: B batch; N frames; C D channels in and out; T frames, F the two before them; H W height and width.
 """
@@ -16,11 +16,11 @@ Prepare = Callable[[Tensor], object]
 
 
 class Convolver(Protocol):
-    """Computes 3x3 convolutions, alone or with three causal taps in time, up to rounding as the layer itself does. One
-    serves a whole pass, and may keep the memory it works in."""
+    """Computes 3x3 convolutions, alone or with three causal taps in time, equal to the layer itself up to rounding. One
+    serves a whole pass and may keep its working memory."""
 
     def is_faster(self, layer: Layer, height: int, width: int, x: Tensor) -> bool:
-        """Whether it can stand for the layer, and pays, on frames of this size. like: the layer's input."""
+        """Whether it can replace the layer, and is faster, on frames of this size. x: the layer's input."""
         ...
 
     def convolve(
@@ -35,11 +35,12 @@ class Convolver(Protocol):
         residual_BDTHW: Tensor | None = None,
         in_place: bool = False,
     ) -> Tensor:
-        """(B, D, T, H, W) of x (B, C, T, H, W), channels side by side in memory, zeros around each frame.
+        """Convolve x (B, C, T, H, W) to (B, D, T, H, W), channels last in memory, with zeros around each frame.
 
-        past_BCFHW: the two frames before, prepared already, and in the end the last two of all; None for a layer
-        without time. fresh: that the past is zeros, and need not be read. zoom: 2 has each place of x stand for two by
-        two. prepare: done to x first. added_BDTHW: is added to the result. over: the result takes x's place in memory.
+        past_BCFHW: the two frames before, prepared already; it is overwritten with the last two of all. None for a
+        layer without time. past_is_zero: the past is zeros and need not be read. upscale: 2 repeats each position of x
+        two by two (nearest neighbour). prepare: applied to x first. residual_BDTHW: is added to the result. in_place:
+        the result may overwrite x.
         """
         ...
 
@@ -51,7 +52,7 @@ class Convolver(Protocol):
         prepare: Prepare | None = None,
         residual_NDHW: Tensor | None = None,
     ) -> Tensor:
-        """As ``convolved``, of frames on their own: (N, D, H, W)."""
+        """As ``convolve``, for independent frames: (N, D, H, W)."""
         ...
 
 

@@ -140,7 +140,7 @@ def rope(x_BHNK: Tensor, cos_NK: Tensor, sin_NK: Tensor) -> Tensor:
 
 
 def _is_plain(x: Tensor) -> bool:
-    """Whether it is a CPU's float32 without gradients, where ways of our own are taken."""
+    """Whether it is a CPU's float32 without gradients, where our own implementations are used."""
     plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling()
     return plain and not (torch.is_grad_enabled() and x.requires_grad)
 

@@ -29,9 +29,9 @@ PAST_FRAMES = 2  # latent frames a temporal layer looks back
 
 @dataclass(frozen=True)
 class MiniVAEConfig:
-    """Widths at a quarter and an eighth of the size inside, and how many residual blocks stand there. detail: width of
-    the last stage that doubles the size, 0 for none. reach: kernel of the temporal layers, odd; from 3 on what moved is
-    found again beside where it was."""
+    """Sizes. fine, coarse: channels at a quarter and an eighth of the inner size; blocks: residual blocks at each.
+    detail: width of the last stage, which doubles the size, 0 for none. reach: spatial kernel of the temporal layers,
+    odd; from 3 on they follow what has moved to a neighbouring position."""
 
     channels: int = 16
     encoder_fine: int = 64
@@ -61,8 +61,8 @@ def conv3x3(
     before: Callable[[Tensor], Tensor],
     added_NDHW: Tensor | None = None,
 ) -> Tensor:
-    """The convolution of ``before``, which works on each place of (..., C) alone, of x. convolver: does it
-    where it can, None to do without one."""
+    """Convolve ``before`` of x. before: works on each position of (..., C) alone. convolver: computes it where it can,
+    None to do without one. added: is added to the result."""
     h, w = x_NCHW.shape[-2:]
     if convolver is None or not convolver.is_faster(conv, h, w, x_NCHW):
         y = conv(before(x_NCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
@@ -71,25 +71,25 @@ def conv3x3(
 
 
 def conv1x1(conv: nn.Conv2d, x_NCHW: Tensor) -> Tensor:
-    """A 1x1 convolution. Without gradients as one matrix product over channels: a convolution of torch's on a CPU cuts
-    its sums by the number of threads, which then shows in the last digits."""
+    """A 1x1 convolution. Without gradients it is one matrix product over channels: on a CPU torch splits a
+    convolution's sums by the number of threads, which then shows in the last digits."""
     if torch.is_grad_enabled() and (x_NCHW.requires_grad or conv.weight.requires_grad):
         return conv(x_NCHW)
     return F.linear(x_NCHW.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
 
 
 def channel_norm_last(x_NHWC: Tensor) -> Tensor:
-    """As ``channel_norm``, where channels come last."""
+    """As ``channel_norm``, for tensors with channels last."""
     return F.rms_norm(x_NHWC, x_NHWC.shape[-1:], eps=1e-6)
 
 
 def norm_silu(x_NHWC: Tensor) -> Tensor:
-    """SiLU of ``normed``."""
+    """SiLU of ``channel_norm_last``."""
     return silu(channel_norm_last(x_NHWC))
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions within a frame, beside the identity. ``convolver``: see ``convolved``."""
+    """Two 3x3 convolutions within a frame and an identity shortcut. ``convolver``: see ``conv3x3``."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class ResidualBlock(nn.Module):
 
 
 class CausalTemporalConv(nn.Module):
-    """One causal temporal layer, reach x reach in space: each latent frame sees itself and the PAST ones before it."""
+    """A causal temporal layer, reach x reach in space: each latent frame sees itself and the PAST_FRAMES before it."""
 
     def __init__(self, width: int, reach: int = 1) -> None:
         super().__init__()
@@ -114,8 +114,8 @@ class CausalTemporalConv(nn.Module):
     def forward(
         self, x_NCHW: Tensor, batch: int, past_BTHWC: Tensor | None, convolver: Convolver | None = None
     ) -> tuple[Tensor, Tensor]:
-        """x with its past mixed in, and the past for the latent frames that follow. ``convolver``: as of
-        ``convolved``."""
+        """Return x with its past mixed in, and the past for the latent frames that follow. ``convolver``: see
+        ``conv3x3``."""
         x = rearrange(x_NCHW, "(b t) c h w -> b t h w c", b=batch)
         normed = F.rms_norm(x, (x.shape[-1],), eps=1e-6)
         if past_BTHWC is None:
@@ -131,7 +131,7 @@ class CausalTemporalConv(nn.Module):
 
 
 class DetailStage(nn.Module):
-    """What the enlarged picture lacks: (N, width, h, w) to (N, pixels, 2h, 2w), nothing before it is trained."""
+    """Adds detail to the upsampled picture: (N, width, h, w) to (N, pixels, 2h, 2w), zero before it is trained."""
 
     def __init__(self, width: int, detail: int, pixels: int) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ class MiniVAE(nn.Module):
         return torch.cat(list(self.stream(latents_BCTHW, latents_BCTHW.shape[2])), dim=2)
 
     def stream(self, latents_BCTHW: Tensor, chunk: int = 2):
-        """Decode a few latent frames at a time, carrying what the temporal layers remember. Yields pixels_BCFYX."""
+        """Decode a few latent frames at a time, carrying the temporal layers' past. Yields pixels_BCFYX."""
         raw = latents_BCTHW * self._wide(self.deviation) + self._wide(self.mean)
         past: list[Tensor | None] = [None] * len(self.decoder_time)
         for start in range(0, raw.shape[2], chunk):
@@ -242,7 +242,7 @@ class MiniVAE(nn.Module):
         return _upsample_2x(pixels) + _unpatchify(self.detail(x, convolver), batch), kept
 
     def in_channels_last(self) -> MiniVAE:
-        """The same module, its kernels laid out with channels last, which CPUs convolve faster."""
+        """Lay out the kernels with channels last, which CPUs convolve faster; returns the same module."""
         for p in self.parameters():
             if p.ndim == 4:
                 p.data = p.data.contiguous(memory_format=torch.channels_last)
@@ -268,8 +268,8 @@ def _unpatchify(x_NCHW: Tensor, batch: int) -> Tensor:
 
 
 def _upsample_2x(pixels_BCFYX: Tensor) -> Tensor:
-    """Twice the height and width, bilinear. Without gradients written out, since torch takes one way with one thread
-    and another with several."""
+    """Twice the height and width, bilinear. Without gradients it is written out, since torch computes it differently
+    with one thread and with several."""
     if torch.is_grad_enabled() and pixels_BCFYX.requires_grad:
         flat = rearrange(pixels_BCFYX, "b c f y x -> (b f) c y x")
         flat = F.interpolate(flat, scale_factor=2, mode="bilinear")

@@ -105,7 +105,9 @@ class SelfAttention(nn.Module):
         self.relative_attention_bias = nn.Embedding(config.buckets, config.heads)
 
     def forward(self, x_BLD: Tensor, buckets_LL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        q, k, v = (rearrange(part(x_BLD), "B L (H K) -> B H L K", H=self.heads) for part in (self.q, self.k, self.v))
+        q, k, v = (
+            rearrange(project(x_BLD), "B L (H K) -> B H L K", H=self.heads) for project in (self.q, self.k, self.v)
+        )
         bias = rearrange(self.relative_attention_bias(buckets_LL), "L M H -> 1 H L M").type_as(q)
         if mask_BL is not None:
             bias = bias.masked_fill(~mask_BL[:, None, None, :], torch.finfo(bias.dtype).min)
@@ -159,7 +161,7 @@ class Block(nn.Module):
 
 
 def clamp_float16(x: Tensor) -> Tensor:
-    """x, finite: where float16 has overflown, all is held 1000 below its largest number, as transformers does."""
+    """Return x, finite: float16 that overflows is clamped 1000 below its largest number, as transformers does."""
     if x.dtype != torch.float16:
         return x
     most = torch.finfo(torch.float16).max

@@ -1,7 +1,7 @@
-"""Which of torch's fused attention kernels is fastest on a device. Measured once a process, for each kind of number.
+"""Which of torch's fused attention kernels is fastest on a device, measured once a process for each dtype.
 
-On NVIDIA's Hopper cuDNN's kernel takes about half to two thirds of the time of the one that torch takes by itself;
-elsewhere flash attention is ahead. A CPU and MPS have one kernel each.
+On NVIDIA's Hopper cuDNN's kernel takes about half to two thirds of the time of torch's default; elsewhere flash
+attention is faster. A CPU and MPS have one kernel each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Measure = Callable[[SDPBackend, torch.device, torch.dtype, int], "float | None"]
 
 
 def use_fastest_backend(device: torch.device, dtype: torch.dtype, head_dim: int) -> AbstractContextManager[object]:
-    """Inside it, attention takes the fastest kernel that fits; the others stay behind it for what it cannot do."""
+    """A context in which attention uses the fastest kernel that fits; the others remain as fallbacks for what it cannot
+    do."""
     if device.type != "cuda":
         return nullcontext()
     order = [*_ranked(device, dtype, head_dim), SDPBackend.MATH]
@@ -45,14 +46,14 @@ def rank_backends(
     candidates: Sequence[SDPBackend] = CANDIDATES,
     measure: Measure | None = None,
 ) -> tuple[SDPBackend, ...]:
-    """The kernels that work there, the fastest first."""
+    """The kernels that work on the device, fastest first."""
     found = {kernel: (measure or time_backend)(kernel, device, dtype, head_dim) for kernel in candidates}
     timed = {kernel: took for kernel, took in found.items() if took is not None}
     return tuple(sorted(timed, key=timed.__getitem__))
 
 
 def time_backend(kernel: SDPBackend, device: torch.device, dtype: torch.dtype, head_dim: int) -> float | None:
-    """Of one attention of ``TOKENS`` with themselves, the median of a few; None where the kernel refuses."""
+    """Median seconds of one self-attention of ``TOKENS`` tokens; None where the kernel does not support it."""
     q = torch.randn(1, HEADS, TOKENS, head_dim, device=device, dtype=dtype)
     try:
         with sdpa_kernel(kernel), torch.no_grad():

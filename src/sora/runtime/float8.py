@@ -1,5 +1,5 @@
-"""Linear maps whose products are made in eight-bit floats (arXiv 2209.05433), for accelerators that do these at twice
-the rate of sixteen bits: NVIDIA's from Ada and Hopper on. It changes the picture.
+"""Linear layers whose products are computed in eight-bit floats (arXiv 2209.05433), for accelerators that compute them
+at twice the rate of sixteen bits: NVIDIA's from Ada and Hopper on. It changes the picture.
 
 Each row of the weight and each token has a scale of its own, so that its largest number is float8's largest. Axis
 letters: N tokens; K channels in; R channels out.
@@ -22,14 +22,13 @@ MIN_CAPABILITY = (8, 9)
 
 
 def is_fast(device: torch.device) -> bool:
-    """Whether products in float8 are to be had on the device and save time there: CPUs only imitate them."""
+    """Whether products in float8 work on the device and save time there: CPUs only emulate them."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= MIN_CAPABILITY and is_supported(device)
 
 
 def is_supported(device: torch.device) -> bool:
-    """Whether the installed build of torch computes such products on the device. One product whose answer is known
-    tells: torch 2.6 has none on CPUs, and which devices and processors take a scale for each row differs between
-    builds."""
+    """Whether the installed build of torch computes such products on the device, tested on one whose answer is known:
+    torch 2.6 has none on CPUs, and which devices and processors take a scale for each row differs between builds."""
     ones_RK = torch.ones(CHANNEL_MULTIPLE, CHANNEL_MULTIPLE, device=device).to(FLOAT8)
     scale_R1 = 2.0 ** (
         torch.arange(CHANNEL_MULTIPLE, device=device, dtype=torch.float32)[:, None] - CHANNEL_MULTIPLE // 2
@@ -42,7 +41,7 @@ def is_supported(device: torch.device) -> bool:
 
 
 class Float8Linear(nn.Module):
-    """In place of a trained ``nn.Linear``, in its dtype, bfloat16 or float16."""
+    """Replaces a trained ``nn.Linear``, with inputs and outputs in its dtype, bfloat16 or float16."""
 
     scale: Tensor
     weight: Tensor
@@ -68,13 +67,13 @@ def scaled_matmul(x_NK: Tensor, weight_RK: Tensor, scale_N1: Tensor, scale_1R: T
 
 
 def quantize_rows(x_RK: Tensor) -> tuple[Tensor, Tensor]:
-    """(a scale for each row, float32 (R, 1); what is to be multiplied with it, float8 (R, K))."""
+    """Return (a scale for each row, float32 (R, 1); the rows divided by their scales, float8 (R, K))."""
     scale_R1 = (x_RK.abs().amax(dim=1, keepdim=True).float() / FLOAT8_MAX).clamp(min=1e-12)
     return scale_R1, (x_RK.float() / scale_R1).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
 
 
 def convert_to_float8(modules: Iterable[nn.Module]) -> None:
-    """Every plain linear map inside them whose sizes allow it becomes a ``Float8Linear``, one by one."""
+    """Replace every plain linear layer inside whose sizes allow it with a ``Float8Linear``, one by one."""
     for module in modules:
         for parent in module.modules():
             for name, child in list(parent.named_children()):

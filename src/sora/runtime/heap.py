@@ -1,4 +1,4 @@
-"""Memory that is free goes back to the system."""
+"""Returns freed memory to the system."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def trim() -> None:
-    """Gives the system back what the C library holds of freed memory, some milliseconds' work.
+    """Return the C library's freed memory to the system, which takes some milliseconds.
 
     Tensors of many sizes that come and go leave holes between those that stay; glibc fills some and keeps the rest, so
-    that a long film would take more and more. Does nothing where the C library has no such function.
+    a long clip would need more and more memory. Does nothing where the C library has no such function.
     """
     function = _malloc_trim()
     if function is not None:

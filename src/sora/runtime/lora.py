@@ -1,8 +1,8 @@
-"""Low-rank adapters, LoRA (Hu et al. 2021, arXiv 2106.09685): a linear map W becomes W + (alpha / rank) B A, of which
+"""Low-rank adapters, LoRA (Hu et al. 2021, arXiv 2106.09685): a linear layer W becomes W + (alpha / rank) B A, of which
 only A (rank, in) and B (out, rank) are trained.
 
-``inject`` to train, ``extract`` what was trained, ``merge`` it into the weights of another copy. Tensors go by the
-names of the network's own modules, as ``weights.lora_file`` reads and writes them: ``<module>.lora_A.weight``,
+``inject`` adapters to train, ``extract`` their tensors, ``merge`` these into the weights of another copy. Tensors go by
+the names of the network's own modules, as ``weights.lora_file`` reads and writes them: ``<module>.lora_A.weight``,
 ``<module>.lora_B.weight`` with alpha / rank in B already, and ``<parameter>.diff``.
 """
 
@@ -19,7 +19,7 @@ from sora.runtime.quantized import QuantizedLinear
 
 
 class LoraLinear(nn.Module):
-    """A frozen linear map with an adapter beside it, in float32. Starts out as the map itself: B is zero."""
+    """A frozen linear layer with a parallel adapter in float32. It starts out equal to the layer: B is zero."""
 
     def __init__(self, base: nn.Linear | QuantizedLinear, rank: int, alpha: float) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ class LoraLinear(nn.Module):
 
 
 def inject(module: nn.Module, rank: int, *, targets: Sequence[str], alpha: float | None = None) -> list[nn.Parameter]:
-    """Puts an adapter beside every linear map whose name is or ends in one of ``targets``; all else is frozen. The
-    parameters to train, in the order of the modules. alpha: None is the rank, a scale of 1.
+    """Add an adapter to every linear layer whose name is or ends in one of ``targets``, and freeze everything else.
+    Returns the parameters to train, in the order of the modules. alpha: None is the rank, a scale of 1.
 
-    Raises ValueError where nothing is called so.
+    Raises ValueError where no layer has such a name.
     """
     chosen = [
-        name for name, part in module.named_modules() if isinstance(part, nn.Linear) and _is_target(name, targets)
+        name for name, child in module.named_modules() if isinstance(child, nn.Linear) and _is_target(name, targets)
     ]
     if not chosen:
         raise ValueError(f"no linear map of {type(module).__name__} is called {', '.join(targets)}")
@@ -75,7 +75,7 @@ def _is_target(name: str, targets: Sequence[str]) -> bool:
 
 
 def extract(module: nn.Module) -> dict[str, Tensor]:
-    """The adapters' tensors, float32 copies on the CPU, the scale in B."""
+    """Return the adapters' tensors, float32 copies on the CPU, with the scale in B."""
     found: dict[str, Tensor] = {}
     for name, adapter in _adapters(module):
         found[f"{name}.lora_A.weight"] = adapter.lora_A.detach().float().cpu().clone()
@@ -85,25 +85,25 @@ def extract(module: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Sets injected adapters to tensors as ``extract`` gives them. Raises KeyError for one that is missing."""
+    """Set injected adapters to tensors as ``extract`` returns them. Raises KeyError for one that is missing."""
     for name, adapter in _adapters(module):
         adapter.lora_A.copy_(tensors[f"{name}.lora_A.weight"])
         adapter.lora_B.copy_(tensors[f"{name}.lora_B.weight"] / adapter.scale)
 
 
 def remove(module: nn.Module) -> None:
-    """Takes all adapters away again; what they learnt is gone with them."""
+    """Remove all adapters and what they learnt."""
     for name, adapter in list(_adapters(module)):
         _replace(module, name, adapter.base)
 
 
 @torch.no_grad()
 def merge(module: nn.Module, tensors: Mapping[str, Tensor], strength: float = 1.0, *, label: str = "the LoRA") -> None:
-    """W + strength * B A in place of every W it holds: exact, and as fast as before. The sums are in float32, rounded
-    once to the weight's dtype. Beside a weight that is stored in few bits, B A works on its own.
+    """Add strength * B A to every weight W that the LoRA has: exact, and as fast as before. Sums are computed in
+    float32 and rounded once to the weight's dtype. A quantized weight keeps its adapter as a layer of its own.
 
-    called: the file's name, for what is said of it. Raises ModelError, before anything is changed, for tensors that
-    have no place in the module or another shape.
+    label: the file's name, for messages. Raises ModelError, before anything is changed, for tensors that have no
+    counterpart in the module or another shape.
     """
     quantized = _quantized_targets(module, tensors, label)
     changes = list(_changes(module, {k: v for k, v in tensors.items() if _module_of(k) not in quantized}, label))
@@ -116,7 +116,7 @@ def merge(module: nn.Module, tensors: Mapping[str, Tensor], strength: float = 1.
 
 
 def check_fits(module: nn.Module, tensors: Mapping[str, Tensor], label: str) -> None:
-    """Raises ModelError for tensors that ``merge`` would. The module may be without its weights."""
+    """Raise ModelError for tensors that ``merge`` would refuse. The module may be on the meta device."""
     for _ in _changes(module, tensors, label):
         pass
 
@@ -126,11 +126,11 @@ def _module_of(name: str) -> str:
 
 
 def _quantized_targets(module: nn.Module, tensors: Mapping[str, Tensor], label: str) -> list[str]:
-    """The maps that are stored in few bits and have a pair here. Raises ModelError for a pair of another shape."""
-    maps = {path: part for path, part in module.named_modules() if isinstance(part, QuantizedLinear | LoraLinear)}
+    """The paths of quantized layers that the LoRA has a pair for. Raises ModelError for a pair of another shape."""
+    maps = {path: child for path, child in module.named_modules() if isinstance(child, QuantizedLinear | LoraLinear)}
     found = [path for path in maps if f"{path}.lora_B.weight" in tensors]
     for path in found:
-        (out, rank), (ranks, width) = (tensors[f"{path}.lora_{part}.weight"].shape for part in "BA")
+        (out, rank), (ranks, width) = (tensors[f"{path}.lora_{letter}.weight"].shape for letter in "BA")
         if (out, rank, width) != (maps[path].out_features, ranks, maps[path].in_features):
             raise ModelError(f"{label} does not fit this model at {path}; expected one trained on the same model")
     return found
@@ -178,10 +178,10 @@ def _fits(parameter: Tensor, parts: tuple[Tensor, ...]) -> bool:
 
 
 def _adapters(module: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
-    return ((name, part) for name, part in module.named_modules() if isinstance(part, LoraLinear))
+    return ((name, child) for name, child in module.named_modules() if isinstance(child, LoraLinear))
 
 
 def _replace(module: nn.Module, path: str, child_module: nn.Module) -> None:
-    """The module's child at a dotted path, exchanged."""
+    """Replace the module's child at a dotted path."""
     parent, _, child = path.rpartition(".")
     setattr(module.get_submodule(parent), child, child_module)  # a ModuleList keeps "0" as an attribute too

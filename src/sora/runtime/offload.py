@@ -1,8 +1,7 @@
-"""Blocks of a network that wait in CPU memory and come to the device one after another, each just before its turn.
+"""Block offload: a network's blocks wait in CPU memory, and each is copied to the device just before it runs.
 
-While a block works the next one is on its way, on a stream of its own where the device is CUDA's. What comes to the
-device passes through two buffers, so that nothing is allocated during a pass. The numbers are those of a network that
-stands on the device whole.
+While a block runs the next one is copied, on a stream of its own on CUDA. Two buffers on the device hold the copies, so
+nothing is allocated during a pass. The results are those of a network that is on the device as a whole.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 SLOTS = 2
-"""Blocks on the device at once beside those that stay: one at work, one on its way."""
+"""Buffers on the device besides the resident blocks: one for the running block, one for the next."""
 
 ALIGNMENT = 256
 """Bytes that every tensor's place in a buffer is a multiple of: enough for any number format and for wide loads."""
 
 
 class TensorLayout(NamedTuple):
-    """What a tensor is, but for its numbers. start: its first byte."""
+    """Where a tensor lies in a block's buffer, and its type. start: its first byte."""
 
     start: int
     size: int
@@ -34,7 +33,8 @@ class TensorLayout(NamedTuple):
 
 
 class HostBlock:
-    """A block's tensors, side by side in one run of bytes of CPU memory. wants_gradients: whether any of them does."""
+    """A block's tensors, side by side in one buffer of CPU memory. wants_gradients: whether any of them requires
+    gradients."""
 
     def __init__(self, block: nn.Module, pin: bool) -> None:
         entries = [entry for table in _tables(block) for entry in _entries(table)]
@@ -52,7 +52,7 @@ class HostBlock:
         self.use(self.host_tensors)
 
     def views_in(self, buffer: Tensor) -> list[Tensor]:
-        """The block's tensors, as views of a run of bytes laid out like its own."""
+        """The block's tensors as views of a buffer with the same layout."""
         views = [buffer[k.start : k.start + k.size].view(k.dtype).view(k.shape) for k in self._layouts]
         return [
             nn.Parameter(view, requires_grad=kind.gradient) if kind.parameter else view
@@ -60,18 +60,18 @@ class HostBlock:
         ]
 
     def use(self, tensors: list[Tensor]) -> None:
-        """From now on the block's tensors are these. Past ``nn.Module.__setattr__``, which would be slow here."""
+        """Make these the block's tensors. Bypasses ``nn.Module.__setattr__``, which would be slow here."""
         for table, name, place in self._entries:
             table[name] = tensors[place]
 
 
 def _has_streams(device: torch.device) -> bool:
-    """Whether copies can run beside the work; elsewhere they are done when their line is."""
+    """Whether copies can run while a block computes; elsewhere each copy is done when its call returns."""
     return device.type == "cuda"
 
 
 def _tables(block: nn.Module) -> list[dict[str, Any]]:
-    """Where the modules of a block keep their parameters and buffers."""
+    """The dictionaries in which the modules of a block keep their parameters and buffers."""
     return [table for module in block.modules() for table in (module._parameters, module._buffers)]
 
 
@@ -89,8 +89,8 @@ def _layouts_of(tensors: list[Tensor]) -> list[TensorLayout]:
 
 
 class DeviceSlot:
-    """A buffer on the device. holds: the place of the block whose numbers it has. ready, free: on CUDA, when a block
-    has arrived and when work with it is done."""
+    """A buffer on the device. block_index: the block whose weights it has, None for none. ready, free: CUDA events that
+    mark when the copy is complete and when the work with it is done."""
 
     def __init__(self, size: int, homes: list[HostBlock], device: torch.device) -> None:
         self.bytes = torch.empty(size, dtype=torch.uint8, device=device)
@@ -102,7 +102,8 @@ class DeviceSlot:
 
 
 class BlockOffload:
-    """What ``offload_blocks`` returns; as a context it ends with ``remove``. slots: the buffers on the device."""
+    """The result of ``offload_blocks``; as a context manager it ends with ``remove``. slots: the buffers on the
+    device."""
 
     def __init__(self, blocks: list[nn.Module], device: torch.device, resident: set[int], pin: bool) -> None:
         self.device = device
@@ -123,8 +124,8 @@ class BlockOffload:
             self._hooks.append(block.register_forward_hook(lambda *_: self._release(), always_call=True))
 
     def remove(self) -> None:
-        """Blocks are plain modules again: those that streamed in CPU memory, those that stayed on the device. Gives the
-        buffers back. Harmless when called again."""
+        """Make the blocks plain modules again: offloaded ones in CPU memory, resident ones on the device. Frees the
+        buffers. May be called more than once."""
         self._release()
         for hook in self._hooks:
             hook.remove()
@@ -145,13 +146,13 @@ class BlockOffload:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             wanted = self._host_blocks[place].wants_gradients or _wants_gradients(*args, *kwargs.values())
             if wanted and torch.is_grad_enabled():
-                raise ValueError("streamed blocks keep no weights for a backward pass; run them under torch.no_grad()")
+                raise ValueError("offloaded blocks keep no weights for a backward pass; run them under torch.no_grad()")
             self._bring_in(place)
 
         return hook
 
     def _bring_in(self, place: int) -> None:
-        """Brings the block in, if it is not there, and sends for the one after it."""
+        """Copy the block to the device, if it is not there, and start copying the one after it."""
         self._release()
         with torch.inference_mode(False), torch.no_grad():
             slot = self._slot_of(place)
@@ -166,7 +167,7 @@ class BlockOffload:
                 self._fetch(after, next(other for other in self.slots if other is not slot))
 
     def _release(self) -> None:
-        """The block at work, if any, is back in CPU memory: after its turn, or when an interrupted pass is followed by
+        """Return the running block, if any, to CPU memory: after it ran, or when an interrupted pass is followed by
         another."""
         if self._at_work is None:
             return
@@ -180,7 +181,7 @@ class BlockOffload:
         return next((slot for slot in self.slots if slot.block_index == place), None)
 
     def _fetch(self, place: int, slot: DeviceSlot) -> DeviceSlot:
-        """Starts copying a block into a slot whose own is done or will be."""
+        """Start copying a block into a slot; the copy waits until work with the slot's previous block is done."""
         home = self._host_blocks[place]
         slot.block_index = None  # should the copy fail, it has neither
         if self._stream is None:
@@ -198,23 +199,23 @@ class BlockOffload:
 def offload_blocks(
     blocks: Iterable[nn.Module], device: torch.device | str, resident: int = 0, pin: bool = True
 ) -> BlockOffload:
-    """All but ``resident`` of the blocks wait in CPU memory and come to ``device`` for their turns; call it as the
-    blocks are called, in the order given, as often as you like. Until ``remove``.
+    """Keep all but ``resident`` of the blocks in CPU memory and copy each to ``device`` when it is called; until
+    ``remove``.
 
-    blocks: of any kinds, given in the order of their turns; on the device they compute what they would there. Those
-    that stay are spread evenly, so that copies have the time of several blocks. pin: lock the waiting ones in memory
-    where the device is CUDA's, without which copies are slow and wait for the work before them. Whatever stands beside
-    the blocks in their network is the caller's to move. Their weights must not change meanwhile: merge LoRAs before.
+    blocks: of any kind, in the order in which a pass calls them. Resident blocks are spread evenly, so that each copy
+    has the time of several blocks. pin: lock the waiting blocks' memory on CUDA, without which copies are slow and
+    cannot overlap with computation. Moving the network's other modules is up to the caller. Weights must not change
+    meanwhile: merge LoRAs before.
 
-    Raises ValueError for fewer blocks than stay, for two that share a tensor, and, when called, where gradients are
-    wanted.
+    Raises ValueError for fewer blocks than ``resident``, for two blocks that share a tensor, and, in a pass, where
+    gradients are wanted.
     """
     blocks, device = list(blocks), torch.device(device)
     if not 0 <= resident <= len(blocks):
         raise ValueError(f"{resident} of {len(blocks)} blocks cannot stay; expected 0 to {len(blocks)}")
     tensors = [id(t) for block in blocks for t in {*block.parameters(), *block.buffers()}]
     if len(set(tensors)) < len(tensors):
-        raise ValueError("two blocks share a tensor; streamed blocks must each have their own")
+        raise ValueError("two blocks share a tensor; offloaded blocks must each have their own")
     stay = {(2 * i + 1) * len(blocks) // (2 * resident) for i in range(resident)}
     return BlockOffload(blocks, device, stay, pin)
 
@@ -224,9 +225,9 @@ def _wants_gradients(*values: object) -> bool:
 
 
 def _pin(bytes_N: Tensor) -> Callable[[], object] | None:
-    """Locks the bytes where they stand; returns what unlocks them, None where the system refuses.
+    """Lock the bytes in memory; returns the function that unlocks them, None where the system refuses.
 
-    torch's own pinned memory comes in powers of two: 40 blocks of 700 MB would take 43 GB for 28.
+    torch's own pinned memory comes in powers of two: 40 blocks of 700 MB would take 43 GB instead of 28.
     """
     if not bytes_N.numel():
         return None

@@ -1,6 +1,5 @@
-"""Linear maps whose weights stay small in memory, as they stood in a file: eight-bit floats, or ggml's blocks (the
-formats of ``weights.formats``). They are unpacked on every use, on their own device.
-"""
+"""Linear layers whose weights stay quantized in memory, as they are in a file: eight-bit floats or ggml's blocks (the
+formats of ``weights.formats``). They are dequantized on every use, on their own device."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ from sora.weights.formats import FORMATS, STORABLE, unpack
 class QuantizedLinear(nn.Module):
     """x W^T + b with W in one of the STORABLE formats.
 
-    Everything but the bias is held as bytes, the float32 scales too, so that ``module.to(dtype)`` leaves it alone.
-    Freshly made, it holds anything: fill it with ``load_state_dict``.
+    Everything but the bias is held as bytes, the float32 scales too, so that ``module.to(dtype)`` leaves it alone. A
+    new one is uninitialised: fill it with ``load_state_dict``.
     """
 
     blocks: Tensor
@@ -48,7 +47,7 @@ class QuantizedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """(out_features, in_features) in ``dtype``, unpacked anew each time."""
+        """(out_features, in_features) in ``dtype``, dequantized anew each time."""
         return self.dequantize(self.dtype)
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
@@ -66,9 +65,10 @@ class QuantizedLinear(nn.Module):
 
 @torch.no_grad()
 def quantize_to_float8(module: nn.Module) -> None:
-    """Every linear map inside with its weight in float8, one scale a row so that the largest of each is float8's
-    largest. One by one, so that little is held twice. Those that are stored already stay as they are."""
-    for path, linear in [(path, part) for path, part in module.named_modules() if isinstance(part, nn.Linear)]:
+    """Quantize the weight of every linear layer inside to float8, with one scale for each row so that the row's largest
+    number is float8's largest. Layers are converted one by one, to need little memory. Quantized layers stay as they
+    are."""
+    for path, linear in [(path, child) for path, child in module.named_modules() if isinstance(child, nn.Linear)]:
         weight = linear.weight.float()
         scale_R = (weight.abs().amax(dim=1) / torch.finfo(torch.float8_e4m3fn).max).clamp(min=1e-12)
         replace_with_quantized(module, path, "F8_E4M3", scales=len(scale_R), dtype=linear.weight.dtype)
@@ -82,7 +82,7 @@ def quantize_to_float8(module: nn.Module) -> None:
 def replace_with_quantized(
     module: nn.Module, path: str, format: str, *, scales: int = 0, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Puts a QuantizedLinear, still to be filled, in place of the ``nn.Linear`` at a dotted path, on its device."""
+    """Replace the ``nn.Linear`` at a dotted path with an uninitialised ``QuantizedLinear`` on the same device."""
     linear = module.get_submodule(path)
     if not isinstance(linear, nn.Linear):
         raise ValueError(f"{path} is a {type(linear).__name__}; only linear maps are stored")

@@ -1,4 +1,4 @@
-"""Networks made without first values, for weights that come from a file."""
+"""Networks created without initialising their weights, for weights that come from a file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ INIT_FUNCTIONS = (
 
 
 class SkipInit(TorchFunctionMode):
-    """Inside it parameters hold whatever stood in their memory. To draw first values for the embedded model's weights
-    took a third of a second; torch's meta device, which has none either, imports torch's compiler first, a second."""
+    """A context in which parameters stay uninitialised. Initialising the embedded model's weights took a third of a
+    second; torch's meta device, which skips it too, imports torch's compiler first, a second."""
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

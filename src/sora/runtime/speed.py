@@ -1,7 +1,7 @@
-"""What may be done to paint faster, by name, and what a person asked for.
+"""Optimisations by name, and which of them a person asked for.
 
-``exact`` changes no number beyond rounding, so all of its ways can be on at all times; each can be left out alone.
-``fast`` and ``turbo`` change the picture a little for a lot of time.
+``exact`` changes no number beyond rounding, so all its optimisations are on; each can be disabled alone. ``fast`` and
+``turbo`` change the picture a little and save a lot of time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ OPTIMIZATIONS = {
     "text-once": "keys and values of the text once a clip, not once a pass",
     "winograd": "3x3 convolutions with fewer multiplications on a CPU",
 }
-"""The exact ways, by the name that ``--disable`` takes."""
+"""The exact optimisations, by the name that ``--disable`` takes."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """mode: a name in ``MODES``. without: names in ``EXACT`` that are left out. Raises UsageError for others."""
+    """mode: a name in ``MODES``. disabled: names in ``OPTIMIZATIONS`` that are off. Raises UsageError for others."""
 
     mode: str = "exact"
     disabled: frozenset[str] = field(default_factory=frozenset)
@@ -41,15 +41,15 @@ class Speed:
             raise UsageError(f"--speed {self.mode} is not known; there is {', '.join(MODES)}")
         unknown = sorted(self.disabled - OPTIMIZATIONS.keys())
         if unknown:
-            raise UsageError(f"--disable {unknown[0]} leaves out nothing; there is {', '.join(OPTIMIZATIONS)}")
+            raise UsageError(f"--disable {unknown[0]} is not known; there is {', '.join(OPTIMIZATIONS)}")
 
     def uses(self, name: str) -> bool:
-        """Whether an exact way is taken where it applies."""
+        """Whether an exact optimisation is used where it applies."""
         return name in OPTIMIZATIONS and name not in self.disabled
 
     @property
     def fast(self) -> bool:
-        """Whether steps and guidance may be spared."""
+        """Whether steps and guidance may be skipped."""
         return self.mode == "fast"
 
 

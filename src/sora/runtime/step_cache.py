@@ -1,6 +1,6 @@
-"""A step cache: where the first block does to the tokens about what it did at an earlier step, the other blocks are
-taken to do what they did then. After the first-block cache of ParaAttention (github.com/chengzeyi/ParaAttention) and
-TeaCache (Liu et al., arXiv 2411.19108). It changes the picture, and waits for the device once a pass.
+"""A step cache: where the first block changes the tokens about as it did at an earlier step, the other blocks' change
+is reused. After the first-block cache of ParaAttention (github.com/chengzeyi/ParaAttention) and TeaCache (Liu et al.,
+arXiv 2411.19108). It changes the picture, and waits for the device once a pass.
 
 Axis letters: B batch; N tokens; D width.
 """
@@ -13,8 +13,9 @@ from torch import Tensor
 
 
 class FirstBlockCache:
-    """For one run over falling times with one text. threshold: the most that the first block's change may differ, as a
-    share of its own mean size, for the others to be spared; 0 spares nothing."""
+    """For one run over falling timesteps with one text. threshold: how far the first block's change may differ from the
+    last one, relative to the mean size of that, for the other blocks to be skipped; 0 skips nothing. calls, skipped:
+    how many passes there were, and how many skipped the other blocks."""
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
@@ -22,7 +23,7 @@ class FirstBlockCache:
         self._last: tuple[Tensor, Tensor] | None = None
 
     def run(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
-        """The tokens after all blocks: rest(after), or after and what the others added at the last step in full."""
+        """Return the tokens after all blocks: rest(after), or after plus the others' change at the last full step."""
         self.calls += 1
         change_BND = after_BND - before_BND
         if self._last is not None and self._is_similar(change_BND, self._last[0]):

@@ -1,8 +1,8 @@
-"""How many threads paint, and how they wait for one another. Everything here is decided before torch is imported.
+"""How many threads compute, and how they wait for one another. Everything here is decided before torch is imported.
 
 Threads that share the work of one operation wait for the slowest. On a machine where other programs run too, a thread
-that waits by spinning takes the very core that the slowest needs: beside two busy programs on two cores a clip took
-five to nine times its idle time. Threads that sleep while they wait take it not quite twice
+that waits by spinning takes the very core that the slowest one needs: with two busy programs on two cores a clip took
+five to nine times its idle time. With threads that sleep while they wait it took less than twice
 (``benchmarks/busy.py``).
 """
 
@@ -26,7 +26,7 @@ WAIT_SETTINGS = {
     True: {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"},
 }
 """By whether other programs are busy. GNU's OpenMP (Linux) counts turns of a loop: 20,000 are some tenth of a
-millisecond, which on an idle machine saves most of the time that waking up takes and beside busy programs costs more.
+millisecond, which on an idle machine saves most of the time that waking up takes and with busy programs costs more.
 Intel's and LLVM's (macOS, Windows) count milliseconds."""
 
 BUSY_CORES = 0.5  # cores that other programs use, from which on they count as busy
@@ -35,9 +35,9 @@ BUSY_CORES = 0.5  # cores that other programs use, from which on they count as b
 def fastest_thread_count(available_cores: int, other_load: float, cpu_quota: float = math.inf) -> int:
     """How many threads are fastest, at least one.
 
-    cores: that this process may run on. others: how many of them other programs keep busy. quota: cores' worth of time
-    that the process may take. Threads on free cores run at full speed, and one that shares its core slows all down to
-    half of it; so the free cores alone are taken where they are more than half, and else all.
+    available_cores: that this process may run on. other_load: how many of them other programs keep busy. cpu_quota:
+    cores' worth of time that the process may take. Threads on free cores run at full speed, and one that shares its
+    core slows all down to half of it; so only the free cores are used where they are more than half, and otherwise all.
     """
     free = available_cores - round(other_load)
     wanted = free if 2 * free > available_cores else available_cores
@@ -45,13 +45,13 @@ def fastest_thread_count(available_cores: int, other_load: float, cpu_quota: flo
 
 
 class LoadMonitor:
-    """How busy other programs have kept this process's cores since the watch began."""
+    """Measures how busy other programs have kept this process's cores since it was made."""
 
     def __init__(self) -> None:
         self._began = _Sample()
 
     def other_load(self) -> float:
-        """Cores in use by others, on average; where the system counts no such thing, the load of the last minute
+        """Cores in use by other programs, on average; where the system does not count it, the load of the last minute
         (macOS) or 0 (Windows)."""
         now = _Sample()
         if now.busy is None or self._began.busy is None:
@@ -63,7 +63,8 @@ class LoadMonitor:
 
 
 class _Sample:
-    """busy: seconds that this process's cores have worked, None where that is not counted. own: those for itself."""
+    """busy: seconds that this process's cores have worked, None where that is not counted. own: those of this
+    process."""
 
     def __init__(self) -> None:
         times = os.times()
@@ -95,7 +96,7 @@ def _load() -> float:
 
 
 def cores() -> int:
-    """That this process may run on."""
+    """How many cores this process may run on."""
     try:
         return len(os.sched_getaffinity(0))  # type: ignore[attr-defined]
     except (AttributeError, OSError):
@@ -104,7 +105,7 @@ def cores() -> int:
 
 def quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
     """Cores' worth of time that the control groups of this process allow, infinite where none does. root, own: where
-    Linux tells of groups, and of this process's."""
+    Linux lists groups, and this process's own."""
     found = [_limit(group / "cpu.max") for group in _groups(root, own)]
     return min([*found, _old_limit(root / "cpu")])
 
@@ -140,21 +141,22 @@ def _old_limit(folder: Path) -> float:
 
 
 def max_threads(environ: Mapping[str, str]) -> int:
-    """The most threads that this process should have, by its cores, its control groups and the environment."""
+    """The most threads that this process should use, by its cores, its control groups and the environment."""
     limits = [int(environ[name]) for name in COUNT_VARIABLES if environ.get(name, "").isdecimal()]
     return max(1, int(min([cores(), quota(), *limits])))
 
 
 def wait_passively(environ: MutableMapping[str, str], other_load: float) -> None:
-    """Tells OpenMP, before torch brings it in, to let threads sleep while they wait, sooner where other programs are
-    busy. Does nothing where the person has decided, or where it is too late. others: see ``choose``."""
+    """Set OpenMP's environment, before torch loads it, to let threads sleep while they wait, sooner where other
+    programs are busy. Does nothing where the person has set it, or where torch is loaded. other_load: see
+    ``fastest_thread_count``."""
     if "torch" not in sys.modules and not any(name in environ for name in WAIT_VARIABLES):
         environ.update(WAIT_SETTINGS[other_load >= BUSY_CORES])
 
 
 def thread_count(requested: int | None, other_load: float, default: int) -> int:
-    """Of threads to paint with. asked: by the person, None where not said. default: what torch takes by itself, which
-    follows the environment, and physical cores; more are never taken unasked."""
+    """How many threads to compute with. requested: by the person, None for no request. default: torch's own choice,
+    which follows the environment and physical cores; more are never used without a request."""
     if requested is not None:
         return requested
     if any(name in os.environ for name in COUNT_VARIABLES):

@@ -30,7 +30,7 @@ TILE = 4
 """Outputs along height, and along width, of one tile."""
 
 POINTS = {4: (0.0, 0.625, -0.625, 1.5, -1.5), 2: (0.0, 1.0, -1.0)}
-"""Where polynomials are evaluated, beside infinity, by the number of outputs."""
+"""Where polynomials are evaluated, besides infinity, by the number of outputs."""
 
 STRIP_BYTES = 2**21
 """Bytes that one frame's tiles take in a strip, about."""
@@ -43,7 +43,7 @@ MAX_TRANSFORMED_BYTES = 2**25
 """Bytes up to which weights made anew are made once a call; above, once a strip, a point at a time."""
 
 WIDE_STRIP_BYTES = 2**24
-"""As STRIP, where weights are made once a strip."""
+"""As STRIP_BYTES, where weights are made once a strip."""
 
 MIN_TILES, MIN_TILES_WIDE = 12, 36
 """Tiles of a frame from which on it pays; where weights are made once a strip. Not of all frames, lest a film's chunks
@@ -51,12 +51,13 @@ were done in other ways than the whole."""
 
 Layer = nn.Conv2d | nn.Conv3d
 Prepare = Callable[[Tensor], object]
-"""Changes frames (T, h, W, C) in place before they are convolved, each place on its own."""
+"""Changes frames (T, h, W, C) in place before they are convolved, each position on its own."""
 
 
 @dataclass(frozen=True)
 class Transforms:
-    """Of m outputs: signal (N, m + 2) and taps (N, 3) make N factors each; result (m, N) reads the outputs."""
+    """For m outputs: signal (N, m + 2) and taps (N, 3) produce N factors each; result (m, N) combines their
+    products."""
 
     signal: Tensor
     taps: Tensor
@@ -98,17 +99,17 @@ def _is_three(layer: Layer) -> bool:
 
 @dataclass
 class Scratch:
-    """Memory used again and again, since fresh pages cost as much as what is written to them.
+    """Working memory that is reused, since fresh pages cost as much as what is written to them.
 
-    keeps_weights: whether layers keep their transformed weights (at most ``REMEMBERED`` bytes each) until they are let
-    go. It pays for layers that see a few frames at a time, again and again.
+    keeps_weights: whether layers keep their transformed weights (at most ``MAX_CACHED_BYTES`` each) until they are
+    freed. It pays for layers that see a few frames at a time, again and again.
     """
 
     keeps_weights: bool = True
     _buffers: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """float32 of this shape, holding anything."""
+        """An uninitialised float32 tensor of this shape."""
         size = torch.Size(shape).numel()
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < size:
@@ -121,10 +122,10 @@ class Scratch:
 class ConvJob:
     """One convolution.
 
-    new_THWC: the frames to convolve; channels side by side. result_THWD: is written; may be ``new_THWC`` itself where
-    as many channels come out. zoom: 2 has each place of ``new_THWC`` stand for two by two. prepare: done to the new
-    frames first. past_FHWC: the two frames before, prepared already, and in the end the last two of all; None for a
-    layer without time. fresh: that the past is zeros, and need not be read. added_THWD: is added to the result.
+    new_THWC: the frames to convolve, channels last. result_THWD: is written; may be ``new_THWC`` itself where as many
+    channels come out. upscale: 2 repeats each position of ``new_THWC`` two by two. prepare: applied to the new frames
+    first. past_FHWC: the two frames before, prepared already; it is overwritten with the last two of all. None for a
+    layer without time. past_is_zero: the past is zeros and need not be read. residual_THWD: is added to the result.
     """
 
     new_THWC: Tensor
@@ -137,9 +138,9 @@ class ConvJob:
 
 
 class Winograd:
-    """Convolves for a network (``networks.convolver.Convolver``), in memory that it uses again and again.
+    """Convolves for a network (``networks.convolver.Convolver``), in working memory that it reuses.
 
-    keeps_weights: as of ``Scratch``.
+    keeps_weights: as in ``Scratch``.
     """
 
     def __init__(self, keeps_weights: bool = True) -> None:
@@ -147,11 +148,11 @@ class Winograd:
 
     @staticmethod
     def is_faster(layer: Layer, height: int, width: int, x: Tensor) -> bool:
-        """Whether ``convolve`` may stand for the layer, and pays, on frames of this size. like: its input.
+        """Whether ``convolve`` can replace the layer, and is faster, on frames of this size. x: its input.
 
         Times faster than torch's, on one thread with AVX2, three taps in time, by channels, frames x height x width:
-        64, 4 x 96 x 96 2.1; 96, 4 x 96 x 128 2.1; 192, 4 x 48 x 64 3.1; 384, 2 x 32 x 48 2.0; and with one frame
-        32 x 48 1.5, 24 x 24 1.0, 16 x 16 0.5. Hence the least tiles.
+        64, 4 x 96 x 96 2.1; 96, 4 x 96 x 128 2.1; 192, 4 x 48 x 64 3.1; 384, 2 x 32 x 48 2.0; and with one frame 32 x
+        48 1.5, 24 x 24 1.0, 16 x 16 0.5. Hence the minimum of tiles.
         """
         wanted = torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad)
         floats = x.dtype == layer.weight.dtype == torch.float32
@@ -173,8 +174,8 @@ class Winograd:
         residual_BDTHW: Tensor | None = None,
         in_place: bool = False,
     ) -> Tensor:
-        """(B, D, T, H, W) of x (B, C, T, H, W), channels side by side in memory. The rest as for ``Job``, for each of
-        the batch; over: the result takes x's place in memory."""
+        """Convolve x (B, C, T, H, W) to (B, D, T, H, W), channels last in memory. in_place: the result overwrites x.
+        Other parameters as in ``ConvJob``, for each sample of the batch."""
         b, _, t, h, w = x_BCTHW.shape
         shape = b, t, upscale * h, upscale * w, layer.out_channels
         result = x_BCTHW if in_place else x_BCTHW.new_empty(shape).permute(0, 4, 1, 2, 3)
@@ -195,14 +196,14 @@ class Winograd:
         prepare: Prepare | None = None,
         residual_NDHW: Tensor | None = None,
     ) -> Tensor:
-        """As ``convolved``, of frames on their own: (N, D, H, W)."""
+        """As ``convolve``, for independent frames: (N, D, H, W)."""
         x, added = (None if every is None else every.transpose(0, 1)[None] for every in (x_NCHW, residual_NDHW))
         assert x is not None
         return self.convolve(layer, x, prepare=prepare, residual_BDTHW=added)[0].transpose(0, 1)
 
 
 def run_conv(layer: Layer, job: ConvJob, scratch: Scratch) -> None:
-    """The layer's convolution of the job's frames, each with zeros around it."""
+    """Compute the layer's convolution of the job's frames, each with zeros around it."""
     taps = 3 if job.past_FHWC is not None else 1
     outputs = _along_time(job, taps)
     weights = weights_of(layer, outputs, scratch)

@@ -1,7 +1,7 @@
-"""What a Wan transformer is built of: attention, feed-forward, and the block they make.
+"""The blocks of a Wan transformer: self-attention, cross-attention to text and image tokens, and feed-forward.
 
-Axis letters: B batch; N tokens; U distinct times; L places of text; M what is looked at; D width; in attention, h heads
-and k head channels.
+Axis letters: B batch; N tokens; U distinct timesteps; L text tokens; M keys; D width; in attention, h heads and k
+channels of a head.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from sora.networks.layers import attention, layer_norm, rms_norm, rope, tanh_gel
 from sora.networks.wan.config import WanConfig
 
 TimestepIndex = tuple[tuple[int, int, int], ...] | Tensor
-"""Which of the distinct times the tokens have: (first token, the one after the last, which) over all tokens in order,
-or, where there are too many such runs, which for each token, int64 (N)."""
+"""Which distinct timestep each token has: runs of tokens, (first token, one past the last, index) in order; or, where
+there are too many runs, one index for each token, int64 (N)."""
 
-TOKEN_CHUNK = 4096  # tokens that are given times of their own at once, so that these take no memory to speak of
+TOKEN_CHUNK = 4096  # tokens modulated at once by timesteps of their own, so that these take little memory
 
 
 class TextContext(NamedTuple):
-    """What a block is told of beside the tokens, embedded: text (B, L, D), and pictures (B, M, D) where there are."""
+    """What a block cross-attends to, embedded to its width: text (B, L, D) and, where there is an image, image tokens
+    (B, M, D)."""
 
     text_BLD: Tensor
     image_BMD: Tensor | None = None
 
 
 class BlockKV(NamedTuple):
-    """The keys and values that one block's attention makes of what it is told, each (B, h, M, k)."""
+    """Keys and values of one block's cross-attention, each (B, h, M, k)."""
 
     keys: Tensor
     values: Tensor
@@ -40,7 +41,7 @@ class BlockKV(NamedTuple):
 
 
 class RMSNorm(nn.Module):
-    """The learnt weight of an RMS norm over all heads together."""
+    """An RMS norm over all heads together, with a learnt weight."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention with an RMS norm of queries and keys across all heads.
 
-    pictures: whether there are keys and values for a picture's tokens too. What they give is added to the rest.
+    with_image: whether there are keys and values of image tokens too. The two results are added.
     """
 
     def __init__(self, config: WanConfig, with_image: bool = False) -> None:
@@ -73,7 +74,7 @@ class Attention(nn.Module):
         self._fused: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
-        """Tokens look at one another. tables: of ``rope_tables``."""
+        """Self-attention of the tokens. rotary_emb: (cosines, sines) of ``rope_tables``."""
         if self._fused is not None and all(map(_is_frozen, (self.to_q, self.to_k, self.to_v))):
             q, k, v = F.linear(x_BND, *self._fused).chunk(3, dim=-1)
             q, k = self._rotate(self.norm_q, q, rotary_emb), self._rotate(self.norm_k, k, rotary_emb)
@@ -84,7 +85,8 @@ class Attention(nn.Module):
         return self._out(attention(q, k, self._split(v)))
 
     def cross_attend(self, x_BND: Tensor, kv: BlockKV, mask_BM: Tensor | None = None) -> Tensor:
-        """Tokens look at what was heard; x of one sample looks at that of each."""
+        """Cross-attention to cached keys and values. x may be one sample, which then serves for the whole batch of
+        ``kv``."""
         q = self._split(self.norm_q(self.to_q(x_BND)))
         q = q.expand(len(kv.keys), -1, -1, -1)
         seen_BhNk = attention(q, kv.keys, kv.values, mask_BM)
@@ -93,7 +95,7 @@ class Attention(nn.Module):
         return self._out(seen_BhNk)
 
     def project_context(self, context: TextContext) -> BlockKV:
-        """Keys and values of text and pictures, for ``look``."""
+        """Keys and values of text and image tokens, for ``cross_attend``."""
         keys = self._split(self.norm_k(self.to_k(context.text_BLD)))
         values = self._split(self.to_v(context.text_BLD))
         if context.image_BMD is None:
@@ -103,9 +105,9 @@ class Attention(nn.Module):
 
     @torch.no_grad()
     def fuse_qkv(self) -> None:
-        """From now on queries, keys and values come out of one product where no gradients are wanted. The weights keep
-        their names; they become parts of one tensor. Weights that are stored in few bits or lie on another device than
-        their neighbours stay as they are. Call it once they stand where they will work."""
+        """Compute queries, keys and values in one matrix product from now on, where no gradients are wanted. The
+        weights keep their names and become views of one tensor. Quantized weights and weights on different devices are
+        left as they are. Call it once the weights are on the device where they will be used."""
         maps = [self.to_q, self.to_k, self.to_v]
         kinds = {(type(m), m.weight.dtype, m.weight.device) for m in maps if isinstance(m, nn.Linear)}
         if len(kinds) != 1 or not all(type(m) is nn.Linear for m in maps):
@@ -130,12 +132,12 @@ class Attention(nn.Module):
 
 
 def _is_frozen(module: nn.Module) -> bool:
-    """Whether it is a plain linear map that does not learn, and no adapter stands in its place."""
+    """Whether the module is a plain linear layer that does not train and carries no adapter."""
     return type(module) is nn.Linear and not module.weight.requires_grad
 
 
 class ActivatedLinear(nn.Module):
-    """A linear map and an activation."""
+    """A linear layer and an activation."""
 
     def __init__(self, dim_in: int, dim_out: int, activation: nn.Module) -> None:
         super().__init__()
@@ -163,8 +165,8 @@ class TanhGELU(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention to text and pictures, feed-forward. Norms, modulation and residual sums are in
-    float32."""
+    """Self-attention, cross-attention to text and image tokens, and feed-forward. Norms, modulation and residual sums
+    are computed in float32."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -184,9 +186,11 @@ class Block(nn.Module):
         text_mask_BL: Tensor | None = None,
         timestep_index: TimestepIndex | None = None,
     ) -> Tensor:
-        """The tokens, changed; (1, N, D) becomes (B, N, D) where B samples' text is told.
+        """Return the tokens after the block; (1, N, D) becomes (B, N, D) where the context has B samples.
 
-        six: modulations, one a sample (U = 1), one a token (U = N), or with ``runs`` one for each distinct time.
+        context: text and image tokens, or their cached keys and values. modulation: shift, scale and gate of attention
+        and feed-forward, one for each sample (U = 1), for each token (U = N) or, with ``timestep_index``, for each
+        distinct timestep. rotary_emb: (cosines, sines) of ``rope_tables``.
         """
         kv = context if isinstance(context, BlockKV) else self.attn2.project_context(context)
         modulation = (self.scale_shift_table + modulation_BU6D.float()).unbind(dim=2)
@@ -208,7 +212,7 @@ class Block(nn.Module):
 def modulate(
     x_BND: Tensor, shift: Tensor, scale: Tensor, eps: float, timestep_index: TimestepIndex | None = None
 ) -> Tensor:
-    """norm(x) * (1 + scale) + shift, in float32 inside. shift, scale: (B, U, D), as in ``Block.forward``."""
+    """norm(x) * (1 + scale) + shift, computed in float32. shift, scale: (B, U, D), as in ``Block.forward``."""
     if timestep_index is not None:
         parts = [
             modulate(x_BND[:, i:j], shift[:, rows], scale[:, rows], eps) for i, j, rows in _token_slices(timestep_index)
@@ -220,7 +224,7 @@ def modulate(
 
 
 def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, timestep_index: TimestepIndex | None = None) -> Tensor:
-    """x + y * gate, in float32 inside. gate: (B, U, D), as in ``Block.forward``."""
+    """x + y * gate, computed in float32. gate: (B, U, D), as in ``Block.forward``."""
     if timestep_index is not None:
         parts = [add_gated(x_BND[:, i:j], y_BND[:, i:j], gate[:, rows]) for i, j, rows in _token_slices(timestep_index)]
         return torch.cat(parts, dim=1)
@@ -228,7 +232,7 @@ def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, timestep_index: Timest
 
 
 def _token_slices(timestep_index: TimestepIndex) -> Iterator[tuple[int, int, slice | Tensor]]:
-    """(first token, the one after the last, the rows of the distinct times for them)."""
+    """(first token, one past the last, the rows of the distinct timesteps that these tokens use)."""
     if isinstance(timestep_index, tuple):
         yield from ((i, j, slice(u, u + 1)) for i, j, u in timestep_index)
         return

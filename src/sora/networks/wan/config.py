@@ -1,6 +1,6 @@
-"""The sizes of Wan transformers: what a network is built from, and how a folder's config.json says it.
+"""Sizes of Wan transformers, and how they are read from a model folder's config.json.
 
-Needs no torch, so that sizes and memory can be told before anything heavy is imported.
+Imports no torch, so that sizes and memory can be computed before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 class WanConfig:
     """Sizes. The defaults are Wan 2.1 T2V-1.3B; the 14B has 40 layers, 40 heads and an ffn_dim of 13824.
 
-    head_dim: even. in_channels: latents and whatever condition stands beside them. text_dim: of the text encoder.
-    freq_dim: sinusoids of the time. patch: latents behind one token along (T, H, W).
-    cross_attn_norm: a learnt layer norm before cross-attention.
-    image_dim: of the image encoder's tokens, for networks that also look at pictures; None for those that do not.
-    pos_embed_seq_len: how many tokens the pictures have together, where each has a learnt place (FLF2V: 2 x 257).
-    vace_layers: after which layers the control branch adds its hints, rising from 0; empty for no branch.
-    vace_in_channels: channels of the control. inject_sample_info: whether the frame rate is told (SkyReels-V2-DF-1.3B).
+    head_dim: even. in_channels: channels of the latents plus those of concatenated conditioning. text_dim: width of the
+    text encoder's output. freq_dim: size of the sinusoidal timestep embedding. patch: latents in one token along (T, H,
+    W). cross_attn_norm: whether a layer norm with learnt weights precedes cross-attention. image_dim: width of the
+    image encoder's tokens, None for networks that take no image. pos_embed_seq_len: number of image tokens with a
+    learnt position embedding (FLF2V: 2 x 257), None for no embedding. vace_layers: the layers after which the control
+    branch adds its hints, rising from 0; empty for no branch. vace_in_channels: channels of the control.
+    inject_sample_info: whether the frame rate is an input (SkyReels-V2-DF-1.3B).
 
-    ValueError for places without pictures, and for a control branch that does not fit the layers.
+    ValueError for a position embedding without image tokens, and for a control branch that does not fit the layers.
     """
 
     num_layers: int = 30
@@ -44,7 +44,7 @@ class WanConfig:
 
     def __post_init__(self) -> None:
         if self.pos_embed_seq_len is not None and self.image_dim is None:
-            raise ValueError("pos_embed_seq_len gives places to pictures' tokens; expected an image_dim beside it")
+            raise ValueError("pos_embed_seq_len embeds the positions of image tokens; expected an image_dim too")
         layers = list(self.vace_layers)
         if layers and (layers != sorted(set(layers)) or layers[0] != 0 or layers[-1] >= self.num_layers):
             raise ValueError(f"vace_layers is {layers}; expected layers rising from 0 to at most {self.num_layers - 1}")
@@ -63,10 +63,10 @@ class WanConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> WanConfig:
-        """What a model folder's transformer/config.json says, as diffusers writes it.
+        """Read a model folder's transformer/config.json, as diffusers writes it.
 
-        A null out_channels is in_channels. ValueError, in one line, for sizes that are missing or no sizes, for a class
-        of network that is not one of these, and for settings that these networks do not have.
+        A null out_channels means in_channels. Raises ValueError, in one line, for sizes that are missing or invalid,
+        for a network of another class, and for settings that these networks do not support.
         """
         class_name = values.get("_class_name", "WanTransformer3DModel")
         if class_name not in _CLASS_NAMES:
@@ -105,11 +105,11 @@ def _sizes(value: object, name: str, minimum: int, length: int | None = None) ->
     if not isinstance(value, list | tuple) or not value or len(value) != (length or len(value)):
         many = "" if length is None else f"{length} "
         raise ValueError(f"{name} is {value!r}; expected a list of {many}whole numbers")
-    return tuple(_size(part, name, minimum) for part in value)
+    return tuple(_size(size, name, minimum) for size in value)
 
 
 def _options(settings: dict[str, Any], class_name: str) -> dict[str, Any]:
-    """What a config.json may say beyond sizes; what is read is taken out of ``settings``."""
+    """The settings of a config.json beyond sizes; those that are read are removed from ``settings``."""
     options: dict[str, Any] = {}
     for name, default in (("eps", 1e-6), ("cross_attn_norm", True), ("inject_sample_info", False)):
         value = settings.pop(name, default)
@@ -126,7 +126,7 @@ def _options(settings: dict[str, Any], class_name: str) -> dict[str, Any]:
 
 
 def _refuse_unsupported(config: WanConfig, settings: dict[str, Any]) -> None:
-    """Raises ValueError where what is left of ``settings`` asks for a network that is not ours."""
+    """Raise ValueError where what is left of ``settings`` asks for a network that is not supported here."""
     remaining = dict(settings)
     remaining.pop("rope_max_seq_len", None)  # tables are made as long as they need to be
     norm, added = remaining.pop("qk_norm", "rms_norm_across_heads"), remaining.pop("added_kv_proj_dim", None)
@@ -135,9 +135,11 @@ def _refuse_unsupported(config: WanConfig, settings: dict[str, Any]) -> None:
         raise ValueError(f"qk_norm is {norm!r}; expected 'rms_norm_across_heads'")
     if added != (None if config.image_dim is None else config.dim):
         dims = f"image_dim {config.image_dim} and a width of {config.dim}"
-        raise ValueError(f"added_kv_proj_dim is {added!r} beside {dims}; expected the width, or neither of the two")
+        raise ValueError(f"added_kv_proj_dim is {added!r} with {dims}; expected the width, or neither of the two")
     if frames_per_block != 1:
-        raise ValueError(f"num_frame_per_block is {frames_per_block!r}; expected 1, every frame seeing all others")
+        raise ValueError(
+            f"num_frame_per_block is {frames_per_block!r}; expected 1, every frame attending to all others"
+        )
     unknown = {key: value for key, value in remaining.items() if value not in (None, False)}
     if unknown:
         listed = ", ".join(f"{key} = {value!r}" for key, value in unknown.items())

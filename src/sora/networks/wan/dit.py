@@ -1,10 +1,10 @@
 """The transformer of Wan 2.1 and 2.2 (arXiv 2503.20314; github.com/Wan-Video/Wan2.1), at any size.
 
-Tokens of a latent video attend to one another, to text and, in some, to pictures; the time of the diffusion scales,
+Tokens of a latent video attend to one another, to text and, in some networks, to image tokens; the timestep scales,
 shifts and gates every block. Parameters carry the names of diffusers' ``WanTransformer3DModel``, and of its
-``SkyReelsV2Transformer3DModel`` where the frame rate is told, so their files load strictly.
+``SkyReelsV2Transformer3DModel`` where the frame rate is an input, so their files load strictly.
 
-Axis letters: B batch; C channels; T H W latents; N tokens; L text or a picture's tokens; D width.
+Axis letters: B batch; C channels; T H W latents; N tokens; U distinct timesteps; L text or image tokens; D width.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class CrossAttnCache:
 
 @dataclass(frozen=True)
 class SharedTimesteps:
-    """Times that many tokens share. distinct_BU: in [0, 1000]. runs: which of them the tokens have."""
+    """Timesteps that many tokens share. distinct_BU: in [0, 1000]. index: which of them each token has."""
 
     distinct_BU: Tensor
     index: TimestepIndex
@@ -62,7 +62,7 @@ class SharedTimesteps:
 
 @dataclass(frozen=True)
 class BlockInputs:
-    """What every block is given beside the tokens."""
+    """What every block takes besides the tokens; fields as the parameters of ``Block.forward``."""
 
     context: TextContext | CrossAttnCache
     modulation_BU6D: Tensor
@@ -71,21 +71,22 @@ class BlockInputs:
     timestep_index: TimestepIndex | None
 
     def for_block(self, block: nn.Module) -> tuple[Any, ...]:
-        """In the order in which a block takes them."""
+        """The arguments of one block, in the order in which it takes them."""
         context = self.context.kv_by_block[id(block)] if isinstance(self.context, CrossAttnCache) else self.context
         return context, self.modulation_BU6D, self.rotary_emb, self.text_mask_BL, self.timestep_index
 
 
 class StepCache(Protocol):
-    """Decides from what the first block did to the tokens whether the others have to work."""
+    """Decides, from what the first block did to the tokens, whether the other blocks have to run."""
 
     def run(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
-        """The tokens after all blocks: rest(after), or near to it. before, after: of the first block."""
+        """Return the tokens after all blocks: rest(after), or an approximation of it. before, after: the tokens before
+        and after the first block."""
         ...
 
 
 class MLP(nn.Module):
-    """Two linear maps around an activation: of time (SiLU) or of text (tanh GELU)."""
+    """Two linear layers around an activation: for the timestep (SiLU) or the text (tanh GELU)."""
 
     def __init__(self, dim_in: int, dim: int, activation: nn.Module) -> None:
         super().__init__()
@@ -96,7 +97,7 @@ class MLP(nn.Module):
 
 
 class ImageProjection(nn.Module):
-    """An image encoder's tokens, brought to the width of the tokens between two layer norms."""
+    """Projects an image encoder's tokens to the transformer's width, between two layer norms."""
 
     def __init__(self, image_dim: int, dim: int, positions: int | None) -> None:
         super().__init__()
@@ -110,10 +111,11 @@ class ImageProjection(nn.Module):
         return self._norm(self.ff(self._norm(image_BLD, self.norm1)), self.norm2)
 
     def _join_images(self, image_BLD: Tensor, positions: int) -> Tensor:
-        """A sample's pictures as one row of tokens, whether they came as one already or one row each."""
+        """The tokens of a sample's images as one sequence, whether they came as one already or as one for each
+        image."""
         b, m, d = image_BLD.shape
         if b * m % positions or positions % m:
-            raise ValueError(f"pictures of {m} tokens do not fill {positions} places; expected a first and a last one")
+            raise ValueError(f"images of {m} tokens do not fill {positions} positions; expected a first and a last one")
         return image_BLD.reshape(-1, positions, d)
 
     def _norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
@@ -121,7 +123,7 @@ class ImageProjection(nn.Module):
 
 
 class ConditionEmbedder(nn.Module):
-    """Time, text and pictures, brought to the width of the tokens."""
+    """Embeds the timestep, text and image tokens to the transformer's width."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -133,15 +135,16 @@ class ConditionEmbedder(nn.Module):
             self.image_embedder = ImageProjection(config.image_dim, config.dim, config.pos_embed_seq_len)
 
     def embed_timestep(self, t_BU: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The time's embedding (B, U, D) and its six modulations (B, U, 6, D). U may be 1."""
+        """The timestep's embedding (B, U, D) and its six modulations (B, U, 6, D). U may be 1."""
         waves = timestep_embedding(t_BU, self.freq_dim).to(self.time_embedder.linear_1.weight.dtype)
         time_BUD = self.time_embedder(waves).to(dtype)
         return time_BUD, self.time_proj(F.silu(time_BUD)).unflatten(-1, (6, -1))
 
 
 class WanDiT(nn.Module):
-    """Latents, time and text in; velocity (noise - data) out. Freshly made weights are torch's own: load a file, or
-    call ``init_weights`` before training. A control branch is ``networks.wan.vace``'s to add."""
+    """The Wan transformer: latents, timestep and text in, velocity (noise - data) out. A new network has torch's
+    default weights: load a file, or call ``init_weights`` before training. ``networks.wan.vace`` adds a control
+    branch."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -168,19 +171,19 @@ class WanDiT(nn.Module):
         fps: float | None = None,
         step_cache: StepCache | None = None,
     ) -> Tensor:
-        """The velocity, of shape (B, out_channels, T, H, W) and the dtype of the weights.
+        """Return the velocity, of shape (B, out_channels, T, H, W) and the dtype of the weights.
 
-        x_BCTHW: float, C = in_channels; H and W (and T) multiples of the patch. One sample serves for all of a batch of
-        texts, and what does not hang on the text is then done once.
-        t_B_or_BN: the time in [0, 1000], 1000 pure noise; one a sample, or one a token in row-major (T, H, W) order, or
-            ``Times`` that tokens share.
-        text: the text encoder's output (B, L, D), D = text_dim; or what ``read`` made of it and of the pictures.
-        text_mask_BL: bool, True where a word is; None lets every place be seen, padding too, as Wan does.
-        image_BLD: the image encoder's output, D = image_dim, of one picture (L = 257); with pos_embed_seq_len of a
-            first and a last one, as (B, 514, D) or as (2B, 257, D) with a sample's two next to each other. None leaves
-            pictures out: text alone is looked at.
-        fps: frames a second, for networks with inject_sample_info, which tell 16 from any other.
-        skip: may spare all blocks after the first.
+        x_BCTHW: float, C = in_channels; H and W (and T) multiples of the patch. One sample may serve for a whole batch
+            of texts; what does not depend on the text is then computed once.
+        timestep_B_or_BN: in [0, 1000], 1000 being pure noise; one for each sample, or one for each token in row-major
+            (T, H, W) order, or ``SharedTimesteps``.
+        text: the text encoder's output (B, L, D), D = text_dim; or the result of ``cache_context``.
+        text_mask_BL: bool, True where there is a text token; None attends to every position, padding too, as Wan does.
+        image_BLD: the image encoder's output, D = image_dim, of one image (L = 257); with pos_embed_seq_len of a first
+            and a last one, as (B, 514, D) or as (2B, 257, D) with a sample's two next to each other. None attends to
+            text alone.
+        fps: frames a second, for networks with inject_sample_info, which distinguish 16 from any other rate.
+        step_cache: may skip all blocks after the first.
 
         ValueError where these do not fit one another or the network.
         """
@@ -194,21 +197,22 @@ class WanDiT(nn.Module):
         return self._project_out(x_BND, time_BUD, inputs.timestep_index, x_BCTHW)
 
     def cache_context(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> CrossAttnCache:
-        """Text and pictures for all passes of a clip, to be given in place of the text. Arguments as ``forward``'s.
+        """Compute the keys and values of text and image tokens for all passes of a clip; pass the result in place of
+        the text. Arguments as in ``forward``.
 
-        It takes 2 x L x D numbers of memory a sample and block, and must be made anew where weights change.
+        The cache takes 2 x L x D numbers for each sample and block, and must be computed anew when weights change.
         """
         context = self._embed_context(text_BLD, image_BLD)
         kv = {id(block): block.attn2.project_context(context) for block in self.blocks_in_order()}  # type: ignore
         return CrossAttnCache(kv, len(context.text_BLD))
 
     def fuse_qkv(self) -> None:
-        """See ``Attention.fuse_qkv``; for every block's self-attention."""
+        """Fuse queries, keys and values of every block's self-attention; see ``Attention.fuse_qkv``."""
         for block in self.blocks_in_order():
             block.attn1.fuse_qkv()  # type: ignore[operator]
 
     def blocks_in_order(self) -> list[nn.Module]:
-        """The blocks in the order in which a pass calls them."""
+        """The blocks in the order in which a forward pass calls them."""
         return list(self.blocks)
 
     def _run_blocks(self, layers: range, x_BND: Tensor, inputs: BlockInputs) -> Tensor:
@@ -226,7 +230,8 @@ class WanDiT(nn.Module):
         image_BLD: Tensor | None,
         fps: float | None,
     ) -> tuple[Tensor, Tensor, BlockInputs]:
-        """Tokens (B, N, D), the time's embedding, and what the blocks are given. Arguments as ``forward``'s."""
+        """Return tokens (B, N, D), the timestep's embedding, and the blocks' other inputs. Arguments as in
+        ``forward``."""
         shape = x_BCTHW.shape[2], x_BCTHW.shape[3], x_BCTHW.shape[4]
         rotary_emb = rope_tables(self.config.token_shape(shape), self.config.head_dim, x_BCTHW.device)
         x_BND = self._embed_patches(x_BCTHW, self.patch_embedding)
@@ -250,23 +255,22 @@ class WanDiT(nn.Module):
         )
 
     def _embed_context(self, text_BLD: Tensor, image_BLD: Tensor | None) -> TextContext:
-        """Embedded. Raises ValueError for pictures that are not looked at, or of other samples than the text."""
+        """Embed text and image tokens. Raises ValueError for an image that the network cannot take, and for one whose
+        batch differs from the text's."""
         weight = self.patch_embedding.weight
         text_BLD = self.condition_embedder.text_embedder(text_BLD.type_as(weight))
         if image_BLD is None:
             return TextContext(text_BLD)
         if self.config.image_dim is None:
-            raise ValueError("this network looks at no pictures (image_dim is None); expected image_BLD = None")
+            raise ValueError("this network takes no image (image_dim is None); expected image_BLD = None")
         image_tokens_BLD = self.condition_embedder.image_embedder(image_BLD.type_as(weight))
         if len(image_tokens_BLD) != len(text_BLD):
-            raise ValueError(
-                f"pictures for {len(image_tokens_BLD)} samples; expected as many as texts, {len(text_BLD)}"
-            )
+            raise ValueError(f"images for {len(image_tokens_BLD)} samples; expected as many as texts, {len(text_BLD)}")
         return TextContext(text_BLD, image_tokens_BLD)
 
     def _add_fps(self, modulation_BU6D: Tensor, fps: float | None) -> Tensor:
         if self.config.inject_sample_info != (fps is not None):
-            wanted = "the clip's" if self.config.inject_sample_info else "None, since this network is not told"
+            wanted = "the clip's" if self.config.inject_sample_info else "None, since this network takes no frame rate"
             raise ValueError(f"fps is {fps}; expected {wanted}")
         if fps is None:
             return modulation_BU6D
@@ -276,7 +280,7 @@ class WanDiT(nn.Module):
     def _project_out(
         self, x_BND: Tensor, time_BUD: Tensor, timestep_index: TimestepIndex | None, like_BCTHW: Tensor
     ) -> Tensor:
-        """Tokens to a velocity of the time, height and width of ``like_BCTHW``."""
+        """Project tokens to a velocity of the time, height and width of ``like_BCTHW``."""
         shift, scale = (self.scale_shift_table + time_BUD.float()[:, :, None]).unbind(dim=2)
         x_BNP = self.proj_out(modulate(x_BND, shift, scale, self.config.eps, timestep_index))
         p, q, r = self.config.patch
@@ -290,8 +294,8 @@ class WanDiT(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Weights to train from: Xavier in the blocks and patches, std 0.02 in the embeddings of time and text (as
-        Wan), modulation tables of std dim^-0.5, and a zero output, so that training starts from velocity 0."""
+        """Initialise weights for training: Xavier in the blocks and patches, std 0.02 in the embeddings of timestep and
+        text (as Wan), modulation tables of std dim^-0.5, and a zero output, so that training starts from velocity 0."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

@@ -1,7 +1,7 @@
 """Wan's transformer with a control branch: VACE (arXiv 2503.07598; github.com/ali-vilab/VACE).
 
-A second, thinner row of blocks reads the control latents and gives hints, which are added to the tokens after some of
-the layers. Parameters carry the names of diffusers' ``WanVACETransformer3DModel``, so its files load strictly.
+A second, smaller stack of blocks processes the control latents and produces hints, which are added to the tokens after
+some of the layers. Parameters carry the names of diffusers' ``WanVACETransformer3DModel``, so its files load strictly.
 
 Axis letters as in ``networks.wan.dit``.
 """
@@ -20,9 +20,10 @@ from sora.networks.wan.dit import BlockInputs, CrossAttnCache, SharedTimesteps, 
 
 
 class ControlBlock(Block):
-    """A block of the branch: it carries the control's tokens on and gives a hint out of them.
+    """A block of the control branch: it returns the control tokens for the next block and a hint for the latents'
+    tokens.
 
-    first: whether it also takes the latents' tokens in.
+    first: whether the latents' tokens are added to the control tokens before the block.
     """
 
     def __init__(self, config: WanConfig, first: bool) -> None:
@@ -40,7 +41,8 @@ class ControlBlock(Block):
         text_mask_BL: Tensor | None = None,
         timestep_index: TimestepIndex | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(control's tokens for the next block, the hint). start: the latents' tokens before layer 0, for the first."""
+        """Return (control tokens for the next block, hint). start: the latents' tokens before layer 0, for the first
+        block."""
         if self.proj_in is not None:
             control_BND = self.proj_in(control_BND) + start_BND
         control_BND = super().forward(control_BND, context, modulation_BU6D, rotary_emb, text_mask_BL, timestep_index)
@@ -48,7 +50,7 @@ class ControlBlock(Block):
 
 
 class WanVACE(WanDiT):
-    """A ``WanDiT`` whose latents are led by a control. ValueError for a config without vace_layers."""
+    """A ``WanDiT`` guided by a control video. ValueError for a config without vace_layers."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__(config)
@@ -70,10 +72,10 @@ class WanVACE(WanDiT):
         control_BCTHW: Tensor | None = None,
         control_scale: float | Sequence[float] = 1.0,
     ) -> Tensor:
-        """As ``WanDiT.forward``, and:
+        """As ``WanDiT.forward``, with two more parameters:
 
         control_BCTHW: C = vace_in_channels, all else as x; None leaves the branch out, and the network is plain Wan.
-        control_scale: how much of each hint is added; one number, or one for each of vace_layers.
+        control_scale: the weight of each hint; one number, or one for each of vace_layers.
 
         ValueError where these do not fit x or the network.
         """
@@ -96,7 +98,7 @@ class WanVACE(WanDiT):
         return self._project_out(x_BND, time_BUD, inputs.timestep_index, x_BCTHW)
 
     def blocks_in_order(self) -> list[nn.Module]:
-        """As ``WanDiT.blocks_in_order``, with a control."""
+        """As ``WanDiT.blocks_in_order``, for a pass with a control."""
         hint_of_layer = {layer: place for place, layer in enumerate(self.config.vace_layers)}
         called: list[nn.Module] = []
         for layer, block in enumerate(self.blocks):
@@ -118,8 +120,8 @@ class WanVACE(WanDiT):
 
 @dataclass
 class ControlBranch:
-    """One pass through both rows of blocks. A hint is made where it is wanted, so that one is held at a time, not one
-    for each layer."""
+    """One pass through both stacks of blocks. Each hint is computed when it is needed, so that one hint is in memory at
+    a time, not one for each layer."""
 
     network: WanVACE
     inputs: BlockInputs
@@ -128,7 +130,7 @@ class ControlBranch:
     scales: tuple[float, ...]
 
     def run(self, layers: range, x_BND: Tensor) -> Tensor:
-        """The tokens after these layers and their hints."""
+        """Return the tokens after these layers and their hints."""
         for layer in layers:
             block = self.network.blocks[layer]
             x_BND = block(x_BND, *self.inputs.for_block(block))
@@ -145,5 +147,5 @@ class ControlBranch:
 
 
 def build_transformer(config: WanConfig) -> WanDiT:
-    """The network of these sizes, with a control branch where they have one."""
+    """Build the network of these sizes, with a control branch where ``config`` has vace_layers."""
     return WanVACE(config) if config.vace_layers else WanDiT(config)

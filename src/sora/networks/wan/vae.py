@@ -1,13 +1,14 @@
 """The video autoencoders of Wan 2.1 and Wan 2.2 TI2V (arXiv 2503.20314; github.com/Wan-Video), at any size.
 
-Wan 2.1's makes one latent of 16 channels out of 4 x 8 x 8 pixels; Wan 2.2's of 48 channels out of 4 x 16 x 16, with
-pixels folded two by two at the door and averages beside its blocks. A film's first frame has a latent of its own.
-Parameters carry the names of diffusers' ``AutoencoderKLWan``, so its files load strictly.
+Wan 2.1's encodes 4 x 8 x 8 pixels to one latent of 16 channels; Wan 2.2's encodes 4 x 16 x 16 pixels to one of 48, with
+pixels patchified two by two first and average shortcuts around its blocks. A clip's first frame has a latent of its
+own. Parameters carry the names of diffusers' ``AutoencoderKLWan``, so its files load strictly.
 
-Films go through a few frames at a time, in memory that does not grow with them, and where that is still too much also
-tile by tile, exactly: only the layers that see the whole frame, at the small end, are given it whole. Around a tile of
-the decoder 13 latents are read, 12, 10, 7 and 1 places being left of them at 2, 4, 8 and 8 times the scale; around one
-of the encoder 75 pixels (of Wan 2.2 75 pairs). These follow from the layers (``vae_tiling.trace_spans``).
+Clips are processed a few frames at a time, in memory that does not grow with their length, and where that is still too
+much also tile by tile, exactly: only the layers that attend to the whole frame, at the latents' scale, run on it whole.
+A tile of the decoder reads 13 latents around itself, of which 12, 10, 7 and 1 positions are left at 2, 4, 8 and 8 times
+the scale; a tile of the encoder reads 75 pixels (75 pairs for Wan 2.2). These follow from the layers
+(``vae_tiling.trace_spans``).
 
 Axis letters: B batch; C channels; F Y X pixels in time, height and width; T H W latents, or any scale inside.
 """

@@ -28,10 +28,10 @@ Span = tuple[int, int]
 
 
 class FrameCache:
-    """What the causal layers remember of the chunks before; its size does not grow with the film.
+    """The last frames that each causal layer saw in the chunks before; its size does not grow with the clip.
 
-    first: whether the film's first chunk, one frame, is on its way. convolver: does 3x3 convolutions where it can, None
-    to do without one.
+    first: whether the current chunk is the clip's first, which is one frame. convolver: computes 3x3 convolutions where
+    it can, None to do without one.
     """
 
     def __init__(self, convolver: Convolver | None = None) -> None:
@@ -39,12 +39,12 @@ class FrameCache:
         self._kept: dict[nn.Module, Tensor] = {}
 
     def new(self) -> FrameCache:
-        """A fresh one with the same convolver."""
+        """An empty cache with the same convolver."""
         return FrameCache(self.convolver)
 
     def prepend(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> Tensor:
-        """x with the last ``frames`` frames the layer was given before it, zeros at the start; x's own last ones take
-        their place, in place."""
+        """Return x with the layer's last ``frames`` frames before it, zeros at the clip's start, and cache x's own last
+        ones."""
         kept = self._kept.get(layer)
         if kept is None:
             b, c, _, h, w = x_BCTHW.shape
@@ -55,8 +55,8 @@ class FrameCache:
         return line
 
     def frames_of(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> tuple[Tensor, bool]:
-        """What ``before`` would join to x, for the caller to read and then to replace, and whether it is not there yet
-        but holds anything, in place of zeros."""
+        """The frames that ``prepend`` would join to x, for the caller to read and then to overwrite; and whether they
+        are still uninitialised and stand for zeros."""
         fresh = layer not in self._kept
         if fresh:
             b, c, _, h, w = x_BCTHW.shape
@@ -66,10 +66,10 @@ class FrameCache:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Which inputs a layer's outputs see, along H as along W.
+    """Which inputs a layer's outputs depend on, along H as along W.
 
-    before: places to each side, at the scale of the input. zoom: outputs for each input, 2, 1 or 1/2. after: places to
-    each side, at the scale of the output.
+    before: positions to each side, at the scale of the input. scale: outputs for each input, 2, 1 or 1/2. after:
+    positions to each side, at the scale of the output.
     """
 
     before: int = 0
@@ -97,8 +97,8 @@ def causal_conv(
 ) -> Tensor:
     """A convolution whose last tap in time is the frame itself. As many frames come out as go in.
 
-    norm: x goes through it and a SiLU first. residual: is added to the result. in_place: x is not needed afterwards, so
-    the result may overwrite it.
+    cache: holds the frames before. norm: x goes through it and a SiLU first. residual: is added to the result.
+    in_place: x is not needed afterwards, so the result may overwrite it.
     """
     h, w = x_BCTHW.shape[-2:]
     if cache.convolver is not None and cache.convolver.is_faster(conv, h, w, x_BCTHW):
@@ -150,7 +150,8 @@ def norm_silu(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two causal convolutions beside the identity, or beside a 1 x 1 x 1 where the channels change."""
+    """Two causal convolutions and a shortcut, which is the identity or, where the channels change, a 1 x 1 x 1
+    convolution."""
 
     reach = ReceptiveField(before=2)
 
@@ -171,7 +172,7 @@ def residual_blocks(dim_in: int, dim_out: int, count: int) -> nn.ModuleList:
 
 
 class FrameAttention(nn.Module):
-    """Every place of a frame looks at all the frame, with one head."""
+    """Single-head self-attention within each frame."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -203,7 +204,7 @@ class MidBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Half the height and width; with ``time`` also half the frames, but the film's first, which stays alone."""
+    """Halves height and width; with ``time`` also the frames, except the clip's first, which stays alone."""
 
     reach = ReceptiveField(scale=0.5, after=1)
 
@@ -222,8 +223,8 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the height and width; with ``time`` also twice the frames, but the film's first, which stays alone and
-    unseen by those after it."""
+    """Doubles height and width; with ``time`` also the frames, except the clip's first, which stays alone and does not
+    enter the frames after it."""
 
     def __init__(self, dim: int, dim_out: int, time: bool) -> None:
         super().__init__()
@@ -244,7 +245,7 @@ class Upsample(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Wan 2.2's way down: residual blocks and ``Halve`` beside an average of what went in.
+    """A down block of Wan 2.2: residual blocks and ``Downsample``, with a shortcut that averages the input.
 
     halve, time: whether height and width, and frames, are halved. Raises ValueError where no average has ``dim_out``
     channels.
@@ -272,8 +273,8 @@ class DownBlock(nn.Module):
 
 
 def average_shortcut(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
-    """time x space x space places to one, their channels averaged in runs down to ``channels``. Zeros stand before
-    frames that do not divide."""
+    """Fold time x space x space positions into channels and average these in groups down to ``channels``. Zeros are put
+    before frames that do not divide."""
     b, c, t, h, w = x_BCTHW.shape
     if t % time:
         x_BCTHW = torch.cat([x_BCTHW.new_zeros(b, c, time - t % time, h, w), x_BCTHW], dim=2)
@@ -282,7 +283,7 @@ def average_shortcut(x_BCTHW: Tensor, channels: int, time: int, space: int) -> T
 
 
 class UpBlock(nn.Module):
-    """Wan 2.1's way up: residual blocks, then ``Double`` to half the channels where ``double`` says so."""
+    """An up block of Wan 2.1: residual blocks, then, with ``double``, ``Upsample`` to half the channels."""
 
     def __init__(self, dim_in: int, dim_out: int, blocks: int, double: bool, time: bool) -> None:
         super().__init__()
@@ -299,9 +300,10 @@ class UpBlock(nn.Module):
 
 
 class ResidualUpBlock(nn.Module):
-    """Wan 2.2's way up: residual blocks and ``Double`` beside what went in, its channels dealt out over the new places.
+    """An up block of Wan 2.2: residual blocks and ``Upsample``, with a shortcut that unfolds the input's channels to
+    the new positions.
 
-    Raises ValueError where the channels cannot be dealt out.
+    Raises ValueError where the channels do not divide over the new positions.
     """
 
     def __init__(self, dim_in: int, dim_out: int, blocks: int, double: bool, time: bool) -> None:
@@ -328,7 +330,8 @@ class ResidualUpBlock(nn.Module):
 
 
 def repeat_shortcut(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
-    """One place to time x space x space, each of ``channels``, repeating channels where there are too few."""
+    """Unfold channels to time x space x space positions of ``channels`` each, repeating channels where there are too
+    few."""
     copies = channels * time * space**2 // x_BCTHW.shape[1]
     x = repeat(x_BCTHW, "B C T H W -> B (C copies) T H W", copies=copies)
     return rearrange(x, "B (D t p q) T H W -> B D (T t) (H p) (W q)", t=time, p=space, q=space)

@@ -15,7 +15,7 @@ from sora.networks.wan.vae_layers import FrameCache, LayerStep, ReceptiveField, 
 
 @dataclass(frozen=True)
 class _Tile:
-    """rows, columns: the span before each step of a chain, and after the last."""
+    """rows, columns: the span before each layer, and after the last."""
 
     rows: list[Span]
     columns: list[Span]
@@ -23,11 +23,12 @@ class _Tile:
 
 
 class TiledLayers:
-    """Steps run over a film chunk by chunk, on one tile after another, with the same result as on the whole.
+    """Runs layers over a clip chunk by chunk, on one tile after another, with the same result as on the whole.
 
-    A tile goes in with as much around it as its outputs see, and after each step what no later step needs is cut off.
-    What is wrong near the cuts, where a convolution met zeros instead of neighbours, is thus gone before the end; at
-    the picture's own borders nothing is cut, and zeros are right. Each tile has its own past.
+    A tile is read with as much context around it as its outputs depend on, and after each layer what no later layer
+    needs is cropped. Values near a crop's edge, where a convolution met zeros instead of neighbours, are thus gone
+    before the end; at the picture's own borders nothing is cropped, and zeros are right. Each tile has its own
+    ``FrameCache``.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ def trace_spans(reaches: Sequence[ReceptiveField], span: Span, size: int) -> lis
 
 
 def _within(given: Span, wanted: Span, zoom: float) -> Span:
-    """Where the wanted outputs stand among those that a layer made of the given inputs."""
+    """Where the wanted outputs lie within the outputs that a layer computed from the given inputs."""
     start = int(given[0] * zoom)
     return wanted[0] - start, wanted[1] - start
 
