@@ -23,7 +23,7 @@ Run = Callable[[], object]
 
 
 class Live(TorchDispatchMode):
-    """Counts the bytes of tensors made inside it. peak: the most that stood at once, in any storage, on any device."""
+    """Counts the bytes of tensors created in its context. peak: the most that were alive at once, on any device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class Live(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = {thing.untyped_storage()._cdata for thing in tree_iter((args, kwargs)) if isinstance(thing, Tensor)}
+        inputs = {thing.untyped_storage()._cdata for thing in tree_iter((args, kwargs)) if isinstance(thing, Tensor)}
         out = func(*args, **kwargs)
         for thing in tree_iter(out):
-            if isinstance(thing, Tensor) and thing.untyped_storage()._cdata not in self._known | given:
+            if isinstance(thing, Tensor) and thing.untyped_storage()._cdata not in self._known | inputs:
                 self._count(thing.untyped_storage())
         self.peak = max(self.peak, self.now)
         return out
@@ -58,7 +58,7 @@ def live_peak(run: Run) -> int:
 
 
 def painting_of(config: WanConfig, shape: Shape, batch: int, number: int) -> Workload:
-    """Of a checkpoint, from networks that take no memory. number: bytes of a number of the transformer's."""
+    """The workload of a checkpoint, from networks on the meta device. number: bytes of a number in the transformer."""
     vae = WAN22 if config.out_channels == 48 else WAN21
     with torch.device("meta"):
         network, umt5, autoencoder = build_transformer(config), UMT5(UMT5Config()), WanVAE(vae)
@@ -73,8 +73,8 @@ def painting_of(config: WanConfig, shape: Shape, batch: int, number: int) -> Wor
 
 
 def transformer_run(config: WanConfig, shape: Shape, needs: Workload, *, times: bool = False) -> Run:
-    """A pass of the network as a sampler calls it, without what the sampler itself holds. times: whether the first
-    frame's is another than the rest's."""
+    """A pass of the network as a sampler calls it, without the sampler's own tensors. times: whether the first frame
+    has a timestep of its own."""
     number = torch.float32 if needs.itemsize == 4 else torch.bfloat16
     with torch.device("meta"):
         network = build_transformer(config).to(number).eval()
@@ -84,12 +84,12 @@ def transformer_run(config: WanConfig, shape: Shape, needs: Workload, *, times: 
             first = needs.tokens // shape[0]
             t = SharedTimesteps(torch.zeros(needs.batch, 2), ((0, first, 1), (first, needs.tokens, 0)))
         text = torch.zeros(needs.batch, *needs.transformer.text, dtype=number)
-        further: dict[str, Any] = {}
+        extra_inputs: dict[str, Any] = {}
         if config.vace_layers:
-            further["control_BCTHW"] = torch.zeros(needs.batch, config.vace_in_channels, *shape, dtype=number)
+            extra_inputs["control_BCTHW"] = torch.zeros(needs.batch, config.vace_in_channels, *shape, dtype=number)
         if config.image_dim:
-            further["image_BLD"] = torch.zeros(needs.batch, config.pos_embed_seq_len or 257, config.image_dim)
-    return lambda: network(x, t, text, **further)
+            extra_inputs["image_BLD"] = torch.zeros(needs.batch, config.pos_embed_seq_len or 257, config.image_dim)
+    return lambda: network(x, t, text, **extra_inputs)
 
 
 def vae_runs(config: WanVAEConfig, shape: Shape, number: torch.dtype, tile: int | None) -> dict[str, Run]:

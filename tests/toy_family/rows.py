@@ -1,4 +1,4 @@
-"""The rows of the toy family: what would stand in ``sora/catalog/toy.py``."""
+"""The rows of the toy family: what would be ``sora/catalog/toy.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Fine-tuning: a LoRA of any family on a person's own clips.
+"""Fine-tuning: training a LoRA for any family on a person's own clips.
 
-``dataset``   a folder as clips and pictures with words, checked without torch
-``examples``  clips cut to what the model paints at once, in its latents
-``fit``       the training: one loss over the family's own velocity field
+``dataset``       a folder of clips and pictures with captions, checked without torch
+``examples``      clips cut to what the model paints at once, encoded to its latents
+``lora_trainer``  the training loop's step: one loss over the family's own velocity
 """

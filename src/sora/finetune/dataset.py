@@ -1,4 +1,4 @@
-"""A folder as material to learn from: clips and pictures, each with its words. Nothing here needs torch."""
+"""The training data: a folder of clips and pictures, each with a caption. Nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from sora.plan import prompts
 
 SUFFIXES = (*media.SUFFIXES, ".mov", ".webm", ".avi", ".m4v", ".bmp", ".tif", ".tiff", ".avif")
 MAX_FILES = 2000
-MAX_CAPTION_BYTES = 64 << 10  # bytes of a text file
-# Words that stand in any caption and name nothing.
+MAX_CAPTION_BYTES = 64 << 10  # of a text file
+# Words that any caption may have, and that name nothing.
 COMMON = {*("a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "by", "with", "is", "are", "it", "its")}
 
 
 @dataclass(frozen=True)
 class TrainingClip:
-    """A file to learn from. caption: its words. moves: False for a picture. size: (height, width) in pixels."""
+    """A clip or picture to train on. caption: what it shows. is_video: False for a picture. size: (height, width) in
+    pixels."""
 
     path: Path
     caption: str
@@ -30,30 +31,31 @@ class TrainingClip:
 
 
 def find_clips(folder: str | Path) -> tuple[TrainingClip, ...]:
-    """Every clip and picture of a folder with its words, by name: those in a text file beside it (clip.txt for
-    clip.mp4), else its own name ("a dog runs_02.mp4" is "a dog runs").
+    """Find every clip and picture in a folder, sorted by name, with its caption: from a text file of the same name
+    (clip.txt for clip.mp4), or else its file name ("a dog runs_02.mp4" is "a dog runs").
 
-    Raises InputError for a folder or file that cannot be read, for one that holds nothing to learn from, and for
-    files without words.
+    Raises InputError for a folder or file that cannot be read, for a folder without clips and pictures, and for files
+    without a caption.
     """
     files = _files(Path(folder))
     captions = [caption_of(file) for file in files]
-    silent = [file.name for file, caption in zip(files, captions, strict=True) if not caption]
-    if silent:
-        text = Path(silent[0]).with_suffix(".txt").name
+    without_caption = [file.name for file, caption in zip(files, captions, strict=True) if not caption]
+    if without_caption:
+        text = Path(without_caption[0]).with_suffix(".txt").name
         raise InputError(
-            f"{len(silent)} of {len(files)} files have no words, as {silent[0]}; write what it shows into {text}"
+            f"{len(without_caption)} of {len(files)} files have no words, as {without_caption[0]}; "
+            f"write what it shows into {text}"
         )
-    return tuple(_material(file, caption) for file, caption in zip(files, captions, strict=True))
+    return tuple(_training_clip(file, caption) for file, caption in zip(files, captions, strict=True))
 
 
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        told = "is a file" if folder.exists() else "is not there"
-        raise InputError(f"{folder} {told}; expected a folder of clips, each with its words")
+        problem = "is a file" if folder.exists() else "is not there"
+        raise InputError(f"{folder} {problem}; expected a folder of clips, each with its words")
     try:
-        there = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
-        files = sorted(f for f in there if f.is_file())
+        candidates = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+        files = sorted(f for f in candidates if f.is_file())
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}; check its permissions") from None
     if not files:
@@ -64,19 +66,20 @@ def _files(folder: Path) -> list[Path]:
 
 
 def caption_of(file: Path) -> str:
-    """A file's words, cleaned; empty where it has none. Raises InputError for a text file that cannot be read."""
-    note = file.with_suffix(".txt")
-    if not note.is_file():
+    """The caption of a file, cleaned; empty where it has none. Raises InputError for a text file that cannot be
+    read."""
+    text_file = file.with_suffix(".txt")
+    if not text_file.is_file():
         return _clean(_from_name(file.stem))
     try:
-        with note.open("rb") as opened:
+        with text_file.open("rb") as opened:
             return _clean(opened.read(MAX_CAPTION_BYTES).decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise InputError(f"{note} is not valid UTF-8; save it as UTF-8 text") from None
+        raise InputError(f"{text_file} is not valid UTF-8; save it as UTF-8 text") from None
     except OSError as error:
-        raise InputError(f"cannot read {note}: {error.strerror}; check its permissions") from None
+        raise InputError(f"cannot read {text_file}: {error.strerror}; check its permissions") from None
     except UsageError as error:
-        raise InputError(f"{note}: {error}") from None
+        raise InputError(f"{text_file}: {error}") from None
 
 
 def _from_name(stem: str) -> str:
@@ -89,17 +92,18 @@ def _clean(text: str) -> str:
     return prompts.clean(text) if any(c.isalpha() for c in text) else ""
 
 
-def _material(file: Path, caption: str) -> TrainingClip:
-    found = media.probe(file)
-    return TrainingClip(file, caption, found.kind != "image", (found.height, found.width))
+def _training_clip(file: Path, caption: str) -> TrainingClip:
+    info = media.probe(file)
+    return TrainingClip(file, caption, info.kind != "image", (info.height, info.width))
 
 
 def shared_words(captions: Iterable[str], limit: int = 6) -> list[str]:
-    """The words of content that stand in nearly all captions, in the order of the first one: what was learnt."""
+    """Up to ``limit`` words that nearly all captions share, but for COMMON ones, in the order of the first caption:
+    what the LoRA was trained on."""
     texts = [_words(caption) for caption in captions]
-    held = Counter(word for words in texts for word in set(words))
+    counts = Counter(word for words in texts for word in set(words))
     needed = max(1, round(0.9 * len(texts)))
-    return [w for w in dict.fromkeys(texts[0] if texts else ()) if held[w] >= needed and w not in COMMON][:limit]
+    return [w for w in dict.fromkeys(texts[0] if texts else ()) if counts[w] >= needed and w not in COMMON][:limit]
 
 
 def _words(caption: str) -> Sequence[str]:

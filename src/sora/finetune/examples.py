@@ -1,4 +1,4 @@
-"""Clips cut to what a model paints at once, fitted to its grid and its rate, in its latents."""
+"""Training examples: clips cut to what a model paints at once, resized to its grid and frame rate, and encoded."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sora.engine.model import Model
 from sora.finetune.dataset import TrainingClip
 from sora.plan.clip import Clip, resampled
 
-MAX_WINDOWS = 4  # of one clip
-STILLS = 4  # of one clip: what a subject looks like is learnt from more than one of its moments
-MAX_ASPECT = 4.0
+MAX_WINDOWS = 4  # cut from one clip
+STILLS = 4  # of one clip, as examples one frame long: a subject's looks are learnt from several moments
+MAX_ASPECT = 4.0  # the longer side over the shorter
 
 
 @dataclass(frozen=True)
 class Example:
-    """frames_FCYX: uint8, on the grid. clean_BCTHW: the same in latents, on the CPU."""
+    """frames_FCYX: uint8, of a size on the model's grid. clean_BCTHW: the same frames as latents, on the CPU."""
 
     frames_FCYX: Tensor
     clean_BCTHW: Tensor
@@ -31,7 +31,7 @@ class Example:
     fps: float
 
     def canvas(self, known: int) -> Canvas:
-        """The example with its first ``known`` frames to go on from."""
+        """A canvas of the example whose first ``known`` frames are known."""
         f, _, y, x = self.frames_FCYX.shape
         mask = torch.zeros(f, 1, y, x, dtype=torch.bool)
         mask[:known] = True
@@ -45,43 +45,43 @@ def prepare(
     seed: int,
     on_progress: Callable[[int, int], None],
 ) -> list[Example]:
-    """Every material's cuts. A picture, and a few frames of each clip, are examples one frame long: looks are learnt
-    from those at a fraction of the cost. size: (height, width) on the grid; None takes each at the nearest of its
-    shape. tell: hears how many are done of how many. Raises InputError.
+    """Cut and encode clips to examples. A picture, and a few frames of each clip, become examples one frame long, since
+    looks are learnt from those at a fraction of the cost. size: (height, width) on the grid; None for the size nearest
+    to each clip's shape. on_progress(done, total): called after each clip. Raises InputError.
     """
-    rng, made = Random(seed), []
-    for number, material in enumerate(clips, start=1):
-        for clip in cuts(_read(material, model.spec, size), model.spec, rng):
-            made.append(_example(model, clip, material.caption))
+    rng, examples = Random(seed), []
+    for number, clip in enumerate(clips, start=1):
+        for cut in cuts(_read(clip, model.spec, size), model.spec, rng):
+            examples.append(_example(model, cut, clip.caption))
         on_progress(number, len(clips))
-    return made
+    return examples
 
 
 def cuts(clip: Clip, spec: ModelSpec, rng: Random) -> list[Clip]:
-    """STILLS out of the clip, and of a clip long enough its windows, begun at random places."""
+    """Cut a clip: STILLS single frames, and where it is long enough windows that begin at random frames."""
     stills = sorted(rng.sample(range(len(clip)), min(STILLS, len(clip))))
-    found = [clip[still : still + 1] for still in stills]
+    out = [clip[index : index + 1] for index in stills]
     length = min(spec.defaults.window, 1 + (len(clip) - 1) // spec.grid.time * spec.grid.time)
     if length > 1:
         spare = len(clip) - length
         count = min(MAX_WINDOWS, 1 + 2 * spare // spec.defaults.window, 1 + spare)
         starts = sorted(rng.sample(range(spare + 1), count))
-        found += [clip[start : start + length] for start in starts]
-    return found
+        out += [clip[start : start + length] for start in starts]
+    return out
 
 
-def _read(material: TrainingClip, spec: ModelSpec, size: tuple[int, int] | None) -> Clip:
-    """The material at the model's rate and at a size on its grid."""
+def _read(source: TrainingClip, spec: ModelSpec, size: tuple[int, int] | None) -> Clip:
+    """Read a training clip at the model's frame rate and at a size on its grid."""
     fps = spec.defaults.fps
-    if material.is_video:
-        clip = resampled(media.read_clip(material.path), fps)
+    if source.is_video:
+        clip = resampled(media.read_clip(source.path), fps)
     else:
-        clip = Clip(media.read_image(material.path)[None], fps)
-    return clip.fitted(*(size or nearest_size(material.size, spec)))
+        clip = Clip(media.read_image(source.path)[None], fps)
+    return clip.fitted(*(size or nearest_size(source.size, spec)))
 
 
 def nearest_size(size: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
-    """The grid's (height, width) of that shape, at the area the model paints."""
+    """The (height, width) on the grid with about this shape and the area that the model paints."""
     shape = min(max(size[1] / size[0], 1 / MAX_ASPECT), MAX_ASPECT)
     return spec.grid.nearest_size(shape, spec.defaults.area)
 

@@ -1,7 +1,7 @@
-"""The training of a LoRA: rectified flow (Liu et al. 2022) on any family's own velocity field.
+"""Training a LoRA: rectified flow (Liu et al. 2022) on the velocity of any family.
 
-It never asks which family it holds: ``Model.bind`` closes over words and known frames, and what it returns is
-differentiable in the transformer's weights.
+The family does not matter here: ``Model.bind`` closes over the prompt and the known frames, and the velocity that it
+returns is differentiable in the transformer's weights.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from sora.errors import InputError, ModelError
 from sora.finetune.examples import Example
 from sora.runtime import lora
 
-WARMUP_STEPS = 20  # steps in which the rate rises
-FINAL_RATE = 0.1  # of the rate that is left at the end
-MAX_BOUND = 128  # velocity fields kept ready, least used first to go
-RATE_TIMES_WIDTH = 0.3  # rate x width of the transformer: 2e-4 for a width of 1536, more for smaller ones
-FRAMES_KNOWN = 1 / 3  # share of the clips whose beginning is known
+WARMUP_STEPS = 20  # in which the learning rate rises to its highest
+FINAL_RATE = 0.1  # at the end, as a fraction of the highest
+MAX_BOUND = 128  # velocities kept in memory; those not used for longest are dropped
+RATE_TIMES_WIDTH = 0.3  # learning rate x width of the transformer: 2e-4 for a width of 1536
+FRAMES_KNOWN = 1 / 3  # the fraction of the clips whose beginning is known
 
 
 @dataclass(frozen=True)
 class LoRAConfig:
-    """How to train. rate: of AdamW at its highest; None follows the width of the transformer. batch: examples a step.
-    silent: share of the examples whose words are dropped, for guidance. stills: share that is one frame long, where
-    there are clips too. shift: of the timesteps."""
+    """How to train a LoRA. learning_rate: of AdamW, at its highest; None to choose it by the width of the transformer.
+    shift: of the timesteps. batch_size: examples a step. caption_dropout: the fraction of examples trained without
+    their caption, for guidance. image_share: the fraction that is one frame long, where there are longer ones too."""
 
     rank: int
     alpha: float
@@ -52,14 +52,14 @@ class LoRAConfig:
 
 
 class LoRATrainer:
-    """A LoRA being trained on a model, step by step. The model paints with it all along."""
+    """Trains a LoRA on a model, step by step. The model can paint at any time, with what has been learnt so far."""
 
-    def __init__(self, model: Trainable, examples: Sequence[Example], tuning: LoRAConfig) -> None:
-        torch.manual_seed(tuning.seed)
-        self.model, self.config, self.step = model, tuning, 0
-        self.parameters = lora.inject(model.dit, tuning.rank, targets=model.lora_targets, alpha=tuning.alpha)
+    def __init__(self, model: Trainable, examples: Sequence[Example], config: LoRAConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.model, self.config, self.step = model, config, 0
+        self.parameters = lora.inject(model.dit, config.rank, targets=model.lora_targets, alpha=config.alpha)
         self.learning_rate = (
-            RATE_TIMES_WIDTH / _width(model.dit) if tuning.learning_rate is None else tuning.learning_rate
+            RATE_TIMES_WIDTH / _width(model.dit) if config.learning_rate is None else config.learning_rate
         )
         self.optimiser = torch.optim.AdamW(self.parameters, lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.stills = [e for e in examples if len(e.frames_FCYX) == 1]
@@ -67,15 +67,15 @@ class LoRATrainer:
         self._bound: OrderedDict[tuple[int, int, bool], tuple[Velocity, Latents]] = OrderedDict()
 
     def train_step(self, done: float) -> float:
-        """One step. done: the share of the training that is behind it, in [0, 1]. The mean loss, before the step.
-        Raises ModelError where the numbers run away."""
-        t = self.config
-        rng = Random(f"{t.seed} {self.step}")
-        draw = torch.Generator().manual_seed(training_step_seed(t.seed, self.step))
-        times = _times(t.batch_size, t.shift, draw)
+        """Train one step; returns the mean loss before it. done: the fraction of the training that is finished, in [0,
+        1]. Raises ModelError where the loss diverges."""
+        config = self.config
+        rng = Random(f"{config.seed} {self.step}")
+        generator = torch.Generator().manual_seed(training_step_seed(config.seed, self.step))
+        times = _times(config.batch_size, config.shift, generator)
         total = 0.0
         for time in times:
-            value = self.loss(self._pick(rng), time, draw, rng) / t.batch_size
+            value = self.loss(self._pick(rng), time, generator, rng) / config.batch_size
             value.backward()
             total += value.item()
         if not total < 1e4:
@@ -93,86 +93,87 @@ class LoRATrainer:
         return total
 
     def loss(self, example: Example, time: float, generator: torch.Generator, rng: Random) -> Tensor:
-        """The velocity's squared error over what is to be painted, a scalar."""
+        """The mean squared error of the velocity over the unknown latents, a scalar. time: in (0, 1)."""
         known = 0
         if len(example.frames_FCYX) > 1 and rng.random() < FRAMES_KNOWN:
             known = rng.choice((1, min(self.model.spec.defaults.context, len(example.frames_FCYX) - 1)))
         velocity, latents = self._velocity(example, known, rng.random() < self.config.caption_dropout)
         clean = example.clean_BCTHW.to(self.model.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
-        wanted = latents.unknown_B1THW.to(clean)
+        unknown = latents.unknown_B1THW.to(clean)
         flow = velocity((1 - time) * clean + time * noise, torch.tensor(time))
-        error = wanted * (flow.float() - (noise - clean)).square()
-        return error.sum() / (wanted.sum().clamp_min(1) * clean.shape[1])
+        error = unknown * (flow.float() - (noise - clean)).square()
+        return error.sum() / (unknown.sum().clamp_min(1) * clean.shape[1])
 
     def _pick(self, rng: Random) -> Example:
         still = not self.clips or (self.stills and rng.random() < self.config.image_share)
         return rng.choice(self.stills if still else self.clips)
 
     @torch.no_grad()
-    def _velocity(self, example: Example, known: int, silent: bool) -> tuple[Velocity, Latents]:
-        """The family's velocity field for an example: words and known frames are frozen, so it is bound once."""
-        key = id(example), known, silent
+    def _velocity(self, example: Example, known: int, drop_caption: bool) -> tuple[Velocity, Latents]:
+        """The velocity bound to an example, and its latents. It is bound once, since caption and known frames are
+        fixed. drop_caption: bind it to an empty prompt."""
+        key = id(example), known, drop_caption
         if key not in self._bound:
             canvas = example.canvas(known)
             latents = self.model.encode(canvas)
-            words = "" if silent else example.caption
-            self._bound[key] = self.model.bind(canvas, latents, words, "", 1.0), latents
+            prompt = "" if drop_caption else example.caption
+            self._bound[key] = self.model.bind(canvas, latents, prompt, "", 1.0), latents
         self._bound.move_to_end(key)
         while len(self._bound) > MAX_BOUND:
             self._bound.popitem(last=False)
         return self._bound[key]
 
     def tensors(self) -> dict[str, Tensor]:
-        """What was learnt, as ``lorafile.write`` takes it."""
+        """The LoRA's tensors, for ``lora_file.write``."""
         return lora.extract(self.model.dit)
 
     def save(self, path: Path) -> None:
-        """All that is needed to go on, in one step. Raises InputError."""
+        """Write all that is needed to resume, atomically. Raises InputError."""
         state: dict[str, Any] = {"tensors": self.tensors(), "optimiser": self.optimiser.state_dict()}
         state |= {"step": self.step, "rank": self.config.rank, "model": self.model.spec.name}
         try:
-            with atomic.written(path, replace=True) as beside:
-                torch.save(state, beside)
+            with atomic.written(path, replace=True) as temporary:
+                torch.save(state, temporary)
         except (OSError, RuntimeError) as error:
             raise InputError(f"cannot write {path}: {error}; choose another place") from None
 
     def resume(self, path: Path) -> None:
-        """Goes on where ``save`` stood. Raises InputError, and ModelError for a training of another shape."""
+        """Resume from a file of ``save``. Raises InputError, and ModelError for another model or rank."""
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            was = state["model"], state["rank"]
+            saved = state["model"], state["rank"]
         except Exception as error:  # torch's readers raise nearly anything
             raise InputError(
                 f"{path} is no training to go on from ({type(error).__name__}); leave --resume out"
             ) from None
-        if was != (self.model.spec.name, self.config.rank):
-            told = f"{path} is a training of {was[0]} at rank {was[1]}"
-            raise ModelError(f"{told}; give the same --model and --rank, or leave --resume out")
+        if saved != (self.model.spec.name, self.config.rank):
+            problem = f"{path} is a training of {saved[0]} at rank {saved[1]}"
+            raise ModelError(f"{problem}; give the same --model and --rank, or leave --resume out")
         lora.load(self.model.dit, state["tensors"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
 
 
 def _width(dit: nn.Module) -> int:
-    """Width of the transformer's tokens: what most of its linear maps take in."""
-    widths = [part.in_features for part in dit.modules() if isinstance(part, nn.Linear)]
+    """The width of the transformer: the input width of most of its linear layers."""
+    widths = [layer.in_features for layer in dit.modules() if isinstance(layer, nn.Linear)]
     return max(set(widths), key=widths.count)
 
 
-def _times(count: int, shift: float, draw: torch.Generator) -> list[float]:
-    """Logit-normal times in (0, 1), spread evenly over the distribution, shifted as sampling will be (Esser et al.
+def _times(count: int, shift: float, generator: torch.Generator) -> list[float]:
+    """Logit-normal times in (0, 1), stratified over the distribution, and shifted like those of sampling (Esser et al.
     2024, arXiv 2403.03206)."""
-    places = (torch.arange(count) + torch.rand(count, generator=draw)) / count
-    normal = torch.special.ndtri(places.clamp(1e-4, 1 - 1e-4))
+    quantiles = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    normal = torch.special.ndtri(quantiles.clamp(1e-4, 1 - 1e-4))
     return shift_times(normal.sigmoid(), shift).tolist()
 
 
 @contextmanager
 def gradient_checkpointing(model: Trainable) -> Iterator[None]:
-    """Where a graphics card's memory is short: while this holds, blocks of the transformer forget what they computed
-    and compute it again for the gradients (Chen et al. 2016, arXiv 1604.06174)."""
-    blocks = [b for part in model.dit.children() if isinstance(part, nn.ModuleList) for b in part]
+    """Gradient checkpointing on a GPU, to save memory: in this context the blocks of the transformer keep no
+    activations, and compute them again for the gradients (Chen et al. 2016, arXiv 1604.06174). No effect on a CPU."""
+    blocks = [b for module in model.dit.children() if isinstance(module, nn.ModuleList) for b in module]
     if model.device.type == "cpu":
         blocks = []
     for block in blocks:

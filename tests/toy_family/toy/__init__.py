@@ -1,4 +1,4 @@
-"""The toy family: what would stand in ``sora/models/toy/``. A transformer of a few linear maps, an autoencoder that
+"""The toy family: what would be ``sora/models/toy/``. A transformer of a few linear layers, an autoencoder that
 averages, a text encoder that counts letters."""
 
 from __future__ import annotations

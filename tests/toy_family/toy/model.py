@@ -1,4 +1,4 @@
-"""The toy's networks, which of them are in memory when, and the model that the engine sees."""
+"""The toy's networks, how they are loaded and offloaded, and the model that the engine sees."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 class Dit(nn.Module):
-    """Each token by itself: its colours, the words and the time."""
+    """A transformer without attention: each token is predicted from its colours, the text and the time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Dit(nn.Module):
 
 
 class LetterEncoder(nn.Module):
-    """The mean of a text's letters."""
+    """A text encoder: the mean of the embeddings of a text's letters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {"transformer": Dit, "text": Lett
 
 @dataclass
 class Components:
-    """The networks, loaded when they are asked for, as the plan says."""
+    """The networks, loaded by the memory plan when they are first used."""
 
     spec: ModelSpec
     device: torch.device
@@ -114,7 +114,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Toy:
-    """See ``engine.model``: it is ``Trainable``, ``Arranged`` and ``Scheduled``."""
+    """A model that is ``Trainable``, ``Offloadable`` and ``Scheduled`` (``engine.model``)."""
 
     spec: ModelSpec
     components: Components
@@ -133,8 +133,8 @@ class Toy:
         return self.components["transformer"]
 
     def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
-        needed = needs(self.spec, shape_FYX, self.device, self.components.dtype, encodes=encodes)
-        return self.memory.choose_plan(needed, forced)
+        memory_needs = needs(self.spec, shape_FYX, self.device, self.components.dtype, encodes=encodes)
+        return self.memory.choose_plan(memory_needs, forced)
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
         lora.check_fits(self.dit, tensors, name)
@@ -142,7 +142,7 @@ class Toy:
         self.components.unload()
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
-        """More tokens, more time near the noise."""
+        """The more tokens, the more time near the noise."""
         return timesteps_for_strength(steps, shift + tokens / 1000, strength)
 
     def encode(self, canvas: Canvas) -> Latents:
@@ -168,7 +168,7 @@ class Toy:
 
 
 def decoded(latents_BCTHW: Tensor, time: int, space: int = 8) -> Tensor:
-    """Frames (F, 3, Y, X): the first latent is one, all others are ``time``."""
+    """Frames (F, 3, Y, X): one for the first latent, ``time`` for each of the others."""
     frames = F.interpolate(torch.tanh(latents_BCTHW[0]).transpose(0, 1), scale_factor=space)
     return torch.cat([frames[:1], frames[1:].repeat_interleave(time, dim=0)])
 
@@ -176,9 +176,9 @@ def decoded(latents_BCTHW: Tensor, time: int, space: int = 8) -> Tensor:
 def needs(
     spec: ModelSpec, shape_FYX: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, encodes: bool
 ) -> Needs:
-    """Counted from the networks on the meta device."""
+    """The memory that the networks need, counted on the meta device."""
     with torch.device("meta"):
-        dit, words = Dit(), LetterEncoder()
+        dit, text_encoder = Dit(), LetterEncoder()
     c, *latents = spec.grid.latent_shape(*shape_FYX)
     token, pixels = 3 * WIDTH * dtype.itemsize, 3 * 4 * prod(shape_FYX)
     return Needs(
@@ -193,7 +193,7 @@ def needs(
         sampling_bytes=lambda *, sequential_guidance, quantized, caches_text: prod(latents) * (token + 16 * c),
         decoding_bytes=lambda tile: pixels,
         encoding_bytes=(lambda tile: pixels) if encodes else None,
-        text=NetworkSize(WeightsSize.of(words, dtype.itemsize)),
+        text=NetworkSize(WeightsSize.of(text_encoder, dtype.itemsize)),
         dtype_bytes=dtype.itemsize,
         unified_memory=device.type != "cuda",
     )
