@@ -1,4 +1,4 @@
-"""How long sora takes to start: wall time of whole programs, median, least and most, as a table.
+"""How long sora takes to start: wall time of whole programs and of ``import sora``, median, least and most, as a table.
 
 python benchmarks/startup.py [RUNS]     10 runs by default; the painting runs only where the weights are
 """
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 
 from sora import catalog, weights
 
@@ -23,15 +24,24 @@ def seconds_of(argv: list[str], folder: str) -> float:
     return time.perf_counter() - started
 
 
+def import_seconds(folder: str) -> float:
+    """Of ``import sora``, by ``python -X importtime``, with all that it brings."""
+    command = [sys.executable, "-X", "importtime", "-c", "import sora"]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    line = next(line for line in done.stderr.splitlines() if line.endswith("| sora"))  # self [us] | cumulative | name
+    return int(line.split("|")[1]) / 1e6
+
+
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     rows = {"sora --help": ["--help"], "sora --version": ["--version"], "sora generate --help": ["generate", "--help"]}
     if weights.embedded(catalog.MODELS["mini"].files):
         rows["sora generate (default, cold)"] = ["generate", PROMPT, "--seed", "1"]
     print(f"{'command':32} {'median s':>9} {'min s':>9} {'max s':>9}   ({runs} runs)")
-    for name, argv in rows.items():
+    measures = {"import sora": import_seconds} | {name: partial(seconds_of, argv) for name, argv in rows.items()}
+    for name, measure in measures.items():
         with tempfile.TemporaryDirectory() as folder:
-            took = [seconds_of(argv, folder) for _ in range(runs)]
+            took = [measure(folder) for _ in range(runs)]
         print(f"{name:32} {statistics.median(took):9.3f} {min(took):9.3f} {max(took):9.3f}", flush=True)
 
 
