@@ -19,6 +19,8 @@ import sora
 from conftest import Blotches
 from sora import media, models
 from sora.cli import app
+from sora.jobs import keywords
+from sora.plan.verbs import FINISH, VERBS, Verb
 
 SMALL = {"size": (64, 48), "steps": 2}
 FEW = {"frames": 5, **SMALL}
@@ -67,6 +69,22 @@ def test_every_public_name_is_there_listed_and_known_to_type_checkers():
     assert all(inspect.getdoc(getattr(sora, name)) for name in sora.__all__)
     with pytest.raises(AttributeError, match="no attribute 'genrate'"):
         _ = sora.genrate  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "row"), [*VERBS.items(), ("finish", FINISH)])
+def test_a_verb_takes_the_keywords_of_its_row(name: str, row: Verb):
+    options = set(getattr(keywords, f"{name.capitalize()}Options").__annotations__)
+    method = getattr(sora.Session, name)
+    own = set(inspect.getfullargspec(method).args) - {"self"}
+    assert own | options == {*row.fields, "on_progress", "anyway"} and not own & options
+    assert set(inspect.signature(method).parameters) == {"self", *own, *options}
+    listed = str(inspect.getdoc(method)).partition("Options:")[2]
+    assert [name for name in options if f"\n    {name}" not in listed] == []
+
+
+def test_remaking_takes_the_keywords_of_every_verb():
+    every = {name for row in (*VERBS.values(), FINISH) for name in row.fields} - {"draft_file"}
+    assert set(keywords.RemakeOptions.__annotations__) == {*every, "on_progress", "anyway"}
 
 
 def test_generated_frames_are_the_command_lines():

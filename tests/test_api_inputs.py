@@ -61,11 +61,12 @@ def test_frames_without_a_rate_play_like_a_folder_of_pictures(footage: Footage):
 
 
 def test_pictures_in_memory_make_the_frames_of_their_files(footage: Footage):
-    first = clip_of(footage("a.mkv")).frames_FYXC[0]
+    first, last = (clip_of(footage(name)).frames_FYXC[0] for name in ("a.mkv", "b.mkv"))
     Image.fromarray(first).save("first.png")
-    from_file = sora.img2vid("first.png", PROMPT, frames=5, **FEW)
-    for picture in (first, first[None], Image.fromarray(first)):
-        assert np.array_equal(sora.img2vid(picture, PROMPT, frames=5, **FEW).frames, from_file.frames)
+    Image.fromarray(last).save("last.png")
+    from_files = sora.img2vid("first.png", PROMPT, last_image="last.png", frames=5, **FEW)
+    for a, b in ((first, last), (Image.fromarray(first), Image.fromarray(last)), (first[None], "last.png")):
+        assert np.array_equal(sora.img2vid(a, PROMPT, last_image=b, frames=5, **FEW).frames, from_files.frames)
 
 
 def test_a_mask_in_memory_selects_what_its_file_does(footage: Footage):
