@@ -11,27 +11,22 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-import typer
-from typer.main import get_command
 
 from sora import catalog, memory, models, weights
 from sora.catalog.spec import ModelSpec
 from sora.cli import app
+from sora.cli.reference import CommandHelp, Row, commands
 from sora.errors import OutOfMemory
 from sora.plan.geometry import wxh
 from sora.plan.verbs import VERBS
 
 DOCS = Path(__file__).parent.parent / "docs"
 CARD = "mini.json"
-MAX_FLAG = 30  # characters of the first column
 MAX_GIB = 128  # of a card, when looking for what fits
 SHARED = (*VERBS, "finish")
 """Commands that have most of their options in common."""
@@ -52,116 +47,40 @@ SHARED_HEAD = f"""\
 """
 
 
-@dataclass(frozen=True)
-class Row:
-    """A flag or an argument, as its ``--help`` shows it. panel: the heading it stands under, if any."""
-
-    flag: str
-    help: str
-    panel: str = ""
-
-
-@dataclass(frozen=True)
-class CommandHelp:
-    """What ``--help`` says of a command. name: with the groups it is in, such as "models pull"."""
-
-    name: str
-    usage: str
-    help: str
-    arguments: tuple[Row, ...]
-    options: tuple[Row, ...]
-    epilog: str = ""
-
-    @property
-    def first_sentence(self) -> str:
-        return " ".join(self.help.split("\n\n")[0].split()).split(". ")[0].rstrip(".") + "."
-
-
-def commands(group: Any, context: Any, prefix: str = "") -> Iterator[CommandHelp]:
-    """Every command of a group that is not hidden, depth first."""
-    for name, command in group.commands.items():
-        if command.hidden:
-            continue
-        own = typer.Context(command, parent=context, info_name=name)
-        yield described(f"{prefix}{name}", command, own)
-        if hasattr(command, "commands"):
-            yield from commands(command, own, f"{prefix}{name} ")
-
-
-def described(name: str, command: Any, context: Any) -> CommandHelp:
-    """A command's help as data. ``--help`` itself is left out."""
-    rows: dict[bool, list[Row]] = {True: [], False: []}
-    for param in command.params:
-        record = param.get_help_record(context)
-        if record is not None:
-            flag, text = record
-            is_option = getattr(param, "param_type_name", "option") == "option"
-            rows[is_option].append(Row(flag.strip(), " ".join(text.split()), param.rich_help_panel or ""))
-    usage = " ".join(command.get_usage(context).removeprefix("Usage:").split())
-    return CommandHelp(
-        name=name,
-        usage=usage,
-        help=(command.help or "").strip(),
-        arguments=tuple(rows[False]),
-        options=tuple(rows[True]),
-        epilog=(command.epilog or "").strip(),
-    )
-
-
 def cell(text: str) -> str:
-    """Help for a table: bars escaped, and "[default: (x)]" as "Default: x."."""
-    plain = re.sub(r" ?\[default: \(?(.*?)\)?\]$", r" Default: \1.", text)
-    return plain.replace("|", "\\|").replace("<", "&lt;")
+    """Text for a table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def table(rows: Iterable[Row], heading: str) -> Iterator[str]:
-    """A table of rows in the order given, one for each panel."""
-    panels: dict[str, list[Row]] = {}
-    for row in rows:
-        panels.setdefault(row.panel, []).append(row)
-    for panel, members in panels.items():
-        yield f"\n| {panel or heading} | |\n|---|---|\n"
-        for row in members:
-            flag, choices = split_choices(row.flag)
-            code = flag.replace("|", "\\|")
-            yield f"| `{code}` | {cell(row.help)}{choices} |\n"
-
-
-def split_choices(flag: str) -> tuple[str, str]:
-    """("--motion", " One of ...") for a flag with a long list of choices, which a narrow column would tear apart."""
-    found = re.fullmatch(r"(.*?) <(.*\|.*)>", flag)
-    if found is None or len(flag) <= MAX_FLAG:
-        return flag, ""
-    choices = ", ".join(f"`{choice}`" for choice in found[2].split("|"))
-    return found[1], f" One of {choices}."
+def table(rows: Iterable[Row]) -> Iterator[str]:
+    """A table of rows in the order given, one for each panel. ``--help`` itself is left out."""
+    for panel, members in groupby((row for row in rows if row.name != "-h, --help"), key=lambda row: row.panel):
+        yield f"\n| {panel} | |\n|---|---|\n"
+        yield from (f"| `{cell(row.name)}` | {cell(row.help)} |\n" for row in members)
 
 
 def commands_page() -> str:
     """All of ``docs/commands.md``."""
-    group = get_command(app)
-    root = typer.Context(group, info_name="sora")
-    found = list(commands(group, root))
+    sora, *found = commands(app)
     by_name = {each.name: each for each in found}
-    shared = [row for row in by_name[SHARED[0]].options if all(row in by_name[name].options for name in SHARED)]
+    options = [row for row in by_name[SHARED[0]].rows if row.panel != "Arguments"]
+    shared = [row for row in options if all(row in by_name[name].rows for name in SHARED)]
     parts = [COMMANDS_HEAD, "\n| command | what it does |\n|---|---|\n"]
-    parts += [f"| [`sora {c.name}`](#{anchor(c.name)}) | {cell(c.first_sentence)} |\n" for c in found]
-    parts += ["\n## sora\n", *table(described("", group, root).options, "option")]
+    parts += [f"| [`sora {c.name}`](#{anchor(c.name)}) | {cell(c.summary)} |\n" for c in found]
+    parts += ["\n## sora\n", *table(row for row in sora.rows if row.name not in by_name), f"\n{sora.note}\n"]
     for each in found:
         parts += section(each, shared if each.name in SHARED else [])
-    parts += ["\n", SHARED_HEAD, *table(shared, "option")]
+    parts += ["\n", SHARED_HEAD, *table(shared)]
     return "".join(parts)
 
 
 def section(command: CommandHelp, shared: list[Row]) -> Iterator[str]:
     """One command. shared: options that are described elsewhere."""
     yield f"\n## sora {command.name}\n\n{paragraphs(command.help)}\n\n```text\n{command.usage}\n```\n"
-    if command.epilog:
-        yield f"\n{paragraphs(command.epilog)}\n"
-    yield from table(command.arguments, "argument")
-    own = [row for row in command.options if row not in shared]
-    yield from table(own, "option")
+    yield from table(row for row in command.rows if row not in shared and row.panel != "Commands")
     if shared:
         yield f"\nIt also takes the [options of every command that generates]({SHARED_ANCHOR}).\n"
+    yield "\nExamples:\n\n```bash\n" + "".join(f"{example}\n" for example in command.examples) + "```\n"
 
 
 def paragraphs(text: str) -> str:

@@ -84,7 +84,8 @@ def names() -> list[str]:
 
 def test_a_film_of_the_models_default_shape(run: Run):
     result = run("generate", BALLOON, "--seed", 7)
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "a-red-balloon-floats-up.mp4\n", "")
+    assert (result.exit_code, result.stdout) == (0, "a-red-balloon-floats-up.mp4\n")
+    assert len(result.stderr.splitlines()) == 1
     told = json.loads(run("info", "a-red-balloon-floats-up.mp4", "--json").stdout)
     defaults = catalog.MODELS["mini"].defaults
     assert (told["size"], told["frames"], told["fps"]) == ([SIDE, SIDE], defaults.frames, defaults.fps)
@@ -262,7 +263,7 @@ BAD_WISHES = [
     ([*G, "--frames", "0"], 2, f"1 to {MOST}"),
     ([*G, "--frames", "-3"], 2, f"1 to {MOST}"),
     ([*G, "--frames", "100001"], 2, "too many"),
-    ([*G, "--frames", "many"], 2, "integer"),
+    ([*G, "--frames", "many"], 2, "whole number"),
     ([*G, "--fps", "0"], 2, "1 to 240"),
     ([*G, "--fps", "nan"], 2, "1 to 240"),
     ([*G, "--fps", "1000"], 2, "1 to 240"),
@@ -325,10 +326,9 @@ def test_bad_input_gets_a_clear_line_and_leaves_nothing(
     assert result.exit_code == status, said
     assert fragment in said
     assert "Traceback" not in said
-    if said.startswith("sora: "):
+    if argv:
+        assert said.startswith("sora: ")
         assert len(said.splitlines()) == 1
-    else:  # the parser's own complaint, with usage above it
-        assert "Usage" in said
     assert names() == []
 
 

@@ -152,7 +152,7 @@ def test_previews_are_painted_on_the_way(run: Run, clips: Path):
     preview = ("--every", 2, "--preview", "a wug", "--preview", "a wug at night")
     result = run("train", clips, "-o", "wug.safetensors", *SMALL, *preview)
     assert result.exit_code == 0
-    assert [line.split(":")[0] for line in result.stderr.splitlines()[1:]] == ["step 2", "step 4"]
+    assert [line.split(":")[0] for line in result.stderr.splitlines()[1:]] == ["step 2", "step 4", "wug.safetensors"]
     films = sorted(p.name for p in Path("wug-training").glob("*.mp4"))
     assert films == [f"step-{step:06d}-{n}.mp4" for step in (2, 4) for n in (1, 2)]
     assert media.probe(f"wug-training/{films[0]}").frames == catalog.find("mini").defaults.frames

@@ -1,28 +1,32 @@
 """The command line: flags to requests. Only this package prints, and only it turns errors into exit codes.
 
+``command_table``  every command, its panel in the help and how it is built when it runs
 ``options``   each flag as typer reads it, made of a request's fields
-``commands``  the commands that paint, made of the verbs' rows: flags in, what is asked for out
-``run``       carries out what is asked for; ``batch`` for every line of a prompt file
-``dry_run``   says what would be painted
-``progress``  talks on stderr meanwhile; ``profile`` records where the time goes
-``train``     a folder of clips to learn from, checked; ``training_run`` carries it out
+``commands``  the commands that paint, made of the verbs' rows: flags in, an invocation out
+``run``       carries an invocation out; ``batch`` for every line of a prompt file
+``dry_run``   reports what would be painted
+``progress``  notes on stderr and the clock; ``bar`` draws progress bars; ``profile`` records where the time goes
+``train``     a folder of clips to train on, checked; ``training_run`` carries it out
 ``ideas``     lists what a model can paint
 ``info``, ``doctor``  answer questions
-``models``    the group of commands about models: what there is, what is here, fetching and removing
+``models``    the group of commands about models: list, show, fetch, check and remove
+``help_pages``, ``panels``, ``reference``  what ``--help`` prints, how it is arranged, and the same as data
+``usage_errors``  command lines that cannot be read, in one line
 """
 
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from sora import __version__
-from sora.cli import commands, doctor, ideas, info, models, profile, train
-from sora.cli.commands import Invocation
+from sora.cli import profile, usage_errors
+from sora.cli.command_table import COMMANDS, PAINTERS, LazyCommands
+from sora.cli.help_pages import Group
 from sora.cli.progress import escape_controls, shorten
 from sora.errors import SoraError
 
@@ -30,18 +34,40 @@ STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 OUT_OF_MEMORY = 5
 
 
-class CommandGroup(TyperGroup):
-    """Carries out what a command asks for. Errors of ours become one line on stderr and an exit status; anything else
-    is a bug and keeps its traceback."""
+class RootGroup(Group):
+    """Carries out what a command asks for. Errors of ours and of typer's parser become one line on stderr and an exit
+    status; anything else is a bug and keeps its traceback."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = LazyCommands()
+
+    def summaries(self) -> dict[str, tuple[str, str]]:
+        """(panel, summary) of every command, none of which is built for it."""
+        return {name: (entry.panel, entry.summary) for name, entry in COMMANDS.items()}
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002, typer's signature
+        return list(COMMANDS)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        try:
+            status = super().main(*args, standalone_mode=False, **extra)
+        except usage_errors.UsageError as error:
+            shows_help = error.ctx is not None and error.message == error.ctx.get_help()  # a group without a command
+            typer.echo(error.message if shows_help else _line(usage_errors.message(error)), err=True)
+            status = error.exit_code
+        except typer.Abort:
+            typer.echo(_line("stopped; nothing was changed"), err=True)
+            status = 1
+        if standalone_mode:
+            sys.exit(status if isinstance(status, int) else 0)
+        return status
 
     def invoke(self, ctx: Any) -> Any:  # a Context, whose home differs between versions of typer
         try:
-            invocation = super().invoke(ctx)
-            if isinstance(invocation, Invocation):
-                from sora.cli import batch, run  # late, since what reads pictures comes with them
-
-                with profile.record(ctx.params.get("profile_file")):
-                    (batch if invocation.is_batch else run).perform(invocation)
+            result = super().invoke(ctx)
+            if ctx.invoked_subcommand in PAINTERS:
+                _perform(result, ctx.params.get("profile_file"))
         except SoraError as error:
             _fail(str(error), error.exit_code)
         except MemoryError:
@@ -50,15 +76,25 @@ class CommandGroup(TyperGroup):
             _fail("stopped; nothing half-made is left behind", STOPPED)
 
 
+def _perform(invocation: Any, profile_file: Path | None) -> None:
+    from sora.cli import batch, run  # late, since what reads pictures comes with them
+
+    with profile.record(profile_file):
+        (batch if invocation.is_batch else run).perform(invocation)
+
+
 def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"sora: {escape_controls(shorten(message))}", err=True)
+    typer.echo(_line(message), err=True)
     raise typer.Exit(status)
+
+
+def _line(message: str) -> str:
+    return f"sora: {escape_controls(shorten(message))}"
 
 
 app = typer.Typer(
     name="sora",
-    cls=CommandGroup,
-    # Plain help: rich's boxes cost 0.1 s on every --help, which is a third of what a start may take.
+    cls=RootGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -77,40 +113,27 @@ def _print_version(wanted: bool) -> None:
 def sora(
     ctx: typer.Context,
     version: Annotated[  # noqa: ARG001, its callback answers
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which sora.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     profile_file: Annotated[
         Path | None,
         typer.Option(
             "--profile",
             metavar="FILE",
-            help="Before a command that paints: where its time goes, as a trace for chrome://tracing or Perfetto."
-            " A .json takes about 1 MB a step of the embedded model, a .json.gz a tenth; painting is slower meanwhile.",
+            help="Record where the time of a command that paints goes: a .json or .json.gz for Perfetto.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Paint video on your own machine. Try: sora generate "a red balloon floats up over a green meadow"."""
-    profile.check_target(profile_file, ctx.invoked_subcommand, (*commands.PAINTERS, "remake"))
-
-
-for name, command in commands.PAINTERS.items():
-    app.command(name)(command)
-# What remake does not know are flags of the command that made the file.
-app.command("remake", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    commands.remake_command()
-)
-for command in (train.train, ideas.ideas, info.info):
-    app.command()(command)
-app.add_typer(models.app, name="models")
-app.command()(doctor.doctor)
+    """Generate video from text on your own machine. `sora COMMAND --help` explains a command."""
+    profile.check_target(profile_file, ctx.invoked_subcommand, PAINTERS)
 
 
 def main() -> None:
     """The console script."""
     try:
         app(prog_name="sora")
-    except KeyboardInterrupt:  # before or after a command, where Reporting does not stand
+    except KeyboardInterrupt:  # before or after a command, which RootGroup does not see
         raise SystemExit(STOPPED) from None
     finally:
         gc.freeze()  # the end frees all; to look through all of torch for garbage first took half a second

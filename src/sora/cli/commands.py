@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import typer
@@ -66,8 +67,8 @@ def finish_command() -> Callable[..., Invocation]:
 
 
 def remake(ctx: typer.Context, file: o.RecipeFile, prompt: o.NewPrompt = None, **arguments: Any) -> Invocation:
-    """Paint a file again from its recipe. After FILE goes any option of the command that made it: --seed, --size,
-    --output and so on; what is not said stays as it was, and without any the frames come out the same."""
+    """Paint a file again from its recipe. After FILE goes any option of the command that made it, such as --seed or
+    --size; all else stays as it was, and without any the frames come out the same."""
     invocation = _invocation("remake", {"prompt": prompt, **arguments}, str(file))
     return Invocation(
         invocation.command, invocation.values, invocation.delivery, invocation.console, invocation.file, tuple(ctx.args)
@@ -75,12 +76,17 @@ def remake(ctx: typer.Context, file: o.RecipeFile, prompt: o.NewPrompt = None, *
 
 
 def remake_command() -> Callable[..., Invocation]:
-    """``remake``, with what every command that paints takes beside its request."""
+    """``remake``, with the delivery options of every command that paints."""
+
+    @wraps(remake)
+    def command(**arguments: Any) -> Invocation:
+        return remake(**arguments)
+
     own = inspect.signature(remake, eval_str=True).parameters
     parameters = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
     more = [o.parameter(name, *row) for name, row in o.DELIVERY_OPTIONS.items()]
-    _set_signature(remake, [*parameters, *more])
-    return remake
+    _set_signature(command, [*parameters, *more])
+    return command
 
 
 def _invocation(command: str, arguments: Values, file: str | None) -> Invocation:
@@ -103,8 +109,7 @@ def _set_signature(command: Callable[..., Any], parameters: list[inspect.Paramet
     command.__annotations__ = {p.name: p.annotation for p in parameters}
 
 
-PAINTERS: dict[str, Callable[..., Invocation]] = {
-    **{name: verb_command(name) for name in VERBS},
-    "finish": finish_command(),
-}
-"""The commands that paint from what is said, by their names."""
+def painter(name: str) -> Callable[..., Invocation]:
+    """The function of a command that paints, with the parameters that typer reads."""
+    own = {"finish": finish_command, "remake": remake_command}
+    return own[name]() if name in own else verb_command(name)

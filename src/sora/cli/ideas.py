@@ -33,7 +33,7 @@ TITLES = {
 def ideas(
     model: o.ModelName = None, count: o.IdeasCount = 6, seed: o.IdeasSeed = None, as_json: o.AsJson = False
 ) -> None:
-    """Say what can be painted. Subjects, settings, motions, camera and weather, with random prompts to try."""
+    """List what can be painted. Subjects, settings, motions, camera and weather, with random prompts to try."""
     within("--count", count, 0, MAX_PROMPTS)
     within("--seed", seed, 0, MAX_SEED)
     spec = catalog.find(model or catalog.DEFAULT)

@@ -19,10 +19,10 @@ MAX_NAME_WIDTH = 40  # characters of the first column; a longer name pushes its 
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A film or a picture.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A film or a picture.", show_default=False)],
     as_json: o.AsJson = False,
 ) -> None:
-    """Say what a file holds, and how sora made it."""
+    """Show what a file holds, and how sora made it."""
     from sora import media
 
     found = media.probe(file)

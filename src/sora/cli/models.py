@@ -16,12 +16,13 @@ from sora import models as families
 from sora.catalog import hub
 from sora.catalog.spec import MEMORY, ModelSpec
 from sora.cli import options as o
+from sora.cli.help_pages import Command, Group
 from sora.cli.info import print_facts
 from sora.cli.progress import note
 from sora.errors import ModelError, UsageError
 from sora.plan.geometry import wxh
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode=None, add_completion=False)
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 VERBS = "generate, image, img2vid, extend, loop, bridge, edit"
@@ -35,16 +36,16 @@ CONDITIONING = {
 
 @app.callback()
 def models(ctx: typer.Context, as_json: o.AsJson = False) -> None:
-    """List the models, show one, fetch, check and remove them."""
+    """List the models, show one, fetch, check and remove them. Without a command, list them."""
     if ctx.invoked_subcommand is None:
         list_models(as_json)
     elif as_json:
         raise UsageError(f"--json goes after the command: sora models {ctx.invoked_subcommand} --json")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_models(as_json: o.AsJson = False) -> None:
-    """List the models. Each with its licence, whether its files are here, and what it paints by default."""
+    """List the models. Each with its licence, whether its files are here, and its default clip."""
     width = max(map(len, catalog.MODELS))
     for spec in catalog.MODELS.values():
         row = _facts(spec)
@@ -56,9 +57,9 @@ def list_models(as_json: o.AsJson = False) -> None:
         typer.echo(f"    by default {_by_default(spec)}")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(model: o.Model, as_json: o.AsJson = False) -> None:
-    """Say all about a model. Sizes, licence, memory, what it was trained on, what is here, what fits this machine."""
+    """Show a model. Sizes, licence, memory, what it was trained on, what is here, what fits this machine."""
     spec = catalog.find(model)
     row = _facts(spec) | {
         "repo": spec.repo,
@@ -100,9 +101,9 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
     print_facts({name: value for name, value in facts.items() if value})
 
 
-@app.command()
+@app.command(cls=Command)
 def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
-    """Fetch a model's files. From the Hugging Face hub, only those that are missing; what was stopped goes on."""
+    """Fetch a model's files. From the Hugging Face hub, only those that are missing; a stopped download continues."""
     spec = catalog.find(model)
     before = hub.local_copy(spec)
     if before.state == hub.COMPLETE:
@@ -119,9 +120,9 @@ def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> N
     typer.echo(json.dumps({"name": spec.name, **_location(hub.local_copy(spec))}) if as_json else str(folder))
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
-    """Check a model's files. Every byte, against the digests that the hub gave, and that no file is missing."""
+    """Check a model's files. Every byte against the digests of the hub, and that no file is missing."""
     spec = catalog.find(model)
     with _download_bar(f"checking {spec.name}", quiet) as on_progress:
         checked = list(hub.verify(spec, on_progress))
@@ -137,7 +138,7 @@ def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) ->
         typer.echo(f"{spec.name}  ok  {len(checked)} files, {hub.gigabytes(sum(file.bytes for file in checked))}")
 
 
-@app.command()
+@app.command(cls=Command)
 def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> None:
     """Delete a model's files from this disk."""
     spec = catalog.find(model)
@@ -154,9 +155,9 @@ def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> Non
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def path(model: o.Model, as_json: o.AsJson = False) -> None:
-    """Say where a model's files are."""
+    """Print where a model's files are."""
     spec = catalog.find(model)
     folder = hub.local_path(spec)
     typer.echo(json.dumps({"name": spec.name, **_location(hub.local_copy(spec))}) if as_json else str(folder))

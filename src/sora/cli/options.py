@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from sora.cli.panels import panel_of
 from sora.plan import options as plan
 from sora.plan.request import OLD_NAMES, RequestField, fields
 from sora.plan.verbs import Verb
@@ -15,9 +16,23 @@ from sora.plan.verbs import Verb
 
 def typer_option(field: RequestField) -> Any:
     """A field's flag, as typer reads it."""
-    settings: dict[str, Any] = {"help": field.help, "show_default": field.default_text}
-    settings |= {"metavar": field.metavar} if field.metavar else {}
-    return typer.Option(*field.flags, **settings)
+    help, metavar = field.help, field.metavar or METAVARS.get(field.kind)
+    if field.choices:
+        metavar = "|".join(field.choices)
+        if len(metavar) > MAX_METAVAR:
+            metavar, help = field.name.upper(), f"{help.rstrip('.')}: {', '.join(field.choices)}."
+    settings: dict[str, Any] = {"metavar": metavar} if metavar else {}
+    panel = panel_of(field.name)
+    return typer.Option(*field.flags, help=help, show_default=field.default_text, rich_help_panel=panel, **settings)
+
+
+METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
+MAX_METAVAR = 15  # characters of choices that stand behind their flag; longer lists stand in the help
+
+
+def _output(*flags: str, **settings: Any) -> Any:
+    """An option of the panel about what is written."""
+    return typer.Option(*flags, rich_help_panel="Output", **settings)
 
 
 ModelName = Annotated[str | None, typer_option(fields()["model"])]
@@ -27,41 +42,46 @@ DeviceName = Annotated[plan.DeviceName | None, typer_option(fields()["device"])]
 DtypeName = Annotated[plan.DtypeName | None, typer_option(fields()["dtype"])]
 Output = Annotated[
     str | None,  # not a Path, which would drop the slash that says "folder"
-    typer.Option(
-        "--output",
-        "-o",
+    _output(
+        *("--output", "-o"),
         metavar="PATH",
-        help="Where to write, the format by its ending: .mp4, .mkv (lossless), .gif, .webp, .png and .jpg for one"
-        " frame, or / for a folder of PNGs. Absent: a name made of the prompt, in this folder.",
+        help="File to write: .mp4 .mkv .gif .webp .png .jpg, or a folder/ of PNGs (default: named after the prompt).",
         show_default=False,
     ),
 ]
 Count = Annotated[
-    int,
-    typer.Option("--count", "--variants", help="How many files, with seeds counting up; names get -1, -2, ..."),
+    int, _output("--count", "--variants", metavar="N", help="Number of files, 1 to 1000, with seeds counting up.")
 ]
-Anyway = Annotated[bool, typer.Option("--anyway", help="Paint a prompt even if it names nothing that the model knows.")]
+Anyway = Annotated[
+    bool, typer.Option("--anyway", rich_help_panel="Expert", help="Accept a prompt that names nothing the model knows.")
+]
 PromptFile = Annotated[
     str | None,
     typer.Option(
-        "--file",
-        "-f",
+        *("--file", "-f"),
         metavar="FILE",
-        help="Paint every prompt of a file, one a line, each with options at its end; # begins a comment, - reads"
-        " standard input. -o names a folder, clips that stand there already are not painted again.",
+        rich_help_panel="What to make",
+        help="Make a film of each line of a text file, into folder -o; - is stdin.",
         show_default=False,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Facts as JSON on stdout, one object a line.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be painted and what it takes; paint nothing.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+Force = Annotated[bool, _output("--force", help="Replace a file that exists.")]
+AsJson = Annotated[bool, _output("--json", help="Print facts as JSON, one object a line.")]
+DryRun = Annotated[bool, _output("--dry-run", help="Print what would be made and the memory it takes; make nothing.")]
+Quiet = Annotated[bool, _output("--quiet", "-q", help="Print nothing on stderr but errors.")]
 RecipeFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A film or a picture that sora painted.", show_default=False)
+    Path, typer.Argument(metavar="FILE", help="A film or a picture that sora made.", show_default=False)
 ]
-NewPrompt = Annotated[str | None, typer.Option("--prompt", help="Other words for what is painted.", show_default=False)]
-IdeasCount = Annotated[int, typer.Option("--count", help="How many prompts to try.")]
-IdeasSeed = Annotated[int | None, typer.Option("--seed", help="Same seed, same prompts.", show_default="random")]
+NewPrompt = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt", metavar="TEXT", rich_help_panel="What to make", help="Another prompt.", show_default=False
+    ),
+]
+IdeasCount = Annotated[int, typer.Option("--count", metavar="N", help="Number of prompts to try, 0 to 1000.")]
+IdeasSeed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Same seed, same prompts.", show_default="random")
+]
 Model = Annotated[
     str, typer.Argument(metavar="NAME", help="A model's name, or the path of a folder or file.", show_default=False)
 ]
@@ -92,7 +112,7 @@ def _old_option(field: RequestField) -> Any:
 def argument_of(field: RequestField, *, required: bool) -> Any:
     """The annotation of a field that stands without a flag."""
     metavar = field.metavar or field.name.upper()
-    argument = typer.Argument(metavar=metavar if required else f"[{metavar}]", help=field.help, show_default=False)
+    argument = typer.Argument(metavar=metavar, help=field.help, show_default=False)
     return Annotated[str if required else str | None, argument]
 
 

@@ -49,7 +49,12 @@ class Clock:
     def summary(self) -> dict[str, float]:
         """Every phase of a painting, in order and 0 where there was none, and their ``total``."""
         phases = dict.fromkeys(PHASES, 0.0) | self.rounded_seconds()
-        return phases | {"total": round(sum(self.seconds.values()), 3)}
+        return phases | {"total": round(self.total, 3)}
+
+    @property
+    def total(self) -> float:
+        """Seconds of all phases."""
+        return sum(self.seconds.values())
 
 
 def escape_controls(text: str) -> str:

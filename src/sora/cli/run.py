@@ -130,6 +130,7 @@ def paint(
     for variant in resolved.variants:
         path = _paint_variant(resolved, variant, delivery, session, console, clock, label)
         typer.echo(json.dumps(facts(resolved, variant, path, clock)) if console.as_json else str(path))
+        note(summary(resolved, variant, path, clock.total), console.quiet or console.as_json)
         clock = Clock()
 
 
@@ -160,6 +161,16 @@ def announce(resolved: ResolvedRequest, console: ConsoleOptions) -> None:
         note(f"painted at {wxh(resolved.model_size)}, then {then} to {wxh(resolved.size)}", console.quiet)
     for line in (*resolved.notes, *advice.note_lines(resolved.variants)):
         note(line, console.quiet)
+
+
+def summary(resolved: ResolvedRequest, variant: Variant, path: Path, seconds: float) -> str:
+    """What was made, in a line: "a.mp4: 2.1 s, 256x256, 33 frames at 16 fps, painted in 3.4 s (seed 7)". seconds: that
+    it took."""
+    frames, fps = resolved.plan.frames, resolved.plan.format.fps
+    parts = [wxh(resolved.size)]
+    if resolved.request.verb != "image":
+        parts = [f"{frames / fps:.1f} s", *parts, f"{frames} frames at {fps:g} fps"]
+    return f"{path}: {', '.join(parts)}, painted in {seconds:.1f} s (seed {variant.seed})"
 
 
 def facts(resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock) -> dict[str, Any]:

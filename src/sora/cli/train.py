@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sora import catalog
 from sora.cli import options as o
+from sora.cli.help_pages import Command
 from sora.cli.train_job import DEFAULT_STEPS, TrainJob
 from sora.errors import InputError, UsageError
 from sora.plan import prompts
@@ -31,47 +32,77 @@ RANGES: dict[str, tuple[float, float]] = {
     "minutes": (0.01, 60 * 24 * 30),
 }
 
+
+def _training(*flags: str, **settings: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Training", **settings)
+
+
 Folder = Annotated[
     Path,
     typer.Argument(
         metavar="FOLDER",
-        help="Clips and pictures. The words of clip.mp4 stand in clip.txt beside it, or are its name.",
+        help="Clips and pictures. The caption of clip.mp4 is the text of clip.txt, or the file's name.",
         show_default=False,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The LoRA to write, .safetensors.")]
-Rank = Annotated[int, typer.Option(help="How much it can hold; larger files learn more, and more by heart.")]
+Out = Annotated[
+    Path,
+    typer.Option(*("--out", "-o"), metavar="FILE", rich_help_panel="Output", help="The LoRA to write, .safetensors."),
+]
+Rank = Annotated[
+    int, _training(metavar="N", help="Rank, 1 to 512: higher learns more detail, and sooner copies the clips.")
+]
 Alpha = Annotated[
-    float | None, typer.Option(help="Scale of what is learnt, over the rank.", show_default="the rank, a scale of 1")
-]
-Steps = Annotated[int | None, typer.Option(help="How long to train.", show_default=str(DEFAULT_STEPS))]
-Minutes = Annotated[float | None, typer.Option(help="How long to train, instead of --steps.", show_default=False)]
-LearningRate = Annotated[
     float | None,
-    typer.Option("--learning-rate", "--rate", help="Learning rate.", show_default="what suits the model's width"),
+    _training(metavar="NUMBER", help="Scale of the LoRA is alpha / rank.", show_default="the rank"),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", "--batch", help="Examples a step.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same machine, same LoRA.")]
+Steps = Annotated[int | None, _training(metavar="N", help="Training steps.", show_default=str(DEFAULT_STEPS))]
+Minutes = Annotated[
+    float | None, _training(metavar="NUMBER", help="Training time, instead of --steps.", show_default=False)
+]
+LearningRate = Annotated[
+    float | None, _training(metavar="NUMBER", help="Learning rate.", show_default="by the model's width")
+]
+BatchSize = Annotated[int, _training(metavar="N", help="Clips in each step, 1 to 256.")]
+Seed = Annotated[int, _training(metavar="N", help="Same seed, same machine, same LoRA.")]
 CaptionDropout = Annotated[
-    float,
-    typer.Option(
-        "--caption-dropout", "--caption-drop", help="Share of the examples shown without their caption, for guidance."
-    ),
+    float, _training(metavar="NUMBER", help="Share of clips shown without a caption, 0 to 1; needed for guidance.")
 ]
 SaveEvery = Annotated[
     int | None,
-    typer.Option(
-        *("--save-every", "--every"),
-        metavar="STEPS",
-        help="How often to save, and to paint the previews.",
-        show_default="four times in all",
-    ),
+    _training(metavar="N", help="Steps between two saves and previews.", show_default="four times in all"),
 ]
 Preview = Annotated[
     list[str] | None,
-    typer.Option(metavar="PROMPT", help="What to paint along the way; may be said again.", show_default=False),
+    typer.Option(
+        metavar="PROMPT",
+        rich_help_panel="Output",
+        help="Paint this prompt at every save; may be repeated.",
+        show_default=False,
+    ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier training of this --out stood.")]
+Resume = Annotated[bool, _training("--resume", help="Continue an earlier training of the same --out.")]
+
+OLD_FLAGS = {
+    "--rate": "--learning-rate",
+    "--batch": "--batch-size",
+    "--caption-drop": "--caption-dropout",
+    "--every": "--save-every",
+}
+"""Former flags -> present ones."""
+
+
+class TrainCommand(Command):
+    """The command, which takes its former flags, too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_present_flag(arg) for arg in args])
+
+
+def _present_flag(arg: str) -> str:
+    """'--rate=1' -> '--learning-rate=1'; any other argument as it is."""
+    flag, equals, value = arg.partition("=")
+    return f"{OLD_FLAGS.get(flag, flag)}{equals}{value}"
 
 
 def train(
@@ -97,8 +128,8 @@ def train(
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Teach a model a subject or a style of your own: a LoRA, from a folder of clips and pictures with their words.
-    Paint with it by --lora FILE."""
+    """Train a LoRA: a subject or a style of your own. It learns from a folder of clips and pictures with captions;
+    `sora generate --lora FILE` uses it."""
     from sora.finetune import dataset
 
     threads.wait_passively(os.environ, threads.BUSY_CORES)  # it runs for long, and others will want the cores meanwhile

@@ -51,6 +51,7 @@ def run(job: TrainJob) -> dict[str, Any]:
             note(f"stopped at step {trainer.step}; {job.out} holds what was learnt, --resume goes on", quiet=False)
             raise typer.Exit(STOPPED) from None
     _save(job, trainer)
+    note(f"{job.out}: rank {trainer.config.rank}, {trainer.step} steps in {clock.total:.0f} s", job.quiet)
     facts = {"path": str(job.out), "model": job.spec.name, "steps": trainer.step, "examples": len(prepared)}
     return facts | {"loss": _mean_loss(losses), "seconds": clock.rounded_seconds()}
 

@@ -54,35 +54,34 @@ def file(help: str, **more: Any) -> Meta:
     return option(help, longest=MAX_PATH_CHARACTERS, path=True, **more)
 
 
-Prompt = Annotated[str, text("What to paint, in words; - reads them from standard input.", metavar="PROMPT")]
+Prompt = Annotated[str, text("What to show; - reads standard input.", metavar="PROMPT")]
 Image = Annotated[str, file("The picture that becomes the first frame.", metavar="IMAGE")]
-Clip = Annotated[str, file("A video, a moving GIF or WebP, or a folder of numbered pictures.", metavar="CLIP")]
-ClipB = Annotated[str, file("The clip to arrive at; it is fitted to the size and rate of A.", metavar="B")]
+Clip = Annotated[str, file("A video, an animated GIF or WebP, or a folder of numbered pictures.", metavar="CLIP")]
+ClipB = Annotated[str, file("The clip to arrive at, fitted to the size and rate of A.", metavar="B")]
 Then = Annotated[
     tuple[Annotated[str, Meta(max_length=4 * MAX_CHARACTERS)], ...],
-    option("The next shot of the film; may be said again.", metavar="TEXT", longest=MAX_ITEMS),
+    option("The next shot; may be repeated.", metavar="TEXT", longest=MAX_ITEMS),
 ]
-Transition = Annotated[TransitionName, option("How a shot becomes the next one.", shown="cut")]
-Subject = Annotated[str, text("Who or what all shots are about: put before the words of each.", metavar="WORDS")]
+Transition = Annotated[TransitionName, option("How one shot becomes the next.", shown="cut")]
+Subject = Annotated[str, text("Who or what every shot is about; put before each prompt.", metavar="WORDS")]
 Refine = Annotated[
     float,
     option(
-        "Paint the detail of a larger --size too, in tiles, up to 2048x2048: how much of the picture may"
-        " change, 0 to 1.",
-        shown="0, enlarge only",
+        "Share of detail to repaint at a larger --size, 0 to 1.",
+        shown="0",
         low=0,
         high=1,
     ),
 ]
 LastImage = Annotated[str, file("The picture that becomes the last frame.", metavar="IMAGE")]
-Backward = Annotated[bool, option("Paint what came before, instead of what follows.")]
-Camera = Annotated[CameraMove, option("How the camera moves.")]
-Motion = Annotated[SubjectMove, option("How the subject moves.")]
+Backward = Annotated[bool, option("Paint what came before the clip instead.")]
+Camera = Annotated[CameraMove, option("Move of the camera.")]
+Motion = Annotated[SubjectMove, option("Motion of the subject.")]
 Strength = Annotated[
     float,
     option(
-        "How much may change, 0 to 1: 0 returns the clip, 1 keeps nothing of what is painted over.",
-        shown="the model's, or 1 for a part",
+        "How much may change, 0 to 1.",
+        shown="the model's; 1 for a part",
         low=0,
         high=1,
     ),
@@ -91,11 +90,11 @@ Region = Annotated[
     str,
     option("Paint only this rectangle, in pixels of the clip.", metavar="X,Y,W,H", longest=MAX_PATH_CHARACTERS),
 ]
-Mask = Annotated[str, file("Paint only what is light in this picture or film.", metavar="FILE")]
+Mask = Annotated[str, file("Paint only where this picture or film is light.", metavar="FILE")]
 FrameRange = Annotated[
     str,
     option(
-        "Paint only the frames from A to before B, counted from 0; either end may be left open.",
+        "Paint only frames A to B-1, counted from 0; A or B may be left out.",
         flags=("--frames",),
         metavar="A:B",
         longest=MAX_PATH_CHARACTERS,
@@ -104,31 +103,28 @@ FrameRange = Annotated[
 Method = Annotated[
     EditMethod,
     option(
-        "noise: blur the clip with noise and paint on from there. flow: lead it from the old words to the new.",
-        shown="flow for a whole clip whose old words are known, else noise",
+        "noise: noise the clip and denoise it; flow: lead it from the old prompt to the new.",
+        shown="flow if the old prompt is known",
     ),
 ]
-SourcePrompt = Annotated[
-    str, text("What the clip shows, for --method flow.", metavar="TEXT", shown="the words in its recipe")
-]
-DraftFile = Annotated[str, file("A file painted with --draft.", metavar="DRAFT")]
+SourcePrompt = Annotated[str, text("What the clip shows now, for --method flow.", metavar="TEXT", shown="its recipe's")]
+DraftFile = Annotated[str, file("A film or a picture made with --draft.", metavar="DRAFT")]
 DraftStrength = Annotated[
     float,
     option(
-        "How far it may leave the draft, up to 1, which keeps nothing of it.",
+        "How far to leave the draft, 0.01 to 1; 1 ignores it.",
         flags=("--strength",),
         shown="0.6",
         low=0.01,
         high=1,
     ),
 ]
-Seconds = Annotated[float, option("How long the film plays.")]
-Frames = Annotated[int, option("How many frames, instead of --seconds.")]
+Seconds = Annotated[float, option("Length of the film.")]
+Frames = Annotated[int, option("Length in frames, instead of --seconds.")]
 Fps = Annotated[
     float,
     option(
-        "Frames a second to play. Another rate than the model's plays its motion faster or slower;"
-        " --seconds keeps its meaning, --frames its count.",
+        "Playback rate in frames per second, 1 to 240.",
         shown="the model's",
         low=1,
         high=240,
@@ -136,12 +132,12 @@ Fps = Annotated[
 ]
 Aspect = Annotated[
     str,
-    option("Shape, as in 16:9 or 9:16, at the model's own area.", metavar="W:H", longest=MAX_PATH_CHARACTERS),
+    option("Shape, as in 16:9, at the model's usual area.", metavar="W:H", longest=MAX_PATH_CHARACTERS),
 ]
 Size = Annotated[
     str,
     option(
-        "Exact size in pixels, as in 640x360. Painted at the model's nearest size, then resized.",
+        "Size in pixels, as in 640x360; resized from the model's nearest.",
         metavar="WxH",
         longest=MAX_PATH_CHARACTERS,
     ),
@@ -150,42 +146,42 @@ Start = Annotated[float, option("Read the clip from this second on.", metavar="S
 End = Annotated[float, option("Read the clip up to this second.", metavar="S")]
 StartB = Annotated[float, option("Read B from this second on.", metavar="S")]
 EndB = Annotated[float, option("Read B up to this second.", metavar="S")]
-Draft = Annotated[bool, option("A quick sketch, for `sora finish`: smaller, in few steps.")]
-Seed = Annotated[int, option("Same seed, same machine, same film.", shown="random, and printed", low=0, high=MAX_SEED)]
+Draft = Annotated[bool, option("Make a quick, small draft; `sora finish` makes the film of it.")]
+Seed = Annotated[int, option("Same seed, same film.", shown="random, and printed", low=0, high=MAX_SEED)]
 Steps = Annotated[
     int,
-    option("Sampling steps: more is slower and finer.", shown="the model's", low=1, high=1000),
+    option("Sampling steps, 1 to 1000.", shown="the model's", low=1, high=1000),
 ]
 Guidance = Annotated[
     float,
-    option("How strictly to follow the prompt; 1 is not pushed at all.", shown="the model's", low=0, high=100),
+    option("Guidance scale, 0 to 100; 1 disables guidance.", shown="the model's", low=0, high=100),
 ]
 GuidanceLow = Annotated[
     float,
     option(
-        "The same for the second of two experts, which paints where little noise is left.",
+        "Guidance of the low-noise expert, if any.",
         shown="the model's",
         low=0,
         high=100,
     ),
 ]
-NegativePrompt = Annotated[str, text("What the film should not show, in words.", metavar="TEXT")]
-Model = Annotated[str, file("Which weights paint; see `sora models`.", metavar="TEXT", shown="the one inside sora")]
+NegativePrompt = Annotated[str, text("What the film should not show.", metavar="TEXT")]
+Model = Annotated[str, file("Model name or path; see `sora models`.", metavar="TEXT", shown="the embedded one")]
 Loras = Annotated[
     tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
     option(
-        "Weights of your own to add, as `sora train` makes them; may be said again.",
+        "LoRA to add, as `sora train` makes them; may be repeated.",
         flags=("--lora",),
         metavar="FILE[:STRENGTH]",
         longest=MAX_ITEMS,
     ),
 ]
-Device = Annotated[DeviceName, option("Where to compute.", shown="the best here")]
-Dtype = Annotated[DtypeName, option("Number format.", shown="what suits the device")]
+Device = Annotated[DeviceName, option("Device to compute on.", shown="the best available")]
+Dtype = Annotated[DtypeName, option("Number format.", shown="by the device")]
 Memory = Annotated[
     str,
     option(
-        "What of open weights is in memory when; see `sora models show`.",
+        "Offload plan; see `sora models show`.",
         metavar="PLAN",
         shown="what fits",
         longest=MAX_PATH_CHARACTERS,
@@ -194,7 +190,7 @@ Memory = Annotated[
 Speed = Annotated[
     str,
     option(
-        "exact: every step in full. fast: steps that change little are skipped. turbo: few-step weights.",
+        "fast skips steps; turbo needs few-step weights.",
         metavar="exact|fast|turbo",
         shown="exact",
         longest=MAX_PATH_CHARACTERS,
@@ -203,22 +199,22 @@ Speed = Annotated[
 Disable = Annotated[
     tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
     option(
-        "Turn off one of the optimisations that change no number, to compare; a wrong name lists them.",
+        "Turn off an optimisation, to compare; a wrong name lists them.",
         metavar="NAME",
         longest=MAX_ITEMS,
     ),
 ]
 Shift = Annotated[
     float,
-    option("For the curious: above 1 spends more steps on the noisy end.", shown="the model's", low=0.01, high=100),
+    option("Timestep shift; above 1 favours high noise.", shown="the model's", low=0.01, high=100),
 ]
-Sampler = Annotated[SamplerName, option("For the curious: the step rule.", shown="the model's")]
+Sampler = Annotated[SamplerName, option("Sampler.", shown="the model's")]
 Threads = Annotated[
     int,
     option(
-        "Threads to paint with on a CPU.",
+        "CPU threads, 1 to 1024.",
         metavar="N",
-        shown="the cores that other programs leave free",
+        shown="the cores that are free",
         low=1,
         high=1024,
     ),

@@ -21,12 +21,9 @@ LENGTH = ("seconds", "frames")
 PART = ("start", "end")
 MOVES = ("camera", "motion")
 
-PAINTED = "How much is painted, beside what stands."
-WHAT_HAPPENS = "What happens, in words; - reads standard input. Absent: the words in the file's own recipe, if any."
-ALTERNATIVES = (
-    "What to paint, in words (`sora ideas` lists what the model inside knows); - reads them from standard input. {a|b}"
-    " makes a file for each."
-)
+PAINTED = "Length to paint."
+WHAT_HAPPENS = "What happens (default: the prompt in the file's own recipe)."
+ALTERNATIVES = "What to show; {a|b} makes a file of each, - reads standard input."
 
 
 @dataclass(frozen=True)
@@ -62,55 +59,54 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "generate": Verb(
-        "Paint a film from words.",
+        "Generate a film from a prompt. `sora ideas` lists what the embedded model can paint.",
         required=("prompt",),
         options=("then", "transition", "subject", *MOVES, *LENGTH, "fps", *SHAPE, "draft", *SAMPLING),
         help_for={"prompt": ALTERNATIVES},
         reads_prompt_files=True,
     ),
     "image": Verb(
-        "Paint one picture from words.",
+        "Generate a picture from a prompt.",
         required=("prompt",),
         options=("refine", "camera", *SHAPE, "draft", *SAMPLING),
         help_for={"prompt": ALTERNATIVES},
         reads_prompt_files=True,
     ),
     "img2vid": Verb(
-        "Set a picture in motion. It becomes the first frame, and its shape the film's.",
+        "Set a picture in motion. It becomes the first frame, and gives the film its shape.",
         required=("image",),
         optional=("prompt",),
         options=("last_image", *MOVES, *LENGTH, "fps", *SHAPE, "draft", *SAMPLING),
         help_for={"prompt": WHAT_HAPPENS},
     ),
     "extend": Verb(
-        "Go on where a clip ends, or begin before it does. Its own frames stay as they are.",
+        "Continue a clip, or begin before it. Its own frames stay as they are.",
         required=("clip",),
         optional=("prompt",),
         options=("backward", "seconds", *MOVES, "frames", *PART, "draft", *SAMPLING),
         help_for={"prompt": WHAT_HAPPENS, "seconds": PAINTED},
     ),
     "loop": Verb(
-        "Make an endless loop: of a clip, by painting the way back, or of words alone.",
+        "Make a seamless loop, of a clip or of a prompt alone.",
         optional=("clip",),
         options=("prompt", "seconds", "frames", "fps", *SHAPE, *PART, "draft", *SAMPLING),
         help_for={
-            "clip": "The clip whose end is led back.",
-            "prompt": "What to paint, in words; - reads standard input. Without CLIP the whole loop is painted from"
-            " them.",
+            "clip": "The clip to lead back to its beginning.",
+            "prompt": "What to show; without CLIP the whole loop is made of it.",
             "seconds": PAINTED,
         },
         metavar_for={"prompt": "TEXT"},
     ),
     "bridge": Verb(
-        "Join two clips by painting what lies between them.",
+        "Join two clips by painting the frames between them.",
         required=("clip", "clip_b"),
         optional=("prompt",),
         options=("seconds", "start_b", "end_b", "frames", *PART, "draft", *SAMPLING),
-        help_for={"prompt": WHAT_HAPPENS, "clip": "The clip to go on from.", "seconds": PAINTED},
+        help_for={"prompt": WHAT_HAPPENS, "clip": "The clip to start from.", "seconds": PAINTED},
         metavar_for={"clip": "A"},
     ),
     "edit": Verb(
-        "Paint a clip anew: all of it, a region, or a stretch of frames.",
+        "Repaint a clip: all of it, a region, or some of its frames.",
         required=("clip", "prompt"),
         options=("strength", "region", "mask", "frame_range", "method", "source_prompt", *PART, "draft", *SAMPLING),
         help_for={"prompt": ALTERNATIVES},
@@ -118,7 +114,7 @@ VERBS: dict[str, Verb] = {
 }
 
 FINISH = Verb(
-    "Paint a draft at full size and in all its steps. What its recipe says holds, but for what is said here.",
+    "Make the finished film of a draft. Full size and all steps; all that no option changes is as in its recipe.",
     required=("draft_file",),
     options=("draft_strength", *SHAPE, *SAMPLING),
 )

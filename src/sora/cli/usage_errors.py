@@ -1,0 +1,89 @@
+"""Command lines that cannot be read, in the program's own voice: one line with what is wrong, what was expected and
+what to do next, instead of typer's usage box.
+
+The classes of these errors stand in other modules in other versions of typer, so an error is told by what it carries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+
+from sora.cli.panels import examples_of
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""The base class of every error of typer's parser."""
+
+CHOICE = re.compile(r"(?P<value>'.*?'|\".*?\") is not one of (?P<choices>.*?)\.?$", re.DOTALL)
+NUMBERS = {"integer": "a whole number", "number": "a number", "float": "a number"}
+"""Words of the parser's complaints -> what the option takes."""
+
+
+def message(error: Any) -> str:
+    """One line for a usage error of typer's."""
+    command = error.ctx.command_path if error.ctx is not None else "sora"
+    see = f"see `{command} --help`"
+    if hasattr(error, "param_type"):
+        return _missing(error, command)
+    if hasattr(error, "param"):
+        return _bad_value(error, see)
+    if hasattr(error, "possibilities"):
+        return f"`{command}` takes no {error.option_name}; {nearest(error.option_name, _flags(error.ctx))}{see}"
+    if hasattr(error, "option_name"):
+        return _value_count(error)
+    text = error.format_message().strip().rstrip(".")
+    if match := re.match(r"No such command '(.*?)'", text, re.DOTALL):
+        names = list(getattr(error.ctx.command, "commands", ())) if error.ctx else []
+        return f"`{command}` has no command {match[1]!r}; {nearest(match[1], names)}{see}"
+    if match := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", text, re.DOTALL):
+        return f"unexpected {match[1]!r}; a prompt of several words stands in quotes, and options begin with --; {see}"
+    return f"{text[:1].lower()}{text[1:]}; {see}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """ "did you mean --seed? " for the known name that is nearest to ``name``; empty where none is near."""
+    found = get_close_matches(name, list(names), n=1)
+    return f"did you mean {found[0]}? " if found else ""
+
+
+def _missing(error: Any, command: str) -> str:
+    example = next(iter(examples_of(command.removeprefix("sora").strip())), f"{command} --help")
+    return f"`{command}` needs {_name(error.param)}; for example: {example}"
+
+
+def _bad_value(error: Any, see: str) -> str:
+    name, text = _name(error.param), " ".join(error.message.split()).removeprefix("Value error, ")
+    if match := CHOICE.search(text):
+        choices = [choice.strip().strip("'\"") for choice in match["choices"].split(",")]
+        hint = nearest(match["value"].strip("'\""), choices).strip()
+        return f"{name} {match['value']} is not known; expected {', '.join(choices)}{f'; {hint}' if hint else ''}"
+    kind = next((kind for word, kind in NUMBERS.items() if word in text), None)
+    return f"{name} takes {kind}; {see}" if kind else f"{name}: {text.rstrip('.')}; {see}"
+
+
+def _value_count(error: Any) -> str:
+    """For an option without its value, or a switch with one."""
+    if "requires" in error.message:
+        return f"{error.option_name} lacks its value; expected one behind it"
+    return f"{error.option_name} takes no value; leave the value out"
+
+
+def _name(param: Any) -> str:
+    """A parameter as a person types it: the long form of a flag, or the word that stands for an argument."""
+    if param is None:
+        return "the value"
+    if param.param_type_name == "argument":
+        return (param.metavar or param.name or "").strip("[]{}").upper()
+    return max(param.opts, key=len)
+
+
+def _flags(context: Any) -> list[str]:
+    """The long flags of a command that its help shows."""
+    if context is None:
+        return []
+    params = [param for param in context.command.get_params(context) if not getattr(param, "hidden", False)]
+    return [flag for param in params for flag in param.opts if flag.startswith("--")]
