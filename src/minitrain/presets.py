@@ -4,7 +4,7 @@ weights."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -156,6 +156,21 @@ PRESETS = {
         student_batch=96,
     ),
 }
+PRESETS["h100-more"] = replace(
+    PRESETS["h100"],
+    world="rich-v2",
+    dit=replace(
+        PRESETS["h100"].dit,
+        curriculum=((0.7, {1: 0.8, 17: 0.2}), (1.01, {1: 0.3, 17: 0.58, 33: 0.12})),
+        learning_rate=6e-3,
+        ema_decay=0.999,
+        subject_weight=5.0,
+        student_rank=0,
+    ),
+    shares={"vae": 0.29, "dit": 0.6, "distil": 0.09, "score": 0.02},
+    background={"text": 0.22, "judge": 0.2},
+    student_batch=48,
+)  # goes on from weights of "h100": single frames again, which teach shapes, then clips
 
 
 # Shapes of clips ----------------------------------------------------------------------------------------------------

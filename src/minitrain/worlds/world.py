@@ -125,7 +125,10 @@ WIDE = replace(
 RICH_V2 = replace(
     RICH,
     oversampled_motions=("right", "down", "bounce", "spin", "bounce", "spin", "grow"),
-    oversampled_subjects=("elephant", "cat", "helicopter", "bus", "dolphin", "dog", "octopus"),
+    oversampled_subjects=(
+        *("elephant", "cat", "helicopter", "bus", "dolphin", "whale", "rabbit", "locomotive", "pig", "butterfly"),
+        "duck",
+    ),
     contained=True,
 )  # to train on in: what weights from ``rich`` paint worst comes more often, and nothing comes in at the opposite edge
 WORLDS = {"small": SMALL, "medium": MEDIUM, "rich": RICH, "rich-v2": RICH_V2, "wide": WIDE, "large": LARGE}
