@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from sora import weights
-from sora.runtime.quantized import store
+from sora.runtime.quantized import replace_with_quantized
 
 def most():  # not getrusage's: that begins with what the program that started this one held
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
@@ -27,12 +27,12 @@ class Wide(torch.nn.Module):
         self.words = torch.nn.Embedding(8192, 4096)
         self.maps = torch.nn.ModuleList([torch.nn.Linear(4096, 1024) for _ in range(8)])
 
-KIND = weights.Kind()
+KIND = weights.LayoutRules()
 with torch.device("meta"):
     module = Wide()
-weights.load_checkpoint(torch.nn.Linear(256, 1), Path(sys.argv[1]), kind=KIND, dtype=torch.bfloat16)  # imports
+weights.load_checkpoint(torch.nn.Linear(256, 1), Path(sys.argv[1]), rules=KIND, dtype=torch.bfloat16)  # imports
 before = most()
-weights.load_checkpoint(module, Path(sys.argv[2]), kind=KIND, dtype=getattr(torch, sys.argv[3]), store=store)
+weights.load_checkpoint(module, Path(sys.argv[2]), rules=KIND, dtype=getattr(torch, sys.argv[3]), store=replace_with_quantized)
 print(most() - before, sum(t.nbytes for t in [*module.parameters(), *module.buffers()]))
 """
 

@@ -98,7 +98,7 @@ def test_the_embedded_model_has_no_plans(tmp_path: Path) -> None:
 
 
 def frames(model: Any) -> torch.Tensor:
-    form = model.spec.form((64, 96), 16.0)
+    form = model.spec.format((64, 96), 16.0)
     plan = operations.generate(("a red cat",), frames=13, format=form)
     settings = engine.Settings.from_spec(model.spec, 1, steps=3, guidance=1.0, shift=3.0, sampler="unipc")
     return torch.cat(list(engine.paint(model, plan, settings)))
