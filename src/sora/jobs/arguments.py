@@ -41,8 +41,8 @@ def check_names(verb: str, row: Verb, options: Mapping[str, Any]) -> None:
     known = (*row.fields, *CALL)
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(row.options)}"
+            closest = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {closest[0]!r}?" if closest else f"; it takes {', '.join(row.options)}"
             raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}{hint}")
 
 

@@ -21,7 +21,7 @@ from sora.plan.recipe import prompt_in
 
 
 @dataclass(frozen=True)
-class Held:
+class MemoryInput:
     """A clip, or a picture, which is a clip of one frame. is_still: whether it is a picture. marked_FYX: what a mask of
     it selects, bool; None for the light pixels. prompt: it was painted from, None where that is not known. sounds: in
     it, at their places."""
@@ -39,59 +39,59 @@ class Inputs:
 
     def __init__(self, others: Inputs | None = None) -> None:
         """others: what they hold in memory is here, too."""
-        self._held: dict[str, Held] = dict(others._held) if others is not None else {}
+        self._in_memory: dict[str, MemoryInput] = dict(others._in_memory) if others is not None else {}
 
     def __contains__(self, name: str) -> bool:
         """Whether it is in memory."""
-        return name in self._held
+        return name in self._in_memory
 
     def add(self, name: str, source: Any) -> str:
         """Take a clip, a picture or a mask from memory, and return what a request calls it; paths stay as they are.
         name: of the keyword argument that it came in. Raises UsageError for what is none of them."""
         if isinstance(source, str) or hasattr(source, "__fspath__"):
             return source
-        held = _held(name, source)
-        digest = hashlib.sha256(f"{held.clip.frames_FYXC.shape} {held.clip.fps}".encode())
-        digest.update(np.ascontiguousarray(held.clip.frames_FYXC).data)
+        found = _from_memory(name, source)
+        digest = hashlib.sha256(f"{found.clip.frames_FYXC.shape} {found.clip.fps}".encode())
+        digest.update(np.ascontiguousarray(found.clip.frames_FYXC).data)
         called = f"memory:{digest.hexdigest()}"
-        self._held[called] = held
+        self._in_memory[called] = found
         return called
 
     def read_clip(self, path: str, start: float | None, end: float | None) -> Clip:
         """As ``media.read_clip``."""
-        if path not in self._held:
+        if path not in self._in_memory:
             return media.read_clip(path, start=start, end=end)
         return self._clip(path, start, end)
 
     def _clip(self, path: str, start: float | None, end: float | None) -> Clip:
-        held = self._held[path]
-        if held.is_still:
+        found = self._in_memory[path]
+        if found.is_still:
             raise InputError(f"{path} is a still picture; expected a clip (img2vid animates a still)")
-        return media.cut(held.clip, path, start, end)
+        return media.cut(found.clip, path, start, end)
 
     def read_image(self, path: str) -> np.ndarray:
         """As ``media.read_image``."""
-        return self._held[path].clip.frames_FYXC[0] if path in self._held else media.read_image(path)
+        return self._in_memory[path].clip.frames_FYXC[0] if path in self._in_memory else media.read_image(path)
 
     def read_mask(self, path: str, frames: int, size: tuple[int, int]) -> np.ndarray:
         """As ``media.read_mask``."""
-        if path not in self._held:
+        if path not in self._in_memory:
             return media.read_mask(path, frames, size)
-        held = self._held[path]
-        marks = held.marked_FYX
+        found = self._in_memory[path]
+        marks = found.marked_FYX
         if marks is None:
-            marks = [media.marked(Image.fromarray(frame)) for frame in held.clip.frames_FYXC[:frames]]
+            marks = [media.marked(Image.fromarray(frame)) for frame in found.clip.frames_FYXC[:frames]]
         return media.mask_of(marks[:frames], path, frames, size)
 
     def is_picture(self, path: str) -> bool:
         """Whether it is one picture, and no clip."""
-        return self._held[path].is_still if path in self._held else media.probe(path).kind == "image"
+        return self._in_memory[path].is_still if path in self._in_memory else media.probe(path).kind == "image"
 
     def recorded_prompt(self, path: str) -> str | None:
         """The words that it was painted from; None for what sora did not paint, and where they are none that a person
         could have given."""
-        if path in self._held:
-            return self._held[path].prompt
+        if path in self._in_memory:
+            return self._in_memory[path].prompt
         text = media.read_recipe(path)
         if not text:
             return None
@@ -103,38 +103,38 @@ class Inputs:
     def sounds(self, path: str, start: float, length: float, offset: float) -> tuple[Sound, ...]:
         """The sound of a part of a clip, placed in a film. All times in seconds. start, length: of the part. offset:
         where it begins in the film."""
-        if path not in self._held:
+        if path not in self._in_memory:
             return (Sound(Path(path), start, length, offset),) if media.sound_of(path) else ()
-        moved = (_part_of(sound, start, length, offset) for sound in self._held[path].sounds)
+        moved = (_part_of(sound, start, length, offset) for sound in self._in_memory[path].sounds)
         return tuple(sound for sound in moved if sound is not None)
 
 
-def _held(name: str, source: Any) -> Held:
+def _from_memory(name: str, source: Any) -> MemoryInput:
     """Raises UsageError."""
     if isinstance(source, Video):
         clip, prompt = Clip(source.frames, source.fps), source.prompt or None
-        return Held(clip, isinstance(source, Picture), prompt=prompt, sounds=source.sounds)
+        return MemoryInput(clip, isinstance(source, Picture), prompt=prompt, sounds=source.sounds)
     if isinstance(source, Clip):
-        return Held(source)
+        return MemoryInput(source)
     if isinstance(source, Image.Image):
         upright = ImageOps.exif_transpose(source)
-        return Held(Clip(media.rgb(upright)[None], media.FOLDER_FPS), True, media.marked(upright)[None])
+        return MemoryInput(Clip(media.rgb(upright)[None], media.FOLDER_FPS), True, media.marked(upright)[None])
     if isinstance(source, Sequence) and source and all(isinstance(each, Image.Image) for each in source):
         if len({each.size for each in source}) > 1:
             raise UsageError(f"{name}: the pictures differ in size; make them equal")
-        return Held(Clip(np.stack([media.rgb(each) for each in source]), media.FOLDER_FPS))
-    return _held_array(name, np.asarray(source))
+        return MemoryInput(Clip(np.stack([media.rgb(each) for each in source]), media.FOLDER_FPS))
+    return _from_array(name, np.asarray(source))
 
 
-def _held_array(name: str, array: np.ndarray) -> Held:
+def _from_array(name: str, array: np.ndarray) -> MemoryInput:
     """Raises UsageError."""
     if array.dtype == bool and array.ndim in (2, 3) and array.size:
         marked_FYX = array[None] if array.ndim == 2 else array
         grey_FYXC = np.repeat(marked_FYX[..., None], 3, axis=-1).astype(np.uint8) * 255
-        return Held(Clip(grey_FYXC, media.FOLDER_FPS), array.ndim == 2, marked_FYX)
+        return MemoryInput(Clip(grey_FYXC, media.FOLDER_FPS), array.ndim == 2, marked_FYX)
     frames_FYXC = array[None] if array.ndim == 3 else array
     try:
-        return Held(Clip(frames_FYXC, media.FOLDER_FPS), array.ndim == 3)
+        return MemoryInput(Clip(frames_FYXC, media.FOLDER_FPS), array.ndim == 3)
     except ValueError:
         found = f"{array.dtype} {array.shape}" if array.dtype != object else "another kind of object"
         expected = "a path, a video, a Pillow image, or a uint8 RGB array (F, Y, X, 3) or (Y, X, 3)"
@@ -142,7 +142,7 @@ def _held_array(name: str, array: np.ndarray) -> Held:
 
 
 def _part_of(sound: Sound, start: float, length: float, offset: float) -> Sound | None:
-    """What of a sound in a clip is heard in a part of the clip, placed in a film; None for nothing. As ``sounds``."""
+    """What of a sound in a clip lies in a part of the clip, placed in a film; None for nothing. As ``sounds``."""
     begin, end = max(sound.at, start), min(sound.at + sound.length, start + length)
     if end - begin < 1e-6:
         return None
