@@ -32,7 +32,8 @@ with torch.device("meta"):
     module = Wide()
 weights.load_checkpoint(torch.nn.Linear(256, 1), Path(sys.argv[1]), rules=KIND, dtype=torch.bfloat16)  # imports
 before = most()
-weights.load_checkpoint(module, Path(sys.argv[2]), rules=KIND, dtype=getattr(torch, sys.argv[3]), store=replace_with_quantized)
+dtype = getattr(torch, sys.argv[3])
+weights.load_checkpoint(module, Path(sys.argv[2]), rules=KIND, dtype=dtype, store=replace_with_quantized)
 print(most() - before, sum(t.nbytes for t in [*module.parameters(), *module.buffers()]))
 """
 
