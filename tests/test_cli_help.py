@@ -193,3 +193,15 @@ def test_a_picture_is_followed_by_a_line_about_it(studio: Studio):
 @pytest.mark.parametrize("flag", ["--quiet", "--json"])
 def test_no_line_about_a_film_where_none_is_wanted(studio: Studio, flag: str):
     assert "painted in" not in studio("image", "a red balloon", "-o", "a.png", flag).stderr
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("--sede 5", "`sora generate` takes no --sede; did you mean --seed? see `sora generate --help`"),
+        ("--sampler hun", "--sampler 'hun' is not known; expected euler, heun, unipc; did you mean heun?"),
+    ],
+)
+def test_mistakes_in_a_prompt_file_are_answered_alike(studio: Studio, end: str, message: str):
+    result = studio("generate", "-f", "-", stdin=f"a red balloon {end}\n")
+    assert (result.exit_code, message in result.stderr) == (6, True)

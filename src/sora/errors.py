@@ -3,6 +3,10 @@
 A message is one line that says what happened, what was expected, and what to do next.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class SoraError(Exception):
     """Base of every error a user can cause or meet. ``exit_code`` is the process's exit status."""
@@ -38,3 +42,11 @@ class SomeFailed(SoraError):
     """Some of several films could not be painted; the others are there."""
 
     exit_code = 6
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """ "did you mean --seed? " for the known name that is nearest to ``name``, for a message; empty where none is."""
+    from difflib import get_close_matches  # only once something went wrong
+
+    closest = get_close_matches(name, list(names), n=1)
+    return f"did you mean {closest[0]}? " if closest else ""

@@ -31,8 +31,8 @@ MEMORY_FULL = "this machine's memory is full; try a smaller --size or fewer --fr
 
 @dataclass
 class BatchItem:
-    """One film of the file. line: where its words stand. outcome: "painted", "skipped", "failed" or, while it waits,
-    empty. told: its path, or what went wrong. error: the latter, where nothing was painted for it."""
+    """One film of the file. line: the line with its prompt. outcome: "painted", "skipped", "failed" or, while it waits,
+    empty. result: its path, or what went wrong. error: set where it could not even be checked."""
 
     line: Line
     resolved: ResolvedRequest | None
@@ -123,7 +123,7 @@ def _line_request(request: Request, line: Line) -> Request:
 
 
 def _name_items(items: list[BatchItem], folder: Path) -> list[BatchItem]:
-    """The same, with names that depend on the file alone, so that another run finds what is there."""
+    """Give each film a path that depends on the prompt file alone, so that another run finds what is there."""
     stems: Counter[str] = Counter()
     for item in items:
         stem, suffix = item.path.stem, item.path.suffix
@@ -161,7 +161,7 @@ def _paint(invocation: Invocation, delivery: Delivery, item: BatchItem, session:
 
 
 def _report_unpainted(invocation: Invocation, item: BatchItem, label: str) -> None:
-    """What is not painted, as it is passed."""
+    """Report a film that was skipped or failed: a note, or a line of JSON."""
     if invocation.console.as_json:
         key = "error" if item.outcome == "failed" else "path"
         record = {"line": item.line.number, "prompt": item.line.prompt, "outcome": item.outcome, key: item.result}
@@ -173,7 +173,7 @@ def _report_unpainted(invocation: Invocation, item: BatchItem, label: str) -> No
 
 
 def _print_summary(items: Sequence[BatchItem], seconds: float) -> None:
-    """How many became what, and which lines did not."""
+    """Print how many films were painted, skipped and failed, and which lines failed."""
     count = Counter(film.outcome or "not reached" for film in items)
     counts = ", ".join(f"{number} {outcome}" for outcome, number in count.items())
     note(f"{len(items)} films in {seconds:.0f} s: {counts}", quiet=False)

@@ -57,7 +57,7 @@ def verb_command(name: str) -> Callable[..., Invocation]:
 
 
 def finish_command() -> Callable[..., Invocation]:
-    """``finish``, whose parameters are a draft and what may be said of it anew."""
+    """The command ``finish``, whose parameters are a draft and the options that may be changed."""
 
     def command(**given: Any) -> Invocation:
         file = given.pop("draft_file")

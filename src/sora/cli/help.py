@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sora.cli.usage_errors import nearest
-from sora.errors import UsageError
+from sora.errors import UsageError, did_you_mean
 
 Names = Annotated[
     list[str] | None,
@@ -21,7 +20,7 @@ def help(ctx: typer.Context, names: Names = None) -> None:
     for name in names or ():
         commands = getattr(context.command, "commands", {})
         if name not in commands:
-            hint = nearest(name, commands)
+            hint = did_you_mean(name, commands)
             raise UsageError(f"`{context.command_path}` has no command {name!r}; {hint}see `sora --help`")
         context = type(context)(commands[name], parent=context, info_name=name)
     typer.echo(context.get_help())

@@ -27,7 +27,7 @@ app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode=None,
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 VERBS = "generate, image, img2vid, extend, loop, bridge, edit"
 CONDITIONING = {
-    "channels": "beside the noise, as channels of the input",
+    "channels": "next to the noise, as channels of the input",
     "tokens": "by a time of their own: known tokens are at rest",
     "control": "through a branch of its own, made for any frames and regions",
     "renoise": "put back at every step, as noisy as the rest",

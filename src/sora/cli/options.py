@@ -125,7 +125,7 @@ def _value_type(field: RequestField) -> Any:
 
 
 def parameters(verb: Verb, extra: dict[str, tuple[Any, Any]]) -> list[inspect.Parameter]:
-    """A command's parameters: the fields of a verb, then what stands beside them."""
+    """A command's parameters: the fields of a verb, then ``extra`` ones, (annotation, default) by name."""
     result = [parameter(name, argument_of(verb.field(name), required=True), ...) for name in verb.required]
     result += [parameter(name, argument_of(verb.field(name), required=False), None) for name in verb.optional]
     result += [parameter(name, option_of(verb.field(name)), _default(fields()[name])) for name in verb.options]

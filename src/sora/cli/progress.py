@@ -25,7 +25,7 @@ after the last frame is decoded, and the look at the finished file."""
 
 
 class Clock:
-    """Seconds spent in each phase, told apart by the engine's events."""
+    """Seconds spent in each phase; the engine's events mark where one phase ends and the next begins."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""From a command to files: its request, checked whole, then the model and every film, told as they come."""
+"""From a command to files: its request, checked whole, then the model and every film, reported as they are done."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def resolve_invocation(invocation: Invocation) -> tuple[ResolvedRequest, Deliver
 def build_request(invocation: Invocation) -> Request:
     """What a verb's own command asks for. Raises UsageError."""
     if "prompt" in VERBS[invocation.command].required and invocation.values.get("prompt") is None:
-        raise UsageError('what to paint is not said; give PROMPT, as in "a red balloon floats up", or -f FILE')
+        raise UsageError('no prompt is given; expected PROMPT, as in "a red balloon floats up", or -f FILE')
     return Request(verb=invocation.command, **fill_from_stdin(invocation.values))  # type: ignore[arg-type]
 
 

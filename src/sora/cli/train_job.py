@@ -11,7 +11,7 @@ from sora.catalog.spec import ModelSpec
 if TYPE_CHECKING:
     from sora.finetune.dataset import TrainingClip
 
-DEFAULT_STEPS = 400  # where neither steps nor minutes are said
+DEFAULT_STEPS = 400  # where neither --steps nor --minutes is given
 DEFAULT_PREVIEWS = 4  # times that a training saves and shows what it has learnt, where nobody says how often
 
 

@@ -22,7 +22,7 @@ from sora.plan.recipe import sha256_of
 from sora.weights import lora_file
 
 STOPPED = 130
-LOSS_WINDOW = 50  # steps whose mean loss is told
+LOSS_WINDOW = 50  # steps whose mean loss is reported
 
 
 def run(job: TrainJob) -> dict[str, Any]:

@@ -1,19 +1,19 @@
 """Command lines that cannot be read, in the program's own voice: one line with what is wrong, what was expected and
 what to do next, instead of typer's usage box.
 
-The classes of these errors stand in other modules in other versions of typer, so an error is told by what it carries.
+The classes of these errors stand in other modules in other versions of typer, so an error is recognised by its
+attributes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 import typer
 
 from sora.cli.panels import examples_of
+from sora.errors import did_you_mean
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """The base class of every error of typer's parser."""
@@ -32,22 +32,16 @@ def message(error: Any) -> str:
     if hasattr(error, "param"):
         return _bad_value(error, see)
     if hasattr(error, "possibilities"):
-        return f"`{command}` takes no {error.option_name}; {nearest(error.option_name, _flags(error.ctx))}{see}"
+        return f"`{command}` takes no {error.option_name}; {did_you_mean(error.option_name, _flags(error.ctx))}{see}"
     if hasattr(error, "option_name"):
         return _value_count(error)
     text = error.format_message().strip().rstrip(".")
     if match := re.match(r"No such command '(.*?)'", text, re.DOTALL):
         names = list(getattr(error.ctx.command, "commands", ())) if error.ctx else []
-        return f"`{command}` has no command {match[1]!r}; {nearest(match[1], names)}{see}"
+        return f"`{command}` has no command {match[1]!r}; {did_you_mean(match[1], names)}{see}"
     if match := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", text, re.DOTALL):
         return f"unexpected {match[1]!r}; a prompt of several words stands in quotes, and options begin with --; {see}"
     return f"{text[:1].lower()}{text[1:]}; {see}"
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """ "did you mean --seed? " for the known name that is nearest to ``name``; empty where none is near."""
-    found = get_close_matches(name, list(names), n=1)
-    return f"did you mean {found[0]}? " if found else ""
 
 
 def _missing(error: Any, command: str) -> str:
@@ -59,7 +53,7 @@ def _bad_value(error: Any, see: str) -> str:
     name, text = _name(error.param), " ".join(error.message.split()).removeprefix("Value error, ")
     if match := CHOICE.search(text):
         choices = [choice.strip().strip("'\"") for choice in match["choices"].split(",")]
-        hint = nearest(match["value"].strip("'\""), choices).strip()
+        hint = did_you_mean(match["value"].strip("'\""), choices).strip()
         return f"{name} {match['value']} is not known; expected {', '.join(choices)}{f'; {hint}' if hint else ''}"
     kind = next((kind for word, kind in NUMBERS.items() if word in text), None)
     return f"{name} takes {kind}; {see}" if kind else f"{name}: {text.rstrip('.')}; {see}"

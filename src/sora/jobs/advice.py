@@ -1,4 +1,4 @@
-"""What a model of a closed vocabulary makes of the words, said before anything is loaded or written."""
+"""How a model of a closed vocabulary reads a prompt, found out before anything is loaded or written."""
 
 from __future__ import annotations
 

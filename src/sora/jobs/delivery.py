@@ -1,5 +1,5 @@
-"""Where files go, what they are called and how many there are: what a request does not say, since it is no part of a
-film. Names of our own making are ones that nothing has at the moment."""
+"""Where files go, what they are called and how many there are, none of which is part of a request. A name that sora
+chooses is one that no file has at the moment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_SLUG = 60  # characters; file systems allow 255 bytes
 class Delivery:
     """output: a path, as typed; None for a name made of the words. force: overwrite what is there. count: files of
     each variant of the words, with seeds counting up. anyway: paint words that name nothing the model knows. stem,
-    suffix: of the file's name where no output is said. folder: where such a name is put."""
+    suffix: of the file's name where no output is given. folder: where such a file is put."""
 
     output: str | None = None
     force: bool = False

@@ -92,7 +92,7 @@ def input_notes(file: Path, recipe: Recipe) -> list[str]:
 
 
 def values_in(file: Path, recipe: Recipe, words: Sequence[str]) -> dict[str, Any]:
-    """The fields that are said by what follows ``remake FILE``. Raises UsageError."""
+    """The fields that are set by the options after ``remake FILE``. Raises UsageError."""
     request = recipe.request
     values, rest = flags.parse(request.verb, row_of(request), words)
     if rest:
@@ -121,7 +121,7 @@ def row_of(request: Request) -> Verb:
 
 
 def finish_request(file: Path, recipe: Recipe, values: dict[str, Any]) -> Request:
-    """The request that finishes a draft. values: fields that are said. Raises UsageError and InputError."""
+    """The request that finishes a draft. values: fields to change. Raises UsageError and InputError."""
     request = finished(recipe.request, {"draft_file": str(file)})
     keeps_size = request.clip is not None
     if keeps_size and ("size" in values or "aspect" in values):

@@ -171,7 +171,7 @@ def _needs_guidance(request: Request, files: Inputs) -> bool:
 
 
 def _with_low_noise_guidance(spec: ModelSpec, request: Request) -> ModelSpec:
-    """The model with the second expert's guidance as it is asked for: the first's, where only that is said."""
+    """The model with the requested guidance of its low-noise expert: the other expert's, where only that is given."""
     if request.guidance_low is not None and spec.boundary is None:
         raise UsageError(f"--guidance-low is for models of two experts, and {spec.name} is one; say --guidance")
     if request.guidance is None and request.guidance_low is None:
@@ -180,7 +180,7 @@ def _with_low_noise_guidance(spec: ModelSpec, request: Request) -> ModelSpec:
 
 
 def _recorded_prompt(request: Request, files: Inputs) -> str | None:
-    """The prompt out of the source's own recipe, where none is said."""
+    """The prompt in the recipe of the source, where the request has none."""
     source = request.clip or request.image
     return None if request.prompt is not None or source is None else files.recorded_prompt(source)
 

@@ -37,8 +37,8 @@ class Variant:
 def variants_of(
     request: Request, spec: ModelSpec, default_prompt: str = "", *, count: int = 1, named: bool = False
 ) -> tuple[Variant, ...]:
-    """Every variant of the words with every seed, in that order. otherwise: the prompt where none is said. count: seeds
-    of each. named: whether one name was given for all, which then gets their numbers. Raises UsageError."""
+    """Every variant of the words with every seed, in that order. default_prompt: for a request without one. count:
+    seeds of each. named: whether one name was given for all, which then gets their numbers. Raises UsageError."""
     choices = [[default_prompt] if request.prompt is None else prompts.variants(prompts.clean(request.prompt))]
     choices += [prompts.variants(prompts.clean(text)) for text in request.then]
     combinations = math.prod(map(len, choices))

@@ -50,7 +50,8 @@ class VerbContext:
         return geometry.length(self.request.seconds, self.request.frames, fps, default)
 
     def size(self, default_aspect: float | None = None) -> Size:
-        """(height, width) of a film that no clip gives its size. usual: width / height when none is said."""
+        """(height, width) of a film that no clip gives its size. default_aspect: width / height where none is asked
+        for."""
         return self.spec.film_size(self.request.size, self.request.aspect, default_aspect)
 
     def clip(self) -> Source:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sora.errors import UsageError
+from sora.errors import UsageError, did_you_mean
 from sora.plan.request import Request, RequestField
 from sora.plan.verbs import FINISH, VERBS, Verb
 
@@ -24,7 +24,7 @@ def parse(verb: str, row: Verb, words: Sequence[str]) -> tuple[dict[str, Any], l
         else:
             name, equals, given = word.partition("=")
             if name not in flags:
-                raise UsageError(f"`sora {verb}` takes no {name}; see sora {verb} --help")
+                raise UsageError(f"`sora {verb}` takes no {name}; {did_you_mean(name, flags)}see `sora {verb} --help`")
             _set(values, flags[name], given if equals else None, left)
     return values, rest
 
@@ -50,7 +50,9 @@ def converted(field: RequestField, text: str) -> Any:
         kinds = {int: "a whole number", float: "a number"}
         raise UsageError(f"{field.flag} {text!r} is not {kinds.get(field.kind, 'valid')}; expected one") from None
     if field.choices and value not in field.choices:
-        raise UsageError(f"{field.flag} {text!r} is not known; expected {', '.join(field.choices)}")
+        hint = did_you_mean(text, field.choices).strip()
+        expected = f"expected {', '.join(field.choices)}{f'; {hint}' if hint else ''}"
+        raise UsageError(f"{field.flag} {text!r} is not known; {expected}")
     return value
 
 
