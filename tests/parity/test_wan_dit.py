@@ -280,7 +280,7 @@ def test_no_picture_is_as_in_their_network() -> None:
 
 def test_refuses_pictures_that_do_not_fit() -> None:
     x, t, text, image = sights(SEEING, 2)
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="takes no image"):
         WanDiT(sized(in_channels=36, out_channels=16))(x, t, text, image_BLD=image)
     with pytest.raises(ValueError, match="3 samples"):
         WanDiT(SEEING)(x, t, text, image_BLD=torch.randn(3, 5, 20))
@@ -323,7 +323,7 @@ def test_frame_rate_only_where_it_is_told() -> None:
     x, text = inputs(SMALL, (2, 4, 4), 1)
     with pytest.raises(ValueError, match="expected the clip's"):
         WanDiT(TOLD)(x, torch.tensor([300.0]), text)
-    with pytest.raises(ValueError, match="not told"):
+    with pytest.raises(ValueError, match="no frame rate"):
         WanDiT(SMALL)(x, torch.tensor([300.0]), text, fps=16)
 
 
