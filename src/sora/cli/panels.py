@@ -30,12 +30,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sora help generate",
     ),
     "generate": (
-        'sora generate "a red balloon floats up over a green meadow" --seconds 4 -o balloon.mp4',
-        'sora generate "a blue car drives through the {desert|forest}" --camera pan-left --seed 7',
+        'sora generate "a red balloon over a meadow" --seconds 4 -o balloon.mp4',
+        'sora generate "a red car in the {desert|forest}" --camera pan-left --seed 7',
     ),
     "image": (
         'sora image "a white cat sits on a beach" -o cat.png',
-        'sora image "a yellow house in the snow" --size 512x512 --refine 0.4 --seed 7',
+        'sora image "a snowman in a forest" --size 512x512 --refine 0.4 --seed 7',
     ),
     "img2vid": (
         'sora img2vid cat.png "a white cat walks on a beach" -o cat.mp4',
@@ -54,16 +54,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sora bridge balloon.mp4 cat.mp4 --seconds 2 --seed 7",
     ),
     "edit": (
-        'sora edit balloon.mp4 "a blue balloon floats up over a green meadow" -o blue.mp4',
-        'sora edit balloon.mp4 "a yellow sun" --region 0,0,96,64 --strength 0.8',
+        'sora edit cat.mp4 "a white cat walks on a beach at night" -o night.mp4',
+        'sora edit balloon.mp4 "a rocket" --region 0,0,96,64 --strength 0.8',
     ),
     "finish": (
-        'sora generate "a red balloon floats up over a green meadow" --draft -o draft.mp4',
-        "sora finish draft.mp4 -o balloon.mp4",
+        'sora generate "a red balloon floats up" --draft -o draft.mp4',
+        "sora finish draft.mp4 -o finished.mp4",
     ),
     "remake": (
         "sora remake balloon.mp4 --seed 8",
-        'sora remake balloon.mp4 --prompt "a blue balloon floats up" -o blue.mp4',
+        'sora remake balloon.mp4 --prompt "a red balloon at night" -o night.mp4',
     ),
     "train": (
         "sora train my-clips/ --out mine.safetensors --minutes 20",
