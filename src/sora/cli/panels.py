@@ -34,11 +34,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'sora generate "a red car in the {desert|forest}" --camera pan-left --seed 7',
     ),
     "image": (
-        'sora image "a white cat sits on a beach" -o cat.png',
+        'sora image "a cat sits on a beach" -o cat.png',
         'sora image "a snowman in a forest" --size 512x512 --refine 0.4 --seed 7',
     ),
     "img2vid": (
-        'sora img2vid cat.png "a white cat walks on a beach" -o cat.mp4',
+        'sora img2vid cat.png "a cat walks on a beach" -o cat.mp4',
         "sora img2vid cat.png --motion left --seconds 3",
     ),
     "extend": (
@@ -47,14 +47,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "loop": (
         "sora loop balloon.mp4 -o loop.gif",
-        'sora loop --prompt "a green ball bounces on a street" -o loop.mp4',
+        'sora loop --prompt "a blue ball bounces on a street" -o loop.mp4',
     ),
     "bridge": (
         "sora bridge balloon.mp4 cat.mp4 -o both.mp4",
         "sora bridge balloon.mp4 cat.mp4 --seconds 2 --seed 7",
     ),
     "edit": (
-        'sora edit cat.mp4 "a white cat walks on a beach at night" -o night.mp4',
+        'sora edit cat.mp4 "a cat walks on a beach at night" -o night.mp4',
         'sora edit balloon.mp4 "a rocket" --region 0,0,96,64 --strength 0.8',
     ),
     "finish": (
