@@ -14,24 +14,24 @@ from sora.plan.grid import Grid
 if TYPE_CHECKING:
     from sora.plan.plan import Format
 
-# Plans of ``placement`` by which a model's memory is told, from the one that takes most.
+# Memory plans for which a row gives its memory, from the one that takes most.
 MEMORY = ("resident", "text-dropped", "one-expert", "streamed-tiled")
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a clip is when nobody says otherwise. window: the most frames painted at once; longer film is painted in
-    several. context, after: known frames a window goes on from and arrives at. area: pixels a frame. shift: of the
-    timesteps, 1 is none. step: a name in ``sampler.STEPS``. draft_area, draft_steps: of a quick sketch. cycle:
-    frames of an endless loop. going_on: the share of the guidance's push that is left where a window goes on from
-    film that stands, which says most of what the words would. arriving: the same where it must also meet film that
-    comes after, which words can pull away from. guidance_low: of the second of two experts, None is ``guidance``.
-    most_area: a film is painted at its own size, up to so many pixels a frame; where it is 0, every film at about
-    ``area``. aspect: width / height of a film whose shape nothing says. negative: words to steer away from.
-    meets_pictures: whether frames beside a lone known picture are brought to meet it, as those beside known film
-    always are; off where the model's reference leaves them alone. near: threshold of the step cache under ``--speed
-    fast``, as ``runtime.step_cache`` counts it. guided_from: the time in [0, 1] below which that takes the words
-    alone, since late steps draw edges, which guidance changes little (Kynkaanniemi et al., arXiv 2404.07724).
+    """What holds where a request leaves it open. window: the most frames in one window; longer films take several.
+    context, context_after: known frames before and after the painted ones of a window. area: pixels a frame. shift: of
+    the timesteps; 1 is none. sampler: a name in ``sampler.SAMPLERS``. draft_area, draft_steps: of a draft. loop_frames:
+    of a loop from words. extend_guidance: the share of the guidance, over 1, that is left where a window extends known
+    frames, which already say most of what the prompt would. bridge_guidance: the same where known frames come after,
+    too, which a prompt can pull away from. guidance_low: of the second of two experts; None is ``guidance``. max_area:
+    a film is painted at its own size, up to so many pixels a frame; where it is 0, every film at about ``area``.
+    aspect: width / height of a film whose shape is left open. negative: the negative prompt. blend_at_images: whether
+    painted frames next to a single known image are blended with it, as those next to known clips always are; off where
+    the model's reference leaves them alone. cache_threshold: of the step cache under ``--speed fast``, as
+    ``runtime.step_cache`` counts it. guidance_stop: the time in [0, 1] below which ``--speed fast`` leaves guidance
+    out, since late steps draw edges, which guidance changes little (Kynkaanniemi et al., arXiv 2404.07724).
     noise_strength, flow_strength: of an edit of a whole clip, by its method. region_share: of each side of what the
     model sees, the part that a region to paint takes up; with 0 it sees whole frames.
     """
@@ -66,7 +66,7 @@ class Defaults:
 @dataclass(frozen=True)
 class GuidedWeights:
     """The transformer that takes guidance, of a model whose own was distilled from it to paint in few steps without.
-    file: in place of ``ModelSpec.files[0]``. steps, draft_steps, guidance, step: as in ``Defaults``."""
+    file: in place of ``ModelSpec.files[0]``. steps, draft_steps, guidance, sampler: as in ``Defaults``."""
 
     file: str
     steps: int
@@ -93,19 +93,19 @@ class ModelSpec:
     files: names and patterns relative to the repo, the folder or ``sora/assets``. bytes: about so many to fetch.
     camera, motion: the words this model understands for a ``--camera`` or ``--motion``; what is missing it cannot do.
 
-    known: how known regions reach the network. "channels" beside the noise, "tokens" with a time of their own,
-    "control" through a branch of its own, or "renoise", put back at every step. takes: what the weights were trained to
-    go on from, for a person. boundary: in [0, 1], the time from which on down the second of two experts paints.
-    guided: the transformer for what a distilled one cannot do: guidance, negative prompts, edits, LoRA training. None
-    where files[0] takes guidance itself.
-    speeds: what each of ``speed.MODES`` but the exact one gains and costs, as ``minitrain.eval.quality`` measured it.
+    conditioning: how known regions reach the network: as "channels" concatenated to the noise, as "tokens" with a
+    timestep of their own, through a "control" branch, or by "renoise": put back, noised, at every step. accepts: what
+    the weights were trained to be given, for a person. boundary: in [0, 1], the time below which the second of two
+    experts paints. guided_weights: the transformer for what a distilled one cannot do: guidance, negative prompts,
+    edits, LoRA training. None where files[0] takes guidance itself.
+    speeds: what each of ``speed.MODES`` but the exact one gains and costs, as measured.
     memory: about how many GB of the device's painting by default takes, by plan (``MEMORY``), in bfloat16.
     sizes: of the transformer as it was published, by the names of its family's configuration.
 
     vocabulary: the asset that lists all it can paint; empty for an open vocabulary.
 
-    folder: a folder in diffusers' layout, or one file, that a person named instead of a row. like: the row of
-    ``catalog.MODELS`` that it is a relative of.
+    folder: a folder in diffusers' layout, or one file, that a person named instead of a row. base_model: the row
+    of ``catalog.MODELS`` whose other components it uses.
     """
 
     name: str

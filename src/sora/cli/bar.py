@@ -41,7 +41,7 @@ class Speed(ProgressColumn):
 
 @contextmanager
 def steps(first: Callable[[ProgressEvent], None], label: str) -> Iterator[Callable[[ProgressEvent], None]]:
-    """A listener for the engine's events, with a bar. before: hears each event first."""
+    """A listener for the engine's events, with a bar. first: a listener that is called before the bar moves."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)

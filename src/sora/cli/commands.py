@@ -29,7 +29,8 @@ class ConsoleOptions:
 @dataclass(frozen=True)
 class Invocation:
     """A command, as typed. command: its name. values: a request's fields. delivery: fields of ``jobs.Delivery``. file:
-    whose recipe is painted again, of prompts for a verb's name. words: flags that follow it."""
+    whose recipe is painted again, or the file of prompts of a verb. extra_args: options
+    that follow it."""
 
     command: str
     values: Values

@@ -78,7 +78,7 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 
 
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
-    """As ``models.arrange``, for the largest canvas of a request."""
+    """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
     return models.plan_memory(model, shape_FYX, encodes=known, forced=resolved.request.memory)
 

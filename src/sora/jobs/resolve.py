@@ -150,7 +150,8 @@ def _completed(
 
 
 def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Speed:
-    """few: the steps of a few-step LoRA. Raises UsageError for ``turbo`` where no weights are few-step ones."""
+    """distilled_steps: of a few-step LoRA, else None. Raises UsageError for ``turbo`` where no weights are few-step
+    ones."""
     speed = Speed(request.speed or DEFAULT_SPEED.mode, frozenset(request.disable))
     if speed.mode == "turbo" and distilled_steps is None and not spec.is_few_step:
         if spec.name in catalog.MODELS and catalog.MODELS[spec.name].is_few_step:

@@ -19,8 +19,8 @@ SOUND_SUFFIXES = (".mp4", ".mkv")
 
 @dataclass(frozen=True)
 class Source:
-    """A clip that was read. start: the second of the file at which it begins. place: the second of the film at which
-    it stands. notes: for a person."""
+    """A clip that was read. start: the second of the file at which it begins. offset: the second of the film at
+    which it begins. notes: for a person."""
 
     path: Path
     clip: Clip

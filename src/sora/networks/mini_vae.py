@@ -29,9 +29,10 @@ PAST_FRAMES = 2  # latent frames a temporal layer looks back
 
 @dataclass(frozen=True)
 class MiniVAEConfig:
-    """Sizes. fine, coarse: channels at a quarter and an eighth of the inner size; blocks: residual blocks at each.
-    detail: width of the last stage, which doubles the size, 0 for none. reach: spatial kernel of the temporal layers,
-    odd; from 3 on they follow what has moved to a neighbouring position."""
+    """Sizes. encoder_fine, encoder_coarse, decoder_fine, decoder_coarse: channels at a quarter and an eighth of the
+    inner size. encoder_blocks, decoder_blocks: residual blocks at each. detail: width of the last stage, which doubles
+    the size, 0 for none. reach: spatial kernel of the temporal layers, odd; from 3 on they follow what has moved to a
+    neighbouring position."""
 
     channels: int = 16
     encoder_fine: int = 64
@@ -62,7 +63,7 @@ def conv3x3(
     added_NDHW: Tensor | None = None,
 ) -> Tensor:
     """Convolve ``before`` of x. before: works on each position of (..., C) alone. convolver: computes it where it can,
-    None to do without one. added: is added to the result."""
+    None to do without one. added_NDHW: is added to the result."""
     h, w = x_NCHW.shape[-2:]
     if convolver is None or not convolver.is_faster(conv, h, w, x_NCHW):
         y = conv(before(x_NCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))

@@ -100,9 +100,9 @@ def loop(clip: Clip, prompt: str, *, frames: int, format: Format) -> Plan:
 def text_loop(prompt: str, *, frames: int, format: Format) -> Plan:
     """An endless loop from words alone. frames: of the whole film, a multiple of the grid's time."""
     if frames % format.time:
-        raise ValueError(f"{frames} frames do not close a circle of {format.time} a latent")
-    # The circle is cut in the middle of a latent frame, not where two of them meet. The canvas has one latent more than
-    # the circle, at its beginning: what comes before.
+        raise ValueError(f"{frames} frames are no cycle of whole latent frames, {format.time} frames each")
+    # The cycle is cut in the middle of a latent frame, not where two of them meet. The canvas has one latent frame more
+    # than the cycle, at its beginning: the one that precedes it.
     window = Window(-1 - format.time // 2, 1 + frames, 0, 0, range(frames))
     return Plan(format, frames, (window,), (prompt,), cyclic=True)
 
@@ -129,8 +129,8 @@ def edit(
     crop: Crop | None = None,
 ) -> Plan:
     """A clip painted anew: all of it, the pixels of ``paint_FYX`` (bool; one frame stands for all), the frames of
-    ``stretch``, or where both meet. strength: in [0, 1]; 0 returns the clip, 1 keeps nothing of what it paints. crop:
-    what the model sees of each frame, and ``form.painted`` is of its shape."""
+    ``frame_range``, or where both meet. strength: in [0, 1]; 0 returns the clip, 1 keeps nothing of what it paints.
+    crop: what the model sees of each frame, and ``format.model_size`` is of its shape."""
     _check(clip, format)
     if strength == 0:
         return Plan(format, len(clip), (), (prompt,), ((0, clip),))

@@ -1,4 +1,4 @@
-"""What is to be painted and how it joins what stands, as data that needs no torch. ``operations`` makes it."""
+"""What to paint and which frames are known, as data that needs no torch. ``operations`` makes it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sora.plan.crop import Crop
 class Format:
     """The shape of a film and of what a model paints at once.
 
-    size: (height, width) of the film. painted: (height, width) on the model's grid, at which it paints. window: the
-    most frames painted at once, 1 + time * k. context: known frames a window goes on from, 1 + time * k. after: known
-    frames it arrives at, a multiple of time. time: the grid's frames to a latent.
+    size: (height, width) of the film. model_size: (height, width) on the model's grid, at which it paints. window: the
+    most frames in one window, 1 + time * k. context: known frames before the painted ones, 1 + time * k. context_after:
+    known frames after them, a multiple of time. time: frames to a latent frame.
     """
 
     size: tuple[int, int]
@@ -30,11 +30,13 @@ class Format:
 
 @dataclass(frozen=True)
 class Window:
-    """One canvas of a plan, frames counted on the film: its first ``left`` and last ``right`` frames are known from
-    the film, those between are painted, and ``keep`` of them are film; the rest only fill up the model's grid.
+    """One canvas of a plan. Its first ``context_before`` and last ``context_after`` frames are known, and those between
+    are painted.
 
-    shot: which of the plan's prompts it is painted from. part: windows of one shot share it and keep its colours. draw:
-    which noise of the seed's; a shot's first has 0.
+    first: the film's frame at which it begins. frames: how many. kept: the film's frames that it paints; what else it
+    paints only fills up the model's grid. shot: which of the plan's prompts it is painted from. colour_group: windows
+    that share it are matched to the colours of the first of them. noise_index: which noise of the seed's; a shot's
+    first window has 0.
     """
 
     first: int
@@ -49,12 +51,12 @@ class Window:
 
 @dataclass(frozen=True)
 class SourceClip:
-    """Film that painting starts from instead of from noise alone.
+    """The clip that an edit starts from instead of from noise alone.
 
     clip: as long as the film. strength: in (0, 1], the share of the noise and of the steps; 1 keeps nothing of it.
     known_FYX: bool, pixels that are kept even in painted frames (one frame stands for all), or None. method: "noise"
     mixes noise in (SDEdit, arXiv 2108.01073), "flow" goes straight from one text to the other (FlowEdit, arXiv
-    2412.08629). was: what the clip shows, in words, for "flow".
+    2412.08629). source_prompt: what the clip shows, for "flow".
     """
 
     clip: Clip
@@ -66,12 +68,12 @@ class SourceClip:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to paint and how it joins what stands. Built by ``operations``, carried out by ``engine.paint``.
+    """What to paint and which frames are known. Built by ``operations``, carried out by ``engine.paint``.
 
-    frames: of the whole film. windows: in the order of painting; together they keep every frame that is not placed,
-    each once. prompts: the words of each shot. placed: (first frame, clip) of all that stands already, at the film's
-    size. circle: after the film's last frame comes its first. crop: the part of each frame that the model paints, at
-    ``format.painted``; None is all.
+    frames: of the whole film. windows: in the order of painting; together they keep every frame that is not known,
+    each once. prompts: of the shots. known_clips: (first frame, clip) of everything known, at the film's size. source:
+    what an edit starts from. cyclic: whether the film's first frame follows its last. crop: the part of each frame that
+    the model paints, at ``format.model_size``; None is all.
     """
 
     format: Format

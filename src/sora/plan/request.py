@@ -78,8 +78,9 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
 
 class RequestField(Struct, frozen=True):
-    """A field of a request, for those who read or write it. kind: of one value, a tuple's item where ``several``.
-    choices: of a text, empty for any. low, high: of a number, None for no bound."""
+    """A field of a request, for those who read or write it. kind: of one value, a tuple's item where
+    ``is_list``. old_flags: of earlier versions, which still work and which no help shows. choices: of a text, empty for
+    any. minimum, maximum: of a number, None for no bound."""
 
     name: str
     kind: type[Any]

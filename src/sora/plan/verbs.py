@@ -29,8 +29,8 @@ ALTERNATIVES = "What to show; {a|b} makes a file of each, - reads standard input
 @dataclass(frozen=True)
 class Verb:
     """help: of the command. required, optional: fields that stand without a flag, in order. options: fields with one.
-    says: a field's help where it is another than usual. metavars: likewise. lines: whether prompt files are painted
-    with it."""
+    help_for: a field's help where it is another than usual. metavar_for: likewise. reads_prompt_files: whether it takes
+    a file of prompts."""
 
     help: str
     required: tuple[str, ...] = ()

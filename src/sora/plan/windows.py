@@ -14,8 +14,9 @@ def plan_windows(
 ) -> tuple[Window, ...]:
     """Windows that paint the frames of ``gap``, in the order to paint them.
 
-    left, right: how many known frames stand before and after the gap. Forward where there is nothing after it, backward
-    where there is nothing before it; between two known ends forward, until one last window reaches the other side.
+    known_before, known_after: how many known frames are before and after the gap. Windows go forward where nothing is
+    known after it, backward where nothing is known before it, and between two known ends forward, until a last window
+    reaches the other side.
     """
     if known_after and not known_before:
         return _backward(gap, format, known_after, shot, colour_group)

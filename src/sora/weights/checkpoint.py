@@ -62,8 +62,8 @@ def load_checkpoint(
 
     module: usually on the meta device; its parameters carry the names of diffusers or transformers.
     path: a .safetensors or .gguf file, an index of shards, or a folder that holds one of these as diffusers and
-    transformers lay them out. Names in it may be theirs, or any of the kind's key maps.
-    kind: what is known of the names of such a network, out of its family's ``KEY_MAPS``.
+    transformers lay them out. Names in it may be theirs, or any of the rules' key maps.
+    rules: for the names of such a network, out of its family's ``KEY_MAPS``.
     dtype: to compute in.
     device: for all tensors, or a function of the module's names for them.
     keep_small: what diffusers and transformers keep in float32 beside half precision (norms, modulation) stays so.

@@ -15,9 +15,9 @@ Rule = tuple[str, "str | Callable[[re.Match[str]], str]"]
 
 @dataclass(frozen=True)
 class KeyMap:
-    """One way of naming the tensors of a network.
+    """A naming scheme for the tensors of a network.
 
-    mark: a pattern found in some name of every file spelt so, and in no name of a file spelt otherwise.
+    marker: a pattern found in some name of every file spelt so, and in no name of a file spelt otherwise.
     stages: of each stage in turn, the first rule whose pattern is found in a name is applied to it.
     first: rules, made from all names of a file, that stand before those of the first stage.
     """
@@ -47,10 +47,10 @@ class LayoutRules:
     """What is known of the names of one kind of network.
 
     prefixes: what stands before its names in files that hold more than it; where one does, other names are not its.
-    key_maps: ways of naming other than ours.
+    key_maps: naming schemes other than ours.
     ignored: a pattern of names, in our spelling, that files hold besides and the network does not want.
     aliases: other names, in our spelling, of the same tensor: a pattern and the one name.
-    float32: a pattern of names whose tensors stay in float32 in the number formats of ``halves``.
+    float32: a pattern of names whose tensors stay in float32 where the others are loaded in one of ``half_dtypes``.
     """
 
     prefixes: tuple[str, ...] = ()
