@@ -21,6 +21,7 @@ from torch import Tensor
 from typer import testing
 from typer.testing import CliRunner, Result
 
+import sora
 from sora import catalog, media, models, weights
 from sora.cli import app
 from sora.engine.canvas import Canvas, Latents
@@ -86,6 +87,21 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in catalog.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
+
+
+@pytest.fixture
+def stand_in(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Python paints with a model that needs no weights. The names of the models that were loaded, one for each time."""
+    loaded: list[str] = []
+
+    def load(spec, device, dtype, speed=None):
+        loaded.append(spec.name)
+        return Blotches(spec, device)
+
+    monkeypatch.setattr(models, "load", load)
+    sora.unload()
+    yield loaded
+    sora.unload()
 
 
 @pytest.fixture

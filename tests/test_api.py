@@ -7,7 +7,6 @@ import inspect
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sora
-from conftest import Blotches
-from sora import media, models
+from sora import media
 from sora.cli import app
 from sora.jobs import keywords
 from sora.plan.verbs import FINISH, VERBS, Verb
@@ -26,19 +24,7 @@ SMALL = {"size": (64, 48), "steps": 2}
 FEW = {"frames": 5, **SMALL}
 
 
-@pytest.fixture(autouse=True)
-def stand_in(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Names of the models that were loaded, each time that one was."""
-    loaded: list[str] = []
-
-    def load(spec, device, dtype, speed=None):
-        loaded.append(spec.name)
-        return Blotches(spec, device)
-
-    monkeypatch.setattr(models, "load", load)
-    sora.unload()
-    yield loaded
-    sora.unload()
+pytestmark = pytest.mark.usefixtures("stand_in")
 
 
 def command(*argv: object) -> None:

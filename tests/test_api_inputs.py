@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,14 @@ import pytest
 from PIL import Image
 
 import sora
-from conftest import Blotches, Footage
-from sora import media, models
+from conftest import Footage
+from sora import media
 
 PROMPT = "a red ball"
 FEW: dict[str, Any] = {"seed": 1, "steps": 2}
 
 
-@pytest.fixture(autouse=True)
-def stand_in(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(models, "load", lambda spec, device, dtype, speed=None: Blotches(spec, device))
-    sora.unload()
-    yield
-    sora.unload()
+pytestmark = pytest.mark.usefixtures("stand_in")
 
 
 def clip_of(path: Path) -> sora.Clip:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,20 +13,14 @@ import pytest
 from PIL import Image
 
 import sora
-from conftest import Blotches
-from sora import media, models
+from sora import media
 from sora.jobs import notebook
 
 FEW = {"seed": 1, "frames": 5, "size": (64, 48), "steps": 2}
 TRAP = '"><script>alert(1)</script>'
 
 
-@pytest.fixture(autouse=True)
-def stand_in(workplace: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(models, "load", lambda spec, device, dtype, speed=None: Blotches(spec, device))
-    sora.unload()
-    yield
-    sora.unload()
+pytestmark = pytest.mark.usefixtures("stand_in")
 
 
 class Page(HTMLParser):

@@ -10,8 +10,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+
+import vocabulary
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
@@ -353,6 +355,33 @@ def test_every_file_says_what_it_is_for():
 def test_no_drawer_for_odds_and_ends():
     names = {path.stem for root in (PACKAGE, TRAINER) for path in root.rglob("*")}
     assert not names & {"utils", "util", "helpers", "misc", "common"}
+
+
+def test_no_retired_word_is_left():
+    """Neither in a name, nor in a docstring, nor in the help of an option. The tests' own names are not held to it."""
+
+    def look(path: Path, whole: bool) -> Iterator[str]:
+        yield from vocabulary.retired_words(path, tree_of(path), whole=whole)
+
+    benchmarks = sorted((ROOT / "benchmarks").rglob("*.py"))
+    assert not complaints(FILES, partial(look, whole=True))
+    assert not complaints((*TRAINER_FILES, *benchmarks), partial(look, whole=False))
+
+
+def test_docstrings_explain_the_fields_that_a_class_has():
+    assert not complaints((*FILES, *TRAINER_FILES), lambda path: vocabulary.missing_fields(tree_of(path)))
+
+
+def test_the_reader_of_words_finds_them(tmp_path: Path):
+    code = """class Told:
+    'size: of the film. hue: of what was heard.'
+    size: int
+def f(near, *, wish=1):
+    held = option(help='how it is said')
+"""
+    found = [line.split()[-1] for line in vocabulary.retired_words(tmp_path / "way.py", ast.parse(code), whole=True)]
+    assert sorted(found) == ["Told", "heard", "held", "name", "near", "said", "wish"]
+    assert list(vocabulary.missing_fields(ast.parse(code))) == ["Told explains hue, which it does not have"]
 
 
 def test_the_reader_of_imports_reads(tmp_path: Path):

@@ -21,9 +21,9 @@ MOTIONS = (
 travels, enter comes in from that side, leave goes out by that side."""
 
 RELATIONS = ("beside", "above", "orbits", "follows", "behind")
-"""The second actor's relation to the first. beside and above: both keep their places. orbits: the second circles the
-first. follows: the second comes after the first, in the same direction. behind: the second passes behind the first, is
-hidden for a while, and comes out again."""
+"""The second actor's relation to the first. ``beside`` and above: both keep their places. orbits: the second circles
+the first. follows: the second comes after the first, in the same direction. behind: the second passes behind the first,
+is hidden for a while, and comes out again."""
 
 EVENTS = ("stroke", "bites")
 """Lasting effects of the one actor. stroke: a brush leaves paint wherever it goes. bites: food loses a bite every now

@@ -11,26 +11,26 @@ from pathlib import Path
 
 @contextmanager
 def written(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A name beside ``path``, hidden and with its suffix, to write a file under; at the block's end the file is moved
-    to ``path``. Where the block raises, or wrote no file, ``path`` stays what it was.
+    """A name in the folder of ``path``, hidden and with its suffix, to write a file under; at the block's end the file
+    is moved to ``path``. Where the block raises, or wrote no file, ``path`` stays what it was.
 
     replace: whether a file that stands there may go. Raises FileExistsError where one stands and may not, and OSError.
     """
-    beside = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    temp_path = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
-        yield beside
+        yield temp_path
         if replace:
-            beside.replace(path)
+            temp_path.replace(path)
         else:
-            move_new(beside, path)
+            move_new(temp_path, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temp_path.unlink(missing_ok=True)
 
 
 def write(path: Path, data: bytes, *, replace: bool = False) -> None:
     """A file of these bytes. As ``written``."""
-    with written(path, replace=replace) as beside:
-        beside.write_bytes(data)
+    with written(path, replace=replace) as temp_path:
+        temp_path.write_bytes(data)
 
 
 def move_new(made: Path, target: Path) -> None:
@@ -49,13 +49,13 @@ def move_new(made: Path, target: Path) -> None:
         _fill(made, target)
 
 
-def _fill(made: Path, held: Path) -> None:
+def _fill(made: Path, target: Path) -> None:
     """Moves over an empty file or folder that holds the name; lets the name go if that fails."""
     try:
-        made.replace(held)
+        made.replace(target)
     except BaseException:
         if made.is_dir():
-            held.rmdir()
+            target.rmdir()
         elif made.exists():
-            held.unlink()
+            target.unlink()
         raise

@@ -45,8 +45,8 @@ def find(name: str) -> ModelSpec:
     path = Path(name).expanduser()
     if _exists(path):
         return _recognised(path, name)
-    if near := _nearest(name):
-        raise ModelError(f"no model is called {name!r}; the nearest is {near} (see `sora models`)")
+    if nearest := _nearest(name):
+        raise ModelError(f"no model is called {name!r}; the nearest is {nearest} (see `sora models`)")
     if path.name != name:
         raise ModelError(f"there is nothing at {name!r}; expected a model's name (see `sora models`) or a path")
     raise ModelError(f"no model is called {name!r}; there is {', '.join(MODELS)} (see `sora models`)")

@@ -73,10 +73,10 @@ def local_copy(spec: ModelSpec) -> LocalCopy:
         return LocalCopy(PARTIAL if stray else ABSENT, stray, None, spec.files)
     if place.is_file():
         return LocalCopy(COMPLETE, _size(place), place)
-    missing, held = tuple(_missing(place, spec.files)), sum(map(_size, _wanted(place, spec)))
+    missing, bytes_here = tuple(_missing(place, spec.files)), sum(map(_size, _wanted(place, spec)))
     if not missing:
-        return LocalCopy(COMPLETE, held, place)
-    return LocalCopy(PARTIAL if held + stray else ABSENT, held + stray, place, missing)
+        return LocalCopy(COMPLETE, bytes_here, place)
+    return LocalCopy(PARTIAL if bytes_here + stray else ABSENT, bytes_here + stray, place, missing)
 
 
 def local_path(spec: ModelSpec) -> Path:
@@ -85,9 +85,9 @@ def local_path(spec: ModelSpec) -> Path:
     if found.state == COMPLETE and found.folder is not None:
         return found.folder
     if not spec.repo:
-        raise ModelError(f"{spec.name} lacks {_few(found.missing)}; put it back")
-    part = "is not here" if found.state == ABSENT else f"is here only in part ({gigabytes(found.bytes)})"
-    raise ModelError(f"{spec.name} {part}; fetch it with: sora models pull {spec.name} ({gigabytes(spec.bytes)})")
+        raise ModelError(f"{spec.name} lacks {_abbreviate(found.missing)}; put it back")
+    problem = "is not here" if found.state == ABSENT else f"is here only in part ({gigabytes(found.bytes)})"
+    raise ModelError(f"{spec.name} {problem}; fetch it with: sora models pull {spec.name} ({gigabytes(spec.bytes)})")
 
 
 def pull(spec: ModelSpec, on_progress: Progress | None = None) -> Path:
@@ -112,7 +112,7 @@ def pull(spec: ModelSpec, on_progress: Progress | None = None) -> Path:
         raise _explained(error, spec) from None
     after = local_copy(spec)
     if after.state != COMPLETE:
-        raise ModelError(f"{spec.repo} lacks {_few(after.missing)} on the hub too; a newer sora may know why")
+        raise ModelError(f"{spec.repo} lacks {_abbreviate(after.missing)} on the hub too; a newer sora may know why")
     return local_path(spec)
 
 
@@ -126,7 +126,7 @@ def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[Fil
     files = [found.folder] if found.folder.is_file() else sorted(_wanted(found.folder, spec))
     total, done = sum(map(_size, files)), 0
 
-    def told(count: int) -> None:
+    def report_bytes(count: int) -> None:
         nonlocal done
         done += count
         if on_progress is not None:
@@ -134,7 +134,7 @@ def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[Fil
 
     for file in files:
         name = file.name if file == found.folder else file.relative_to(found.folder).as_posix()
-        yield FileCheck(name, _size(file), _problem(file, told))
+        yield FileCheck(name, _size(file), _problem(file, report_bytes))
     yield from (FileCheck(name, 0, "missing") for name in found.missing)
 
 
@@ -221,22 +221,22 @@ def _missing(folder: Path, wanted: tuple[str, ...]) -> Iterator[str]:
                 yield name
         elif name.endswith(".safetensors"):
             found = {file.name for file in folder.glob(name) if file.is_file()}
-            part = name.rsplit("/", 1)[0]
+            subfolder = name.rsplit("/", 1)[0]
             lacking = sorted(shard for shard in _shards(found) if shard not in found)
-            yield from [name] if not found else (f"{part}/{shard}" for shard in lacking)
+            yield from [name] if not found else (f"{subfolder}/{shard}" for shard in lacking)
 
 
 def _shards(names: set[str]) -> set[str]:
     """All shards of the weights of which some are named, which each say how many they are."""
     every: set[str] = set()
     for name in names:
-        if said := _SHARD.search(name):
-            stem, count = name[: said.start()], int(said[2])
+        if match := _SHARD.search(name):
+            stem, count = name[: match.start()], int(match[2])
             every |= {f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)}
     return every
 
 
-def _few(names: tuple[str, ...], most: int = 3) -> str:
+def _abbreviate(names: tuple[str, ...], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -249,8 +249,8 @@ def _check_room(spec: ModelSpec, before: LocalCopy) -> None:
         root = root.parent
     needed, free = max(0, spec.bytes - before.bytes) + SLACK, disk_usage(root).free
     if free < needed:
-        told = f"{spec.name} needs {gigabytes(needed)} of disk, and {cache()} has {gigabytes(free)} free"
-        raise ModelError(f"{told}; free some, or set HF_HOME to a folder on a larger disk")
+        message = f"{spec.name} needs {gigabytes(needed)} of disk, and {cache()} has {gigabytes(free)} free"
+        raise ModelError(f"{message}; free some, or set HF_HOME to a folder on a larger disk")
 
 
 @contextmanager
@@ -309,11 +309,11 @@ def _come(spec: ModelSpec, since: float) -> int:
     return total
 
 
-def _problem(file: Path, told: Callable[[int], None]) -> str:
+def _problem(file: Path, on_bytes: Callable[[int], None]) -> str:
     """What is wrong with a file; empty for nothing."""
     digest = file.readlink().name if file.is_symlink() else ""
     try:
-        if _digest(file, digest, told) != digest:
+        if _digest(file, digest, on_bytes) != digest:
             return f"damaged: other bytes than were published; delete {file.resolve()}"
         if file.suffix == ".safetensors":
             weights.shapes(file)
@@ -326,11 +326,11 @@ def _problem(file: Path, told: Callable[[int], None]) -> str:
     return ""
 
 
-def _digest(file: Path, name: str, told: Callable[[int], None]) -> str:
+def _digest(file: Path, name: str, on_bytes: Callable[[int], None]) -> str:
     """The digest of a file's bytes, of the kind of a blob's name: SHA-256 for large files, git's for small ones. For
     any other name, which says no digest, the name itself."""
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name):
-        told(_size(file))
+        on_bytes(_size(file))
         return name
     import hashlib
 
@@ -338,7 +338,7 @@ def _digest(file: Path, name: str, told: Callable[[int], None]) -> str:
     with file.open("rb") as opened:
         while piece := opened.read(1 << 22):
             whole.update(piece)
-            told(len(piece))
+            on_bytes(len(piece))
     return whole.hexdigest()
 
 
@@ -347,27 +347,27 @@ def _explained(error: Exception, spec: ModelSpec) -> ModelError:
     bug, and is raised as it is."""
     from huggingface_hub import errors
 
-    again = f"sora models pull {spec.name}"
+    command = f"sora models pull {spec.name}"
     whole = f"{error} {error.__cause__ or ''}"
-    answers = (getattr(getattr(said, "response", None), "status_code", None) for said in (error, error.__cause__))
+    answers = (getattr(getattr(cause, "response", None), "status_code", None) for cause in (error, error.__cause__))
     answer = next((code for code in answers if code is not None), None)
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in whole:
-        reason = f"the disk of {cache()} is full; free {gigabytes(spec.bytes)}, then go on with: {again}"
+        reason = f"the disk of {cache()} is full; free {gigabytes(spec.bytes)}, then go on with: {command}"
     elif isinstance(error, PermissionError):
         reason = f"{cache()} cannot be written to; set HF_HOME to a folder that can"
     elif isinstance(error, errors.GatedRepoError):
         page = f"https://huggingface.co/{spec.repo}"
-        reason = f"it is gated; accept its licence at {page}, log in with `hf auth login`, then: {again}"
+        reason = f"it is gated; accept its licence at {page}, log in with `hf auth login`, then: {command}"
     elif isinstance(error, errors.RevisionNotFoundError):
         reason = f"{spec.repo} has no {spec.revision} any more; a newer sora may name another"
     elif isinstance(error, errors.RepositoryNotFoundError):
         reason = f"the hub shows no {spec.repo} (401 or 404); if it is private, log in with `hf auth login`"
     elif answer in (401, 403):
-        reason = f"the hub refuses ({answer}); log in with `hf auth login`, then: {again}"
+        reason = f"the hub refuses ({answer}); log in with `hf auth login`, then: {command}"
     elif answer is not None:
-        reason = f"the hub answered {answer}; try again later: {again}"
+        reason = f"the hub answered {answer}; try again later: {command}"
     elif isinstance(error, OSError) or _of_the_network(error):
-        reason = f"the hub cannot be reached ({_first_line(error)}); what has come stays, go on with: {again}"
+        reason = f"the hub cannot be reached ({_first_line(error)}); what has come stays, go on with: {command}"
     else:
         raise error
     return ModelError(f"{spec.name} could not be fetched: {reason}")

@@ -78,7 +78,7 @@ class GuidedWeights:
 @dataclass(frozen=True)
 class Advice:
     """What a model of a closed vocabulary makes of a prompt. subject: what it would paint, as a person calls it; "" for
-    nothing. missing: why that is, and what could be said instead. notes: what is painted otherwise or left out."""
+    nothing. missing: why that is, and what could be asked for instead. notes: what is painted otherwise or left out."""
 
     subject: str = ""
     missing: str = ""
@@ -158,7 +158,7 @@ class ModelSpec:
     def film_size(
         self, size: str | None = None, aspect: str | None = None, usual: float | None = None
     ) -> tuple[int, int]:
-        """(height, width) of a file. size, aspect: as a person wrote them. usual: width / height when neither is said,
+        """(height, width) of a file. size, aspect: as a person wrote them. usual: width / height when neither is given,
         else the model's; a picture longer than the longest shape is cropped to it. Raises UsageError."""
         if aspect is not None and size is not None:
             raise UsageError("--aspect and --size both say the shape; give one of them")

@@ -1,4 +1,4 @@
-"""The checkpoints of the Wan family, and how a folder or a file of such weights is told apart. Nothing here loads any.
+"""The checkpoints of the Wan family, and how a folder or a file of such weights is recognised. Nothing here loads any.
 
 Sizes, revisions and defaults are those that the projects publish: the repositories on the Hugging Face hub, the
 configurations of Wan-Video/Wan2.1 and Wan2.2 and of SkyworkAI/SkyReels-V2, and aigc-apps/VideoX-Fun for Fun.
@@ -56,7 +56,7 @@ _EXPERTS = (*_TEXT, "transformer_2")
 
 def _files(parts: tuple[str, ...]) -> tuple[str, ...]:
     """What is needed of each folder of diffusers' layout."""
-    return "model_index.json", *(f"{part}/{name}" for part in parts for name in _PARTS.get(part, _WEIGHTS))
+    return "model_index.json", *(f"{folder}/{name}" for folder in parts for name in _PARTS.get(folder, _WEIGHTS))
 
 
 # Of the transformer, by the names of ``networks.wan.config.WanConfig``; those of A14B are each of the two experts'.
@@ -65,7 +65,7 @@ def _files(parts: tuple[str, ...]) -> tuple[str, ...]:
 SMALL = {"num_layers": 30, "heads": 12, "ffn_dim": 8960}
 LARGE = {"num_layers": 40, "heads": 40, "ffn_dim": 13824}
 MIDDLE = {"num_layers": 30, "heads": 24, "ffn_dim": 14336, "in_channels": 48, "out_channels": 48}
-BESIDE, SEEN = {"in_channels": 36}, {"in_channels": 36, "image_dim": 1280}  # known frames; and an image encoder
+IMAGE_CHANNELS, SEEN = {"in_channels": 36}, {"in_channels": 36, "image_dim": 1280}  # known frames; an image encoder
 
 
 def _memory(*gigabytes: float) -> dict[str, float]:
@@ -76,7 +76,7 @@ def _defaults(
     *, guidance: float, shift: float, frames: int = 81, size: tuple[int, int] = P480, **more: Any
 ) -> Defaults:
     area = size[0] * size[1]
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "window": frames,
         "blend_at_images": False,
         "context": 17,
@@ -90,13 +90,19 @@ def _defaults(
         "max_area": max(area, P720[0] * P720[1]),
         "aspect": size[0] / size[1],
     }
-    return Defaults(frames=frames, area=area, guidance=guidance, shift=shift, **said | more)
+    return Defaults(frames=frames, area=area, guidance=guidance, shift=shift, **values | more)
 
 
 def _row(name: str, repo: str, revision: str, gigabytes: float, parts: tuple[str, ...], **more: Any) -> ModelSpec:
-    said: dict[str, Any] = {"family": "wan", "licence": "Apache-2.0", "grid": FIRST, "camera": CAMERA, "motion": MOTION}
+    values: dict[str, Any] = {
+        "family": "wan",
+        "licence": "Apache-2.0",
+        "grid": FIRST,
+        "camera": CAMERA,
+        "motion": MOTION,
+    }
     size = round(gigabytes * 1e9)
-    return ModelSpec(name=name, repo=repo, revision=revision, bytes=size, files=_files(parts), **said | more)
+    return ModelSpec(name=name, repo=repo, revision=revision, bytes=size, files=_files(parts), **values | more)
 
 
 # Frames that weights go on from which were trained on single pictures.
@@ -194,7 +200,7 @@ _ROWS = (
         summary="the finest open weights for pictures: two large experts, at 720p",
         accepts="words, the first and the last frame", boundary=0.9,
         defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
-        sizes=LARGE | BESIDE,
+        sizes=LARGE | IMAGE_CHANNELS,
         memory=_memory(87.1, 75.7, 40.5, 13.0),
     ),
     _row(
@@ -223,7 +229,7 @@ def _folder(path: Path, name: str) -> ModelSpec:
     index, dit, vae = (
         _json(path / file) for file in ("model_index.json", "transformer/config.json", "vae/config.json")
     )
-    parts = tuple(part for part in (*_SEEING, "transformer_2") if (index.get(part) or [None])[0])
+    parts = tuple(component for component in (*_SEEING, "transformer_2") if (index.get(component) or [None])[0])
     two = "transformer_2" in parts
     grid = Grid(
         time=_count(vae, "scale_factor_temporal", 4),
@@ -265,14 +271,16 @@ def _like(
     if dit.get("_class_name") not in _KINDS:
         raise ModelError(f"{name} holds a {dit.get('_class_name')}, which sora cannot drive; expected {_KINDS[0]}")
     given, made = _count(dit, "in_channels", 16), _count(dit, "out_channels", grid.channels)
-    beside = 2 * grid.channels + grid.time
-    if made != grid.channels or given not in (made, beside):
-        told = f"its transformer takes {given} channels and makes {made}, its autoencoder has {grid.channels}"
-        raise ModelError(f"{name} is of a kind sora cannot drive: {told}; expected {grid.channels} or {beside}")
+    conditioned_channels = 2 * grid.channels + grid.time
+    if made != grid.channels or given not in (made, conditioned_channels):
+        message = f"its transformer takes {given} channels and makes {made}, its autoencoder has {grid.channels}"
+        raise ModelError(
+            f"{name} is of a kind sora cannot drive: {message}; expected {grid.channels} or {conditioned_channels}"
+        )
     large = _count(dit, "num_attention_heads", 40) >= 40
     if dit.get("vace_layers"):
         return MODELS["wan2.1-vace-14b" if large else "wan2.1-vace-1.3b"], "control"
-    if given == beside:
+    if given == conditioned_channels:
         return MODELS[_of_pictures(dit, two, large, shift)], "channels"
     if "DiffusionForcing" in str(index.get("_class_name")):
         return MODELS["skyreels-v2-df-1.3b"], "tokens"
@@ -284,7 +292,8 @@ def _like(
 
 
 def _of_pictures(dit: Mapping[str, Any], two: bool, large: bool, shift: float | None) -> str:
-    """The row of a network that sees known frames beside the noise. 480p and 720p differ in nothing but the shift."""
+    """The row of a network that is given known frames concatenated to the noise. 480p and 720p differ in the shift
+    alone."""
     if two or not dit.get("image_dim"):
         return "wan2.2-i2v-a14b"
     if dit.get("pos_embed_seq_len"):
@@ -298,9 +307,9 @@ def _schedule(path: Path) -> tuple[float | None, str]:
     """(shift, step rule) of a scheduler's configuration; without one, no shift of its own and Wan's rule."""
     if not path.is_file():
         return None, "unipc"
-    said = _json(path)
-    euler = said.get("_class_name") == "FlowMatchEulerDiscreteScheduler"
-    shift = said.get("shift" if euler else "flow_shift", 1.0)
+    config = _json(path)
+    euler = config.get("_class_name") == "FlowMatchEulerDiscreteScheduler"
+    shift = config.get("shift" if euler else "flow_shift", 1.0)
     if isinstance(shift, bool) or not isinstance(shift, int | float) or not 0 < shift < 1000:
         raise ModelError(f"{path} says a shift of {shift!r}; expected a number above 0")
     return float(shift), "euler" if euler else "unipc"
@@ -343,18 +352,18 @@ def _transformer(path: Path, name: str) -> ModelSpec:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"the model has no {path}; put it there or fetch the model again") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}); fetch it again") from None
-    if not isinstance(said, dict):
+    if not isinstance(value, dict):
         raise ModelError(f"{path} is no configuration; expected a table of settings")
-    return said
+    return value
 
 
 def _count(config: Mapping[Any, Any], key: str | int, otherwise: int) -> int:
-    said = config.get(key, otherwise)
-    if isinstance(said, bool) or not isinstance(said, int) or not 1 <= said <= 1 << 20:
-        raise ModelError(f"the model's configuration says {key} = {said!r}; expected a count")
-    return said
+    value = config.get(key, otherwise)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 20:
+        raise ModelError(f"the model's configuration says {key} = {value!r}; expected a count")
+    return value

@@ -56,12 +56,12 @@ TRANSFORMER = KeyMap(
 def _up_blocks(names: Collection[str]) -> tuple[Rule, ...]:
     """Wan 2.1 counts all blocks of its decoder in one row; what enlarges (has ``resample``) ends a group. The last
     group lacks it."""
-    places = [re.search(r"^decoder\.upsamples\.(\d+)\.resample\.", name) for name in names]
-    group = 1 + min((int(found[1]) for found in places if found), default=3)
+    matches = [re.search(r"^decoder\.upsamples\.(\d+)\.resample\.", name) for name in names]
+    group = 1 + min((int(found[1]) for found in matches if found), default=3)
 
     def place(match: re.Match[str]) -> str:
-        block, part = divmod(int(match[1]), group)
-        return f"decoder.up_blocks.{block}." + ("upsamplers.0" if part == group - 1 else f"resnets.{part}")
+        block, position = divmod(int(match[1]), group)
+        return f"decoder.up_blocks.{block}." + ("upsamplers.0" if position == group - 1 else f"resnets.{position}")
 
     return ((r"^decoder\.upsamples\.(\d+)\b(?!\.upsamples)", place),)
 

@@ -96,7 +96,7 @@ DELIVERY_OPTIONS: dict[str, tuple[Any, Any]] = {
     "as_json": (AsJson, False),
     "quiet": (Quiet, False),
 }
-"""What a command that paints takes beside its request: (annotation, default) by name."""
+"""What a command that paints takes besides its request: (annotation, default) by name."""
 
 
 def option_of(field: RequestField) -> Any:

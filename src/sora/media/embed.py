@@ -20,7 +20,7 @@ from sora.plan.recipe import MAX_CHARACTERS
 PNG_KEY = "comment"
 _DESCRIPTION = 0x010E  # Exif's ImageDescription
 _SEGMENT = 65_533  # most bytes a JPEG comment segment holds
-MOST_BYTES = 4 * MAX_CHARACTERS  # of a comment that can be a recipe, in UTF-8; a longer one is passed over
+MAX_BYTES = 4 * MAX_CHARACTERS  # of a comment that can be a recipe, in UTF-8; a longer one is passed over
 
 
 def save_image(path: Path, frame_YXC: np.ndarray, recipe: str) -> None:
@@ -46,11 +46,11 @@ def in_bytes(file: Path, reader: Callable[[mmap.mmap], str | None]) -> str | Non
 
 
 def folder_note(file: Path) -> str | None:
-    """The recipe beside a folder's pictures; None for what is no regular file, or too long. Raises OSError."""
-    if not file.is_file() or not 0 < file.stat().st_size <= MOST_BYTES:
+    """The recipe in a folder of pictures; None for what is no regular file, or too long. Raises OSError."""
+    if not file.is_file() or not 0 < file.stat().st_size <= MAX_BYTES:
         return None
     with file.open("rb") as opened:
-        return opened.read(MOST_BYTES).decode(errors="replace")
+        return opened.read(MAX_BYTES).decode(errors="replace")
 
 
 def jpeg_comment(data: mmap.mmap) -> str | None:
@@ -61,7 +61,7 @@ def jpeg_comment(data: mmap.mmap) -> str | None:
         if data[at + 1] == 0xFE:
             found.append(data[at + 4 : at + 2 + size])
             length += size
-        if length > MOST_BYTES:
+        if length > MAX_BYTES:
             return None
         at += 2 + size
     return b"".join(found).decode(errors="replace") if found else None
@@ -103,10 +103,10 @@ def _gif_blocks(data: mmap.mmap, at: int) -> tuple[bytes | None, int]:
     pieces, length = list[bytes](), 0
     while at < len(data) and data[at]:
         length += data[at]
-        if length <= MOST_BYTES:
+        if length <= MAX_BYTES:
             pieces.append(data[at + 1 : at + 1 + data[at]])
         at += 1 + data[at]
-    return b"".join(pieces) if length <= MOST_BYTES else None, at + 1
+    return b"".join(pieces) if length <= MAX_BYTES else None, at + 1
 
 
 class WebPStream:

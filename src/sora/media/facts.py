@@ -16,7 +16,7 @@ class Info:
     """Facts about a file. kind: "video", "animation", "image" or "folder". width, height: pixels, as shown.
 
     frames, fps: as ``read_clip`` gives them. fps, seconds: 0 for an image. codec, pix_fmt: in ffmpeg's or Pillow's
-    words. recipe: JSON text, if it has one. sound: whether it can be heard.
+    words. recipe: JSON text, if it has one. sound: whether it has sound.
     """
 
     kind: str

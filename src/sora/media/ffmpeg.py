@@ -22,7 +22,7 @@ CONTAINERS = "mov,matroska,avi,flv,asf,ogg,mpeg,mpegts,mpegvideo,m4v,h264,hevc,i
 SOUND_CONTAINERS = "wav,mp3,flac,aac,aiff,caf,w64"
 SEEKABLE = ("mov,", "matroska,")  # where a jump lands on a keyframe before the time asked for
 
-MOST_TAGS = 1 << 23  # bytes of a file's tags that are looked at; a recipe has at most half of that, escaped
+MAX_TAG_BYTES = 1 << 23  # bytes of a file's tags that are looked at; a recipe has at most half of that, escaped
 _DISCARD = 4  # the flag of a packet that an edit list leaves out
 _FASTEST = 60  # frames a second; what claims more must have as many frames
 
@@ -31,7 +31,7 @@ _FASTEST = 60  # frames a second; what claims more must have as many frames
 class Stream:
     """The first video stream of a file, as it is shown: (height, width) is after rotation, in square pixels.
 
-    rate: frames a second. sound: whether a sound stream lies beside it.
+    rate: frames a second. sound: whether the file has a sound stream, too.
     """
 
     height: int
@@ -138,8 +138,8 @@ def stream(path: Path) -> Stream:
         if opened:
             raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
         raise unreadable(path, _reason(done.stderr).encode())
-    stored, height, upper, lower, across, down = map(int, header.groups())
-    rate, width = Fraction(upper, lower), _square(stored, across, down)
+    coded_width, height, upper, lower, across, down = map(int, header.groups())
+    rate, width = Fraction(upper, lower), _square(coded_width, across, down)
     codec, pix_fmt, colour = found.groups() if found else ("", "", "")
     tagged = bool(re.search(r"bt|smpte|gbr|fcc|film", colour or ""))
     seekable = opened is not None and opened[1].startswith(SEEKABLE)
@@ -268,7 +268,7 @@ def escaped(text: str) -> str:
 
 def comment(path: Path) -> str | None:
     """The ``comment`` tag of a video file, if there is one among the first MOST_TAGS bytes. Raises InputError."""
-    text = _begun(path, MOST_TAGS, "-f", "ffmetadata").decode(errors="replace")
+    text = _begun(path, MAX_TAG_BYTES, "-f", "ffmetadata").decode(errors="replace")
     # Tags of the file stand before the first [STREAM] or [CHAPTER]; an escaped line end belongs to its value.
     for match in re.finditer(r"(?:[^\\\n]+|\\.)+", text, re.DOTALL):
         entry = match[0]

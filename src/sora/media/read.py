@@ -48,7 +48,7 @@ def read_clip(path: str | Path, *, start: float | None = None, end: float | None
     for what is missing, damaged, a still, or over MAX_CLIP_BYTES; UsageError for a start or end outside the film.
     """
     with open_video(path) as film:
-        first, last = _part(film, start, end)
+        first, last = _frame_range(film, start, end)
         _check_room(film, last - first, cut=start is not None or end is not None)
         frames_FYXC = np.empty((last - first, *film.size, 3), np.uint8)
         count = 0
@@ -65,7 +65,7 @@ def cut(clip: Clip, name: str, start: float | None, end: float | None) -> Clip:
     film = VideoSource(
         Path(name), len(clip), clip.fps, clip.size, lambda first, last: iter(clip.frames_FYXC[first:last])
     )
-    first, last = _part(film, start, end)
+    first, last = _frame_range(film, start, end)
     return clip[first:last]
 
 
@@ -82,7 +82,7 @@ def open_video(path: str | Path, pixels: Pixels = picture.rgb) -> Iterator[Video
         yield _video(file, pixels) if image is None else _animation(file, image, pixels)
 
 
-def _part(film: VideoSource, start: float | None, end: float | None) -> tuple[int, int]:
+def _frame_range(film: VideoSource, start: float | None, end: float | None) -> tuple[int, int]:
     """The first frame at or after ``start`` and the first at or after ``end``. Raises UsageError."""
     seconds = film.frames / film.fps
     for name, value in (("--start", start), ("--end", end)):
@@ -111,9 +111,9 @@ def _check_room(film: VideoSource, frames: int, cut: bool) -> None:
         return
     size, most = f"{film.size[1]}x{film.size[0]}", MAX_CLIP_BYTES // frame_bytes / film.fps
     what = f"the part of {film.path}" if cut else str(film.path)
-    way_out = "bring --start and --end closer together" if cut else "choose a part with --start and --end"
+    advice = "bring --start and --end closer together" if cut else "choose a part with --start and --end"
     seconds, most = frames / film.fps, math.floor(most * 100) / 100
-    raise InputError(f"{what} is {seconds:.2f} s long, at most {most:g} s of {size} can be read at once; {way_out}")
+    raise InputError(f"{what} is {seconds:.2f} s long, at most {most:g} s of {size} can be read at once; {advice}")
 
 
 def _video(file: Path, pixels: Pixels) -> VideoSource:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 WAITING = 2**26  # bytes of frames that may wait for the encoder
-MOST_WAITING, LEAST_WAITING = 64, 2  # frames
+MAX_WAITING, MIN_WAITING = 64, 2  # frames
 
 
 class Encoder(Protocol):
@@ -35,7 +35,7 @@ class EncoderThread:
 
     def __init__(self, encoder: Encoder, frame_bytes: int) -> None:
         self._encoder = encoder
-        self._frames: Queue[np.ndarray | None] = Queue(min(max(WAITING // frame_bytes, LEAST_WAITING), MOST_WAITING))
+        self._frames: Queue[np.ndarray | None] = Queue(min(max(WAITING // frame_bytes, MIN_WAITING), MAX_WAITING))
         self._failure: BaseException | None = None
         self._over = False
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)

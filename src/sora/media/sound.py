@@ -40,7 +40,7 @@ class Sound:
 
 
 def sound_of(path: str | Path) -> bool:
-    """Whether a file can be heard. Raises InputError for what is missing, and for no film, picture or sound."""
+    """Whether a file has sound. Raises InputError for what is missing, and for no film, picture or sound."""
     file = picture.existing(path)
     if file.is_dir():
         return False
@@ -68,7 +68,7 @@ def lay(made: Path, notes: Path, staged: Sequence[tuple[Path, float]], seconds: 
 
     The pictures are copied as they are; the tags come from ``notes``, an ffmetadata file. Raises InputError.
     """
-    inputs = [part for path, _ in staged for part in ("-i", ffmpeg.url(path))]
+    inputs = [argument for path, _ in staged for argument in ("-i", ffmpeg.url(path))]
     # Silence of the film's length comes first: the mix lasts as long as that.
     steps = [f"anullsrc=r={RATE}:cl=stereo,atrim=end_sample={round(seconds * RATE)}[base]"]
     steps += [f"[{n + 2}:a]adelay={round(at * RATE)}S:all=1[s{n}]" for n, (_, at) in enumerate(staged)]

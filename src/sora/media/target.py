@@ -71,7 +71,7 @@ def unique_path(folder: str | Path, stem: str, suffix: str) -> Path:
 
 
 def staging(target: Path) -> Path:
-    """A new hidden folder beside the target: on its file system, so publishing is a rename."""
+    """A new hidden folder next to the target: on its file system, so publishing is a rename."""
     return Path(tempfile.mkdtemp(prefix=".sora-", dir=target.parent))
 
 

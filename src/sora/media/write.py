@@ -45,7 +45,7 @@ class Writer:
         """Appends uint8 RGB frames of the writer's size. Raises InputError when the encoder fails."""
         if frames_FYXC.dtype != np.uint8 or frames_FYXC.shape[1:] != (*self._size, 3):
             raise ValueError(f"expected uint8 (F, {self._size}, 3), not {frames_FYXC.dtype} {frames_FYXC.shape}")
-        with _told(self.path):
+        with _write_errors(self.path):
             for frame_YXC in frames_FYXC:
                 self._encoder.write(np.array(frame_YXC, order="C"))  # its own, which nobody changes meanwhile
                 self.frames += 1
@@ -64,7 +64,7 @@ def writer(
     """A file at ``path`` of the kind its suffix says, from frames of ``size`` = (height, width) at ``fps``.
 
     Kinds: .mp4 (H.264, yuv420p, bt709), .mkv (FFV1 in RGB, lossless), .gif, .webp, .png and .jpg for one frame, and
-    a folder of numbered PNGs with recipe.json. Frames go to a hidden folder beside the target; when the block ends
+    a folder of numbered PNGs with recipe.json. Frames go to a hidden folder next to the target; when the block ends
     well the file is opened again, its frames and size are checked, and it is renamed into place. When the block
     raises, nothing is left. .mp4 (AAC) and .mkv (FLAC) get ``sounds``, read before the block starts; the other kinds
     are silent. overlap: frames are encoded in a thread of their own while the block goes on. Raises UsageError and
@@ -77,7 +77,7 @@ def writer(
     folder = target.staging(place)
     try:
         made = folder / ("frames" if kind == target.FOLDER else f"made{kind}")
-        with _told(place):
+        with _write_errors(place):
             staged = sound.stage(sounds, folder) if kind in sound.ENCODE else []
             encoder = _encoder(kind, made, fps, size, recipe_json)
             encoder = EncoderThread(encoder, math.prod((*size, 3))) if overlap else encoder
@@ -86,15 +86,15 @@ def writer(
             yield w
             if not w.frames:
                 raise InputError(f"no frames were painted, so {place} is not written")
-            with _told(place):
+            with _write_errors(place):
                 encoder.close()
         finally:
             encoder.abandon()
         if staged:
-            with _told(place):
+            with _write_errors(place):
                 sound.lay(made, folder / _NOTES, staged, w.frames / ffmpeg.rate(fps))
-        _verify(made, place, w.frames, size, heard=bool(staged))
-        with _told(place):
+        _verify(made, place, w.frames, size, has_sound=bool(staged))
+        with _write_errors(place):
             w.path = target.publish(made, place, force)
     finally:
         target.remove(folder)
@@ -125,7 +125,7 @@ def check_size(path: str | Path, size: tuple[int, int], fps: float) -> None:
 
 
 @contextmanager
-def _told(place: Path) -> Iterator[None]:
+def _write_errors(place: Path) -> Iterator[None]:
     """Says in the user's words what the system refuses while the file is written."""
     try:
         yield
@@ -133,7 +133,7 @@ def _told(place: Path) -> Iterator[None]:
         raise InputError(f"cannot write {place}: {error.strerror or error}; free some space or change -o") from None
 
 
-def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], heard: bool) -> None:
+def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], has_sound: bool) -> None:
     """Opens the finished file and compares. Raises InputError."""
     info: Info = probe(made)
     if (info.frames, info.height, info.width) != (frames, *size):
@@ -141,7 +141,7 @@ def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], heard: 
         raise InputError(
             f"{place} came out wrong: {found}, expected {frames} of {size[1]}x{size[0]}; it is not kept, try .mkv"
         )
-    if heard and not info.sound:
+    if has_sound and not info.sound:
         raise InputError(f"{place} came out without its sound; it is not kept, try .mkv")
 
 

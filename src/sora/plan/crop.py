@@ -51,7 +51,7 @@ def crop_around(region_FYX: np.ndarray, share: float) -> Crop | None:
     return Crop(top, left, tall, wide)
 
 
-def _begin(held: np.ndarray, length: int, whole: int) -> int:
+def _begin(selected: np.ndarray, length: int, whole: int) -> int:
     """Where a stretch of that length begins that has what is held in its middle and stays inside the whole."""
-    middle = (int(held[0]) + int(held[-1]) + 1) / 2
+    middle = (int(selected[0]) + int(selected[-1]) + 1) / 2
     return min(max(0, round(middle - length / 2)), whole - length)

@@ -59,7 +59,7 @@ def converted(field: RequestField, text: str) -> Any:
 def spelled(request: Request) -> list[str]:
     """A command line that asks for the same, for a person to read; without ``sora``."""
     verb, row = (request.verb, VERBS[request.verb]) if request.draft_file is None else ("finish", FINISH)
-    words, places = [verb], list[str]()
+    words, positional = [verb], list[str]()
     for name in row.fields:
         value = getattr(request, name)
         if value is None or value is False or value == ():
@@ -67,9 +67,9 @@ def spelled(request: Request) -> list[str]:
         several = value if isinstance(value, tuple) else (value,)
         texts = [f"{each:g}" if isinstance(each, float) else str(each) for each in several]
         if name in (*row.required, *row.optional):
-            places += texts
+            positional += texts
         elif value is True:
             words.append(row.field(name).flag)
         else:
             words += [word for text in texts for word in (row.field(name).flag, text)]
-    return [*words, *(["--"] if any(place.startswith("-") for place in places) else []), *places]
+    return [*words, *(["--"] if any(place.startswith("-") for place in positional) else []), *positional]

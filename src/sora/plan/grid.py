@@ -43,7 +43,7 @@ class Grid:
     def nearest_size(self, aspect: float, area: int) -> tuple[int, int]:
         """(height, width) on the grid, of about ``area`` pixels, with the shape closest to ``aspect`` = width / height.
 
-        Sizes whose area is within a quarter of the wish compete; the closest shape wins, then the closest area.
+        Sizes whose area is within a quarter of ``area`` compete; the closest shape wins, then the closest area.
         """
         m = self.multiple
         ideal = max(1.0, math.sqrt(area / aspect) / m)

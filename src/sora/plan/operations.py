@@ -1,6 +1,6 @@
 """The verbs, as pure functions from what a person asks to a Plan. No model, no device, no file.
 
-Clips and pictures have the film's size and rate already. frames: how many are painted, unless said otherwise.
+Clips and pictures have the film's size and rate already. frames: how many are painted, unless stated otherwise.
 """
 
 from __future__ import annotations

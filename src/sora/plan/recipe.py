@@ -89,7 +89,7 @@ def record_of(text: str) -> dict[str, Any]:
 
 
 def _finite(text: str) -> float:
-    """Raises InputError for NaN, infinity and a number too large to be told from it, which JSON does not have."""
+    """Raises InputError for NaN, infinity and a number too large to differ from it, which JSON does not have."""
     number = float(text)
     if not math.isfinite(number):
         raise InputError("the recipe holds a number that is not finite; it was damaged or is not sora's")

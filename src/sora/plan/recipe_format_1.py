@@ -15,7 +15,7 @@ from sora.plan.recipe import FORMAT, Recipe, from_record
 from sora.plan.request import Request, changed, from_data
 from sora.plan.verbs import FINISH, VERBS
 
-MOST_WORDS = 4096
+MAX_WORDS = 4096
 OLD_NAMES = {"step": "sampler"}
 
 DraftRequest = Callable[[str], Request]
@@ -33,7 +33,7 @@ def converted(record: dict[str, Any], draft_request: DraftRequest) -> Recipe:
 
 def _request(record: dict[str, Any], draft_request: DraftRequest) -> Request:
     argv = record.get("argv") or _before_command_lines(record)
-    if not isinstance(argv, list) or len(argv) > MOST_WORDS or not all(isinstance(word, str) for word in argv):
+    if not isinstance(argv, list) or len(argv) > MAX_WORDS or not all(isinstance(word, str) for word in argv):
         raise InputError("the recipe's command is no list of words; it was damaged or is not sora's")
     verb, *words = argv
     row = FINISH if verb == "finish" else VERBS.get(verb)
@@ -52,10 +52,10 @@ def _values(verb: str, words: Sequence[str]) -> dict[str, Any]:
         values, rest = parse(verb, row, words)
     except UsageError as error:
         raise InputError(f"the recipe's command is not one that sora runs ({error})") from None
-    places = (*row.required, *row.optional)
-    if not len(row.required) <= len(rest) <= len(places):
+    positional = (*row.required, *row.optional)
+    if not len(row.required) <= len(rest) <= len(positional):
         raise InputError(f"the recipe's command has {len(rest)} words without a flag, expected {len(row.required)}")
-    return dict(zip(places, rest, strict=False)) | values
+    return dict(zip(positional, rest, strict=False)) | values
 
 
 def finished(draft: Request, values: dict[str, Any]) -> Request:
@@ -72,13 +72,13 @@ def _before_command_lines(record: dict[str, Any]) -> list[str]:
     if not isinstance(prompt, str):
         raise InputError("the recipe lacks its prompt; it was cut short or is not sora's")
     if verb not in ("generate", "image"):
-        held = f"it was {verb} {prompt!r} with --seed {record.get('seed')} --steps {record.get('steps')}"
-        raise InputError(f"the recipe is of an older sora and holds no command; {held}, run that yourself")
+        facts = f"it was {verb} {prompt!r} with --seed {record.get('seed')} --steps {record.get('steps')}"
+        raise InputError(f"the recipe is of an older sora and holds no command; {facts}, run that yourself")
     names = ["seed", "steps", "guidance", "negative", "shift", "step", "model"]
     names += ["frames", "fps"] if verb == "generate" else []
     flags = [(f"--{OLD_NAMES.get(name, name)}", record.get(name)) for name in names]
     size = record.get("size")
     if isinstance(size, list) and len(size) == 2:
         flags.append(("--size", "{}x{}".format(*size)))
-    words = [part for flag, value in flags if value not in (None, "") for part in (flag, str(value))]
+    words = [word for flag, value in flags if value not in (None, "") for word in (flag, str(value))]
     return [verb, *words, "--", escaped(prompt)]

@@ -1,6 +1,6 @@
 """What a person asks for, as one frozen record that flags, lines of a prompt file, Python and recipes share.
 
-None, an empty tuple and False are "not said".
+None, an empty tuple and False mean that an option was not given.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _nothing(name: str) -> Any:
 
 
 def to_data(request: Request) -> dict[str, Any]:
-    """The request as JSON has it, without what is not said."""
+    """The request as JSON has it, without what was not given."""
     return {"verb": request.verb, **msgspec.to_builtins(request)}
 
 

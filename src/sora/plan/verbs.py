@@ -122,6 +122,6 @@ FINISH = Verb(
 
 
 def with_prompt_files(name: str) -> Verb:
-    """The verb whose prompts a file may hold, with a prompt that need not be said."""
+    """The verb whose prompts a file may hold, with a prompt that need not be given."""
     verb = VERBS[name]
     return replace(verb, required=(), optional=verb.required) if verb.reads_prompt_files else verb

@@ -1,7 +1,7 @@
 """Open weights into a module that stands on the meta device, whatever layout, spelling and number format they are in.
 
-All that can be wrong is found from headers. Then tensors go one by one, in pieces, to their device and dtype; beside
-what has been loaded, memory holds a few tens of megabytes.
+All that can be wrong is found from headers. Then tensors go one by one, in pieces, to their device and dtype;
+memory holds what has been loaded and a few tens of megabytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def checkpoint_shapes(path: Path, *, rules: LayoutRules) -> dict[str, tuple[int,
 
     Takes and raises what ``load_checkpoint`` does. Needs no torch.
     """
-    return {name: held.shape for name, held in _table(path, rules).items()}
+    return {name: entry.shape for name, entry in _table(path, rules).items()}
 
 
 def load_checkpoint(
@@ -66,7 +66,7 @@ def load_checkpoint(
     rules: for the names of such a network, out of its family's ``KEY_MAPS``.
     dtype: to compute in.
     device: for all tensors, or a function of the module's names for them.
-    keep_small: what diffusers and transformers keep in float32 beside half precision (norms, modulation) stays so.
+    keep_small: what diffusers and transformers keep in float32 next to half precision (norms, modulation) stays so.
     store: given, linear maps whose weights are float8 or ggml's blocks keep them so; everything else is unpacked.
     on_bytes: called with (bytes done, bytes in all) after each tensor.
 
@@ -75,19 +75,19 @@ def load_checkpoint(
     """
     plan = _plan(module, path, rules)
     dtypes = _dtypes(plan, rules, dtype, keep_small)
-    stored = {name for name, held in plan.items() if store and _can_stay(module, name, held)}
+    quantized = {name for name, entry in plan.items() if store and _can_stay(module, name, entry)}
     if store:
-        for name in stored:
+        for name in quantized:
             scale = plan[name].scale
             scales = scale.numbers if scale else 0
             store(module, name.removesuffix(".weight"), plan[name].format, scales=scales, dtype=dtypes[name])
     place = device if callable(device) else lambda _: device
     reader = Reader()
     tensors: dict[str, Tensor] = {}
-    done, total = 0, sum(held.nbytes for held in plan.values())
-    for name, held in sorted(plan.items(), key=lambda item: (item[1].file, item[1].start)):
-        tensors |= _read(reader, name, held, name in stored, dtypes[name], place(name))
-        done += held.nbytes
+    done, total = 0, sum(entry.nbytes for entry in plan.values())
+    for name, entry in sorted(plan.items(), key=lambda item: (item[1].file, item[1].start)):
+        tensors |= _read(reader, name, entry, name in quantized, dtypes[name], place(name))
+        done += entry.nbytes
         if on_bytes:
             on_bytes(done, total)
     return fill(module, tensors)
@@ -97,58 +97,58 @@ def _plan(module: nn.Module, path: Path, rules: LayoutRules) -> Table:
     """Where the tensor of each of the module's names stands. Raises ModelError."""
     table, one = _table(path, rules), rules.canonical
     state = module.state_dict()
-    found = {name: held.shape for name, held in table.items()}
+    found = {name: entry.shape for name, entry in table.items()}
     compare(path, found, {one(name): tuple(tensor.shape) for name, tensor in state.items()}, _ADVICE)
 
     from sora.weights.formats import FORMATS
 
-    for name, held in table.items():
-        if held.format not in FORMATS:
-            raise ModelError(f"{path}: {name} is stored as {held.format}, which sora does not read; get the fp16 file")
+    for name, entry in table.items():
+        if entry.format not in FORMATS:
+            raise ModelError(f"{path}: {name} is stored as {entry.format}, which sora does not read; get the fp16 file")
     return {name: table[one(name)] for name in state}
 
 
 def _table(path: Path, rules: LayoutRules) -> Table:
     """The tensors that a network of this kind wants, under our one name for each."""
-    held = source.held(path)
+    entries = source.tensor_table(path)
     wanted: Table = {}
-    for theirs, name in renamed(held, rules).items():
+    for theirs, name in renamed(entries, rules).items():
         if name not in wanted:
-            wanted[name] = held[theirs]
-        elif wanted[name].shape != held[theirs].shape:
+            wanted[name] = entries[theirs]
+        elif wanted[name].shape != entries[theirs].shape:
             raise ModelError(f"{path} holds two different tensors for {name}; download it again")
     return fold(path, wanted)
 
 
 def _dtypes(names: Iterable[str], rules: LayoutRules, dtype: torch.dtype, keep_small: bool) -> dict[str, torch.dtype]:
-    """The dtype of each: float32 for what stays in it beside this one."""
+    """The dtype of each: float32 for what stays in it next to this one."""
     import torch
 
     keeps = keep_small and str(dtype).removeprefix("torch.") in rules.half_dtypes
     return {name: torch.float32 if keeps and re.search(rules.float32, name) else dtype for name in names}
 
 
-def _can_stay(module: nn.Module, name: str, held: TensorEntry) -> bool:
+def _can_stay(module: nn.Module, name: str, entry: TensorEntry) -> bool:
     """Whether this is a linear map's weight in a format that it can be used from."""
     from torch import nn
 
     from sora.weights.formats import STORABLE
 
     path, _, leaf = name.rpartition(".")
-    whole = held.shape[-1:] and held.shape[-1] % SIZES[held.format][0] == 0
-    return bool(whole and held.format in STORABLE and leaf == "weight") and isinstance(
+    whole = entry.shape[-1:] and entry.shape[-1] % SIZES[entry.format][0] == 0
+    return bool(whole and entry.format in STORABLE and leaf == "weight") and isinstance(
         module.get_submodule(path), nn.Linear
     )
 
 
 def _read(
-    reader: Reader, name: str, held: TensorEntry, stored: bool, dtype: torch.dtype, device: Device
+    reader: Reader, name: str, entry: TensorEntry, quantized: bool, dtype: torch.dtype, device: Device
 ) -> dict[str, Tensor]:
     """The tensors, by name in the module's state, that this one of the file becomes."""
-    if not stored:
-        return {name: reader.numbers(held, dtype, device)}
+    if not quantized:
+        return {name: reader.numbers(entry, dtype, device)}
     stem = name.removesuffix("weight")
-    parts = {stem + "blocks": reader.blocks(held, device)}
-    if held.scale:
-        parts[stem + "scale"] = reader.scale_bytes(held.scale, device)
+    parts = {stem + "blocks": reader.blocks(entry, device)}
+    if entry.scale:
+        parts[stem + "scale"] = reader.scale_bytes(entry.scale, device)
     return parts

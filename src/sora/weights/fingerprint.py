@@ -1,4 +1,4 @@
-"""Which weights a folder or a file holds, told in milliseconds."""
+"""Which weights a folder or a file holds, recognised in milliseconds."""
 
 from __future__ import annotations
 

@@ -131,9 +131,9 @@ def unpack(
     scale_R: what they are multiplied by, in float32, one for all or one a row. at_once: most numbers that are worked
     on at a time, at least a row; None for what suits the device.
     """
-    form = FORMATS[format]
+    layout = FORMATS[format]
     out_RK = torch.empty(
-        len(bytes_RS), bytes_RS.shape[1] // form.size * form.block, dtype=dtype, device=bytes_RS.device
+        len(bytes_RS), bytes_RS.shape[1] // layout.size * layout.block, dtype=dtype, device=bytes_RS.device
     )
     unpack_into(out_RK, bytes_RS, format, scale_R, at_once)
     return out_RK
@@ -143,13 +143,13 @@ def unpack_into(
     out_RK: Tensor, bytes_RS: Tensor, format: str, scale_R: Tensor | None = None, at_once: int | None = None
 ) -> None:
     """As ``unpack``, into a tensor that is there, of any floating dtype."""
-    form = FORMATS[format]
+    layout = FORMATS[format]
     at_once = at_once or AT_ONCE.get(bytes_RS.device.type, 2**24)
     step = max(1, at_once // max(1, out_RK.shape[1]))
     for start in range(0, len(out_RK), step):
-        part = slice(start, start + step)
-        values_RK = form.values(bytes_RS[part].reshape(-1, form.size)).reshape(-1, out_RK.shape[1])
+        rows = slice(start, start + step)
+        values_RK = layout.values(bytes_RS[rows].reshape(-1, layout.size)).reshape(-1, out_RK.shape[1])
         if scale_R is not None:
-            scale = scale_R[part] if len(scale_R) > 1 else scale_R
+            scale = scale_R[rows] if len(scale_R) > 1 else scale_R
             values_RK = values_RK.float() * scale[:, None]
-        out_RK[part] = values_RK
+        out_RK[rows] = values_RK

@@ -24,8 +24,8 @@ SHAPE_KEY = "comfy.gguf.orig_shape."  # of ComfyUI-GGUF: kernels are stored flat
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<B", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
-_MOST_DIMS = 8
-_MOST_NESTED = 4
+_MAX_DIMS = 8
+_MAX_NESTED = 4
 
 
 class UnreadFormat(ValueError):
@@ -47,7 +47,7 @@ def table(path: Path) -> Table:
         entries = list(_entries(cursor, tensors))
     base = math.ceil(cursor.place / alignment) * alignment
     found = _place(path, entries, base, cursor.total)
-    return {name: _reshaped(name, held, originals.get(name)) for name, held in found.items()}
+    return {name: _reshaped(name, entry, originals.get(name)) for name, entry in found.items()}
 
 
 class _Cursor:
@@ -71,8 +71,8 @@ class _Cursor:
         self.place += count
         self.file.seek(count, 1)
 
-    def number(self, form: str) -> int:
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+    def number(self, code_format: str) -> int:
+        return struct.unpack(code_format, self.take(struct.calcsize(code_format)))[0]
 
     def text(self) -> str:
         return self.take(self.number("<Q")).decode("utf-8")
@@ -96,10 +96,10 @@ def _metadata(cursor: _Cursor, fields: int) -> tuple[int, dict[str, tuple[int, .
 
 
 def _shape(cursor: _Cursor) -> tuple[int, ...]:
-    form, count = _SCALARS.get(cursor.number("<I"), "<f"), cursor.number("<Q")
-    if form in ("<f", "<d") or not 0 < count <= _MOST_DIMS:
+    code_format, count = _SCALARS.get(cursor.number("<I"), "<f"), cursor.number("<Q")
+    if code_format in ("<f", "<d") or not 0 < count <= _MAX_DIMS:
         raise ValueError("an original shape in its metadata is no row of counts")
-    return tuple(cursor.number(form) for _ in range(count))
+    return tuple(cursor.number(code_format) for _ in range(count))
 
 
 def _skip(cursor: _Cursor, kind: int, nested: int = 0) -> None:
@@ -108,7 +108,7 @@ def _skip(cursor: _Cursor, kind: int, nested: int = 0) -> None:
         cursor.skip(struct.calcsize(_SCALARS[kind]))
     elif kind == _STRING:
         cursor.skip(cursor.number("<Q"))
-    elif kind == _ARRAY and nested < _MOST_NESTED:
+    elif kind == _ARRAY and nested < _MAX_NESTED:
         inner, count = cursor.number("<I"), cursor.number("<Q")
         if inner in _SCALARS:
             size = struct.calcsize(_SCALARS[inner])
@@ -127,7 +127,7 @@ def _entries(cursor: _Cursor, tensors: int) -> Iterator[tuple[str, tuple[int, ..
     cursor.need(tensors, 24)
     for _ in range(tensors):
         name, dims = cursor.text(), cursor.number("<I")
-        if dims > _MOST_DIMS:
+        if dims > _MAX_DIMS:
             raise ValueError(f"{name} has {dims} axes")
         shape = tuple(cursor.number("<Q") for _ in range(dims))[::-1]
         yield name, shape, cursor.number("<I"), cursor.number("<Q")
@@ -141,21 +141,21 @@ def _place(path: Path, entries: list[tuple[str, tuple[int, ...], int, int]], bas
         if code not in TYPES:
             called = OTHER_TYPES.get(code, f"type {code}")
             raise UnreadFormat(f"{name} is stored as {called}; sora reads {', '.join(TYPES.values())}")
-        held = TensorEntry(path, TYPES[code], shape, base + offset)
+        entry = TensorEntry(path, TYPES[code], shape, base + offset)
         if name in found:
             raise ValueError(f"{name} is there twice")
-        if (row := shape[-1] if shape else 1) % SIZES[held.format][0]:
-            raise ValueError(f"rows of {row} do not divide into the blocks of {name}, {held.format}")
-        if held.start < end or held.start + held.nbytes > total:
+        if (row := shape[-1] if shape else 1) % SIZES[entry.format][0]:
+            raise ValueError(f"rows of {row} do not divide into the blocks of {name}, {entry.format}")
+        if entry.start < end or entry.start + entry.nbytes > total:
             raise ValueError(f"the bytes of {name} are not its own or not there")
-        found[name] = held
-        end = held.start + held.nbytes
+        found[name] = entry
+        end = entry.start + entry.nbytes
     return found
 
 
-def _reshaped(name: str, held: TensorEntry, shape: tuple[int, ...] | None) -> TensorEntry:
+def _reshaped(name: str, entry: TensorEntry, shape: tuple[int, ...] | None) -> TensorEntry:
     if shape is None:
-        return held
-    if min(shape) < 0 or math.prod(shape) != held.numbers:
+        return entry
+    if min(shape) < 0 or math.prod(shape) != entry.numbers:
         raise ValueError(f"the original shape of {name}, {shape}, has not as many numbers as it holds")
-    return TensorEntry(held.file, held.format, shape, held.start)
+    return TensorEntry(entry.file, entry.format, shape, entry.start)

@@ -1,7 +1,7 @@
 """Weights in eight bits: each row of a large matrix as whole numbers of one step, small tensors in float16.
 
 Symmetric round-to-nearest with one scale per output channel, as in LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339)
-without its outliers. A packed table is plain tensors: ``name`` in int8 beside ``name.scale`` in float16, everything
+without its outliers. A packed table is plain tensors: ``name`` in int8 with ``name.scale`` in float16, everything
 else under its own name. Which tensors are packed follows from their shapes alone, so a file can be checked before it
 is read.
 """
@@ -79,9 +79,9 @@ def _check(name: str, tensor: Tensor) -> None:
 
 def _rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """(int8 of the same shape, float16 steps a row). A step is rounded up, so that no value is cut off."""
-    wish = matrix.flatten(1).abs().amax(dim=1) / LEVELS
-    step = wish.half()
-    step = torch.where(step.float() < wish, torch.nextafter(step, torch.full_like(step, torch.inf)), step)
+    scale = matrix.flatten(1).abs().amax(dim=1) / LEVELS
+    step = scale.half()
+    step = torch.where(step.float() < scale, torch.nextafter(step, torch.full_like(step, torch.inf)), step)
     wide = step.float().view(-1, *[1] * (matrix.ndim - 1))
     whole = torch.where(wide > 0, matrix / wide, 0).round()
     return whole.to(torch.int8).contiguous(), step

@@ -41,7 +41,7 @@ _ENDINGS = {  # of names in files -> what they are called here
 
 def canonical(names: Iterable[str], kind: LayoutRules | None = None) -> dict[str, str | None]:
     """The tensors' names in one file -> what they are called in memory, ``.alpha`` too; None for what is no part of a
-    LoRA. kind: what is known of the transformer's names, None for nothing beside our own."""
+    LoRA. kind: what is known of the transformer's names, None for our own names alone."""
     split = {name: _split(name) for name in names}
     paths = {path for path, _ in filter(None, split.values())}
     modules_of = kind.to_ours(paths) if kind else {path: path for path in paths}
@@ -68,12 +68,12 @@ def facts(path: str | Path) -> dict[str, str]:
     names = weights.shapes(file)
     strange = [name for name, ours in canonical(names).items() if ours is None]
     if strange or not names:
-        held = f"it holds {strange[0]}" if strange else "it is empty"
-        raise ModelError(f"{path} is no LoRA that sora can read ({held}); expected pairs of lora_A and lora_B")
+        problem = f"it holds {strange[0]}" if strange else "it is empty"
+        raise ModelError(f"{path} is no LoRA that sora can read ({problem}); expected pairs of lora_A and lora_B")
     with file.open("rb") as opened:
         header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-    said = header.get("__metadata__") or {}
-    return {str(k): str(v) for k, v in said.items()}
+    metadata = header.get("__metadata__") or {}
+    return {str(k): str(v) for k, v in metadata.items()}
 
 
 def read(path: str | Path, kind: LayoutRules | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -82,7 +82,7 @@ def read(path: str | Path, kind: LayoutRules | None = None) -> tuple[dict[str, T
     kind: as in ``canonical``, out of a family's ``KEY_MAPS``. Raises InputError and ModelError as ``facts`` does, and
     ModelError for half a pair.
     """
-    said = facts(path)
+    metadata = facts(path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -91,26 +91,26 @@ def read(path: str | Path, kind: LayoutRules | None = None) -> tuple[dict[str, T
     except SafetensorError as error:
         raise ModelError(f"the LoRA {path} is damaged ({error}); download it again") from None
     ours = canonical(found, kind)
-    held = {ours[name] or "": tensor for name, tensor in found.items()}
-    found = {name: tensor for name, tensor in held.items() if not name.endswith(ALPHA)}
-    for module in modules(held):
+    ours_by_name = {ours[name] or "": tensor for name, tensor in found.items()}
+    found = {name: tensor for name, tensor in ours_by_name.items() if not name.endswith(ALPHA)}
+    for module in modules(ours_by_name):
         if module + DOWN not in found or module + UP not in found:
             raise ModelError(f"the LoRA {path} holds half a pair for {module}; download it again")
-        if module + ALPHA in held:
+        if module + ALPHA in ours_by_name:
             up = found[module + UP]
-            scale = held[module + ALPHA].float().item() / up.shape[1]
+            scale = ours_by_name[module + ALPHA].float().item() / up.shape[1]
             found[module + UP] = (up.float() * scale).to(up.dtype)
-    return found, said
+    return found, metadata
 
 
-def write(path: str | Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> None:
+def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """The tensors (in memory's names) as a file that any trainer's or painter's reader takes, in one step: the path
     holds the old file or the whole new one. Raises InputError."""
     from safetensors.torch import save
 
     named = {PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        atomic.write(Path(path), save(named, {"format": "pt", **said}), replace=True)
+        atomic.write(Path(path), save(named, {"format": "pt", **metadata}), replace=True)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
 

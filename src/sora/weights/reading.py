@@ -27,38 +27,38 @@ class Reader:
 
         self.buffer = torch.empty(PIECE, dtype=torch.uint8)
 
-    def numbers(self, held: TensorEntry, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    def numbers(self, entry: TensorEntry, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """The tensor in ``dtype`` on ``device``, multiplied by its scale if it has one. Raises ModelError for a file
         that ends too early."""
         import torch
 
         from sora.weights.formats import FORMATS, unpack_into
 
-        out = torch.empty(held.shape, dtype=dtype, device=device)
-        if FORMATS[held.format].dtype == dtype and held.scale is None:
-            self._fill(held, out.view(-1).view(torch.uint8))
+        out = torch.empty(entry.shape, dtype=dtype, device=device)
+        if FORMATS[entry.format].dtype == dtype and entry.scale is None:
+            self._fill(entry, out.view(-1).view(torch.uint8))
             return out
-        if not held.numbers:
+        if not entry.numbers:
             return out
-        rows, row = _rows(held)
+        rows, row = _rows(entry)
         out_RK = out.view(rows, -1)
-        scale_R = None if held.scale is None else self.numbers(held.scale, torch.float32, device).view(-1)
+        scale_R = None if entry.scale is None else self.numbers(entry.scale, torch.float32, device).view(-1)
         step = max(1, PIECE // row)
-        with held.file.open("rb", buffering=0) as file:
-            file.seek(held.start)
+        with entry.file.open("rb", buffering=0) as file:
+            file.seek(entry.start)
             for start in range(0, rows, step):
-                part = slice(start, min(rows, start + step))
-                bytes_RS = self._next(file, (part.stop - start) * row).view(-1, row).to(device)
-                scale = scale_R[part] if scale_R is not None and len(scale_R) > 1 else scale_R
-                unpack_into(out_RK[part], bytes_RS, held.format, scale)
+                rows_read = slice(start, min(rows, start + step))
+                bytes_RS = self._next(file, (rows_read.stop - start) * row).view(-1, row).to(device)
+                scale = scale_R[rows_read] if scale_R is not None and len(scale_R) > 1 else scale_R
+                unpack_into(out_RK[rows_read], bytes_RS, entry.format, scale)
         return out
 
-    def blocks(self, held: TensorEntry, device: torch.device | str) -> Tensor:
+    def blocks(self, entry: TensorEntry, device: torch.device | str) -> Tensor:
         """A matrix as it stands in the file: uint8, (rows, bytes of a row), on ``device``. Raises as ``numbers``."""
         import torch
 
-        out = torch.empty(held.shape[0], held.nbytes // held.shape[0], dtype=torch.uint8, device=device)
-        self._fill(held, out.view(-1))
+        out = torch.empty(entry.shape[0], entry.nbytes // entry.shape[0], dtype=torch.uint8, device=device)
+        self._fill(entry, out.view(-1))
         return out
 
     def scale_bytes(self, scale: TensorEntry, device: torch.device | str) -> Tensor:
@@ -67,10 +67,10 @@ class Reader:
 
         return self.numbers(scale, torch.float32, device).view(-1).view(torch.uint8)
 
-    def _fill(self, held: TensorEntry, out: Tensor) -> None:
+    def _fill(self, entry: TensorEntry, out: Tensor) -> None:
         """The file's bytes into a flat uint8 tensor on any device."""
-        with held.file.open("rb", buffering=0) as file:
-            file.seek(held.start)
+        with entry.file.open("rb", buffering=0) as file:
+            file.seek(entry.start)
             for piece in out.split(PIECE) if len(out) else ():
                 if piece.device.type == "cpu":
                     _read_into(file, piece)
@@ -86,13 +86,13 @@ class Reader:
         return piece
 
 
-def _rows(held: TensorEntry) -> tuple[int, int]:
+def _rows(entry: TensorEntry) -> tuple[int, int]:
     """(rows, bytes of a row): rows along the first axis where they are whole blocks, else one for all."""
-    block, size = SIZES[held.format]
-    rows = held.shape[0] if len(held.shape) > 1 else 1
-    if held.numbers // rows % block:
+    block, size = SIZES[entry.format]
+    rows = entry.shape[0] if len(entry.shape) > 1 else 1
+    if entry.numbers // rows % block:
         rows = 1
-    return rows, held.numbers // rows // block * size
+    return rows, entry.numbers // rows // block * size
 
 
 def _read_into(file: FileIO, piece: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The tensors that ComfyUI's quantised files keep beside weights: scales, which count, and hints, which do not.
+"""The tensors that ComfyUI's quantised files keep next to weights: scales, which count, and hints, which do not.
 
 Facts: ComfyUI's ``QUANTIZATION.md`` and ``convert_old_quants``. Older files mark themselves with ``scaled_fp8`` and
 call a scale ``scale_weight``; newer ones call it ``weight_scale`` and say a layer's format in ``comfy_quant``.
@@ -21,18 +21,18 @@ _MOST = 4096  # bytes of what a layer says about itself
 
 
 def fold(source: Path, table: Table) -> Table:
-    """The table with every scale beside its weight and without hints. Raises ModelError for a format that is not read
+    """The table with every scale with its weight and without hints. Raises ModelError for a format that is not read
     and for a scale that fits no weight."""
     weights = {n: h for n, h in table.items() if not (_SCALE.search(n) or _FORMAT.search(n) or _HINT.search(n))}
-    for name, held in table.items():
+    for name, entry in table.items():
         if _FORMAT.search(name):
-            _check_format(source, name, held)
+            _check_format(source, name, entry)
         elif _SCALE.search(name):
             weight = _SCALE.sub(".weight", name)
-            if weight not in weights or not _fits(held, weights[weight]):
-                raise ModelError(f"{source}: {name} {held.shape} is the scale of no weight; download it again")
+            if weight not in weights or not _fits(entry, weights[weight]):
+                raise ModelError(f"{source}: {name} {entry.shape} is the scale of no weight; download it again")
             whole = weights[weight]
-            weights[weight] = TensorEntry(whole.file, whole.format, whole.shape, whole.start, scale=held)
+            weights[weight] = TensorEntry(whole.file, whole.format, whole.shape, whole.start, scale=entry)
     return weights
 
 
@@ -42,19 +42,19 @@ def _fits(scale: TensorEntry, weight: TensorEntry) -> bool:
     return scale.format in ("F32", "F16", "BF16") and (scale.numbers == 1 or a_row)
 
 
-def _check_format(source: Path, name: str, held: TensorEntry) -> None:
-    said = None
-    if held.nbytes <= _MOST:
-        with held.file.open("rb") as file:
-            file.seek(held.start)
-            text = file.read(held.nbytes)
+def _check_format(source: Path, name: str, entry: TensorEntry) -> None:
+    format = None
+    if entry.nbytes <= _MOST:
+        with entry.file.open("rb") as file:
+            file.seek(entry.start)
+            text = file.read(entry.nbytes)
         try:
-            said = json.loads(text).get("format")
+            format = json.loads(text).get("format")
         except (ValueError, AttributeError, RecursionError):
-            said = None
-    if said not in _KNOWN:
+            format = None
+    if format not in _KNOWN:
         layer = _FORMAT.sub("", name)
         raise ModelError(
-            f"{source}: {layer} is stored as {said or 'something unknown'}; sora reads {' and '.join(_KNOWN)};"
+            f"{source}: {layer} is stored as {format or 'something unknown'}; sora reads {' and '.join(_KNOWN)};"
             " get the fp16, fp8 or GGUF file of these weights"
         )

@@ -17,16 +17,16 @@ _STEMS = ("diffusion_pytorch_model", "model")
 _INDEX = ".safetensors.index.json"
 
 
-def held(source: Path) -> Table:
+def tensor_table(source: Path) -> Table:
     """Every tensor of a checkpoint by its name there, from headers alone. Raises ModelError for what is not there, not
     whole or not read."""
     found: Table = {}
     for file in files(source):
-        part = table(file)
-        twice = next((name for name in part if name in found), None)
+        found_in_file = table(file)
+        twice = next((name for name in found_in_file if name in found), None)
         if twice:
             raise ModelError(f"{twice} is in two files of {source}; download them again")
-        found |= part
+        found |= found_in_file
     return found
 
 
@@ -74,7 +74,7 @@ def _is_read(path: Path) -> bool:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that an index names, which stand beside it."""
+    """The files that an index names, which lie in the same folder."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if not names or any(Path(name).name != name or Path(name).suffix != ".safetensors" for name in names):

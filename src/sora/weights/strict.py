@@ -39,7 +39,7 @@ def table(path: Path) -> Table:
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Name to shape of every tensor of a file. Raises ModelError as ``table`` does."""
-    return {name: held.shape for name, held in table(path).items()}
+    return {name: entry.shape for name, entry in table(path).items()}
 
 
 def read(
@@ -75,19 +75,19 @@ def read(
 def compare(path: Path, found: Shapes, expected: Shapes, advice: str) -> None:
     """Raises ModelError naming the first few names that differ, and what to do."""
     complaints = [
-        _few("missing", [n for n in expected if n not in found]),
-        _few("unexpected", [n for n in found if n not in expected]),
-        _few(
+        _abbreviate("missing", [n for n in expected if n not in found]),
+        _abbreviate("unexpected", [n for n in found if n not in expected]),
+        _abbreviate(
             "of another shape",
             [f"{n} {found[n]} for {shape}" for n, shape in expected.items() if n in found and found[n] != tuple(shape)],
         ),
     ]
     if any(complaints):
-        said = "; ".join(c for c in complaints if c)
-        raise ModelError(f"the weights file {path} does not fit the model ({said}); {advice}")
+        message = "; ".join(c for c in complaints if c)
+        raise ModelError(f"the weights file {path} does not fit the model ({message}); {advice}")
 
 
-def _few(what: str, names: list[str], most: int = 3) -> str:
+def _abbreviate(what: str, names: list[str], most: int = 3) -> str:
     """'2 missing: a, b', with no more than ``most`` names; empty for no names."""
     if not names:
         return ""

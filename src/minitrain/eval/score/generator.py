@@ -30,8 +30,8 @@ CAPTION_KINDS: dict[str, tuple[str | None, str]] = {  # length and language of a
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """model: a name of ``catalog.MODELS``, or "guided" for mini's weights that take guidance. overrides: of its
-    defaults: steps, guidance, shift, sampler."""
+    """model: a name of ``catalog.MODELS``, or "guided" for mini's weights that take guidance. overrides: values
+    that replace its defaults for steps, guidance, shift and sampler."""
 
     model: str = "mini"
     overrides: Mapping[str, float | str] = field(default_factory=dict)

@@ -115,7 +115,7 @@ class Vocabulary:
             return f"{self.name('subjects', subject, language)}{setting_phrase}{motion_phrase}"
         name = self.name("subjects", subject)
         article = "an" if name[0] in "aeiou" else "a"
-        return " ".join(part for part in (article, name, motion_phrase, setting_phrase) if part)
+        return " ".join(phrase for phrase in (article, name, motion_phrase, setting_phrase) if phrase)
 
     def colours(self, subject: str) -> list[str]:
         return self.tables["subjects"][subject]["colours"]
