@@ -100,7 +100,7 @@ def loop(clip: Clip, prompt: str, *, frames: int, format: Format) -> Plan:
 def text_loop(prompt: str, *, frames: int, format: Format) -> Plan:
     """An endless loop from words alone. frames: of the whole film, a multiple of the grid's time."""
     if frames % format.time:
-        raise ValueError(f"{frames} frames are no cycle of whole latent frames, {format.time} frames each")
+        raise ValueError(f"{frames} frames do not close a circle of {format.time} a latent")
     # The cycle is cut in the middle of a latent frame, not where two of them meet. The canvas has one latent frame more
     # than the cycle, at its beginning: the one that precedes it.
     window = Window(-1 - format.time // 2, 1 + frames, 0, 0, range(frames))
