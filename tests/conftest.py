@@ -74,6 +74,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is kept to save time is not kept from one run of the tests to the next."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SORA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SORA_STATE", str(tmp_path_factory.mktemp("state")))
         yield
 
 

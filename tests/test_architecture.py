@@ -29,7 +29,7 @@ MOST_LATE_IMPORTS = 30  # in functions of ``cli``
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("sora",),
-    ("errors", "atomic"),
+    ("errors", "storage"),
     ("plan",),
     ("weights",),
     ("catalog", "media"),
@@ -45,8 +45,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """Rooms from the bottom up. A room may import what lies below it, never what lies above or beside it."""
 
 NARROWER: dict[str, set[str]] = {
-    "weights": {"errors", "atomic"},
-    "media": {"errors", "atomic", "plan"},
+    "weights": {"errors", "storage"},
+    "media": {"errors", "storage", "plan"},
     "networks": {"networks"},
     "runtime": {"runtime", "errors", "weights.formats"},
     "memory": {"errors"},
@@ -57,7 +57,7 @@ NARROWER: dict[str, set[str]] = {
 
 FOREIGN: dict[str, set[str]] = {
     "errors": {"torch", "numpy"},
-    "atomic": {"torch", "numpy"},
+    "storage": {"torch", "numpy"},
     "plan.prompts": {"torch", "numpy"},
     "plan.grid": {"torch", "numpy"},
     "plan.recipe": {"torch", "numpy"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sora import atomic
+from sora.storage import atomic
 
 
 def left(folder: Path) -> list[str]:

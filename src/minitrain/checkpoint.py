@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
-from sora import atomic
 from sora.errors import ModelError
+from sora.storage import atomic
 
 MAX_PART_BYTES = 16 * 2**20  # bytes of a file at most
 HEADER_BYTES = 2**17  # bytes kept free for names and shapes

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sora import atomic
 from sora.cli.progress import note
 from sora.errors import InputError, UsageError
+from sora.storage import atomic
 
 SUFFIXES = (".json", ".json.gz")
 

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sora import atomic
 from sora.engine.canvas import Latents
 from sora.engine.model import Trainable
 from sora.engine.sampler import Velocity, shift_times
@@ -27,6 +26,7 @@ from sora.engine.seeds import training_step_seed
 from sora.errors import InputError, ModelError
 from sora.finetune.examples import Example
 from sora.runtime import lora
+from sora.storage import atomic
 
 WARMUP_STEPS = 20  # in which the learning rate rises to its highest
 FINAL_RATE = 0.1  # at the end, as a fraction of the highest

@@ -10,8 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from sora import atomic
 from sora.errors import InputError, UsageError
+from sora.storage import atomic
 
 FOLDER = "folder"
 SUFFIXES = (".mp4", ".mkv", ".gif", ".webp", ".png", ".jpg", ".jpeg")

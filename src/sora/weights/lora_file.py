@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sora import atomic, weights
+from sora import weights
 from sora.errors import InputError, ModelError
+from sora.storage import atomic
 from sora.weights.names import LayoutRules
 
 if TYPE_CHECKING:

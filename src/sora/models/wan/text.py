@@ -24,9 +24,10 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
-from sora import atomic, weights
+from sora import weights
 from sora.errors import ModelError
 from sora.networks.umt5 import UMT5
+from sora.storage import atomic
 
 MAX_LENGTH = 512
 """The most tokens of a prompt, with the end token."""
