@@ -25,7 +25,7 @@ from sora.runtime import heap
 
 FIRST_JOBS = 10
 WINDOW = 20  # jobs whose median counts, so that one with more in its caches does not
-MOST_GROWTH = 0.05
+MAX_GROWTH = 0.05
 ROW_EVERY = 300  # seconds between rows that say how far it is
 
 PROMPTS = (
@@ -206,7 +206,7 @@ def rows(series: list[Usage], leftovers: int, failed: list[str], hours: float) -
     return [
         Row("mixed jobs in one process", "2 h", f"{len(series)} jobs in {hours:.2f} h", hours >= 1.8),
         Row("jobs that ended otherwise than they should", "0", f"{len(failed)} {failed[:3] or ''}", not failed),
-        Row("resident memory after the first ten jobs", "+< 5 %", shown, grown < MOST_GROWTH),
+        Row("resident memory after the first ten jobs", "+< 5 %", shown, grown < MAX_GROWTH),
         Row("handles, threads, processes, temporary files", "flat", counts, flat and last.children <= first.children),
         Row("hidden files left beside films", "0", str(leftovers), leftovers == 0),
     ]
@@ -223,7 +223,7 @@ def measure(settings: Settings) -> Iterator[Row]:
     jobs = Jobs(films, rng)
     series: list[Usage] = []
     failed: list[str] = []
-    leftovers, said = 0, began
+    leftovers, reported = 0, began
     while time.monotonic() - began < settings.seconds:
         kind = [*jobs.kinds][len(series)] if len(series) < len(jobs.kinds) else rng.choice([*jobs.kinds])
         error = _outcome(jobs.kinds[kind])
@@ -232,9 +232,9 @@ def measure(settings: Settings) -> Iterator[Row]:
         series.append(usage())
         record = {"job": len(series), "kind": kind, "seconds": round(time.monotonic() - began, 1), "error": error}
         settings.log("soak", record | asdict(series[-1]))
-        if time.monotonic() - said > ROW_EVERY:
-            said = time.monotonic()
-            yield from rows(series, leftovers, failed, (said - began) / 3600)
+        if time.monotonic() - reported > ROW_EVERY:
+            reported = time.monotonic()
+            yield from rows(series, leftovers, failed, (reported - began) / 3600)
     yield from rows(series, leftovers, failed, (time.monotonic() - began) / 3600)
 
 
