@@ -6,7 +6,6 @@ configurations of Wan-Video/Wan2.1 and Wan2.2 and of SkyworkAI/SkyReels-V2, and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from sora.catalog.spec import MEMORY, Defaults, ModelSpec
 from sora.catalog.wan_keys import KEY_MAPS
 from sora.errors import ModelError
 from sora.plan.grid import Grid
+from sora.storage import regular
 
 FIRST, SECOND = Grid(time=4, space=8, channels=16), Grid(time=4, space=16, channels=48)  # autoencoders of 2.1 and 2.2
 P480, P540, P704, P720 = (832, 480), (960, 544), (1280, 704), (1280, 720)  # width, height
@@ -352,11 +352,12 @@ def _transformer(path: Path, name: str) -> ModelSpec:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = regular.read_json(path)
     except FileNotFoundError:
         raise ModelError(f"the model has no {path}; put it there or fetch the model again") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); fetch it again") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path} cannot be read ({reason}); fetch it again") from None
     if not isinstance(value, dict):
         raise ModelError(f"{path} is no configuration; expected a table of settings")
     return value

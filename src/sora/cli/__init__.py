@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -27,11 +28,11 @@ from sora import __version__
 from sora.cli import profile, usage_errors
 from sora.cli.command_table import COMMANDS, PAINTERS, LazyCommands
 from sora.cli.help_pages import Group
-from sora.cli.progress import escape_controls, shorten
-from sora.errors import SoraError
+from sora.errors import SoraError, printable
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 OUT_OF_MEMORY = 5
+MAX_MESSAGE = 1000  # characters of an error
 
 
 class RootGroup(Group):
@@ -89,7 +90,7 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 def _line(message: str) -> str:
-    return f"sora: {escape_controls(shorten(message))}"
+    return f"sora: {printable(message, MAX_MESSAGE)}"
 
 
 app = typer.Typer(
@@ -131,6 +132,8 @@ def sora(
 
 def main() -> None:
     """The console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal of few characters cannot show is written out
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="sora")
     except KeyboardInterrupt:  # before or after a command, which RootGroup does not see

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from sora.errors import printable
+
 if TYPE_CHECKING:
     from sora.engine.progress import ProgressEvent
 
@@ -31,6 +33,8 @@ PHASE_LABELS = {
     "learn": "learning",
 }
 
+MAX_LABEL = 60  # characters before the bar
+
 
 class Speed(ProgressColumn):
     """Steps (or frames) a second."""
@@ -39,11 +43,23 @@ class Speed(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.1f}/s")
 
 
+def _description() -> TextColumn:
+    """What a bar is of. It comes out of files, where square brackets mean no colours."""
+    return TextColumn("{task.description}", markup=False)
+
+
 @contextmanager
 def steps(first: Callable[[ProgressEvent], None], label: str) -> Iterator[Callable[[ProgressEvent], None]]:
     """A listener for the engine's events, with a bar. first: a listener that is called before the bar moves."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
+    columns = (
+        _description(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Speed(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        label = printable(label, MAX_LABEL)
         task = bar.add_task(label, total=None)
         current = ""
 
@@ -71,9 +87,9 @@ def steps(first: Callable[[ProgressEvent], None], label: str) -> Iterator[Callab
 def downloads(label: str) -> Iterator[Callable[[int, int], None]]:
     """A listener for bytes done and in all, with a bar."""
     columns = (
-        *(TextColumn("{task.description}"), BarColumn(), DownloadColumn()),
+        *(_description(), BarColumn(), DownloadColumn()),
         *(TransferSpeedColumn(), TimeRemainingColumn()),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
+        task = bar.add_task(printable(label, MAX_LABEL), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 
 from sora import __version__
-from sora.errors import ModelError, SoraError
+from sora.errors import ModelError, SoraError, printable
 
 Check = Callable[[], str]  # the fact to show; raises with the problem
 
@@ -40,7 +40,7 @@ def _report(name: str, check: Check) -> bool:
         message = str(error) if isinstance(error, SoraError) else f"{type(error).__name__}: {error}"
         passed = False
     first_line = (message.splitlines() or [""])[0]
-    typer.echo(f"{name.ljust(9)}  {'ok      ' if passed else 'problem '}  {first_line}")
+    typer.echo(f"{name.ljust(9)}  {'ok      ' if passed else 'problem '}  {printable(first_line)}")
     return passed
 
 

@@ -9,7 +9,7 @@ import typer
 
 from sora import memory, models, weights
 from sora.catalog import hub
-from sora.errors import OutOfMemory
+from sora.errors import OutOfMemory, printable
 from sora.jobs import advice
 from sora.jobs.resolve import ResolvedRequest
 from sora.plan.geometry import wxh
@@ -24,9 +24,9 @@ def report(resolved: ResolvedRequest, *, as_json: bool) -> None:
         return
     width = max(map(len, known_facts))
     for name, value in known_facts.items():
-        typer.echo(f"{name.ljust(width)}  {value}")
+        typer.echo(f"{name.ljust(width)}  {printable(str(value))}")
     for line in notes:
-        typer.echo(f"{'note'.ljust(width)}  {line}")
+        typer.echo(f"{'note'.ljust(width)}  {printable(line)}")
 
 
 def facts(resolved: ResolvedRequest) -> dict[str, Any]:

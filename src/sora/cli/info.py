@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sora.cli import options as o
-from sora.cli.progress import escape_controls
+from sora.errors import printable
 from sora.plan.flags import spelled
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import to_data
@@ -68,7 +68,7 @@ def describe_recipe(record: dict[str, Any]) -> dict[str, Any]:
 
 def print_facts(facts: dict[str, Any]) -> None:
     """Name and value in two columns."""
-    width = min(MAX_NAME_WIDTH, max((len(escape_controls(name)) for name in facts), default=0))
+    width = min(MAX_NAME_WIDTH, max((len(printable(name)) for name in facts), default=0))
     for name, value in facts.items():
         shown = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
-        typer.echo(f"{escape_controls(name).ljust(width)}  {escape_controls(shown)}")
+        typer.echo(f"{printable(name).ljust(width)}  {printable(shown)}")

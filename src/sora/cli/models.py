@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -18,8 +19,8 @@ from sora.catalog.spec import MEMORY, ModelSpec
 from sora.cli import options as o
 from sora.cli.help_pages import Command, Group
 from sora.cli.info import print_facts
-from sora.cli.progress import note
-from sora.errors import ModelError, UsageError
+from sora.cli.progress import note, print_path
+from sora.errors import ModelError, UsageError, printable
 from sora.plan.geometry import wxh
 
 app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode=None, add_completion=False)
@@ -117,7 +118,7 @@ def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> N
     except KeyboardInterrupt:
         note(f"stopped; what has come stays, go on with: sora models pull {model}", quiet)
         raise typer.Exit(STOPPED) from None
-    typer.echo(json.dumps({"name": spec.name, **_location(hub.local_copy(spec))}) if as_json else str(folder))
+    _print_place(spec, folder, as_json)
 
 
 @app.command(cls=Command)
@@ -131,11 +132,12 @@ def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) ->
         files = [{"file": file.name, "bytes": file.bytes, "problem": file.problem} for file in checked]
         typer.echo(json.dumps({"name": spec.name, "ok": not bad, "files": files}))
     for file in [] if as_json else bad:
-        typer.echo(f"{file.name}  {file.problem}")
+        typer.echo(printable(f"{file.name}  {file.problem}"))
     if bad:
         raise ModelError(f"{spec.name} is not well ({_file_names(bad)}); {_remedy(spec)}")
     if not as_json:
-        typer.echo(f"{spec.name}  ok  {len(checked)} files, {hub.gigabytes(sum(file.bytes for file in checked))}")
+        size = hub.gigabytes(sum(file.bytes for file in checked))
+        typer.echo(f"{printable(spec.name)}  ok  {len(checked)} files, {size}")
 
 
 @app.command(cls=Command)
@@ -145,13 +147,13 @@ def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> Non
     found = hub.local_copy(spec)
     if spec.repo and found.state != hub.ABSENT and not yes:
         what = f"{spec.name}, {hub.gigabytes(found.bytes)}"
-        if not typer.confirm(f"Delete {what} in {found.folder or hub.cache()}?", err=True):
+        if not typer.confirm(printable(f"Delete {what} in {found.folder or hub.cache()}?"), err=True):
             raise typer.Exit(1)
     freed = hub.remove(spec)
     typer.echo(
         json.dumps({"name": spec.name, "freed": freed})
         if as_json
-        else f"{spec.name} is gone, {hub.gigabytes(freed)} are free again"
+        else f"{printable(spec.name)} is gone, {hub.gigabytes(freed)} are free again"
     )
 
 
@@ -160,7 +162,14 @@ def path(model: o.Model, as_json: o.AsJson = False) -> None:
     """Print where a model's files are."""
     spec = catalog.find(model)
     folder = hub.local_path(spec)
-    typer.echo(json.dumps({"name": spec.name, **_location(hub.local_copy(spec))}) if as_json else str(folder))
+    _print_place(spec, folder, as_json)
+
+
+def _print_place(spec: ModelSpec, folder: Path, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"name": spec.name, **_location(hub.local_copy(spec))}))
+    else:
+        print_path(folder)
 
 
 def _file_names(bad: list[hub.FileCheck]) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from sora.errors import printable
 
 if TYPE_CHECKING:
     from sora.engine.progress import ProgressEvent
 
 Listener = Callable[["ProgressEvent"], None]
-
-UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: controls, half characters, ends of lines
-BIDI_CONTROLS = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 PHASES = ("start", "load", "encode", "sample", "decode", "write")
 """Of a painting. start: what is checked and read before. load: torch and the model. write: what is left of encoding
@@ -57,29 +57,16 @@ class Clock:
         return sum(self.seconds.values())
 
 
-def escape_controls(text: str) -> str:
-    """Text on one line of a terminal: whatever could move its cursor, colour it or turn its direction is written out,
-    since names and words come out of files too."""
-    return "".join(_escape(c) if unicodedata.category(c) in UNPRINTABLE or c in BIDI_CONTROLS else c for c in text)
-
-
-def shorten(text: str, max_characters: int = 1000) -> str:
-    """Text of at most so many characters, without its middle: what an error quotes can be longer than what it says."""
-    return (
-        text
-        if len(text) <= max_characters
-        else f"{text[: max_characters * 2 // 3]} ... {text[-(max_characters // 4) :]}"
-    )
-
-
-def _escape(c: str) -> str:
-    return c.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
 def note(text: str, quiet: bool) -> None:
     """One line for a person, unless they asked for silence."""
     if not quiet:
-        typer.echo(escape_controls(text), err=True)
+        typer.echo(printable(text), err=True)
+
+
+def print_path(path: str | Path) -> None:
+    """A path on stdout. A script gets its very bytes, whatever they are, so that it can open the file; a person at a
+    terminal gets it as ``printable`` shows it."""
+    typer.echo(printable(str(path)) if sys.stdout.isatty() else os.fsencode(path))
 
 
 @contextmanager

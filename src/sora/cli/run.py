@@ -12,7 +12,7 @@ import typer
 
 from sora.cli import dry_run
 from sora.cli.commands import ConsoleOptions, Invocation
-from sora.cli.progress import Clock, note, progress
+from sora.cli.progress import Clock, note, print_path, progress
 from sora.errors import UsageError
 from sora.jobs import advice, replay
 from sora.jobs.delivery import Delivery, slug
@@ -129,7 +129,10 @@ def paint(
     clock.lap("load")
     for variant in resolved.variants:
         path = _paint_variant(resolved, variant, delivery, session, console, clock, label)
-        typer.echo(json.dumps(facts(resolved, variant, path, clock)) if console.as_json else str(path))
+        if console.as_json:
+            typer.echo(json.dumps(facts(resolved, variant, path, clock)))
+        else:
+            print_path(path)
         note(summary(resolved, variant, path, clock.total), console.quiet or console.as_json)
         clock = Clock()
 

@@ -12,6 +12,7 @@ import typer
 from sora import catalog
 from sora.cli import options as o
 from sora.cli.help_pages import Command
+from sora.cli.progress import print_path
 from sora.cli.train_job import DEFAULT_STEPS, TrainJob
 from sora.errors import InputError, UsageError
 from sora.plan import prompts
@@ -161,7 +162,10 @@ def train(
     from sora.cli import training_run  # torch comes with it
 
     result = training_run.run(job)
-    typer.echo(json.dumps(result) if as_json else result["path"])
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        print_path(result["path"])
 
 
 def _check_ranges(**numbers: float | None) -> None:

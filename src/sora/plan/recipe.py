@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 
 from sora.errors import InputError
 from sora.plan.request import OLD_NAMES, Request, from_data, to_data
+from sora.storage import regular
 
 FORMAT = 2
 MAX_CHARACTERS = 1 << 20  # characters of a recipe's text
@@ -76,7 +77,7 @@ def record_of(text: str) -> dict[str, Any]:
         record = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         raise InputError("the recipe is not JSON; expected the line that sora wrote into the file") from None
-    if _is_too_deep(record):
+    if regular.is_deeper(record, MAX_DEPTH):
         raise InputError(f"the recipe is over {MAX_DEPTH} levels deep; it was damaged or is not sora's")
     if not isinstance(record, dict):
         raise InputError(f"the recipe is a JSON {type(record).__name__}, not an object; expected sora's own line")
@@ -94,15 +95,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise InputError("the recipe holds a number that is not finite; it was damaged or is not sora's")
     return number
-
-
-def _is_too_deep(value: Any) -> bool:
-    """Whether lists and objects are more than MAX_DEPTH deep, without recursion, so that no reader of it can fail."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH + 1):
-        nested = [each for each in level if isinstance(each, (dict, list))]
-        level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
-    return any(isinstance(each, (dict, list)) for each in level)
 
 
 def from_record(record: dict[str, Any]) -> Recipe:
@@ -145,7 +137,7 @@ def sha256_of(path: str | Path) -> str:
     """The file's sha256 in hex, read in pieces of 1 MiB. Raises InputError when it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with Path(path).open("rb") as file:
+        with regular.opened(path) as file:
             left = os.fstat(file.fileno()).st_size  # a kernel's own file may claim none, and never end
             while left > 0 and (piece := file.read(min(left, 1 << 20))):
                 digest.update(piece)

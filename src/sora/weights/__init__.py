@@ -12,7 +12,7 @@ from pathlib import Path
 from sora.weights.checkpoint import checkpoint_shapes, load_checkpoint
 from sora.weights.fingerprint import fingerprint
 from sora.weights.names import KeyMap, LayoutRules
-from sora.weights.strict import Shapes, load_into, read, shapes
+from sora.weights.strict import Shapes, load_into, metadata, read, shapes
 
 __all__ = [
     "ASSETS",
@@ -25,6 +25,7 @@ __all__ = [
     "fingerprint",
     "load_checkpoint",
     "load_into",
+    "metadata",
     "read",
     "shapes",
 ]

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from sora.errors import ModelError
+from sora.storage import regular
 
 HEAD = 1 << 16  # bytes of each file that are read, in which most headers end
 
@@ -19,7 +20,7 @@ def fingerprint(path: Path) -> str:
         for file in files:
             name = file.relative_to(path).as_posix()
             digest.update(f"{name} {file.stat().st_size}\n".encode(errors="surrogateescape"))
-            with file.open("rb") as opened:
+            with regular.opened(file) as opened:
                 digest.update(opened.read(HEAD))
     except OSError as error:
         raise ModelError(f"cannot read {path} ({error.strerror}); check its permissions") from None

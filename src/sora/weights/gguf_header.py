@@ -7,11 +7,13 @@ stepped over: a tokenizer of 256,384 words costs a fraction of a second and no m
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sora.storage import regular
 from sora.weights.held import SIZES, Table, TensorEntry
 
 TYPES = {0: "F32", 1: "F16", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 30: "BF16"}
@@ -26,6 +28,9 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 _STRING, _ARRAY = 8, 9
 _MAX_DIMS = 8
 _MAX_NESTED = 4
+_MAX_TEXT = 1 << 16  # bytes of a name or a key; a sparse file has room for any
+_MAX_TENSORS = 100_000
+_MAX_VALUES = 2_000_000  # of metadata that are stepped over one by one; a vocabulary of 256,384 words has 800,000
 
 
 class UnreadFormat(ValueError):
@@ -35,8 +40,8 @@ class UnreadFormat(ValueError):
 def table(path: Path) -> Table:
     """Every tensor by name, shapes in torch's order. Raises UnreadFormat for a number format that is not read,
     ValueError for a file that is truncated or not GGUF, and OSError."""
-    with path.open("rb") as file:
-        cursor = _Cursor(file, path.stat().st_size)
+    with regular.opened(path) as file:
+        cursor = _Cursor(file, os.fstat(file.fileno()).st_size)
         if cursor.take(4) != b"GGUF":
             raise ValueError("it does not begin with GGUF")
         version = cursor.number("<I")
@@ -54,12 +59,18 @@ class _Cursor:
     """A place in a file that never passes its end."""
 
     def __init__(self, file: BinaryIO, total: int) -> None:
-        self.file, self.total, self.place = file, total, 0
+        self.file, self.total, self.place, self.values = file, total, 0, 0
 
     def need(self, count: int, size: int = 1) -> None:
         """ValueError where ``count`` things of at least ``size`` bytes cannot follow."""
         if count * size > self.total - self.place:
             raise ValueError(f"it ends at byte {self.total}, in its header")
+
+    def count_values(self, count: int) -> None:
+        """ValueError where there are more values than any file has, each of which takes time."""
+        self.values += count
+        if self.values > _MAX_VALUES:
+            raise ValueError("its metadata has more values than any model's")
 
     def take(self, count: int) -> bytes:
         self.need(count)
@@ -75,13 +86,17 @@ class _Cursor:
         return struct.unpack(code_format, self.take(struct.calcsize(code_format)))[0]
 
     def text(self) -> str:
-        return self.take(self.number("<Q")).decode("utf-8")
+        length = self.number("<Q")
+        if length > _MAX_TEXT:
+            raise ValueError(f"a name of {length} bytes stands in its header")
+        return self.take(length).decode("utf-8")
 
 
 def _metadata(cursor: _Cursor, fields: int) -> tuple[int, dict[str, tuple[int, ...]]]:
     """(the alignment of tensors in bytes, original shapes by name of tensor)."""
     alignment, originals = 32, {}
     cursor.need(fields, 12)
+    cursor.count_values(fields)
     for _ in range(fields):
         key, kind = cursor.text(), cursor.number("<I")
         if key == "general.alignment" and kind == 4:
@@ -116,6 +131,7 @@ def _skip(cursor: _Cursor, kind: int, nested: int = 0) -> None:
             cursor.skip(count * size)
             return
         cursor.need(count, 8)
+        cursor.count_values(count)
         for _ in range(count):
             _skip(cursor, inner, nested + 1)
     else:
@@ -125,6 +141,8 @@ def _skip(cursor: _Cursor, kind: int, nested: int = 0) -> None:
 def _entries(cursor: _Cursor, tensors: int) -> Iterator[tuple[str, tuple[int, ...], int, int]]:
     """(name, shape in torch's order, ggml's code of the format, offset) of each tensor."""
     cursor.need(tensors, 24)
+    if tensors > _MAX_TENSORS:
+        raise ValueError(f"it claims {tensors} tensors, at most {_MAX_TENSORS} are read")
     for _ in range(tensors):
         name, dims = cursor.text(), cursor.number("<I")
         if dims > _MAX_DIMS:

@@ -8,14 +8,13 @@ weight; the usual alpha / rank is in B already. ``<parameter>.diff`` is added to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sora import weights
 from sora.errors import InputError, ModelError
-from sora.storage import atomic
+from sora.storage import atomic, regular
 from sora.weights.names import LayoutRules
 
 if TYPE_CHECKING:
@@ -64,17 +63,21 @@ def facts(path: str | Path) -> dict[str, str]:
     """What a LoRA file says about itself ("family", "model", "rank", ...; empty for files of trainers that say
     nothing). Reads the header alone. Raises InputError for what is missing, and ModelError for what is no LoRA."""
     file = Path(path)
-    if not file.is_file():
-        raise InputError(f"there is no LoRA file {path}; check the name")
+    try:
+        regular.opened(file).close()
+    except FileNotFoundError:
+        raise InputError(f"there is no LoRA file {path}; check the name") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"the LoRA {path} cannot be read ({reason}); check the name") from None
+    if file.suffix == ".gguf":
+        raise ModelError(f"{path} is a .gguf, and a LoRA is a .safetensors file; get it in this format")
     names = weights.shapes(file)
     strange = [name for name, ours in canonical(names).items() if ours is None]
     if strange or not names:
         problem = f"it holds {strange[0]}" if strange else "it is empty"
         raise ModelError(f"{path} is no LoRA that sora can read ({problem}); expected pairs of lora_A and lora_B")
-    with file.open("rb") as opened:
-        header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-    metadata = header.get("__metadata__") or {}
-    return {str(k): str(v) for k, v in metadata.items()}
+    return weights.metadata(file)
 
 
 def read(path: str | Path, kind: LayoutRules | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:

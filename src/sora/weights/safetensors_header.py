@@ -6,38 +6,58 @@ bytes (github.com/huggingface/safetensors).
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
+from sora.storage import regular
 from sora.weights.held import SIZES, Table, TensorEntry
 
-_LIMIT = 100_000_000  # bytes; the format's own bound, so that a damaged length never becomes an allocation
+MAX_HEADER = 8 << 20  # bytes, enough for 70,000 tensors; JSON takes ten times as much in memory
+_MAX_DIMS = 8
+_METADATA = "__metadata__"
 _BLOCKS = ("Q8_0", "Q4_K", "Q5_K", "Q6_K")  # formats of ggml, which no safetensors file has
 
 
 def table(path: Path) -> Table:
-    """Every tensor by name. Raises ValueError, TypeError, KeyError or RecursionError for a file that is truncated or
-    not safetensors, and OSError."""
-    total = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if total < 8 or not 2 <= length <= min(_LIMIT, total - 8):
-            raise ValueError(f"{total} bytes hold no safetensors header")
-        try:
-            header: dict[str, Any] = json.loads(file.read(length))
-        except ValueError:
-            raise ValueError("its header is not JSON") from None
-    if not isinstance(header, dict):
-        raise ValueError("its header is not a table of tensors")
-    header.pop("__metadata__", None)
+    """Every tensor by name. Raises ValueError, TypeError or KeyError for a file that is truncated or not safetensors,
+    and OSError."""
+    header, start, total = _header(path)
+    header.pop(_METADATA, None)
     end = _check_spans(header)
-    if total != 8 + length + end:
-        raise ValueError(f"it has {total} bytes where its header promises {8 + length + end}")
+    if total != start + end:
+        raise ValueError(f"it has {total} bytes where its header promises {start + end}")
     return {
-        name: TensorEntry(path, entry["dtype"], tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
+        name: TensorEntry(path, entry["dtype"], tuple(entry["shape"]), start + entry["data_offsets"][0])
         for name, entry in header.items()
     }
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a file says about itself, as text. Raises as ``table``."""
+    found = _header(path)[0].get(_METADATA) or {}
+    if not isinstance(found, dict):
+        raise ValueError("its metadata is no table of texts")
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """(the header, the byte after it, bytes of the file)."""
+    with regular.opened(path) as file:
+        total = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if total < 8 or not 2 <= length <= total - 8:
+            raise ValueError(f"{total} bytes hold no safetensors header")
+        if length > MAX_HEADER:
+            raise ValueError(f"its header has {length} bytes, at most {MAX_HEADER} are read")
+        text = file.read(length)
+    try:
+        header = regular.parse_json(text.decode("utf-8"))
+    except ValueError:
+        raise ValueError("its header is not JSON") from None
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a table of tensors")
+    return header, 8 + length, total
 
 
 def _check_spans(header: dict[str, Any]) -> int:
@@ -46,7 +66,7 @@ def _check_spans(header: dict[str, Any]) -> int:
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         start, stop = entry["data_offsets"]
         shape = entry["shape"]
-        if not all(isinstance(n, int) and n >= 0 for n in (start, stop, *shape)):
+        if len(shape) > _MAX_DIMS or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in (start, stop, *shape)):
             raise ValueError(f"{name} has a size that is no count")
         if entry["dtype"] not in SIZES or entry["dtype"] in _BLOCKS:
             raise ValueError(f"{name} is of the unknown type {entry['dtype']}")

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from sora.errors import ModelError
+from sora.storage import regular
 from sora.weights.held import Table, TensorEntry
 
 _SCALE = re.compile(r"(?:\.scale_weight|\.weight_scale)$")
@@ -45,7 +46,7 @@ def _fits(scale: TensorEntry, weight: TensorEntry) -> bool:
 def _check_format(source: Path, name: str, entry: TensorEntry) -> None:
     format = None
     if entry.nbytes <= _MOST:
-        with entry.file.open("rb") as file:
+        with regular.opened(entry.file) as file:
             file.seek(entry.start)
             text = file.read(entry.nbytes)
         try:

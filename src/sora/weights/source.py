@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from sora.errors import ModelError
+from sora.storage import regular
 from sora.weights.held import Table
 from sora.weights.strict import table
 
@@ -76,10 +76,10 @@ def _is_read(path: Path) -> bool:
 def _shards(index: Path) -> list[Path]:
     """The files that an index names, which lie in the same folder."""
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(regular.read_json(index)["weight_map"].values()))
         if not names or any(Path(name).name != name or Path(name).suffix != ".safetensors" for name in names):
             raise ValueError("it names no shards")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"the index {index} is damaged ({error}); download it again") from None
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,13 +25,25 @@ def table(path: Path) -> Table:
 
     Raises ModelError for a file that is missing, empty, truncated, or not what it is called.
     """
-    header = gguf_header if path.suffix == ".gguf" else safetensors_header
+    with _named(path):
+        return (gguf_header if path.suffix == ".gguf" else safetensors_header).table(path)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a .safetensors file says about itself. Raises ModelError as ``table`` does."""
+    with _named(path):
+        return safetensors_header.metadata(path)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What a reader of headers raises, as ModelError about the file."""
     try:
-        return header.table(path)
+        yield
     except FileNotFoundError:
         raise ModelError(f"the weights file {path} is missing; reinstall the package that brings it") from None
     except OSError as error:
-        raise ModelError(f"the weights file {path} cannot be read ({error.strerror}); check its permissions") from None
+        raise ModelError(f"the weights file {path} cannot be read ({error.strerror or error}); check it") from None
     except gguf_header.UnreadFormat as error:
         raise ModelError(f"{path}: {error}; get the file in one of these, Q4_K_M for one") from None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
