@@ -209,7 +209,7 @@ def test_nothing_is_left_when_the_encoder_is_killed(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(subprocess, "Popen", Spy)
     with (
-        pytest.raises(InputError, match="encoder stopped with status -9") as caught,
+        pytest.raises(InputError, match="encoder stopped: the system killed it") as caught,
         media.writer(tmp_path / "c.mp4", 8.0, (64, 96)) as w,
     ):
         w.write(film(1))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sora import media
 from sora.plan.clip import Clip, fit
+from sora.storage import staging
 
 MAX_SIDE = 768  # pixels; larger frames are shown smaller
 MAX_FRAMES = 600  # of a video that are shown
@@ -25,9 +26,9 @@ def video_html(frames_FYXC: np.ndarray, fps: float, caption: str) -> str:
     be written."""
     height, width = (max(2, side // 2 * 2) for side in shown_size(frames_FYXC.shape[1:3]))  # an .mp4's sides are even
     shown = frames_FYXC[:MAX_FRAMES]
-    with tempfile.TemporaryDirectory(prefix="sora-") as folder:
+    with staging.folder(Path(tempfile.gettempdir(), "shown")) as folder:
         clip = Clip(np.stack([fit(frame_YXC, height, width) for frame_YXC in shown]), fps)
-        data = media.write_clip(Path(folder) / "shown.mp4", clip).read_bytes()
+        data = media.write_clip(folder / "shown.mp4", clip).read_bytes()
     if len(data) > MAX_BYTES:
         return picture_html(frames_FYXC[0], f"{caption} (too large to play here; save it)")
     if len(shown) < len(frames_FYXC):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sora.errors import InputError
 from sora.media import ffmpeg, picture
+from sora.storage import refusal
 
 RATE = 48_000  # samples a second, in two channels
 _EDGE = 0.005  # seconds over which a stretch fades in and out, or a cut through a wave is heard as a click
@@ -58,7 +59,7 @@ def stage(sounds: Sequence[Sound], folder: Path) -> list[tuple[Path, float]]:
         if not sound_of(sound.path):
             raise InputError(f"{sound.path} holds no sound to keep; give a film that has some")
         made = folder / f"sound{number}.wav"
-        _run([*_stretch(sound), ffmpeg.url(made)], f"the sound of {sound.path} cannot be read")
+        _run([*_stretch(sound), ffmpeg.url(made)], made, f"the sound of {sound.path} cannot be read")
         staged.append((made, sound.at))
     return staged
 
@@ -78,7 +79,7 @@ def lay(made: Path, notes: Path, staged: Sequence[tuple[Path, float]], seconds: 
     arguments = ["-i", ffmpeg.url(made), "-f", "ffmetadata", "-i", ffmpeg.url(notes), *inputs]
     arguments += ["-filter_complex", ";".join(steps), "-map", "0:v", "-map", "[all]", "-map_metadata", "1"]
     encode = ["-c:v", "copy", *ENCODE[made.suffix], ffmpeg.url(both)]
-    _run([*arguments, *encode], "the sound cannot be added to the film")
+    _run([*arguments, *encode], both, "the sound cannot be added to the film")
     both.replace(made)
 
 
@@ -102,7 +103,10 @@ def _stretch(sound: Sound) -> list[str]:
     return [*jump, *ffmpeg.source(sound.path), "-map", "0:a:0", "-af", ",".join(steps), "-c:a", "pcm_f32le"]
 
 
-def _run(arguments: list[str], complaint: str) -> None:
+def _run(arguments: list[str], made: Path, complaint: str) -> None:
     done = subprocess.run(ffmpeg.command("-v", "error", "-y", *arguments), capture_output=True)
     if done.returncode:
-        raise InputError(f"{complaint}: {ffmpeg.last_line(done.stderr)}; free some space, or give a film without sound")
+        refused = refusal.explain_status(done.returncode, made) or refusal.explain_log(
+            done.stderr.decode(errors="replace"), made
+        )
+        raise InputError(f"{complaint}: {refused or ffmpeg.last_line(done.stderr) + '; give a film without sound'}")

@@ -6,12 +6,12 @@ import errno
 import itertools
 import os
 import re
-import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sora.errors import InputError, UsageError
-from sora.storage import atomic
+from sora.storage import publishing, refusal, staging
 
 FOLDER = "folder"
 SUFFIXES = (".mp4", ".mkv", ".gif", ".webp", ".png", ".jpg", ".jpeg")
@@ -45,11 +45,10 @@ def check_target(path: str | Path, force: bool = False) -> None:
             _check_existing(target, kind, force)
         elif len(os.fsencode(target.name)) > 255:
             raise InputError(f"the name of {target} is too long; shorten it")
-        staging(target).rmdir()
+        with staging.folder(target):
+            pass
     except OSError as error:
-        missing = error.errno == errno.ENOENT
-        reason = "there is no such folder; create it" if missing else f"{error.strerror}; choose another"
-        raise InputError(f"cannot write into {target.parent}: {reason}") from None
+        raise _cannot_stage(target, error) from None
 
 
 def _check_existing(target: Path, kind: str, force: bool) -> None:
@@ -70,41 +69,40 @@ def unique_path(folder: str | Path, stem: str, suffix: str) -> Path:
     return next(p for name in names if not os.path.lexists(p := Path(folder) / f"{name}{suffix}"))
 
 
-def staging(target: Path) -> Path:
-    """A new hidden folder next to the target: on its file system, so publishing is a rename."""
-    return Path(tempfile.mkdtemp(prefix=".sora-", dir=target.parent))
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A new hidden folder next to the target while the block runs: on its file system, so publishing is a rename.
+    Raises InputError where none can be made."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(staging.folder(target))
+        except OSError as error:
+            raise _cannot_stage(target, error) from None
+        yield folder
+
+
+def _cannot_stage(target: Path, error: OSError) -> InputError:
+    missing = error.errno == errno.ENOENT
+    reason = "there is no such folder; create it" if missing else refusal.explain(error, target)
+    return InputError(f"cannot write into {target.parent}: {reason}")
 
 
 def publish(made: Path, target: Path, force: bool) -> Path:
-    """Moves a finished file or folder to its place in one step, and returns the place.
+    """Moves a finished file or folder to its place in one step, and returns the place. From then on it outlives a power
+    cut, too. A folder ``made`` lies in a staging folder. Raises OSError.
 
     Without ``force`` nothing is ever replaced: if the name was taken while the work ran, the next free one is used,
     since the work may have taken hours.
     """
-    if force:
-        return _replace(made, target)
+    publishing.flush(made)
     place = target
     while True:
         try:
-            atomic.move_new(made, place)
+            (publishing.replace if force else publishing.move_new)(made, place)
         except FileExistsError:
+            if force:
+                raise
             place = unique_path(target.parent, target.stem, target.suffix)
         else:
+            publishing.flush_folder(place.parent)
             return place
-
-
-def _replace(made: Path, target: Path) -> Path:
-    old = made.with_name("replaced")  # inside the staging folder, which is removed
-    if made.is_dir() and target.is_dir():
-        target.rename(old)
-    try:
-        made.replace(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
-    return target
-
-
-def remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,9 @@ from sora.media.facts import Info, probe
 from sora.media.relay import Encoder, EncoderThread
 from sora.media.sound import Sound
 from sora.plan.clip import Clip
+from sora.storage import refusal
+
+UNCHANGED = "nothing half-made is left there"
 
 # rgb24 in. The matrix is said to the scaler and tagged on the frames, or players show colours a shade off.
 _BT709 = (
@@ -74,12 +77,11 @@ def writer(
     target.check_target(path, force)
     check_size(path, size, fps)
     kind, place = target.kind_of(path), Path(path)
-    folder = target.staging(place)
-    try:
+    with target.staged(place) as folder:
         made = folder / ("frames" if kind == target.FOLDER else f"made{kind}")
         with _write_errors(place):
             staged = sound.stage(sounds, folder) if kind in sound.ENCODE else []
-            encoder = _encoder(kind, made, fps, size, recipe_json)
+            encoder = _encoder(kind, made, place, fps, size, recipe_json)
             encoder = EncoderThread(encoder, math.prod((*size, 3))) if overlap else encoder
         try:
             w = Writer(place, size, encoder)
@@ -96,8 +98,6 @@ def writer(
         _verify(made, place, w.frames, size, has_sound=bool(staged))
         with _write_errors(place):
             w.path = target.publish(made, place, force)
-    finally:
-        target.remove(folder)
 
 
 def write_clip(path: str | Path, clip: Clip, recipe_json: str = "", force: bool = False) -> Path:
@@ -130,12 +130,16 @@ def _write_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write {place}: {error.strerror or error}; free some space or change -o") from None
+        raise InputError(f"cannot write {place}: {refusal.explain(error, place)} ({UNCHANGED})") from None
 
 
 def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], has_sound: bool) -> None:
     """Opens the finished file and compares. Raises InputError."""
-    info: Info = probe(made)
+    try:
+        info: Info = probe(made)
+    except (InputError, OSError) as error:
+        reason = refusal.explain(error, place) if isinstance(error, OSError) else "it cannot be read"
+        raise InputError(f"{place} came out damaged ({reason}); it is not kept, try again or another -o") from None
     if (info.frames, info.height, info.width) != (frames, *size):
         found = f"{info.frames} frames of {info.width}x{info.height}"
         raise InputError(
@@ -145,19 +149,20 @@ def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], has_sou
         raise InputError(f"{place} came out without its sound; it is not kept, try .mkv")
 
 
-def _encoder(kind: str, made: Path, fps: float, size: tuple[int, int], recipe: str) -> Encoder:
+def _encoder(kind: str, made: Path, place: Path, fps: float, size: tuple[int, int], recipe: str) -> Encoder:
     if kind in _ENCODE:
-        return _Pipe(kind, made, fps, size, recipe)
+        return _Pipe(kind, made, place, fps, size, recipe)
     if kind == ".webp":
         return _WebP(made, fps, size, recipe)
     return _Folder(made, recipe) if kind == target.FOLDER else _Still(made, recipe)
 
 
 class _Pipe:
-    """Frames through ffmpeg's standard input."""
+    """Frames through ffmpeg's standard input. When this process dies, however it dies, that input ends, and with it
+    ffmpeg."""
 
-    def __init__(self, kind: str, made: Path, fps: float, size: tuple[int, int], recipe: str) -> None:
-        self._gif, self._made, self._recipe = kind == ".gif", made, recipe
+    def __init__(self, kind: str, made: Path, place: Path, fps: float, size: tuple[int, int], recipe: str) -> None:
+        self._gif, self._made, self._place, self._recipe = kind == ".gif", made, place, recipe
         # The tag comes from a file: an argument holds 128 KiB, and a recipe with long prompts can pass that.
         notes = made.with_name(_NOTES)
         notes.write_bytes(f";FFMETADATA1\ncomment={ffmpeg.escaped(recipe)}\n".encode())
@@ -190,8 +195,10 @@ class _Pipe:
     def _failure(self) -> InputError:
         status = self._process.wait()
         self._log.seek(0)
-        reason = ffmpeg.last_line(self._log.read())
-        return InputError(f"the video encoder stopped with status {status}: {reason}; free some space or change -o")
+        log, place = self._log.read(), self._place
+        reason = refusal.explain_status(status, place) or refusal.explain_log(log.decode(errors="replace"), place)
+        reason = reason or f"status {status}, {ffmpeg.last_line(log)}; try another kind of file or another -o"
+        return InputError(f"cannot write {place}: the video encoder stopped: {reason} ({UNCHANGED})")
 
     def abandon(self) -> None:
         """Ends ffmpeg if it still runs."""
@@ -216,7 +223,8 @@ class _WebP:
         self._file.close()
 
     def abandon(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what is not written yet no longer matters
+            self._file.close()
 
 
 class _Folder:

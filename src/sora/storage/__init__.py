@@ -1,6 +1,10 @@
 """What every part of the program keeps on disk: files that are there whole or not at all, and the folder of its state.
 
-``atomic``  files and folders that appear in one step
-``regular``  files of others, opened: regular ones alone, bounded
-``state``   the folder that outlives a process: jobs, and who stages what
+``atomic``      files that appear in one step
+``staging``     everything temporary, swept when its owner is dead
+``publishing``  finished files and folders come to their place, whole after a kill or a power cut
+``rename``      what ``os`` lacks for that
+``refusal``     why a system does not write, in words
+``regular``     files of others, opened: regular ones alone, bounded
+``state``       the folder that outlives a process: jobs, and who stages what
 """

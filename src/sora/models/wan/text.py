@@ -37,7 +37,7 @@ END, PAD = "</s>", "<pad>"
 # White space by Unicode's definition: Python's \s also matches four separators, which the reference does not.
 _WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
 
-# The cache's files, also those only partly written.
+# The cache's files, also those that earlier versions left partly written.
 _CACHE_FILE = re.compile(r"(\.[0-9a-f]{8}-)?[0-9a-f]{64}\.\w+")
 
 
@@ -172,7 +172,7 @@ class EmbeddingCache:
         written = int((rows_LD.any(dim=1) * torch.arange(1, len(rows_LD) + 1)).max())
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            atomic.write(path, save({"rows": rows_LD[:written].contiguous()}), replace=True)
+            atomic.write(path, save({"rows": rows_LD[:written].contiguous()}), replace=True, durable=False)
             self._prune()
 
     def _prune(self) -> None:
