@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
-import tempfile
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 
 from sora.errors import InputError
+from sora.media import decoder, picture
+from sora.storage import regular
 
 # Only real containers: a playlist, a script or a text file posing as a video must not make ffmpeg open others.
 CONTAINERS = "mov,matroska,avi,flv,asf,ogg,mpeg,mpegts,mpegvideo,m4v,h264,hevc,ivf,obu,nut,mxf,dv,rm,wtv,yuv4mpegpipe"
@@ -24,6 +23,8 @@ SEEKABLE = ("mov,", "matroska,")  # where a jump lands on a keyframe before the 
 
 MAX_TAG_BYTES = 1 << 23  # bytes of a file's tags that are looked at; a recipe has at most half of that, escaped
 _DISCARD = 4  # the flag of a packet that an edit list leaves out
+MAX_FRAMES = 4_000_000  # of a film: 18 hours at 60 frames a second
+_SLOWEST_DECODING = 5.0  # frames a second
 _FASTEST = 60  # frames a second; what claims more must have as many frames
 
 
@@ -56,10 +57,6 @@ class FrameTiming:
     origin: Fraction | None
 
 
-def command(*arguments: str) -> list[str]:
-    return [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", *arguments]
-
-
 def source(path: Path) -> list[str]:
     """Input arguments that take the path as a file whatever its name, and never reach the network."""
     return [
@@ -81,31 +78,8 @@ def rate(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1001)
 
 
-def output(path: Path, *arguments: str) -> bytes:
-    """What ffmpeg prints about the file. Raises InputError with its reason when it fails."""
-    done = subprocess.run(command("-v", "error", *source(path), *arguments, "pipe:1"), capture_output=True)
-    if done.returncode:
-        raise unreadable(path, done.stderr)
-    return done.stdout
-
-
-def _begun(path: Path, most: int, *arguments: str) -> bytes:
-    """The first ``most`` bytes of what ffmpeg prints about the file. Raises InputError with its reason when it
-    fails."""
-    call = command("-v", "error", *source(path), *arguments, "pipe:1")
-    with tempfile.TemporaryFile() as log, subprocess.Popen(call, stdout=subprocess.PIPE, stderr=log) as process:
-        assert process.stdout is not None
-        found = process.stdout.read(most)
-        if len(found) == most:
-            process.kill()
-        elif process.wait():
-            log.seek(0)
-            raise unreadable(path, log.read(most))
-    return found
-
-
 def unreadable(path: Path, log: bytes) -> InputError:
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         head = file.read(1024)
     if re.match(rb"(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat version|<\?xml|<MPD|\[playlist\])", head):
         return InputError(f"{path} is a playlist, expected a film; give the file of the film itself")
@@ -123,27 +97,37 @@ def last_line(log: bytes) -> str:
 
 def stream(path: Path) -> Stream:
     """Facts about the first video stream, from decoding one frame. Raises InputError."""
-    arguments = ("-map", "0:V:0", "-frames:v", "1", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "pipe:1")
-    done = subprocess.run(command(*source(path), *arguments), capture_output=True)
-    # YUV4MPEG2's first line has the size after rotation and, unlike the log, the rate as an exact fraction.
-    header = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)[^\n]* A(\d+):(\d+)", done.stdout)
+    # The frame is made small before it is printed: showinfo has its size after rotation, and YUV4MPEG2's first line,
+    # unlike the log, has the rate as an exact fraction.
+    arguments = ("-map", "0:V:0", "-vf", "showinfo,scale=16:16", "-frames:v", "1", "-pix_fmt", "yuv444p")
+    bounds = ("-threads", "1", "-max_pixels", str(picture.MAX_PIXELS))
+    done = decoder.run([*bounds, *source(path), *arguments, "-f", "yuv4mpegpipe", "pipe:1"])
+    header = re.match(rb"YUV4MPEG2 [^\n]*?F(\d+):(\d+)", done.stdout)
     log = done.stderr.decode(errors="replace")
+    shown = re.search(r"^\[Parsed_showinfo[^\n]* sar:(\d+)/(\d+) s:(\d+)x(\d+)", log, re.MULTILINE)
     opened = re.search(r"^Input #0, (\S+), from", log, re.MULTILINE)
     found = re.search(
         r"^ *Stream #0:\d+[^\n]*? Video: (\w+)[^\n]*?, (\w+)(?:\(([^)\n]*)\))?, \d+x\d+", log, re.MULTILINE
     )
-    if done.returncode or not header or not int(header[4]):
-        if opened and _hears(log) and "matches no streams" in log:
-            raise InputError(f"{path} holds sound but no picture; expected a film, e.g. an .mp4, .mkv or .webm")
-        if opened:
-            raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
-        raise unreadable(path, _reason(done.stderr).encode())
-    coded_width, height, upper, lower, across, down = map(int, header.groups())
-    rate, width = Fraction(upper, lower), _square(coded_width, across, down)
+    if done.returncode or not header or not shown or not int(header[2]):
+        raise _no_frame(path, log, opened is not None, done.stderr)
+    across, down, coded_width, height = map(int, shown.groups())
+    rate, width = Fraction(int(header[1]), int(header[2])), _square(coded_width, across, down)
     codec, pix_fmt, colour = found.groups() if found else ("", "", "")
     tagged = bool(re.search(r"bt|smpte|gbr|fcc|film", colour or ""))
     seekable = opened is not None and opened[1].startswith(SEEKABLE)
     return Stream(height, width, rate, codec, pix_fmt, tagged, seekable, _hears(log))
+
+
+def _no_frame(path: Path, log: str, opened: bool, raw_log: bytes) -> InputError:
+    """Why no frame came of a file."""
+    if "max pixel count" in log:
+        return InputError(f"{path} has over {picture.MAX_PIXELS // 10**6} megapixels a frame; scale it down")
+    if opened and _hears(log) and "matches no streams" in log:
+        return InputError(f"{path} holds sound but no picture; expected a film, e.g. an .mp4, .mkv or .webm")
+    if opened:
+        return InputError(f"{path} has no frame that can be decoded; get a whole copy")
+    return unreadable(path, _reason(raw_log).encode())
 
 
 def _square(width: int, across: int, down: int) -> int:
@@ -157,7 +141,7 @@ def channels(path: Path) -> str | None:
 
     Raises InputError for what is no film and no sound.
     """
-    done = subprocess.run(command(*source(path)), capture_output=True)
+    done = decoder.run(source(path))
     log = done.stderr.decode(errors="replace")
     if not re.search(r"^Input #0, ", log, re.MULTILINE):
         raise unreadable(path, _reason(done.stderr).encode())
@@ -177,25 +161,37 @@ def _reason(log: bytes) -> str:
 
 def probe_timing(path: Path, declared: Fraction) -> FrameTiming:
     """When the first video stream's frames are shown, from its packets, which are not decoded: one a frame in every
-    common codec. declared: the rate the file claims. Raises InputError.
+    common codec. declared: the rate the file claims. Raises InputError, also for a film of over MAX_FRAMES.
     """
-    arguments = ("-map", "0:V:0", "-c", "copy", "-f", "framecrc", "pipe:1")
-    done = subprocess.run(command("-v", "error", *source(path), *arguments), capture_output=True)
-    tick = re.search(rb"^#tb 0: (\d+)/(\d+)", done.stdout, re.MULTILINE)
-    rows = [line.split(b",") for line in done.stdout.splitlines() if line[:1].isdigit()]
-    rows = [row for row in rows if not any(int(cell[3:], 16) & _DISCARD for cell in row if cell[:3] == b" F=")]
-    if not tick or not rows:
+    unit, shown = _packets(path)
+    if unit is None or not len(shown):
         raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
-    unit = Fraction(int(tick[1]), int(tick[2]))
-    shown = sorted((int(row[2]), int(row[3])) for row in rows)
-    if shown[0][0] <= -(2**62):  # AV_NOPTS_VALUE
-        return FrameTiming(declared, len(rows), None)
-    times = [time for time, _ in shown]
-    rate = _constant(declared, times, unit)
-    frames = round((times[-1] - times[0] + shown[-1][1]) * unit * rate)
+    times = shown[np.lexsort((shown[:, 1], shown[:, 0]))]
+    first, (last, length) = int(times[0, 0]), map(int, times[-1])
+    if first <= -(2**62):  # AV_NOPTS_VALUE
+        return FrameTiming(declared, len(times), None)
+    rate = _constant(declared, times[:, 0], unit)
+    frames = round((last - first + length) * unit * rate)
     # A whole film may end in a frame of no stated length.
-    frames = len(rows) if abs(frames - len(rows)) <= 1 else frames
-    return FrameTiming(rate, frames, times[0] * unit)
+    frames = len(times) if abs(frames - len(times)) <= 1 else frames
+    return FrameTiming(rate, frames, first * unit)
+
+
+def _packets(path: Path) -> tuple[Fraction | None, np.ndarray]:
+    """(seconds of a tick, int64 (F, 2): when each packet that is shown begins, and how many ticks it lasts)."""
+    arguments = ("-map", "0:V:0", "-c", "copy", "-flush_packets", "1", "-f", "framecrc", "pipe:1")
+    unit, shown = None, array("q")
+    with decoder.streamed(["-v", "error", *source(path), *arguments]) as output:
+        for line in output.lines():
+            if line.startswith(b"#tb 0:") and (tick := re.match(rb"#tb 0: (\d+)/(\d+)", line)):
+                unit = Fraction(int(tick[1]), int(tick[2]))
+            elif line[:1].isdigit():
+                row = line.split(b",")
+                if not any(int(cell[3:], 16) & _DISCARD for cell in row if cell[:3] == b" F="):
+                    shown.extend((int(row[2]), int(row[3])))
+                if len(shown) > 2 * MAX_FRAMES:
+                    raise InputError(f"{path} has over {MAX_FRAMES:,} frames; cut it into parts")
+    return unit, np.frombuffer(shown, np.int64).reshape(-1, 2)
 
 
 def origin(path: Path) -> float:
@@ -206,36 +202,31 @@ def origin(path: Path) -> float:
         return 0.0
 
 
-def _constant(declared: Fraction, times: list[int], unit: Fraction) -> Fraction:
+def _constant(declared: Fraction, times: np.ndarray, unit: Fraction) -> Fraction:
     """The declared rate, unless frames would be lost at it, or a clock of 1 ms poses as 1000 frames a second: then
-    that of the median gap.
+    that of the median gap. times: int64, rising.
     """
-    claimed = declared * (times[-1] - times[0]) * unit
+    claimed = declared * (int(times[-1]) - int(times[0])) * unit
     if claimed > 0.9 * (len(times) - 1) and (declared <= _FASTEST or claimed < 1.1 * len(times)):
         return declared
     if len(times) < 2:
         return declared
-    gaps = sorted(b - a for a, b in pairwise(times))
-    return Fraction(max(1, round(1 / (max(1, gaps[len(gaps) // 2]) * unit))))
+    gaps = np.sort(np.diff(times))
+    return Fraction(max(1, round(1 / (max(1, int(gaps[len(gaps) // 2])) * unit))))
 
 
 def rgb_frames(path: Path, facts: Stream, times: FrameTiming, first: int, last: int) -> Iterator[np.ndarray]:
-    """The frames (Y, X, 3) from ``first`` to before ``last``, counted at the constant rate; fewer if damaged."""
+    """The frames (Y, X, 3) from ``first`` to before ``last``, counted at the constant rate; fewer if damaged. Raises
+    InputError where nothing comes any more."""
     shape = (facts.height, facts.width, 3)
-    size = math.prod(shape)
-    process = subprocess.Popen(
-        command("-v", "fatal", *_decoding(path, facts, times, first, last)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    try:
-        while len(data := process.stdout.read(size)) == size:
+    size, memory = math.prod(shape), decoder.memory_for(facts.height * facts.width)
+    patience = decoder.PATIENCE + first / _SLOWEST_DECODING  # where no jump is possible, all before it is decoded
+    with decoder.streamed(["-v", "fatal", *_decoding(path, facts, times, first, last)], memory=memory) as output:
+        while len(data := output.read(size, patience)) == size:
             yield np.frombuffer(data, np.uint8).reshape(shape)
-    finally:
-        process.stdout.close()
-        process.kill()
-        process.wait()
+            patience = decoder.PATIENCE
+        if output.stalled:
+            raise InputError(f"{path} gives no frame for {decoder.PATIENCE:g} s; it is damaged, get a whole copy")
 
 
 def _decoding(path: Path, facts: Stream, times: FrameTiming, first: int, last: int) -> list[str]:
@@ -268,7 +259,10 @@ def escaped(text: str) -> str:
 
 def comment(path: Path) -> str | None:
     """The ``comment`` tag of a video file, if there is one among the first MOST_TAGS bytes. Raises InputError."""
-    text = _begun(path, MAX_TAG_BYTES, "-f", "ffmetadata").decode(errors="replace")
+    done = decoder.run(["-v", "error", *source(path), "-f", "ffmetadata", "pipe:1"], max_bytes=MAX_TAG_BYTES)
+    if done.returncode:
+        raise unreadable(path, done.stderr)
+    text = done.stdout.decode(errors="replace")
     # Tags of the file stand before the first [STREAM] or [CHAPTER]; an escaped line end belongs to its value.
     for match in re.finditer(r"(?:[^\\\n]+|\\.)+", text, re.DOTALL):
         entry = match[0]

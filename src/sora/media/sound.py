@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from sora.errors import InputError
-from sora.media import ffmpeg, picture
+from sora.media import decoder, ffmpeg, picture
 from sora.storage import refusal
 
 RATE = 48_000  # samples a second, in two channels
 _EDGE = 0.005  # seconds over which a stretch fades in and out, or a cut through a wave is heard as a click
+_SLACK = 120.0  # seconds that any work on sound may take
 _LEAD = 1.0  # seconds decoded before a stretch, since a block of sound needs the one before it
 
 ENCODE = {
@@ -59,7 +59,8 @@ def stage(sounds: Sequence[Sound], folder: Path) -> list[tuple[Path, float]]:
         if not sound_of(sound.path):
             raise InputError(f"{sound.path} holds no sound to keep; give a film that has some")
         made = folder / f"sound{number}.wav"
-        _run([*_stretch(sound), ffmpeg.url(made)], made, f"the sound of {sound.path} cannot be read")
+        complaint = f"the sound of {sound.path} cannot be read"
+        _run([*_stretch(sound), ffmpeg.url(made)], made, complaint, sound.length)
         staged.append((made, sound.at))
     return staged
 
@@ -79,7 +80,7 @@ def lay(made: Path, notes: Path, staged: Sequence[tuple[Path, float]], seconds: 
     arguments = ["-i", ffmpeg.url(made), "-f", "ffmetadata", "-i", ffmpeg.url(notes), *inputs]
     arguments += ["-filter_complex", ";".join(steps), "-map", "0:v", "-map", "[all]", "-map_metadata", "1"]
     encode = ["-c:v", "copy", *ENCODE[made.suffix], ffmpeg.url(both)]
-    _run([*arguments, *encode], both, "the sound cannot be added to the film")
+    _run([*arguments, *encode], both, "the sound cannot be added to the film", float(seconds))
     both.replace(made)
 
 
@@ -103,8 +104,9 @@ def _stretch(sound: Sound) -> list[str]:
     return [*jump, *ffmpeg.source(sound.path), "-map", "0:a:0", "-af", ",".join(steps), "-c:a", "pcm_f32le"]
 
 
-def _run(arguments: list[str], made: Path, complaint: str) -> None:
-    done = subprocess.run(ffmpeg.command("-v", "error", "-y", *arguments), capture_output=True)
+def _run(arguments: list[str], made: Path, complaint: str, seconds: float) -> None:
+    """seconds: of sound, which takes less time than it lasts."""
+    done = decoder.run(["-v", "error", "-y", *arguments], seconds=_SLACK + seconds, writes=True)
     if done.returncode:
         refused = refusal.explain_status(done.returncode, made) or refusal.explain_log(
             done.stderr.decode(errors="replace"), made

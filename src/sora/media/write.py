@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sora.errors import InputError, UsageError
-from sora.media import embed, ffmpeg, sound, target
+from sora.media import decoder, embed, ffmpeg, sound, target
 from sora.media.facts import Info, probe
 from sora.media.relay import Encoder, EncoderThread
 from sora.media.sound import Sound
@@ -171,7 +171,7 @@ class _Pipe:
         arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
         self._log = made.with_name("log").open("w+b")
         self._process = subprocess.Popen(
-            ffmpeg.command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log
+            decoder.command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log
         )
 
     def write(self, frame_YXC: np.ndarray) -> None:
