@@ -96,7 +96,7 @@ class Output:
 
 
 @contextmanager
-def streamed(arguments: Sequence[str], *, memory: int = MEMORY) -> Iterator[Output]:
+def running(arguments: Sequence[str], *, memory: int = MEMORY) -> Iterator[Output]:
     """A running ffmpeg, stopped at the block's end."""
     with _process(arguments, memory) as (process, _):
         output = Output(process)

@@ -181,7 +181,7 @@ def _packets(path: Path) -> tuple[Fraction | None, np.ndarray]:
     """(seconds of a tick, int64 (F, 2): when each packet that is shown begins, and how many ticks it lasts)."""
     arguments = ("-map", "0:V:0", "-c", "copy", "-flush_packets", "1", "-f", "framecrc", "pipe:1")
     unit, shown = None, array("q")
-    with decoder.streamed(["-v", "error", *source(path), *arguments]) as output:
+    with decoder.running(["-v", "error", *source(path), *arguments]) as output:
         for line in output.lines():
             if line.startswith(b"#tb 0:") and (tick := re.match(rb"#tb 0: (\d+)/(\d+)", line)):
                 unit = Fraction(int(tick[1]), int(tick[2]))
@@ -221,7 +221,7 @@ def rgb_frames(path: Path, facts: Stream, times: FrameTiming, first: int, last: 
     shape = (facts.height, facts.width, 3)
     size, memory = math.prod(shape), decoder.memory_for(facts.height * facts.width)
     patience = decoder.PATIENCE + first / _SLOWEST_DECODING  # where no jump is possible, all before it is decoded
-    with decoder.streamed(["-v", "fatal", *_decoding(path, facts, times, first, last)], memory=memory) as output:
+    with decoder.running(["-v", "fatal", *_decoding(path, facts, times, first, last)], memory=memory) as output:
         while len(data := output.read(size, patience)) == size:
             yield np.frombuffer(data, np.uint8).reshape(shape)
             patience = decoder.PATIENCE
