@@ -93,6 +93,7 @@ def remake_command() -> Callable[..., Invocation]:
 def _invocation(command: str, arguments: Values, file: str | None) -> Invocation:
     console = ConsoleOptions(**{name: arguments.pop(name) for name in ("dry_run", "as_json", "quiet")})
     delivery = {name: arguments.pop(name) for name in ("output", "count", "anyway", "force")}
+    delivery["recipe"] = not arguments.pop("no_recipe")
     return Invocation(command, o.values_of(arguments), delivery, console, file)
 
 

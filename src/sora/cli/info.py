@@ -17,6 +17,9 @@ from sora.plan.request import to_data
 
 MAX_NAME_WIDTH = 40  # characters of the first column; a longer name pushes its own value alone
 
+MADE_BY_A_MODEL = {"trainedAlgorithmicMedia": "yes", "compositeWithTrainedAlgorithmicMedia": "in part"}
+"""What IPTC's digital source types say of that."""
+
 
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A film or a picture.", show_default=False)],
@@ -38,6 +41,7 @@ def info(
         "codec": found.codec,
         "pix_fmt": found.pix_fmt,
         "sound": found.sound,
+        "source_type": found.source_type,
         "recipe": record,
     }
     if as_json:
@@ -46,10 +50,12 @@ def info(
     facts |= {
         "size": f"{found.width}x{found.height}",
         "sound": "yes" if found.sound else "",
-        "recipe": "none; sora did not make this file",
+        "source_type": found.source_type or "",
+        "made by a model": MADE_BY_A_MODEL.get(found.source_type or "", ""),
     }
-    if record is not None:
-        del facts["recipe"]
+    del facts["recipe"]
+    if record is None:
+        facts["recipe"] = "none" if found.source_type in MADE_BY_A_MODEL else "none; sora did not make this file"
     print_facts({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
     if record is not None:
         typer.echo("\nmade by sora with")

@@ -65,6 +65,7 @@ PromptFile = Annotated[
         show_default=False,
     ),
 ]
+NoRecipe = Annotated[bool, _output("--no-recipe", help="Keep words, names and settings out of the file.")]
 Force = Annotated[bool, _output("--force", help="Replace a file that exists.")]
 AsJson = Annotated[bool, _output("--json", help="Print facts as JSON, one object a line.")]
 DryRun = Annotated[bool, _output("--dry-run", help="Print what would be made and the memory it takes; make nothing.")]
@@ -93,6 +94,7 @@ DELIVERY_OPTIONS: dict[str, tuple[Any, Any]] = {
     "anyway": (Anyway, False),
     "dry_run": (DryRun, False),
     "force": (Force, False),
+    "no_recipe": (NoRecipe, False),
     "as_json": (AsJson, False),
     "quiet": (Quiet, False),
 }

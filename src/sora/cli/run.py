@@ -150,7 +150,8 @@ def _paint_variant(
     path, force = delivery.path_for(resolved.request, variant), delivery.force and delivery.output is not None
     clock.lap("start")
     with progress(clock, label + number, console.quiet) as on_event:
-        written = session.write(resolved, variant, path, force=force, on_progress=on_event)
+        options: dict[str, Any] = {"force": force, "keeps_recipe": delivery.recipe}
+        written = session.write(resolved, variant, path, on_progress=on_event, **options)
     clock.lap("write")
     return written
 

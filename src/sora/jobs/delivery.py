@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sora import media
+from sora import __version__, media
 from sora.errors import UsageError
 from sora.jobs.variants import Variant
-from sora.media import target
+from sora.media import Provenance, target
 from sora.plan.plan import Plan
 from sora.plan.request import Request
 
@@ -20,13 +20,15 @@ MAX_SLUG = 60  # characters; file systems allow 255 bytes
 @dataclass(frozen=True)
 class Delivery:
     """output: a path, as typed; None for a name made of the words. force: overwrite what is there. count: files of
-    each variant of the words, with seeds counting up. anyway: paint words that name nothing the model knows. stem,
-    suffix: of the file's name where no output is given. folder: where such a file is put."""
+    each variant of the words, with seeds counting up. anyway: paint words that name nothing the model knows. recipe:
+    whether files hold theirs. stem, suffix: of the file's name where no output is given. folder: where such a file is
+    put."""
 
     output: str | None = None
     force: bool = False
     count: int = 1
     anyway: bool = False
+    recipe: bool = True
     stem: str | None = None
     suffix: str | None = None
     folder: Path = Path()
@@ -86,6 +88,12 @@ class InMemory(Delivery):
 
     def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
         pass
+
+
+def provenance_of(source_type: str) -> Provenance:
+    """What a film's file says of where it came from, with its recipe or without. source_type: a name of IPTC's
+    vocabulary."""
+    return Provenance(source_type, f"sora {__version__}")
 
 
 def check_frames(path: str, frames: int, hint: str) -> None:

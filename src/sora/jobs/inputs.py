@@ -24,13 +24,14 @@ from sora.plan.recipe import prompt_in
 class MemoryInput:
     """A clip, or a picture, which is a clip of one frame. is_still: whether it is a picture. marked_FYX: what a mask of
     it selects, bool; None for the light pixels. prompt: it was painted from, None where that is not known. sounds: in
-    it, at their places."""
+    it, at their places. source_type: as ``media.Info`` has it."""
 
     clip: Clip
     is_still: bool = False
     marked_FYX: np.ndarray | None = None
     prompt: str | None = None
     sounds: tuple[Sound, ...] = ()
+    source_type: str | None = None
 
 
 class Inputs:
@@ -100,6 +101,10 @@ class Inputs:
         except (InputError, UsageError):  # other programs write JSON too
             return None
 
+    def source_type(self, path: str) -> str | None:
+        """What it says of where it came from, as ``media.Info`` has it."""
+        return self._in_memory[path].source_type if path in self._in_memory else media.read_notes(path).source_type
+
     def sounds(self, path: str, start: float, length: float, offset: float) -> tuple[Sound, ...]:
         """The sound of a part of a clip, placed in a film. All times in seconds. start, length: of the part. offset:
         where it begins in the film."""
@@ -113,7 +118,8 @@ def _from_memory(name: str, source: Any) -> MemoryInput:
     """Raises UsageError."""
     if isinstance(source, Video):
         clip, prompt = Clip(source.frames, source.fps), source.prompt or None
-        return MemoryInput(clip, isinstance(source, Picture), prompt=prompt, sounds=source.sounds)
+        origin = {"prompt": prompt, "sounds": source.sounds, "source_type": source.source_type}
+        return MemoryInput(clip, isinstance(source, Picture), **origin)
     if isinstance(source, Clip):
         return MemoryInput(source)
     if isinstance(source, Image.Image):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from sora.engine import engine, upscale
 from sora.engine.engine import Settings
 from sora.engine.model import Model
 from sora.engine.progress import ProgressEvent
+from sora.jobs.delivery import provenance_of
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
 from sora.plan.plan import Plan
@@ -117,14 +119,23 @@ def _at_model_size(resolved: ResolvedRequest, plan: Plan) -> Plan:
 
 
 def write(
-    resolved: ResolvedRequest, variant: Variant, loaded: Loaded, path: str, *, force: bool, on_event: Listener
+    resolved: ResolvedRequest,
+    variant: Variant,
+    loaded: Loaded,
+    path: str,
+    *,
+    force: bool,
+    on_event: Listener,
+    keeps_recipe: bool = True,
 ) -> Path:
     """Paint one variant into a file and return where it stands. Nothing is left there when painting does not finish.
-    path: where it goes; a name that was taken meanwhile is left alone. force: overwrite what is there."""
+    path: where it goes; a name that was taken meanwhile is left alone. force: overwrite what is there.
+    keeps_recipe: whether its recipe is in the file."""
     format, overlap = resolved.plan.format, resolved.speed.uses("overlap")
-    recipe = recipe_of(resolved, variant, loaded).to_json()
+    recipe = recipe_of(resolved, variant, loaded).to_json() if keeps_recipe else ""
+    options: dict[str, Any] = {"sounds": resolved.sounds, "provenance": provenance_of(resolved.source_type)}
     with ExitStack() as written:
-        opened = media.writer(path, format.fps, format.size, recipe, force, sounds=resolved.sounds, overlap=overlap)
+        opened = media.writer(path, format.fps, format.size, recipe, force, overlap=overlap, **options)
         file = written.enter_context(opened)
         for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event):
             file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())

@@ -11,13 +11,13 @@ import msgspec
 from sora import catalog
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, UsageError
-from sora.jobs import advice, loras, sources
+from sora.jobs import advice, loras, provenance, sources
 from sora.jobs.delivery import Delivery
 from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
 from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, method_of
-from sora.media import Sound
+from sora.media import GENERATED, Sound
 from sora.memory import plans
 from sora.plan import prompts
 from sora.plan.clip import Clip
@@ -33,7 +33,7 @@ from sora.runtime.speed import DEFAULT_SPEED, Speed
 class ResolvedRequest:
     """What to paint. request: complete, but for the words and the seed of each variant. plan: of the first variant.
     sounds: of the clips in the film, at their places. inputs: everything that was read. files: what of it is in
-    memory. notes: for a person."""
+    memory. notes: for a person. source_type: of the film, a name of IPTC's vocabulary."""
 
     request: Request
     spec: ModelSpec
@@ -45,6 +45,7 @@ class ResolvedRequest:
     inputs: tuple[Path, ...] = ()
     files: Inputs = field(default_factory=Inputs)
     notes: tuple[str, ...] = ()
+    source_type: str = GENERATED
 
     @property
     def size(self) -> Size:
@@ -113,6 +114,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
         inputs=inputs,
         files=files,
         notes=(*_notes(request, recorded_prompt, distilled_steps), *verb_plan.notes, *sound_notes),
+        source_type=provenance.source_type(request, verb_plan.plan, sounds, files),
     )
 
 

@@ -78,14 +78,23 @@ class Session(Verbs):
                 return memory_plan
 
     def write(
-        self, resolved: ResolvedRequest, variant: Variant, path: str, *, force: bool, on_progress: Listener
+        self,
+        resolved: ResolvedRequest,
+        variant: Variant,
+        path: str,
+        *,
+        force: bool,
+        on_progress: Listener,
+        keeps_recipe: bool = True,
     ) -> Path:
         """Paint one variant of a prepared request into a file as its frames are finished, and return where the file
-        stands. Nothing is left there if painting fails. force: replace a file that exists."""
+        stands. Nothing is left there if painting fails. force: replace a file that exists. keeps_recipe: whether its
+        recipe is in the file."""
         from sora.jobs import paint
 
         with self._painting(on_progress) as (loaded, listener):
-            return paint.write(resolved, variant, loaded, path, force=force, on_event=listener)
+            options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe}
+            return paint.write(resolved, variant, loaded, path, on_event=listener, **options)
 
     def paint(self, resolved: ResolvedRequest, variant: Variant, on_progress: Listener | None = None) -> Video:
         """Load what a request needs, and paint one of its variants into memory. Raises what ``prepare`` raises, and
@@ -101,7 +110,8 @@ class Session(Verbs):
         notes = [*resolved.notes, *variant.notes, *([memory_plan] if memory_plan else [])]
         row = row_of(recipe.request.verb)
         notes = tuple(with_keywords(line, row) for line in notes)
-        return kind(frames_FYXC, recipe, sounds=resolved.sounds, files=resolved.files, notes=notes)
+        origin: dict[str, Any] = {"sounds": resolved.sounds, "source_type": resolved.source_type}
+        return kind(frames_FYXC, recipe, files=resolved.files, notes=notes, **origin)
 
     def paint_all(
         self, request: Request, *, count: int = 1, anyway: bool = False, on_progress: Listener | None = None

@@ -11,8 +11,8 @@ import numpy as np
 from sora import media
 from sora.jobs import notebook
 from sora.jobs.arguments import in_keywords, row_of
-from sora.jobs.delivery import check_frames
-from sora.media import Sound
+from sora.jobs.delivery import check_frames, provenance_of
+from sora.media import GENERATED, Sound
 from sora.plan.geometry import wxh
 from sora.plan.recipe import Recipe
 from sora.plan.request import Request
@@ -31,10 +31,12 @@ class Video:
         sounds: tuple[Sound, ...] = (),
         files: Any = None,
         notes: tuple[str, ...] = (),
+        source_type: str = GENERATED,
     ) -> None:
-        """sounds: that go into its file. files: an ``Inputs`` with what it was made of, where that was in memory."""
+        """sounds: that go into its file. files: an ``Inputs`` with what it was made of, where that was in memory.
+        source_type: that its file says, a name of IPTC's vocabulary."""
         self.frames, self.notes, self.sounds, self.files = frames, notes, sounds, files
-        self.own_recipe = recipe
+        self.own_recipe, self.source_type = recipe, source_type
 
     @property
     def fps(self) -> float:
@@ -73,18 +75,19 @@ class Video:
         assert self.request.seed is not None
         return self.request.seed
 
-    def save(self, path: str | Path, *, force: bool = False) -> Path:
+    def save(self, path: str | Path, *, force: bool = False, recipe: bool = True) -> Path:
         """Write the video and return where it stands. The suffix chooses the kind of file: .mp4, .mkv (lossless), .gif,
         .webp, or none for a folder of PNGs; a picture is a .png or .jpg. The recipe goes into the file, and in .mp4 and
-        .mkv the sound of clips it was made from.
+        .mkv the sound of clips it was made from. Every file says that a model made it.
 
-        force: replace a file that exists. Raises UsageError for another suffix and for a file that exists, InputError
-        for a folder that cannot be written.
+        force: replace a file that exists. recipe: False leaves the recipe out, and with it the prompt and all names.
+        Raises UsageError for another suffix and for a file that exists, InputError for a folder that cannot be written.
         """
-        recipe = self.own_recipe.to_json()
+        text = self.own_recipe.to_json() if recipe else ""
+        options: dict[str, Any] = {"sounds": self.sounds, "provenance": provenance_of(self.source_type)}
         with in_keywords(row_of(self.request.verb)):
             check_frames(str(path), len(self), "save it as .mp4, .gif, .webp, .mkv, or without a suffix for PNGs")
-            with media.writer(path, self.fps, self.frames.shape[1:3], recipe, force, sounds=self.sounds) as file:
+            with media.writer(path, self.fps, self.frames.shape[1:3], text, force, **options) as file:
                 file.write(self.frames)
         return file.path
 

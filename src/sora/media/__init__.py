@@ -9,22 +9,27 @@
 ``sound``    sound from other films
 ``facts``    what a file is, and the recipe inside it
 ``embed``    the recipe inside GIF, WebP, PNG and JPEG files
+``provenance``  what a file says of where it came from
 ``decoder``  that program on files of others, with bounds on memory and time
 ``ffmpeg``   the bundled ffmpeg program: commands, its metadata text, facts about video files
 """
 
-from sora.media.facts import Info, probe, read_recipe
+from sora.media.facts import Info, probe, read_notes, read_recipe
 from sora.media.mask import marked, mask_of, read_mask
 from sora.media.picture import read_image, rgb
+from sora.media.provenance import COMPOSITE, GENERATED, Provenance
 from sora.media.read import FOLDER_FPS, cut, read_clip
 from sora.media.sound import Sound, sound_of
 from sora.media.target import SUFFIXES, check_target, unique_path
 from sora.media.write import Writer, check_size, write_clip, writer
 
 __all__ = [
+    "COMPOSITE",
     "FOLDER_FPS",
+    "GENERATED",
     "SUFFIXES",
     "Info",
+    "Provenance",
     "Sound",
     "Writer",
     "check_size",
@@ -36,6 +41,7 @@ __all__ = [
     "read_clip",
     "read_image",
     "read_mask",
+    "read_notes",
     "read_recipe",
     "rgb",
     "sound_of",

@@ -10,12 +10,15 @@ import mmap
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from sora.media import provenance
 from sora.plan.recipe import MAX_CHARACTERS
+
+Found = TypeVar("Found", str, bytes)
 
 PNG_KEY = "comment"
 _DESCRIPTION = 0x010E  # Exif's ImageDescription
@@ -23,23 +26,27 @@ _SEGMENT = 65_533  # most bytes a JPEG comment segment holds
 MAX_BYTES = 4 * MAX_CHARACTERS  # of a comment that can be a recipe, in UTF-8; a longer one is passed over
 
 
-def save_image(path: Path, frame_YXC: np.ndarray, recipe: str) -> None:
-    """One frame as PNG or JPEG (quality 95, full chroma), by the path's suffix, with the recipe inside."""
+def save_image(path: Path, frame_YXC: np.ndarray, recipe: str, xmp: bytes = b"") -> None:
+    """One frame as PNG or JPEG (quality 95, full chroma), by the path's suffix, with the recipe and an XMP packet
+    inside."""
     image = Image.fromarray(frame_YXC)
     if path.suffix == ".png":
         text = PngImagePlugin.PngInfo()
-        text.add_itxt(PNG_KEY, recipe)
-        image.save(path, "PNG", pnginfo=text if recipe else None)
+        for key, value in ((PNG_KEY, recipe), (provenance.PNG_KEY, xmp.decode())):
+            if value:
+                text.add_itxt(key, value)
+        image.save(path, "PNG", pnginfo=text)
         return
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling=0)
     body, note = buffer.getvalue(), recipe.encode()
     pieces = [note[i : i + _SEGMENT] for i in range(0, len(note), _SEGMENT)]
     comments = b"".join(b"\xff\xfe" + struct.pack(">H", len(piece) + 2) + piece for piece in pieces)
-    path.write_bytes(body[:2] + comments + body[2:])
+    begin = 4 + int.from_bytes(body[4:6], "big")  # behind JFIF's own segment, which comes first
+    path.write_bytes(body[:begin] + (provenance.jpeg_segment(xmp) if xmp else b"") + comments + body[begin:])
 
 
-def in_bytes(file: Path, reader: Callable[[mmap.mmap], str | None]) -> str | None:
+def in_bytes(file: Path, reader: Callable[[mmap.mmap], Found | None]) -> Found | None:
     """What a reader finds in a file, of which no more comes into memory than is looked at."""
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return reader(data)
@@ -68,15 +75,20 @@ def jpeg_comment(data: mmap.mmap) -> str | None:
 
 
 def add_gif_comment(path: Path, recipe: str) -> None:
-    """Writes the recipe as a comment block at the end of a GIF, where it costs no copy of the file."""
+    """Writes the recipe as a comment block at the end of a GIF."""
     note = recipe.encode()
+    pieces = (note[i : i + 255] for i in range(0, len(note), 255))
+    append_to_gif(path, b"!\xfe" + b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0")
+
+
+def append_to_gif(path: Path, block: bytes) -> None:
+    """Writes a block at the end of a GIF, where it costs no copy of the file."""
     with path.open("r+b") as file:
         file.seek(-1, io.SEEK_END)
         if file.read(1) != b";":
             raise ValueError("the GIF has no trailer")
         file.seek(-1, io.SEEK_END)
-        blocks = (note[i : i + 255] for i in range(0, len(note), 255))
-        file.write(b"!\xfe" + b"".join(bytes([len(b)]) + b for b in blocks) + b"\0;")
+        file.write(block + b";")
 
 
 def gif_comment(data: mmap.mmap) -> str | None:
@@ -118,7 +130,7 @@ class WebPStream:
     def __init__(self, file: IO[bytes], height: int, width: int, fps: float) -> None:
         self._file, self._size, self._fps, self._count = file, (height, width), fps, 0
         extent = _u24(width - 1) + _u24(height - 1)
-        file.write(b"RIFF\0\0\0\0WEBP" + _chunk(b"VP8X", b"\x0a\0\0\0" + extent))  # 0x0a: animated, with Exif
+        file.write(b"RIFF\0\0\0\0WEBP" + _chunk(b"VP8X", b"\x02\0\0\0" + extent))  # 0x02: animated
         file.write(_chunk(b"ANIM", b"\xff\xff\xff\xff\0\0"))  # white behind, for ever
 
     def write(self, frame_YXC: np.ndarray) -> None:
@@ -132,14 +144,19 @@ class WebPStream:
         self._file.write(_chunk(b"ANMF", header + pixels))
         self._count += 1
 
-    def close(self, recipe: str) -> None:
-        """Adds the recipe and the file's length."""
-        exif = Image.Exif()
-        exif[_DESCRIPTION] = recipe.encode()
-        self._file.write(_chunk(b"EXIF", exif.tobytes().removeprefix(b"Exif\0\0")))
+    def close(self, recipe: str, xmp: bytes = b"") -> None:
+        """Adds the recipe, an XMP packet and the file's length."""
+        if recipe:
+            exif = Image.Exif()
+            exif[_DESCRIPTION] = recipe.encode()
+            self._file.write(_chunk(b"EXIF", exif.tobytes().removeprefix(b"Exif\0\0")))
+        if xmp:
+            self._file.write(_chunk(b"XMP ", xmp))
         length = self._file.tell() - 8
         self._file.seek(4)
         self._file.write(struct.pack("<I", length))
+        self._file.seek(20)  # the flags
+        self._file.write(bytes([0x02 | 0x08 * bool(recipe) | 0x04 * bool(xmp)]))
 
 
 def webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

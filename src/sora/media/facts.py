@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
 from sora.errors import InputError
-from sora.media import embed, ffmpeg, picture, read, target
+from sora.media import embed, ffmpeg, picture, provenance, read, target
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Info:
     """Facts about a file. kind: "video", "animation", "image" or "folder". width, height: pixels, as shown.
 
     frames, fps: as ``read_clip`` gives them. fps, seconds: 0 for an image. codec, pix_fmt: in ffmpeg's or Pillow's
-    words. recipe: JSON text, if it has one. sound: whether it has sound.
+    words. recipe: JSON text, if it has one. sound: whether it has sound. source_type: a name of IPTC's vocabulary of
+    digital source types, where the file says one.
     """
 
     kind: str
@@ -27,54 +28,85 @@ class Info:
     seconds: float
     codec: str
     pix_fmt: str
-    recipe: str | None
+    recipe: str | None = None
     sound: bool = False
+    source_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a file says of itself. recipe: JSON text. source_type: as in ``Info``."""
+
+    recipe: str | None
+    source_type: str | None
 
 
 def probe(path: str | Path) -> Info:
     """Facts about a file without keeping its frames. Raises InputError for what cannot be read."""
-    file = picture.existing(path)
+    info = _facts(picture.existing(path))
+    notes = read_notes(path)
+    return replace(info, recipe=notes.recipe, source_type=notes.source_type)
+
+
+def _facts(file: Path) -> Info:
     if file.is_dir():
-        return _probe_folder(file, read_recipe(path))
+        return _probe_folder(file)
     with picture.opened(file) as image:
         if image is not None:
-            return _probe_picture(image, read_recipe(path))
-    facts, recipe = ffmpeg.stream(file), read_recipe(path)
+            return _probe_picture(image)
+    facts = ffmpeg.stream(file)
     times = ffmpeg.probe_timing(file, facts.rate)
     fps, shape = float(times.rate), (facts.width, facts.height)
     seconds = times.frames / fps
-    return Info("video", *shape, times.frames, fps, seconds, facts.codec, facts.pix_fmt, recipe, facts.sound)
+    return Info("video", *shape, times.frames, fps, seconds, facts.codec, facts.pix_fmt, sound=facts.sound)
 
 
 def read_recipe(path: str | Path) -> str | None:
     """The recipe's JSON text inside a file or folder that sora wrote; None when it has none, as where the comment is
     longer than any recipe. Raises InputError."""
     file = picture.existing(path)
+    return _recipe_in(embed.folder_note(file / target.RECIPE_FILE)) if file.is_dir() else read_notes(path).recipe
+
+
+def read_notes(path: str | Path) -> Notes:
+    """What a file or a folder says of itself; of a folder's pictures the first is asked for its source type. Raises
+    InputError."""
+    file = picture.existing(path)
     if file.is_dir():
-        text = embed.folder_note(file / target.RECIPE_FILE)
-    else:
-        with picture.opened(file) as image:
-            text = ffmpeg.comment(file) if image is None else _picture_comment(file, image)
-    # Other programs leave comments too ("Made with GIMP"); a recipe is a JSON object.
-    return text if text and text.lstrip().startswith("{") else None
+        first = picture.existing(read.pictures(file)[0])
+        with picture.opened(first) as image:
+            packet = None if image is None else _picture_packet(first, image)
+        return Notes(read_recipe(file), provenance.source_type_in(packet))
+    with picture.opened(file) as image:
+        if image is not None:
+            packet = _picture_packet(file, image)
+            return Notes(_recipe_in(_picture_comment(file, image)), provenance.source_type_in(packet))
+    tags, packet = ffmpeg.tags(file), provenance.in_mp4(file)
+    source_type = provenance.source_type_in(packet) or provenance.source_type_of_tags(tags)
+    return Notes(_recipe_in(tags.get("comment")), source_type)
 
 
-def _probe_folder(folder: Path, recipe: str | None) -> Info:
+def _recipe_in(comment: str | None) -> str | None:
+    """Other programs leave comments too ("Made with GIMP"); a recipe is a JSON object."""
+    return comment if comment and comment.lstrip().startswith("{") else None
+
+
+def _probe_folder(folder: Path) -> Info:
     pictures, fps = read.pictures(folder), read.folder_rate(folder)
     with picture.opened(pictures[0]) as first:
         if first is None:
             raise InputError(f"{pictures[0]} is not a picture; expected numbered pictures in {folder}")
         size, count, codec = ImageOps.exif_transpose(first).size, len(pictures), (first.format or "").lower()
-        return Info("folder", *size, count, fps, count / fps, codec, first.mode.lower(), recipe)
+        return Info("folder", *size, count, fps, count / fps, codec, first.mode.lower())
 
 
-def _probe_picture(image: Image.Image, recipe: str | None) -> Info:
+def _probe_picture(image: Image.Image) -> Info:
     codec, mode = (image.format or "").lower(), image.mode.lower()
     if not picture.moves(image):
         width, height = ImageOps.exif_transpose(image).size
-        return Info("image", width, height, 1, 0.0, 0.0, codec, mode, recipe)
+        return Info("image", width, height, 1, 0.0, 0.0, codec, mode)
     repeats, fps = read.repeats(image)
-    return Info("animation", *image.size, sum(repeats), fps, sum(repeats) / fps, codec, mode, recipe)
+    return Info("animation", *image.size, sum(repeats), fps, sum(repeats) / fps, codec, mode)
 
 
 def _picture_comment(file: Path, image: Image.Image) -> str | None:
@@ -86,3 +118,13 @@ def _picture_comment(file: Path, image: Image.Image) -> str | None:
     if image.format == "WEBP":
         return embed.exif_description(image)
     return embed.in_bytes(file, embed.jpeg_comment) if image.format in ("JPEG", "MPO") else None
+
+
+def _picture_packet(file: Path, image: Image.Image) -> bytes | None:
+    """A picture's XMP packet."""
+    if image.format == "GIF":
+        return embed.in_bytes(file, provenance.in_gif)
+    if image.format in ("JPEG", "MPO"):
+        return embed.in_bytes(file, provenance.in_jpeg)
+    packet = image.info.get(provenance.PNG_KEY if image.format == "PNG" else "xmp")
+    return packet.encode() if isinstance(packet, str) else packet if isinstance(packet, bytes) else None

@@ -257,19 +257,21 @@ def escaped(text: str) -> str:
     return re.sub(r"([=;#\\\n\r])", r"\\\1", text)
 
 
-def comment(path: Path) -> str | None:
-    """The ``comment`` tag of a video file, if there is one among the first MOST_TAGS bytes. Raises InputError."""
+def tags(path: Path) -> dict[str, str]:
+    """The tags of a video file, by their names in lower case, among the first MAX_TAG_BYTES; of those of one name the
+    first. Raises InputError."""
     done = decoder.run(["-v", "error", *source(path), "-f", "ffmetadata", "pipe:1"], max_bytes=MAX_TAG_BYTES)
     if done.returncode:
         raise unreadable(path, done.stderr)
     text = done.stdout.decode(errors="replace")
+    found: dict[str, str] = {}
     # Tags of the file stand before the first [STREAM] or [CHAPTER]; an escaped line end belongs to its value.
     for match in re.finditer(r"(?:[^\\\n]+|\\.)+", text, re.DOTALL):
         entry = match[0]
         if entry.startswith("["):
-            return None
+            break
         key, _, value = entry.partition("=")
-        if key.lower() == "comment":
-            # A tag holds no zero, and this takes no second for a million of them.
-            return value.replace("\\\\", "\0").replace("\\", "").replace("\0", "\\")
-    return None
+        # A tag holds no zero, and this takes no second for a million of them.
+        value = value.replace("\\\\", "\0").replace("\\", "").replace("\0", "\\")
+        found.setdefault(key.lower(), value)
+    return found

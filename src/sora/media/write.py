@@ -6,6 +6,7 @@ import math
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from sora.errors import InputError, UsageError
 from sora.media import decoder, embed, ffmpeg, sound, target
 from sora.media.facts import Info, probe
+from sora.media.provenance import TAG, Provenance, append_box, gif_block
 from sora.media.relay import Encoder, EncoderThread
 from sora.media.sound import Sound
 from sora.plan.clip import Clip
@@ -63,6 +65,7 @@ def writer(
     force: bool = False,
     sounds: Sequence[Sound] = (),
     overlap: bool = True,
+    provenance: Provenance | None = None,
 ) -> Iterator[Writer]:
     """A file at ``path`` of the kind its suffix says, from frames of ``size`` = (height, width) at ``fps``.
 
@@ -70,9 +73,9 @@ def writer(
     a folder of numbered PNGs with recipe.json. Frames go to a hidden folder next to the target; when the block ends
     well the file is opened again, its frames and size are checked, and it is renamed into place. When the block
     raises, nothing is left. .mp4 (AAC) and .mkv (FLAC) get ``sounds``, read before the block starts; the other kinds
-    are silent. overlap: frames are encoded in a thread of their own while the block goes on. Raises UsageError and
-    InputError as ``check_target`` and ``check_size`` do, and InputError when a film in ``sounds`` has none or encoding
-    fails.
+    are silent. overlap: frames are encoded in a thread of their own while the block goes on. provenance: what the file
+    says of where it came from; None for nothing. Raises UsageError and InputError as ``check_target`` and
+    ``check_size`` do, and InputError when a film in ``sounds`` has none or encoding fails.
     """
     target.check_target(path, force)
     check_size(path, size, fps)
@@ -81,7 +84,7 @@ def writer(
         made = folder / ("frames" if kind == target.FOLDER else f"made{kind}")
         with _write_errors(place):
             staged = sound.stage(sounds, folder) if kind in sound.ENCODE else []
-            encoder = _encoder(kind, made, place, fps, size, recipe_json)
+            encoder = _encoder(kind, made, place, fps, size, _Notes(recipe_json, provenance))
             encoder = EncoderThread(encoder, math.prod((*size, 3))) if overlap else encoder
         try:
             w = Writer(place, size, encoder)
@@ -95,7 +98,10 @@ def writer(
         if staged:
             with _write_errors(place):
                 sound.lay(made, folder / _NOTES, staged, w.frames / ffmpeg.rate(fps))
-        _verify(made, place, w.frames, size, has_sound=bool(staged))
+        with _write_errors(place):
+            if kind == ".mp4" and provenance is not None:
+                append_box(made, provenance.packet())
+        _verify(made, place, w.frames, size, has_sound=bool(staged), provenance=provenance)
         with _write_errors(place):
             w.path = target.publish(made, place, force)
 
@@ -133,7 +139,9 @@ def _write_errors(place: Path) -> Iterator[None]:
         raise InputError(f"cannot write {place}: {refusal.explain(error, place)} ({UNCHANGED})") from None
 
 
-def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], has_sound: bool) -> None:
+def _verify(
+    made: Path, place: Path, frames: int, size: tuple[int, int], *, has_sound: bool, provenance: Provenance | None
+) -> None:
     """Opens the finished file and compares. Raises InputError."""
     try:
         info: Info = probe(made)
@@ -147,27 +155,48 @@ def _verify(made: Path, place: Path, frames: int, size: tuple[int, int], has_sou
         )
     if has_sound and not info.sound:
         raise InputError(f"{place} came out without its sound; it is not kept, try .mkv")
+    if provenance is not None and info.source_type != provenance.source_type:
+        raise InputError(f"{place} came out without the mark of its origin; it is not kept, try another kind of file")
 
 
-def _encoder(kind: str, made: Path, place: Path, fps: float, size: tuple[int, int], recipe: str) -> Encoder:
+@dataclass(frozen=True)
+class _Notes:
+    """What a file says of itself. recipe: JSON, empty for none."""
+
+    recipe: str
+    provenance: Provenance | None
+
+    @property
+    def xmp(self) -> bytes:
+        """A packet; empty for none."""
+        return b"" if self.provenance is None else self.provenance.packet()
+
+    def ffmetadata(self) -> bytes:
+        """As the file from which ffmpeg takes the tags."""
+        lines = [f"comment={ffmpeg.escaped(self.recipe)}"] if self.recipe else []
+        lines += [f"{TAG}={ffmpeg.escaped(self.provenance.uri)}"] if self.provenance else []
+        return "\n".join([";FFMETADATA1", *lines, ""]).encode()
+
+
+def _encoder(kind: str, made: Path, place: Path, fps: float, size: tuple[int, int], notes: _Notes) -> Encoder:
     if kind in _ENCODE:
-        return _Pipe(kind, made, place, fps, size, recipe)
+        return _Pipe(kind, made, place, fps, size, notes)
     if kind == ".webp":
-        return _WebP(made, fps, size, recipe)
-    return _Folder(made, recipe) if kind == target.FOLDER else _Still(made, recipe)
+        return _WebP(made, fps, size, notes)
+    return _Folder(made, notes) if kind == target.FOLDER else _Still(made, notes)
 
 
 class _Pipe:
     """Frames through ffmpeg's standard input. When this process dies, however it dies, that input ends, and with it
     ffmpeg."""
 
-    def __init__(self, kind: str, made: Path, place: Path, fps: float, size: tuple[int, int], recipe: str) -> None:
-        self._gif, self._made, self._place, self._recipe = kind == ".gif", made, place, recipe
+    def __init__(self, kind: str, made: Path, place: Path, fps: float, size: tuple[int, int], notes: _Notes) -> None:
+        self._gif, self._made, self._place, self._notes = kind == ".gif", made, place, notes
         # The tag comes from a file: an argument holds 128 KiB, and a recipe with long prompts can pass that.
-        notes = made.with_name(_NOTES)
-        notes.write_bytes(f";FFMETADATA1\ncomment={ffmpeg.escaped(recipe)}\n".encode())
+        tag_file = made.with_name(_NOTES)
+        tag_file.write_bytes(notes.ffmetadata())
         raw = f"-f rawvideo -pix_fmt rgb24 -s {size[1]}x{size[0]} -r {ffmpeg.rate(fps)} -i pipe:0".split()
-        tags = ["-f", "ffmetadata", "-i", ffmpeg.url(notes), "-map_metadata", "1"]
+        tags = ["-f", "ffmetadata", "-i", ffmpeg.url(tag_file), "-map_metadata", "1"]
         arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
         self._log = made.with_name("log").open("w+b")
         self._process = subprocess.Popen(
@@ -189,8 +218,10 @@ class _Pipe:
             raise self._failure() from None
         if self._process.wait():
             raise self._failure()
-        if self._gif and self._recipe:
-            embed.add_gif_comment(self._made, self._recipe)
+        if self._gif and self._notes.recipe:
+            embed.add_gif_comment(self._made, self._notes.recipe)
+        if self._gif and self._notes.provenance:
+            embed.append_to_gif(self._made, gif_block(self._notes.xmp))
 
     def _failure(self) -> InputError:
         status = self._process.wait()
@@ -211,15 +242,15 @@ class _Pipe:
 
 
 class _WebP:
-    def __init__(self, made: Path, fps: float, size: tuple[int, int], recipe: str) -> None:
-        self._recipe, self._file = recipe, made.open("wb")
+    def __init__(self, made: Path, fps: float, size: tuple[int, int], notes: _Notes) -> None:
+        self._notes, self._file = notes, made.open("wb")
         self._stream = embed.WebPStream(self._file, *size, fps)
 
     def write(self, frame_YXC: np.ndarray) -> None:
         self._stream.write(frame_YXC)
 
     def close(self) -> None:
-        self._stream.close(self._recipe)
+        self._stream.close(self._notes.recipe, self._notes.xmp)
         self._file.close()
 
     def abandon(self) -> None:
@@ -230,17 +261,17 @@ class _WebP:
 class _Folder:
     """Numbered PNGs and recipe.json."""
 
-    def __init__(self, made: Path, recipe: str) -> None:
-        self._made, self._recipe, self._count = made, recipe, 0
+    def __init__(self, made: Path, notes: _Notes) -> None:
+        self._made, self._notes, self._count = made, notes, 0
         made.mkdir()
 
     def write(self, frame_YXC: np.ndarray) -> None:
-        embed.save_image(self._made / f"{self._count:05d}.png", frame_YXC, "")
+        embed.save_image(self._made / f"{self._count:05d}.png", frame_YXC, "", self._notes.xmp)
         self._count += 1
 
     def close(self) -> None:
-        if self._recipe:
-            (self._made / target.RECIPE_FILE).write_bytes(self._recipe.encode())
+        if self._notes.recipe:
+            (self._made / target.RECIPE_FILE).write_bytes(self._notes.recipe.encode())
 
     def abandon(self) -> None:
         pass
@@ -249,13 +280,13 @@ class _Folder:
 class _Still:
     """A PNG or JPEG, of exactly one frame."""
 
-    def __init__(self, made: Path, recipe: str) -> None:
-        self._made, self._recipe = made, recipe
+    def __init__(self, made: Path, notes: _Notes) -> None:
+        self._made, self._notes = made, notes
 
     def write(self, frame_YXC: np.ndarray) -> None:
         if self._made.exists():
             raise UsageError(f"a {self._made.suffix} holds one frame; write a clip as .mp4, .gif, .webp or .mkv")
-        embed.save_image(self._made, frame_YXC, self._recipe)
+        embed.save_image(self._made, frame_YXC, self._notes.recipe, self._notes.xmp)
 
     def close(self) -> None:
         pass
