@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,15 +138,78 @@ def test_a_stopped_training_goes_on(run: Run, clips: Path, monkeypatch: pytest.M
     monkeypatch.setattr(LoRATrainer, "train_step", interrupted)
     result = run("train", clips, "-o", "wug.safetensors", *SMALL)
     assert (result.exit_code, result.stdout) == (130, "")
-    assert "stopped at step 2; wug.safetensors holds what was learnt, --resume goes on" in result.stderr
+    assert "stopped at step 2; wug.safetensors holds what was learnt, the same command" in result.stderr
     assert lora_file.facts("wug.safetensors")["steps"] == "2"
     monkeypatch.setattr(LoRATrainer, "train_step", advance)
     result = run("train", clips, "-o", "wug.safetensors", *SMALL, "--resume")
     assert (result.exit_code, "from step 2" in result.stderr) == (0, True)
     a, b = load_file("whole.safetensors"), load_file("wug.safetensors")
-    assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
+    assert all(torch.equal(a[name], b[name]) for name in a)
     result = run("train", clips, "-o", "wug.safetensors", "--rank", 8, "--resume")
     assert (result.exit_code, result.stdout) == (4, "")
+
+
+class Killed(BaseException):
+    """Nothing of the program's own runs after it."""
+
+
+@pytest.fixture
+def killed_at_step_3(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Every step is saved, and the third one never ends."""
+    from sora.cli import training_run
+    from sora.finetune.lora_trainer import LoRATrainer
+
+    advance = LoRATrainer.train_step
+
+    def killed(self: LoRATrainer, done: float) -> float:
+        if self.step == 3:
+            raise Killed
+        return advance(self, done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_run, "SAVE_SHARE", 0)
+        patch.setattr(training_run, "MIN_SAVE_SECONDS", 0)
+        patch.setattr(LoRATrainer, "train_step", killed)
+        yield patch
+
+
+FIVE = ("--steps", 5, "--size", "64x64", "--rank", 4, "--alpha", 3, "--save-every", 5)
+
+
+def test_the_same_command_goes_on_after_a_kill(run: Run, clips: Path, killed_at_step_3: pytest.MonkeyPatch):
+    with pytest.raises(Killed):
+        run("train", clips, "-o", "wug.safetensors", *FIVE)
+    killed_at_step_3.undo()
+    assert run("train", clips, "-o", "whole.safetensors", *FIVE).exit_code == 0
+    other = run("train", clips, "-o", "wug.safetensors", *FIVE, "--seed", 1)
+    assert other.exit_code == 2 and "of other settings (seed 0, now 1); --resume goes on from it" in other.stderr
+    result = run("train", clips, "-o", "wug.safetensors", *FIVE)
+    assert result.exit_code == 0 and "unfinished training of the same settings" in result.stderr
+    assert ", from step 3" in result.stderr
+    a, b = load_file("whole.safetensors"), load_file("wug.safetensors")
+    assert all(torch.equal(a[name], b[name]) for name in a), "to the bit"
+    again = run("train", clips, "-o", "wug.safetensors", *FIVE)
+    assert again.exit_code == 2 and "exists already" in again.stderr
+    assert "from step" not in run("train", clips, "-o", "wug.safetensors", *FIVE, "--force").stderr
+
+
+def test_a_state_that_cannot_be_saved_stops_no_training(run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch):
+    from sora.cli import training_run
+
+    save, calls = torch.save, list[object]()
+
+    def full(state: Any, file: Any) -> None:
+        calls.append(file)
+        if len(calls) < 4:
+            raise OSError(28, "No space left on device")
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(training_run, "SAVE_SHARE", 0)
+    monkeypatch.setattr(training_run, "MIN_SAVE_SECONDS", 0)
+    result = run("train", clips, "-o", "wug.safetensors", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("the training goes on: cannot write wug-training/state.pt: the disk is full") == 1
 
 
 def test_previews_are_painted_on_the_way(run: Run, clips: Path):

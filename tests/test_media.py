@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -370,6 +371,29 @@ def test_check_target_refuses_before_the_work(tmp_path: Path, force: bool) -> No
         media.check_target("", force)
     media.check_target(tmp_path / "good.mp4", force)
     assert left_in(tmp_path) == ["d.mp4", "file"]
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from sora import media
+from sora.errors import InputError
+from sora.plan.clip import Clip
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+frames = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+try:
+    media.write_clip(sys.argv[1], Clip(frames, 8.0))
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["c.mp4", "c.webp", "c.gif", "film/"])
+def test_what_the_system_does_not_write_is_explained_in_one_line(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-c", LIMITED, f"{tmp_path}/{name}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "`ulimit -f` allows; make it smaller, or raise the limit" in done.stdout and not done.stderr
+    assert len(done.stdout.splitlines()) == 1 and left_in(tmp_path) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write, root included")

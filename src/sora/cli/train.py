@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,10 @@ import typer
 from sora import catalog
 from sora.cli import options as o
 from sora.cli.help_pages import Command
-from sora.cli.progress import print_path
+from sora.cli.progress import note, print_path
 from sora.cli.train_job import DEFAULT_STEPS, TrainJob
 from sora.errors import InputError, UsageError
+from sora.finetune import unfinished
 from sora.plan import prompts
 from sora.plan.geometry import Size
 from sora.plan.request import within
@@ -140,7 +142,7 @@ def train(
         raise UsageError("--steps and --minutes both say how long; give one of them")
     spec = catalog.find(model or catalog.DEFAULT).with_guidance()  # distilled weights would forget their few steps
     previews = tuple(prompts.clean(text) for text in preview or ())
-    _check_target(out, force or resume)
+    _check_target(out)
     job = TrainJob(
         spec=spec,
         materials=dataset.find_clips(folder),
@@ -157,8 +159,8 @@ def train(
         dtype=dtype,
         quiet=quiet,
     )
-    if resume and not job.state_file.is_file():
-        raise UsageError(f"there is no training in {job.folder} to go on from; leave --resume out to begin one")
+    if not force or resume:
+        job = _continued(job)
     from sora.cli import training_run  # torch comes with it
 
     result = training_run.run(job)
@@ -181,11 +183,31 @@ def _size(size: str | None, aspect: str | None, spec: catalog.ModelSpec) -> Size
     return spec.model_size(spec.film_size(size, aspect))
 
 
-def _check_target(out: Path, replace: bool) -> None:
+def _continued(job: TrainJob) -> TrainJob:
+    """The same job, to go on with where the same command was stopped or killed before its end. Raises UsageError where
+    another training is unfinished there, where the file exists, and where there is nothing to ``--resume``."""
+    if job.resume:
+        if not job.state_file.is_file():
+            raise UsageError(f"there is no training in {job.folder} to go on from; leave --resume out to begin one")
+        return job
+    before = unfinished.settings_in(job.folder) if job.state_file.is_file() else None
+    if before is None:
+        if job.out.exists():
+            hint = "add --force to replace it, --resume to go on, or choose another name"
+            raise UsageError(f"{job.out} exists already; {hint}")
+        return job
+    if change := unfinished.difference(before, job.identity):
+        problem = f"{job.folder} holds an unfinished training of other settings ({change})"
+        raise UsageError(f"{problem}; --resume goes on from it, --force begins anew")
+    note(f"{job.folder} holds an unfinished training of the same settings; --force would begin anew", job.quiet)
+    return replace(job, resume=True)
+
+
+def _check_target(out: Path) -> None:
     """Refuses, before any work, a file that could not be written."""
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out} is of another kind; a LoRA's name ends in .safetensors")
-    if out.exists() and (out.is_dir() or not replace):
-        raise UsageError(f"{out} exists already; add --force to replace it, --resume to go on, or choose another name")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; choose another name")
     if not out.absolute().parent.is_dir():
         raise InputError(f"cannot write into {out.parent}: there is no such folder; create it")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sora.catalog.spec import ModelSpec
+from sora.finetune import unfinished
 
 if TYPE_CHECKING:
     from sora.finetune.dataset import TrainingClip
@@ -44,6 +45,13 @@ class TrainJob:
     def state_file(self) -> Path:
         return self.folder / "state.pt"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the trained weights depend on, as JSON takes it."""
+        facts: dict[str, Any] = {"model": self.spec.name, **self.settings, "size": list(self.size or ()) or None}
+        facts |= {"steps": self.steps, "minutes": self.minutes, "device": self.device, "dtype": self.dtype}
+        return facts | {"clips": unfinished.clips_digest(self.materials)}
+
     def progress(self, step: int, seconds: float) -> float:
-        """The share that is behind, 1 or more at the end. seconds: of this run."""
+        """The share that is behind, 1 or more at the end. seconds: of training."""
         return step / (self.steps or DEFAULT_STEPS) if self.minutes is None else seconds / (60 * self.minutes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -14,65 +15,143 @@ from sora.cli.progress import Clock, Listener, note, progress
 from sora.cli.train_job import DEFAULT_PREVIEWS, DEFAULT_STEPS, TrainJob
 from sora.engine import engine
 from sora.engine.progress import ProgressEvent
-from sora.finetune import dataset, examples
+from sora.errors import InputError
+from sora.finetune import dataset, examples, unfinished
 from sora.finetune.lora_trainer import LoRAConfig, LoRATrainer, gradient_checkpointing
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.plan.recipe import sha256_of
+from sora.storage import refusal
 from sora.weights import lora_file
 
 STOPPED = 130
 LOSS_WINDOW = 50  # steps whose mean loss is reported
+SAVE_SHARE = 20  # times what a save takes go by before the next: at most a twentieth of the time is spent on them
+MIN_SAVE_SECONDS = 1.0  # between two saves
+
+
+@dataclass
+class Progress:
+    """What the loop knows and the trainer does not. seconds: of training, in all runs. shown: the share of the training that
+    was behind at the last preview. losses: of the last steps. finished: whether all steps are done."""
+
+    seconds: float = 0.0
+    shown: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    finished: bool = False
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> Progress:
+        """Out of a saved state. A training that goes on after its end counts its time from there."""
+        progress = cls(**saved)
+        return progress if not progress.finished else cls(losses=progress.losses)
+
+
+@dataclass
+class Autosave:
+    """Saves the state whenever SAVE_SHARE times what the last save took has gone by, so that a kill costs little and
+    the saves less. A save that fails is tried again, since the training in memory is not lost by it."""
+
+    job: TrainJob
+    cost: float = 0.0
+    last: float = field(default_factory=time.monotonic)
+    failed: bool = False
+
+    def after_step(self, trainer: LoRATrainer, progress: Progress) -> None:
+        if time.monotonic() - self.last >= max(MIN_SAVE_SECONDS, SAVE_SHARE * self.cost):
+            self.save(trainer, progress)
+
+    def save(self, trainer: LoRATrainer, progress: Progress) -> None:
+        started = time.monotonic()
+        try:
+            trainer.save(self.job.state_file, asdict(progress))
+        except InputError as error:
+            if not self.failed:
+                note(f"step {trainer.step} is not saved, the training goes on: {error}", quiet=False)
+            self.failed = True
+        else:
+            self.failed = False
+        self.last = time.monotonic()
+        self.cost = self.last - started
 
 
 def run(job: TrainJob) -> dict[str, Any]:
     """Train and write the file. What was done, as --json tells it."""
     device = memory.choose_device(job.device)
     model = models.load(job.spec, device, memory.choose_dtype(job.dtype, device))
-    clock, losses = Clock(), list[float]()
+    clock = Clock()
     with progress(clock, "", job.quiet) as on_event:
         seed = job.settings["seed"]
         prepared = examples.prepare(
             model, job.materials, job.size, seed, lambda n, of: on_event(ProgressEvent("encode", n, of))
         )
         trainer = LoRATrainer(model, prepared, LoRAConfig(**job.settings))
-        job.folder.mkdir(exist_ok=True)
-        if job.resume:
-            trainer.resume(job.state_file)
+        reached = _begin(job, trainer)
         config = trainer.config
         summary = f"{len(job.materials)} files, {len(prepared)} examples, rank {config.rank}"
         summary += f", rate {trainer.learning_rate:.2g}"
         note(summary + (f", from step {trainer.step}" if trainer.step else ""), job.quiet)
         try:
             with gradient_checkpointing(model):
-                _train(job, trainer, losses, on_event)
-        except KeyboardInterrupt:
-            _save(job, trainer)
-            note(f"stopped at step {trainer.step}; {job.out} holds what was learnt, --resume goes on", quiet=False)
-            raise typer.Exit(STOPPED) from None
-    _save(job, trainer)
+                _train(job, trainer, reached, on_event)
+        except KeyboardInterrupt as stopped:
+            _stop(job, trainer, reached)
+            raise typer.Exit(getattr(stopped, "status", STOPPED)) from None
+    reached.finished = True
+    _write_lora(job, trainer)
+    trainer.save(job.state_file, asdict(reached))
+    unfinished.finish(job.folder, job.identity)
     note(f"{job.out}: rank {trainer.config.rank}, {trainer.step} steps in {clock.total:.0f} s", job.quiet)
     facts = {"path": str(job.out), "model": job.spec.name, "steps": trainer.step, "examples": len(prepared)}
-    return facts | {"loss": _mean_loss(losses), "seconds": clock.rounded_seconds()}
+    return facts | {"loss": _mean_loss(reached.losses), "seconds": clock.rounded_seconds()}
 
 
-def _train(job: TrainJob, trainer: LoRATrainer, losses: list[float], on_event: Listener) -> None:
-    """Steps until the job is done; previews, and a state to go on from, every so often and at the end."""
-    started, preview_seconds, last_share, last_step = time.monotonic(), 0.0, 0.0, -1
-    while (done := job.progress(trainer.step, time.monotonic() - started - preview_seconds)) < 1:
-        losses.append(trainer.train_step(done))
+def _begin(job: TrainJob, trainer: LoRATrainer) -> Progress:
+    """How far the training is. Its folder says from now on that it is not finished. Raises InputError."""
+    try:
+        job.folder.mkdir(exist_ok=True)
+        if not job.resume:
+            job.state_file.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write into {job.folder}: {refusal.explain(error, job.state_file)}") from None
+    reached = Progress.of(trainer.resume(job.state_file)) if job.resume else Progress()
+    unfinished.begin(job.folder, job.identity)
+    return reached
+
+
+def _stop(job: TrainJob, trainer: LoRATrainer, reached: Progress) -> None:
+    """Keep what was learnt, and say how to go on."""
+    if not trainer.is_whole:
+        note(f"stopped at step {trainer.step}; the same command goes on from what was saved last", quiet=False)
+        return
+    trainer.save(job.state_file, asdict(reached))
+    _write_lora(job, trainer)
+    kept = f"{job.out} holds what was learnt"
+    note(f"stopped at step {trainer.step}; {kept}, the same command or --resume goes on", quiet=False)
+
+
+def _train(job: TrainJob, trainer: LoRATrainer, reached: Progress, on_event: Listener) -> None:
+    """Steps until the job is done; previews every so often and at the end, and states to go on from."""
+    saver, last_step = Autosave(job), -1
+    began = time.monotonic() - reached.seconds
+    while (done := job.progress(trainer.step, reached.seconds)) < 1:
+        loss = trainer.train_step(done)
+        reached.losses = [*reached.losses, loss][-LOSS_WINDOW:]
+        reached.seconds = time.monotonic() - began
         total = (
             (job.steps or DEFAULT_STEPS)
             if job.minutes is None
             else max(trainer.step, round(trainer.step / max(done, 1e-3)))
         )
         on_event(ProgressEvent("learn", trainer.step, total))
-        if trainer.step % job.save_every == 0 if job.save_every else done - last_share >= 1 / DEFAULT_PREVIEWS:
-            pause, last_share, last_step = time.monotonic(), done, trainer.step
-            trainer.save(job.state_file)
-            note(f"step {trainer.step}: loss {_mean_loss(losses):.4f}", job.quiet)
+        if trainer.step % job.save_every == 0 if job.save_every else done - reached.shown >= 1 / DEFAULT_PREVIEWS:
+            reached.shown, last_step = done, trainer.step
+            saver.save(trainer, reached)
+            note(f"step {trainer.step}: loss {_mean_loss(reached.losses):.4f}", job.quiet)
             _preview(job, trainer, on_event)
-            preview_seconds += time.monotonic() - pause  # previews are not charged to --minutes
+            began = time.monotonic() - reached.seconds  # previews are not charged to --minutes
+        else:
+            saver.after_step(trainer, reached)
     if last_step != trainer.step:
         _preview(job, trainer, on_event)
 
@@ -95,9 +174,8 @@ def _preview(job: TrainJob, trainer: LoRATrainer, on_event: Listener) -> None:
         media.write_clip(path, Clip(frames_FCYX.permute(0, 2, 3, 1).contiguous().numpy(), d.fps), force=True)
 
 
-def _save(job: TrainJob, trainer: LoRATrainer) -> None:
-    """The state to go on from, and the file to paint with."""
-    trainer.save(job.state_file)
+def _write_lora(job: TrainJob, trainer: LoRATrainer) -> None:
+    """The file to paint with. Raises InputError."""
     spec, asset = job.spec, weights.asset(job.spec.files[0])
     metadata = {
         "family": spec.family,

@@ -7,7 +7,7 @@ returns is differentiable in the transformer's weights.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from sora.engine.seeds import training_step_seed
 from sora.errors import InputError, ModelError
 from sora.finetune.examples import Example
 from sora.runtime import lora
-from sora.storage import atomic
+from sora.storage import atomic, refusal
 
 WARMUP_STEPS = 20  # in which the learning rate rises to its highest
 FINAL_RATE = 0.1  # at the end, as a fraction of the highest
@@ -52,11 +52,14 @@ class LoRAConfig:
 
 
 class LoRATrainer:
-    """Trains a LoRA on a model, step by step. The model can paint at any time, with what has been learnt so far."""
+    """Trains a LoRA on a model, step by step. The model can paint at any time, with what has been learnt so far.
+
+    is_whole: False where an update of the parameters was interrupted, so that they belong to no step.
+    """
 
     def __init__(self, model: Trainable, examples: Sequence[Example], config: LoRAConfig) -> None:
         torch.manual_seed(config.seed)
-        self.model, self.config, self.step = model, config, 0
+        self.model, self.config, self.step, self.is_whole = model, config, 0, True
         self.parameters = lora.inject(model.dit, config.rank, targets=model.lora_targets, alpha=config.alpha)
         self.learning_rate = (
             RATE_TIMES_WIDTH / _width(model.dit) if config.learning_rate is None else config.learning_rate
@@ -70,6 +73,7 @@ class LoRATrainer:
         """Train one step; returns the mean loss before it. done: the fraction of the training that is finished, in [0,
         1]. Raises ModelError where the loss diverges."""
         config = self.config
+        self.optimiser.zero_grad(set_to_none=True)  # also what a step that was interrupted left
         rng = Random(f"{config.seed} {self.step}")
         generator = torch.Generator().manual_seed(training_step_seed(config.seed, self.step))
         times = _times(config.batch_size, config.shift, generator)
@@ -87,9 +91,10 @@ class LoRATrainer:
             group["lr"] = (
                 self.learning_rate * min(1.0, (self.step + 1) / WARMUP_STEPS) * (1 - (1 - FINAL_RATE) * min(1.0, done))
             )
+        self.is_whole = False
         self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
+        self.is_whole = True
         return total
 
     def loss(self, example: Example, time: float, generator: torch.Generator, rng: Random) -> Tensor:
@@ -128,18 +133,25 @@ class LoRATrainer:
         """The LoRA's tensors, for ``lora_file.write``."""
         return lora.extract(self.model.dit)
 
-    def save(self, path: Path) -> None:
-        """Write all that is needed to resume, atomically. Raises InputError."""
-        state: dict[str, Any] = {"tensors": self.tensors(), "optimiser": self.optimiser.state_dict()}
+    def save(self, path: Path, progress: Mapping[str, Any] | None = None) -> None:
+        """Write all that is needed to resume, atomically: to the bit what it is now. progress: numbers and texts of the
+        caller's own, which ``resume`` returns. Raises InputError, and ValueError in the middle of an update."""
+        if not self.is_whole:
+            raise ValueError("the optimizer's update did not end")
+        state: dict[str, Any] = {"parameters": [parameter.detach().cpu() for parameter in self.parameters]}
+        state |= {"optimiser": self.optimiser.state_dict(), "progress": dict(progress or {})}
         state |= {"step": self.step, "rank": self.config.rank, "model": self.model.spec.name}
         try:
-            with atomic.written(path, replace=True) as temporary:
-                torch.save(state, temporary)
+            with atomic.written(path, replace=True) as temporary, temporary.open("wb") as file:
+                torch.save(state, file)
         except (OSError, RuntimeError) as error:
-            raise InputError(f"cannot write {path}: {error}; choose another place") from None
+            reason = error if isinstance(error, OSError) else error.__context__  # torch hides what the file raised
+            reason = refusal.explain(reason, path) if isinstance(reason, OSError) else str(error).splitlines()[0]
+            raise InputError(f"cannot write {path}: {reason}") from None
 
-    def resume(self, path: Path) -> None:
-        """Resume from a file of ``save``. Raises InputError, and ModelError for another model or rank."""
+    def resume(self, path: Path) -> dict[str, Any]:
+        """Resume from a file of ``save``, and return its progress. Raises InputError, and ModelError for another model
+        or rank."""
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             saved = state["model"], state["rank"]
@@ -150,9 +162,15 @@ class LoRATrainer:
         if saved != (self.model.spec.name, self.config.rank):
             problem = f"{path} is a training of {saved[0]} at rank {saved[1]}"
             raise ModelError(f"{problem}; give the same --model and --rank, or leave --resume out")
-        lora.load(self.model.dit, state["tensors"])
+        if "parameters" in state:
+            with torch.no_grad():
+                for parameter, saved_parameter in zip(self.parameters, state["parameters"], strict=True):
+                    parameter.copy_(saved_parameter)
+        else:  # a file of an earlier version
+            lora.load(self.model.dit, state["tensors"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
+        return state.get("progress", {})
 
 
 def _width(dit: nn.Module) -> int:

@@ -45,13 +45,14 @@ def explain_log(log: str, place: Path) -> str:
 
 
 def explain_status(status: int, place: Path) -> str:
-    """The same of another program's exit status, where that is minus the number of a signal; empty otherwise."""
+    """The same of another program's exit status, where that is minus the number of a signal or, as ffmpeg's, 256 minus
+    an errno; empty otherwise."""
     if status == -getattr(signal, "SIGXFSZ", 0):
         return explain_number(errno.EFBIG, place)
     if status == -getattr(signal, "SIGKILL", 0):
         return "the system killed it, most likely for memory; close other programs, or choose a smaller size"
     if status >= 0:
-        return ""
+        return explain_number(256 - status, place)
     name = next((s.name for s in signal.Signals if s == -status), str(-status))
     return f"it ended by signal {name}; try again, or choose another kind of file"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sora import weights
 from sora.errors import InputError, ModelError
-from sora.storage import atomic, regular
+from sora.storage import atomic, refusal, regular
 from sora.weights.names import LayoutRules
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
     try:
         atomic.write(Path(path), save(named, {"format": "pt", **metadata}), replace=True)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+        raise InputError(f"cannot write {path}: {refusal.explain(error, Path(path))}") from None
 
 
 def modules(names: Iterable[str]) -> list[str]:
