@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported: two cores are shared with whatever else runs, and threads that spin would starve each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import huggingface_hub
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants
 from torch import Tensor
 from typer import testing
 from typer.testing import CliRunner, Result
 
 import sora
+from local_hub import LocalHub
 from sora import catalog, media, models, weights
+from sora.catalog import transfer
 from sora.cli import app
 from sora.engine.canvas import Canvas, Latents
 from sora.plan.clip import Clip
@@ -33,6 +40,7 @@ if build := getattr(testing, "_get_command", None):
 
 Studio = Callable[..., Result]
 Footage = Callable[..., Path]
+Serve = Callable[..., LocalHub]
 
 
 COUNTS = pytest.StashKey[str]()
@@ -76,6 +84,84 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SORA_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("SORA_STATE", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+class SocketGuard:
+    """What of the network the tests of this process may use: nothing, or this machine for a test that asks. attempts:
+    what else was tried, each of which fails its test even where an exception is swallowed."""
+
+    def __init__(self) -> None:
+        self.allows_loopback = False
+        self.attempts: list[str] = []
+
+    def check(self, action: str, host: object) -> None:
+        if self.allows_loopback and host in ("127.0.0.1", b"127.0.0.1"):
+            return
+        self.attempts.append(f"{action} {host!r}")
+        raise AssertionError(f"a test used the network: {self.attempts[-1]}")
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        connect, connect_ex, look_up = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+        def guarded(action: str, original: Callable[..., Any]) -> Callable[..., Any]:
+            def use(this: socket.socket, address: Any) -> Any:
+                if this.family in (socket.AF_INET, socket.AF_INET6):  # not between the processes of one program
+                    self.check(action, address[0])
+                return original(this, address)
+
+            return use
+
+        def guarded_look_up(host: Any, *args: Any, **settings: Any) -> Any:
+            self.check("getaddrinfo", host)
+            return look_up(host, *args, **settings)
+
+        patch.setattr(socket.socket, "connect", guarded("connect", connect))
+        patch.setattr(socket.socket, "connect_ex", guarded("connect_ex", connect_ex))
+        patch.setattr(socket, "getaddrinfo", guarded_look_up)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def socket_guard() -> Iterator[SocketGuard]:
+    """No test of this process reaches the network."""
+    guard = SocketGuard()
+    with pytest.MonkeyPatch.context() as patch:
+        guard.install(patch)
+        yield guard
+
+
+@pytest.fixture(autouse=True)
+def no_network(socket_guard: SocketGuard) -> Iterator[None]:
+    """A test that tried to reach the network fails, whatever became of its attempt."""
+    yield
+    attempts = socket_guard.attempts.copy()
+    socket_guard.attempts.clear()
+    assert not attempts, f"the network was used: {', '.join(attempts)}"
+
+
+@pytest.fixture
+def loopback(socket_guard: SocketGuard) -> Iterator[None]:
+    """This test may connect to servers of its own."""
+    socket_guard.allows_loopback = True
+    yield
+    socket_guard.allows_loopback = False
+
+
+@pytest.fixture
+def serve(loopback: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """serve(repo, commit, files): a hub on this machine, which is the hub from then on; retries hardly wait."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    with ExitStack() as stack:
+
+        def start(repo: str, commit: str, files: Mapping[str, bytes], rate: float = 0) -> LocalHub:
+            hub = stack.enter_context(LocalHub(repo, commit, files, rate).running())
+            monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+            return hub
+
+        yield start
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
 from huggingface_hub import constants
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
+from conftest import Serve
 from sora import catalog, memory
-from sora.catalog import hub
+from sora.catalog import download, hub
 from sora.catalog.spec import MEMORY
 from sora.cli import app, models
 from sora.engine.sampler import SAMPLERS
@@ -281,7 +281,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda **_: laid(folder, *FILES))
     monkeypatch.setitem(catalog.MODELS, "tiny", SPEC)
     return folder
 
@@ -342,7 +341,8 @@ def test_the_embedded_model_says_nothing_of_a_hub(run: Run):
     assert "state" in said and "hub" not in said and "memory" not in said and "fits" not in said
 
 
-def test_pull_fetches_and_says_where(run: Run, cache: Path):
+def test_pull_fetches_and_says_where(run: Run, cache: Path, serve: Serve):
+    serve(SPEC.repo, COMMIT, FILES)
     result = run("pull", "tiny")
     folder = str(cache / "models--someone--tiny" / "snapshots" / COMMIT)
     assert (result.exit_code, result.stdout) == (0, f"{folder}\n")
@@ -355,16 +355,17 @@ def test_pull_fetches_and_says_where(run: Run, cache: Path):
     assert json.loads(run("path", "tiny", "--json").stdout) == told
 
 
-def test_pull_goes_on(run: Run, cache: Path):
+def test_pull_goes_on(run: Run, cache: Path, serve: Serve):
+    serve(SPEC.repo, COMMIT, FILES)
     laid(cache, "model_index.json", "net/config.json")
     assert ", of which 32 bytes are here, from " in run("pull", "tiny").stderr
 
 
 def test_a_stopped_pull_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch):
-    def stop(**_: Any) -> None:
+    def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", stop)
+    monkeypatch.setattr(download, "pull", stop)
     result = run("pull", "tiny")
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.endswith("stopped; what has come stays, go on with: sora models pull tiny\n")

@@ -1,29 +1,23 @@
-"""Files of models: what is here, fetching, checking, removing, against a cache of the hub's laid out by hand."""
+"""Files of models: what is here, checking, removing, against a cache of the hub's laid out by hand."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
-from huggingface_hub import constants, errors
-from huggingface_hub.utils import are_progress_bars_disabled
+from huggingface_hub import constants
 from safetensors.numpy import save
 
 from sora import catalog
-from sora.catalog import hub
+from sora.catalog import download, hub
 from sora.catalog.spec import ModelSpec
 from sora.errors import ModelError
 
@@ -54,7 +48,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda **_: pytest.fail("the hub was asked"))
     return folder
 
 
@@ -146,10 +139,10 @@ def test_models_that_are_on_no_hub(tmp_path: Path, cache: Path):
         (folder / name).write_bytes(content)
     own = replace(SPEC, name=str(folder), repo="", revision="", folder=folder)
     assert hub.local_copy(own) == hub.LocalCopy(hub.COMPLETE, NEEDED, folder)
-    assert hub.pull(own) == folder
+    assert download.pull(own) == folder
     (folder / FIRST).unlink()
     with pytest.raises(ModelError, match=f"lacks {FIRST}"):
-        hub.pull(own)
+        download.pull(own)
     single = replace(own, folder=folder / SECOND, files=())
     assert hub.local_copy(single) == hub.LocalCopy(hub.COMPLETE, len(FILES[SECOND]), folder / SECOND)
 
@@ -169,124 +162,6 @@ def test_the_hubs_own_settings_hold_and_nothing_heavy_is_imported(lay: Lay, cach
     where = {variable: str(home if variable == "HF_HOME" else home / "hub")}
     done = subprocess.run([sys.executable, "-c", code], env=plain | where, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["partial", "[]"]
-
-
-# --- fetching ----------------------------------------------------------------------------------------------------
-
-
-def test_fetching_is_the_librarys(lay: Lay, cache: Path, monkeypatch: pytest.MonkeyPatch):
-    """Called with the pinned revision and the named files, over what an interrupted fetch left untouched."""
-    lay("model_index.json", FIRST)
-    half = cache / "models--someone--tiny" / "blobs" / "0123.incomplete"
-    half.write_bytes(b"half of it")
-    asked: list[dict[str, Any]] = []
-
-    def fetch(**said: Any) -> str:
-        assert half.read_bytes() == b"half of it"
-        assert (cache / "models--someone--tiny" / "snapshots" / COMMIT / FIRST).is_file()
-        assert are_progress_bars_disabled()
-        asked.append(said)
-        return str(lay(*FILES))
-
-    rested = are_progress_bars_disabled()
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    assert hub.pull(SPEC) == hub.local_path(SPEC)
-    wish = {"repo_id": SPEC.repo, "revision": COMMIT, "allow_patterns": list(SPEC.files), "cache_dir": str(cache)}
-    assert asked == [wish]
-    assert are_progress_bars_disabled() == rested
-    hub.pull(SPEC)
-    assert len(asked) == 1, "what is here is not fetched again"
-
-
-def test_it_tells_how_much_has_come(lay: Lay, cache: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(hub, "EVERY", 0.01)
-
-    def fetch(**_: Any) -> None:
-        lay("model_index.json", "net/config.json", FIRST)
-        time.sleep(0.2)
-        lay(*FILES)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    told: list[tuple[int, int]] = []
-    hub.pull(SPEC, lambda done, total: told.append((done, total)))
-    done = [d for d, _ in told]
-    assert {total for _, total in told} == {SPEC.bytes}
-    assert done == sorted(done) and done[0] == 0 and done[-1] >= NEEDED
-    assert any(0 < d < NEEDED for d in done)
-
-
-def test_a_full_disk_is_seen_before_the_hub_is_asked(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=hub.SLACK + SPEC.bytes - 1))
-    with pytest.raises(ModelError, match="free some, or set HF_HOME"):
-        hub.pull(SPEC)
-
-
-def test_what_is_here_already_needs_no_room(lay: Lay, cache: Path, monkeypatch: pytest.MonkeyPatch):
-    lay("model_index.json", FIRST)
-    free = hub.SLACK + SPEC.bytes - len(FILES[FIRST])
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda **_: lay(*FILES))
-    assert hub.pull(SPEC).is_dir()
-
-
-def test_offline(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
-        hub.pull(SPEC)
-
-
-def test_a_hub_that_has_less_than_is_needed(lay: Lay, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda **_: lay("model_index.json", FIRST))
-    with pytest.raises(ModelError, match=f"lacks net/config.json, {SECOND} on the hub too"):
-        hub.pull(SPEC)
-
-
-def answered(kind: type[Exception], status: int) -> Exception:
-    response = SimpleNamespace(status_code=status, headers={}, request=None, text="")
-    return kind("a long story\nin lines", response=response)  # type: ignore[call-arg]
-
-
-def because(error: Exception, cause: Exception) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "fragment"),
-    [
-        (answered(errors.GatedRepoError, 403), "accept its licence at https://huggingface.co/someone/tiny"),
-        (answered(errors.RepositoryNotFoundError, 404), "shows no someone/tiny"),
-        (answered(errors.RevisionNotFoundError, 404), f"no {COMMIT} any more"),
-        (answered(errors.HfHubHTTPError, 401), "refuses .401.; log in"),
-        (answered(errors.HfHubHTTPError, 503), "answered 503; try again later"),
-        (because(errors.LocalEntryNotFoundError("x"), answered(errors.HfHubHTTPError, 504)), "answered 504"),
-        (errors.LocalEntryNotFoundError("no\nconnection"), r"cannot be reached .no.; what has come stays"),
-        (errors.OfflineModeIsEnabled("offline"), "cannot be reached"),
-        (ConnectionError("reset by peer"), "cannot be reached .reset by peer."),
-        (TimeoutError(), "cannot be reached .TimeoutError."),
-        (OSError(errno.ENOSPC, "No space left on device"), "disk of .* is full"),
-        (RuntimeError("Data processing error: I/O: No space left on device"), "disk of .* is full"),
-        (PermissionError(errno.EACCES, "denied"), "cannot be written to; set HF_HOME"),
-    ],
-)
-def test_what_goes_wrong_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, fragment: str):
-    def fail(**_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(ModelError, match=fragment) as caught:
-        hub.pull(SPEC)
-    assert len(str(caught.value).splitlines()) == 1
-    assert str(caught.value).startswith("tiny could not be fetched: ")
-
-
-def test_a_bug_is_no_answer_of_the_hub(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    def fail(**_: Any) -> None:
-        raise TypeError("a bug")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(TypeError, match="a bug"):
-        hub.pull(SPEC)
 
 
 # --- checking ----------------------------------------------------------------------------------------------------

@@ -116,6 +116,9 @@ def sora(
     version: Annotated[  # noqa: ARG001, its callback answers
         bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Leave the network alone, as HF_HUB_OFFLINE=1 does.")
+    ] = False,
     profile_file: Annotated[
         Path | None,
         typer.Option(
@@ -127,6 +130,10 @@ def sora(
     ] = None,
 ) -> None:
     """Generate video from text on your own machine. `sora COMMAND --help` explains a command."""
+    if offline:
+        from sora.catalog import hub  # late, since few commands need it
+
+        ctx.call_on_close(hub.go_offline())
     profile.check_target(profile_file, ctx.invoked_subcommand, PAINTERS)
 
 

@@ -91,5 +91,13 @@ def downloads(label: str) -> Iterator[Callable[[int, int], None]]:
         *(TransferSpeedColumn(), TimeRemainingColumn()),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(printable(label, MAX_LABEL), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task, is_first = bar.add_task(printable(label, MAX_LABEL), total=None), True
+
+        def on_progress(done: int, total: int) -> None:
+            nonlocal is_first
+            if is_first:  # what came in earlier runs says nothing of the speed
+                bar.reset(task, total=total, completed=done)
+                is_first = False
+            bar.update(task, completed=done, total=total)
+
+        yield on_progress

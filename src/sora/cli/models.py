@@ -14,7 +14,7 @@ import typer
 
 from sora import catalog
 from sora import models as families
-from sora.catalog import hub
+from sora.catalog import download, hub
 from sora.catalog.spec import MEMORY, ModelSpec
 from sora.cli import options as o
 from sora.cli.help_pages import Command, Group
@@ -104,17 +104,17 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
 
 @app.command(cls=Command)
 def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
-    """Fetch a model's files. From the Hugging Face hub, only those that are missing; a stopped download continues."""
+    """Fetch a model's files. From the Hugging Face hub, only what is missing; a stopped download goes on."""
     spec = catalog.find(model)
     before = hub.local_copy(spec)
     if before.state == hub.COMPLETE:
         note(f"{spec.name} is here already", quiet)
-    elif spec.repo:
+    elif spec.repo and not hub.is_offline():
         already = f", of which {hub.gigabytes(before.bytes)} are here" if before.bytes else ""
         note(f"{spec.name}: {hub.gigabytes(spec.bytes)}{already}, from {spec.repo}, {spec.licence}", quiet)
     try:
         with _download_bar(f"fetching {spec.name}", quiet) as on_progress:
-            folder = hub.pull(spec, on_progress)
+            folder = download.pull(spec, on_progress, lambda text: note(text, quiet))
     except KeyboardInterrupt:
         note(f"stopped; what has come stays, go on with: sora models pull {model}", quiet)
         raise typer.Exit(STOPPED) from None

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from sora import weights
-from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.catalog.wan_keys import KEY_MAPS
 from sora.memory import PLANS_BY_SPEED, MemoryPlan
@@ -29,6 +28,7 @@ from sora.runtime.offload import offload_blocks
 from sora.runtime.quantized import quantize_to_float8, replace_with_quantized
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.runtime.winograd import Winograd
+from sora.storage import cache
 
 OFFLOADED_BLOCKS = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # stay in CPU memory under block offload
 ENCODERS = ("text_encoder", "image_encoder")
@@ -170,7 +170,7 @@ class Components:
         if self.speed.uses("fused"):
             dit.fuse_qkv()
         if self.speed.uses("compile") and self.device.type == "cuda":
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(hub.own_cache() / "compiled"))
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.folder() / "compiled"))
             compile_blocks(dit.blocks_in_order())
 
 

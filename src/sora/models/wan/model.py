@@ -16,7 +16,6 @@ from einops import rearrange
 from torch import Tensor
 
 from sora import weights
-from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.sampler import Velocity
@@ -31,6 +30,7 @@ from sora.models.wan.layout import component_paths
 from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
 from sora.runtime import attention_backend
 from sora.runtime.speed import DEFAULT_SPEED, Speed
+from sora.storage import cache
 
 HEAD_DIM = 128  # of every Wan transformer
 
@@ -196,6 +196,6 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     paths = component_paths(spec)
     tokenizer = wan_text.T5Tokenizer(paths["tokenizer"] / "tokenizer.json")
     encoder_id = f"{weights.fingerprint(paths['text_encoder'])} {dtype} {device.type}"
-    cache = wan_text.EmbeddingCache(hub.own_cache() / "texts", encoder_id)
+    texts = wan_text.EmbeddingCache(cache.folder() / "texts", encoder_id)
     components = Components(spec, paths, device, dtype, speed)
-    return Wan(spec, components, MemoryManager(components), tokenizer, cache, speed)
+    return Wan(spec, components, MemoryManager(components), tokenizer, texts, speed)

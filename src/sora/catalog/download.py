@@ -1,0 +1,265 @@
+"""Fetching a model from the Hugging Face hub into huggingface_hub's cache, several files at once.
+
+huggingface_hub knows the hub's address, the person's token and the cache's folder (HF_ENDPOINT, HF_TOKEN, HF_HOME,
+HF_HUB_OFFLINE). The bytes are fetched here, since it begins every file anew in every process.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shutil import copyfile, disk_usage
+from threading import Thread
+
+from sora import __version__
+from sora.catalog import hub
+from sora.catalog.fetch import RemoteFile, WrongBytes, fetch, partial_file
+from sora.catalog.listing import Listing, listing_of
+from sora.catalog.spec import ModelSpec
+from sora.catalog.transfer import LIBRARIES, Refused, Session, Stopped, is_of_the_network, reason
+from sora.errors import ModelError
+
+WORKERS = 4  # files that are fetched at once
+SLACK = 1 << 30  # bytes of the disk that a fetch leaves free
+TICK = 0.1  # seconds between two looks at how much has come
+PATIENCE = 0.5  # seconds that stopped threads get to close what they write
+
+Notify = Callable[[str], None]
+
+
+def pull(spec: ModelSpec, on_progress: hub.Progress | None = None, on_note: Notify | None = None) -> Path:
+    """Fetches what a model still lacks, at its pinned revision, and says where it is. What an earlier fetch left is
+    gone on from. on_progress: gets bytes that are here, of this run and of earlier ones, and bytes in all. on_note:
+    gets what a person should know meanwhile, a line each. Raises ModelError where the hub or the disk refuses, or the
+    bytes are not the published ones."""
+    if hub.local_copy(spec).state == hub.COMPLETE or not spec.repo:
+        return hub.local_path(spec)
+    if hub.is_offline():
+        raise ModelError(
+            f"{spec.name} cannot be fetched offline: leave out --offline, unset HF_HUB_OFFLINE, or say --model FOLDER"
+        )
+    try:
+        with _quiet():
+            _Download(spec, _session(), on_progress, on_note).run()
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _explained(error, spec) from None
+    after = hub.local_copy(spec)
+    if after.state != hub.COMPLETE:
+        missing = hub.abbreviate(after.missing)
+        raise ModelError(f"{spec.repo} lacks {missing} on the hub too; a newer sora may know why")
+    return hub.local_path(spec)
+
+
+def _session() -> Session:
+    """Who asks, and how long a connection may be silent: HF_HUB_DOWNLOAD_TIMEOUT, 10 seconds by default."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    headers = {"User-Agent": f"sora-video/{__version__}; hf_hub/{huggingface_hub.__version__}"}
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else huggingface_hub.get_token()
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    return Session(headers, float(constants.HF_HUB_DOWNLOAD_TIMEOUT))
+
+
+class _Download:
+    """The threads that fetch a model's files, and the one that waits for them.
+
+    The network is used in threads of their own, which end with the process: a name that is looked up cannot be
+    interrupted, and Ctrl-C must not wait for it.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, session: Session, on_progress: hub.Progress | None, on_note: Notify | None
+    ) -> None:
+        self.spec, self.session = spec, session
+        self.on_progress, self.on_note = on_progress, on_note
+        self.folder = hub.repo_folder(spec)
+        self.blobs = self.folder / "blobs"
+        self.locks = hub.cache() / ".locks" / self.folder.name
+        self.snapshot = self.folder / "snapshots"
+        self.files: dict[str, list[RemoteFile]] = {}  # by digest: files that are the same are fetched once
+        self.total = 0
+        self.error: BaseException | None = None
+        self.last_note = ""
+
+    def run(self) -> None:
+        """Fetches all. Raises what the first thread that failed raised."""
+        listings: list[Listing] = []
+        self._wait_for([lambda: listings.append(listing_of(self.spec, self.session))])
+        listing = listings[0]
+        self.snapshot /= listing.commit
+        for file in listing.files:
+            self.files.setdefault(file.digest, []).append(file)
+        self.total = sum(files[0].size for files in self.files.values())
+        self._check_room()
+        if listing.commit != self.spec.revision:
+            _write_ref(self.folder, self.spec.revision, listing.commit)
+        waiting = deque(sorted(self.files.values(), key=lambda files: files[0].size, reverse=True))
+        self._wait_for([lambda: self._work(waiting)] * min(WORKERS, len(waiting)))
+
+    def _work(self, waiting: deque[list[RemoteFile]]) -> None:
+        """What one thread does: file after file, until none waits."""
+        while True:
+            try:
+                files = waiting.popleft()
+            except IndexError:
+                return
+            if not all(self._is_copied(file) for file in files):
+                blob = fetch(files[0], self.blobs, self.locks, self.session)
+                for file in files:
+                    _link(blob, self.snapshot / file.name, keep=file is not files[-1])
+
+    def _is_copied(self, file: RemoteFile) -> bool:
+        """Whether a file lies in the snapshot itself, as where links cannot be."""
+        pointer = self.snapshot / file.name
+        return pointer.is_file() and not pointer.is_symlink() and pointer.stat().st_size == file.size
+
+    def _wait_for(self, tasks: list[Callable[[], None]]) -> None:
+        """Carries out tasks at once, and reports meanwhile. Raises the first error, once all have ended or soon."""
+
+        def guarded(task: Callable[[], None]) -> None:
+            try:
+                task()
+            except Stopped:
+                pass
+            except BaseException as error:
+                self.error = self.error or error
+                self.session.stop.set()
+
+        threads = [Thread(target=guarded, args=(task,), daemon=True) for task in tasks]
+        try:
+            for thread in threads:
+                thread.start()
+            self._report()
+            while any(thread.is_alive() for thread in threads) and not self.session.stop.is_set():
+                threads[0].join(TICK) if threads[0].is_alive() else time.sleep(TICK)
+                self._report()
+        finally:
+            if any(thread.is_alive() for thread in threads):
+                self.session.stop.set()
+                until = time.monotonic() + PATIENCE
+                for thread in threads:
+                    thread.join(max(0.0, until - time.monotonic()))
+        self._report()
+        if self.error is not None:
+            raise self.error
+
+    def _report(self) -> None:
+        while self.session.notes:
+            note = self.session.notes.popleft()
+            if self.on_note is not None and note != self.last_note:
+                self.on_note(note)
+            self.last_note = note
+        if self.on_progress is not None and self.total:
+            self.on_progress(self._come(), self.total)
+
+    def _come(self) -> int:
+        """Bytes of the wanted files that are on disk, whoever fetched them."""
+        return sum(min(self._size(files[0]), files[0].size) for files in self.files.values())
+
+    def _size(self, file: RemoteFile) -> int:
+        for place in (self.snapshot / file.name, self.blobs / file.digest, partial_file(self.blobs, file.digest)):
+            with suppress(OSError):
+                return place.stat().st_size
+        return 0
+
+    def _check_room(self) -> None:
+        """Raises ModelError where the disk cannot take what is still to come."""
+        root = hub.cache()
+        while not root.exists() and root != root.parent:
+            root = root.parent
+        needed, free = self.total - self._come() + SLACK, disk_usage(root).free
+        if free < needed:
+            message = (
+                f"{self.spec.name} needs {hub.gigabytes(needed)} of disk, and {hub.cache()} has {hub.gigabytes(free)}"
+            )
+            raise ModelError(f"{message} free; free some, or set HF_HOME to a folder on a larger disk")
+
+
+def _link(blob: Path, pointer: Path, keep: bool) -> None:
+    """The name of a finished file in its snapshot, relative, so that the cache can be moved. Where links cannot be, the
+    file itself, as huggingface_hub does it. keep: whether the file is needed under another name, too."""
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    target = os.path.relpath(blob, pointer.parent)
+    if pointer.is_symlink() and os.readlink(pointer) == target:  # noqa: PTH115, a Path drops what readlink says
+        return
+    pointer.unlink(missing_ok=True)
+    try:
+        pointer.symlink_to(target)
+    except FileExistsError:  # another program fetches the same
+        return
+    except OSError:
+        if keep:
+            copyfile(blob, pointer)
+        else:
+            blob.replace(pointer)
+
+
+def _write_ref(folder: Path, branch: str, commit: str) -> None:
+    """Notes which commit a branch is. Written outside ``refs``, where every file counts as a branch, and always under
+    the same name, so that a kill leaves no more than one."""
+    ref, staged = folder / "refs" / branch, folder / "ref.incomplete"
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    staged.write_text(commit, encoding="utf-8")
+    staged.replace(ref)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the libraries of the network log does not reach the terminal: what a person should know is raised."""
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _explained(error: Exception, spec: ModelSpec) -> ModelError:
+    """What went wrong while fetching, and what to do. Anything but an answer of the hub, the network or the disk is a
+    bug, and is raised as it is."""
+    command = f"sora models pull {spec.name}"
+    if isinstance(error, WrongBytes):
+        problem = f"{error}; try again without a mirror or a proxy: {command}"
+    elif isinstance(error, Refused):
+        problem = _refusal(error, spec, command)
+    elif getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        problem = f"the disk of {hub.cache()} is full; free {hub.gigabytes(spec.bytes)}, then go on with: {command}"
+    elif isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
+        problem = f"{hub.cache()} cannot be written to; set HF_HOME to a folder that can"
+    elif is_of_the_network(error):
+        problem = f"the hub cannot be reached ({reason(error)}); what has come stays, go on with: {command}"
+    elif isinstance(error, OSError):
+        problem = (
+            f"{hub.cache()} cannot be used ({error.strerror or error}); what has come stays, go on with: {command}"
+        )
+    else:
+        raise error
+    return ModelError(f"{spec.name} could not be fetched: {problem}")
+
+
+def _refusal(error: Refused, spec: ModelSpec, command: str) -> str:
+    """What an answer of the hub means for a person."""
+    if error.code == "GatedRepo":
+        page = f"https://huggingface.co/{spec.repo}"
+        return f"it is gated; accept its licence at {page}, log in with `hf auth login`, then: {command}"
+    if error.code == "RevisionNotFound":
+        return f"{spec.repo} has no {spec.revision} any more; a newer sora may name another"
+    if error.code == "RepoNotFound" or (error.status in (401, 404) and not error.code and not error.text):
+        return f"the hub shows no {spec.repo} (401 or 404); if it is private, log in with `hf auth login`"
+    if error.status in (401, 403):
+        return f"the hub refuses ({error.status}); log in with `hf auth login`, then: {command}"
+    when = "try again later" if error.wait is None else f"it asks to wait {error.wait:.0f} s; then try again"
+    return f"{reason(error)}; {when}: {command}"
