@@ -155,7 +155,7 @@ def _request_seeds() -> list[bytes]:
     film = {"verb": "generate", "prompt": "a {red|blue} ball", "seed": 1, "steps": 2, "size": "64x48", "frames": 9}
     requests: list[dict[str, Any]] = [
         film,
-        film | {"then": ["a teddy"], "transition": "flow", "subject": "a red ball", "fps": 8.0, "guidance": 3.0},
+        film | {"frames": 17, "then": ["a teddy"], "transition": "flow", "subject": "a red ball", "guidance": 3.0},
         {"verb": "img2vid", "image": "picture.png", "prompt": "a red ball", "aspect": "16:9", "seconds": 1.5},
         {"verb": "extend", "clip": "clip.gif", "prompt": "a red ball", "start": 0.1, "end": 0.5, "backward": True},
         {"verb": "loop", "clip": "clip.gif", "prompt": "a red ball", "camera": "pan-left"},

@@ -20,6 +20,7 @@ from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, method_of
 from sora.media import GENERATED, Sound
 from sora.memory import plans
 from sora.plan import prompts
+from sora.plan import verbs as rows
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
 from sora.plan.options import MAX_SEED
@@ -81,6 +82,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     memory. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
     delivery, files = delivery or Delivery(), files or Inputs()
     check(request)
+    _check_complete(request)
     within("--count", delivery.count, 1, MAX_FILES)
     within("--seed", request.seed, 0, MAX_SEED - delivery.count + 1)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
@@ -116,6 +118,17 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
         notes=(*_notes(request, recorded_prompt, distilled_steps), *verb_plan.notes, *sound_notes),
         source_type=provenance.source_type(request, verb_plan.plan, sounds, files),
     )
+
+
+def _check_complete(request: Request) -> None:
+    """Raises UsageError where a request lacks what its verb cannot do without: one that no command line made."""
+    row = rows.VERBS[request.verb]
+    lacking = [name for name in row.required if name != "prompt" and getattr(request, name) is None]
+    if lacking:
+        name = row.field(lacking[0])
+        raise UsageError(
+            f"{request.verb} lacks its {name.metavar or lacking[0]}; expected {name.help[0].lower()}{name.help[1:-1]}"
+        )
 
 
 def _notes(request: Request, recorded_prompt: str | None, distilled_steps: int | None) -> list[str]:

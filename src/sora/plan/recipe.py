@@ -103,7 +103,7 @@ def from_record(record: dict[str, Any]) -> Recipe:
     request = from_data(_with_new_names(record.get("request")), "the recipe's request")
     try:
         return msgspec.convert(record | {"request": request}, Recipe)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:  # a lone surrogate among the keys
         raise InputError(f"the recipe is incomplete ({error}); it was cut short or is not sora's") from None
 
 

@@ -180,7 +180,7 @@ def from_data(data: Any, what: str) -> Request:
     that there is not, and for a value of the wrong kind, length or range."""
     try:
         request = msgspec.convert(data, Request)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:  # a lone surrogate where a name is expected
         raise InputError(f"{what} is not one that sora can paint ({error}); it was damaged or is not sora's") from None
     numbers = [getattr(request, f.name) for f in fields().values() if f.kind is float]
     if any(number is not None and not math.isfinite(number) for number in numbers):

@@ -78,8 +78,11 @@ def meta_module(spec: ModelSpec, name: str, path: Path | None) -> nn.Module:
         if name in EXPERTS and not config.is_file():
             return vace.build_transformer(_config_from_shapes(path))
         try:
-            return FROM_JSON[name](json.loads(config.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            values = json.loads(config.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError("it is no table of settings")
+            return FROM_JSON[name](values)
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ModelError(f"{config} is not understood ({error}); download it again") from None
 
 

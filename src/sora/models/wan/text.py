@@ -64,22 +64,31 @@ class T5Tokenizer:
 
     def __init__(self, tokenizer_json: Path) -> None:
         """Raises ModelError for a file that is missing, damaged, or not of a T5."""
-        self._tokenizer = _load_tokenizer(tokenizer_json)
+        self._path, self._tokenizer = tokenizer_json, _load_tokenizer(tokenizer_json)
         self._pad = self._tokenizer.token_to_id(PAD) or 0
 
     def ids(self, texts: list[str], length: int = MAX_LENGTH) -> tuple[Tensor, Tensor]:
         """Token ids (B, length), int64, and their mask, bool: True for tokens of the text and its end token.
 
-        texts: cleaned. A text that is too long is truncated so that the end token still fits.
+        texts: cleaned. A text that is too long is truncated so that the end token still fits. Raises ModelError for a
+        vocabulary that lacks what it refers to.
         """
         self._tokenizer.enable_truncation(length)
         # One by one: encoding a batch starts threads, and the library then warns when ffmpeg is started.
-        rows = [self._tokenizer.encode(text).ids for text in texts]
+        rows = [_encode(self._tokenizer, text, self._path) for text in texts]
         ids_BL = torch.full((len(rows), length), self._pad)
         for i, row in enumerate(rows):
             ids_BL[i, : len(row)] = torch.tensor(row)
         lengths = torch.tensor([len(row) for row in rows])
         return ids_BL, torch.arange(length) < lengths[:, None]
+
+
+def _encode(tokenizer: Tokenizer, text: str, path: Path) -> list[int]:
+    """The ids of a text. path: of the tokenizer. Raises ModelError for a vocabulary that lacks what it refers to."""
+    try:
+        return tokenizer.encode(text).ids
+    except Exception as error:  # the library raises plain Exception
+        raise ModelError(f"the tokenizer {path} is damaged ({error}); download it again") from None
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:
@@ -93,7 +102,7 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     end = tokenizer.token_to_id(END)
     if end is None:
         raise ModelError(f"the tokenizer {path} knows no {END}, so it is not UMT5's; download it again")
-    if tokenizer.encode("").ids[-1:] != [end]:  # transformers appends the end even where the file does not say so
+    if _encode(tokenizer, "", path)[-1:] != [end]:  # transformers appends the end even where the file does not say so
         tokenizer.post_processor = TemplateProcessing(single=["$A", END], special_tokens=[(END, end)])  # type: ignore[assignment]
     return tokenizer
 
