@@ -229,13 +229,13 @@ def _folder(path: Path, name: str) -> ModelSpec:
     index, dit, vae = (
         _json(path / file) for file in ("model_index.json", "transformer/config.json", "vae/config.json")
     )
-    parts = tuple(component for component in (*_SEEING, "transformer_2") if (index.get(component) or [None])[0])
+    parts = tuple(component for component in (*_SEEING, "transformer_2") if _is_listed(index.get(component)))
     two = "transformer_2" in parts
     grid = Grid(
         time=_count(vae, "scale_factor_temporal", 4),
         space=_count(vae, "scale_factor_spatial", 8),
         channels=_count(vae, "z_dim", 16),
-        patch=_count(dict(enumerate(dit.get("patch_size", ()))), 2, 2),
+        patch=_count(dict(enumerate(patch if isinstance(patch := dit.get("patch_size"), list) else ())), 2, 2),
     )
     shift, step = _schedule(path / "scheduler" / "scheduler_config.json")
     row, known = _like(index, dit, grid, two, shift, name)
@@ -253,6 +253,11 @@ def _folder(path: Path, name: str) -> ModelSpec:
         memory=row.memory if _as_large(row, dit) else {},
         **_NOT_ON_THE_HUB,
     )
+
+
+def _is_listed(component: Any) -> bool:
+    """Whether an entry of model_index.json, [library, class], names a component that is there."""
+    return isinstance(component, list) and bool(component) and bool(component[0])
 
 
 _NOT_ON_THE_HUB: dict[str, Any] = {"repo": "", "revision": "", "bytes": 0, "licence": "its own"}
