@@ -143,17 +143,17 @@ class Runner:
             command, cwd=self.folder, env=self.environment, capture_output=True, timeout=PATIENCE, preexec_fn=limited
         )
         errors = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        said = [line for line in errors if line.startswith("sora:")]
-        return Outcome(done.returncode, said[0] if said else "", self.problem(done.returncode, errors, said))
+        lines = [line for line in errors if line.startswith("sora:")]
+        return Outcome(done.returncode, lines[0] if lines else "", self.problem(done.returncode, errors, lines))
 
-    def problem(self, status: int, errors: Sequence[str], said: Sequence[str]) -> str:
-        """What is wrong with what a run left and said; empty where nothing is."""
+    def problem(self, status: int, errors: Sequence[str], lines: Sequence[str]) -> str:
+        """What is wrong with what a run left and wrote; empty where nothing is."""
         if any("Traceback" in line for line in errors):
             return f"traceback: {errors[-1][:150]}"
         if status not in (0, 3):
             return f"status {status}: {' '.join(errors)[:150]}"
-        if status and len(said) != 1:
-            return f"{len(said)} lines for one error: {' '.join(errors)[:150]}"
+        if status and len(lines) != 1:
+            return f"{len(lines)} lines for one error: {' '.join(errors)[:150]}"
         if self.leftovers():
             return f"left after the next command: {self.leftovers()[0]}"
         target = self.folder / self.case.target

@@ -32,8 +32,8 @@ MIN_SAVE_SECONDS = 1.0  # between two saves
 
 @dataclass
 class Progress:
-    """What the loop knows and the trainer does not. seconds: of training, in all runs. shown: the share of the training that
-    was behind at the last preview. losses: of the last steps. finished: whether all steps are done."""
+    """What the loop knows and the trainer does not. seconds: of training, in all runs. shown: the share that was behind
+    at the last preview. losses: of the last steps. finished: whether all steps are done."""
 
     seconds: float = 0.0
     shown: float = 0.0
