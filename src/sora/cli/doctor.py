@@ -9,7 +9,8 @@ from collections.abc import Callable
 import typer
 
 from sora import __version__
-from sora.errors import ModelError, SoraError, printable
+from sora.errors import InputError, ModelError, SoraError, printable
+from sora.storage import refusal, staging, state
 
 Check = Callable[[], str]  # the fact to show; raises with the problem
 
@@ -23,6 +24,7 @@ def doctor() -> None:
         "devices": _with_torch("devices"),
         "threads": _with_torch("threads"),
         "ffmpeg": _ffmpeg,
+        "disk": _disk,
         "weights": _with_torch("embedded_weights"),
         "painting": _with_torch("painting"),
         "agreement": _with_torch("agreement"),
@@ -50,6 +52,18 @@ def _ffmpeg() -> str:
     program = get_ffmpeg_exe()
     answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=30, check=True)
     return f"{' '.join(answer.stdout.split()[:3])} at {program}"
+
+
+def _disk() -> str:
+    """Removes what killed commands left. Raises InputError where the state folder cannot be written."""
+    removed, place = staging.sweep(), state.folder()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with staging.folder(place / "check"):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write into {place}: {refusal.explain(error, place)} in SORA_STATE") from None
+    return f"{len(removed) or 'nothing'} left of killed commands, state in {place}"
 
 
 def _with_torch(name: str) -> Check:

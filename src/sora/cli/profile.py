@@ -6,16 +6,19 @@ a pass for every call of the model, decode, write.
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sora.cli.progress import note
 from sora.errors import InputError, UsageError
-from sora.storage import atomic
+from sora.storage import publishing, refusal, staging
 
 SUFFIXES = (".json", ".json.gz")
+END_BYTES = 64  # of a trace, in which it is seen to be whole
 
 
 def check_target(path: Path | None, verb: str | None, painters: Sequence[str]) -> None:
@@ -51,8 +54,31 @@ def record(path: Path | None) -> Iterator[None]:
     with profile(activities=activities) as profiler:
         yield
     try:
-        with atomic.written(path) as whole:
-            profiler.export_chrome_trace(str(whole))
+        with staging.folder(path) as folder:
+            trace = folder / "trace.json"
+            profiler.export_chrome_trace(str(trace))
+            made = _finished(trace, path)
+            publishing.flush(made)
+            publishing.move_new(made, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another --profile") from None
+        raise InputError(f"cannot write {path}: {refusal.explain(error, path)}") from None
     note(f"profile {path} (open it in https://ui.perfetto.dev)", quiet=False)
+
+
+def _finished(trace: Path, path: Path) -> Path:
+    """The file to publish: torch's trace, compressed where that is asked for. Raises OSError where it is not whole,
+    which torch does not notice."""
+    broken = OSError("torch did not write all of it; free some space")
+    if not trace.is_file():
+        raise broken
+    with trace.open("rb") as file:
+        file.seek(-min(END_BYTES, trace.stat().st_size), os.SEEK_END)
+        if not file.read().rstrip().endswith(b"}"):
+            raise broken
+        if not path.name.endswith(".gz"):
+            return trace
+        file.seek(0)
+        compressed = trace.with_suffix(".json.gz")
+        with gzip.open(compressed, "wb") as out:
+            shutil.copyfileobj(file, out)
+    return compressed
