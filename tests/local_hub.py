@@ -3,19 +3,23 @@
 It can be told to break off, to stall, to lie about bytes and lengths, to limit how often it is asked, to ignore ranges
 and to fail. As a program, it serves a folder until it is killed:
 
-python tests/local_hub.py FOLDER OWNER/NAME COMMIT [BYTES_A_SECOND]     its address on the first line of stdout
+    python tests/local_hub.py FOLDER OWNER/NAME COMMIT BYTES_A_SECOND [SEED]
+
+Its address is the first line of stdout, and ``/counters`` says what it was asked for. With a seed it is unreliable: two
+of three requests for a file fail in one of the ways above.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,16 +56,39 @@ def digest_of(name: str, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+class Unreliable:
+    """Faults at random, for ``LocalHub.draw``."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def __call__(self, content: bytes) -> Fault:
+        chance, where = self.random.random(), self.random.randrange(len(content) + 1)
+        if chance < 0.3:
+            return Fault(breaks_after=where, hides_length=chance < 0.1)
+        if chance < 0.4:
+            return Fault(stalls_after=where)
+        if chance < 0.5:
+            return Fault(self.random.choice((500, 502, 503, 429)), {"Retry-After": "0"})
+        if chance < 0.6:
+            return Fault(ignores_ranges=True, breaks_after=where)
+        if chance < 0.67:
+            return Fault(content=bytes(byte ^ 1 for byte in content))
+        return Fault()
+
+
 class LocalHub:
     """A server on a free port. faults: of requests to come, by the name of a file; "" for the listing. always: of all
-    requests after those. requests: (method, name, first byte asked for) of all so far. sent: bytes of bodies, by name.
-    lists_digests: whether the listing says more than names. rate: bytes a second of all files together, 0 for no limit.
+    requests after those. draw: makes faults of a file's content instead. requests: (method, name, first byte asked
+    for) of all so far. sent: bytes of bodies, by name. lists_digests: whether the listing says more than names. rate:
+    bytes a second of all files together, 0 for no limit.
     """
 
     def __init__(self, repo: str, commit: str, files: Mapping[str, bytes], rate: float = 0) -> None:
         self.repo, self.commit, self.files, self.rate = repo, commit, dict(files), rate
         self.faults: dict[str, deque[Fault]] = {}
         self.always: dict[str, Fault] = {}
+        self.draw: Callable[[bytes], Fault] | None = None
         self.requests: list[tuple[str, str, int]] = []
         self.sent: Counter[str] = Counter()
         self.headers_of_requests: list[dict[str, str]] = []
@@ -76,8 +103,11 @@ class LocalHub:
         self.faults.setdefault(name, deque()).extend(faults)
 
     def fault(self, name: str) -> Fault:
-        waiting = self.faults.get(name)
-        return waiting.popleft() if waiting else self.always.get(name, Fault())
+        if waiting := self.faults.get(name):
+            return waiting.popleft()
+        if self.draw is not None and name:
+            return self.draw(self.files[name])
+        return self.always.get(name, Fault())
 
     def starts(self, name: str) -> list[int]:
         """The first bytes that were asked for of a file, request by request."""
@@ -219,10 +249,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    folder, repo, commit, *rate = sys.argv[1:]
+    folder, repo, commit, rate, *seed = sys.argv[1:]
     root = Path(folder)
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    with LocalHub(repo, commit, files, float(rate[0]) if rate else 0).running() as hub:
+    with LocalHub(repo, commit, files, float(rate)).running() as hub:
+        hub.draw = Unreliable(int(seed[0])) if seed else None
         print(hub.url, flush=True)  # noqa: T201, whoever starts it reads the address
         threading.Event().wait()
 
