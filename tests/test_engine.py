@@ -17,8 +17,8 @@ from sora.engine import engine
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.engine import Settings
 from sora.engine.progress import Listener, ProgressEvent
-from sora.engine.sampler import Velocity
 from sora.engine.timeline import Timeline
+from sora.engine.velocity import Velocity
 from sora.errors import OutOfMemory
 from sora.plan import operations
 from sora.plan.clip import Clip

@@ -6,14 +6,15 @@ time * T frames in all. After Mobius (Bi et al., arXiv 2502.20307).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import gcd
 
 import torch
 from torch import Tensor
 
-from sora.engine.sampler import Velocity
+from sora.engine.velocity import StatefulVelocity, Velocity, restore_state, state_of
 
+_CALLS = "calls of the rolled velocity"  # in its state
 GOLDEN_SECTION = (5**0.5 - 1) / 2  # strides of this share of a cycle fill its widest gaps first
 
 
@@ -38,7 +39,15 @@ def temporal_roll(velocity: Velocity, lead: int = 0) -> Velocity:
         calls += 1
         return torch.roll(velocity(_unroll(x, offset, lead), t)[:, :, lead:], offset, dims=2)
 
-    return rolled_velocity
+    def state() -> dict[str, Tensor]:
+        return state_of(velocity) | {_CALLS: torch.tensor(calls)}
+
+    def restore(state: Mapping[str, Tensor]) -> None:
+        nonlocal calls
+        calls = int(state[_CALLS])
+        restore_state(velocity, {name: each for name, each in state.items() if name != _CALLS})
+
+    return StatefulVelocity(rolled_velocity, state, restore)
 
 
 def stride(length: int) -> int:

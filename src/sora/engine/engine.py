@@ -14,11 +14,13 @@ from torch.profiler import record_function
 
 from sora.engine import blend, cyclic, sampler
 from sora.engine.canvas import Canvas, Latents
+from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, Checkpoints, keep_nothing
 from sora.engine.flowedit import flow_edit
 from sora.engine.model import Scheduled
 from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.seeds import derive_seed
 from sora.engine.timeline import Timeline
+from sora.engine.velocity import Velocity, wrapped
 from sora.errors import OutOfMemory
 from sora.plan.crop import Crop
 from sora.plan.plan import Plan, SourceClip, Window
@@ -73,11 +75,18 @@ class Settings:
         )
 
 
-def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | None = None) -> Iterator[Tensor]:
+def paint(
+    model: Model,
+    plan: Plan,
+    settings: Settings,
+    on_event: Listener | None = None,
+    checkpoints: Checkpoints = keep_nothing,
+) -> Iterator[Tensor]:
     """Paint a plan. Yields the clip at its own size, as uint8 chunks (F, 3, Y, X) on the CPU, each as soon as it is
     finished.
 
-    Known pixels come back exactly as they were. Raises OutOfMemory.
+    checkpoints: of "window-0001" and so on; what they hold is not painted again. Known pixels come back exactly as they
+    were. Raises OutOfMemory, and what a checkpoint raises.
     """
     timeline, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
     yield from timeline.pop_ready()
@@ -86,11 +95,15 @@ def paint(model: Model, plan: Plan, settings: Settings, on_event: Listener | Non
             heap.trim()
         report = _number_windows(on_event, number, len(plan.windows))
         with _report_out_of_memory(window.frames, plan.format.model_size):
-            canvas, begin = timeline.canvas_for(window), 0
-            painted = _paint_window(model, plan, window, canvas, settings, report)
-            target_colours = None if window.context_after else colours.get(window.colour_group)
-            can_stream = settings.stream and target_colours is None and not canvas.known_F1YX.any()
-            finished = painted if can_stream else _blend_window(model, canvas, painted, window, target_colours)
+            checkpoint, begin = checkpoints(f"window-{number:04d}"), 0
+            finished = checkpoint.frames()
+            if finished is None:
+                canvas = timeline.canvas_for(window)
+                painted = _paint_window(model, plan, window, canvas, settings, report, checkpoint)
+                target_colours = None if window.context_after else colours.get(window.colour_group)
+                can_stream = settings.stream and target_colours is None and not canvas.known_F1YX.any()
+                finished = painted if can_stream else _blend_window(model, canvas, painted, window, target_colours)
+                finished = checkpoint.keep_frames(finished)
             if window.colour_group not in colours and any(
                 w.colour_group == window.colour_group for w in plan.windows[number:]
             ):
@@ -140,7 +153,13 @@ def _only_images_known(window: Window, known_F1YX: Tensor) -> bool:
 
 
 def _paint_window(
-    model: Model, plan: Plan, window: Window, canvas: Canvas, settings: Settings, on_event: Listener
+    model: Model,
+    plan: Plan,
+    window: Window,
+    canvas: Canvas,
+    settings: Settings,
+    on_event: Listener,
+    checkpoint: Checkpoint,
 ) -> Iterator[Tensor]:
     """A window's frames as the model decodes them, at the clip's size, uint8 (F, 3, Y, X), before any blending."""
     small = resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
@@ -148,7 +167,14 @@ def _paint_window(
     seed = derive_seed(settings.seed, window=window.noise_index)
     window_settings = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
     latents = paint_latents(
-        model, small, plan.prompts[window.shot], window_settings, on_event, source=plan.source, cyclic=_is_cyclic(plan)
+        model,
+        small,
+        plan.prompts[window.shot],
+        window_settings,
+        on_event,
+        source=plan.source,
+        cyclic=_is_cyclic(plan),
+        checkpoint=checkpoint,
     )
     if len(plan.windows) > 1:
         heap.trim()  # before the phase that takes the most
@@ -185,12 +211,16 @@ def paint_latents(
     *,
     source: SourceClip | None = None,
     cyclic: bool = False,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Tensor:
     """Paint one canvas of the model's size, in latent space: (1, C, T, H, W) on the model's device.
 
     source: what an edit starts from. cyclic: the latents are a cycle with one latent fewer than the canvas has, whose
-    first is only there to precede the others.
+    first is only there to precede the others. checkpoint: what it holds is not painted again.
     """
+    if (finished := checkpoint.latents()) is not None:
+        on_event(ProgressEvent("sample", settings.steps, settings.steps))
+        return finished.to(model.device)
     on_event(ProgressEvent("encode", 0, 1))
     with record_function("encode"):
         latents, velocity = _encode_and_bind(model, canvas, prompt, settings, source, cyclic)
@@ -208,9 +238,15 @@ def paint_latents(
             source_velocity = _profile(
                 "pass", model.bind(canvas, latents, source.source_prompt, settings.negative_prompt, 1.0)
             )
-            return flow_edit(source_velocity, velocity, latents.clean_BCTHW, times, settings.seed, on_step=on_step)
-        chosen = sampler.SAMPLERS[settings.sampler]
-        return sampler.sample(velocity, latents, noise.to(latents.clean_BCTHW), times, sampler=chosen, on_step=on_step)
+            clean, seed = latents.clean_BCTHW, settings.seed
+            finished = flow_edit(source_velocity, velocity, clean, times, seed, on_step=on_step, checkpoint=checkpoint)
+        else:
+            chosen, noise = sampler.SAMPLERS[settings.sampler], noise.to(latents.clean_BCTHW)
+            finished = sampler.sample(
+                velocity, latents, noise, times, sampler=chosen, on_step=on_step, checkpoint=checkpoint
+            )
+    checkpoint.keep_latents(finished)
+    return finished
 
 
 def _schedule(model: Model, settings: Settings, strength: float, tokens: int) -> Tensor:
@@ -221,7 +257,7 @@ def _schedule(model: Model, settings: Settings, strength: float, tokens: int) ->
 
 def _encode_and_bind(
     model: Model, canvas: Canvas, prompt: str, settings: Settings, source: SourceClip | None, cyclic_latents: bool
-) -> tuple[Latents, sampler.Velocity]:
+) -> tuple[Latents, Velocity]:
     """(the known latents and those to start from, the velocity that paints the rest)."""
     latents = model.encode(canvas)
     velocity = model.bind(canvas, latents, prompt, settings.negative_prompt, settings.guidance)
@@ -235,14 +271,14 @@ def _encode_and_bind(
     return latents, _profile("pass", velocity)
 
 
-def _profile(name: str, velocity: sampler.Velocity) -> sampler.Velocity:
+def _profile(name: str, velocity: Velocity) -> Velocity:
     """The same velocity, each call of which is recorded under ``name`` in a profile."""
 
     def profiled(x: Tensor, t: Tensor) -> Tensor:
         with record_function(name):
             return velocity(x, t)
 
-    return profiled
+    return wrapped(velocity, profiled)
 
 
 def _decode(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, on_event: Listener) -> Iterator[Tensor]:

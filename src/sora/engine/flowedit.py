@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from sora.engine.sampler import Velocity, add_noise, with_float_time
+from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, SamplerState
+from sora.engine.sampler import add_noise, with_float_time
+from sora.engine.velocity import Velocity, restore_state, state_of
 
 
 @torch.no_grad()
@@ -21,6 +24,7 @@ def flow_edit(
     *,
     averages: int = 1,
     on_step: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Tensor:
     """The clean latents (B, C, T, H, W), edited from what the source prompt describes to what the target prompt does
     (algorithm 1 of the paper, with its n_min of 0). Same shape, dtype and device.
@@ -28,15 +32,20 @@ def flow_edit(
     source_velocity, target_velocity: bound to the source and the target prompt. times: falling strictly to 0, as
     ``timesteps`` makes them; the lower the first, the closer the edit stays to the source (the paper leaves out 17 of
     50 steps for SD3, 4 of 28 for FLUX). averages: noises a step, each shown to both velocities, at least 1.
-    on_step(done, total): called after each step. Raises ValueError.
+    on_step(done, total): called after each step. checkpoint: holds the state to start from, if any, and is shown that
+    of each step. Raises ValueError.
     """
     if averages < 1:
         raise ValueError(f"an edit averages over at least 1 noise, not {averages}")
     source, target = with_float_time(source_velocity), with_float_time(target_velocity)
     noises = _noises(clean, seed)
-    time_values = times.tolist()
-    edit = clean
-    for i, (t, t_next) in enumerate(pairwise(time_values)):
+    time_values, velocities = times.tolist(), (source_velocity, target_velocity)
+    edit, begin = clean, 0
+    if (state := checkpoint.state()) is not None:
+        edit, begin = state.latents.to(clean), state.step
+        _restore(velocities, state)
+        _skip(noises, begin * averages)
+    for i, (t, t_next) in list(enumerate(pairwise(time_values)))[begin:]:
         # The sum starts from edit - clean, and not from edit, so that an edit that has not moved queries the same
         # state.
         offset, difference = edit - clean, torch.zeros_like(clean)
@@ -46,7 +55,25 @@ def flow_edit(
         edit = edit + (t_next - t) / averages * difference
         if on_step is not None:
             on_step(i + 1, len(time_values) - 1)
+        checkpoint.after_step(partial(_state, i + 1, edit, velocities), i + 1, len(time_values) - 1)
     return edit
+
+
+def _state(step: int, edit: Tensor, velocities: Sequence[Velocity]) -> SamplerState:
+    """The state after so many steps. The edit itself is always free of noise."""
+    remembered = {f"{n} {name}": each for n, v in enumerate(velocities) for name, each in state_of(v).items()}
+    return SamplerState(step, edit, velocity=remembered, denoised=edit)
+
+
+def _restore(velocities: Sequence[Velocity], state: SamplerState) -> None:
+    for n, velocity in enumerate(velocities):
+        own = {k.removeprefix(f"{n} "): each for k, each in state.velocity.items() if k.startswith(f"{n} ")}
+        restore_state(velocity, own)
+
+
+def _skip(noises: Iterator[Tensor], count: int) -> None:
+    for _ in range(count):
+        next(noises)
 
 
 def _noises(like: Tensor, seed: int) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sora.catalog.spec import ModelSpec
     from sora.engine.canvas import Canvas, Latents
-    from sora.engine.sampler import Velocity
+    from sora.engine.velocity import Velocity
 
 
 class Model(Protocol):

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from sora.engine.canvas import Latents
-
-Velocity = Callable[[Tensor, Tensor], Tensor]
-"""(x, t) -> noise - data, of x's shape. t: a 0-d float32 tensor on the CPU, in [0, 1], 1 is pure noise."""
+from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, SamplerState
+from sora.engine.velocity import Velocity, restore_state, state_of
 
 FloatTimeVelocity = Callable[[Tensor, float], Tensor]
 """A Velocity as samplers call it: t is a float, and the result has x's dtype."""
 
-SamplerStep = Callable[[FloatTimeVelocity, Tensor, int], Tensor]
-"""(velocity, x at times[i], i) -> x at times[i + 1]. Called for i = 0, 1, ... in order, so it may keep a history."""
+History = tuple[Tensor, ...]
+"""What a multistep sampler remembers of the steps before: empty before the first one."""
+
+SamplerStep = Callable[[FloatTimeVelocity, Tensor, int, History], tuple[Tensor, History]]
+"""(velocity, x at times[i], i, the history after step i - 1) -> (x at times[i + 1], the history). A pure function, so
+that a run can be taken up again between any two steps."""
 
 Sampler = Callable[[Sequence[float]], SamplerStep]
-"""times -> a fresh SamplerStep for one run. It computes all coefficients beforehand, so that no step waits for the
+"""times -> the SamplerStep of one run. It computes all coefficients beforehand, so that no step waits for the
 device."""
 
 
@@ -85,8 +89,8 @@ def euler(times: Sequence[float]) -> SamplerStep:
     """First order: x + dt * velocity. One evaluation a step."""
     deltas = [t_next - t for t, t_next in pairwise(times)]
 
-    def step(velocity: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
-        return x + deltas[i] * velocity(x, times[i])
+    def step(velocity: FloatTimeVelocity, x: Tensor, i: int, history: History) -> tuple[Tensor, History]:
+        return x + deltas[i] * velocity(x, times[i]), history
 
     return step
 
@@ -96,12 +100,12 @@ def heun(times: Sequence[float]) -> SamplerStep:
     2206.00364, algorithm 1). Two evaluations a step, but one in the last, where the mean would gain little."""
     deltas = [t_next - t for t, t_next in pairwise(times)]
 
-    def step(velocity: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
+    def step(velocity: FloatTimeVelocity, x: Tensor, i: int, history: History) -> tuple[Tensor, History]:
         slope = velocity(x, times[i])
         predicted = x + deltas[i] * slope
         if i == len(deltas) - 1:
-            return predicted
-        return x + 0.5 * deltas[i] * (slope + velocity(predicted, times[i + 1]))
+            return predicted, history
+        return x + 0.5 * deltas[i] * (slope + velocity(predicted, times[i + 1])), history
 
     return step
 
@@ -117,15 +121,14 @@ def unipc(times: Sequence[float]) -> SamplerStep:
     orders = [1 if i in (0, last) else 2 for i in range(last + 1)]
     predictors = [_unipc_predictor(times, i, orders[i]) for i in range(last + 1)]
     correctors = [_unipc_corrector(times, i, orders[i]) for i in range(last)]
-    history: tuple[Tensor, ...] = ()  # of step i - 1: the corrected state; the data predicted there, and at step i - 2
 
-    def step(velocity: FloatTimeVelocity, x: Tensor, i: int) -> Tensor:
-        nonlocal history
+    def step(velocity: FloatTimeVelocity, x: Tensor, i: int, history: History) -> tuple[Tensor, History]:
+        # history, of step i - 1: the corrected state; the data predicted there, and at step i - 2
         data = x - times[i] * velocity(x, times[i])
         if i > 0:
             x = _weighted_sum(correctors[i - 1], (*history, data))
         history = (x, data, history[1] if i > 0 else data)
-        return _weighted_sum(predictors[i], history)
+        return _weighted_sum(predictors[i], history), history
 
     return step
 
@@ -192,23 +195,38 @@ def sample(
     *,
     sampler: Sampler = euler,
     on_step: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Tensor:
     """Sample latents, of noise's shape and dtype, on the latents' device.
 
     The run starts from the clean latents with noise added at times[0], so times that begin below 1 keep some of them.
     times: falling strictly to 0, on the CPU, as ``timesteps`` makes them. on_step(done, total): called after each
-    step, with done from 1 to total.
+    step, with done from 1 to total. checkpoint: holds the state to start from, if any, and is shown that of each step.
     """
     time_values = times.tolist()
     clean = latents.clean_BCTHW
     noise = noise.to(clean.device)
     float_velocity, step = with_float_time(velocity), sampler(time_values)
-    x = add_noise(clean.to(noise.dtype), noise, time_values[0])
-    for i in range(len(time_values) - 1):
-        x = step(float_velocity, x, i)
+    x, history, begin = add_noise(clean.to(noise.dtype), noise, time_values[0]), (), 0
+    if (state := checkpoint.state()) is not None:
+        x, begin, history = state.latents.to(x), state.step, tuple(each.to(x) for each in state.history)
+        restore_state(velocity, state.velocity)
+    total = len(time_values) - 1
+    for i in range(begin, total):
+        before = x
+        x, history = step(float_velocity, before, i, history)
         if on_step is not None:
-            on_step(i + 1, len(time_values) - 1)
+            on_step(i + 1, total)
+        checkpoint.after_step(partial(_state, i, time_values, before, x, history, velocity), i + 1, total)
     return x
+
+
+def _state(
+    i: int, times: Sequence[float], before: Tensor, x: Tensor, history: History, velocity: Velocity
+) -> SamplerState:
+    """The state after step i, which led from ``before`` to x."""
+    slope = (x - before) / (times[i + 1] - times[i])
+    return SamplerState(i + 1, x, history, state_of(velocity), denoised=x - times[i + 1] * slope)
 
 
 def with_float_time(velocity: Velocity) -> FloatTimeVelocity:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sora.engine import engine
 from sora.engine.canvas import Canvas
+from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings, resize
 from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.seeds import derive_seed
@@ -36,9 +37,11 @@ def refine(
     settings: Settings,
     strength: float,
     on_event: Listener | None = None,
+    checkpoints: Checkpoints = keep_nothing,
 ) -> Tensor:
     """Upscale a picture, uint8 (1, 3, y, x) of the size that the model paints, to ``size`` = (height, width), and add
-    detail of that size. strength: of the noise and of the steps, in (0, 1]; 0.2 to 0.4 keeps the composition."""
+    detail of that size. strength: of the noise and of the steps, in (0, 1]; 0.2 to 0.4 keeps the composition.
+    checkpoints: of "tile-0000" and so on."""
     tile = (picture_FCYX.shape[2], picture_FCYX.shape[3])
     stages = list(_stage_sizes(tile, size))
     total = sum(len(split_into_tiles(stage, tile, TILE_OVERLAP)) for stage in stages)
@@ -52,7 +55,7 @@ def refine(
     for stage in stages:
         picture_FCYX = _to_uint8(resize(picture_FCYX.float(), stage))
         numbered_tiles = dict(enumerate(split_into_tiles(stage, tile, TILE_OVERLAP), start=done))
-        pixels = _refine_tiles(model, picture_FCYX, numbered_tiles, prompt, settings, strength, on_tile)
+        pixels = _refine_tiles(model, picture_FCYX, numbered_tiles, prompt, settings, strength, on_tile, checkpoints)
         picture_FCYX = _to_uint8(blend_tiles(stage, pixels))
     return _to_uint8(resize(picture_FCYX.float(), size))
 
@@ -76,6 +79,7 @@ def _refine_tiles(
     settings: Settings,
     strength: float,
     on_tile: Callable[[], None],
+    checkpoints: Checkpoints,
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Each tile with its repainted pixels, float (1, 3, height, width) in [0, 255]. numbered_tiles: by their number
     among the tiles of all stages, which chooses the noise."""
@@ -84,7 +88,8 @@ def _refine_tiles(
         canvas = Canvas(before_FCYX.contiguous(), torch.zeros(1, 1, tile.height, tile.width, dtype=torch.bool), 1.0)
         source = SourceClip(Clip(before_FCYX.permute(0, 2, 3, 1).contiguous().numpy(), 1.0), strength)
         tile_settings = replace(settings, seed=derive_seed(settings.seed, tile=number))
-        latents = engine.paint_latents(model, canvas, prompt, tile_settings, source=source)
+        checkpoint = checkpoints(f"tile-{number:04d}")
+        latents = engine.paint_latents(model, canvas, prompt, tile_settings, source=source, checkpoint=checkpoint)
         pixels = torch.cat(list(model.decode(latents))).float().cpu().clamp(-1, 1)
         on_tile()
         yield tile, (pixels + 1) * 127.5

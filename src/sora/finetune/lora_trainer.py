@@ -21,8 +21,9 @@ from torch.utils.checkpoint import checkpoint
 
 from sora.engine.canvas import Latents
 from sora.engine.model import Trainable
-from sora.engine.sampler import Velocity, shift_times
+from sora.engine.sampler import shift_times
 from sora.engine.seeds import training_step_seed
+from sora.engine.velocity import Velocity
 from sora.errors import InputError, ModelError
 from sora.finetune.examples import Example
 from sora.runtime import lora

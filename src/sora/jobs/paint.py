@@ -17,10 +17,12 @@ from sora import __version__, media, memory, models, weights
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.engine import engine, upscale
+from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings
 from sora.engine.model import Model
 from sora.engine.progress import ProgressEvent
 from sora.jobs.delivery import provenance_of
+from sora.jobs.job import Machine
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
 from sora.plan.plan import Plan
@@ -100,15 +102,22 @@ def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
     )
 
 
-def frames_of(resolved: ResolvedRequest, variant: Variant, model: Model, on_event: Listener) -> Iterator[Tensor]:
-    """The film's frames as uint8 (F, 3, Y, X) chunks; a picture with ``--refine`` in all its detail."""
+def frames_of(
+    resolved: ResolvedRequest,
+    variant: Variant,
+    model: Model,
+    on_event: Listener,
+    checkpoints: Checkpoints = keep_nothing,
+) -> Iterator[Tensor]:
+    """The film's frames as uint8 (F, 3, Y, X) chunks; a picture with ``--refine`` in all its detail. checkpoints: what
+    they hold is not painted again."""
     settings, plan = settings_of(resolved, variant), resolved.plan_of(variant)
     strength = resolved.request.refine
     if not strength:
-        yield from engine.paint(model, plan, settings, on_event)
+        yield from engine.paint(model, plan, settings, on_event, checkpoints)
         return
-    (small_FCYX,) = engine.paint(model, _at_model_size(resolved, plan), settings, on_event)
-    yield upscale.refine(model, small_FCYX, resolved.size, variant.prompt, settings, strength, on_event)
+    (small_FCYX,) = engine.paint(model, _at_model_size(resolved, plan), settings, on_event, checkpoints)
+    yield upscale.refine(model, small_FCYX, resolved.size, variant.prompt, settings, strength, on_event, checkpoints)
 
 
 def _at_model_size(resolved: ResolvedRequest, plan: Plan) -> Plan:
@@ -127,17 +136,18 @@ def write(
     force: bool,
     on_event: Listener,
     keeps_recipe: bool = True,
+    checkpoints: Checkpoints = keep_nothing,
 ) -> Path:
     """Paint one variant into a file and return where it stands. Nothing is left there when painting does not finish.
     path: where it goes; a name that was taken meanwhile is left alone. force: overwrite what is there.
-    keeps_recipe: whether its recipe is in the file."""
+    keeps_recipe: whether its recipe is in the file. checkpoints: what they hold is not painted again."""
     format, overlap = resolved.plan.format, resolved.speed.uses("overlap")
     recipe = recipe_of(resolved, variant, loaded).to_json() if keeps_recipe else ""
     options: dict[str, Any] = {"sounds": resolved.sounds, "provenance": provenance_of(resolved.source_type)}
     with ExitStack() as written:
         opened = media.writer(path, format.fps, format.size, recipe, force, overlap=overlap, **options)
         file = written.enter_context(opened)
-        for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event):
+        for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event, checkpoints):
             file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
         with record_function("write"):  # what is left to do after the last frame
             written.close()
@@ -172,6 +182,17 @@ def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Re
         torch=str(torch.__version__),
         inputs=tuple((absolute(file), digest_of(file)) for file in resolved.inputs),
         threads=torch.get_num_threads(),
+    )
+
+
+def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
+    """What a request is painted with. thread_count: of torch, None for as many as it has."""
+    return Machine(
+        weights=weights_identity(loaded.resolved.spec),
+        device=loaded.model.device.type,
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        threads=thread_count or torch.get_num_threads(),
+        torch=str(torch.__version__),
     )
 
 

@@ -30,6 +30,8 @@ from sora.runtime import threads
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from sora.engine.checkpoint import Checkpoints
+    from sora.jobs.job import Machine
     from sora.jobs.keywords import ModelOptions
     from sora.jobs.paint import Loaded
 
@@ -86,15 +88,26 @@ class Session(Verbs):
         force: bool,
         on_progress: Listener,
         keeps_recipe: bool = True,
+        checkpoints: Checkpoints | None = None,
     ) -> Path:
         """Paint one variant of a prepared request into a file as its frames are finished, and return where the file
         stands. Nothing is left there if painting fails. force: replace a file that exists. keeps_recipe: whether its
-        recipe is in the file."""
+        recipe is in the file. checkpoints: what they hold is not painted again, None to keep nothing."""
+        from sora.engine.checkpoint import keep_nothing
         from sora.jobs import paint
 
+        kept = checkpoints or keep_nothing
         with self._painting(on_progress) as (loaded, listener):
-            options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe}
+            options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe, "checkpoints": kept}
             return paint.write(resolved, variant, loaded, path, on_event=listener, **options)
+
+    def machine(self) -> Machine:
+        """What a prepared request is painted with. Raises ValueError before ``prepare``."""
+        if self._loaded is None:
+            raise ValueError("no model is loaded; call prepare first")
+        from sora.jobs import paint
+
+        return paint.machine_of(self._loaded, self._thread_count)
 
     def paint(self, resolved: ResolvedRequest, variant: Variant, on_progress: Listener | None = None) -> Video:
         """Load what a request needs, and paint one of its variants into memory. Raises what ``prepare`` raises, and

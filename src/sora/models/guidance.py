@@ -6,7 +6,7 @@ passes and blocks that change little are skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import ref
@@ -61,6 +61,7 @@ class GuidedTransformer:
     # Networks are held by weak references, so that a memory plan can free one before it loads the next.
     _text_caches: dict[BatchRows, tuple[ref[Transformer], Any]] = field(default_factory=dict)
     _step_caches: dict[BatchRows, tuple[ref[Transformer], FirstBlockCache]] = field(default_factory=dict)
+    _restored: dict[BatchRows, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def velocities(
         self,
@@ -110,7 +111,28 @@ class GuidedTransformer:
         cached = self._step_caches.get(rows)
         if cached is None or cached[0]() is not dit:
             cached = self._step_caches[rows] = ref(dit), FirstBlockCache(self.step_cache_threshold)
+            if rows in self._restored:
+                change, others = self._restored.pop(rows)
+                cached[1].state = change.to(self.text_BLD), others.to(self.text_BLD)
         return cached[1]
+
+    def state(self) -> dict[str, Tensor]:
+        """What the step caches hold, by name; empty without them."""
+        states = {rows: cache.state for rows, (dit, cache) in self._step_caches.items() if dit() is not None}
+        return {
+            f"step cache {rows[0]} {rows[1]} {n}": each
+            for rows, state in states.items()
+            if state is not None
+            for n, each in enumerate(state)
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take what ``state`` gave, for the network that is called next."""
+        self._restored.clear()
+        names = [name.split() for name in state if name.startswith("step cache")]
+        for first, last in {(int(words[2]), int(words[3])) for words in names}:
+            change, others = (state[f"step cache {first} {last} {n}"] for n in range(2))
+            self._restored[first, last] = change, others
 
 
 def should_batch_guidance(speed: Speed, device: torch.device, tokens: int) -> bool:

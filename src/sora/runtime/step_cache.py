@@ -33,6 +33,16 @@ class FirstBlockCache:
         self._last = change_BND, end_BND - after_BND
         return end_BND
 
+    @property
+    def state(self) -> tuple[Tensor, Tensor] | None:
+        """(the first block's change, the other blocks' change) at the last full step, (B, N, D) each; None before
+        it."""
+        return self._last
+
+    @state.setter
+    def state(self, state: tuple[Tensor, Tensor]) -> None:
+        self._last = state
+
     def _is_similar(self, change_BND: Tensor, last_BND: Tensor) -> bool:
         if change_BND.shape != last_BND.shape:
             return False

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
-from sora.engine.sampler import Velocity, timesteps_for_strength
+from sora.engine.sampler import timesteps_for_strength
+from sora.engine.velocity import Velocity
 from sora.memory import PLANS_BY_SPEED, MemoryPlan, Needs, NetworkSize, WeightsSize
 from sora.memory.manager import MemoryManager
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
-from sora.engine.sampler import Velocity
+from sora.engine.velocity import StatefulVelocity, Velocity
 from sora.errors import ModelError
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
@@ -167,7 +167,7 @@ class Mini:
             cond, uncond = flow.chunk(2)
             return uncond + guidance * (cond - uncond)
 
-        return velocity
+        return StatefulVelocity(velocity, transformer.state, transformer.restore)
 
     def _expand(self, prompt: str) -> str:
         """The prompt with a setting and a motion, like those that the text encoder was trained on."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
-from sora.engine.sampler import Velocity
+from sora.engine.velocity import StatefulVelocity, Velocity
 from sora.memory.manager import MemoryManager
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
@@ -105,10 +105,15 @@ class Wan:
         transformer = self._guided_transformer([prompt, negative_prompt] if guidance != 1 else [prompt], canvas)
         low_noise_scale = self.spec.defaults.guidance_low if guidance != 1 else None
         scales = (guidance, guidance if low_noise_scale is None else low_noise_scale)
+        last_expert = -1
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
+            nonlocal last_expert
             timestep = int(schedule.network_timestep(t))
             expert = self._expert_at(timestep)
+            if expert != last_expert:
+                transformer.restore({})  # it was the other expert's
+            last_expert = expert
             latents_in, times = conditioning.model_input(x, timestep)
             guided = guidance != 1 and is_guided(self.spec, self.speed, float(t))
             flow = self._predict(transformer, expert, latents_in, times, conditioning, guided).to(x)
@@ -117,7 +122,15 @@ class Wan:
                 flow = negative_flow + scales[expert] * (flow - negative_flow)
             return conditioning.keep_known(x, t, flow)
 
-        return velocity
+        def state() -> dict[str, Tensor]:
+            return transformer.state() | {"expert": torch.tensor(last_expert)}
+
+        def restore(state: Mapping[str, Tensor]) -> None:
+            nonlocal last_expert
+            last_expert = int(state["expert"])
+            transformer.restore(state)
+
+        return StatefulVelocity(velocity, state, restore)
 
     def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
         text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
