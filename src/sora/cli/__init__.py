@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -25,10 +24,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sora import __version__
-from sora.cli import profile, usage_errors
+from sora.cli import profile, signals, streams, usage_errors
 from sora.cli.command_table import COMMANDS, PAINTERS, LazyCommands
 from sora.cli.help_pages import Group
 from sora.errors import SoraError, printable
+from sora.storage import staging
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 OUT_OF_MEMORY = 5
@@ -73,8 +73,17 @@ class RootGroup(Group):
             _fail(str(error), error.exit_code)
         except MemoryError:
             _fail("this machine's memory is full; try a smaller --size or fewer --frames", OUT_OF_MEMORY)
-        except KeyboardInterrupt:
-            _fail("stopped; nothing half-made is left behind", STOPPED)
+        except KeyboardInterrupt as error:
+            _fail(_stop_line(error), getattr(error, "status", STOPPED))
+        except Exception:
+            if (stop := signals.requested()) is None:
+                raise
+            _fail(_stop_line(stop), stop.status)  # what a signal breaks off can fail in any way
+
+
+def _stop_line(stop: KeyboardInterrupt) -> str:
+    """What was stopped; a job that goes on later says so itself."""
+    return str(stop) if "go on with" in str(stop) else "stopped; nothing half-made is left behind"
 
 
 def _perform(invocation: Any, profile_file: Path | None) -> None:
@@ -139,11 +148,12 @@ def sora(
 
 def main() -> None:
     """The console script."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal of few characters cannot show is written out
-        sys.stdout.reconfigure(errors="backslashreplace")
+    streams.install()
+    signals.install()
+    signals.on_quit(staging.remove_live)
     try:
         app(prog_name="sora")
-    except KeyboardInterrupt:  # before or after a command, which RootGroup does not see
-        raise SystemExit(STOPPED) from None
+    except KeyboardInterrupt as stop:  # before or after a command, which RootGroup does not see
+        raise SystemExit(getattr(stop, "status", STOPPED)) from None
     finally:
         gc.freeze()  # the end frees all; to look through all of torch for garbage first took half a second

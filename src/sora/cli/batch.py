@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from sora.cli import run
+from sora.cli import films, run
 from sora.cli.commands import Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import InputError, SomeFailed, SoraError, UsageError
@@ -151,7 +151,7 @@ def _paint(invocation: Invocation, delivery: Delivery, item: BatchItem, session:
     one = replace(delivery, output=str(item.path))
     note(f"{label}{item.resolved.variants[0].prompt}", invocation.console.quiet)
     try:
-        run.paint(item.resolved, one, invocation.console, session, Clock(), label)
+        films.paint(item.resolved, one, invocation.console, session, Clock(), label)
         item.outcome, item.result = "painted", str(item.path)
     except (SoraError, MemoryError) as error:
         item.outcome, item.result = "failed", MEMORY_FULL if isinstance(error, MemoryError) else str(error)

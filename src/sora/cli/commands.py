@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any
 
@@ -19,11 +19,17 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class ConsoleOptions:
-    """What a command line says of itself. quiet: nothing on stderr but errors."""
+    """What a command line says of itself. quiet: nothing on stderr but errors. no_journal: keep nothing to go on from.
+    stop_after: steps to pause after, None to go on to the end."""
 
     dry_run: bool = False
     as_json: bool = False
     quiet: bool = False
+    no_journal: bool = False
+    stop_after: int | None = None
+
+
+CONSOLE = tuple(field.name for field in fields(ConsoleOptions))
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def remake_command() -> Callable[..., Invocation]:
 
 
 def _invocation(command: str, arguments: Values, file: str | None) -> Invocation:
-    console = ConsoleOptions(**{name: arguments.pop(name) for name in ("dry_run", "as_json", "quiet")})
+    console = ConsoleOptions(**{name: arguments.pop(name) for name in CONSOLE})
     delivery = {name: arguments.pop(name) for name in ("output", "count", "anyway", "force")}
     delivery["recipe"] = not arguments.pop("no_recipe")
     return Invocation(command, o.values_of(arguments), delivery, console, file)

@@ -40,6 +40,7 @@ Size = Annotated[str | None, typer_option(fields()["size"])]
 Aspect = Annotated[str | None, typer_option(fields()["aspect"])]
 DeviceName = Annotated[plan.DeviceName | None, typer_option(fields()["device"])]
 DtypeName = Annotated[plan.DtypeName | None, typer_option(fields()["dtype"])]
+MemoryPlanName = Annotated[str | None, typer_option(fields()["memory"])]
 Output = Annotated[
     str | None,  # not a Path, which would drop the slash that says "folder"
     _output(
@@ -88,6 +89,19 @@ Model = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
+NoJournal = Annotated[bool, typer.Option("--no-journal", rich_help_panel="Expert", help="Keep nothing to go on from.")]
+StopAfter = Annotated[
+    int | None,
+    typer.Option(
+        "--stop-after",
+        metavar="N",
+        min=1,
+        rich_help_panel="Expert",
+        help="Pause after N sampling steps; `sora resume` goes on.",
+        show_default=False,
+    ),
+]
+
 DELIVERY_OPTIONS: dict[str, tuple[Any, Any]] = {
     "output": (Output, None),
     "count": (Count, 1),
@@ -97,6 +111,8 @@ DELIVERY_OPTIONS: dict[str, tuple[Any, Any]] = {
     "no_recipe": (NoRecipe, False),
     "as_json": (AsJson, False),
     "quiet": (Quiet, False),
+    "no_journal": (NoJournal, False),
+    "stop_after": (StopAfter, None),
 }
 """What a command that paints takes besides its request: (annotation, default) by name."""
 

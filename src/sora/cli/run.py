@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from sora.cli import dry_run
+from sora.cli import films
 from sora.cli.commands import ConsoleOptions, Invocation
-from sora.cli.progress import Clock, note, print_path, progress
+from sora.cli.progress import Clock, note
 from sora.errors import UsageError
-from sora.jobs import advice, replay
+from sora.jobs import replay
 from sora.jobs.delivery import Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.session import Session, without_garbage_collection
-from sora.jobs.variants import Variant
 from sora.media import target
 from sora.plan import prompts
-from sora.plan.geometry import wxh
 from sora.plan.recipe import Recipe
 from sora.plan.request import Request
 from sora.plan.verbs import VERBS
@@ -34,7 +29,7 @@ def perform(invocation: Invocation) -> None:
     clock, session = Clock(), Session()
     with without_garbage_collection():
         resolved, delivery = resolve_invocation(invocation)
-    paint(resolved, delivery, invocation.console, session, clock)
+    films.paint(resolved, delivery, invocation.console, session, clock)
 
 
 def resolve_invocation(invocation: Invocation) -> tuple[ResolvedRequest, Delivery]:
@@ -108,85 +103,3 @@ def _note_inputs(file: Path, recipe: Recipe, console: ConsoleOptions) -> None:
     """Once nothing can be refused any more, so that a refusal is one line."""
     for line in replay.input_notes(file, recipe):
         note(line, console.quiet)
-
-
-def paint(
-    resolved: ResolvedRequest,
-    delivery: Delivery,
-    console: ConsoleOptions,
-    session: Session,
-    clock: Clock,
-    label: str = "",
-) -> None:
-    """Paint every variant of a request, or say what would be. label: before what the bar shows."""
-    clock.lap("start")
-    if console.dry_run:
-        dry_run.report(resolved, as_json=console.as_json)
-        return
-    announce(resolved, console)
-    if memory_plan := session.prepare(resolved):
-        note(memory_plan, console.quiet)
-    clock.lap("load")
-    for variant in resolved.variants:
-        path = _paint_variant(resolved, variant, delivery, session, console, clock, label)
-        if console.as_json:
-            typer.echo(json.dumps(facts(resolved, variant, path, clock)))
-        else:
-            print_path(path)
-        note(summary(resolved, variant, path, clock.total), console.quiet or console.as_json)
-        clock = Clock()
-
-
-def _paint_variant(
-    resolved: ResolvedRequest,
-    variant: Variant,
-    delivery: Delivery,
-    session: Session,
-    console: ConsoleOptions,
-    clock: Clock,
-    label: str,
-) -> Path:
-    number = f"file {variant.number}/{len(resolved.variants)}: " if variant.number else ""
-    path, force = delivery.path_for(resolved.request, variant), delivery.force and delivery.output is not None
-    clock.lap("start")
-    with progress(clock, label + number, console.quiet) as on_event:
-        options: dict[str, Any] = {"force": force, "keeps_recipe": delivery.recipe}
-        written = session.write(resolved, variant, path, on_progress=on_event, **options)
-    clock.lap("write")
-    return written
-
-
-def announce(resolved: ResolvedRequest, console: ConsoleOptions) -> None:
-    """What a person did not say and will want to know."""
-    if resolved.request.seed is None:
-        note(f"seed {resolved.variants[0].seed}", console.quiet)
-    if resolved.size != resolved.model_size:
-        then = "refined" if resolved.request.refine else "fitted"
-        note(f"painted at {wxh(resolved.model_size)}, then {then} to {wxh(resolved.size)}", console.quiet)
-    for line in (*resolved.notes, *advice.note_lines(resolved.variants)):
-        note(line, console.quiet)
-
-
-def summary(resolved: ResolvedRequest, variant: Variant, path: Path, seconds: float) -> str:
-    """What was made, in a line: "a.mp4: 2.1 s, 256x256, 33 frames at 16 fps, painted in 3.4 s (seed 7)". seconds: that
-    it took."""
-    frames, fps = resolved.plan.frames, resolved.plan.format.fps
-    parts = [wxh(resolved.size)]
-    if resolved.request.verb != "image":
-        parts = [f"{frames / fps:.1f} s", *parts, f"{frames} frames at {fps:g} fps"]
-    return f"{path}: {', '.join(parts)}, painted in {seconds:.1f} s (seed {variant.seed})"
-
-
-def facts(resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock) -> dict[str, Any]:
-    """One file's line of ``--json``. size: [width, height] in pixels. seconds: by phase."""
-    return {
-        "path": str(path),
-        "prompt": variant.prompt,
-        "seed": variant.seed,
-        "model": resolved.spec.name,
-        "size": [resolved.size[1], resolved.size[0]],
-        "frames": resolved.plan.frames,
-        "fps": resolved.plan.format.fps,
-        "notes": [*resolved.notes, *variant.notes],
-        "seconds": clock.summary(),
-    }

@@ -4,14 +4,16 @@ chooses is one that no file has at the moment."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sora import __version__, media
-from sora.errors import UsageError
+from sora.errors import SoraError, UsageError
 from sora.jobs.variants import Variant
 from sora.media import Provenance, target
 from sora.plan.plan import Plan
+from sora.plan.recipe import from_record, record_of
 from sora.plan.request import Request
 
 MAX_SLUG = 60  # characters; file systems allow 255 bytes
@@ -22,7 +24,7 @@ class Delivery:
     """output: a path, as typed; None for a name made of the words. force: overwrite what is there. count: files of
     each variant of the words, with seeds counting up. anyway: paint words that name nothing the model knows. recipe:
     whether files hold theirs. stem, suffix: of the file's name where no output is given. folder: where such a file is
-    put."""
+    put. done: absolute paths that an earlier run of the same command painted."""
 
     output: str | None = None
     force: bool = False
@@ -32,6 +34,7 @@ class Delivery:
     stem: str | None = None
     suffix: str | None = None
     folder: Path = Path()
+    done: frozenset[str] = frozenset()
 
     def kind(self, request: Request) -> str:
         """The kind of file that will be written, as ``media.target`` names it. Raises UsageError."""
@@ -62,7 +65,22 @@ class Delivery:
 
     def check(self, request: Request, variant: Variant) -> None:
         """Refuses a place that cannot be written. Raises UsageError and InputError."""
-        media.check_target(self.path_for(request, variant), self.force)
+        path = self.path_for(request, variant)
+        if not self._may_be_there(path, variant):
+            media.check_target(path, self.force)
+
+    def is_one_of_several(self, variant: Variant) -> bool:
+        """Whether it has a name that the same command would give it again."""
+        return variant.number is not None and self.output is not None
+
+    def _may_be_there(self, path: str, variant: Variant) -> bool:
+        """Whether a file stands there that looks as if an earlier run of the same command had painted it; whether it
+        did is seen once the request is complete."""
+        if str(Path(path).absolute()) in self.done and Path(path).exists():
+            return True
+        if self.force or not self.is_one_of_several(variant):
+            return False
+        return replays(Path(path), variant.texts, variant.seed)
 
     def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
         """Refuses a kind of file that could not hold this film. Raises UsageError."""
@@ -94,6 +112,16 @@ def provenance_of(source_type: str) -> Provenance:
     """What a film's file says of where it came from, with its recipe or without. source_type: a name of IPTC's
     vocabulary."""
     return Provenance(source_type, f"sora {__version__}")
+
+
+def replays(path: Path, texts: Sequence[str], seed: int) -> bool:
+    """Whether a file says that it was painted from these words and this seed."""
+    try:
+        text = media.read_recipe(path) if path.exists() else None
+        record = None if text is None else from_record(record_of(text))
+    except (SoraError, OSError, ValueError):
+        return False
+    return record is not None and tuple(record.prompts) == tuple(texts) and record.request.seed == seed
 
 
 def check_frames(path: str, frames: int, hint: str) -> None:

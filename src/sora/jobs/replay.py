@@ -23,7 +23,7 @@ from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.plan import flags, prompts
 from sora.plan.recipe import Recipe, digest_of, from_record, is_in_memory, record_of, sha256_of
 from sora.plan.recipe_format_1 import converted, finished
-from sora.plan.request import Request, changed, fields
+from sora.plan.request import Request, changed, fields, to_data
 from sora.plan.verbs import VERBS, Verb
 from sora.runtime import threads
 
@@ -66,6 +66,21 @@ def recipe_of(file: Path, *, drafts: bool = True) -> Recipe:
         return recipe_of(Path(path), drafts=False).request
 
     return converted(record, draft_request)
+
+
+def holds(file: Path, request: Request) -> bool:
+    """Whether a file says that it was painted from this very request; files that it names are told by their names."""
+    try:
+        return file.exists() and _without_folders(recipe_of(file).request) == _without_folders(request)
+    except (SoraError, OSError, ValueError):
+        return False
+
+
+def _without_folders(request: Request) -> dict[str, Any]:
+    data = to_data(msgspec.structs.replace(request, threads=None))
+    paths = {name for name, field in fields().items() if field.is_path}
+    data |= {name: Path(value).name for name, value in data.items() if name in paths}
+    return data | {"loras": [Path(text).name for text in data.get("loras", ())]}
 
 
 def resolve_replay(

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from sora.engine.checkpoint import Checkpoints
-    from sora.jobs.job import Machine
+    from sora.jobs.job import Job, Machine
     from sora.jobs.keywords import ModelOptions
     from sora.jobs.paint import Loaded
+    from sora.plan.geometry import Size
 
 
 class Session(Verbs):
@@ -100,6 +101,26 @@ class Session(Verbs):
         with self._painting(on_progress) as (loaded, listener):
             options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe, "checkpoints": kept}
             return paint.write(resolved, variant, loaded, path, on_event=listener, **options)
+
+    def decode(
+        self,
+        job: Job,
+        film: int,
+        resolved: ResolvedRequest,
+        path: str,
+        *,
+        size: Size | None,
+        extent: str,
+        force: bool,
+        on_progress: Listener,
+    ) -> Path:
+        """Decode what a job painted into a file, as ``jobs.decode.write`` does, once ``prepare`` was called."""
+        from sora.jobs import decode
+
+        with self._painting(on_progress) as (loaded, listener):
+            return decode.write(
+                job, film, resolved, loaded, path, size=size, extent=extent, force=force, on_event=listener
+            )
 
     def machine(self) -> Machine:
         """What a prepared request is painted with. Raises ValueError before ``prepare``."""

@@ -36,6 +36,7 @@ MAX_PATH_BYTES = 1 << 13
 MAX_NEIGHBOURS = 10_000  # files of a folder among which staged ones are looked for
 ATTEMPTS = 5
 
+_live: set[Path] = set()
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"\.sora-([0-9a-f]{16})(\..*)?", re.DOTALL)
 _MAX_SUFFIX = 32  # characters; file systems allow names of 255 bytes
@@ -100,6 +101,15 @@ def sweep() -> list[Path]:
     return removed
 
 
+def remove_live() -> None:
+    """Remove what this process stages at the moment, for when it ends at once. The next sweep takes what is made after
+    it, and the entries."""
+    for path in list(_live):
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink()
+
+
 def _new_token() -> str:
     """16 hexadecimal digits, of which the first 4 stand for this machine: on a disk that several share, a lock of
     another's may not be seen."""
@@ -124,9 +134,11 @@ def _registered(token: str, path: Path) -> Iterator[None]:
     lock = None
     with suppress(OSError):
         lock = _register(entry, path)
+    _live.add(path)
     try:
         yield
     finally:
+        _live.discard(path)
         if lock is not None:
             if not os.path.lexists(path):
                 with suppress(OSError):
