@@ -23,7 +23,7 @@ PARTS = all_of(
 """Refused as any word of an identifier or of a file's name, split at underscores and capitals."""
 
 NAMES = all_of(
-    "Take Job Scene again look Course draw part near circle rolled Pin hold renoise rule Film form held flows Parts "
+    "Take Scene again look Course draw part near circle rolled Pin hold renoise rule Film form held flows Parts "
     "turns Words few stored streamed Spelling Both Average Ring Pool Perceptron Kind Asked Built Told Given "
     "Said Heard Way"
 )

@@ -3,7 +3,9 @@
 ``command_table``  every command, its panel in the help and how it is built when it runs
 ``options``   each flag as typer reads it, made of a request's fields
 ``commands``  the commands that paint, made of the verbs' rows: flags in, an invocation out
-``run``       carries an invocation out; ``batch`` for every line of a prompt file
+``run``       carries an invocation out; ``batch`` for every line of a prompt file; ``films`` paints and reports
+``jobs``, ``resume``, ``decode``  what is kept of paintings, gone on with, and decoded again
+``signals``, ``streams``  Ctrl-C and its like; standard output that is closed or of another encoding
 ``dry_run``   reports what would be painted
 ``progress``  notes on stderr and the clock; ``bar`` draws progress bars; ``profile`` records where the time goes
 ``train``     a folder of clips to train on, checked; ``training_run`` carries it out

@@ -32,7 +32,7 @@ MEMORY_FULL = "this machine's memory is full; try a smaller --size or fewer --fr
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmToPaint:
     """One film of a request. number: counted from 1. label: before what the bar shows."""
 
     number: int
@@ -183,12 +183,12 @@ def _present(kept: Journal, number: int, variant: Variant) -> Path | None:
     return path if replay.holds(path, resolved.request_of(variant)) else None
 
 
-def _film(kept: Journal, number: int, variant: Variant, label: str) -> Film:
+def _film(kept: Journal, number: int, variant: Variant, label: str) -> FilmToPaint:
     of = f"file {number}/{len(kept.resolved.variants)}: " if len(kept.resolved.variants) > 1 else ""
-    return Film(number, variant, kept.delivery.path_for(kept.resolved.request, variant), f"{label}{of}")
+    return FilmToPaint(number, variant, kept.delivery.path_for(kept.resolved.request, variant), f"{label}{of}")
 
 
-def _paint_film(kept: Journal, film: Film, console: ConsoleOptions, session: Session, clock: Clock) -> None:
+def _paint_film(kept: Journal, film: FilmToPaint, console: ConsoleOptions, session: Session, clock: Clock) -> None:
     resolved, variant = kept.resolved, film.variant
     force = kept.delivery.force and kept.delivery.output is not None
     clock.lap("start")

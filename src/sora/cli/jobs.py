@@ -10,19 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
+from sora.catalog import hub
+from sora.cli import decode
 from sora.cli import options as o
 from sora.cli.help_pages import Command, Group
 from sora.cli.info import print_facts
-from sora.cli.progress import note
+from sora.cli.progress import note, print_path
 from sora.errors import UsageError, printable
 from sora.jobs import job as jobs
 from sora.jobs.job import FINISHED, RUNNING, Job
 
 app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode=None, add_completion=False)
 
-JobName = Annotated[
-    str | None, typer.Argument(metavar="JOB", help="Its name (default: the last one).", show_default=False)
-]
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -44,7 +43,7 @@ def list_jobs(ctx: typer.Context, as_json: o.AsJson = False) -> None:
 
 @app.command(cls=Command)
 def show(
-    job: JobName = None,
+    job: o.JobName = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Write a film of what a paused job looks like so far.")
     ] = False,
@@ -54,9 +53,7 @@ def show(
     """Show what a job is and how far it came."""
     found = jobs.find(job, jobs.last)
     if preview:
-        from sora.cli.decode import write_preview
-
-        typer.echo(str(write_preview(found, output)))
+        print_path(decode.write(found, output, "preview", film=found.progress.film))
         return
     if as_json:
         typer.echo(json.dumps(facts(found)))
@@ -70,7 +67,7 @@ def rm(names: Annotated[list[str], typer.Argument(metavar="JOB...", help="Their 
     for found in [jobs.find(name, jobs.last) for name in names]:
         size = found.bytes
         found.remove()
-        note(f"{found.id} is removed; {_size(size)} are free", quiet=False)
+        note(f"{found.id} is removed; {hub.gigabytes(size)} are free", quiet=False)
 
 
 @app.command(cls=Command)
@@ -89,7 +86,7 @@ def clean(
             size += job.bytes
             job.remove()
             removed += 1
-    note(f"{removed} jobs are removed; {_size(size)} are free", quiet=False)
+    note(f"{removed} jobs are removed; {hub.gigabytes(size)} are free", quiet=False)
 
 
 def facts(job: Job) -> dict[str, Any]:
@@ -146,19 +143,13 @@ def _row(job: Job) -> str:
     rest = "" if not left else f"{_span(left)} left"
     words = str(job.record.request.get("prompt") or job.record.request.get("verb"))
     shown = printable(words if len(words) <= 40 else f"{words[:37]}...")
-    return f"{job.id}  {state_of(job):<8}  {share:>5}  {rest:<12}  {_size(job.bytes):>8}  {shown}"
+    return f"{job.id}  {state_of(job):<8}  {share:>5}  {rest:<12}  {hub.gigabytes(job.bytes):>8}  {shown}"
 
 
 def _span(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _size(count: int) -> str:
-    from sora.catalog.hub import gigabytes
-
-    return gigabytes(count)
 
 
 def _seconds(age: str) -> float:

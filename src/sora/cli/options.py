@@ -46,7 +46,7 @@ Output = Annotated[
     _output(
         *("--output", "-o"),
         metavar="PATH",
-        help="File to write: .mp4 .mkv .gif .webp .png .jpg, or a folder/ of PNGs (default: named after the prompt).",
+        help="File: .mp4 .mkv .gif .webp .png .jpg, or folder/ (default: by the prompt).",
         show_default=False,
     ),
 ]
@@ -100,6 +100,10 @@ StopAfter = Annotated[
         help="Pause after N sampling steps; `sora resume` goes on.",
         show_default=False,
     ),
+]
+
+JobName = Annotated[
+    str | None, typer.Argument(metavar="JOB", help="Its name (default: the last one).", show_default=False)
 ]
 
 DELIVERY_OPTIONS: dict[str, tuple[Any, Any]] = {

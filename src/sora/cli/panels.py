@@ -5,6 +5,7 @@ from __future__ import annotations
 PANELS: dict[str, tuple[str, ...]] = {
     "Make": (),
     "Change": (),
+    "Jobs": (),
     "Models": (),
     "Help": (),
     "Commands": (),
@@ -64,6 +65,30 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "remake": (
         "sora remake balloon.mp4 --seed 8",
         'sora remake balloon.mp4 --prompt "a red balloon at night" -o night.mp4',
+    ),
+    "resume": (
+        'sora generate "a red balloon floats up" --seconds 4 --stop-after 5 -o slow.mp4',
+        "sora resume",
+    ),
+    "jobs": (
+        "sora jobs",
+        "sora jobs clean --older 7d",
+    ),
+    "jobs show": (
+        'sora generate "a blue ball bounces" --stop-after 4 -o ball.mp4',
+        "sora jobs show --preview -o so-far.mp4",
+    ),
+    "jobs rm": (
+        "sora jobs",
+        "sora jobs rm 1127-2de5",
+    ),
+    "jobs clean": (
+        "sora jobs clean",
+        "sora jobs clean --all",
+    ),
+    "decode": (
+        'sora generate "a red car drives left" --stop-after 6 -o car.mp4',
+        "sora decode --part",
     ),
     "train": (
         "sora train my-clips/ --out mine.safetensors --minutes 20",

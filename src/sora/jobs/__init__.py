@@ -10,6 +10,8 @@
 ``resolve``   all of these: a complete request and its Plan, in milliseconds and without torch
 ``replay``    a file's recipe as a request
 ``paint``     the model, and the frames; the only file here that needs torch
+``job``       what is on disk of a request that is being painted; ``journal`` and ``canvas_journal`` keep it up to date
+              while it is, ``checkpoints`` are its files, ``decode`` makes films of them
 ``session``   the model kept in memory, and all that is painted with it; the command line and Python paint through it
 ``verb_methods``, ``keywords``, ``signatures``, ``arguments``   the verbs as Python calls them
 ``video``, ``notebook``   what they return, and how notebooks show it

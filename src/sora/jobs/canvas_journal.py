@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from sora.engine.checkpoint import SamplerState
 from sora.jobs import checkpoints
 from sora.jobs.checkpoints import FrameFiles
-from sora.jobs.journal import Journal
+
+if TYPE_CHECKING:
+    from sora.jobs.journal import Journal
 
 COST = 20.0  # times the seconds of a save that go by before the next
 STATE_BYTES = 8 << 30  # the largest state of a sampler that is kept
@@ -96,7 +99,8 @@ class CanvasJournal:
         return None if folder is None else checkpoints.read_frames(folder)
 
     def keep_frames(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-        """The same chunks. Their files are written beside, as far as there is room; a stop is heeded between them."""
+        """The same chunks, whose files are written in a thread as far as there is room; between two of them a stop is
+        heeded."""
         writer = None
         try:
             for number, chunk in enumerate(chunks):

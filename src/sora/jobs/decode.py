@@ -15,12 +15,10 @@ from sora.engine.checkpoint import Checkpoint, SamplerState
 from sora.engine.engine import resize
 from sora.errors import InputError
 from sora.jobs import checkpoints, paint
-from sora.jobs.job import Job
+from sora.jobs.job import Extent, Job
 from sora.jobs.paint import Listener, Loaded
 from sora.jobs.resolve import ResolvedRequest
 from sora.plan.geometry import Size
-
-WHOLE, PART, PREVIEW = "whole", "part", "preview"
 
 
 class NotPainted(Exception):
@@ -67,22 +65,21 @@ def write(
     path: str,
     *,
     size: Size | None,
-    extent: str,
+    extent: Extent,
     force: bool,
     on_event: Listener,
 ) -> Path:
     """Decode a film of a job into a file and return where that stands. film: counted from 1. size: (height, width) of
-    the file, None for the film's own. extent: WHOLE, PART for the frames that are finished, or PREVIEW for those and
-    what the window that is being painted looks like. Raises InputError where there is nothing to decode."""
+    the file, None for the film's own. extent: how much of it. Raises InputError where there is nothing to decode."""
     format = resolved.plan.format
     size = size or format.size
-    if extent == PREVIEW:
+    if extent == "preview":
         resolved = replace(resolved, request=msgspec.structs.replace(resolved.request, refine=None))
     variant = resolved.variants[film - 1]
-    recipe = paint.recipe_of(resolved, variant, loaded).to_json() if extent == WHOLE else ""
+    recipe = paint.recipe_of(resolved, variant, loaded).to_json() if extent == "whole" else ""
 
     def checkpoint(name: str) -> Checkpoint:
-        return KeptCanvas(job.film_folder(film) / name, unfinished=extent == PREVIEW)
+        return KeptCanvas(job.film_folder(film) / name, unfinished=extent == "preview")
 
     frames = paint.frames_of(resolved, variant, loaded.model, on_event, checkpoint)
     with media.writer(path, format.fps, size, recipe, force, sounds=resolved.sounds) as file:
@@ -93,11 +90,11 @@ def write(
     return file.path
 
 
-def _until_not_painted(frames: Iterator[Tensor], job: Job, extent: str) -> Iterator[Tensor]:
+def _until_not_painted(frames: Iterator[Tensor], job: Job, extent: Extent) -> Iterator[Tensor]:
     try:
         yield from frames
     except NotPainted:
-        if extent == WHOLE:
+        if extent == "whole":
             hint = f"go on with it first: sora resume {job.id}, or take what is there: --part"
             raise InputError(f"job {job.id} is not painted to its end; {hint}") from None
 

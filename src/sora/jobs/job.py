@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -34,6 +34,10 @@ FORMAT = 1
 FINISHED_BYTES = 1 << 30  # of all finished jobs; the oldest go when another job begins
 FINISHED_DAYS = 14.0
 MAX_RECORD_BYTES = 1 << 24
+Extent = Literal["whole", "part", "preview"]
+"""How much of a film is decoded: all, the windows that are finished, or those and what the next one looks like so
+far."""
+
 FINISHED, FAILED, STOPPED, RUNNING = "finished", "failed", "stopped", "running"
 
 

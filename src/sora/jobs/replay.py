@@ -69,7 +69,8 @@ def recipe_of(file: Path, *, drafts: bool = True) -> Recipe:
 
 
 def holds(file: Path, request: Request) -> bool:
-    """Whether a file says that it was painted from this very request; files that it names are told by their names."""
+    """Whether a file says that it was painted from this very request; of the files that it uses, only the names are
+    compared."""
     try:
         return file.exists() and _without_folders(recipe_of(file).request) == _without_folders(request)
     except (SoraError, OSError, ValueError):

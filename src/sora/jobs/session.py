@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from sora.engine.checkpoint import Checkpoints
-    from sora.jobs.job import Job, Machine
+    from sora.jobs.job import Extent, Job, Machine
     from sora.jobs.keywords import ModelOptions
     from sora.jobs.paint import Loaded
     from sora.plan.geometry import Size
@@ -110,7 +110,7 @@ class Session(Verbs):
         path: str,
         *,
         size: Size | None,
-        extent: str,
+        extent: Extent,
         force: bool,
         on_progress: Listener,
     ) -> Path:
