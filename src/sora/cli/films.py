@@ -194,7 +194,8 @@ def _paint_film(kept: Journal, film: FilmToPaint, console: ConsoleOptions, sessi
     clock.lap("start")
     with progress(clock, film.label, console.quiet) as on_event:
         checkpoints = kept.checkpoints(film.number) if kept.may_be_kept else None
-        path = session.write(resolved, variant, film.path, force=force, on_progress=on_event, checkpoints=checkpoints)
+        options: dict[str, Any] = {"force": force, "keeps_recipe": kept.delivery.recipe, "checkpoints": checkpoints}
+        path = session.write(resolved, variant, film.path, on_progress=on_event, **options)
     clock.lap("write")
     kept.film_done(film.number, path)
     if console.as_json:
