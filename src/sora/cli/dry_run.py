@@ -10,7 +10,7 @@ import typer
 from sora import memory, models, weights
 from sora.catalog import hub
 from sora.errors import OutOfMemory, printable
-from sora.jobs import advice
+from sora.jobs import advice, room
 from sora.jobs.resolve import ResolvedRequest
 from sora.plan.geometry import wxh
 
@@ -50,6 +50,7 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
         "tokens": latents[0] * (latents[1] // spec.grid.patch) * (latents[2] // spec.grid.patch),
         "sampling": f"{request.steps} steps of {request.sampler}, {passes} passes each",
     }
+    result["frames in memory"] = room.summary(resolved)
     memory_line = _memory_line(resolved, shape_FYX, known)
     return result | ({"memory": memory_line} if memory_line else {})
 

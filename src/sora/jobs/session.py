@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sora.engine.progress import Listener, ProgressEvent
 from sora.errors import UsageError
-from sora.jobs import replay
+from sora.jobs import replay, room
 from sora.jobs.arguments import check_names, in_keywords, row_of, values_of, with_keywords
 from sora.jobs.delivery import InMemory
 from sora.jobs.inputs import Inputs
@@ -64,8 +64,10 @@ class Session(Verbs):
         """Load the model for a request unless it is in memory, and return its memory plan as a line for a person, empty
         for a model that is always in memory whole. Raises ModelError, InputError and OutOfMemory."""
         with self._lock, without_garbage_collection():
+            room.check(resolved)
             threads.wait_passively(os.environ, self._watch.other_load())
-            from sora.jobs import paint  # the first import of torch
+            with room.explained():
+                from sora.jobs import paint  # the first import of torch
 
             self._thread_count = paint.thread_count(resolved.request.threads, self._watch.other_load())
             self._watch = threads.LoadMonitor()  # so that a later film asks how busy the machine is by then
@@ -75,7 +77,8 @@ class Session(Verbs):
                 self._loaded = None  # frees one model before another is loaded
                 report = on_progress or _ignore
                 report(ProgressEvent("load", 0, 1))
-                loaded, memory_plan = paint.load(resolved)
+                with room.explained():
+                    loaded, memory_plan = paint.load(resolved)
                 self._loaded = loaded
                 report(ProgressEvent("load", 1, 1))
                 return memory_plan
@@ -98,7 +101,7 @@ class Session(Verbs):
         from sora.jobs import paint
 
         kept = checkpoints or keep_nothing
-        with self._painting(on_progress) as (loaded, listener):
+        with self._painting(on_progress) as (loaded, listener), room.explained():
             options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe, "checkpoints": kept}
             return paint.write(resolved, variant, loaded, path, on_event=listener, **options)
 
@@ -117,7 +120,7 @@ class Session(Verbs):
         """Decode what a job painted into a file, as ``jobs.decode.write`` does, once ``prepare`` was called."""
         from sora.jobs import decode
 
-        with self._painting(on_progress) as (loaded, listener):
+        with self._painting(on_progress) as (loaded, listener), room.explained():
             return decode.write(
                 job, film, resolved, loaded, path, size=size, extent=extent, force=force, on_event=listener
             )
@@ -134,10 +137,11 @@ class Session(Verbs):
         """Load what a request needs, and paint one of its variants into memory. Raises what ``prepare`` raises, and
         whatever ``on_progress`` does."""
         with self._lock:
+            room.check(resolved, in_memory=True)
             memory_plan = self.prepare(resolved, on_progress)
             from sora.jobs import paint  # by now torch is there, and waits as prepare told it to
 
-            with self._painting(on_progress or _ignore) as (loaded, listener):
+            with self._painting(on_progress or _ignore) as (loaded, listener), room.explained():
                 recipe = paint.recipe_of(resolved, variant, loaded)
                 frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, listener)
         kind = Picture if recipe.request.verb == "image" else Video

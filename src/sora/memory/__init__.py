@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sora.errors import UsageError
 from sora.memory.choose import choose_plan, fallback, fits, plan_memory, summary
 from sora.memory.estimate import PHASES, Estimate, Phase, estimate
-from sora.memory.free import FreeMemory, free_memory, free_ram, measure_free
+from sora.memory.free import FreeMemory, free_memory, free_ram, free_with_swap, measure_free
 from sora.memory.needs import Needs, NetworkSize, WeightsSize
 from sora.memory.plans import PLAN_NAMES, PLANS_BY_SPEED, MemoryPlan
 
@@ -43,6 +43,7 @@ __all__ = [
     "fits",
     "free_memory",
     "free_ram",
+    "free_with_swap",
     "measure_free",
     "plan_memory",
     "summary",

@@ -14,6 +14,7 @@ FALLBACK = 8 * 2**30
 """Where a system says nothing about its memory."""
 
 MEMINFO = Path("/proc/meminfo")
+STATM = Path("/proc/self/statm")
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -50,14 +51,39 @@ def free_ram() -> int:
     return min(_machine(), _container())
 
 
-def _machine() -> int:
-    """What Linux says is available; elsewhere half of what is built in; FALLBACK where nobody says."""
+def free_with_swap() -> int:
+    """The most bytes that a program may still take, however slow that makes it: swap space counts, and a limit on
+    address space (``ulimit -v``)."""
+    return min(free_ram() + _meminfo("SwapFree:"), _address_space())
+
+
+def _address_space() -> int:
+    """What ``ulimit -v`` leaves; more than there is where nothing limits."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        used = int(STATM.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except (ImportError, OSError, ValueError, IndexError):
+        return 2**63
+    return 2**63 if limit == resource.RLIM_INFINITY else max(0, limit - used)
+
+
+def _meminfo(name: str) -> int:
+    """Bytes by Linux's own account; 0 where it says nothing."""
     try:
         for line in MEMINFO.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
+    return 0
+
+
+def _machine() -> int:
+    """What Linux says is available; elsewhere half of what is built in; FALLBACK where nobody says."""
+    if available := _meminfo("MemAvailable:"):
+        return available
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, OSError, ValueError):
