@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[str, float]] = {
     "disk": ("ENOSPC and EIO at every write of a run", 900),
     "hostile": (">= 400 hostile inputs", 1800),
     "fuzz": ("fuzzed validators, recipes, prompts and templates", 600),
-    "same": ("20 jobs, each in six ways", 1200),
+    "same": ("20 jobs, each by eight routes", 1200),
     "soak": ("2 hours of mixed jobs in one process", 7200),
 }
 """Name of a part, and of its module in ``faults_parts`` -> (what it is about, how many seconds it takes by default)."""

@@ -20,7 +20,7 @@ SMALL = ("--size", "64x64", "--seed", "5", "--threads", "1")
 @dataclass(frozen=True)
 class KillJob:
     """argv: of the program, in a folder in which ``prepare`` has put ``inputs``. before: digests of what a run
-    replaces. counts_steps: whether its steps can be told apart by their window. resumes: whether ``sora resume`` goes
+    replaces. counts_steps: whether its windows are those of one film. resumes: whether ``sora resume`` goes
     on with it."""
 
     name: str

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from faults_parts import traced
 from faults_parts.kill_jobs import KillJob, jobs
@@ -96,7 +97,7 @@ def whole(job: KillJob, place: Place) -> Whole:
     """Run a job undisturbed. Raises RuntimeError where it fails."""
     job.prepare(place.out)
     trace, began = place.folder / "trace", time.monotonic()
-    status, text = place.run(job.argv, trace, **NOW)
+    status, text = place.run(job.argv, trace, more=NOW)
     ended = time.monotonic()
     if status:
         raise RuntimeError(f"{job.name} ended with {status}: {text[-300:]}")
@@ -142,7 +143,7 @@ def damaged(job: KillJob, place: Place, expected: Whole) -> list[str]:
     return found
 
 
-def chain(job: KillJob, place: Place, expected: Whole, rng: random.Random, count: Count) -> dict[str, object]:
+def chain(job: KillJob, place: Place, expected: Whole, rng: random.Random, count: Count) -> dict[str, Any]:
     """Kill a job until it is done."""
     job.prepare(place.out)
     reached, moments, argv, known = 0, list[str](), job.argv, len(count.kept)
@@ -150,7 +151,7 @@ def chain(job: KillJob, place: Place, expected: Whole, rng: random.Random, count
     status, output = 0, ""
     for number in range(MAX_KILLS + 1):
         trace = place.folder / f"trace-{number}"
-        process = place.start(argv, trace, **NOW)
+        process = place.start(argv, trace, more=NOW)
         (phase,) = rng.choices(phases, [PHASES[name] for name in phases])
         delay = rng.uniform(0, expected.seconds[phase]) if number < MAX_KILLS else PATIENCE
         killed = kill_once(process, trace, phase if number < MAX_KILLS else "start", delay, rng)
@@ -163,7 +164,13 @@ def chain(job: KillJob, place: Place, expected: Whole, rng: random.Random, count
         count.damaged += damaged(job, place, expected)
         argv = ("resume",) if job.resumes and rng.random() < 0.5 and _waiting(place) else job.argv
     _finish(job, place, expected, status, count)
-    record = {"job": job.name, "kills": moments, "status": status, "last": argv[0], "output": output[-300:]}
+    record: dict[str, Any] = {
+        "job": job.name,
+        "kills": moments,
+        "status": status,
+        "last": argv[0],
+        "output": output[-300:],
+    }
     return record | {"kept": count.kept[known:]}
 
 
@@ -200,7 +207,7 @@ def _finish(job: KillJob, place: Place, expected: Whole, status: int, count: Cou
     both = own.keys() & expected.latents.keys()
     count.compared_latents += len(both)
     count.other_latents += [f"{where} {name}" for name in both if own[name] != expected.latents[name]]
-    place.run(("jobs",), None, **NOW)  # the next command, whatever it is
+    place.run(("jobs",), None, more=NOW)  # the next command, whatever it is
     count.leftovers += [f"{where}: {left}" for left in place.leftovers({*expected.files, *job.inputs})]
     count.jobs += 1
 

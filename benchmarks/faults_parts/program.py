@@ -6,9 +6,10 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from faults_parts import traced
 from sora import media
@@ -40,14 +41,16 @@ class Place:
     def temporary(self) -> Path:
         return self.folder / "tmp"
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         paths = [str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
         own = {"SORA_STATE": str(self.state), "SORA_CACHE": str(self.folder / "cache"), "TMPDIR": str(self.temporary)}
         return {**os.environ, **own, "PYTHONPATH": os.pathsep.join(paths), "OMP_WAIT_POLICY": "passive", **more}
 
-    def start(self, argv: Iterable[str], trace: Path, **more: str) -> subprocess.Popen[str]:
+    def start(
+        self, argv: Iterable[str], trace: Path, more: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[str]:
         """The program, in a group of its own. trace: where its events go. more: of the environment."""
-        environment = self.environment(**{traced.VARIABLE: str(trace)}, **more)
+        environment = self.environment({traced.VARIABLE: str(trace), **more})
         return subprocess.Popen(
             [sys.executable, "-m", "faults_parts.traced", *argv],
             cwd=self.out,
@@ -60,9 +63,11 @@ class Place:
             start_new_session=True,
         )
 
-    def run(self, argv: Iterable[str], trace: Path | None = None, **more: str) -> tuple[int, str]:
+    def run(
+        self, argv: Iterable[str], trace: Path | None = None, more: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, str]:
         """(exit status, stdout and stderr) of a whole run."""
-        process = self.start(argv, trace or self.folder / "trace", **more)
+        process = self.start(argv, trace or self.folder / "trace", more)
         try:
             out, errors = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -81,7 +86,7 @@ class Place:
         return {name: path for name, path in found.items() if not path.name.startswith(".")}
 
     def leftovers(self, expected: Iterable[str]) -> list[str]:
-        """What is there beside the files that are expected: in the working folder, among temporary files, and what is
+        """What is there and not expected: in the working folder, among temporary files, and what is
         registered as staged."""
         wanted = set(expected)
         hidden = [str(path.relative_to(self.folder)) for path in self.out.rglob(".*")]

@@ -1,7 +1,7 @@
-"""Whether a film is the same whichever way it was asked for: 20 jobs from the command line alone, among others with
+"""Whether a film is the same whichever route it was asked for: 20 jobs from the command line alone, among others with
 ``--count``, in a batch, paused and gone on with, from Python in both orders, and remade from its own recipe.
 
-Frames are compared as they are decoded from a lossless file. ``--case`` names a way.
+Frames are compared as they are decoded from a lossless file. ``--case`` names a route.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def suffix(request: Request) -> str:
     return ".png" if request.verb == "image" else ".mkv"
 
 
-class Ways:
-    """Every way to ask for the jobs. Each returns the digests of those that can be asked for so."""
+class Routes:
+    """Every route to ask for the jobs. Each returns the digests of those that can be asked for so."""
 
     def __init__(self, folder: Path, jobs: list[Request]) -> None:
         self.folder, self.jobs = folder, jobs
@@ -124,7 +124,7 @@ class Ways:
             place = Place(self.folder / f"batch-{verb}")
             numbers = [number for number, job in enumerate(self.jobs) if job.verb == verb]
             (place.out / "prompts.txt").write_text("".join(map(self._line, numbers)))
-            _, text = place.run((verb, "-f", "prompts.txt", "-o", "films/", "--json"), **NOW)
+            _, text = place.run((verb, "-f", "prompts.txt", "-o", "films/", "--json"), more=NOW)
             lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
             for number, line in zip(numbers, lines, strict=True):
                 made = digest(place.out / line["path"]) if "path" in line else str(line)
@@ -144,7 +144,7 @@ class Ways:
         place, found = Place(self.folder / "resumed"), Digests()
         for number, job in self.order(backward=False):
             name = f"{number}{suffix(job)}"
-            place.run((*flags.spelled(job), "--stop-after", "2", "-o", name), **NOW)
+            place.run((*flags.spelled(job), "--stop-after", "2", "-o", name), more=NOW)
             paused = not (place.out / name).exists()
             found[number] = _made(place, ("resume",), name) if paused else "finished in spite of --stop-after"
         return found
@@ -170,26 +170,26 @@ class Ways:
 
 def _made(place: Place, argv: tuple[str, ...], name: str) -> str:
     """The digest of what a command makes, or what went wrong."""
-    status, text = place.run(argv, **NOW)
+    status, text = place.run(argv, more=NOW)
     path = place.out / name
     return digest(path) if status == 0 and path.exists() else f"status {status}: {text[-200:]}"
 
 
 def measure(settings: Settings) -> Iterator[Row]:
-    """Each way in turn, against the first."""
+    """Each route in turn, against the first."""
     jobs = requests(settings.folder)
-    ways, began = Ways(settings.folder, jobs), time.monotonic()
-    ways.known = ways.all.pop("alone")()
-    whole = [number for number, value in ways.known.items() if len(value) == DIGITS]
+    routes, began = Routes(settings.folder, jobs), time.monotonic()
+    routes.known = routes.all.pop("alone")()
+    whole = [number for number, value in routes.known.items() if len(value) == DIGITS]
     yield Row(
-        "jobs that are painted alone", f"{JOBS}", f"{len(whole)} {_others(ways.known, whole)}", len(whole) == JOBS
+        "jobs that are painted alone", f"{JOBS}", f"{len(whole)} {_others(routes.known, whole)}", len(whole) == JOBS
     )
-    for name, way in ways.all.items():
+    for name, route in routes.all.items():
         if time.monotonic() - began > settings.seconds or not (settings.wants(name) or name == "from Python"):
             continue
-        found = way()
-        same = [number for number, value in found.items() if value == ways.known[number]]
-        settings.log("same", {"way": name, "found": found})
+        found = route()
+        same = [number for number, value in found.items() if value == routes.known[number]]
+        settings.log("same", {"route": name, "found": found})
         shown = f"{len(same)} of {len(found)} {_others(found, same)}"
         yield Row(f"frames are those of the job alone: {name}", "all", shown, len(same) == len(found) > 0)
 
