@@ -229,13 +229,13 @@ def _folder(path: Path, name: str) -> ModelSpec:
     index, dit, vae = (
         _json(path / file) for file in ("model_index.json", "transformer/config.json", "vae/config.json")
     )
-    parts = tuple(component for component in (*_SEEING, "transformer_2") if _is_listed(index.get(component)))
+    parts = tuple(component for component in (*_SEEING, "transformer_2") if _is_listed(index, component))
     two = "transformer_2" in parts
     grid = Grid(
-        time=_count(vae, "scale_factor_temporal", 4),
-        space=_count(vae, "scale_factor_spatial", 8),
-        channels=_count(vae, "z_dim", 16),
-        patch=_count(dict(enumerate(patch if isinstance(patch := dit.get("patch_size"), list) else ())), 2, 2),
+        time=_count(vae, "scale_factor_temporal", 4, 64),
+        space=_count(vae, "scale_factor_spatial", 8, 128),
+        channels=_count(vae, "z_dim", 16, 4096),
+        patch=_patch(dit),
     )
     shift, step = _schedule(path / "scheduler" / "scheduler_config.json")
     row, known = _like(index, dit, grid, two, shift, name)
@@ -253,11 +253,6 @@ def _folder(path: Path, name: str) -> ModelSpec:
         memory=row.memory if _as_large(row, dit) else {},
         **_NOT_ON_THE_HUB,
     )
-
-
-def _is_listed(component: Any) -> bool:
-    """Whether an entry of model_index.json, [library, class], names a component that is there."""
-    return isinstance(component, list) and bool(component) and bool(component[0])
 
 
 _NOT_ON_THE_HUB: dict[str, Any] = {"repo": "", "revision": "", "bytes": 0, "licence": "its own"}
@@ -368,8 +363,22 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _count(config: Mapping[Any, Any], key: str | int, otherwise: int) -> int:
+def _is_listed(index: Mapping[str, Any], component: str) -> bool:
+    """Whether a model_index.json names a class for a component."""
+    listed = index.get(component)
+    return isinstance(listed, list) and bool(listed and listed[0])
+
+
+def _patch(dit: Mapping[str, Any]) -> int:
+    """The side of a transformer's patches, of (T, H, W)."""
+    sides = dit.get("patch_size", [1, 2, 2])
+    known = dict(enumerate(sides)) if isinstance(sides, list) and len(sides) == 3 else {2: str(type(sides).__name__)}
+    return _count({"patch_size": known[2]}, "patch_size", 2, 16)
+
+
+def _count(config: Mapping[str, Any], key: str, otherwise: int, maximum: int = 1 << 17) -> int:
     value = config.get(key, otherwise)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 20:
-        raise ModelError(f"the model's configuration says {key} = {value!r}; expected a count")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
+        shown = repr(value) if len(repr(value)) < 80 else type(value).__name__
+        raise ModelError(f"the model's configuration says {key} = {shown}; expected a count, at most {maximum}")
     return value

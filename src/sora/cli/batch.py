@@ -24,6 +24,7 @@ from sora.plan import flags, prompts
 from sora.plan.prompts import Line
 from sora.plan.request import Request, changed
 from sora.plan.verbs import VERBS
+from sora.storage import regular
 
 MAX_FILE_BYTES = 1 << 24  # bytes
 MEMORY_FULL = "this machine's memory is full; try a smaller --size or fewer --frames"
@@ -69,16 +70,15 @@ def read_prompt_file(file: str) -> str:
     """The text of a prompt file; ``-`` reads standard input. Raises InputError and UsageError."""
     if file == "-":
         return run.read_stdin()
-    path = Path(file)
     try:
-        if not path.is_file():
-            raise InputError(f"there is no prompt file {file}; expected a text file with a prompt on each line")
-        with path.open("rb") as opened:
-            data = opened.read(MAX_FILE_BYTES + 1)
+        data = regular.read(file, MAX_FILE_BYTES)
+    except FileNotFoundError:
+        raise InputError(f"there is no prompt file {file}; expected a text file with a prompt on each line") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise InputError(f"{file} is larger than {MAX_FILE_BYTES >> 20} MiB; expected a text file with a prompt a line")
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot read the prompt file {file} ({reason}); expected a text file, a prompt a line"
+        ) from None
     return prompts.decoded(data, f"file {file}")
 
 

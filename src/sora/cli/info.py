@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sora.cli import options as o
-from sora.errors import printable
+from sora.errors import InputError, ModelError, printable
 from sora.plan.flags import spelled
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import to_data
@@ -19,19 +19,54 @@ MAX_NAME_WIDTH = 40  # characters of the first column; a longer name pushes its 
 
 MADE_BY_A_MODEL = {"trainedAlgorithmicMedia": "yes", "compositeWithTrainedAlgorithmicMedia": "in part"}
 """What IPTC's digital source types say of that."""
+Facts = dict[str, Any]
 
 
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A film or a picture.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A film, a picture, a LoRA or a model.", show_default=False)
+    ],
     as_json: o.AsJson = False,
 ) -> None:
     """Show what a file holds, and how sora made it."""
+    from sora.weights import facts as weights
+
+    if weights.is_weights(file) or _holds_model(file):
+        facts = weights_facts(file) if weights.is_weights(file) else model_facts(file)
+        typer.echo(json.dumps(facts)) if as_json else print_facts({k: v for k, v in facts.items() if v})
+        return
+    facts, made_with = media_facts(file)
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    source_type = facts["source_type"] or ""
+    by_a_model = MADE_BY_A_MODEL.get(source_type, "")
+    facts |= {"size": "x".join(map(str, facts["size"])), "sound": "yes" if facts["sound"] else ""}
+    facts |= {"source_type": source_type, "made by a model": by_a_model}
+    problem = facts.pop("problem", "" if by_a_model else "sora did not make this file")
+    del facts["recipe"]
+    if made_with is None:
+        facts["recipe"] = f"none; {problem}" if problem else "none"
+    print_facts({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
+    if made_with is not None:
+        typer.echo("\nmade by sora with")
+        print_facts(made_with)
+
+
+def media_facts(file: Path) -> tuple[Facts, Facts | None]:
+    """(facts about a film or a picture, its recipe for a person). ``problem`` says why a recipe cannot be read. Raises
+    InputError."""
     from sora import media
 
     found = media.probe(file)
-    record = record_of(found.recipe) if found.recipe else None
-    made_with = {} if record is None else describe_recipe(record)
-    facts: dict[str, Any] = {
+    record, made_with, problem = None, None, ""
+    if found.recipe:
+        try:
+            record = record_of(found.recipe)
+            made_with = describe_recipe(record)
+        except InputError as error:  # whatever another program wrote
+            record, problem = None, str(error)
+    facts: Facts = {
         "path": str(file),
         "kind": found.kind,
         "size": [found.width, found.height],
@@ -44,26 +79,51 @@ def info(
         "source_type": found.source_type,
         "recipe": record,
     }
-    if as_json:
-        typer.echo(json.dumps(facts))
-        return
-    facts |= {
-        "size": f"{found.width}x{found.height}",
-        "sound": "yes" if found.sound else "",
-        "source_type": found.source_type or "",
-        "made by a model": MADE_BY_A_MODEL.get(found.source_type or "", ""),
-    }
-    del facts["recipe"]
-    if record is None:
-        facts["recipe"] = "none" if found.source_type in MADE_BY_A_MODEL else "none; sora did not make this file"
-    print_facts({name: value for name, value in facts.items() if value})  # a picture has no rate and no length
-    if record is not None:
-        typer.echo("\nmade by sora with")
-        print_facts(made_with)
+    return facts | ({"problem": problem} if problem else {}), made_with
 
 
-def describe_recipe(record: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's facts for a person: its request among them, and a command that asks for the same."""
+def weights_facts(file: Path) -> Facts:
+    """About a LoRA or a checkpoint: what its header says, and for a checkpoint what sora would paint with it. Raises
+    ModelError."""
+    from sora.weights import facts as weights
+
+    found = weights.facts(file)
+    facts: Facts = {"path": str(file), "kind": "LoRA" if found.kind == "lora" else "weights"}
+    facts |= {"tensors": found.tensors, "parameters": found.parameters, "formats": found.formats}
+    if found.kind != "lora":
+        try:
+            facts |= {"model": _base_model(file)}
+        except ModelError as error:
+            facts |= {"model": None, "problem": str(error)}
+    return facts | {"metadata": found.metadata}
+
+
+def model_facts(folder: Path) -> Facts:
+    """About a model folder. Raises ModelError for one that sora cannot paint with."""
+    return {"path": str(folder), "kind": "model", "model": _base_model(folder)}
+
+
+def _base_model(path: Path) -> str:
+    """The row of the catalog that weights are most like."""
+    from sora import catalog
+
+    return catalog.find(str(path.absolute())).base_model
+
+
+def _holds_model(folder: Path) -> bool:
+    """Whether a folder is one of weights, in any layout that is read."""
+    try:
+        if not folder.is_dir():
+            return False
+        marks = (folder / name for name in ("model_index.json", "high_noise_model"))
+        return any(mark.exists() for mark in marks) or any(folder.glob("*.safetensors"))
+    except OSError:  # what cannot be looked at is not looked into
+        return False
+
+
+def describe_recipe(record: Facts) -> Facts:
+    """A recipe's facts for a person: its request among them, and a command that asks for the same. Raises
+    InputError."""
     if record.get("format", 1) == 1:
         argv = record.get("argv")
         return record | {"argv": shlex.join(["sora", *map(str, argv)])} if isinstance(argv, list) else record
@@ -72,7 +132,7 @@ def describe_recipe(record: dict[str, Any]) -> dict[str, Any]:
     return rest | to_data(request) | {"command": shlex.join(["sora", *spelled(request)])}
 
 
-def print_facts(facts: dict[str, Any]) -> None:
+def print_facts(facts: Facts) -> None:
     """Name and value in two columns."""
     width = min(MAX_NAME_WIDTH, max((len(printable(name)) for name in facts), default=0))
     for name, value in facts.items():

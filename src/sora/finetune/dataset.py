@@ -11,6 +11,7 @@ from pathlib import Path
 from sora import media
 from sora.errors import InputError, UsageError
 from sora.plan import prompts
+from sora.storage import regular
 
 SUFFIXES = (*media.SUFFIXES, ".mov", ".webm", ".avi", ".m4v", ".bmp", ".tif", ".tiff", ".avif")
 MAX_FILES = 2000
@@ -72,7 +73,7 @@ def caption_of(file: Path) -> str:
     if not text_file.is_file():
         return _clean(_from_name(file.stem))
     try:
-        with text_file.open("rb") as opened:
+        with regular.opened(text_file) as opened:
             return _clean(opened.read(MAX_CAPTION_BYTES).decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InputError(f"{text_file} is not valid UTF-8; save it as UTF-8 text") from None

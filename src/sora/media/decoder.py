@@ -20,7 +20,7 @@ import imageio_ffmpeg
 MEMORY = 2 << 30  # bytes of address space, where nothing is known of the frames
 FRAMES_HELD = 64  # of reference, in threads and in filters, of at most 4 bytes a pixel
 PATIENCE = 30.0  # seconds without anything new
-MAX_LOG = 1 << 18  # bytes of a log that are looked at; a damaged file may have a complaint for each packet
+MAX_LOG = 1 << 24  # bytes of a log that are looked at: tags stand in it, and a complaint for each damaged packet
 TOO_LONG = b"\nError: nothing comes of it, so reading it was stopped\n"
 
 
@@ -110,7 +110,7 @@ class _Log:
     """Takes all of a log, so that ffmpeg never waits, and keeps its beginning."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._kept = stream, b""
+        self._stream, self._kept = stream, bytearray()
         self._thread = threading.Thread(target=self._take, name="log", daemon=True)
         self._thread.start()
 
@@ -121,7 +121,7 @@ class _Log:
 
     def text(self) -> bytes:
         self._thread.join()
-        return self._kept
+        return bytes(self._kept)
 
 
 @contextmanager

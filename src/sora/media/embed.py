@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import mmap
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -16,7 +16,9 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from sora.media import provenance
+from sora.media.animation import table_bytes
 from sora.plan.recipe import MAX_CHARACTERS
+from sora.storage import regular
 
 Found = TypeVar("Found", str, bytes)
 
@@ -46,18 +48,12 @@ def save_image(path: Path, frame_YXC: np.ndarray, recipe: str, xmp: bytes = b"")
     path.write_bytes(body[:begin] + (provenance.jpeg_segment(xmp) if xmp else b"") + comments + body[begin:])
 
 
-def in_bytes(file: Path, reader: Callable[[mmap.mmap], Found | None]) -> Found | None:
-    """What a reader finds in a file, of which no more comes into memory than is looked at."""
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return reader(data)
-
-
 def folder_note(file: Path) -> str | None:
-    """The recipe in a folder of pictures; None for what is no regular file, or too long. Raises OSError."""
-    if not file.is_file() or not 0 < file.stat().st_size <= MAX_BYTES:
+    """The recipe in a folder of pictures; None for what is no regular file, or too long."""
+    try:
+        return regular.read(file, MAX_BYTES).decode(errors="replace") or None
+    except OSError:
         return None
-    with file.open("rb") as opened:
-        return opened.read(MAX_BYTES).decode(errors="replace")
 
 
 def jpeg_comment(data: mmap.mmap) -> str | None:
@@ -93,21 +89,16 @@ def append_to_gif(path: Path, block: bytes) -> None:
 
 def gif_comment(data: mmap.mmap) -> str | None:
     """The last comment of a GIF, wherever it stands."""
-    found, at = None, 13 + _table(data[10])
+    found, at = None, 13 + table_bytes(data[10])
     while at < len(data) and data[at] in b"!,":
         if data[at] == 0x2C:
-            at += 11 + _table(data[at + 9])
+            at += 11 + table_bytes(data[at + 9])
             _, at = _gif_blocks(data, at)
         else:
             label = data[at + 1]
             block, at = _gif_blocks(data, at + 2)
             found = block if label == 0xFE else found
     return None if found is None else found.decode(errors="replace")
-
-
-def _table(flags: int) -> int:
-    """Bytes of a GIF colour table."""
-    return 3 << (flags % 8 + 1) if flags & 0x80 else 0
 
 
 def _gif_blocks(data: mmap.mmap, at: int) -> tuple[bytes | None, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from sora.errors import InputError
-from sora.media import embed, ffmpeg, picture, provenance, read, target
+from sora.media import animation, embed, ffmpeg, picture, provenance, read, target
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _facts(file: Path) -> Info:
         return _probe_folder(file)
     with picture.opened(file) as image:
         if image is not None:
-            return _probe_picture(image)
+            return _probe_picture(file, image)
     facts = ffmpeg.stream(file)
     times = ffmpeg.probe_timing(file, facts.rate)
     fps, shape = float(times.rate), (facts.width, facts.height)
@@ -96,16 +96,17 @@ def _probe_folder(folder: Path) -> Info:
     with picture.opened(pictures[0]) as first:
         if first is None:
             raise InputError(f"{pictures[0]} is not a picture; expected numbered pictures in {folder}")
-        size, count, codec = ImageOps.exif_transpose(first).size, len(pictures), (first.format or "").lower()
-        return Info("folder", *size, count, fps, count / fps, codec, first.mode.lower())
+        (height, width), count = picture.upright_size(pictures[0], first), len(pictures)
+        codec = (first.format or "").lower()
+        return Info("folder", width, height, count, fps, count / fps, codec, first.mode.lower())
 
 
-def _probe_picture(image: Image.Image) -> Info:
+def _probe_picture(file: Path, image: Image.Image) -> Info:
     codec, mode = (image.format or "").lower(), image.mode.lower()
     if not picture.moves(image):
-        width, height = ImageOps.exif_transpose(image).size
+        height, width = picture.upright_size(file, image)
         return Info("image", width, height, 1, 0.0, 0.0, codec, mode)
-    repeats, fps = read.repeats(image)
+    repeats, fps = read.repeats(file, image)
     return Info("animation", *image.size, sum(repeats), fps, sum(repeats) / fps, codec, mode)
 
 
@@ -114,17 +115,19 @@ def _picture_comment(file: Path, image: Image.Image) -> str | None:
         text = image.info.get(embed.PNG_KEY)
         return str(text) if text is not None else None
     if image.format == "GIF":
-        return embed.in_bytes(file, embed.gif_comment)
+        return animation.in_bytes(file, embed.gif_comment)
     if image.format == "WEBP":
         return embed.exif_description(image)
-    return embed.in_bytes(file, embed.jpeg_comment) if image.format in ("JPEG", "MPO") else None
+    if image.format in ("JPEG", "MPO"):
+        return animation.in_bytes(file, embed.jpeg_comment)
+    return None
 
 
 def _picture_packet(file: Path, image: Image.Image) -> bytes | None:
     """A picture's XMP packet."""
     if image.format == "GIF":
-        return embed.in_bytes(file, provenance.in_gif)
+        return animation.in_bytes(file, provenance.in_gif)
     if image.format in ("JPEG", "MPO"):
-        return embed.in_bytes(file, provenance.in_jpeg)
+        return animation.in_bytes(file, provenance.in_jpeg)
     packet = image.info.get(provenance.PNG_KEY if image.format == "PNG" else "xmp")
     return packet.encode() if isinstance(packet, str) else packet if isinstance(packet, bytes) else None

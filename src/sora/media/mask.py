@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +38,20 @@ def mask_of(marks: Iterable[np.ndarray], name: str, frames: int, size: tuple[int
     return mask_FYX
 
 
-def _marks(path: str | Path, frames: int) -> list[np.ndarray]:
+def _marks(path: str | Path, frames: int) -> Iterator[np.ndarray]:
+    """bool (Y, X) of each frame, in the size it has in the file, one after the other."""
     file = picture.existing(path)
     if not file.is_dir():
         with picture.opened(file) as image:
             still = image is not None and not picture.moves(image)
         if still:
             with picture.opened_still(file) as image:
-                return [marked(image)]
+                yield marked(image)
+            return
     with read.open_video(file, marked) as film:
-        return list(film.decode(0, min(frames, film.frames)))
+        count = min(frames, film.frames)
+        read.check_room(film, count, cut=False)
+        yield from film.decode(0, count)
 
 
 def marked(image: Image.Image) -> np.ndarray:

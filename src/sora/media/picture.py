@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import re
 import stat
 import warnings
@@ -13,9 +15,22 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from sora.errors import InputError, SoraError
+from sora.media import animation
+from sora.storage import regular
 
 MAX_PIXELS = 100_000_000  # of one picture or frame
+MAX_BYTES = 1 << 30  # of a picture's file, and of one whose reader may take all of it into memory:
+MAX_LOADED_BYTES = 1 << 28
+LOADED = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
+MOVING = ("PNG", "WEBP", "GIF", "AVIF")  # formats that hold films; pages and previews are none
+
+# A file of few bytes can unfold to any size. What has more pixels than this, of still pictures and of formats whose
+# readers take several times the memory, must have a byte for each PIXELS_PER_BYTE, as photographs do.
+UNFOLDED_STILL, UNFOLDED_MOVING, PIXELS_PER_BYTE = 1 << 25, 12_000_000, 64
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not those that run other programs
+
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of Exif
+_MAX_EXIF = 1 << 20  # bytes
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -34,8 +49,8 @@ def existing(path: str | Path) -> Path:
         facts = file.stat()
         if not stat.S_ISDIR(facts.st_mode):
             if not stat.S_ISREG(facts.st_mode):
-                raise InputError(f"{path} is a device or a pipe; expected a file")
-            with file.open("rb") as opened:
+                raise InputError(f"{path} is a device, a pipe or a socket; expected a file")
+            with regular.opened(file) as opened:
                 if not opened.read(1):
                     raise InputError(f"{path} is empty; expected a picture or a clip")
     except (OSError, ValueError) as error:
@@ -55,11 +70,12 @@ def opened(file: Path) -> Iterator[Image.Image | None]:
     Raises InputError for an image over MAX_PIXELS, and for whatever Pillow raises while its pixels are read.
     """
     Image.init()
-    known = [name for name in FORMATS if name in Image.OPEN]
-    with warnings.catch_warnings():
+    with regular.opened(file) as stream, warnings.catch_warnings():
+        size = os.fstat(stream.fileno()).st_size
+        known = [name for name in FORMATS if name in Image.OPEN and size <= _max_bytes(name)]
         warnings.simplefilter("ignore")  # Pillow warns of large images below our limit, and of odd Exif
         try:
-            image = Image.open(file, formats=known)
+            image = Image.open(stream, formats=known)
         except Image.DecompressionBombError:
             raise InputError(f"{file} has over {MAX_PIXELS // 10**6} megapixels; make it smaller first") from None
         except Exception:  # damaged headers make Pillow's readers raise nearly anything
@@ -68,10 +84,8 @@ def opened(file: Path) -> Iterator[Image.Image | None]:
             yield None
             return
         with image:
-            if image.width * image.height > MAX_PIXELS:
-                size = f"{image.width}x{image.height}"
-                raise InputError(f"{file} is {size}, over {MAX_PIXELS // 10**6} megapixels; make it smaller first")
             try:
+                _check_pixels(file, image, size)
                 yield image
             except SoraError:
                 raise
@@ -80,21 +94,65 @@ def opened(file: Path) -> Iterator[Image.Image | None]:
                 raise InputError(f"{file} is damaged: {reason}; get a whole copy") from None
 
 
+def _max_bytes(format: str) -> int:
+    return MAX_LOADED_BYTES if format in LOADED else MAX_BYTES
+
+
+def _check_pixels(file: Path, image: Image.Image, file_bytes: int) -> None:
+    """Raises InputError for more pixels than are read, and for more than a file of so many bytes would hold."""
+    pixels, size = image.width * image.height, f"{image.width}x{image.height}"
+    if pixels > MAX_PIXELS:
+        raise InputError(f"{file} is {size}, over {MAX_PIXELS // 10**6} megapixels; make it smaller first")
+    bound = UNFOLDED_MOVING if image.format in ("WEBP", "AVIF") or moves(image) else UNFOLDED_STILL
+    if pixels > max(bound, PIXELS_PER_BYTE * file_bytes):
+        problem = f"{size} from {file_bytes:,} bytes, over {bound // 10**6} megapixels of next to nothing"
+        raise InputError(f"{file} unfolds to {problem}; make it smaller first")
+
+
+def size_of(path: str | Path) -> tuple[int, int]:
+    """(height, width) of a picture as its Exif turns it, without decoding it. Raises InputError as ``opened_still``."""
+    with _opened_picture(path) as image:
+        return upright_size(Path(path), image)
+
+
+def upright_size(file: Path, image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an open picture as its Exif turns it."""
+    if image.format == "PNG" and "exif" not in image.info:  # it may come behind the pixels, for which Pillow decodes
+        if found := animation.in_bytes(file, _png_exif):
+            image.info["exif"] = found
+        turn = Image.Image.getexif(image).get(_ORIENTATION)
+    else:
+        turn = image.getexif().get(_ORIENTATION)
+    return (image.width, image.height) if turn in _ON_ITS_SIDE else (image.height, image.width)
+
+
+def _png_exif(data: mmap.mmap) -> bytes | None:
+    found = ((at, size) for name, at, size in animation.png_chunks(data) if name == b"eXIf" and size <= _MAX_EXIF)
+    return next((bytes(data[at : at + size]) for at, size in found), None)
+
+
 @contextmanager
 def opened_still(path: str | Path) -> Iterator[Image.Image]:
     """A picture turned as its Exif says; see ``opened``. Raises InputError for what is no picture too."""
+    with _opened_picture(path) as image:
+        yield ImageOps.exif_transpose(image)
+
+
+@contextmanager
+def _opened_picture(path: str | Path) -> Iterator[Image.Image]:
     file = existing(path)
     if file.is_dir():
         raise InputError(f"{path} is a folder; expected a picture, e.g. a .png or .jpg")
     with opened(file) as image:
         if image is None:
             raise InputError(f"{path} is not a picture that can be read; expected e.g. a .png, .jpg or .webp")
-        yield ImageOps.exif_transpose(image)
+        yield image
 
 
 def moves(image: Image.Image) -> bool:
-    """Whether there is a film in it. The second picture of an MPO, as some cameras write, is a preview."""
-    return getattr(image, "n_frames", 1) > 1 and image.format != "MPO"
+    """Whether there is a film in it. The second picture of an MPO, as some cameras write, is a preview, and what a TIFF
+    holds are pages."""
+    return image.format in MOVING and getattr(image, "is_animated", False)
 
 
 def has_alpha(image: Image.Image) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -15,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from sora.errors import InputError, UsageError
-from sora.media import embed, ffmpeg, picture, target
+from sora.media import animation, embed, ffmpeg, picture, target
 from sora.plan.clip import Clip
+from sora.storage import regular
 
 MAX_CLIP_BYTES = 4 << 30  # of all frames of one clip in memory
 SLOWEST = 1e-3  # frames a second; less is no rate in a file
@@ -49,7 +49,7 @@ def read_clip(path: str | Path, *, start: float | None = None, end: float | None
     """
     with open_video(path) as film:
         first, last = _frame_range(film, start, end)
-        _check_room(film, last - first, cut=start is not None or end is not None)
+        check_room(film, last - first, cut=start is not None or end is not None)
         frames_FYXC = np.empty((last - first, *film.size, 3), np.uint8)
         count = 0
         for frame_YXC in film.decode(first, last):
@@ -105,7 +105,8 @@ def _frame_at(seconds: float, film: VideoSource) -> int:
     return film.frames if seconds * film.fps >= film.frames else math.ceil(seconds * film.fps - 1e-6)
 
 
-def _check_room(film: VideoSource, frames: int, cut: bool) -> None:
+def check_room(film: VideoSource, frames: int, cut: bool) -> None:
+    """Raises InputError where so many frames are more than MAX_CLIP_BYTES."""
     frame_bytes = film.size[0] * film.size[1] * 3
     if frames * frame_bytes <= MAX_CLIP_BYTES:
         return
@@ -131,7 +132,7 @@ def _video(file: Path, pixels: Pixels) -> VideoSource:
 
 
 def _animation(file: Path, image: Image.Image, pixels: Pixels) -> VideoSource:
-    shown, fps = repeats(image)
+    shown, fps = repeats(file, image)
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
         at = 0
@@ -147,13 +148,27 @@ def _animation(file: Path, image: Image.Image, pixels: Pixels) -> VideoSource:
     return VideoSource(file, sum(shown), fps, (image.height, image.width), decode)
 
 
-def repeats(image: Image.Image) -> tuple[list[int], float]:
-    """How often to show each frame of an animation so that a constant rate results, and that rate a second."""
+def repeats(file: Path, image: Image.Image) -> tuple[list[int], float]:
+    """How often to show each frame of an animation so that a constant rate results, and that rate a second. Raises
+    InputError for an animation that would take too much work."""
+    durations = animation.durations(file, image.format or "")
+    if durations is None:
+        durations = _decoded_durations(file, image)
+    if not durations:
+        raise InputError(f"{file} has no frame that can be decoded; get a whole copy")
+    return _constant_rate(durations, tick=10.0 if image.format == "GIF" else 1.0)
+
+
+def _decoded_durations(file: Path, image: Image.Image) -> list[float]:
+    """Of a format whose frames must be decoded for it."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > animation.MAX_FRAMES or frames * image.width * image.height * 3 > MAX_CLIP_BYTES:
+        raise InputError(f"{file} has {frames:,} frames of {image.width}x{image.height}, too many; cut it into parts")
     durations = []
     for frame in ImageSequence.Iterator(image):
-        frame.load()  # WebP knows a frame's duration only then
+        frame.load()
         durations.append(float(frame.info.get("duration", 0)))
-    return _constant_rate(durations, tick=10.0 if image.format == "GIF" else 1.0)
+    return durations
 
 
 def _constant_rate(durations: list[float], tick: float) -> tuple[list[int], float]:
@@ -170,8 +185,7 @@ def _constant_rate(durations: list[float], tick: float) -> tuple[list[int], floa
 
 def _folder(folder: Path, pixels: Pixels) -> VideoSource:
     files = pictures(folder)
-    with picture.opened_still(files[0]) as image:
-        size = (image.height, image.width)
+    size = picture.size_of(files[0])
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
         for file in files[first:last]:
@@ -210,8 +224,8 @@ def pictures(folder: Path) -> list[Path]:
 def folder_rate(folder: Path) -> float:
     """Frames a second: what its recipe.json says, else FOLDER_FPS."""
     try:
-        fps = json.loads(embed.folder_note(folder / target.RECIPE_FILE) or "")["fps"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        fps = regular.parse_json(embed.folder_note(folder / target.RECIPE_FILE) or "")["fps"]
+    except (ValueError, KeyError, TypeError):
         return FOLDER_FPS
     good = isinstance(fps, (int, float)) and not isinstance(fps, bool) and SLOWEST <= fps < 1000
     return float(fps) if good else FOLDER_FPS

@@ -18,6 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sora.networks.layers import attention, layer_norm
+from sora.networks.sizes import check_parameters, epsilon, whole_numbers
 
 PREFIX = "vision_model."
 """What stands before every name in files from before transformers 5 (the published ones); a loader takes both."""
@@ -53,7 +54,7 @@ class CLIPVisionConfig:
     def from_json(cls, config: Mapping[str, Any]) -> CLIPVisionConfig:
         """From transformers' config.json. ValueError for a size that is missing and for an unknown activation."""
         act = config.get("hidden_act", "quick_gelu")
-        if act not in ACTIVATIONS:
+        if not isinstance(act, str) or act not in ACTIVATIONS:
             raise ValueError(f"the image encoder's activation is {act!r}; known are {', '.join(ACTIVATIONS)}")
         sizes = (
             "hidden_size",
@@ -63,12 +64,11 @@ class CLIPVisionConfig:
             "image_size",
             "patch_size",
         )
-        missing = [name for name in sizes if not isinstance(config.get(name), int)]
-        if missing:
-            raise ValueError(
-                f"the image encoder's config.json lacks {', '.join(missing)}; take it from the same repository"
-            )
-        return cls(*(config[name] for name in sizes), act=act, eps=config.get("layer_norm_eps", cls.eps))
+        found = whole_numbers(config, sizes, "the image encoder")
+        if found[0] % found[3] or found[5] > found[4]:
+            raise ValueError(f"{found[3]} heads do not divide a width of {found[0]}, or patches are larger than images")
+        check_parameters(found[2], found[0], found[1])
+        return cls(*found, act=act, eps=epsilon(config.get("layer_norm_eps", cls.eps), "layer_norm_eps"))
 
 
 class Norm(nn.LayerNorm):

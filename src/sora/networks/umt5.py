@@ -20,6 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sora.networks.layers import rms_norm
+from sora.networks.sizes import check_parameters, epsilon, whole_number, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,17 @@ class UMT5Config:
         if kind != "gated-gelu":
             raise ValueError(f"the text encoder's feed-forward is {kind!r}; UMT5's is 'gated-gelu'")
         sizes = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads")
-        missing = [name for name in sizes if not isinstance(config.get(name), int)]
-        if missing:
-            raise ValueError(
-                f"the text encoder's config.json lacks {', '.join(missing)}; take it from the same repository"
-            )
+        found = whole_numbers(config, sizes, "the text encoder")
+        check_parameters(found[4], max(found[1], found[2] * found[5]), found[3])
         return cls(
-            *(config[name] for name in sizes),
-            buckets=config.get("relative_attention_num_buckets", cls.buckets),
-            max_distance=config.get("relative_attention_max_distance", cls.max_distance),
-            eps=config.get("layer_norm_epsilon", cls.eps),
+            *found,
+            buckets=whole_number(config.get(_BUCKETS, cls.buckets), _BUCKETS, 2),
+            max_distance=whole_number(config.get(_DISTANCE, cls.max_distance), _DISTANCE),
+            eps=epsilon(config.get("layer_norm_epsilon", cls.eps), "layer_norm_epsilon"),
         )
+
+
+_BUCKETS, _DISTANCE = "relative_attention_num_buckets", "relative_attention_max_distance"
 
 
 @lru_cache(maxsize=4)

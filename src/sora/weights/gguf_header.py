@@ -28,6 +28,7 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 _STRING, _ARRAY = 8, 9
 _MAX_DIMS = 8
 _MAX_NESTED = 4
+_GENERAL, _MAX_GENERAL = "general.", 64  # fields about the whole file
 _MAX_TEXT = 1 << 16  # bytes of a name or a key; a sparse file has room for any
 _MAX_TENSORS = 100_000
 _MAX_VALUES = 2_000_000  # of metadata that are stepped over one by one; a vocabulary of 256,384 words has 800,000
@@ -42,17 +43,30 @@ def table(path: Path) -> Table:
     ValueError for a file that is truncated or not GGUF, and OSError."""
     with regular.opened(path) as file:
         cursor = _Cursor(file, os.fstat(file.fileno()).st_size)
-        if cursor.take(4) != b"GGUF":
-            raise ValueError("it does not begin with GGUF")
-        version = cursor.number("<I")
-        if version not in (2, 3):
-            raise ValueError(f"its version is {version}, not 2 or 3")
-        tensors, fields = cursor.number("<Q"), cursor.number("<Q")
-        alignment, originals = _metadata(cursor, fields)
+        tensors, fields = _counts(cursor)
+        alignment, originals, _ = _metadata(cursor, fields)
         entries = list(_entries(cursor, tensors))
     base = math.ceil(cursor.place / alignment) * alignment
     found = _place(path, entries, base, cursor.total)
     return {name: _reshaped(name, entry, originals.get(name)) for name, entry in found.items()}
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """The texts that a file says of itself in general: its name, architecture and so on. Raises as ``table``."""
+    with regular.opened(path) as file:
+        cursor = _Cursor(file, os.fstat(file.fileno()).st_size)
+        _, fields = _counts(cursor)
+        return _metadata(cursor, fields)[2]
+
+
+def _counts(cursor: _Cursor) -> tuple[int, int]:
+    """How many tensors and fields of metadata follow."""
+    if cursor.take(4) != b"GGUF":
+        raise ValueError("it does not begin with GGUF")
+    version = cursor.number("<I")
+    if version not in (2, 3):
+        raise ValueError(f"its version is {version}, not 2 or 3")
+    return cursor.number("<Q"), cursor.number("<Q")
 
 
 class _Cursor:
@@ -92,9 +106,9 @@ class _Cursor:
         return self.take(length).decode("utf-8")
 
 
-def _metadata(cursor: _Cursor, fields: int) -> tuple[int, dict[str, tuple[int, ...]]]:
-    """(the alignment of tensors in bytes, original shapes by name of tensor)."""
-    alignment, originals = 32, {}
+def _metadata(cursor: _Cursor, fields: int) -> tuple[int, dict[str, tuple[int, ...]], dict[str, str]]:
+    """(the alignment of tensors in bytes, original shapes by name of tensor, texts about the whole file)."""
+    alignment, originals, texts = 32, dict[str, tuple[int, ...]](), dict[str, str]()
     cursor.need(fields, 12)
     cursor.count_values(fields)
     for _ in range(fields):
@@ -103,11 +117,13 @@ def _metadata(cursor: _Cursor, fields: int) -> tuple[int, dict[str, tuple[int, .
             alignment = cursor.number("<I")
         elif key.startswith(SHAPE_KEY) and kind == _ARRAY:
             originals[key.removeprefix(SHAPE_KEY)] = _shape(cursor)
+        elif key.startswith(_GENERAL) and kind == _STRING and len(texts) < _MAX_GENERAL:
+            texts[key.removeprefix(_GENERAL)] = cursor.text()
         else:
             _skip(cursor, kind)
     if alignment < 1 or alignment & (alignment - 1):
         raise ValueError(f"its alignment of {alignment} bytes is no power of two")
-    return alignment, originals
+    return alignment, originals, texts
 
 
 def _shape(cursor: _Cursor) -> tuple[int, ...]:

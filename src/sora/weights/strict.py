@@ -30,9 +30,9 @@ def table(path: Path) -> Table:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What a .safetensors file says about itself. Raises ModelError as ``table`` does."""
+    """What a .safetensors or .gguf file says about itself. Raises ModelError as ``table`` does."""
     with _named(path):
-        return safetensors_header.metadata(path)
+        return (gguf_header if path.suffix == ".gguf" else safetensors_header).metadata(path)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ folders with Wan 2.2's experts) that is completed with the other components of i
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan import vace
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.storage import regular
 
 EXPERTS = ("transformer", "transformer_2")
 HEAD_DIM = 128
@@ -78,12 +78,13 @@ def meta_module(spec: ModelSpec, name: str, path: Path | None) -> nn.Module:
         if name in EXPERTS and not config.is_file():
             return vace.build_transformer(_config_from_shapes(path))
         try:
-            values = json.loads(config.read_text(encoding="utf-8"))
-            if not isinstance(values, dict):
+            settings = regular.read_json(config)
+            if not isinstance(settings, dict):
                 raise ValueError("it is no table of settings")
-            return FROM_JSON[name](values)
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise ModelError(f"{config} is not understood ({error}); download it again") from None
+            return FROM_JSON[name](settings)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:  # torch refuses sizes that do not fit together
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"{config} is not understood ({reason}); download it again") from None
 
 
 def _published_network(spec: ModelSpec, name: str) -> nn.Module:

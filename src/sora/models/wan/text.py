@@ -27,11 +27,12 @@ from torch import Tensor
 from sora import weights
 from sora.errors import ModelError
 from sora.networks.umt5 import UMT5
-from sora.storage import atomic
+from sora.storage import atomic, regular
 
 MAX_LENGTH = 512
 """The most tokens of a prompt, with the end token."""
 
+MAX_TOKENIZER_BYTES = 64 << 20  # of a tokenizer.json; one of 256,384 words has 17 MB
 END, PAD = "</s>", "<pad>"
 
 # White space by Unicode's definition: Python's \s also matches four separators, which the reference does not.
@@ -93,9 +94,13 @@ def _encode(tokenizer: Tokenizer, text: str, path: Path) -> list[int]:
 
 def _load_tokenizer(path: Path) -> Tokenizer:
     try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain Exception for any bad file
-        kind = f"is damaged ({error})" if path.is_file() else "is missing"
+        tokenizer = Tokenizer.from_buffer(regular.read(path, MAX_TOKENIZER_BYTES))
+    except FileNotFoundError:
+        raise ModelError(f"the tokenizer {path} is missing; download it again from the model's repository") from None
+    except BaseException as error:  # the library raises plain Exception for any bad file, and panics at some
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        kind = f"is damaged ({getattr(error, 'strerror', None) or error})"
         raise ModelError(f"the tokenizer {path} {kind}; download it again from the model's repository") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sora.networks.sizes import MAX_LAYERS, check_parameters, epsilon, whole_number
+
 
 @dataclass(frozen=True)
 class WanConfig:
@@ -43,6 +45,11 @@ class WanConfig:
     inject_sample_info: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("num_layers", *_WIDTHS):
+            whole_number(getattr(self, name), name)
+        if any(not 0 < side <= MAX_LAYERS for side in self.patch):
+            raise ValueError(f"patches of {self.patch} latents are none; expected small counts")
+        check_parameters(self.num_layers, self.dim, self.ffn_dim)
         if self.pos_embed_seq_len is not None and self.image_dim is None:
             raise ValueError("pos_embed_seq_len embeds the positions of image tokens; expected an image_dim too")
         layers = list(self.vace_layers)
@@ -72,15 +79,18 @@ class WanConfig:
         if class_name not in _CLASS_NAMES:
             raise ValueError(f"the network is a {class_name}; expected one of {', '.join(_CLASS_NAMES)}")
         settings = {key: value for key, value in values.items() if not key.startswith("_")}
-        sizes: dict[str, Any] = {ours: _size(settings.pop(theirs, None), theirs) for theirs, ours in _SIZES.items()}
+        sizes: dict[str, Any] = {
+            ours: whole_number(settings.pop(theirs, None), theirs) for theirs, ours in _SIZES.items()
+        }
         out = settings.pop("out_channels", None)
-        sizes["out_channels"] = sizes["in_channels"] if out is None else _size(out, "out_channels")
+        sizes["out_channels"] = sizes["in_channels"] if out is None else whole_number(out, "out_channels")
         sizes["patch"] = _sizes(settings.pop("patch_size", None), "patch_size", minimum=1, length=3)
         config = cls(**sizes, **_options(settings, class_name))
         _refuse_unsupported(config, settings)
         return config
 
 
+_WIDTHS = ("heads", "head_dim", "in_channels", "out_channels", "text_dim", "freq_dim", "ffn_dim", "vace_in_channels")
 _CLASS_NAMES = ("WanTransformer3DModel", "WanVACETransformer3DModel", "SkyReelsV2Transformer3DModel")
 
 _SIZES = {
@@ -95,33 +105,28 @@ _SIZES = {
 """Their name to ours of the sizes that every config.json gives."""
 
 
-def _size(value: object, name: str, minimum: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{name} is {value!r}; expected a whole number of at least {minimum}")
-    return value
-
-
 def _sizes(value: object, name: str, minimum: int, length: int | None = None) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not value or len(value) != (length or len(value)):
+    if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_LAYERS or len(value) != (length or len(value)):
         many = "" if length is None else f"{length} "
         raise ValueError(f"{name} is {value!r}; expected a list of {many}whole numbers")
-    return tuple(_size(size, name, minimum) for size in value)
+    return tuple(whole_number(size, name, minimum) for size in value)
 
 
 def _options(settings: dict[str, Any], class_name: str) -> dict[str, Any]:
     """The settings of a config.json beyond sizes; those that are read are removed from ``settings``."""
     options: dict[str, Any] = {}
-    for name, default in (("eps", 1e-6), ("cross_attn_norm", True), ("inject_sample_info", False)):
+    options["eps"] = epsilon(settings.pop("eps", 1e-6), "eps")
+    for name, default in (("cross_attn_norm", True), ("inject_sample_info", False)):
         value = settings.pop(name, default)
         if not isinstance(value, type(default)):
             raise ValueError(f"{name} is {value!r}; expected something like {default!r}")
         options[name] = value
     for name in ("image_dim", "pos_embed_seq_len"):
         value = settings.pop(name, None)
-        options[name] = None if value is None else _size(value, name)
+        options[name] = None if value is None else whole_number(value, name)
     if class_name == "WanVACETransformer3DModel":
         options["vace_layers"] = _sizes(settings.pop("vace_layers", None), "vace_layers", minimum=0)
-        options["vace_in_channels"] = _size(settings.pop("vace_in_channels", None), "vace_in_channels")
+        options["vace_in_channels"] = whole_number(settings.pop("vace_in_channels", None), "vace_in_channels")
     return options
 
 

@@ -35,6 +35,10 @@ STD_21 = (2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743)
 STD_21 += (3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160)
 
 
+MAX_COUNT = 1 << 13  # of anything in a VAE's configuration
+_MAX_SCALES, _MAX_BLOCKS = 8, 32
+
+
 @dataclass(frozen=True)
 class WanVAEConfig:
     """Sizes, under the names of the files' config.json; the defaults are Wan 2.1's. ValueError where they disagree.
@@ -63,6 +67,9 @@ class WanVAEConfig:
         folded = 3 * self.patch_size**2
         if not self.in_channels == self.out_channels == folded:
             raise ValueError(f"{self.in_channels} channels go in and {self.out_channels} out; {folded} are expected")
+        widest = max(self.base_dim, self.decoder_base_dim or 0) * max(self.dim_mult)
+        if len(self.dim_mult) > _MAX_SCALES or self.num_res_blocks > _MAX_BLOCKS or widest > 1 << 16:
+            raise ValueError(f"{self.dim_mult} scales of {self.num_res_blocks} blocks, {widest} wide, are no VAE's")
         if len(self.temperal_downsample) != len(self.dim_mult) - 1:
             raise ValueError(f"{self.temperal_downsample} does not say for {self.dim_mult} which scales halve time")
         if not len(self.latents_mean) == len(self.latents_std) == self.z_dim:
@@ -108,7 +115,7 @@ class WanVAEConfig:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= MAX_COUNT
 
 
 def _is_truth(value: object) -> bool:
@@ -120,7 +127,7 @@ def _is_number(value: object) -> bool:
 
 
 def _many(fits: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, list | tuple) and len(value) > 0 and all(map(fits, value))
+    return lambda value: isinstance(value, list | tuple) and 0 < len(value) <= MAX_COUNT and all(map(fits, value))
 
 
 _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
