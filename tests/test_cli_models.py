@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
 from conftest import Serve
+from local_hub import Fault
 from sora import catalog, memory
 from sora.catalog import download, hub
 from sora.catalog.spec import MEMORY
@@ -24,7 +25,7 @@ from sora.cli import app, models
 from sora.engine.sampler import SAMPLERS
 from sora.errors import ModelError
 from sora.plan.request import fields
-from test_hub import COMMIT, FILES, NEEDED, SPEC, laid
+from test_hub import COMMIT, FILES, FIRST, NEEDED, SECOND, SPEC, laid
 
 WAN = [spec for spec in catalog.MODELS.values() if spec.family == "wan"]
 Save = Callable[..., Path]
@@ -353,6 +354,29 @@ def test_pull_fetches_and_says_where(run: Run, cache: Path, serve: Serve):
     assert told == {"name": "tiny", "state": "complete", "path": folder, "bytes_here": NEEDED}
     assert run("path", "tiny").stdout == f"{folder}\n"
     assert json.loads(run("path", "tiny", "--json").stdout) == told
+
+
+def test_show_says_what_was_checked(run: Run, cache: Path, serve: Serve):
+    """While it was fetched, or by verify, and not what was changed since."""
+    server = serve(SPEC.repo, COMMIT, FILES)
+    folder = laid(cache, "model_index.json", SECOND)
+    assert json.loads(run("show", "tiny", "--json").stdout)["checked"] == [0, 2]
+    run("pull", "tiny")
+    assert {name for _, name, _ in server.requests if name} == {FIRST, "net/config.json"}
+    assert json.loads(run("show", "tiny", "--json").stdout)["checked"] == [4, 4]
+    (folder / SECOND).write_bytes(b"other")
+    assert "  3 of 4 files have the hub's digest\n" in run("show", "tiny").stdout
+
+
+def test_wrong_bytes_are_refused_at_pull(run: Run, cache: Path, serve: Serve):
+    server = serve(SPEC.repo, COMMIT, FILES)
+    server.always["net/config.json"] = Fault(content=b"[]")
+    result = run("pull", "tiny", "-q")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == (
+        "sora: tiny could not be fetched: the hub sent other bytes of net/config.json than were published, and they "
+        "are deleted; try again without a mirror or a proxy: sora models pull tiny\n"
+    )
 
 
 def test_pull_goes_on(run: Run, cache: Path, serve: Serve):

@@ -132,6 +132,14 @@ def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[Fil
     yield from (FileCheck(name, 0, "missing") for name in found.missing)
 
 
+def checked(spec: ModelSpec) -> tuple[int, int]:
+    """How many files of a model were found to have the digest that the hub gave, when they came or later, and have not
+    changed since; and how many are here."""
+    found = local_copy(spec)
+    files = list(_wanted(found.folder, spec)) if spec.repo and found.folder and found.folder.is_dir() else []
+    return sum(file.is_symlink() and digests.is_recorded(file, file.readlink().name) for file in files), len(files)
+
+
 def remove(spec: ModelSpec) -> int:
     """Deletes a model's files from the cache, but those that other revisions share; the bytes that are free now.
     Raises ModelError for what is not there, or not there to be removed."""

@@ -25,7 +25,6 @@ from sora.plan.geometry import wxh
 
 app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode=None, add_completion=False)
 
-STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
 VERBS = "generate, image, img2vid, extend, loop, bridge, edit"
 CONDITIONING = {
     "channels": "next to the noise, as channels of the input",
@@ -66,6 +65,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "repo": spec.repo,
         "revision": spec.revision,
         "files": spec.files,
+        "checked": hub.checked(spec),
         "grid": [spec.grid.time, spec.grid.space, spec.grid.channels, spec.grid.patch],
         "verbs": VERBS.split(", "),
         "known": spec.conditioning,
@@ -86,6 +86,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "hub": f"{spec.repo} at {spec.revision}" if spec.repo else "",
         "size": hub.gigabytes(spec.bytes or found.bytes),
         "state": _state(spec, found),
+        "checked": "{} of {} files have the hub's digest".format(*row["checked"]) if row["checked"][1] else "",
         "folder": str(found.folder or ""),
         "by default": _by_default(spec),
         "grid": _grid(spec),
@@ -115,9 +116,9 @@ def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> N
     try:
         with _download_bar(f"fetching {spec.name}", quiet) as on_progress:
             folder = download.pull(spec, on_progress, lambda text: note(text, quiet))
-    except KeyboardInterrupt:
-        note(f"stopped; what has come stays, go on with: sora models pull {model}", quiet)
-        raise typer.Exit(STOPPED) from None
+    except KeyboardInterrupt as stop:
+        stop.args = (f"stopped; what has come stays, go on with: sora models pull {model}",)
+        raise
     _print_place(spec, folder, as_json)
 
 
