@@ -61,7 +61,8 @@ class RootGroup(Group):
             status = error.exit_code
         except typer.Abort:
             typer.echo(_line("stopped; nothing was changed"), err=True)
-            status = 1
+            stop = signals.requested()
+            status = 1 if stop is None else stop.status
         if standalone_mode:
             sys.exit(status if isinstance(status, int) else 0)
         return status
@@ -72,11 +73,14 @@ class RootGroup(Group):
             if ctx.invoked_subcommand in PAINTERS:
                 _perform(result, ctx.params.get("profile_file"))
         except SoraError as error:
-            _fail(str(error), error.exit_code)
+            stop = signals.requested()  # what it breaks off can fail
+            _fail(str(error), error.exit_code if stop is None else stop.status)
         except MemoryError:
             _fail("this machine's memory is full; try a smaller --size or fewer --frames", OUT_OF_MEMORY)
         except KeyboardInterrupt as error:
             _fail(_stop_line(error), getattr(error, "status", STOPPED))
+        except typer.Exit:
+            raise
         except Exception:
             if (stop := signals.requested()) is None:
                 raise

@@ -200,7 +200,11 @@ class _Pipe:
         arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
         self._log = made.with_name("log").open("w+b")
         self._process = subprocess.Popen(
-            decoder.command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log
+            decoder.command(*arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            start_new_session=True,  # a terminal's Ctrl-C is for sora, which ends it in its own time
         )
 
     def write(self, frame_YXC: np.ndarray) -> None:
