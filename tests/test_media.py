@@ -373,6 +373,33 @@ def test_check_target_refuses_before_the_work(tmp_path: Path, force: bool) -> No
     assert left_in(tmp_path) == ["d.mp4", "file"]
 
 
+WRITING = """
+import os, signal, sys
+import numpy as np
+from sora import media
+frames = np.random.default_rng(1).integers(0, 256, (8, 480, 640, 3), dtype=np.uint8)
+with media.writer(sys.argv[1], 8.0, (480, 640)) as file:
+    for _ in range(4):
+        file.write(frames)
+    children = f"/proc/self/task/{os.getpid()}/children"
+    print(open(children).read(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv(1), as Linux has it")
+def test_an_encoder_dies_with_its_parent(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", WRITING, f"{tmp_path}/c.mp4"], capture_output=True, text=True)
+    (encoder,) = done.stdout.split()
+    deadline = time.monotonic() + 1  # what waits in it takes several seconds to encode
+    while (status := Path(f"/proc/{encoder}/stat")).exists() and status.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with media.writer(tmp_path / "next.png", 8.0, (4, 4)) as file:
+        file.write(np.zeros((1, 4, 4, 3), np.uint8))
+    assert left_in(tmp_path) == ["next.png"]
+
+
 LIMITED = """
 import resource, sys
 import numpy as np

@@ -11,6 +11,7 @@ import torch
 import typer
 
 from sora import __version__, media, memory, models, weights
+from sora.cli import signals
 from sora.cli.progress import Clock, Listener, note, progress
 from sora.cli.train_job import DEFAULT_PREVIEWS, DEFAULT_STEPS, TrainJob
 from sora.engine import engine
@@ -135,9 +136,12 @@ def _train(job: TrainJob, trainer: LoRATrainer, reached: Progress, on_event: Lis
     saver, last_step = Autosave(job), -1
     began = time.monotonic() - reached.seconds
     while (done := job.progress(trainer.step, reached.seconds)) < 1:
-        loss = trainer.train_step(done)
+        with signals.end_of_step_first(lambda: note("stopping after this step; again stops at once", job.quiet)):
+            loss = trainer.train_step(done)
         reached.losses = [*reached.losses, loss][-LOSS_WINDOW:]
         reached.seconds = time.monotonic() - began
+        if stop := signals.requested():
+            raise stop
         total = (
             (job.steps or DEFAULT_STEPS)
             if job.minutes is None

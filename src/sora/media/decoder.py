@@ -7,12 +7,14 @@ Time is bounded by standstill where frames stream, so that a long film is read t
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import IO
 
 import imageio_ffmpeg
@@ -26,6 +28,25 @@ TOO_LONG = b"\nError: nothing comes of it, so reading it was stopped\n"
 
 def command(*arguments: str) -> list[str]:
     return [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", *arguments]
+
+
+def dying_with_parent(arguments: Sequence[str]) -> list[str]:
+    """The same command, which the system kills when the thread that starts it ends, where Linux's setpriv(1) can.
+    Elsewhere its end is that of its input, and what waits in an encoder is encoded first, for seconds."""
+    return [*_launcher(), *arguments]
+
+
+@cache
+def _launcher() -> tuple[str, ...]:
+    program = shutil.which("setpriv") if sys.platform == "linux" else None
+    if program is None:
+        return ()
+    launcher = (program, "--pdeathsig", "KILL")
+    try:
+        tried = subprocess.run([*launcher, "true"], capture_output=True, timeout=PATIENCE)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return launcher if tried.returncode == 0 else ()  # some, as BusyBox's, lack the option
 
 
 def memory_for(pixels: int) -> int:

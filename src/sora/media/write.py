@@ -187,8 +187,7 @@ def _encoder(kind: str, made: Path, place: Path, fps: float, size: tuple[int, in
 
 
 class _Pipe:
-    """Frames through ffmpeg's standard input. When this process dies, however it dies, that input ends, and with it
-    ffmpeg."""
+    """Frames through ffmpeg's standard input. When this process dies, however it dies, ffmpeg does."""
 
     def __init__(self, kind: str, made: Path, place: Path, fps: float, size: tuple[int, int], notes: _Notes) -> None:
         self._gif, self._made, self._place, self._notes = kind == ".gif", made, place, notes
@@ -200,7 +199,7 @@ class _Pipe:
         arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
         self._log = made.with_name("log").open("w+b")
         self._process = subprocess.Popen(
-            decoder.command(*arguments),
+            decoder.dying_with_parent(decoder.command(*arguments)),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
