@@ -66,7 +66,7 @@ class Count:
 
 def phase_of(line: traced.Line) -> str:
     """The phase that an event shows the program to be in."""
-    if line.phase == "decode" and line.done == line.total:
+    if line.phase == "decode" and line.done == line.total and line.window == line.windows:
         return "publish"
     return {"learn": "sample", "refine": "sample"}.get(line.phase, line.phase)
 
@@ -159,8 +159,8 @@ def chain(job: KillJob, place: Place, expected: Whole, rng: random.Random, count
         reached = _count_steps(job, trace, reached, count)
         if not killed:
             break
-        count.kills[phase] = count.kills.get(phase, 0) + 1
-        moments.append(phase)
+        moments.append(_last_phase(trace))
+        count.kills[moments[-1]] = count.kills.get(moments[-1], 0) + 1
         count.damaged += damaged(job, place, expected)
         argv = ("resume",) if job.resumes and rng.random() < 0.5 and _waiting(place) else job.argv
     _finish(job, place, expected, status, count)
@@ -172,6 +172,12 @@ def chain(job: KillJob, place: Place, expected: Whole, rng: random.Random, count
         "output": output[-300:],
     }
     return record | {"kept": count.kept[known:]}
+
+
+def _last_phase(trace: Path) -> str:
+    """The phase that a run was in when it ended; a run goes through others before its first event."""
+    lines = traced.read(trace)
+    return phase_of(lines[-1]) if lines else "start"
 
 
 def _output_of(process: subprocess.Popen[str]) -> str:

@@ -1,6 +1,6 @@
 """The program, with every progress event written into the file that ``FAULTS_TRACE`` names: one line each, of the
-seconds of the system's clock, the phase, the window, and how many of how many are done. What is written is there
-whatever happens to the process.
+seconds of the system's clock, the phase, the window of how many, and how many of how many are done. What is written is
+there whatever happens to the process.
 
     python -m faults_parts.traced generate ...
 """
@@ -23,17 +23,21 @@ class Line:
     seconds: float
     phase: str
     window: int
+    windows: int
     done: int
     total: int
 
 
 def read(trace: Path) -> list[Line]:
-    """The events of a trace, without one that is being written."""
+    """The events of a trace, without one that is being written. A film of several windows makes each event twice, the
+    first time as that of a film of one."""
     if not trace.exists():
         return []
     whole = trace.read_text().rpartition("\n")[0]
     fields = [line.split() for line in whole.splitlines()]
-    return [Line(float(f[0]), f[1], int(f[2]), int(f[3]), int(f[4])) for f in fields]
+    lines = [Line(float(f[0]), f[1], *map(int, f[2:])) for f in fields]
+    windows = max((line.windows for line in lines), default=1)
+    return [line for line in lines if line.windows == windows or line.phase == "load"]
 
 
 def install(trace: str) -> None:
@@ -45,7 +49,7 @@ def install(trace: str) -> None:
 
     def traced(self: ProgressEvent, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        line = f"{time.monotonic():.4f} {self.phase} {self.window} {self.done} {self.total}\n"
+        line = f"{time.monotonic():.4f} {self.phase} {self.window} {self.windows} {self.done} {self.total}\n"
         os.write(file, line.encode())
 
     ProgressEvent.__init__ = traced
