@@ -138,7 +138,9 @@ def test_a_stopped_training_goes_on(run: Run, clips: Path, monkeypatch: pytest.M
     monkeypatch.setattr(LoRATrainer, "train_step", interrupted)
     result = run("train", clips, "-o", "wug.safetensors", *SMALL)
     assert (result.exit_code, result.stdout) == (130, "")
-    assert "stopped at step 2; wug.safetensors holds what was learnt, the same command" in result.stderr
+    assert (
+        "sora: stopped at step 2, wug.safetensors holds what was learnt; go on with the same command" in result.stderr
+    )
     assert lora_file.facts("wug.safetensors")["steps"] == "2"
     monkeypatch.setattr(LoRATrainer, "train_step", advance)
     result = run("train", clips, "-o", "wug.safetensors", *SMALL, "--resume")

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-import typer
 
 from sora import __version__, media, memory, models, weights
 from sora.cli import signals
@@ -25,7 +24,6 @@ from sora.plan.recipe import sha256_of
 from sora.storage import refusal
 from sora.weights import lora_file
 
-STOPPED = 130
 LOSS_WINDOW = 50  # steps whose mean loss is reported
 SAVE_SHARE = 20  # times what a save takes go by before the next: at most a twentieth of the time is spent on them
 MIN_SAVE_SECONDS = 1.0  # between two saves
@@ -95,9 +93,9 @@ def run(job: TrainJob) -> dict[str, Any]:
         try:
             with gradient_checkpointing(model):
                 _train(job, trainer, reached, on_event)
-        except KeyboardInterrupt as stopped:
-            _stop(job, trainer, reached)
-            raise typer.Exit(getattr(stopped, "status", STOPPED)) from None
+        except KeyboardInterrupt as stop:
+            stop.args = (_stop(job, trainer, reached),)
+            raise
     reached.finished = True
     _write_lora(job, trainer)
     trainer.save(job.state_file, asdict(reached))
@@ -120,15 +118,14 @@ def _begin(job: TrainJob, trainer: LoRATrainer) -> Progress:
     return reached
 
 
-def _stop(job: TrainJob, trainer: LoRATrainer, reached: Progress) -> None:
-    """Keep what was learnt, and say how to go on."""
+def _stop(job: TrainJob, trainer: LoRATrainer, reached: Progress) -> str:
+    """Keep what was learnt; a line that says how to go on."""
     if not trainer.is_whole:
-        note(f"stopped at step {trainer.step}; the same command goes on from what was saved last", quiet=False)
-        return
+        return f"stopped in step {trainer.step}; go on with the same command from what was saved last"
     trainer.save(job.state_file, asdict(reached))
     _write_lora(job, trainer)
     kept = f"{job.out} holds what was learnt"
-    note(f"stopped at step {trainer.step}; {kept}, the same command or --resume goes on", quiet=False)
+    return f"stopped at step {trainer.step}, {kept}; go on with the same command or --resume"
 
 
 def _train(job: TrainJob, trainer: LoRATrainer, reached: Progress, on_event: Listener) -> None:
