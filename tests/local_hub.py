@@ -35,8 +35,8 @@ SMALL = ".json"  # ends the names of files that git keeps itself; of the others 
 class Fault:
     """What happens to one request for a file's bytes, or for the listing.
 
-    status: an answer without bytes, with headers. breaks_after, stalls_after: bytes of the body before the connection
-    is closed, or silent. ignores_ranges: the answer is the whole file. content: other bytes than the file's.
+    status: an answer without bytes. headers: of the answer. breaks_after, stalls_after: bytes of the body before the
+    connection is closed, or silent. ignores_ranges: the answer is the whole file. content: other bytes than the file's.
     hides_length: the body ends where the connection does.
     """
 
@@ -208,9 +208,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(416, b"", {"Content-Range": f"bytes */{len(content)}"}, fault)
                 return
             tag["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            self._send(206, content[start:], tag, fault, name)
+            self._send(206, content[start:], {**tag, **fault.headers}, fault, name)
         else:
-            self._send(200, content, tag, fault, name)
+            self._send(200, content, {**tag, **fault.headers}, fault, name)
 
     def _send(
         self,

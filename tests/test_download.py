@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -263,6 +265,14 @@ def test_a_wrong_length_is_refused_and_the_part_stays(server: LocalHub, blobs: P
 
 def test_more_than_there_should_be_is_not_read(server: LocalHub, blobs: Path):
     server.fail(FIRST, Fault(content=LARGE + b"more" * 1000, hides_length=True))
+    download.pull(SPEC)
+    assert_all_is_well(blobs)
+
+
+def test_a_mirror_that_compresses(server: LocalHub, blobs: Path):
+    compressed = {"Content-Encoding": "gzip"}
+    server.fail("", Fault(content=gzip.compress(json.dumps(server.listing()).encode()), headers=compressed))
+    server.fail(FIRST, Fault(content=gzip.compress(LARGE), headers=compressed))
     download.pull(SPEC)
     assert_all_is_well(blobs)
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -31,7 +31,9 @@ HUB = Path(__file__).parent.parent.parent / "tests" / "local_hub.py"
 MODEL = catalog.MODELS["wan2.1-1.3b"]
 WEIGHTS = 8_000_000  # bytes of each file of weights
 RATE = 3_000_000  # bytes a second that the hub sends
-LIFE = (0.3, 3.0)  # seconds after which a program is killed
+LIFE = 2.0  # seconds of fetching after which a program is killed, at most
+EARLY = 0.2  # the share of programs that are killed before they fetch anything
+STARTED = 60  # seconds after which a program that fetches nothing is killed all the same
 COUNTED = 0.3  # seconds after a kill until the hub knows of it
 KEPT = 0.8  # of what came before a kill, not to be fetched again
 PATIENCE = 300  # seconds of one program
@@ -146,11 +148,9 @@ def _round(pulls: Pulls, kills: int, moment: random.Random, counts: Counts) -> N
     while not completed:
         began = pulls.sent()
         with pulls.program() as program:
-            try:
-                _, stderr = program.communicate(timeout=moment.uniform(*LIFE) if killed < kills else PATIENCE)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                _, stderr = program.communicate()
+            if killed < kills:
+                _kill_at(program, pulls, began, moment)
+            _, stderr = program.communicate(timeout=PATIENCE)
         if program.returncode == -signal.SIGKILL:
             killed += 1
             time.sleep(COUNTED)
@@ -164,6 +164,19 @@ def _round(pulls: Pulls, kills: int, moment: random.Random, counts: Counts) -> N
     counts.kills, counts.pulls = counts.kills + killed, counts.pulls + 1
     counts.before_kills, counts.again = counts.before_kills + before_kills, counts.again + pulls.sent() - pulls.total
     _note_end(pulls, counts)
+
+
+def _kill_at(program: subprocess.Popen[str], pulls: Pulls, began: int, moment: random.Random) -> None:
+    """Kills a program at a random moment of its start or, mostly, of its fetching; unless it ends before. began: bytes
+    that the hub had sent before. A busy machine takes seconds to start a program, so the clock runs from the first
+    byte."""
+    if moment.random() >= EARLY:
+        until = time.monotonic() + STARTED
+        while pulls.sent() == began and program.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+    with suppress(subprocess.TimeoutExpired):
+        program.wait(moment.uniform(0, LIFE))
+    program.kill()
 
 
 def _note_damage(pulls: Pulls, counts: Counts) -> None:

@@ -53,7 +53,7 @@ def record(file: Path, digest: str) -> None:
         note = _note(digest)
         note.parent.mkdir(parents=True, exist_ok=True)
         checked = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        atomic.write(note, json.dumps(_facts(file) | {"checked": checked}).encode(), replace=True)
+        atomic.write(note, json.dumps(_facts(file) | {"checked": checked}).encode(), replace=True, durable=False)
 
 
 def is_recorded(file: Path, digest: str) -> bool:

@@ -185,7 +185,7 @@ def _start(response: Response, file: RemoteFile, offset: int) -> int:
             return int(found[1])
         size = found[2] if found else "an unknown number of"
     else:
-        size = response.headers.get("Content-Length") or str(file.size)
+        size = (not response.is_encoded and response.headers.get("Content-Length")) or str(file.size)
         if size == str(file.size):
             return 0
     raise WrongBytes(f"the hub has {size} bytes of {file.name}, where {file.size} were published")

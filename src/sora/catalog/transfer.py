@@ -72,11 +72,13 @@ class Session:
 
 @dataclass(frozen=True)
 class Response:
-    """pieces: the body as it comes, as it was sent."""
+    """pieces: the body as it comes. is_encoded: whether it was compressed on the way, against what was asked, so that
+    its length is not the header's."""
 
     status: int
     headers: Mapping[str, str]
     pieces: Iterator[bytes]
+    is_encoded: bool = False
 
 
 @contextmanager
@@ -90,12 +92,19 @@ def opened(session: Session, method: str, url: str, headers: Mapping[str, str] |
     follow = method == "GET"
     if callable(getattr(client, "stream", None)):
         with client.stream(method, url, headers=sent, timeout=session.timeout, follow_redirects=follow) as found:
-            yield _understood(Response(found.status_code, found.headers, found.iter_raw()))
+            encoded = _is_encoded(found.headers)
+            pieces = found.iter_bytes() if encoded else found.iter_raw()
+            yield _understood(Response(found.status_code, found.headers, pieces, encoded))
     else:
         settings = {"timeout": session.timeout, "stream": True, "allow_redirects": follow}
         with client.request(method, url, headers=sent, **settings) as found:
-            pieces = found.raw.stream(PIECE, decode_content=False)
-            yield _understood(Response(found.status_code, found.headers, pieces))
+            encoded = _is_encoded(found.headers)
+            pieces = found.raw.stream(PIECE, decode_content=encoded)
+            yield _understood(Response(found.status_code, found.headers, pieces, encoded))
+
+
+def _is_encoded(headers: Mapping[str, str]) -> bool:
+    return (headers.get("Content-Encoding") or "identity").strip().lower() != "identity"
 
 
 def _understood(response: Response) -> Response:
