@@ -41,6 +41,11 @@ def reads(path: str, digest: str = "ab" * 32, **request: Any) -> str:
     return asks([[path, digest]], **({"verb": "extend", "clip": path, "size": None} | request))
 
 
+def names(name: str, digest: str = "ab" * 32) -> str:
+    """A recipe of format 3 that goes on from a file which it names."""
+    return json.dumps(json.loads(reads(name, digest)) | {"format": 3})
+
+
 CLEAR = "\x1b[2J\x1b]0;owned\x07\r\b"
 """What a terminal would do something at."""
 
@@ -130,6 +135,29 @@ CRAFTED: dict[str, tuple[str, str]] = {
     "a folder with a pickle as a model": (asks(model="@PERSON@/model"), "model"),
     "a model that there is not": (asks(model="nobody/nothing"), "no absolute path"),
     "a model in ~": (asks(model="~/model"), "no absolute path"),
+    # --- names, as files hold them
+    "a path among names": (names("@PERSON@/clip.webp"), "no file's name alone"),
+    "a name out of the folder": (names("../person/clip.webp"), "no file's name alone"),
+    "a name of a folder above": (names(".."), "no file's name alone"),
+    "a name on a drive": (names("C:clip.webp"), "no file's name alone"),
+    "a name with a backslash": (names("..\\person\\clip.webp"), "no file's name alone"),
+    "a name of nothing": (names(""), "no file's name alone"),
+    "a name with a zero": (names("a\0b"), "no file's name alone"),
+    "a name without a digest": (names("clip.webp", ""), "no digest"),
+    "a name with weights' digest": (names("clip.webp", "weights:" + "ab" * 32), "no digest"),
+    "a name of what is not there": (names("clip.webp"), "not found beside it"),
+    "a name of the film itself": (names("film.webp"), "has changed since"),
+    "a name that is not listed": (says(format=3, request=REQUEST | {"loras": ["x.safetensors:1"]}), "does not list"),
+    "weights that are not listed": (says(format=3, request=REQUEST | {"model": "own"}), "does not list"),
+    "weights by a path": (says(format=3, request=REQUEST | {"model": "@PERSON@/model"}), "does not list"),
+    "weights out of the folder": (
+        says(format=3, request=REQUEST | {"model": "../model"}, inputs=[["../model", "weights:" + "ab" * 32]]),
+        "no file's name alone",
+    ),
+    "two digests of a name": (
+        says(format=3, request=REQUEST | {"image": "a.png"}, inputs=[["a.png", "ab" * 32], ["a.png", "cd" * 32]]),
+        "two digests",
+    ),
     # --- words and numbers
     "eight films in the words": (asks(prompt="{a|b}{a|b}{a|b}"), "several films"),
     "films without number": (asks(prompt="{a|b}" * 4000), "cannot be painted"),

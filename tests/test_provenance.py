@@ -16,6 +16,7 @@ from PIL import Image
 import sora
 from conftest import Footage, Studio
 from sora import media
+from sora.jobs import input_paths
 from sora.media import COMPOSITE, GENERATED, Provenance, provenance
 from sora.plan.clip import Clip
 
@@ -162,6 +163,87 @@ def test_info_shows_who_made_a_file(studio: Studio, footage: Footage) -> None:
     assert re.search(rf"source_type +{COMPOSITE}\nmade by a model +in part\nrecipe +none\n", shown[1])
     assert "made by a model" not in shown[2] and "sora did not make this file" in shown[2]
     assert json.loads(studio("info", "b.mkv", "--json").stdout)["source_type"] == COMPOSITE
+
+
+# --- names in place of paths, and where the files are found --------------------------------------------------------
+
+
+@pytest.fixture
+def painted(studio: Studio, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A film in the working folder, made from a clip in another, on another machine."""
+    monkeypatch.setenv("SORA_STATE", str(tmp_path / "theirs"))
+    clip = footage("clip.mkv")
+    assert studio("extend", clip, "--frames", 2, "--steps", 1, "--seed", 3, "-o", "film.mkv").exit_code == 0
+    monkeypatch.setenv("SORA_STATE", str(tmp_path / "mine"))
+    return clip
+
+
+def remade(studio: Studio, *argv: object) -> None:
+    result = studio("remake", "film.mkv", *argv, "-o", "again.mkv", "--force")
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(pixels(Path("again.mkv")), pixels(Path("film.mkv")))
+
+
+def test_no_path_is_in_a_file(studio: Studio, painted: Path, tmp_path: Path) -> None:
+    text = Path("film.mkv").read_bytes()
+    assert b"clip.mkv" in text and str(tmp_path).encode() not in text and str(Path.home()).encode() not in text
+
+
+def test_what_a_film_was_made_from_is_found_beside_it_or_where_a_person_says(studio: Studio, painted: Path) -> None:
+    result = studio("remake", "film.mkv")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (3, "", 1)
+    assert "made from clip.mkv (sha256 " in result.stderr and "--inputs" in result.stderr
+    remade(studio, "--inputs", painted.parent)
+    Path("again.mkv").unlink()
+    painted.rename("another name.mkv")
+    Path("clip.mkv").write_bytes(b"something else")
+    assert "clip.mkv, which has changed" in studio("remake", "film.mkv", "-o", "x.mkv").stderr
+    remade(studio, "--inputs", "another name.mkv")  # by its digest
+
+
+def test_a_film_moves_with_its_clip(studio: Studio, painted: Path) -> None:
+    painted.rename("clip.mkv")
+    remade(studio)
+
+
+def test_this_machine_finds_what_it_painted_from(
+    studio: Studio, painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORA_STATE", str(tmp_path / "theirs"))
+    remade(studio)
+    known = tmp_path / "theirs" / "inputs.json"
+    assert known.stat().st_mode & 0o077 == 0
+    assert list(json.loads(known.read_text()).values()) == [str(painted)]
+    for damaged in ("", "{", "[]", '{"a": 1}', "[" * 100_000):
+        known.write_text(damaged)
+        assert "not found beside it" in studio("remake", "film.mkv").stderr
+    remade(studio, "--inputs", painted.parent)  # and is noted anew
+    remade(studio)
+
+
+def test_only_as_many_paths_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SORA_STATE", str(tmp_path))
+    monkeypatch.setattr(input_paths, "MAX_ENTRIES", 3)
+    for number in range(5):
+        input_paths.remember([(f"/clips/{number}.mp4", str(number)), ("memory:" + "a" * 64, "a" * 64)])
+    input_paths.remember([("/moved/2.mp4", "2")])
+    found = [input_paths.path_of(digest) for digest in ("0", "1", "2", "3", "4", "a" * 64)]
+    assert found == [None, None, Path("/moved/2.mp4"), Path("/clips/3.mp4"), Path("/clips/4.mp4"), None]
+
+
+def test_two_clips_of_one_name_are_told_apart(studio: Studio, footage: Footage, tmp_path: Path) -> None:
+    for folder, name in (("a", "one.mkv"), ("b", "two.mkv")):
+        (tmp_path / folder).mkdir()
+        footage(name).rename(tmp_path / folder / "clip.mkv")
+    studio("bridge", tmp_path / "a/clip.mkv", tmp_path / "b/clip.mkv", "--steps", 1, "--seed", 3, "-o", "film.mkv")
+    input_paths.remember([])
+    remade(studio, "--inputs", tmp_path / "b", "--inputs", tmp_path / "a")
+
+
+def test_what_is_replaced_need_not_be_there(studio: Studio, painted: Path, footage: Footage) -> None:
+    other = footage("other.mkv")
+    assert studio("remake", "film.mkv", "--clip", other, "-o", "other-longer.mkv").exit_code == 0
+    assert studio("remake", "film.mkv", "--inputs", "nowhere").exit_code == 3
 
 
 # --- without a recipe --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sora.errors import InputError
 from sora.plan import recipe_format_1
 from sora.plan.recipe import MAX_CHARACTERS, Recipe, digest_of, from_record, prompt_in, record_of, sha256_of
+from sora.plan.recipe_names import in_names, is_in_memory, is_name, with_paths
 from sora.plan.request import Request, fields
 
 words = st.text(st.characters(exclude_categories=[]), max_size=50)  # lone surrogates too: odd file names arrive so
@@ -116,23 +117,29 @@ def test_recipe_survives_json(recipe: Recipe) -> None:
     text = recipe.to_json()
     text.encode()  # can be written to a file
     assert "\n" not in text
-    assert read(text) == recipe
+    written = read(text)
+    assert read(written.to_json()) == written
+    paths = {name for name, field in fields().items() if field.is_path or name == "loras"}
+    kept = {name: getattr(recipe.request, name) for name in fields() if name not in paths}
+    assert {name: getattr(written.request, name) for name in kept} == kept
+    assert msgspec.structs.replace(written, request=recipe.request, inputs=recipe.inputs) == recipe
+    assert all(is_name(name) or is_in_memory(name) for name, _ in written.inputs)
 
 
 def test_json_is_compact_readable_and_says_only_what_is_said() -> None:
     text = EXAMPLE.to_json()
-    assert text.startswith('{"format":2,"sora":"0.1","request":{"verb":"extend","prompt":"a 🎈 “rises”')
+    assert text.startswith('{"format":3,"sora":"0.1","request":{"verb":"extend","prompt":"a 🎈 “rises”')
     assert json.loads(text)["request"].keys() == {"verb", "prompt", "clip", "seed", "steps", "backward"}
 
 
 def test_keys_beside_the_request_that_are_not_known_are_passed_over() -> None:
     record = json.loads(EXAMPLE.to_json()) | {"lens": "50 mm"}
-    assert read(json.dumps(record)) == EXAMPLE
+    assert read(json.dumps(record)) == read(EXAMPLE.to_json())
 
 
 def test_recipes_with_the_field_names_of_earlier_versions_are_read() -> None:
     renamed = {"was": "source_prompt", "without": "disable", "negative": "negative_prompt", "last": "last_image"}
-    values = {"was": "grass", "without": ["winograd"], "negative": "snow", "last": "/b.png"}
+    values = {"was": "grass", "without": ["winograd"], "negative": "snow", "last": "b.png"}
     for old, new in renamed.items():
         record = json.loads(EXAMPLE.to_json())
         record["request"][old] = values[old]
@@ -164,7 +171,7 @@ def test_requests_that_are_none_are_refused() -> None:
 def test_values_of_the_wrong_kind_are_refused() -> None:
     wrong: list[tuple[str, object]] = [
         *[("fps", "8"), ("fps", float("nan")), ("painted", [128]), ("painted", [1, 2, 3]), ("size", [1.5, 2])],
-        *[("inputs", [["a"]]), ("inputs", {"a": "b"}), ("inputs", [["a", "b"]] * 2000), ("format", "2"), ("format", 3)],
+        *[("inputs", [["a"]]), ("inputs", {"a": "b"}), ("inputs", [["a", "b"]] * 2000), ("format", "2"), ("format", 4)],
         *[("prompts", []), ("prompts", "a"), ("request", None), ("request", []), ("threads", -1), ("frames", 0)],
     ]
     for key, value in wrong:
@@ -188,6 +195,34 @@ def test_missing_keys_are_named() -> None:
 def test_text_that_is_no_recipe_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="recipe"):
         record_of(text)
+
+
+def test_a_recipe_in_a_file_holds_names_and_no_paths() -> None:
+    own: dict[str, Any] = {"clip": "/home/me/a/clip.mp4", "clip_b": "/home/me/b/clip.mp4", "mask": "memory:" + "0" * 64}
+    own |= {"model": "/home/me/models/mini", "loras": ("/home/me/my:x.safetensors:0.5", "/home/me/b/clip.mp4:1")}
+    inputs = [*[*own.values()][:4], "/home/me/my:x.safetensors"]
+    digests = tuple((path, letter * 64) for path, letter in zip(inputs, "abcde", strict=True))
+    recipe = msgspec.structs.replace(EXAMPLE, request=Request(verb="bridge", **own), inputs=digests)
+    text = recipe.to_json()
+    assert "home" not in text and "/" not in text
+    written = read(text)
+    assert (written.request.clip, written.request.clip_b, written.request.mask) == (
+        *("clip.mp4", "clip.mp4#2"),
+        "memory:" + "0" * 64,
+    )
+    assert (written.request.model, written.request.loras) == ("mini", ("my:x.safetensors:0.5", "clip.mp4#2:1"))
+    names = [name for name, _ in written.inputs]
+    assert names == ["clip.mp4", "clip.mp4#2", "memory:" + "0" * 64, "mini", "my:x.safetensors"]
+    assert with_paths(written.request, dict(zip(names, inputs, strict=True))) == recipe.request
+
+
+def test_one_file_read_twice_has_one_name_and_odd_names_become_harmless() -> None:
+    inputs = (("/a/x.png", "a"), ("/b/x.png", "a"), ("/c/C:x\\y.png", "b"), ("/c/..", "c"), ("/", "d"))
+    request, named = in_names(Request(verb="img2vid", image="/a/x.png", last_image="/b/x.png"), inputs)
+    assert (request.image, request.last_image) == ("x.png", "x.png")
+    assert named == (("x.png", "a"), ("C_x_y.png", "b"), ("_", "c"), ("_#2", "d"))
+    for text in ("", ".", "..", "a/b", "../a", "/a", "a\\b", "C:a", "c:", "a\0b"):
+        assert not is_name(text), text
 
 
 def test_infinite_guidance_cannot_be_written() -> None:

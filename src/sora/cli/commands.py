@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import Any
 
@@ -36,7 +36,7 @@ CONSOLE = tuple(field.name for field in fields(ConsoleOptions))
 class Invocation:
     """A command, as typed. command: its name. values: a request's fields. delivery: fields of ``jobs.Delivery``. file:
     whose recipe is painted again, or the file of prompts of a verb. extra_args: options
-    that follow it."""
+    that follow it. inputs: where to look for what that file was made from."""
 
     command: str
     values: Values
@@ -44,6 +44,7 @@ class Invocation:
     console: ConsoleOptions
     file: str | None = None
     extra_args: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
     @property
     def is_batch(self) -> bool:
@@ -70,16 +71,20 @@ def finish_command() -> Callable[..., Invocation]:
         file = given.pop("draft_file")
         return _invocation("finish", given, file)
 
-    return _with_signature(command, "finish", FINISH, o.DELIVERY_OPTIONS)
+    return _with_signature(command, "finish", FINISH, {"inputs": (o.Inputs, None)} | o.DELIVERY_OPTIONS)
 
 
-def remake(ctx: typer.Context, file: o.RecipeFile, prompt: o.NewPrompt = None, **arguments: Any) -> Invocation:
+def remake(
+    ctx: typer.Context,
+    file: o.RecipeFile,
+    prompt: o.NewPrompt = None,
+    inputs: o.Inputs = None,
+    **arguments: Any,
+) -> Invocation:
     """Paint a file again from its recipe. After FILE goes any option of the command that made it, such as --seed or
     --size; all else stays as it was, and without any the frames come out the same."""
-    invocation = _invocation("remake", {"prompt": prompt, **arguments}, str(file))
-    return Invocation(
-        invocation.command, invocation.values, invocation.delivery, invocation.console, invocation.file, tuple(ctx.args)
-    )
+    invocation = _invocation("remake", {"prompt": prompt, "inputs": inputs, **arguments}, str(file))
+    return replace(invocation, extra_args=tuple(ctx.args))
 
 
 def remake_command() -> Callable[..., Invocation]:
@@ -100,7 +105,8 @@ def _invocation(command: str, arguments: Values, file: str | None) -> Invocation
     console = ConsoleOptions(**{name: arguments.pop(name) for name in CONSOLE})
     delivery = {name: arguments.pop(name) for name in ("output", "count", "anyway", "force")}
     delivery["recipe"] = not arguments.pop("no_recipe")
-    return Invocation(command, o.values_of(arguments), delivery, console, file)
+    inputs = tuple(arguments.pop("inputs", None) or ())
+    return Invocation(command, o.values_of(arguments), delivery, console, file, inputs=inputs)
 
 
 def _with_signature(

@@ -80,6 +80,16 @@ NewPrompt = Annotated[
         "--prompt", metavar="TEXT", rich_help_panel="What to make", help="Another prompt.", show_default=False
     ),
 ]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        *("--inputs",),
+        metavar="PATH",
+        rich_help_panel="What to make",
+        help="File it was made from, or a folder with them, if moved; repeatable.",
+        show_default=False,
+    ),
+]
 IdeasCount = Annotated[int, typer.Option("--count", metavar="N", help="Number of prompts to try, 0 to 1000.")]
 IdeasSeed = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Same seed, same prompts.", show_default="random")

@@ -69,7 +69,7 @@ def read_stdin() -> str:
 
 def _finish(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:
     file = Path(invocation.file or "")
-    recipe = replay.read(file)
+    recipe = replay.read(file, invocation.inputs)
     request = replay.finish_request(file, recipe, invocation.values)
     suffix = ".png" if request.verb == "image" else None
     delivery = replace(delivery, stem=f"{slug(file.stem) or 'film'}-finish", suffix=suffix)
@@ -82,9 +82,10 @@ def _remake(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest
     file = Path(invocation.file or "")
     if invocation.file and invocation.file.startswith("-"):
         raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
-    recipe = replay.read(file)
+    recipe = replay.recipe_of(file)
     prompt = invocation.values.get("prompt")
     values = replay.values_in(file, recipe, invocation.extra_args)
+    recipe = replay.located(file, recipe, invocation.inputs, values)
     values |= {} if prompt is None else fill_from_stdin({"prompt": prompt})
     request, notes = replay.remake_request(file, recipe, values)
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None

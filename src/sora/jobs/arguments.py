@@ -12,7 +12,7 @@ from numbers import Real
 from typing import Any
 
 from sora.errors import SoraError, UsageError
-from sora.plan.recipe import IN_MEMORY
+from sora.plan.recipe_names import IN_MEMORY
 from sora.plan.request import RequestField, fields
 from sora.plan.verbs import FINISH, VERBS, Verb
 
@@ -25,7 +25,7 @@ CALL: dict[str, tuple[Any, str]] = {
 }
 """Keywords that are no field of a request: the default and the help of each."""
 
-WORDS = {"-o": "the path", "--force": "force=True", "--anyway": "anyway=True"}
+WORDS = {"-o": "the path", "--force": "force=True", "--anyway": "anyway=True", "--inputs": "inputs"}
 """What the command line's own flags are called in Python."""
 
 KINDS: dict[type[Any], str] = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
@@ -44,6 +44,12 @@ def check_names(verb: str, row: Verb, options: Mapping[str, Any]) -> None:
             closest = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {closest[0]!r}?" if closest else f"; it takes {', '.join(row.options)}"
             raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def paths_of(given: Any) -> tuple[str, ...]:
+    """A path, or several, as texts."""
+    several = (given,) if isinstance(given, str | os.PathLike) else given
+    return tuple(os.fsdecode(os.fspath(each)) for each in several)
 
 
 def values_of(row: Verb, options: Mapping[str, Any]) -> dict[str, Any]:

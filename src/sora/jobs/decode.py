@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -15,6 +16,7 @@ from sora.engine.checkpoint import Checkpoint, SamplerState
 from sora.engine.engine import resize
 from sora.errors import InputError
 from sora.jobs import checkpoints, paint
+from sora.jobs.delivery import provenance_of
 from sora.jobs.job import Extent, Job
 from sora.jobs.paint import Listener, Loaded
 from sora.jobs.resolve import ResolvedRequest
@@ -76,13 +78,15 @@ def write(
     if extent == "preview":
         resolved = replace(resolved, request=msgspec.structs.replace(resolved.request, refine=None))
     variant = resolved.variants[film - 1]
-    recipe = paint.recipe_of(resolved, variant, loaded).to_json() if extent == "whole" else ""
+    keeps_recipe = extent == "whole" and job.delivery.recipe
+    recipe = paint.recipe_of(resolved, variant, loaded).to_json() if keeps_recipe else ""
+    options: dict[str, Any] = {"sounds": resolved.sounds, "provenance": provenance_of(resolved.source_type)}
 
     def checkpoint(name: str) -> Checkpoint:
         return KeptCanvas(job.film_folder(film) / name, unfinished=extent == "preview")
 
     frames = paint.frames_of(resolved, variant, loaded.model, on_event, checkpoint)
-    with media.writer(path, format.fps, size, recipe, force, sounds=resolved.sounds) as file:
+    with media.writer(path, format.fps, size, recipe, force, **options) as file:
         for frames_FCYX in _until_not_painted(frames, job, extent):
             file.write(_resized(frames_FCYX, size).permute(0, 2, 3, 1).numpy())
         if not file.frames:

@@ -26,7 +26,8 @@ from sora import __version__
 from sora.errors import InputError, UsageError
 from sora.jobs.delivery import Delivery
 from sora.jobs.resolve import ResolvedRequest, resolve
-from sora.plan.recipe import digest_of, is_in_memory
+from sora.plan.recipe import digest_of
+from sora.plan.recipe_names import is_in_memory
 from sora.plan.request import from_data, to_data
 from sora.storage import atomic, state
 

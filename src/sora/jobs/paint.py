@@ -21,12 +21,13 @@ from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings
 from sora.engine.model import Model
 from sora.engine.progress import ProgressEvent
+from sora.jobs import input_paths
 from sora.jobs.delivery import provenance_of
 from sora.jobs.job import Machine
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
 from sora.plan.plan import Plan
-from sora.plan.recipe import Recipe, absolute, digest_of, sha256_of
+from sora.plan.recipe import WEIGHTS, Recipe, absolute, digest_of, sha256_of
 from sora.runtime import threads
 
 Listener = Callable[[ProgressEvent], None]
@@ -142,15 +143,18 @@ def write(
     path: where it goes; a name that was taken meanwhile is left alone. force: overwrite what is there.
     keeps_recipe: whether its recipe is in the file. checkpoints: what they hold is not painted again."""
     format, overlap = resolved.plan.format, resolved.speed.uses("overlap")
-    recipe = recipe_of(resolved, variant, loaded).to_json() if keeps_recipe else ""
+    recipe = recipe_of(resolved, variant, loaded) if keeps_recipe else None
     options: dict[str, Any] = {"sounds": resolved.sounds, "provenance": provenance_of(resolved.source_type)}
     with ExitStack() as written:
-        opened = media.writer(path, format.fps, format.size, recipe, force, overlap=overlap, **options)
+        text = "" if recipe is None else recipe.to_json()
+        opened = media.writer(path, format.fps, format.size, text, force, overlap=overlap, **options)
         file = written.enter_context(opened)
         for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event, checkpoints):
             file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
         with record_function("write"):  # what is left to do after the last frame
             written.close()
+    if recipe is not None:
+        input_paths.remember(recipe.inputs)
     return file.path
 
 
@@ -168,11 +172,14 @@ def frames_in_memory(resolved: ResolvedRequest, variant: Variant, loaded: Loaded
 def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Recipe:
     """Everything needed to make this file again."""
     plan, painted, size = resolved.plan, resolved.model_size, resolved.size
+    identity, folder = weights_identity(resolved.spec), resolved.spec.folder
+    inputs = [(absolute(file), digest_of(file)) for file in resolved.inputs]
+    inputs += [] if folder is None else [(absolute(folder), WEIGHTS + identity)]
     return Recipe(
         sora=__version__,
         request=resolved.request_of(variant),
         prompts=variant.texts,
-        weights=weights_identity(resolved.spec),
+        weights=identity,
         frames=plan.frames,
         fps=plan.format.fps,
         painted=(painted[1], painted[0]),
@@ -180,7 +187,7 @@ def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Re
         device=loaded.model.device.type,
         dtype=str(loaded.dtype).removeprefix("torch."),
         torch=str(torch.__version__),
-        inputs=tuple((absolute(file), digest_of(file)) for file in resolved.inputs),
+        inputs=tuple(inputs),
         threads=torch.get_num_threads(),
     )
 

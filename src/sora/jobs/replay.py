@@ -1,12 +1,11 @@
 """A file's recipe as a request to paint it again, or to finish it. A recipe is read as data and trusted with nothing:
-it can name only verbs that paint, only one film, only files that it lists as read, by absolute paths, and only regular
-files and folders of them. No file is opened before all of that has been seen."""
+it can name only verbs that paint, only one film, and only files that it lists as read, with their digests, which
+``recipe_inputs`` finds. No other file is opened before all of that has been seen."""
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,34 +15,39 @@ import msgspec
 
 from sora import catalog, media, weights
 from sora.errors import InputError, ModelError, SoraError, UsageError
-from sora.jobs import loras
+from sora.jobs import recipe_inputs
 from sora.jobs.delivery import Delivery, InMemory
 from sora.jobs.inputs import Inputs
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.plan import flags, prompts
-from sora.plan.recipe import Recipe, digest_of, from_record, is_in_memory, record_of, sha256_of
+from sora.plan.recipe import Recipe, from_record, record_of, sha256_of
 from sora.plan.recipe_format_1 import converted, finished
+from sora.plan.recipe_names import is_in_memory
 from sora.plan.request import Request, changed, fields, to_data
 from sora.plan.verbs import VERBS, Verb
 from sora.runtime import threads
 
 FINISH_STRENGTH = 0.6  # strength at which a draft is painted over
-MAX_FOLDER_FILES = 100_000  # and folders
-MAX_INPUT_BYTES = 1 << 38  # bytes; the kernel's own files claim to be larger
 
 
-def read(file: Path) -> Recipe:
-    """The recipe inside a file, whose inputs are what they were. Raises InputError."""
-    recipe = recipe_of(file)
-    check(str(file), recipe, Inputs())
-    return recipe
+def read(file: Path, given: Sequence[str] = ()) -> Recipe:
+    """The recipe inside a file, with the paths of its inputs, which are what they were. given: files and folders in
+    which a person says they are. Raises InputError."""
+    return located(file, recipe_of(file), given)
+
+
+def located(file: Path, recipe: Recipe, given: Sequence[str], replaced: Collection[str] = ()) -> Recipe:
+    """A file's recipe as ``read`` returns it. replaced: fields that will have other values, whose files need not be
+    there. Raises InputError for a recipe that cannot be trusted too."""
+    _check_prompts(str(file), recipe.request)
+    return recipe_inputs.located(file, recipe, given, replaced)
 
 
 def check(file: str, recipe: Recipe, files: Inputs) -> None:
-    """Raises InputError for a recipe that cannot be trusted, and for inputs that are not what they were. file: that the
-    recipe is in, for a person. files: hold those that are in memory."""
+    """Raises InputError for the recipe of a video in memory that cannot be trusted, and for inputs that are not what
+    they were. file: what it is called, for a person. files: hold those that are in memory."""
     _check_prompts(file, recipe.request)
-    _check_inputs(file, recipe, files)
+    recipe_inputs.check(file, recipe, files)
 
 
 def recipe_of(file: Path, *, drafts: bool = True) -> Recipe:
@@ -61,8 +65,8 @@ def recipe_of(file: Path, *, drafts: bool = True) -> Recipe:
             raise InputError(f"the recipe of {file} finishes a film that was finished; paint the draft again")
         listed = record.get("inputs")
         if not isinstance(listed, list) or not any(isinstance(each, list) and path in each[:1] for each in listed):
-            raise _unlisted_error(file, path)
-        _check_regular(file, path)
+            raise recipe_inputs.unlisted_error(file, path)
+        recipe_inputs.check_regular(file, path)
         return recipe_of(Path(path), drafts=False).request
 
     return converted(record, draft_request)
@@ -102,7 +106,7 @@ def resolve_replay(
 
 def input_notes(file: Path, recipe: Recipe) -> list[str]:
     """Each file that a recipe reads and that does not lie in the film's own folder, in a line for a person."""
-    folder, own_model = file.resolve().parent, _own_model(recipe.request)
+    folder, own_model = file.resolve().parent, recipe_inputs.own_model(recipe)
     paths = dict.fromkeys([*(path for path, _ in recipe.inputs if not is_in_memory(path)), *own_model])
     return [f"the recipe of {file} reads {path}" for path in paths if Path(path).resolve().parent != folder]
 
@@ -189,77 +193,3 @@ def _check_prompts(file: str, request: Request) -> None:
         raise InputError(f"the recipe of {file} holds words that cannot be painted ({error})") from None
     if any(len(each) > 1 for each in variants):
         raise InputError(f"the recipe of {file} stands for several films, expected the one it is in; it was damaged")
-
-
-def _check_inputs(file: str, recipe: Recipe, files: Inputs) -> None:
-    """Raises InputError for a file that the recipe does not list as read, for one that it lists and has no use for, and
-    for one that is not what it was."""
-    used, listed = _request_files(file, recipe.request), [path for path, _ in recipe.inputs]
-    for path in used:
-        if path not in listed:
-            raise _unlisted_error(file, path)
-    for path in listed:
-        if path not in used:
-            raise InputError(f"the recipe of {file} lists {path}, for which it has no use; it was damaged")
-    for path in dict.fromkeys([*listed, *_own_model(recipe.request)]):
-        if path in files:
-            continue
-        if is_in_memory(path):
-            hint = "paint from a saved file to be able to paint it again"
-            raise InputError(f"{file} was made from a clip or a picture in memory, which no file holds; {hint}")
-        _check_regular(file, path)
-    for path, digest in dict.fromkeys(recipe.inputs):
-        if digest_of(path) != digest:
-            raise InputError(f"{file} was made from {path}, which has changed since; put the old one back")
-
-
-def _unlisted_error(file: str | Path, path: str) -> InputError:
-    return InputError(f"the recipe of {file} reads {path}, which it does not list; it was damaged")
-
-
-def _request_files(file: str, request: Request) -> list[str]:
-    """Every file that a request names, but the model's. Raises InputError."""
-    paths = [getattr(request, name) for name, field in fields().items() if field.is_path and name != "model"]
-    try:
-        added = [str(loras.parse_flag(text).path) for text in request.loras]
-    except UsageError as error:
-        raise InputError(f"the recipe of {file} holds a LoRA that cannot be added ({error})") from None
-    return [path for path in paths if path is not None] + added
-
-
-def _own_model(request: Request) -> list[str]:
-    """The model, where it is a person's own folder or file."""
-    return [request.model] if request.model and request.model not in catalog.MODELS else []
-
-
-def _check_regular(file: str | Path, path: str) -> None:
-    """Raises InputError for a path that is not absolute, for what is gone, and for what is neither a regular file with
-    something in it nor a folder of regular files: a device, a pipe or a kernel's own file could be read for ever."""
-    if not Path(path).is_absolute():
-        raise InputError(f"the recipe of {file} reads {path}, which is no absolute path; it was damaged")
-    try:
-        min_size = (
-            0 if Path(path).is_dir() else 1
-        )  # a folder may hold an empty file; none is read further than its size
-        for each in _files(Path(path)):
-            mode, size = (found := each.stat()).st_mode, found.st_size
-            if not stat.S_ISREG(mode) or not min_size <= size <= MAX_INPUT_BYTES:
-                raise InputError(f"{file} was made from {each}, which is not a regular file; its recipe was damaged")
-    except FileNotFoundError:
-        raise InputError(f"{file} was made from {path}, which is gone; put it back") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{file} was made from {path}, which cannot be read ({reason})") from None
-
-
-def _files(path: Path) -> Iterator[Path]:
-    """A file, or what lies in a folder and its folders. Raises InputError for a folder of too many."""
-    if not path.is_dir():
-        yield path
-        return
-    count = 0
-    for folder, folders, names in os.walk(path, followlinks=True):
-        count += 1 + len(folders) + len(names)
-        if count > MAX_FOLDER_FILES:
-            raise InputError(f"{path} holds over {MAX_FOLDER_FILES:,} files, more than a film is made from")
-        yield from (Path(folder) / name for name in names)

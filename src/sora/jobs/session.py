@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sora.engine.progress import Listener, ProgressEvent
 from sora.errors import UsageError
 from sora.jobs import replay, room
-from sora.jobs.arguments import check_names, in_keywords, row_of, values_of, with_keywords
+from sora.jobs.arguments import check_names, in_keywords, paths_of, row_of, values_of, with_keywords
 from sora.jobs.delivery import InMemory
 from sora.jobs.inputs import Inputs
 from sora.jobs.resolve import ResolvedRequest, resolve
@@ -177,9 +177,12 @@ class Session(Verbs):
     def _repaint(self, command: str, source: Any, options: Mapping[str, Any]) -> Video:
         file, recipe, files = _recipe_of(command, source)
         row = row_of("finish") if command == "finish" else replay.row_of(recipe.request)
+        given, options = options.get("inputs") or (), {k: v for k, v in options.items() if k != "inputs"}
         check_names(command, row, options)
         with in_keywords(row):
             values = _values(row, options, files)
+            if not isinstance(source, Video):
+                recipe = replay.located(file, recipe, paths_of(given), values)
             if command == "finish":
                 request, notes = replay.finish_request(file, recipe, values), list[str]()
             else:
@@ -242,10 +245,11 @@ def _values(row: Verb, options: Mapping[str, Any], files: Inputs) -> dict[str, A
 
 
 def _recipe_of(command: str, source: Any) -> tuple[Path, Recipe, Inputs]:
-    """(a file, or what a video is called, its recipe, what it was made of and is in memory). Raises InputError."""
+    """(a file, or what a video is called, its recipe, with names in place of paths where it is a file's, what it was
+    made of and is in memory). Raises InputError."""
     if not isinstance(source, Video):
         file = Path(source)
-        return file, replay.read(file), Inputs()
+        return file, replay.recipe_of(file), Inputs()
     files = Inputs(source.files)
     replay.check("the video", source.own_recipe, files)
     return Path(files.add("draft_file", source) if command == "finish" else "the video"), source.own_recipe, files

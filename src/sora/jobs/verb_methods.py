@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sora.jobs.signatures import documented
@@ -101,18 +101,31 @@ class Verbs(ABC):
         return self._paint("edit", {"clip": clip, "prompt": prompt}, options)
 
     @documented("finish")
-    def finish(self, draft_file: k.FilePath | Video, **options: Unpack[k.FinishOptions]) -> Video:
+    def finish(
+        self,
+        draft_file: k.FilePath | Video,
+        *,
+        inputs: k.FilePath | Sequence[k.FilePath] = (),
+        **options: Unpack[k.FinishOptions],
+    ) -> Video:
         """Paint a draft at full size and in all its steps. What its recipe says holds, but for the options; those of
         the session do not count here.
 
-        draft_file: a file that was painted with ``draft=True``, or the video itself.
+        draft_file: a file that was painted with ``draft=True``, or the video itself. inputs: as in ``remake``.
         """
-        return self._repaint("finish", draft_file, options)
+        return self._repaint("finish", draft_file, {**options, "inputs": inputs})
 
-    def remake(self, file: k.FilePath | Video, **options: Unpack[k.RemakeOptions]) -> Video:
+    def remake(
+        self,
+        file: k.FilePath | Video,
+        *,
+        inputs: k.FilePath | Sequence[k.FilePath] = (),
+        **options: Unpack[k.RemakeOptions],
+    ) -> Video:
         """Paint a file again from its recipe. Without any options the frames come out the same.
 
         file: a file that sora painted, or a video that was painted before. options: those of the verb that painted it,
-        which take the place of what the recipe says; those of the session do not count here.
+        which take the place of what the recipe says; those of the session do not count here. inputs: files that it was
+        made from, or folders with them, where they lie neither with it nor where this machine saw them last.
         """
-        return self._repaint("remake", file, options)
+        return self._repaint("remake", file, {**options, "inputs": inputs})

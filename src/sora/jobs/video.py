@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sora import media
-from sora.jobs import notebook
+from sora.jobs import input_paths, notebook
 from sora.jobs.arguments import in_keywords, row_of
 from sora.jobs.delivery import check_frames, provenance_of
 from sora.media import GENERATED, Sound
@@ -89,6 +89,8 @@ class Video:
             check_frames(str(path), len(self), "save it as .mp4, .gif, .webp, .mkv, or without a suffix for PNGs")
             with media.writer(path, self.fps, self.frames.shape[1:3], text, force, **options) as file:
                 file.write(self.frames)
+        if recipe:
+            input_paths.remember(self.own_recipe.inputs)
         return file.path
 
     def __len__(self) -> int:

@@ -18,28 +18,31 @@ import msgspec
 from msgspec import Meta, Struct
 
 from sora.errors import InputError
+from sora.plan.recipe_names import in_names, is_in_memory
 from sora.plan.request import OLD_NAMES, Request, from_data, to_data
 from sora.storage import regular
 
-FORMAT = 2
+FORMAT = 3
 MAX_CHARACTERS = 1 << 20  # characters of a recipe's text
 MAX_INPUTS = 1024
 MAX_DEPTH = 16  # lists and objects within one another; sora's own are 4 deep
 MAX_THREADS = 1 << 16
 
-IN_MEMORY = re.compile(r"memory:[0-9a-f]{64}")
-"""What stands in a request and among a recipe's inputs for a clip or a picture that was in no file: its sha256."""
-
 Text = Annotated[str, Meta(max_length=MAX_CHARACTERS)]
 Pixels = Annotated[int, Meta(ge=1, le=1 << 20)]
+
+
+WEIGHTS = "weights:"
+"""What stands before a fingerprint among the digests of a recipe's inputs."""
 
 
 class Recipe(Struct, frozen=True, kw_only=True):
     """How a clip was made. sora, torch: versions. weights: which, as a sha256 in hex or repository@commit.
 
-    request: complete, of this one clip, with absolute paths. prompts: of each shot, as they were painted. fps: frames a
-    second. painted, size: (width, height) in pixels, on the canvas and in the file. inputs: (path, sha256 in hex) of
-    every file that was read. threads: that painted, where the device is a CPU; 0 where that is not known. Frames of the
+    request: complete, of this one clip, with absolute paths; in a file with names in their place. prompts: of each
+    shot, as they were painted. fps: frames a second. painted, size: (width, height) in pixels, on the canvas and in the
+    file. inputs: (path, sha256 in hex) of every file that was read, and "weights:" with their fingerprint for weights
+    of a person's own. threads: that painted, where the device is a CPU; 0 where that is not known. Frames of the
     embedded model do not depend on it; those of open weights may, in the last digits of their numbers. format: of this
     record.
     """
@@ -60,8 +63,11 @@ class Recipe(Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
     def to_json(self) -> str:
-        """One compact line. Raises ValueError for a number that is not finite."""
-        record = {"format": self.format, **msgspec.to_builtins(self), "request": to_data(self.request)}
+        """One compact line, as it stands in a file: in this format, with names in place of paths. Raises ValueError
+        for a number that is not finite."""
+        request, inputs = in_names(self.request, self.inputs)
+        own = {"format": FORMAT, "request": to_data(request), "inputs": inputs}
+        record = {"format": FORMAT, **msgspec.to_builtins(self), **own}
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         # A file name that is not UTF-8 reaches Python as lone surrogates, which no file can hold; JSON's escape can.
         return re.sub("[\ud800-\udfff]", lambda c: f"\\u{ord(c[0]):04x}", text)
@@ -123,13 +129,8 @@ def prompt_in(text: str) -> str:
     return first if isinstance(first, str) else ""
 
 
-def is_in_memory(path: str | Path) -> bool:
-    """Whether it names something that was in no file."""
-    return IN_MEMORY.fullmatch(str(path)) is not None
-
-
 def absolute(path: str | Path) -> str:
-    """The path as a recipe holds it, so that it means the same from any folder."""
+    """The path as a request holds it, so that it means the same from any folder."""
     return str(path) if is_in_memory(path) else str(Path(path).absolute())
 
 

@@ -11,7 +11,7 @@ import msgspec
 from sora.errors import InputError, UsageError
 from sora.plan.flags import parse
 from sora.plan.prompts import escaped
-from sora.plan.recipe import FORMAT, Recipe, from_record
+from sora.plan.recipe import Recipe, from_record
 from sora.plan.request import Request, changed, from_data
 from sora.plan.verbs import FINISH, VERBS
 
@@ -23,11 +23,12 @@ DraftRequest = Callable[[str], Request]
 
 
 def converted(record: dict[str, Any], draft_request: DraftRequest) -> Recipe:
-    """The same recipe in this format. draft_request: asked only for a draft that was finished. Raises InputError."""
+    """The same recipe in format 2, which has absolute paths. draft_request: asked only for a draft that was finished.
+    Raises InputError."""
     request = _request(record, draft_request)
     new = {name: record.get(name) for name in ("sora", "weights", "frames", "fps", "painted", "size", "device")}
     new |= {name: record.get(name) for name in ("dtype", "torch")} | {"prompts": [record.get("prompt")]}
-    new |= {"inputs": record.get("inputs", []), "threads": record.get("threads", 0), "format": FORMAT}
+    new |= {"inputs": record.get("inputs", []), "threads": record.get("threads", 0), "format": 2}
     return from_record(new | {"request": {"verb": request.verb, **msgspec.to_builtins(request)}})
 
 
