@@ -8,7 +8,6 @@ network: ``models--OWNER--NAME/refs/BRANCH`` says a commit, ``snapshots/COMMIT``
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -22,12 +21,14 @@ from sora import weights
 from sora.catalog import digests
 from sora.catalog.spec import ModelSpec
 from sora.errors import ModelError
+from sora.storage import regular
 
 COMPLETE, PARTIAL, ABSENT = "complete", "partial", "absent"
 OFFLINE = "HF_HUB_OFFLINE"  # what every program that uses the hub's library reads
 
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
+MAX_JSON_BYTES = 64 << 20  # of a file in a model; a tokenizer of 256,384 words has 17 MB
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
 
 
@@ -255,9 +256,9 @@ def _problem(file: Path, on_bytes: Callable[[int], None]) -> str:
         if file.suffix == ".safetensors":
             weights.shapes(file)
         elif file.suffix == ".json":
-            json.loads(file.read_text(encoding="utf-8"))
+            regular.read_json(file, MAX_JSON_BYTES)
     except ModelError as error:
         return str(error)
-    except (OSError, ValueError, RecursionError) as error:
-        return f"cannot be read ({error})"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return ""

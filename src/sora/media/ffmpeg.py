@@ -80,7 +80,7 @@ def rate(fps: float) -> Fraction:
 
 def unreadable(path: Path, log: bytes) -> InputError:
     with regular.opened(path) as file:
-        head = file.read(1024)
+        head = file.read(1024) or b""
     if re.match(rb"(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat version|<\?xml|<MPD|\[playlist\])", head):
         return InputError(f"{path} is a playlist, expected a film; give the file of the film itself")
     if head and all(byte >= 32 or byte in b"\t\n\r" for byte in head) and not head.startswith(b"YUV4MPEG2"):

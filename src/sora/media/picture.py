@@ -51,7 +51,7 @@ def existing(path: str | Path) -> Path:
             if not stat.S_ISREG(facts.st_mode):
                 raise InputError(f"{path} is a device, a pipe or a socket; expected a file")
             with regular.opened(file) as opened:
-                if not opened.read(1):
+                if not os.fstat(opened.fileno()).st_size:  # nor is a kernel's own file read, which claims none
                     raise InputError(f"{path} is empty; expected a picture or a clip")
     except (OSError, ValueError) as error:
         # A Path has lost one of the two slashes; a single letter before the colon is a Windows drive.

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from sora.storage import regular
+
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 GENERATED = "trainedAlgorithmicMedia"
 """Every pixel was painted by a model that was trained on sampled content."""
@@ -132,7 +134,7 @@ def in_gif(data: mmap.mmap) -> bytes | None:
 
 def in_mp4(file: Path) -> bytes | None:
     """The packet of an MP4, or of another film of boxes; None for what is none. Raises OSError."""
-    with file.open("rb") as opened:
+    with regular.opened(file) as opened:
         head = opened.read(8)
         if head[4:8] != b"ftyp":
             return None
