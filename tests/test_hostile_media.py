@@ -7,12 +7,13 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
 from sora import media
 from sora.errors import InputError
-from sora.media import animation, decoder, ffmpeg
+from sora.media import animation, decoder, ffmpeg, picture
 
 TIMES = [40, 120, 0, 500, 80]  # milliseconds
 GREY = [Image.new("L", (16, 12), 40 * n) for n in range(len(TIMES))]
@@ -155,3 +156,15 @@ def test_a_playlist_opens_nothing(tmp_path: Path, name: str, secret: str):
     for read in (media.probe, media.read_clip, media.sound_of):
         with pytest.raises(InputError, match="is a playlist"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGB", "RGBA", "LA", "P", "I;16", "I", "F", "CMYK"])
+def test_a_picture_in_strips_is_the_picture(monkeypatch: pytest.MonkeyPatch, mode: str):
+    noise = np.random.default_rng(0).integers(0, 256, (23, 17, 4), dtype=np.uint8)
+    whole = Image.fromarray(noise)
+    image = Image.fromarray(noise[..., 0].astype(np.uint16) * 257) if mode == "I;16" else whole.convert("RGB")
+    image = whole.convert(mode) if mode in ("RGBA", "LA") else image if mode == "I;16" else image.convert(mode)
+    expected = media.rgb(image), media.marked(image)
+    monkeypatch.setattr(picture, "_STRIP_PIXELS", 17 * 5)
+    found = media.rgb(image), media.marked(image)
+    assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))

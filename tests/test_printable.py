@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 import unicodedata
 
 import pytest
+from rich.console import Console
 
+from sora.cli import bar
+from sora.cli.progress import print_path
 from sora.errors import printable
 
 ASKED_OF_TERMINALS = {
@@ -52,3 +58,22 @@ def test_marks_do_not_pile_up():
 def test_a_long_text_loses_its_middle():
     assert printable("a" * 10_000, 100) == "a" * 66 + " ... " + "a" * 25
     assert printable("short", 100) == "short"
+
+
+def test_a_script_gets_the_very_bytes_of_a_path_and_a_terminal_what_can_be_shown(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    odd = os.fsdecode(b"a\x1b[2J\xff.mp4")
+    print_path(odd)
+    assert capfdbinary.readouterr().out == b"a\x1b[2J\xff.mp4\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_path(odd)
+    assert capfdbinary.readouterr().out == rb"a\x1b[2J\udcff.mp4" + b"\n"
+
+
+def test_a_bar_shows_square_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(bar, "Console", lambda **_: Console(file=shown, force_terminal=True, width=100))
+    with bar.steps(lambda _: None, "[red]film[/nothing]\x1b[2J: "):
+        pass
+    assert "[red]film[/nothing]\\x1b[2J: " in shown.getvalue()

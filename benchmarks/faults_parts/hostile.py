@@ -94,7 +94,8 @@ class Place:
 
     def left(self) -> list[str]:
         """What a command that makes nothing left in its home, its temporary folder and its working folder."""
-        return [str(file) for name in ("home", "tmp", "cwd") for file in (self.folder / name).rglob("*")]
+        found = (file for name in ("home", "tmp", "cwd") for file in (self.folder / name).rglob("*"))
+        return [str(file) for file in found if not file.name.startswith("torchinductor_")]  # torch's own, empty
 
 
 def cases(folder: Path, seed: int) -> Iterator[HostileCase]:

@@ -50,8 +50,8 @@ def gif(width: int, height: int, frames: int, comment: bytes = b"") -> bytes:
     pixel = struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
     note = b"!\xfe" + b"".join(bytes([len(comment)]) + comment for _ in range(3)) + b"\0" if comment else b""
     block = b"\x21\xf9\x04\x04\x05\x00\x00\x00" + b"," + pixel
-    screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
-    return b"GIF89a" + screen + note + block * frames + b";"
+    canvas = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
+    return b"GIF89a" + canvas + note + block * frames + b";"
 
 
 def webp(width: int, height: int, frames: int, folder: Path) -> bytes:

@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -29,7 +30,7 @@ from sora import __version__
 from sora.cli import profile, signals, streams, usage_errors
 from sora.cli.command_table import COMMANDS, PAINTERS, LazyCommands
 from sora.cli.help_pages import Group
-from sora.errors import SoraError, printable
+from sora.errors import InputError, SoraError, printable
 from sora.storage import staging
 
 STOPPED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
@@ -75,6 +76,10 @@ class RootGroup(Group):
         except SoraError as error:
             stop = signals.requested()  # what it breaks off can fail
             _fail(str(error), error.exit_code if stop is None else stop.status)
+        except OSError as error:  # of a name that is too long or a folder that may not be entered, wherever it is used
+            if error.filename is None:
+                raise
+            _fail(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; check the name", InputError.exit_code)
         except MemoryError:
             _fail("this machine's memory is full; try a smaller --size or fewer --frames", OUT_OF_MEMORY)
         except KeyboardInterrupt as error:

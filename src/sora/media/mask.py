@@ -57,18 +57,26 @@ def _marks(path: str | Path, frames: int) -> Iterator[np.ndarray]:
 def marked(image: Image.Image) -> np.ndarray:
     """Which pixels of one picture are to be painted: bool (Y, X)."""
     if not picture.has_alpha(image):
-        return _luma(Image.fromarray(picture.rgb(image))) >= WHITE
-    whole = image.convert("RGBA")
-    luma_YX, alpha_YX = _luma(whole.convert("RGB")), np.asarray(whole.getchannel("A"))
+        return _luma(picture.rgb(image)) >= WHITE
+    luma_YX, alpha_YX = (np.empty((image.height, image.width), np.uint8) for _ in range(2))
+    for rows, strip in picture.strips(image):
+        whole = strip.convert("RGBA")
+        luma_YX[rows] = _luma(np.asarray(whole.convert("RGB")))
+        alpha_YX[rows] = np.asarray(whole.getchannel("A"))
     opaque_YX = alpha_YX >= WHITE
     seen = luma_YX[opaque_YX]
     if seen.size and seen.min() == seen.max() and not opaque_YX.all():
         return opaque_YX
-    return luma_YX.astype(np.float32) * alpha_YX / 255 >= WHITE
+    return luma_YX.astype(np.uint16) * alpha_YX >= WHITE * 255
 
 
-def _luma(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.convert("L"))
+def _luma(rgb_YXC: np.ndarray) -> np.ndarray:
+    """uint8 (Y, X), as Pillow weighs the colours."""
+    out_YX = np.empty(rgb_YXC.shape[:2], np.uint8)
+    step = max(1, (1 << 21) // max(1, rgb_YXC.shape[1]))
+    for first in range(0, len(rgb_YXC), step):
+        out_YX[first : first + step] = np.asarray(Image.fromarray(rgb_YXC[first : first + step]).convert("L"))
+    return out_YX
 
 
 def _resized(mark_YX: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -30,6 +30,7 @@ UNFOLDED_STILL, UNFOLDED_MOVING, PIXELS_PER_BYTE = 1 << 25, 12_000_000, 64
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not those that run other programs
 
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of Exif
+_STRIP_PIXELS = 1 << 21
 _MAX_EXIF = 1 << 20  # bytes
 
 
@@ -135,7 +136,8 @@ def _png_exif(data: mmap.mmap) -> bytes | None:
 def opened_still(path: str | Path) -> Iterator[Image.Image]:
     """A picture turned as its Exif says; see ``opened``. Raises InputError for what is no picture too."""
     with _opened_picture(path) as image:
-        yield ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # otherwise it makes a copy
+        yield image
 
 
 @contextmanager
@@ -161,9 +163,29 @@ def has_alpha(image: Image.Image) -> bool:
 
 def rgb(image: Image.Image) -> np.ndarray:
     """Any mode as uint8 RGB (Y, X, 3); transparency over white."""
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these at 255 instead of scaling
+    top = 65535.0 if image.mode.startswith("I") else max(1.0, _brightest(image)) if image.mode == "F" else 0.0
+    out_YXC = np.empty((image.height, image.width, 3), np.uint8)
+    for rows, strip in strips(image):
+        out_YXC[rows] = _rgb(strip, top)
+    return out_YXC
+
+
+def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """An image in pieces of some rows, so that what is made of it on the way takes little memory next to it."""
+    step = max(1, _STRIP_PIXELS // max(1, image.width))
+    for first in range(0, image.height, step):
+        last = min(first + step, image.height)
+        yield slice(first, last), image if step >= image.height else image.crop((0, first, image.width, last))
+
+
+def _brightest(image: Image.Image) -> float:
+    return max(float(np.asarray(strip).max()) for _, strip in strips(image))
+
+
+def _rgb(image: Image.Image, top: float) -> np.ndarray:
+    """``rgb`` of a strip. top: what is white of a mode with more than 8 bits, which Pillow would clip at 255."""
+    if top:
         grey = np.asarray(image).astype(np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(grey.max()))
         return np.repeat((np.clip(grey / top, 0, 1) * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
     if has_alpha(image):
         white = Image.new("RGBA", image.size, "white")
