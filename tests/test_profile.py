@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import gzip
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -32,6 +34,17 @@ def test_every_phase_stands_in_the_trace(studio: Studio, name: str) -> None:
     assert found["load"] == found["encode"] == found["sample"] == found["write"] == 1
     assert found["pass"] == 3 and found["decode"] >= 2
     assert left() == ["a-red-balloon.mp4", name]
+
+
+def test_a_trace_holds_nothing_of_whose_machine_it_was(studio: Studio) -> None:
+    assert studio("--profile", "t.json", *FILM, "--steps", 1).exit_code == 0
+    text = Path("t.json").read_text()
+    events = json.loads(text)["traceEvents"]
+    numbers = {event[key] for event in events for key in ("pid", "tid") if isinstance(event.get(key), int)}
+    assert os.getpid() not in numbers and f"thread {os.getpid()}" not in text
+    assert max(event["tid"] for event in events if event["pid"] == 1000) < 1000
+    for private in ("host_name", str(Path.cwd()), str(Path.home()) + "/", getpass.getuser() + "@"):
+        assert private not in text, private
 
 
 def test_any_verb_can_be_recorded(studio: Studio, footage: Footage) -> None:

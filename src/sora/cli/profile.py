@@ -1,15 +1,15 @@
 """``sora --profile FILE VERB ...``: where the time of a run goes, as a trace for chrome://tracing or Perfetto.
 
 Every operation and, where there is one, every kernel of an NVIDIA card, under our own names: load, encode, sample with
-a pass for every call of the model, decode, write.
+a pass for every call of the model, decode, write. A trace can be passed on: it tells nothing of whose machine it was.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sora.errors import InputError, UsageError
 from sora.storage import publishing, refusal, staging
 
 SUFFIXES = (".json", ".json.gz")
+PROCESS = b"1000"  # in place of the number of ours; cards have theirs from 0 on
 END_BYTES = 64  # of a trace, in which it is seen to be whole
 
 
@@ -75,10 +76,29 @@ def _finished(trace: Path, path: Path) -> Path:
         file.seek(-min(END_BYTES, trace.stat().st_size), os.SEEK_END)
         if not file.read().rstrip().endswith(b"}"):
             raise broken
-        if not path.name.endswith(".gz"):
-            return trace
         file.seek(0)
-        compressed = trace.with_suffix(".json.gz")
-        with gzip.open(compressed, "wb") as out:
-            shutil.copyfileobj(file, out)
-    return compressed
+        made = trace.with_name("made.json.gz" if path.name.endswith(".gz") else "made.json")
+        with gzip.open(made, "wb") if path.name.endswith(".gz") else made.open("wb") as out:
+            out.writelines(_without_identity(file, os.getpid()))
+    return made
+
+
+def _without_identity(lines: Iterable[bytes], process: int) -> Iterator[bytes]:
+    """Torch's trace, line by line, without the name of the machine, its own path, and the numbers that the system gave
+    to the process and its threads: those become PROCESS, and 1, 2, 3, ..."""
+    numbers, is_own = dict[bytes, bytes](), False
+
+    def numbered(match: re.Match[bytes]) -> bytes:
+        return match[1] + numbers.setdefault(match[2], b"%d" % (len(numbers) + 1)) + match[3]
+
+    for line in lines:
+        if line.lstrip().startswith((b'"host_name"', b'"hostname"')):
+            continue
+        if found := re.match(rb'(\s*"pid": )("?\w*"?)(,.*)', line, re.DOTALL):
+            is_own = found[2] == b"%d" % process
+            line = found[1] + PROCESS + found[3] if is_own else line
+        elif is_own:
+            line = re.sub(rb'(\s*"tid": )([1-9]\d*)(,)', numbered, line)
+            line = re.sub(rb'("name": "thread )(\d+)( )', numbered, line)
+            line = re.sub(rb'("sort_index": )%d\b' % process, rb"\g<1>" + PROCESS, line)
+        yield re.sub(rb'("traceName": )"(?:[^"\\]|\\.)*"', rb'\1"sora"', line)
