@@ -59,10 +59,12 @@ def odd_files(folder: Path) -> dict[str, int]:
     (folder / "loop").symlink_to("loop")
     (folder / "folder").mkdir()
     os.mkfifo(folder / "fifo.mkv")
+    (folder / "pipes").mkdir()
+    os.mkfifo(folder / "pipes" / "00001.png")
     os.mkfifo(folder / "fifo.safetensors")
     (folder / "a.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 10**12, 0))
     (folder / "b.safetensors").write_bytes(struct.pack("<Q", 100 << 20) + b"{" + bytes(100))
-    three = [*texts, "loop", "folder", "fifo.mkv", "none", "x" * 300]
+    three = [*texts, "loop", "folder", "pipes", "fifo.mkv", "none", "x" * 300]
     return dict.fromkeys(three, 3) | dict.fromkeys(("fifo.safetensors", "a.gguf", "b.safetensors"), 4)
 
 

@@ -22,6 +22,7 @@ import imageio_ffmpeg
 MEMORY = 2 << 30  # bytes of address space, where nothing is known of the frames
 FRAMES_HELD = 64  # of reference, in threads and in filters, of at most 4 bytes a pixel
 PATIENCE = 30.0  # seconds without anything new
+LINE_PATIENCE = 90.0  # for a line, of which ffmpeg prints hundreds at once
 MAX_LOG = 1 << 24  # bytes of a log that are looked at: tags stand in it, and a complaint for each damaged packet
 TOO_LONG = b"\nError: nothing comes of it, so reading it was stopped\n"
 
@@ -97,7 +98,7 @@ class Output:
     def lines(self) -> Iterator[bytes]:
         """Line by line."""
         while True:
-            self._deadline = time.monotonic() + PATIENCE
+            self._deadline = time.monotonic() + LINE_PATIENCE
             line = self._out.readline(1 << 16)
             self._deadline = None
             if not line:

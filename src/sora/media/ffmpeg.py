@@ -179,7 +179,7 @@ def probe_timing(path: Path, declared: Fraction) -> FrameTiming:
 
 def _packets(path: Path) -> tuple[Fraction | None, np.ndarray]:
     """(seconds of a tick, int64 (F, 2): when each packet that is shown begins, and how many ticks it lasts)."""
-    arguments = ("-map", "0:V:0", "-c", "copy", "-flush_packets", "1", "-f", "framecrc", "pipe:1")
+    arguments = ("-map", "0:V:0", "-c", "copy", "-f", "framecrc", "pipe:1")
     unit, shown = None, array("q")
     with decoder.running(["-v", "error", *source(path), *arguments]) as output:
         for line in output.lines():

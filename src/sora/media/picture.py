@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -71,7 +72,7 @@ def opened(file: Path) -> Iterator[Image.Image | None]:
     Raises InputError for an image over MAX_PIXELS, and for whatever Pillow raises while its pixels are read.
     """
     Image.init()
-    with regular.opened(file) as stream, warnings.catch_warnings():
+    with _regular(file) as stream, warnings.catch_warnings():
         size = os.fstat(stream.fileno()).st_size
         known = [name for name in FORMATS if name in Image.OPEN and size <= _max_bytes(name)]
         warnings.simplefilter("ignore")  # Pillow warns of large images below our limit, and of odd Exif
@@ -93,6 +94,14 @@ def opened(file: Path) -> Iterator[Image.Image | None]:
             except Exception as error:
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 raise InputError(f"{file} is damaged: {reason}; get a whole copy") from None
+
+
+def _regular(file: Path) -> BinaryIO:
+    """As ``regular.opened``, of a file that may lie in a folder of pictures. Raises InputError."""
+    try:
+        return regular.opened(file)
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}; expected a picture or a clip") from None
 
 
 def _max_bytes(format: str) -> int:

@@ -19,6 +19,7 @@ from sora.plan.clip import Clip
 from sora.storage import regular
 
 MAX_CLIP_BYTES = 4 << 30  # of all frames of one clip in memory
+MAX_CLIP_FRAMES = 100_000
 SLOWEST = 1e-3  # frames a second; less is no rate in a file
 FOLDER_FPS = 24.0  # of a folder of pictures that does not say
 KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}  # of pictures in a folder
@@ -106,11 +107,12 @@ def _frame_at(seconds: float, film: VideoSource) -> int:
 
 
 def check_room(film: VideoSource, frames: int, cut: bool) -> None:
-    """Raises InputError where so many frames are more than MAX_CLIP_BYTES."""
+    """Raises InputError where so many frames are more than MAX_CLIP_FRAMES or MAX_CLIP_BYTES."""
     frame_bytes = film.size[0] * film.size[1] * 3
-    if frames * frame_bytes <= MAX_CLIP_BYTES:
+    if frames * frame_bytes <= MAX_CLIP_BYTES and frames <= MAX_CLIP_FRAMES:
         return
-    size, most = f"{film.size[1]}x{film.size[0]}", MAX_CLIP_BYTES // frame_bytes / film.fps
+    size = f"{film.size[1]}x{film.size[0]}"
+    most = min(MAX_CLIP_BYTES // frame_bytes, MAX_CLIP_FRAMES) / film.fps
     what = f"the part of {film.path}" if cut else str(film.path)
     advice = "bring --start and --end closer together" if cut else "choose a part with --start and --end"
     seconds, most = frames / film.fps, math.floor(most * 100) / 100
