@@ -2,7 +2,7 @@
 
 Inputs are made from valid ones by changes of bytes and of structure; one that reaches a line of the program that none
 reached before is kept and changed further. An input counts as a crash where anything but a SoraError is raised, where
-it takes over MAX_SECONDS, or where it needs more memory than MAX_MEMORY. ``--case`` names a target.
+it takes over MAX_SECONDS of CPU, or where it needs more memory than MAX_MEMORY. ``--case`` names a target.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def bounds() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise TooSlowError(f"over {MAX_SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
+    before = signal.signal(signal.SIGPROF, stop)
     old = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MAX_MEMORY, old[1]))
@@ -94,7 +94,7 @@ def bounds() -> Iterator[None]:
             yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, old)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
 
 
 class Fuzzer:
@@ -114,6 +114,7 @@ class Fuzzer:
         """Try inputs for so many seconds of CPU; returns those that it took."""
         began = _cpu()
         for data in self.seeds:
+            attempt(self.target, data, self.folder)  # imports what there is to import
             self.attempt(data, keep=True)
         self.seeds = []
         while _cpu() - began < seconds:
@@ -123,13 +124,13 @@ class Fuzzer:
 
     def attempt(self, data: bytes, keep: bool = False) -> None:
         self.runs += 1
-        signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
         try:
             problem = attempt(self.target, data, self.folder, self.coverage)
         except TooSlowError:
             problem = f"over {MAX_SECONDS} s"
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         if problem:
             self._crashed(problem, data)
         elif keep or self.coverage.new:
@@ -139,7 +140,7 @@ class Fuzzer:
     def _chosen(self) -> bytes:
         """One of the corpus, the newest more often."""
         recent = self.corpus[-20:] if self.rng.random() < 0.3 else self.corpus
-        return self.rng.choice(recent)
+        return self.rng.choice(recent or self.target.seeds())
 
     def _crashed(self, problem: str, data: bytes) -> None:
         place = problem.split(": ")[0]

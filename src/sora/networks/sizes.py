@@ -3,7 +3,6 @@ take all memory and time. Every published model is far below the bounds. Imports
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +41,7 @@ def whole_numbers(config: Mapping[str, Any], names: tuple[str, ...], what: str) 
 
 def epsilon(value: object, name: str) -> float:
     """A small number that is added before a division. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and 0 <= value <= 1):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"{name} is {value!r}; expected a number from 0 to 1")
     return float(value)
 
