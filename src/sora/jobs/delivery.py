@@ -11,7 +11,7 @@ from pathlib import Path
 from sora import __version__, media
 from sora.errors import SoraError, UsageError
 from sora.jobs.variants import Variant
-from sora.media import Provenance, target
+from sora.media import Provenance, signing, target
 from sora.plan.plan import Plan
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import Request
@@ -64,7 +64,9 @@ class Delivery:
         return slug(variant.prompt) or image or request.verb
 
     def check(self, request: Request, variant: Variant) -> None:
-        """Refuses a place that cannot be written. Raises UsageError and InputError."""
+        """Refuses a place that cannot be written, and a certificate that cannot sign. Raises UsageError and
+        InputError."""
+        signing.check()
         path = self.path_for(request, variant)
         if not self._may_be_there(path, variant):
             media.check_target(path, self.force)

@@ -9,6 +9,7 @@
 ``sound``    sound from other films
 ``facts``    what a file is, and the recipe inside it
 ``embed``    the recipe inside GIF, WebP, PNG and JPEG files
+``signing``  the same, signed with a person's certificate
 ``provenance``  what a file says of where it came from
 ``decoder``  that program on files of others, with bounds on memory and time
 ``ffmpeg``   the bundled ffmpeg program: commands, its metadata text, facts about video files

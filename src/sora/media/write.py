@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sora.errors import InputError, UsageError
-from sora.media import decoder, embed, ffmpeg, sound, target
+from sora.media import decoder, embed, ffmpeg, signing, sound, target
 from sora.media.facts import Info, probe
 from sora.media.provenance import TAG, Provenance, append_box, gif_block
 from sora.media.relay import Encoder, EncoderThread
@@ -101,6 +101,8 @@ def writer(
         with _write_errors(place):
             if kind == ".mp4" and provenance is not None:
                 append_box(made, provenance.packet())
+            if kind in signing.KINDS and provenance is not None and signing.is_asked_for():
+                signing.sign(made, provenance)
         _verify(made, place, w.frames, size, has_sound=bool(staged), provenance=provenance)
         with _write_errors(place):
             w.path = target.publish(made, place, force)
