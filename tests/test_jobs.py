@@ -103,6 +103,15 @@ def test_resume_takes_the_last_job_and_writes_where_it_would_have_gone(
     assert studio("resume").exit_code == 2
 
 
+def test_a_job_goes_on_under_another_name_where_its_own_was_taken(studio: Studio, state: Path):
+    command = ("generate", "a red ball rolls", "--frames", "1", "--steps", "3", *SMALL, "-o", "a.mkv")
+    studio(*command, "--stop-after", "1")
+    Path("a.mkv").write_text("somebody's own", encoding="utf-8")
+    assert "exists already" in studio("resume").stderr
+    assert studio("resume", "-o", "b.mkv").exit_code == 0
+    assert Path("b.mkv").exists() and Path("a.mkv").read_text(encoding="utf-8") == "somebody's own"
+
+
 def test_a_seed_that_nobody_named_stays_when_the_same_command_comes_again(studio: Studio, state: Path):
     command = ("generate", "a red ball rolls", "--frames", "1", "--steps", "4", "--size", "64x64", "--anyway")
     studio(*command, "-o", "a.mkv", "--stop-after", "2")

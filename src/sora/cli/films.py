@@ -90,7 +90,7 @@ def _job_of(
     lock = job.lock
     try:
         lock.acquire(timeout=0)
-        resolved, _ = job.resolve(delivery)
+        resolved = job.resolve(delivery)[0] if same else resolved
     except (Timeout, SoraError) as error:
         lock.release()
         if isinstance(error, SoraError) and not same:

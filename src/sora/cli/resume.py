@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
+
 from sora.cli import films
 from sora.cli import options as o
 from sora.cli.commands import ConsoleOptions
@@ -11,11 +15,20 @@ from sora.jobs.session import Session
 
 
 def resume(
-    job: o.JobName = None, stop_after: o.StopAfter = None, as_json: o.AsJson = False, quiet: o.Quiet = False
+    job: o.JobName = None,
+    output: o.Output = None,
+    memory: o.MemoryPlanName = None,
+    stop_after: o.StopAfter = None,
+    force: o.Force = False,
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Go on with a painting that was stopped. The frames are those that it would have had without the stop."""
     clock, found = Clock(), jobs.find(job, jobs.last_waiting)
     found.check_idle()
-    resolved, delivery = found.resolve()
+    delivery = replace(found.delivery, output=output or found.delivery.output, force=force or found.delivery.force)
+    resolved, delivery = found.resolve(delivery)
+    if memory is not None:
+        resolved = replace(resolved, request=msgspec.structs.replace(resolved.request, memory=memory))
     console = ConsoleOptions(as_json=as_json, quiet=quiet, stop_after=stop_after)
     films.paint(resolved, delivery, console, Session(), clock, job=found)
