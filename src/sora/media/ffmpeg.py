@@ -22,6 +22,7 @@ SOUND_CONTAINERS = "wav,mp3,flac,aac,aiff,caf,w64"
 SEEKABLE = ("mov,", "matroska,")  # where a jump lands on a keyframe before the time asked for
 
 MAX_TAG_BYTES = 1 << 23  # bytes of a file's tags that are looked at; a recipe has at most half of that, escaped
+_MAX_PIXELS = ("-max_pixels", str(picture.MAX_PIXELS))  # before each frame, since they may grow on the way
 _DISCARD = 4  # the flag of a packet that an edit list leaves out
 MAX_FRAMES = 4_000_000  # of a film: 18 hours at 60 frames a second
 _SLOWEST_DECODING = 5.0  # frames a second
@@ -100,8 +101,7 @@ def stream(path: Path) -> Stream:
     # The frame is made small before it is printed: showinfo has its size after rotation, and YUV4MPEG2's first line,
     # unlike the log, has the rate as an exact fraction.
     arguments = ("-map", "0:V:0", "-vf", "showinfo,scale=16:16", "-frames:v", "1", "-pix_fmt", "yuv444p")
-    bounds = ("-threads", "1", "-max_pixels", str(picture.MAX_PIXELS))
-    done = decoder.run([*bounds, *source(path), *arguments, "-f", "yuv4mpegpipe", "pipe:1"])
+    done = decoder.run(["-threads", "1", *_MAX_PIXELS, *source(path), *arguments, "-f", "yuv4mpegpipe", "pipe:1"])
     header = re.match(rb"YUV4MPEG2 [^\n]*?F(\d+):(\d+)", done.stdout)
     log = done.stderr.decode(errors="replace")
     shown = re.search(r"^\[Parsed_showinfo[^\n]* sar:(\d+)/(\d+) s:(\d+)x(\d+)", log, re.MULTILINE)
@@ -249,7 +249,7 @@ def _decoding(path: Path, facts: Stream, times: FrameTiming, first: int, last: i
         "format=rgb24",
     )
     ends = ["-frames:v", str(last - first), "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]
-    return [*jump, *source(path), "-map", "0:V:0", "-vf", ",".join(steps), *ends]
+    return [*jump, *_MAX_PIXELS, *source(path), "-map", "0:V:0", "-vf", ",".join(steps), *ends]
 
 
 def escaped(text: str) -> str:
