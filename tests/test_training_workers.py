@@ -23,7 +23,8 @@ from minitrain.render_workers import CAPTIONS_PER_CLIP, COVER_CELL, ClipGroup, R
 from minitrain.worlds import WORLDS
 from minitrain.worlds.subjects import SHAPES
 
-WORLD = replace(WORLDS["small"], subjects=tuple(SHAPES))
+# Shapes alone: a machine that only runs the tests need not have the font of the other subjects.
+WORLD, WIDE = (replace(WORLDS[name], subjects=tuple(SHAPES)) for name in ("small", "wide"))
 PLAN = RenderConfig(
     {(32, 32): 0.5, (32, 64): 0.5},
     {9: 0.5, 17: 0.5},
@@ -40,7 +41,7 @@ def read(texts: list[str]) -> Tensor:
 
 @contextmanager
 def working(plan: RenderConfig = PLAN, read=read, workers: int = 1) -> Iterator[RenderWorkers]:
-    with RenderWorkers([WORLD, WORLDS["wide"]], plan, read, workers, seed=3) as farm:
+    with RenderWorkers([WORLD, WIDE], plan, read, workers, seed=3) as farm:
         yield farm
 
 
