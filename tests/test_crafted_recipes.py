@@ -25,7 +25,7 @@ from typer.main import get_command
 from crafted_recipes import CRAFTED, HARMLESS, asks, reads, runs
 from sora import media, models
 from sora.cli import app, run
-from sora.media import embed
+from sora.media import decoder, embed
 from sora.plan.clip import Clip
 from sora.plan.recipe import MAX_CHARACTERS, sha256_of
 
@@ -156,9 +156,11 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda *given, **_: pytest.fail(f"{what} {given!r}")
 
     ffmpeg, start = imageio_ffmpeg.get_ffmpeg_exe(), subprocess.Popen.__init__
+    launcher = decoder.dying_with_parent([])
 
     def started(self: Any, args: Any, *given: Any, **named: Any) -> None:
-        assert args[0] == ffmpeg
+        launched = list(args[: len(launcher)]) == launcher
+        assert args[len(launcher) if launched else 0] == ffmpeg
         start(self, args, *given, **named)
 
     monkeypatch.setattr(models, "load", never("loaded"))
