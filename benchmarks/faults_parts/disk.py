@@ -35,6 +35,7 @@ CALLS = (
 TOKENS = 16  # staged files and folders whose names are foreseen
 NAMES = ("x.mp4", "x.mkv", "x.gif", "x.webp", "x.png", "x.jpg", "film")
 LIMITS = 12  # of the size of files that are tried, from none to that of the whole file
+WHOLE = 4096  # bytes at the end of trained weights that are compared
 PATIENCE = 300  # seconds of one run
 
 NUMBERED = """
@@ -68,6 +69,16 @@ main()
 """
 
 
+TRAIN = f"""
+from pathlib import Path
+from PIL import Image
+if not Path("../clips").exists():
+    Path("../clips").mkdir()
+    Image.new("RGB", (64, 64), (200, 30, 90)).save("../clips/a wug.png")
+{COMMAND}
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """A run whose writes fail. code: Python, with ``arguments``. target: what it makes, in the folder of the run."""
@@ -92,7 +103,8 @@ def cases() -> list[Case]:
     paint = ("generate", "a red balloon", "--size", "64x64", "--frames", "5", "--steps", "2", "--seed", "1", "-o")
     still = ("image", "a red balloon", "--size", "64x64", "--steps", "2", "--seed", "1", "-o")
     commands = [Case(f"command {n}", COMMAND, (*(still if n[-4:] in (".png", ".jpg") else paint), n), n) for n in NAMES]
-    return [*writers, *commands]
+    train = ("train", "../clips", "--steps", "2", "--size", "64x64", "--rank", "2", "-o", "x.safetensors")
+    return [*writers, *commands, Case("command train", TRAIN, train, "x.safetensors")]
 
 
 class Runner:
@@ -107,6 +119,7 @@ class Runner:
             "OMP_NUM_THREADS": "1",
         }
         self.reference: np.ndarray | None = None
+        self.end = b""
 
     def paths(self) -> list[str]:
         """Everything of the run's own whose name can be foreseen."""
@@ -118,6 +131,9 @@ class Runner:
         files = [folder / name for folder in staged for name in inside]
         pictures = [folder / "frames" / f"{n:05d}.png" for folder in staged[:3] for n in range(9)]
         recipes = [folder / "frames" / "recipe.json" for folder in staged[:3]]
+        training = self.folder / "x-training"
+        staged += [self.folder / f".sora-{token}{suffix}" for token in tokens if suffix == ".safetensors"]
+        staged += [training / f".sora-{token}{ending}" for token in tokens for ending in (".pt", ".json")]
         entries = [self.state / "staging" / token for token in tokens]
         return list(map(str, [self.folder, target, *staged, *files, *pictures, *recipes, self.state, *entries]))
 
@@ -169,9 +185,11 @@ class Runner:
         code += "with staging.folder(Path('next.mp4')): pass"
         subprocess.run([sys.executable, "-c", code], cwd=self.folder, env=self.environment, check=True)
         entries = self.state / "staging"
-        return [str(p) for p in (*self.folder.glob(".*"), *(entries.iterdir() if entries.exists() else ()))]
+        return [str(p) for p in (*self.folder.rglob(".*"), *(entries.iterdir() if entries.exists() else ()))]
 
     def damage(self, target: Path) -> str:
+        if target.suffix == ".safetensors":
+            return "" if target.read_bytes()[-WHOLE:] == self.tail(target) else "a file with other weights"
         try:
             frames = media.read_image(target)[None] if target.suffix in (".png", ".jpg") else None
             frames = media.read_clip(target).frames_FYXC if frames is None else frames
@@ -180,6 +198,11 @@ class Runner:
         if self.reference is None:
             self.reference = frames
         return "" if np.array_equal(frames, self.reference) else "a file with other frames"
+
+    def tail(self, target: Path) -> bytes:
+        """The end of the first file that was made, where the weights are."""
+        self.end = self.end or target.read_bytes()[-WHOLE:]
+        return self.end
 
 
 def counts(log: Path) -> Counter[str]:

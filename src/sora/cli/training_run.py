@@ -98,8 +98,7 @@ def run(job: TrainJob) -> dict[str, Any]:
             raise
     reached.finished = True
     _write_lora(job, trainer)
-    trainer.save(job.state_file, asdict(reached))
-    unfinished.finish(job.folder, job.identity)
+    _keep_finished(job, trainer, reached)
     note(f"{job.out}: rank {trainer.config.rank}, {trainer.step} steps in {clock.total:.0f} s", job.quiet)
     facts = {"path": str(job.out), "model": job.spec.name, "steps": trainer.step, "examples": len(prepared)}
     return facts | {"loss": _mean_loss(reached.losses), "seconds": clock.rounded_seconds()}
@@ -116,6 +115,15 @@ def _begin(job: TrainJob, trainer: LoRATrainer) -> Progress:
     reached = Progress.of(trainer.resume(job.state_file)) if job.resume else Progress()
     unfinished.begin(job.folder, job.identity)
     return reached
+
+
+def _keep_finished(job: TrainJob, trainer: LoRATrainer, reached: Progress) -> None:
+    """The state, for more steps later. That it cannot be written takes nothing from the file that is there."""
+    try:
+        trainer.save(job.state_file, asdict(reached))
+        unfinished.finish(job.folder, job.identity)
+    except InputError as error:
+        note(f"{job.out} is whole, but more steps cannot be added to it: {error}", quiet=False)
 
 
 def _stop(job: TrainJob, trainer: LoRATrainer, reached: Progress) -> str:

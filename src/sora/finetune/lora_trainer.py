@@ -34,6 +34,7 @@ FINAL_RATE = 0.1  # at the end, as a fraction of the highest
 MAX_BOUND = 128  # velocities kept in memory; those not used for longest are dropped
 RATE_TIMES_WIDTH = 0.3  # learning rate x width of the transformer: 2e-4 for a width of 1536
 FRAMES_KNOWN = 1 / 3  # the fraction of the clips whose beginning is known
+BUFFER = 1 << 20  # bytes; torch writes tensor by tensor
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class LoRATrainer:
         state |= {"optimiser": self.optimiser.state_dict(), "progress": dict(progress or {})}
         state |= {"step": self.step, "rank": self.config.rank, "model": self.model.spec.name}
         try:
-            with atomic.written(path, replace=True) as temporary, temporary.open("wb") as file:
+            with atomic.written(path, replace=True) as temporary, temporary.open("wb", BUFFER) as file:
                 torch.save(state, file)
         except (OSError, RuntimeError) as error:
             reason = error if isinstance(error, OSError) else error.__context__  # torch hides what the file raised
