@@ -13,7 +13,8 @@ from sora import catalog, models
 from sora.errors import InputError, ModelError
 from sora.jobs.loras import Lora
 from sora.models.wan import KEY_MAPS
-from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import LORA_TARGETS, WanDiT
 from sora.runtime import lora
 from sora.runtime.quantized import QuantizedLinear, quantize_to_float8
 from sora.weights import lora_file

@@ -44,11 +44,11 @@ open("done", "w").close()
 """
 
 
-def start(code: str, folder: Path, **options: Any) -> subprocess.Popen[bytes]:
+def start(code: str, folder: Path, **options: Any) -> subprocess.Popen[Any]:
     return subprocess.Popen([sys.executable, "-c", code], cwd=folder, **options)
 
 
-def wait_for(process: subprocess.Popen[bytes], word: bytes) -> None:
+def wait_for(process: subprocess.Popen[Any], word: bytes) -> None:
     assert process.stdout is not None
     while word not in (line := process.stdout.readline()):
         assert line, f"the program ended before it printed {word!r}"

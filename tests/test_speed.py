@@ -22,7 +22,8 @@ from sora.engine import engine
 from sora.errors import UsageError
 from sora.models.guidance import GuidedTransformer
 from sora.networks.layers import tanh_gelu
-from sora.networks.wan.dit import SharedTimesteps, WanConfig, WanDiT
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import SharedTimesteps, WanDiT
 from sora.plan import operations
 from sora.runtime import lora
 from sora.runtime.attention_backend import rank_backends, use_fastest_backend

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from sora.networks.umt5 import UMT5, UMT5Config
-from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vace import WanVACE
 from sora.runtime import offload, quantized
 from sora.runtime.offload import SLOTS, offload_blocks

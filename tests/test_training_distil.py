@@ -24,7 +24,8 @@ from sora.models.mini import model
 from sora.models.mini.model import conditioning_channel_count
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import MiniVAE
-from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import WanDiT
 
 C, SHAPE = 4, (3, 4, 4)
 

@@ -13,7 +13,8 @@ from minitrain.compilation import compile_blocks
 from minitrain.optim import MuonAdamW
 from minitrain.retry import Attempt, train_with_retries
 from minitrain.training_loop import Budget, NotFiniteError
-from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import WanDiT
 
 
 def run(folder: Path, trouble, minutes: float = 0.02) -> tuple[Attempt, nn.Linear, list[Attempt]]:

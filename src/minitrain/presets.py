@@ -11,7 +11,7 @@ from torch import Tensor
 from sora.models.mini.model import conditioning_channel_count
 from sora.networks.mini_text import MiniTextConfig
 from sora.networks.mini_vae import TEMPORAL_COMPRESSION, MiniVAEConfig
-from sora.networks.wan.dit import WanConfig
+from sora.networks.wan.config import WanConfig
 
 CurriculumPhase = tuple[float, Mapping[int, float]]
 Size = tuple[int, int]

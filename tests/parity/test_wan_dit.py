@@ -10,7 +10,8 @@ from diffusers.models.transformers.transformer_skyreels_v2 import SkyReelsV2Tran
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
-from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import WanDiT
 
 SMALL = WanConfig(
     num_layers=2, heads=2, head_dim=24, in_channels=4, out_channels=4, text_dim=20, freq_dim=32, ffn_dim=64

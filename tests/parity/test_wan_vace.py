@@ -8,7 +8,8 @@ from diffusers.models.transformers.transformer_wan_vace import WanVACETransforme
 from test_wan_dit import alike, distance, said, same_gradients, sized
 from torch import Tensor
 
-from sora.networks.wan.dit import WanConfig, WanDiT
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vace import WanVACE, build_transformer
 
 LED = sized(num_layers=5, vace_layers=(0, 2, 3), vace_in_channels=12)

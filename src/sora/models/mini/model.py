@@ -23,7 +23,8 @@ from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guid
 from sora.models.mini import prompt_expansion, vocabulary
 from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TEMPORAL_COMPRESSION, MiniVAE, MiniVAEConfig
-from sora.networks.wan.dit import LORA_TARGETS, WanConfig, WanDiT
+from sora.networks.wan.config import WanConfig
+from sora.networks.wan.dit import LORA_TARGETS, WanDiT
 from sora.runtime import lora
 from sora.runtime.skip_init import SkipInit
 from sora.runtime.speed import DEFAULT_SPEED, Speed
