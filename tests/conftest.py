@@ -56,6 +56,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(config.stash.get(COUNTS, "no tests"))
 
 
+FONT_MISSING = "cannot open resource"  # in Pillow's complaint about a font
+
+
+def _skip_without_glyphs() -> Iterator[None]:
+    """Glyphs of the cartoon world come from a font that whoever trains has, and whoever only runs the tests need not
+    have."""
+    try:
+        return (yield)
+    except OSError as error:
+        if FONT_MISSING not in str(error):
+            raise
+        pytest.skip("the font of the cartoon world's glyphs is not installed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    return (yield from _skip_without_glyphs())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    return (yield from _skip_without_glyphs())
+
+
 class Blotches:
     """A stand-in that satisfies ``engine.model.Model``: it paints blotches that follow the noise and the words."""
 

@@ -354,7 +354,7 @@ def test_a_lora_changes_what_is_painted_by_its_strength(run: Run, wug: Path):
 def test_the_recipe_knows_it_and_makes_the_film_again(run: Run, wug: Path):
     first = paint(run, "--lora", f"{wug}:0.8", to="film.mkv")
     recipe = json.loads(media.read_recipe("film.mkv") or "")
-    assert recipe["request"]["loras"] == [f"{wug.absolute()}:0.8"]
+    assert recipe["request"]["loras"] == ["wug.safetensors:0.8"]
     assert [Path(path).name for path, _ in recipe["inputs"]] == ["wug.safetensors"]
     again = run("remake", "film.mkv", "-o", "again.mkv")
     assert again.exit_code == 0
