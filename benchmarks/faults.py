@@ -41,6 +41,7 @@ def rows_of(name: str, settings: Settings) -> Iterator[Row]:
     except Exception as error:
         yield Row(f"{name} ran to its end", "yes", f"{type(error).__name__}: {error}"[:200], False)
         raise
+    yield Row(f"{name} ran to its end", "yes", "yes", True)
 
 
 def append(out: Path, part: str, row: Row) -> None:

@@ -21,7 +21,8 @@ SMALL = ("--size", "64x64", "--seed", "5", "--threads", "1")
 class KillJob:
     """argv: of the program, in a folder in which ``prepare`` has put ``inputs``. before: digests of what a run
     replaces. counts_steps: whether its windows are those of one film. resumes: whether ``sora resume`` goes
-    on with it."""
+    on with it. working: the
+    folder of what a run keeps for itself under a name of its own, to go on from."""
 
     name: str
     argv: tuple[str, ...]
@@ -29,6 +30,7 @@ class KillJob:
     prepare: Callable[[Path], None] = lambda _: None
     counts_steps: bool = True
     resumes: bool = True
+    working: str = ""
     before: dict[str, str] = field(default_factory=dict)
 
 
@@ -114,5 +116,5 @@ def jobs() -> tuple[KillJob, ...]:
             ("image", PROMPT, *SMALL[2:], "--size", "384x384", "--refine", "0.5", "--steps", "8", "-o", "film.png"),
             counts_steps=False,
         ),
-        KillJob("train", train, clips, _clips, resumes=False),
+        KillJob("train", train, clips, _clips, resumes=False, working="own-training/"),
     )

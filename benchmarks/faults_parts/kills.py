@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import random
 import shutil
@@ -37,11 +38,12 @@ NOW = {"SORA_JOURNAL_AFTER": "0"}  # seconds from which on a job is kept
 @dataclass(frozen=True)
 class Whole:
     """A run that nothing disturbed. files: name -> digest of what it made. latents: name -> digest. seconds: of each
-    phase."""
+    phase. left: what it left behind itself, such as a cache of torch's own."""
 
     files: dict[str, str]
     latents: dict[str, str]
     seconds: dict[str, float]
+    left: tuple[str, ...]
 
 
 @dataclass
@@ -83,14 +85,22 @@ def phase_seconds(trace: list[traced.Line], began: float, ended: float) -> dict[
 
 
 def latents(place: Place) -> dict[str, str]:
-    """Canvas -> digest of its finished latents, of all jobs that are kept."""
+    """Words, seed and canvas -> digest of its finished latents, of all jobs that are kept."""
     from safetensors.numpy import load_file
 
     found = {}
     for file in sorted(place.state.glob("jobs/*/*/*/latents.safetensors")):
-        tensor = load_file(file)["latents"]
-        found["/".join(file.parts[-3:-1])] = hashlib.sha256(tensor.tobytes()).hexdigest()
+        request = json.loads((file.parents[2] / "job.json").read_text())["request"]
+        name = f"{request.get('prompt')} {request.get('seed')} {'/'.join(file.parts[-3:-1])}"
+        found[name] = hashlib.sha256(load_file(file)["latents"].tobytes()).hexdigest()
     return found
+
+
+def made(job: KillJob, place: Place) -> dict[str, str]:
+    """Name -> digest of what stands under final names, but for what was there to read."""
+    files = {name: path for name, path in place.files().items() if not job.working or not name.startswith(job.working)}
+    read = {name for name in job.inputs if name not in job.before}
+    return {name: digest(path) for name, path in files.items() if name not in read}
 
 
 def whole(job: KillJob, place: Place) -> Whole:
@@ -101,8 +111,8 @@ def whole(job: KillJob, place: Place) -> Whole:
     ended = time.monotonic()
     if status:
         raise RuntimeError(f"{job.name} ended with {status}: {text[-300:]}")
-    made = {name: digest(path) for name, path in place.files().items() if name not in job.inputs}
-    return Whole(made, latents(place), phase_seconds(traced.read(trace), began, ended))
+    left = tuple(path for path in place.leftovers(place.files()) if not path.startswith("out/"))
+    return Whole(made(job, place), latents(place), phase_seconds(traced.read(trace), began, ended), left)
 
 
 def kill_once(process: subprocess.Popen[str], trace: Path, phase: str, delay: float, rng: random.Random) -> bool:
@@ -133,14 +143,11 @@ def steps_reached(trace: list[traced.Line]) -> tuple[int, int] | None:
 
 def damaged(job: KillJob, place: Place, expected: Whole) -> list[str]:
     """Files under their final names that are neither what was there before nor what a whole run makes."""
-    found = []
-    for name, path in place.files().items():
-        if name in job.inputs and name not in expected.files:
-            continue
-        value = digest(path)
-        if value not in (expected.files.get(name), job.before.get(name)):
-            found.append(f"{job.name} {name}: {value[:120]}")
-    return found
+    return [
+        f"{job.name} {name}: {value[:120]}"
+        for name, value in made(job, place).items()
+        if value not in (expected.files.get(name), job.before.get(name))
+    ]
 
 
 def chain(job: KillJob, place: Place, expected: Whole, rng: random.Random, count: Count) -> dict[str, Any]:
@@ -203,7 +210,7 @@ def _waiting(place: Place) -> bool:
 
 def _finish(job: KillJob, place: Place, expected: Whole, status: int, count: Count) -> None:
     """Compare what is there in the end with what a whole run makes."""
-    files = {name: digest(path) for name, path in place.files().items() if name in expected.files}
+    files = made(job, place)
     where = f"{job.name} in {place.folder.name}"
     if status and files != expected.files:
         count.unfinished.append(f"{where}: status {status}")
@@ -214,8 +221,16 @@ def _finish(job: KillJob, place: Place, expected: Whole, status: int, count: Cou
     count.compared_latents += len(both)
     count.other_latents += [f"{where} {name}" for name in both if own[name] != expected.latents[name]]
     place.run(("jobs",), None, more=NOW)  # the next command, whatever it is
-    count.leftovers += [f"{where}: {left}" for left in place.leftovers({*expected.files, *job.inputs})]
+    working = [name for name in place.files() if job.working and name.startswith(job.working)]
+    left = place.leftovers({*expected.files, *job.inputs, *working})
+    count.leftovers += [f"{where}: {path}" for path in left if path not in expected.left]
     count.jobs += 1
+
+
+def left_by_whole_runs(known: dict[str, Whole]) -> Row:
+    """What runs leave that nothing disturbed, which says nothing of kills."""
+    found = [f"{name}: {', '.join(run.left)}" for name, run in known.items() if run.left]
+    return Row("left in the temporary folder by undisturbed runs, too", "", "; ".join(found) or "nothing", None)
 
 
 def rows(count: Count) -> list[Row]:
@@ -229,11 +244,16 @@ def rows(count: Count) -> list[Row]:
 
     same = f"{len(count.other_latents)} of {count.compared_latents} differ {'; '.join(count.other_latents[:2])}"
     return [
-        Row("SIGKILLs at random moments", f">= {WANTED}", f"{count.all_kills} ({by_phase})", count.all_kills >= WANTED),
+        Row(
+            "SIGKILLs at random moments",
+            f">= {WANTED}",
+            f"{count.all_kills} of {count.jobs} jobs ({by_phase})",
+            count.all_kills >= WANTED,
+        ),
         none("damaged or half files under final names", count.damaged),
         none("leftovers after the next command", count.leftovers),
-        none(f"jobs, of {count.jobs}, that could not be brought to their end", count.unfinished),
-        none(f"jobs, of {count.jobs}, whose frames differ from an undisturbed run's", count.other_frames),
+        none("killed jobs that could not be brought to their end", count.unfinished),
+        none("killed jobs whose frames differ from an undisturbed run's", count.other_frames),
         Row("latents that differ from an undisturbed run's", "0", same.strip(), not count.other_latents),
         Row(
             "steps done before a kill that are not done again",
@@ -260,5 +280,5 @@ def measure(settings: Settings) -> Iterator[Row]:
         if after == before:
             shutil.rmtree(place.folder)
         if count.jobs % ROW_EVERY == 0:
-            yield from rows(count)
-    yield from rows(count)
+            yield from (*rows(count), left_by_whole_runs(known))
+    yield from (*rows(count), left_by_whole_runs(known))

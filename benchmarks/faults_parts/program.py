@@ -16,6 +16,7 @@ from sora import media
 from sora.plan.clip import Clip
 
 BENCHMARKS = Path(__file__).parent.parent
+OTHERS = (".txt", ".json", ".pt")  # endings of files that are neither films nor weights
 PATIENCE = 900  # seconds of one run
 
 
@@ -102,16 +103,32 @@ def _is_film(folder: Path) -> bool:
 
 
 def digest(path: Path) -> str:
-    """The sha256 of the frames in a file, or of its bytes where it is no film; of each, what cannot be read says so."""
-    if path.suffix in (".safetensors", ".txt"):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    """The sha256 of the frames in a film, of the tensors in a file of weights, or of the bytes of any other; a file
+    that cannot be read says so."""
     try:
+        if path.suffix == ".safetensors":
+            return _tensors_digest(path)
+        if path.suffix in OTHERS:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
         if path.suffix in (".png", ".jpg"):
             return frames_digest(media.read_image(path)[None])
         clip: Clip = media.read_clip(path)
         return frames_digest(clip.frames_FYXC)
     except Exception as error:
         return f"damaged: {type(error).__name__}: {error}"[:200]
+
+
+def _tensors_digest(path: Path) -> str:
+    """The sha256 of names, shapes, numbers and metadata; their order in the file is chance."""
+    from safetensors import safe_open
+
+    found = hashlib.sha256()
+    with safe_open(path, "np") as opened:
+        found.update(repr(sorted((opened.metadata() or {}).items())).encode())
+        for name in sorted(opened.keys()):
+            tensor = opened.get_tensor(name)
+            found.update(f"{name} {tensor.shape} {tensor.dtype}".encode() + tensor.tobytes())
+    return found.hexdigest()
 
 
 def frames_digest(frames_FYXC: object) -> str:

@@ -162,8 +162,9 @@ class Routes:
     def remade(self) -> Digests:
         """In Python, from the files that were made alone."""
         session, folder = sora.Session(), self.folder / "alone-0" / "out"
+        inputs = (self.folder / "clip.mkv", self.folder / "picture.png")  # recipes hold their names and digests
         return {
-            number: frames_digest(session.remake(folder / f"{number}{suffix(job)}").frames)
+            number: frames_digest(session.remake(folder / f"{number}{suffix(job)}", inputs=inputs).frames)
             for number, job in self.order(backward=True)
         }
 
