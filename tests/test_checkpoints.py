@@ -16,6 +16,7 @@ from sora import weights
 from sora.errors import ModelError
 from sora.models.wan import KEY_MAPS
 from sora.runtime.quantized import replace_with_quantized
+from sora.weights import checkpoint
 
 IN = 256  # one block of ggml's larger formats
 
@@ -107,6 +108,18 @@ def test_a_missing_shard_is_named(tmp_path: Path):
     (tmp_path / "diffusion_pytorch_model-00002-of-00003.safetensors").unlink()
     said = refusal(tmp_path)
     assert "1 of 3 shards are missing" in said and "00002-of-00003" in said and "download" in said
+
+
+def test_a_file_of_holes_is_an_unfinished_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "model.safetensors"
+    save_file(STATE, file)
+    whole = file.read_bytes()
+    with file.open("wb") as sparse:
+        sparse.write(whole[:4096])
+        sparse.truncate(len(whole))
+    assert same(load(file), load(file).state_dict())  # a small one is not searched
+    monkeypatch.setattr(checkpoint, "SMALL", 0)
+    assert "mostly holes" in refusal(file)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,19 @@ def test_a_file_is_read_to_its_bound(tmp_path: Path):
         regular.read_json(file)
 
 
+def test_holes_are_not_counted_as_stored(tmp_path: Path):
+    file = tmp_path / "file"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 30)
+        sparse.seek(1 << 29)
+        sparse.write(b"x" * 5000)
+    assert 5000 <= regular.bytes_on_disk(file) < 1 << 20
+    file.write_bytes(b"x" * 70_000)
+    assert regular.bytes_on_disk(file) == 70_000
+    file.write_bytes(b"")
+    assert regular.bytes_on_disk(file) == 0
+
+
 def test_a_kernels_own_file_is_read_to_the_bound_whatever_size_it_claims():
     path = Path("/proc/self/maps")
     if not path.is_file():

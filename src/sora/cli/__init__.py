@@ -77,9 +77,8 @@ class RootGroup(Group):
             stop = signals.requested()  # what it breaks off can fail
             _fail(str(error), error.exit_code if stop is None else stop.status)
         except OSError as error:  # of a name that is too long or a folder that may not be entered, wherever it is used
-            if error.filename is None:
-                raise
-            _fail(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; check the name", InputError.exit_code)
+            stop = signals.requested()
+            _fail(_refusal(error), InputError.exit_code if stop is None else stop.status)
         except MemoryError:
             _fail("this machine's memory is full; try a smaller --size or fewer --frames", OUT_OF_MEMORY)
         except KeyboardInterrupt as error:
@@ -90,6 +89,14 @@ class RootGroup(Group):
             if (stop := signals.requested()) is None:
                 raise
             _fail(_stop_line(stop), stop.status)  # what a signal breaks off can fail in any way
+
+
+def _refusal(error: OSError) -> str:
+    """What the system refused. It can come from anywhere, also from another library."""
+    reason = error.strerror or str(error)
+    if isinstance(error.filename, str | bytes):
+        return f"cannot use {os.fsdecode(error.filename)}: {reason}; check the name"
+    return f"the system refuses: {reason}; check the space on its disks and the limits of this process (ulimit -a)"
 
 
 def _stop_line(stop: KeyboardInterrupt) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sora.errors import ModelError
+from sora.storage import regular
 from sora.weights import source
 from sora.weights.held import SIZES, Table, TensorEntry
 from sora.weights.names import LayoutRules, renamed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     ModuleT = TypeVar("ModuleT", bound=nn.Module)
     Device = str | torch.device
 
+SMALL = 1 << 20  # bytes of a file that is not searched for holes
 _ADVICE = "choose the model that these weights are of, or download them again"
 
 
@@ -74,6 +76,8 @@ def load_checkpoint(
     read, or of another model; and while reading, for a file that ends too early. ValueError as ``load_into``.
     """
     plan = _plan(module, path, rules)
+    for file in sorted({entry.file for entry in plan.values()}):
+        _check_holes(file)
     dtypes = _dtypes(plan, rules, dtype, keep_small)
     quantized = {name for name, entry in plan.items() if store and _can_stay(module, name, entry)}
     if store:
@@ -91,6 +95,15 @@ def load_checkpoint(
         if on_bytes:
             on_bytes(done, total)
     return fill(module, tensors)
+
+
+def _check_holes(file: Path) -> None:
+    """Raises ModelError for a file of which less than half is stored. File systems that compress store zeros as holes,
+    which a checkpoint has few of."""
+    size = file.stat().st_size
+    if size > SMALL and (written := regular.bytes_on_disk(file)) < size / 2:
+        message = f"{file} is mostly holes, {written:,} of its {size:,} bytes are on the disk"
+        raise ModelError(f"{message}; the download is not complete, go on with it")
 
 
 def _plan(module: nn.Module, path: Path, rules: LayoutRules) -> Table:
