@@ -201,6 +201,25 @@ def test_one_film_that_fails_does_not_stop_the_others_and_comes_again_alone(
     assert studio(*command, "--steps", "3").exit_code == 6  # other films of those names are there
 
 
+@pytest.mark.parametrize("named", [("-o", "a.mkv"), ()], ids=["named", "unnamed"])
+def test_a_film_that_was_published_the_moment_before_a_kill_is_not_painted_again(
+    studio: Studio, state: Path, steps: list[float], monkeypatch: pytest.MonkeyPatch, named: tuple[str, ...]
+):
+    command = ("generate", "a red ball rolls", "--frames", "1", "--steps", "2", "--size", "64x64", "--anyway", *named)
+    monkeypatch.setenv("SORA_JOURNAL_AFTER", "0")
+    assert studio(*command).exit_code == 0
+    job = only_job()
+    progress = job.progress
+    progress.state, progress.done = "running", {}
+    job.write_progress(progress)
+    files = sorted(path.name for path in Path().iterdir())
+    steps.clear()
+    again = studio(*command)
+    assert again.exit_code == 0 and "is there already" in again.stderr
+    assert steps == [] and sorted(path.name for path in Path().iterdir()) == files
+    assert job.progress.state == "finished"
+
+
 def test_a_job_is_refused_once_a_file_that_it_reads_has_changed(studio: Studio, state: Path):
     words = ("a red ball rolls", "--frames", "9", "--steps", "2", *SMALL)
     studio("generate", *words, "-o", "known.mkv", "--no-journal")

@@ -191,6 +191,7 @@ def _film(kept: Journal, number: int, variant: Variant, label: str) -> FilmToPai
 def _paint_film(kept: Journal, film: FilmToPaint, console: ConsoleOptions, session: Session, clock: Clock) -> None:
     resolved, variant = kept.resolved, film.variant
     force = kept.delivery.force and kept.delivery.output is not None
+    kept.film_begins(film.number, film.path)
     clock.lap("start")
     with progress(clock, film.label, console.quiet) as on_event:
         checkpoints = kept.checkpoints(film.number) if kept.may_be_kept else None

@@ -11,6 +11,7 @@ from sora.cli import films
 from sora.cli.commands import ConsoleOptions, Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import UsageError
+from sora.jobs import job as jobs
 from sora.jobs import replay
 from sora.jobs.delivery import Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
@@ -34,7 +35,7 @@ def perform(invocation: Invocation) -> None:
 
 def resolve_invocation(invocation: Invocation) -> tuple[ResolvedRequest, Delivery]:
     """What a command asks for, checked. Raises UsageError, InputError and ModelError."""
-    delivery = Delivery(**invocation.delivery)
+    delivery = Delivery(**invocation.delivery, done=jobs.published())
     if invocation.command == "finish":
         return _finish(invocation, delivery)
     if invocation.command == "remake":

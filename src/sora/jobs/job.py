@@ -74,7 +74,8 @@ class Record(Struct, frozen=True, kw_only=True):
 class Progress(Struct, kw_only=True):
     """How far a job is. state: FINISHED, FAILED, STOPPED or RUNNING, as its last process left it. film, canvas: that
     are being painted, counted from 1. step, steps: of the canvas. steps_done, steps_total: of the whole job, of what is
-    kept. seconds: that were spent. done: where each finished film stands, by its number."""
+    kept. seconds: that were spent. done: where each finished film stands, by its number. paths: where each goes that
+    was begun."""
 
     state: str = RUNNING
     film: int = 1
@@ -85,6 +86,7 @@ class Progress(Struct, kw_only=True):
     steps_total: int = 0
     seconds: float = 0.0
     done: dict[str, str] = msgspec.field(default_factory=dict)
+    paths: dict[str, str] = msgspec.field(default_factory=dict)
     message: str = ""
 
 
@@ -98,6 +100,12 @@ class Job:
     @property
     def id(self) -> str:
         return self.record.id
+
+    @property
+    def published(self) -> frozenset[str]:
+        """Where films of it stand, or may stand if it was killed the moment after."""
+        progress = self.progress
+        return frozenset((*progress.done.values(), *progress.paths.values()))
 
     @property
     def delivery(self) -> Delivery:
@@ -145,7 +153,7 @@ class Job:
         request = from_data(self.record.request, f"the request of job {self.id}")
         self._check_inputs()
         delivery = delivery or self.delivery
-        delivery = replace(delivery, done=frozenset(self.progress.done.values()), anyway=True)
+        delivery = replace(delivery, done=self.published, anyway=True)
         return resolve(request, delivery), delivery
 
     def check_idle(self) -> None:
@@ -205,6 +213,12 @@ def find(name: str | None, default: Callable[[], Job]) -> Job:
     if len(matching) > 1:
         raise UsageError(f"{name} begins the names of {', '.join(job.id for job in matching)}; write one in full")
     return matching[0]
+
+
+def published() -> frozenset[str]:
+    """Where films of jobs that were not finished stand, or may stand."""
+    waiting = (job for job in every() if job.progress.state != FINISHED)
+    return frozenset(path for job in waiting for path in job.published)
 
 
 def unfinished(key: str) -> Job | None:

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from sora.engine.checkpoint import Checkpoint
 from sora.jobs import job as jobs
+from sora.jobs import replay
 from sora.jobs.delivery import Delivery
 from sora.jobs.job import FAILED, FINISHED, STOPPED, Job, Machine, Progress
 from sora.jobs.resolve import ResolvedRequest
@@ -103,8 +104,16 @@ class Journal:
 
     def path_of(self, film: int) -> Path | None:
         """Where a film stands that an earlier run finished, None where it has to be painted."""
-        path = self.progress.done.get(str(film))
-        return Path(path) if path is not None and Path(path).exists() else None
+        done, begun = (paths.get(str(film)) for paths in (self.progress.done, self.progress.paths))
+        if done is not None:
+            return Path(done) if Path(done).exists() else None
+        request = self.resolved.request_of(self.resolved.variants[film - 1])
+        # That run may have been killed between publishing the film and saying so here.
+        return Path(begun) if begun is not None and replay.holds(Path(begun), request) else None
+
+    def film_begins(self, film: int, path: str) -> None:
+        """A film is painted from now on. path: where it goes."""
+        self.progress.paths[str(film)] = str(Path(path).absolute())
 
     def film_done(self, film: int, path: Path) -> None:
         """A film is published; its frames are no longer needed, its latents are kept to decode them otherwise."""
