@@ -54,6 +54,7 @@ SKIPPED = (
     ("sora models verify", "needs a model from the hub"),
     ("sora models path", "needs a model from the hub"),
     ("sora models remove", "needs a model from the hub"),
+    ("sora jobs rm", "needs a job of that name"),
 )
 """What is not run, by how the example begins, and why."""
 
