@@ -79,7 +79,12 @@ def _compare(folder: Path, model: str, case: str, arguments: argparse.Namespace)
 
 def _sora(folder: Path, name: str, *words: str) -> None:
     settings = {"SORA_STATE": str(folder / f"state-{name}"), "SORA_JOURNAL_AFTER": "0"}
-    subprocess.run([sys.executable, "-m", "sora", *words, "--quiet"], env=os.environ | settings, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "sora", *words, "--quiet"],
+        env=os.environ | settings,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def _same_latents(first: Path, second: Path) -> bool:

@@ -132,7 +132,7 @@ def _closing(kept: Journal, console: ConsoleOptions) -> Iterator[None]:
     except BaseException as error:
         kept.close(error)
         if isinstance(error, journal.Paused):
-            note(f"{error}; go on with: sora resume {kept.job.id if kept.job else ''}", quiet=False)
+            note(f"{error}; go on with: sora resume {kept.job.id if kept.job else ''}", console.quiet)
             raise typer.Exit from None
         if kept.job is not None and isinstance(error, SoraError | KeyboardInterrupt):
             error.args = (f"{error}; {_how_to_go_on(kept)}",)
