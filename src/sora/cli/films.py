@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from filelock import Timeout
 
 from sora.cli import dry_run, signals
 from sora.cli.commands import ConsoleOptions
@@ -87,21 +86,18 @@ def _job_of(
     if job is None:
         yield None, None, resolved
         return
-    lock = job.lock
-    try:
-        lock.acquire(timeout=0)
-        resolved = job.resolve(delivery)[0] if same else resolved
-    except (Timeout, SoraError) as error:
-        lock.release()
-        if isinstance(error, SoraError) and not same:
-            raise
-        note(f"job {job.id} cannot be gone on with, and the work begins anew: {error}", console.quiet)
-        yield None, None, resolved
-        return
-    try:
-        yield job, lock, resolved
-    finally:
-        lock.release()
+    with job.locked() as lock:
+        if not same:
+            yield job, lock, resolved
+            return
+        try:
+            as_begun, _ = job.resolve(delivery)
+        except SoraError as error:
+            note(f"job {job.id} cannot be gone on with, and the work begins anew: {error}", console.quiet)
+        else:
+            yield job, lock, as_begun
+            return
+    yield None, None, resolved
 
 
 def _options(console: ConsoleOptions) -> journal.Options:

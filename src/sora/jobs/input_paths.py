@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from sora.plan.recipe_names import is_in_memory
 from sora.storage import atomic, regular, state
 
@@ -26,6 +24,8 @@ def remember(inputs: Iterable[tuple[str, str]]) -> None:
     entries = {digest: path for path, digest in inputs if not is_in_memory(path)}
     if not entries:
         return
+    from filelock import FileLock, Timeout  # late: it brings asyncio
+
     folder = state.folder()
     with suppress(OSError, Timeout):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -13,13 +13,13 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from filelock import FileLock, Timeout
 from msgspec import Struct
 
 from sora import __version__
@@ -30,6 +30,9 @@ from sora.plan.recipe import digest_of
 from sora.plan.recipe_names import is_in_memory
 from sora.plan.request import from_data, to_data
 from sora.storage import atomic, state
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 FORMAT = 1
 FINISHED_BYTES = 1 << 30  # of all finished jobs; the oldest go when another job begins
@@ -124,13 +127,26 @@ class Job:
     @property
     def is_running(self) -> bool:
         """Whether a process paints it now."""
+        try:
+            with self.locked():
+                return False
+        except UsageError:
+            return True
+
+    @contextmanager
+    def locked(self) -> Iterator[FileLock]:
+        """Its lock, held while the block runs. Raises UsageError where another process holds it."""
+        from filelock import Timeout
+
         lock = self.lock
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            return True
-        lock.release()
-        return False
+            raise UsageError(f"job {self.id} is being painted by another process; stop that first") from None
+        try:
+            yield lock
+        finally:
+            lock.release()
 
     @property
     def progress(self) -> Progress:
@@ -158,8 +174,8 @@ class Job:
 
     def check_idle(self) -> None:
         """Raises UsageError while it is being painted."""
-        if self.is_running:
-            raise UsageError(f"job {self.id} is being painted by another process; stop that first")
+        with self.locked():
+            pass
 
     def remove(self) -> None:
         """Raises UsageError while it is being painted."""
@@ -291,6 +307,8 @@ def _load(folder: Path) -> Job | None:
 
 
 def _lock(folder: Path) -> FileLock:
+    from filelock import FileLock  # late: it brings asyncio, and most commands need no lock
+
     return FileLock(folder / "lock")
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from sora.engine.checkpoint import Checkpoint
 from sora.jobs import job as jobs
@@ -21,6 +20,9 @@ from sora.jobs import replay
 from sora.jobs.delivery import Delivery
 from sora.jobs.job import FAILED, FINISHED, STOPPED, Job, Machine, Progress
 from sora.jobs.resolve import ResolvedRequest
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 AFTER = 30.0  # seconds; a job that is expected to take longer is kept
 FRAME_BYTES = 4 << 30  # of the frames that are kept of a job; others are decoded again from their latents
