@@ -156,7 +156,7 @@ def test_sizes_of_networks_are_bounded_before_one_is_built(bad: object):
                 read(sizes | {name: bad})
     for name in ("base_dim", "z_dim", "num_res_blocks", "dim_mult", "temperal_downsample", "patch_size"):
         if bad is not None:
-            with pytest.raises(ValueError, match=name if bad not in (1e3,) else ""):
+            with pytest.raises(ValueError, match=None if bad == 1e3 else name):
                 WanVAEConfig.from_json({name: bad})
 
 
