@@ -289,6 +289,16 @@ def test_without_a_journal_nothing_is_kept_and_short_paintings_leave_nothing(stu
     assert jobs.every() == []
 
 
+def test_what_contradicts_a_journal_is_refused(studio: Studio, state: Path, monkeypatch: pytest.MonkeyPatch):
+    command = ("generate", "a red ball rolls", "--frames", "1", "--steps", "2", *SMALL, "-o", "a.mkv")
+    both = studio(*command, "--no-journal", "--stop-after", "1")
+    assert both.exit_code == 2 and "leave one of them out" in both.stderr
+    monkeypatch.setenv("SORA_JOURNAL_AFTER", "soon")
+    unread = studio(*command)
+    assert unread.exit_code == 2 and "expected seconds" in unread.stderr
+    assert not Path("a.mkv").exists()
+
+
 def test_a_state_folder_that_cannot_be_written_stops_no_painting(
     studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

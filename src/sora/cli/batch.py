@@ -27,7 +27,6 @@ from sora.plan.verbs import VERBS
 from sora.storage import regular
 
 MAX_FILE_BYTES = 1 << 24  # bytes
-MEMORY_FULL = "this machine's memory is full; try a smaller --size or fewer --frames"
 
 
 @dataclass
@@ -154,7 +153,7 @@ def _paint(invocation: Invocation, delivery: Delivery, item: BatchItem, session:
         films.paint(item.resolved, one, invocation.console, session, Clock(), label)
         item.outcome, item.result = "painted", str(item.path)
     except (SoraError, MemoryError) as error:
-        item.outcome, item.result = "failed", MEMORY_FULL if isinstance(error, MemoryError) else str(error)
+        item.outcome, item.result = "failed", films.MEMORY_FULL if isinstance(error, MemoryError) else str(error)
         _report_unpainted(invocation, item, label)
     finally:
         item.resolved = None  # its plan goes

@@ -15,7 +15,7 @@ import typer
 from sora.cli import dry_run, signals
 from sora.cli.commands import ConsoleOptions
 from sora.cli.progress import Clock, note, print_path, progress
-from sora.errors import OutOfMemory, SomeFailed, SoraError
+from sora.errors import OutOfMemory, SomeFailed, SoraError, UsageError
 from sora.jobs import advice, journal, replay
 from sora.jobs import job as jobs
 from sora.jobs.delivery import Delivery
@@ -52,6 +52,7 @@ def paint(
     """Paint every film of a request, or say what would be. label: before what the bar shows. job: to go on with; None
     looks for one that the same command began. Raises SomeFailed where some of several films failed."""
     clock.lap("start")
+    _check(console)
     if console.dry_run:
         dry_run.report(resolved, as_json=console.as_json)
         return
@@ -101,8 +102,24 @@ def _job_of(
 
 
 def _options(console: ConsoleOptions) -> journal.Options:
-    after = float("inf") if console.no_journal else float(os.environ.get(JOURNAL_AFTER) or journal.AFTER)
+    after = float("inf") if console.no_journal else _journal_after()
     return journal.Options(after, console.stop_after, signals.requested, lambda line: note(line, console.quiet))
+
+
+def _journal_after() -> float:
+    """Raises UsageError."""
+    text = os.environ.get(JOURNAL_AFTER) or str(journal.AFTER)
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{JOURNAL_AFTER} is {text!r}; expected seconds, as in {JOURNAL_AFTER}=30") from None
+
+
+def _check(console: ConsoleOptions) -> None:
+    """Raises UsageError for options that contradict one another, before anything is loaded."""
+    if console.no_journal and console.stop_after is not None:
+        raise UsageError("--stop-after keeps a job to go on with, and --no-journal keeps none; leave one of them out")
+    _journal_after()
 
 
 def _announce_job(kept: Journal, console: ConsoleOptions) -> None:

@@ -53,7 +53,7 @@ class Checkpoint(Protocol):
         ...
 
 
-class _NoCheckpoint:
+class NoCheckpoint:
     """Keeps nothing."""
 
     def state(self) -> SamplerState | None:
@@ -75,7 +75,7 @@ class _NoCheckpoint:
         return chunks
 
 
-NO_CHECKPOINT: Checkpoint = _NoCheckpoint()
+NO_CHECKPOINT: Checkpoint = NoCheckpoint()
 
 Checkpoints = Callable[[str], Checkpoint]
 """The checkpoint of a canvas by its name: "window-0001", "tile-0012"."""

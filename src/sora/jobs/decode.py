@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sora import media
-from sora.engine.checkpoint import Checkpoint, SamplerState
+from sora.engine.checkpoint import Checkpoint, NoCheckpoint
 from sora.engine.engine import resize
 from sora.errors import InputError
 from sora.jobs import checkpoints, paint
@@ -27,7 +27,7 @@ class NotPainted(Exception):
     """A canvas of which nothing is kept that could be decoded."""
 
 
-class KeptCanvas:
+class KeptCanvas(NoCheckpoint):
     """The ``Checkpoint`` of a canvas that is decoded and never painted. unfinished: whether a state between two steps
     serves, too, as the sampler predicts its end."""
 
@@ -42,21 +42,6 @@ class KeptCanvas:
         if finished is None:
             raise NotPainted
         return finished
-
-    def state(self) -> SamplerState | None:
-        return None
-
-    def after_step(self, state: Callable[[], SamplerState], done: int, total: int) -> None:
-        pass
-
-    def keep_latents(self, latents_BCTHW: Tensor) -> None:
-        pass
-
-    def frames(self) -> Iterator[Tensor] | None:
-        return None
-
-    def keep_frames(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-        return chunks
 
 
 def write(
