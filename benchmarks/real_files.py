@@ -1,6 +1,8 @@
 """Files, weights and words as people have them: at least 120 inputs, each with what was expected of it and what came.
 
     python benchmarks/real_files.py [--part NAME ...] [--kind WORDS] [--failed]
+
+Every case has a folder of its own, which is empty at first and removed afterwards.
 """
 
 from __future__ import annotations
