@@ -105,7 +105,7 @@ def test_a_film_too_long_is_refused_before_it_is_decoded(tmp_path: Path, monkeyp
         raise AssertionError("decoded")
 
     with monkeypatch.context() as patch:
-        patch.setattr("sora.media.ffmpeg.rgb_frames", decode)
+        patch.setattr("sora.media.frames.rgb_frames", decode)
         with pytest.raises(InputError, match=r"6.00 s long, at most 1 s of 32x16 .* --start and --end"):
             media.read_clip(path)
         with pytest.raises(InputError, match="closer together"):

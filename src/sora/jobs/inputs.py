@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,12 @@ class Inputs:
         self._in_memory[called] = found
         return called
 
-    def read_clip(self, path: str, start: float | None, end: float | None) -> Clip:
+    def read_clip(
+        self, path: str, start: float | None, end: float | None, on_note: Callable[[str], None] = lambda _: None
+    ) -> Clip:
         """As ``media.read_clip``."""
         if path not in self._in_memory:
-            return media.read_clip(path, start=start, end=end)
+            return media.read_clip(path, start=start, end=end, on_note=on_note)
         return self._clip(path, start, end)
 
     def _clip(self, path: str, start: float | None, end: float | None) -> Clip:

@@ -37,15 +37,15 @@ def read(files: Inputs, path: str | None, start: float | None, end: float | None
     """The part of a clip that is asked for. kind: of the file that will be written. Raises UsageError and
     InputError."""
     assert path is not None
-    clip = files.read_clip(path, start, end)
+    notes: list[str] = []
+    clip = files.read_clip(path, start, end, notes.append)
     height, width = clip.size
-    notes: tuple[str, ...] = ()
     if kind == ".mp4" and (height % 2 or width % 2) and min(clip.size) > 1:
         even = height - height % 2, width - width % 2
         clip = replace(clip, frames_FYXC=clip.frames_FYXC[:, : even[0], : even[1]])
-        notes = (f"{path} is {wxh((height, width))}; an .mp4 holds {wxh(even)} of it, -o in .mkv keeps all",)
+        notes.append(f"{path} is {wxh((height, width))}; an .mp4 holds {wxh(even)} of it, -o in .mkv keeps all")
     begin = math.ceil((start or 0) * clip.fps - 1e-6) / clip.fps  # of the first frame that is read
-    return Source(Path(path), clip, begin, notes=notes)
+    return Source(Path(path), clip, begin, notes=tuple(notes))
 
 
 def sounds(files: Inputs, verb: str, sources: Sequence[Source], kind: str) -> tuple[tuple[Sound, ...], tuple[str, ...]]:

@@ -12,7 +12,11 @@
 ``signing``  the same, signed with a person's certificate
 ``provenance``  what a file says of where it came from
 ``decoder``  that program on files of others, with bounds on memory and time
-``ffmpeg``   the bundled ffmpeg program: commands, its metadata text, facts about video files
+``ffmpeg``   the bundled ffmpeg program: its arguments, its complaints, its metadata text
+``stream``   facts about the streams of a video file
+``timing``   when its frames are shown, and the constant rate that fits them
+``frames``   its frames, through a chain of ffmpeg's filters
+``conversion``  the filters of that chain that make RGB of its pixels
 """
 
 from sora.media.facts import Info, probe, read_notes, read_recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from sora.errors import InputError
-from sora.media import animation, embed, ffmpeg, picture, provenance, read, target
+from sora.media import animation, embed, ffmpeg, picture, provenance, read, stream, target, timing
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def _facts(file: Path) -> Info:
     with picture.opened(file) as image:
         if image is not None:
             return _probe_picture(file, image)
-    facts = ffmpeg.stream(file)
-    times = ffmpeg.probe_timing(file, facts.rate)
+    facts = stream.stream(file)
+    times = timing.probe_timing(file, facts.rate)
     fps, shape = float(times.rate), (facts.width, facts.height)
     seconds = times.frames / fps
     return Info("video", *shape, times.frames, fps, seconds, facts.codec, facts.pix_fmt, sound=facts.sound)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from sora.errors import InputError
-from sora.media import decoder, ffmpeg, picture
+from sora.media import decoder, ffmpeg, picture, stream, timing
 from sora.storage import refusal
 
 RATE = 48_000  # samples a second, in two channels
@@ -46,7 +46,7 @@ def sound_of(path: str | Path) -> bool:
     if file.is_dir():
         return False
     with picture.opened(file) as image:
-        return image is None and ffmpeg.channels(file) is not None
+        return image is None and stream.channels(file) is not None
 
 
 def stage(sounds: Sequence[Sound], folder: Path) -> list[tuple[Path, float]]:
@@ -87,12 +87,12 @@ def lay(made: Path, notes: Path, staged: Sequence[tuple[Path, float]], seconds: 
 def _stretch(sound: Sound) -> list[str]:
     """Arguments that cut the stretch to the sample."""
     # The film's time begins with its first frame, which may come after its sound begins.
-    first = sound.start + ffmpeg.origin(sound.path)
+    first = sound.start + timing.origin(sound.path)
     lead = min(first, _LEAD)
     skip, length = round(lead * RATE), round(sound.length * RATE)
     edge = min(_EDGE, sound.length / 2)
     # Left to itself, ffmpeg would make one channel quieter as it makes two of it.
-    spread = "pan=stereo|c0=c0|c1=c0" if ffmpeg.channels(sound.path) == "mono" else "aformat=channel_layouts=stereo"
+    spread = "pan=stereo|c0=c0|c1=c0" if stream.channels(sound.path) == "mono" else "aformat=channel_layouts=stereo"
     steps = [
         f"aresample={RATE}:async=1:first_pts=0",  # fills gaps, also the one before a sound that begins late
         spread,

@@ -1,0 +1,99 @@
+"""Facts about the streams of a film's file, out of what ffmpeg says of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from sora.errors import InputError
+from sora.media import decoder, ffmpeg, picture
+
+SEEKABLE = ("mov,", "matroska,")  # where a jump lands on a keyframe before the time asked for
+MAX_PIXELS = ("-max_pixels", str(picture.MAX_PIXELS))  # before each frame, since they may grow on the way
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The first video stream of a file, as it is shown: (height, width) is after rotation, in square pixels.
+
+    rate: frames a second. sound: whether the file has a sound stream, too.
+    """
+
+    height: int
+    width: int
+    rate: Fraction
+    codec: str
+    pix_fmt: str
+    tagged: bool
+    seekable: bool
+    sound: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how its frames are read, each to stand behind the file's name."""
+        return ()
+
+
+def stream(path: Path) -> Stream:
+    """Facts about the first video stream, from decoding one frame. Raises InputError."""
+    # The frame is made small before it is printed: showinfo has its size after rotation, and YUV4MPEG2's first line,
+    # unlike the log, has the rate as an exact fraction.
+    arguments = ("-map", "0:V:0", "-vf", "showinfo,scale=16:16", "-frames:v", "1", "-pix_fmt", "yuv444p")
+    done = decoder.run(["-threads", "1", *MAX_PIXELS, *ffmpeg.source(path), *arguments, "-f", "yuv4mpegpipe", "pipe:1"])
+    header = re.match(rb"YUV4MPEG2 [^\n]*?F(\d+):(\d+)", done.stdout)
+    log = done.stderr.decode(errors="replace")
+    shown = re.search(r"^\[Parsed_showinfo[^\n]* sar:(\d+)/(\d+) s:(\d+)x(\d+)", log, re.MULTILINE)
+    opened = re.search(r"^Input #0, (\S+), from", log, re.MULTILINE)
+    found = re.search(
+        r"^ *Stream #0:\d+[^\n]*? Video: (\w+)[^\n]*?, (\w+)(?:\(([^)\n]*)\))?, \d+x\d+", log, re.MULTILINE
+    )
+    if done.returncode or not header or not shown or not int(header[2]):
+        raise _no_frame(path, log, opened is not None, done.stderr)
+    across, down, coded_width, height = map(int, shown.groups())
+    rate, width = Fraction(int(header[1]), int(header[2])), _square(coded_width, across, down)
+    codec, pix_fmt, colour = found.groups() if found else ("", "", "")
+    tagged = bool(re.search(r"bt|smpte|gbr|fcc|film", colour or ""))
+    seekable = opened is not None and opened[1].startswith(SEEKABLE)
+    return Stream(height, width, rate, codec, pix_fmt, tagged, seekable, _hears(log))
+
+
+def _no_frame(path: Path, log: str, opened: bool, raw_log: bytes) -> InputError:
+    """Why no frame came of a file."""
+    if "max pixel count" in log:
+        return InputError(f"{path} has over {picture.MAX_PIXELS // 10**6} megapixels a frame; scale it down")
+    if opened and _hears(log) and "matches no streams" in log:
+        return InputError(f"{path} holds sound but no picture; expected a film, e.g. an .mp4, .mkv or .webm")
+    if opened:
+        return InputError(f"{path} has no frame that can be decoded; get a whole copy")
+    return ffmpeg.unreadable(path, _reason(raw_log).encode())
+
+
+def _square(width: int, across: int, down: int) -> int:
+    """The width in square pixels, of pixels that are across:down. Less than 2 % is a rounding, not worth a blur."""
+    believed = down and 0.25 <= across / down <= 4 and abs(across / down - 1) > 0.02
+    return round(width * across / down) if believed else width
+
+
+def channels(path: Path) -> str | None:
+    """ffmpeg's name for the channels of the first sound stream, e.g. "mono", "stereo" or "5.1"; None without one.
+
+    Raises InputError for what is no film and no sound.
+    """
+    done = decoder.run(ffmpeg.source(path))
+    log = done.stderr.decode(errors="replace")
+    if not re.search(r"^Input #0, ", log, re.MULTILINE):
+        raise ffmpeg.unreadable(path, _reason(done.stderr).encode())
+    named = re.search(r": Audio: [^\n]*? Hz, ([^,\s]+)", log)
+    return (named[1] if named else "") if _hears(log) else None
+
+
+def _hears(log: str) -> bool:
+    return bool(re.search(r"^ *Stream #0:\d+[^\n]*?: Audio: ", log, re.MULTILINE))
+
+
+def _reason(log: bytes) -> str:
+    """ffmpeg's complaint out of a full log, where facts about the file stand too."""
+    lines = [line for line in log.splitlines() if re.search(rb"rror|nvalid|not found|No such|denied", line)]
+    return ffmpeg.last_line(b"\n".join(lines))
