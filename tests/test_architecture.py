@@ -50,7 +50,7 @@ NARROWER: dict[str, set[str]] = {
     "networks": {"networks"},
     "runtime": {"runtime", "errors", "weights.formats"},
     "memory": {"errors"},
-    "engine": {"plan", "errors", "runtime.heap"},
+    "engine": {"plan", "errors", "runtime.heap", "weights.finite"},
 }
 """Rooms that may import less than their layer allows: what of ours, beside themselves."""
 

@@ -1,4 +1,5 @@
 """The parts of ``python benchmarks/real_files.py``: each makes inputs of some kinds, as people have them.
 
 ``case``      what every part is made of, and how a command is tried
+``numbers``   NaN and infinity in weights, LoRAs, latents and frames
 """

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import record_function
 
-from sora.engine import blend, cyclic, sampler
+from sora.engine import blend, cyclic, finite, sampler
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, Checkpoints, keep_nothing
 from sora.engine.flowedit import flow_edit
@@ -86,7 +86,7 @@ def paint(
     finished.
 
     checkpoints: of "window-0001" and so on; what they hold is not painted again. Known pixels come back exactly as they
-    were. Raises OutOfMemory, and what a checkpoint raises.
+    were. Raises OutOfMemory, NotFinite, and what a checkpoint raises.
     """
     timeline, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
     yield from timeline.pop_ready()
@@ -224,6 +224,7 @@ def paint_latents(
     on_event(ProgressEvent("encode", 0, 1))
     with record_function("encode"):
         latents, velocity = _encode_and_bind(model, canvas, prompt, settings, source, cyclic)
+    finite.check(latents.clean_BCTHW, "the latents of what is known")
     on_event(ProgressEvent("encode", 1, 1))
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
     noise = sampler.initial_noise((channels, length - cyclic, height, width), settings.seed)
@@ -294,6 +295,7 @@ def _decode(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, on_even
             chunk = next(chunks, None)
             if chunk is None:
                 return
+            finite.check(chunk, f"decoded frames {done} to {done + len(chunk) - 1}")
             frames_FCYX = to_uint8(chunk, size)
         done += len(frames_FCYX)
         on_event(ProgressEvent("decode", done, total))

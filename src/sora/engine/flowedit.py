@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from sora.engine import finite
 from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, SamplerState
 from sora.engine.sampler import add_noise, with_float_time
 from sora.engine.velocity import Velocity, restore_state, state_of
@@ -33,7 +34,7 @@ def flow_edit(
     ``timesteps`` makes them; the lower the first, the closer the edit stays to the source (the paper leaves out 17 of
     50 steps for SD3, 4 of 28 for FLUX). averages: noises a step, each shown to both velocities, at least 1.
     on_step(done, total): called after each step. checkpoint: holds the state to start from, if any, and is shown that
-    of each step. Raises ValueError.
+    of each step. Raises ValueError, and NotFinite at the step that makes NaN or infinity.
     """
     if averages < 1:
         raise ValueError(f"an edit averages over at least 1 noise, not {averages}")
@@ -53,6 +54,7 @@ def flow_edit(
             noisy = add_noise(clean, next(noises), t)
             difference += target(noisy + offset, t) - source(noisy, t)
         edit = edit + (t_next - t) / averages * difference
+        finite.check(edit, f"the latents of step {i + 1} of {len(time_values) - 1}")
         if on_step is not None:
             on_step(i + 1, len(time_values) - 1)
         checkpoint.after_step(partial(_state, i + 1, edit, velocities), i + 1, len(time_values) - 1)

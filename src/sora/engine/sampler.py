@@ -14,6 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from sora.engine import finite
 from sora.engine.canvas import Latents
 from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, SamplerState
 from sora.engine.velocity import Velocity, restore_state, state_of
@@ -202,6 +203,7 @@ def sample(
     The run starts from the clean latents with noise added at times[0], so times that begin below 1 keep some of them.
     times: falling strictly to 0, on the CPU, as ``timesteps`` makes them. on_step(done, total): called after each
     step, with done from 1 to total. checkpoint: holds the state to start from, if any, and is shown that of each step.
+    Raises NotFinite at the step that makes NaN or infinity.
     """
     time_values = times.tolist()
     clean = latents.clean_BCTHW
@@ -214,7 +216,9 @@ def sample(
     total = len(time_values) - 1
     for i in range(begin, total):
         before = x
-        x, history = step(float_velocity, before, i, history)
+        advance = partial(step, float_velocity, before, i, history)
+        x, history = advance()
+        finite.check(x, f"the latents of step {i + 1} of {total}", advance)
         if on_step is not None:
             on_step(i + 1, total)
         checkpoint.after_step(partial(_state, i, time_values, before, x, history, velocity), i + 1, total)

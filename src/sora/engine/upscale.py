@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sora.engine import engine
+from sora.engine import engine, finite
 from sora.engine.canvas import Canvas
 from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings, resize
@@ -90,7 +90,9 @@ def _refine_tiles(
         tile_settings = replace(settings, seed=derive_seed(settings.seed, tile=number))
         checkpoint = checkpoints(f"tile-{number:04d}")
         latents = engine.paint_latents(model, canvas, prompt, tile_settings, source=source, checkpoint=checkpoint)
-        pixels = torch.cat(list(model.decode(latents))).float().cpu().clamp(-1, 1)
+        pixels = torch.cat(list(model.decode(latents)))
+        finite.check(pixels, f"the decoded pixels of tile {number}")
+        pixels = pixels.float().cpu().clamp(-1, 1)
         on_tile()
         yield tile, (pixels + 1) * 127.5
 

@@ -84,11 +84,11 @@ class LoRATrainer:
             value = self.loss(self._pick(rng), time, generator, rng) / config.batch_size
             value.backward()
             total += value.item()
-        if not total < 1e4:
+        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        if not (total < 1e4 and norm.isfinite()):
             raise ModelError(
                 f"the loss ran away at step {self.step} ({total:g}); try a --rate below {self.learning_rate:g}"
             )
-        nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = (
                 self.learning_rate * min(1.0, (self.step + 1) / WARMUP_STEPS) * (1 - (1 - FINAL_RATE) * min(1.0, done))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sora.errors import ModelError
 from sora.storage import regular
-from sora.weights import source
+from sora.weights import finite, source
 from sora.weights.held import SIZES, Table, TensorEntry
 from sora.weights.names import LayoutRules, renamed
 from sora.weights.reading import Reader
@@ -73,7 +73,8 @@ def load_checkpoint(
     on_bytes: called with (bytes done, bytes in all) after each tensor.
 
     Raises ModelError, before anything is allocated, for what is missing, damaged, a pickle, in a format that is not
-    read, or of another model; and while reading, for a file that ends too early. ValueError as ``load_into``.
+    read, or of another model; and while reading, for a file that ends too early or holds NaN or infinity.
+    ValueError as ``load_into``.
     """
     plan = _plan(module, path, rules)
     for file in sorted({entry.file for entry in plan.values()}):
@@ -157,11 +158,23 @@ def _can_stay(module: nn.Module, name: str, entry: TensorEntry) -> bool:
 def _read(
     reader: Reader, name: str, entry: TensorEntry, quantized: bool, dtype: torch.dtype, device: Device
 ) -> dict[str, Tensor]:
-    """The tensors, by name in the module's state, that this one of the file becomes."""
+    """The tensors, by name in the module's state, that this one of the file becomes. Raises ModelError for NaN and
+    infinity."""
+    import torch
+
     if not quantized:
-        return {name: reader.numbers(entry, dtype, device)}
+        numbers = reader.numbers(entry, dtype, device)
+        finite.check(numbers, entry.file, name)
+        return {name: numbers}
+
+    from sora.weights.formats import blocks_are_finite
+
     stem = name.removesuffix("weight")
     parts = {stem + "blocks": reader.blocks(entry, device)}
+    if not blocks_are_finite(parts[stem + "blocks"], entry.format):
+        raise finite.not_finite(entry.file, name)
     if entry.scale:
-        parts[stem + "scale"] = reader.scale_bytes(entry.scale, device)
+        scale = reader.numbers(entry.scale, torch.float32, device).view(-1)
+        finite.check(scale, entry.file, f"{name}'s scale")
+        parts[stem + "scale"] = scale.view(torch.uint8)
     return parts

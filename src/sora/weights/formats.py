@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sora.weights.finite import is_finite
+
 AT_ONCE = {"cpu": 2**20}
 """Numbers unpacked at once by kind of device, so that the float32 values in between never add up to a whole matrix:
 what a CPU's caches hold (2 to 5 times faster than 2^24 there, torch 2.13), and 2^24 elsewhere."""
@@ -22,12 +24,13 @@ what a CPU's caches hold (2 to 5 times faster than 2^24 there, torch 2.13), and 
 @dataclass(frozen=True)
 class Format:
     """How ``block`` numbers stand in ``size`` bytes. values: uint8 (B, size) to floats (B, block), float32 but for
-    plain formats of another dtype."""
+    plain formats of another dtype. steps: where in a block a float16 stands that all its numbers are multiplied by."""
 
     block: int
     size: int
     values: Callable[[Tensor], Tensor]
     dtype: torch.dtype | None = None
+    steps: tuple[int, ...] = ()
 
 
 def _plain(dtype: torch.dtype) -> Format:
@@ -112,15 +115,29 @@ FORMATS = {
     "BF16": _plain(torch.bfloat16),
     "F8_E4M3": _float8(torch.float8_e4m3fn),
     "F8_E5M2": _float8(torch.float8_e5m2),
-    "Q8_0": Format(32, 34, _q8_0),
-    "Q4_K": Format(256, 144, _q4_k),
-    "Q5_K": Format(256, 176, _q5_k),
-    "Q6_K": Format(256, 210, _q6_k),
+    "Q8_0": Format(32, 34, _q8_0, steps=(0,)),
+    "Q4_K": Format(256, 144, _q4_k, steps=(0, 2)),
+    "Q5_K": Format(256, 176, _q5_k, steps=(0, 2)),
+    "Q6_K": Format(256, 210, _q6_k, steps=(208,)),
 }
 """By the names that files use."""
 
 STORABLE = ("F8_E4M3", "F8_E5M2", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 """The formats worth keeping a weight in."""
+
+_NOT_FINITE = {"F8_E4M3": 127, "F8_E5M2": 124}
+"""Without the sign: the first byte of an eight-bit float that is no number (arXiv 2209.05433, table 1)."""
+
+
+def blocks_are_finite(bytes_RS: Tensor, format: str) -> bool:
+    """Whether ``unpack`` would give neither NaN nor infinity, from the few bytes that decide it. format: of
+    STORABLE."""
+    if format in _NOT_FINITE:
+        pieces = bytes_RS.reshape(-1).split(AT_ONCE["cpu"])
+        return all(int((piece & 127).max()) < _NOT_FINITE[format] for piece in pieces if len(piece))
+    layout = FORMATS[format]
+    bytes_BS = bytes_RS.reshape(-1, layout.size)
+    return all(is_finite(_half(bytes_BS[:, at : at + 2])) for at in layout.steps)
 
 
 def unpack(

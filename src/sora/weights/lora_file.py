@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sora import weights
 from sora.errors import InputError, ModelError
 from sora.storage import atomic, refusal, regular
+from sora.weights import finite
 from sora.weights.names import LayoutRules
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def read(path: str | Path, kind: LayoutRules | None = None) -> tuple[dict[str, T
         found = load_file(path)
     except SafetensorError as error:
         raise ModelError(f"the LoRA {path} is damaged ({error}); download it again") from None
+    for name, tensor in found.items():
+        finite.check(tensor, Path(path), name)
     ours = canonical(found, kind)
     ours_by_name = {ours[name] or "": tensor for name, tensor in found.items()}
     found = {name: tensor for name, tensor in ours_by_name.items() if not name.endswith(ALPHA)}

@@ -61,12 +61,6 @@ class Reader:
         self._fill(entry, out.view(-1))
         return out
 
-    def scale_bytes(self, scale: TensorEntry, device: torch.device | str) -> Tensor:
-        """A scale in float32, as the uint8 that a stored linear map holds. Raises as ``numbers``."""
-        import torch
-
-        return self.numbers(scale, torch.float32, device).view(-1).view(torch.uint8)
-
     def _fill(self, entry: TensorEntry, out: Tensor) -> None:
         """The file's bytes into a flat uint8 tensor on any device."""
         with entry.file.open("rb", buffering=0) as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sora.errors import ModelError
-from sora.weights import gguf_header, safetensors_header
+from sora.weights import finite, gguf_header, safetensors_header
 from sora.weights.held import Table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def read(
 
     dtype: floating tensors are converted to it; None keeps the file's. prefix: look only at names that start with it;
     ``expected`` and the answer are without it. Raises ModelError, before anything is allocated, when the file is
-    damaged or holds other names or shapes than expected.
+    damaged or holds other names or shapes than expected, and while it is read for NaN and infinity.
     """
     found = {name.removeprefix(prefix): shape for name, shape in shapes(path).items() if name.startswith(prefix)}
     compare(path, found, expected, "reinstall or download it again")
@@ -80,6 +80,7 @@ def read(
             for name in expected:
                 tensor = file.get_tensor(prefix + name)
                 tensors[name] = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+                finite.check(tensors[name], path, prefix + name)
     except SafetensorError as error:
         raise ModelError(f"the weights file {path} is damaged ({error}); reinstall or download it again") from None
     return tensors
