@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -193,6 +194,15 @@ def test_the_same_command_goes_on_after_a_kill(run: Run, clips: Path, killed_at_
     again = run("train", clips, "-o", "wug.safetensors", *FIVE)
     assert again.exit_code == 2 and "exists already" in again.stderr
     assert "from step" not in run("train", clips, "-o", "wug.safetensors", *FIVE, "--force").stderr
+
+
+def test_two_trainings_in_one_folder_are_kept_apart(run: Run, clips: Path):
+    Path("wug-training").mkdir()
+    with FileLock("wug-training/lock"):
+        result = run("train", clips, "--out", "wug.safetensors", *SMALL)
+    assert result.exit_code == 3 and "another sora trains in wug-training; wait" in result.stderr
+    assert not Path("wug.safetensors").exists()
+    assert run("train", clips, "--out", "wug.safetensors", *SMALL).exit_code == 0
 
 
 def test_a_state_that_cannot_be_saved_stops_no_training(run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch):

@@ -75,7 +75,8 @@ class Autosave:
 
 
 def run(job: TrainJob) -> dict[str, Any]:
-    """Train and write the file. What was done, as --json tells it."""
+    """Train and write the file. What was done, as --json tells it. Raises InputError where another program trains in
+    the same folder."""
     device = memory.choose_device(job.device)
     model = models.load(job.spec, device, memory.choose_dtype(job.dtype, device))
     clock = Clock()
@@ -85,29 +86,34 @@ def run(job: TrainJob) -> dict[str, Any]:
             model, job.materials, job.size, seed, lambda n, of: on_event(ProgressEvent("encode", n, of))
         )
         trainer = LoRATrainer(model, prepared, LoRAConfig(**job.settings))
-        reached = _begin(job, trainer)
-        config = trainer.config
-        summary = f"{len(job.materials)} files, {len(prepared)} examples, rank {config.rank}"
-        summary += f", rate {trainer.learning_rate:.2g}"
-        note(summary + (f", from step {trainer.step}" if trainer.step else ""), job.quiet)
-        try:
-            with gradient_checkpointing(model):
-                _train(job, trainer, reached, on_event)
-        except KeyboardInterrupt as stop:
-            stop.args = (_stop(job, trainer, reached),)
-            raise
-    reached.finished = True
-    _write_lora(job, trainer)
-    _keep_finished(job, trainer, reached)
+        with unfinished.locked(job.folder):
+            reached = _train_and_write(job, trainer, len(prepared), on_event)
     note(f"{job.out}: rank {trainer.config.rank}, {trainer.step} steps in {clock.total:.0f} s", job.quiet)
     facts = {"path": str(job.out), "model": job.spec.name, "steps": trainer.step, "examples": len(prepared)}
     return facts | {"loss": _mean_loss(reached.losses), "seconds": clock.rounded_seconds()}
 
 
+def _train_and_write(job: TrainJob, trainer: LoRATrainer, examples: int, on_event: Listener) -> Progress:
+    """The training from where it stands to its end."""
+    reached = _begin(job, trainer)
+    summary = f"{len(job.materials)} files, {examples} examples, rank {trainer.config.rank}"
+    summary += f", rate {trainer.learning_rate:.2g}"
+    note(summary + (f", from step {trainer.step}" if trainer.step else ""), job.quiet)
+    try:
+        with gradient_checkpointing(trainer.model):
+            _train(job, trainer, reached, on_event)
+    except KeyboardInterrupt as stop:
+        stop.args = (_stop(job, trainer, reached),)
+        raise
+    reached.finished = True
+    _write_lora(job, trainer)
+    _keep_finished(job, trainer, reached)
+    return reached
+
+
 def _begin(job: TrainJob, trainer: LoRATrainer) -> Progress:
     """How far the training is. Its folder says from now on that it is not finished. Raises InputError."""
     try:
-        job.folder.mkdir(exist_ok=True)
         if not job.resume:
             job.state_file.unlink(missing_ok=True)
     except OSError as error:

@@ -4,7 +4,8 @@ command goes on with it and no other one takes its place. Nothing here needs tor
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,27 @@ from sora.storage import atomic, refusal
 if TYPE_CHECKING:
     from sora.finetune.dataset import TrainingClip
 
-FILE = "training.json"
+FILE, LOCK = "training.json", "lock"
 MAX_BYTES = 1 << 20
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """No other program trains in the folder while the block runs; it is made where it is missing. Raises InputError."""
+    from filelock import FileLock, Timeout  # late: it brings asyncio
+
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another sora trains in {folder}; wait for its end, or choose another -o") from None
+    except OSError as error:
+        raise InputError(f"cannot write into {folder}: {refusal.explain(error, folder / LOCK)}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def begin(folder: Path, settings: Mapping[str, Any]) -> None:
