@@ -13,6 +13,7 @@ from sora.plan.prompts import escaped
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+FAMILY = "a \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f"  # emoji that a joiner makes one
 parts = st.text("ab 7é🎈{}|\\", max_size=6)
 
 
@@ -33,6 +34,25 @@ def test_clean_composes_and_strips() -> None:
 
 
 @pytest.mark.parametrize(
+    ("prompt", "same_as"),
+    [
+        ("\ufeffa red\u200b ball\u2060", "a red ball"),
+        ("a bal\u00adloon \u202aover\u202c\u200e it", "a balloon over it"),
+        ("a\u00a0red\u3000ball\u2009here\u3164now", "a red ball here now"),
+        ("a\u200cb\u200dc a\ufe0f", "abc a"),
+        ("e\u200b\u0301", "é"),
+        ("a “red” ‘ball’ — here", "a “red” ‘ball’ — here"),
+        (FAMILY, FAMILY),
+        ("می\u200cخواهم\u200c", "می\u200cخواهم"),
+        ("क्\u200dष a\u200d", "क्\u200dष a"),
+        ("\udce7\udc90\udc83", "球"),  # UTF-8 in a locale that is not
+    ],
+)  # fmt: skip
+def test_what_shows_nothing_vanishes_and_what_changes_words_stays(prompt: str, same_as: str) -> None:
+    assert prompts.clean(prompt) == same_as
+
+
+@pytest.mark.parametrize(
     ("prompt", "says"),
     [("", "empty"), (" \n\t\x00", "empty"), ("x" * 20_001, "20,001 characters, at most 20,000"), ("a\udc80", "UTF-8")],
 )
@@ -48,7 +68,28 @@ def test_the_longest_prompt_fits() -> None:
 def test_text_that_is_not_utf_8_is_refused() -> None:
     assert prompts.decoded("a café".encode(), "here") == "a café"
     with pytest.raises(UsageError, match="on standard input is not valid UTF-8"):
-        prompts.decoded(b"\xff\xfe", "on standard input")
+        prompts.decoded(b"a caf\xe9", "on standard input")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_how_text_is_read(encoding: str) -> None:
+    assert prompts.decoded("a café 球".encode(encoding), "here") == "a café 球"
+
+
+def test_the_line_that_is_not_utf_8_is_named_or_read_in_the_encoding_of_the_stream() -> None:
+    data = "a ball\r\na café at night".encode("cp1252")
+    with pytest.raises(UsageError, match=r"line 2: 'a caf\\xe9'.*save it as UTF-8"):
+        prompts.decoded(data, "file a.txt")
+    assert prompts.decoded(data, "on standard input", "cp1252") == "a ball\r\na café at night"
+    assert prompts.decoded("红球".encode("gbk"), "on standard input", "gbk") == "红球"
+
+
+def test_lines_end_as_in_editors_and_blanks_of_other_kinds_are_blanks() -> None:
+    found = prompts.parse_file("\ufeffa ball\u00a0--seed\u00a07\u3000--draft\r\n\ufeff# no\ra cat\u2028sits\n")
+    assert [(line.number, line.prompt, line.words) for line in found] == [
+        (1, "a ball", ("--seed", "7", "--draft")),
+        (3, "a cat sits", ()),
+    ]
 
 
 def test_parse_file_passes_over_blanks_and_comments() -> None:

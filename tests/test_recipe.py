@@ -29,7 +29,7 @@ def values(name: str) -> st.SearchStrategy[Any]:
         return st.booleans()
     one: st.SearchStrategy[Any] = st.sampled_from(field.choices) if field.choices else words
     if field.kind is int:
-        one = st.integers(int(field.minimum or 0), int(field.maximum or 99))
+        one = st.integers(max(0, int(field.minimum or 0)), int(field.maximum or 99))
     if field.kind is float:
         one = st.floats(field.minimum or 0, field.maximum or 99)
     return st.lists(one, max_size=3).map(tuple) if field.is_list else st.none() | one

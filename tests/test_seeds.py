@@ -25,6 +25,7 @@ def test_no_two_tiles_windows_and_seeds_share_noise() -> None:
 
 def test_the_first_window_has_the_seed_that_was_given() -> None:
     assert [derive_seed(seed) for seed in (0, 7, 2**63 - 1)] == [0, 7, 2**63 - 1]
+    assert derive_seed(2**64 - 1) % HEARD == (2**64 - 1) % HEARD
     assert derive_seed(2**63 - 1, window=1) == 1_000_002  # what comes round fits a generator too
 
 

@@ -79,6 +79,8 @@ class RootGroup(Group):
         except OSError as error:  # of a name that is too long or a folder that may not be entered, wherever it is used
             stop = signals.requested()
             _fail(_refusal(error), InputError.exit_code if stop is None else stop.status)
+        except UnicodeEncodeError as error:
+            _fail(_unnameable(error), InputError.exit_code)
         except MemoryError:
             _fail("this machine's memory is full; try a smaller --size or fewer --frames", OUT_OF_MEMORY)
         except KeyboardInterrupt as error:
@@ -97,6 +99,12 @@ def _refusal(error: OSError) -> str:
     if isinstance(error.filename, str | bytes):
         return f"cannot use {os.fsdecode(error.filename)}: {reason}; check the name"
     return f"the system refuses: {reason}; check the space on its disks and the limits of this process (ulimit -a)"
+
+
+def _unnameable(error: UnicodeEncodeError) -> str:
+    """Of a name with characters that no file can have in this locale."""
+    lack = f"the locale's encoding, {error.encoding}, lacks characters of it"
+    return f"cannot use the name {error.object}: {lack}; run with PYTHONUTF8=1"
 
 
 def _stop_line(stop: KeyboardInterrupt) -> str:

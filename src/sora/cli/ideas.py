@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ import typer
 from sora import catalog, models
 from sora.cli import options as o
 from sora.errors import UsageError
-from sora.plan.options import MAX_SEED
+from sora.plan.options import MAX_SEED, RANDOM_SEED
 from sora.plan.request import within
 
 MAX_PROMPTS = 1000  # prompts
@@ -35,15 +34,15 @@ def ideas(
 ) -> None:
     """List what can be painted. Subjects, settings, motions, camera and weather, with random prompts to try."""
     within("--count", count, 0, MAX_PROMPTS)
-    within("--seed", seed, 0, MAX_SEED)
+    within("--seed", seed, RANDOM_SEED, MAX_SEED)
     spec = catalog.find(model or catalog.DEFAULT)
     repertoire = models.repertoire(spec)
     if repertoire is None:
         hint = f"`sora ideas` tells what {catalog.DEFAULT} paints"
         raise UsageError(f"{spec.name} follows any prompt, so there is no list; {hint}")
-    prompts = repertoire.prompts(count, Random(int.from_bytes(os.urandom(4), "little") if seed is None else seed))
+    prompts = repertoire.prompts(count, Random(None if seed == RANDOM_SEED else seed))
     if as_json:
-        typer.echo(json.dumps({"model": spec.name, **repertoire.lists, "prompts": prompts}, ensure_ascii=False))
+        typer.echo(json.dumps({"model": spec.name, **repertoire.lists, "prompts": prompts}))
         return
     for line in (*format_lists(repertoire.lists), *format_prompts(spec.name, prompts)):
         typer.echo(line)

@@ -56,16 +56,18 @@ def fill_from_stdin(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_stdin_prompt() -> str:
-    """The one prompt on standard input, as UTF-8 whatever the locale says. Raises UsageError."""
+    """The one prompt on standard input. Raises UsageError."""
     text = read_stdin()
-    if len([line for line in text.splitlines() if line.strip()]) > 1:
+    if len([line for line in prompts.lines(text) if line.strip()]) > 1:
         raise UsageError("standard input holds several lines; `-f -` paints a film of each, a space joins them to one")
     return prompts.clean(text)
 
 
 def read_stdin() -> str:
-    """A bounded piece of standard input. Raises UsageError."""
-    return prompts.decoded(sys.stdin.buffer.read(MAX_STDIN_BYTES), "on standard input")
+    """A bounded piece of standard input: UTF-8 whatever the locale says, and in its encoding what is none. Raises
+    UsageError."""
+    data = sys.stdin.buffer.read(MAX_STDIN_BYTES)
+    return prompts.decoded(data, "on standard input", getattr(sys.stdin, "encoding", None))
 
 
 def _finish(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:

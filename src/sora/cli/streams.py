@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from contextlib import suppress
 from typing import Any
 
+READABLE = {
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\u2501\u2550\u2578\u257a", "-"),
+    **dict.fromkeys("\u2502\u2503\u2551", "|"),
+    **dict.fromkeys("\u2022\u00b7\u2219\u25cf\u2713\u2714", "*"),
+    **dict.fromkeys("\u00a0\u2002\u2003\u2009\u202f\u3000", " "),
+    "\u2026": "...",
+    "\u2192": "->",
+    "\u2190": "<-",
+    "\u00d7": "x",
+    "\u2264": "<=",
+    "\u2265": ">=",
+    "\uff0c": ", ",
+}
+"""What stands for a character that an encoding lacks, where plain letters can."""
+
+_LACKS = "sora.readable"  # the name of how such characters are encoded
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    """The encoder's way out: plain letters where they serve, escapes elsewhere."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    escaped = (READABLE.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking)
+    return "".join(escaped), error.end
+
 
 class ForgivingStream:
-    """Passes text on. What its encoding lacks is written as escapes; once nobody reads any more, it goes nowhere."""
+    """Passes text on. What its encoding lacks is written in plain letters or as escapes; once nobody reads any more, it
+    goes nowhere."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+
+    @property
+    def encoding(self) -> str:
+        """Its name; another than ASCII's, since typer takes a stream of ASCII for broken and writes UTF-8 into it."""
+        name = getattr(self._stream, "encoding", None) or "ascii"
+        try:
+            return "iso8859-1" if codecs.lookup(name).name == "ascii" else name
+        except LookupError:
+            return "iso8859-1"
 
     def write(self, text: Any) -> int:
         try:
             return self._stream.write(text)
         except UnicodeEncodeError:
             encoding = self._stream.encoding or "ascii"
-            return self.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            return self.write(text.encode(encoding, _LACKS).decode(encoding))
         except (OSError, ValueError):
             self._give_up()
             return len(text)
@@ -48,6 +87,7 @@ class ForgivingStream:
 
 def install() -> None:
     """Make this process's standard streams forgiving."""
+    codecs.register_error(_LACKS, _readable)
     _open_standard_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

@@ -1,6 +1,7 @@
 """Seeds: every random generator of the program takes a seed that is derived here from the person's.
 
-A CPU generator of torch uses the low 32 bits of its seed alone, so derived seeds differ in these.
+A CPU generator of torch uses the low 32 bits of its seed alone, so derived seeds differ in these. Seeds go up to
+2**64 - 1; of those from 2**63 on, the bits that are kept hold the low 32, and with them the noise.
 """
 
 from __future__ import annotations

@@ -74,13 +74,11 @@ def caption_of(file: Path) -> str:
         return _clean(_from_name(file.stem))
     try:
         with regular.opened(text_file) as opened:
-            return _clean(opened.read(MAX_CAPTION_BYTES).decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise InputError(f"{text_file} is not valid UTF-8; save it as UTF-8 text") from None
+            return _clean(prompts.decoded(opened.read(MAX_CAPTION_BYTES), f"file {text_file}"))
     except OSError as error:
         raise InputError(f"cannot read {text_file}: {error.strerror}; check its permissions") from None
     except UsageError as error:
-        raise InputError(f"{text_file}: {error}") from None
+        raise InputError(f"{text_file} is no caption: {error}") from None
 
 
 def _from_name(stem: str) -> str:

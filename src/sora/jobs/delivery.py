@@ -4,6 +4,7 @@ chooses is one that no file has at the moment."""
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,8 +134,10 @@ def check_frames(path: str, frames: int, hint: str) -> None:
 
 
 def slug(text: str) -> str:
-    """'A red balloon!' -> 'a-red-balloon': letters and digits of any script, whole words, not too many."""
-    words = re.findall(r"[^\W_]+", text.lower())
+    """'A red balloon!' -> 'a-red-balloon': letters and digits of any script that file names here can hold, whole words,
+    not too many."""
+    encoding = sys.getfilesystemencoding()
+    words = re.findall(r"[^\W_]+", text.lower().encode(encoding, "ignore").decode(encoding))
     kept = ""
     for word in words:
         if len(kept) + 1 + len(word) > MAX_SLUG:

@@ -23,7 +23,7 @@ from sora.plan import prompts
 from sora.plan import verbs as rows
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
-from sora.plan.options import MAX_SEED
+from sora.plan.options import MAX_SEED, RANDOM_SEED
 from sora.plan.plan import Plan, SourceClip
 from sora.plan.recipe import absolute
 from sora.plan.request import Request, check, within
@@ -84,7 +84,8 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     check(request)
     _check_complete(request)
     within("--count", delivery.count, 1, MAX_FILES)
-    within("--seed", request.seed, 0, MAX_SEED - delivery.count + 1)
+    within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
+    request = msgspec.structs.replace(request, seed=None) if request.seed == RANDOM_SEED else request
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
     spec = spec.with_guidance() if _needs_guidance(request, files) else spec
     if request.memory is not None:

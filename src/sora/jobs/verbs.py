@@ -13,7 +13,7 @@ from sora.errors import UsageError
 from sora.jobs import sources
 from sora.jobs.inputs import Inputs
 from sora.jobs.sources import Source
-from sora.plan import geometry, operations
+from sora.plan import geometry, operations, prompts
 from sora.plan.clip import fit, resampled
 from sora.plan.crop import crop_around
 from sora.plan.geometry import Size, wxh
@@ -191,7 +191,7 @@ def edit(context: VerbContext) -> VerbPlan:
     frame_range = None if request.frame_range is None else geometry.parse_stretch(request.frame_range, len(clip))
     paint_FYX = sources.edit_mask(context.files, request.region, request.mask, clip)
     crop = None if paint_FYX is None else crop_around(paint_FYX, d.region_share)
-    source_prompt = request.source_prompt or ""
+    source_prompt = prompts.clean(request.source_prompt) if request.source_prompt else ""
     if request.source_prompt is None and method == "flow":
         source_prompt = context.files.recorded_prompt(str(source.path)) or ""
     format = context.format(clip.size, clip.fps)

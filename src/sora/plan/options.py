@@ -11,7 +11,9 @@ from msgspec import Meta
 
 from sora.plan.prompts import MAX_CHARACTERS
 
-MAX_SEED = 2**63 - 1  # torch's generators take signed 64-bit seeds
+MAX_SEED = 2**64 - 1  # as in ComfyUI; torch's generators take no larger ones
+RANDOM_SEED = -1  # asks for one that is drawn, as in ComfyUI and A1111
+MAX_INT64 = 2**63 - 1
 MAX_PATH_CHARACTERS = 4096  # characters
 MAX_ITEMS = 256  # of a list: shots, LoRAs
 
@@ -39,8 +41,10 @@ def option(
     """A field's description. flags: on the command line; none is the field's name in dashes. shown: what the help says
     of a default. low, high: the range of a number. longest: characters of a text, items of a list. path: whether it
     names a file or a folder."""
-    extra = {"flags": flags, "metavar": metavar, "shown": shown, "path": path}
-    bounds: dict[str, Any] = {"ge": low, "le": high, "max_length": longest}
+    extra = {"flags": flags, "metavar": metavar, "shown": shown, "path": path, "high": high}
+    # msgspec compares with signed 64-bit numbers alone; ``request.from_data`` sees to what is larger.
+    bounds: dict[str, Any] = {"ge": low, "le": None if high is not None and high > MAX_INT64 else high}
+    bounds["max_length"] = longest
     return Meta(description=help, extra=extra, **bounds)
 
 
@@ -147,7 +151,10 @@ End = Annotated[float, option("Read the clip up to this second.", metavar="S")]
 StartB = Annotated[float, option("Read B from this second on.", metavar="S")]
 EndB = Annotated[float, option("Read B up to this second.", metavar="S")]
 Draft = Annotated[bool, option("Make a quick, small draft; `sora finish` makes the film of it.")]
-Seed = Annotated[int, option("Same seed, same film.", shown="random, and printed", low=0, high=MAX_SEED)]
+Seed = Annotated[
+    int,
+    option("Same seed, same film; -1 draws one.", shown="random, and printed", low=RANDOM_SEED, high=MAX_SEED),
+]
 Steps = Annotated[
     int,
     option("Sampling steps, 1 to 1000.", shown="the model's", low=1, high=1000),

@@ -129,7 +129,7 @@ def _field(name: str, kind: Any) -> RequestField:
         is_list=several,
         is_path=extra["path"],
         minimum=meta.ge,
-        maximum=meta.le,
+        maximum=extra["high"],
     )
 
 
@@ -182,6 +182,8 @@ def from_data(data: Any, what: str) -> Request:
         request = msgspec.convert(data, Request)
     except (msgspec.ValidationError, UnicodeError) as error:  # a lone surrogate where a name is expected
         raise InputError(f"{what} is not one that sora can paint ({error}); it was damaged or is not sora's") from None
+    if request.seed is not None and not 0 <= request.seed <= o.MAX_SEED:  # one that was drawn is recorded as such
+        raise InputError(f"{what} holds a seed outside 0 to {o.MAX_SEED}; it was damaged or is not sora's")
     numbers = [getattr(request, f.name) for f in fields().values() if f.kind is float]
     if any(number is not None and not math.isfinite(number) for number in numbers):
         raise InputError(f"{what} holds a number that is not finite; it was damaged or is not sora's")
