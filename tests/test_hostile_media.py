@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 
 from sora import media
 from sora.errors import InputError
-from sora.media import animation, decoder, ffmpeg, picture
+from sora.media import animation, decoder, picture, timing
 
 TIMES = [40, 120, 0, 500, 80]  # milliseconds
 GREY = [Image.new("L", (16, 12), 40 * n) for n in range(len(TIMES))]
@@ -122,7 +122,7 @@ def test_a_film_of_too_many_frames_is_refused(tmp_path: Path, monkeypatch: pytes
     made = tmp_path / "a.y4m"
     made.write_bytes(b"YUV4MPEG2 W16 H16 F24:1 Ip A1:1 C420\n" + (b"FRAME\n" + bytes(384)) * 40)
     assert media.probe(made).frames == 40
-    monkeypatch.setattr(ffmpeg, "MAX_FRAMES", 20)
+    monkeypatch.setattr(timing, "MAX_FRAMES", 20)
     with pytest.raises(InputError, match="over 20 frames"):
         media.probe(made)
 

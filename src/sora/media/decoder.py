@@ -24,6 +24,7 @@ FRAMES_HELD = 64  # of reference, in threads and in filters, of at most 4 bytes 
 PATIENCE = 30.0  # seconds without anything new
 LINE_PATIENCE = 90.0  # for a line, of which ffmpeg prints hundreds at once
 MAX_LOG = 1 << 24  # bytes of a log that are looked at: tags stand in it, and a complaint for each damaged packet
+_LAST_WORDS = 2.0  # seconds in which a program that has printed all may end by itself
 TOO_LONG = b"\nError: nothing comes of it, so reading it was stopped\n"
 
 
@@ -78,22 +79,24 @@ def run(
 
 
 class Output:
-    """What a running ffmpeg prints. stalled: whether it was stopped since nothing came."""
+    """What a running ffmpeg prints. stalled: whether it was stopped since nothing came. log: once the block is over."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process, self._out = process, _pipe(process)
         self._deadline: float | None = None
         self._over = threading.Event()
-        self.stalled = False
+        self.stalled, self.ended, self.log = False, False, ""
         threading.Thread(target=self._watch, name="decoder", daemon=True).start()
 
     def read(self, size: int, patience: float = PATIENCE) -> bytes:
         """The next bytes, fewer only at the end. patience: seconds, after which what has not come will not."""
         self._deadline = time.monotonic() + patience
         try:
-            return self._out.read(size)
+            data = self._out.read(size)
         finally:
             self._deadline = None  # what is done with the bytes may take longer
+        self.ended = len(data) < size
+        return data
 
     def lines(self) -> Iterator[bytes]:
         """Line by line."""
@@ -120,12 +123,15 @@ class Output:
 @contextmanager
 def running(arguments: Sequence[str], *, memory: int = MEMORY) -> Iterator[Output]:
     """A running ffmpeg, stopped at the block's end."""
-    with _process(arguments, memory) as (process, _):
+    with _process(arguments, memory) as (process, log):
         output = Output(process)
         try:
             yield output
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LAST_WORDS if output.ended else 0)
         finally:
             output.close()
+    output.log = log.text().decode(errors="replace")
 
 
 class _Log:

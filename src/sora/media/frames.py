@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,38 +13,102 @@ from sora.errors import InputError
 from sora.media import decoder, ffmpeg
 from sora.media.conversion import conversion
 from sora.media.stream import MAX_PIXELS, Stream
-from sora.media.timing import FrameTiming
+from sora.media.timing import RESTARTING, FrameTiming
 
 _SLOWEST_DECODING = 5.0  # frames a second
+_COMBED_FRAMES = 8  # in a row, before a film that does not say so is taken for interlaced
 
 
-def rgb_frames(path: Path, facts: Stream, times: FrameTiming, first: int, last: int) -> Iterator[np.ndarray]:
-    """The frames (Y, X, 3) from ``first`` to before ``last``, counted at the constant rate; fewer if damaged. Raises
-    InputError where nothing comes any more."""
+def rgb_frames(
+    path: Path,
+    facts: Stream,
+    times: FrameTiming,
+    first: int,
+    last: int,
+    *,
+    deinterlace: bool | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Iterator[np.ndarray]:
+    """The frames (Y, X, 3) from ``first`` to before ``last``, counted at the constant rate; fewer if damaged.
+
+    deinterlace: None for frames that say they are interlaced. on_note: called behind the last one. Raises InputError
+    where nothing comes any more.
+    """
     shape = (facts.height, facts.width, 3)
     size, memory = math.prod(shape), decoder.memory_for(facts.height * facts.width)
     patience = decoder.PATIENCE + first / _SLOWEST_DECODING  # where no jump is possible, all before it is decoded
-    with decoder.running(["-v", "fatal", *_decoding(path, facts, times, first, last)], memory=memory) as output:
+    arguments = _decoding(path, facts, times, first, last, deinterlace)
+    with decoder.running(["-v", "info", "-nostats", *arguments], memory=memory) as output:
         while len(data := output.read(size, patience)) == size:
             yield np.frombuffer(data, np.uint8).reshape(shape)
             patience = decoder.PATIENCE
         if output.stalled:
             raise InputError(f"{path} gives no frame for {decoder.PATIENCE:g} s; it is damaged, get a whole copy")
+    for note in _notes(path, facts, times, output.log):
+        on_note(note)
 
 
-def _decoding(path: Path, facts: Stream, times: FrameTiming, first: int, last: int) -> list[str]:
+def _notes(path: Path, facts: Stream, times: FrameTiming, log: str) -> Iterator[str]:
+    """What a person should know of frames that were decoded."""
+    if times.restarts:
+        yield f"{path} is films joined byte by byte; where a part is missing, join them with a program for it"
+    height, width = facts.coded
+    incoming = re.findall(r"incoming frame - w: (\d+) h: (\d+)", log)
+    sizes = dict.fromkeys(f"{w}x{h}" for w, h in incoming if (int(w), int(h)) != (width, height))
+    if sizes:
+        fitted = f"such frames are fitted to {width}x{height}, its first size"
+        yield f"{path} changes its size midway, to {' and '.join([*sizes][:3])}; {fitted}"
+    combed = re.search(r"Multi frame detection: TFF: *(\d+) BFF: *(\d+) Progressive: *(\d+)", log)
+    if combed:
+        top, bottom, whole = map(int, combed.groups())
+        if max(top, bottom) >= _COMBED_FRAMES and max(top, bottom) > 3 * (whole + min(top, bottom)):
+            yield f"{path} looks interlaced and does not say so; --deinterlace makes whole frames of it"
+
+
+def _decoding(
+    path: Path, facts: Stream, times: FrameTiming, first: int, last: int, deinterlace: bool | None
+) -> list[str]:
     # A jump goes to a keyframe well before the first frame (the reordering of frames counts), and no frame on the way
     # is thrown away: the fps filter drops them by their time, so that the cut is that of a full read.
     jump: list[str] = []
     lead = first / times.rate - 1 - 16 / times.rate
-    if times.origin is not None and facts.seekable and lead > 0:
+    if times.origin is not None and facts.seekable and lead > 0 and not times.restarts:
         jump = ["-noaccurate_seek", "-ss", f"{float(times.origin + lead):.6f}", "-copyts", "-start_at_zero"]
-    steps = (*timing(times, first), *conversion(facts))
+    fields = deinterlacing(facts, deinterlace)
+    steps = (*fitting(facts), *fields, *timing(times, first), *conversion(facts))
+    # Anew for each change of the stream, the filters would forget which frames they gave. Those that ffmpeg puts before
+    # ours to turn or crop frames need it, though.
+    once = [] if facts.turned else ["-reinit_filter", "0"]
     ends = ["-frames:v", str(last - first), "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]
-    return [*jump, *MAX_PIXELS, *ffmpeg.source(path), "-map", "0:V:0", "-vf", ",".join(steps), *ends]
+    return [*jump, *MAX_PIXELS, *once, *ffmpeg.source(path), "-map", "0:V:0", "-vf", ",".join(steps), *ends]
+
+
+def fitting(facts: Stream) -> tuple[str, ...]:
+    """Filters that bring frames of another size or shape to the first one's, with black around them, as players do.
+    Nothing is done to those that have it already."""
+    height, width = facts.coded
+    wider = f"dar/{facts.shape:.9f}"  # than the first frame is
+    same = f"lt(abs({wider}-1),0.02)+gt(abs(log({wider})),2)"  # of square pixels, or of such as nobody means
+    fit_width = f"if({same},{width},max(1,{width}*min(1,{wider})))"
+    fit_height = f"if({same},{height},max(1,{height}/max(1,{wider})))"
+    scale = "scale=w='{}':h='{}':eval=frame:flags=bicubic+accurate_rnd+full_chroma_inp+full_chroma_int"
+    return scale.format(fit_width, fit_height), f"pad={width}:{height}:-1:-1:eval=frame"
+
+
+def deinterlacing(facts: Stream, wanted: bool | None) -> tuple[str, ...]:
+    """Filters that make whole frames of two fields. wanted: None for those that say they have some."""
+    if wanted is False or (wanted is None and not facts.fields):
+        return ()
+    if not facts.frames_say:
+        return (f"bwdif=send_frame:{facts.fields or 'auto'}:all",)
+    return (f"bwdif=send_frame:auto:{'all' if wanted else 'interlaced'}",)
 
 
 def timing(times: FrameTiming, first: int) -> tuple[str, ...]:
     """Filters that give the frames from ``first`` on, counted at the constant rate."""
     origin = "STARTPTS" if times.origin is None else f"({times.origin})/TB"
-    return f"setpts=PTS-{origin}", f"fps={times.rate}:start_time={float(first / times.rate):.9f}"
+    onward = f"PTS-{origin}"
+    if times.restarts:
+        begun_anew = f"lt(PTS,PREV_INPTS-{RESTARTING}/TB)"
+        onward = f"if(N,PREV_OUTPTS+if({begun_anew},1/({times.rate})/TB,PTS-PREV_INPTS),{onward})"
+    return f"setpts='{onward}'", f"fps={times.rate}:start_time={float(first / times.rate):.9f}"

@@ -135,11 +135,9 @@ def _video(file: Path, pixels: Pixels, on_note: Callable[[str], None]) -> VideoS
         size, most = f"{facts.width}x{facts.height}", picture.MAX_PIXELS // 10**6
         raise InputError(f"{file} is {size}, over {most} megapixels a frame; scale it down")
     times = timing.probe_timing(file, facts.rate)
-    for note in facts.notes:
-        on_note(f"{file} {note}")
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
-        for frame_YXC in frames.rgb_frames(file, facts, times, first, last):
+        for frame_YXC in frames.rgb_frames(file, facts, times, first, last, on_note=on_note):
             yield frame_YXC if pixels is picture.rgb else pixels(Image.fromarray(frame_YXC))
 
     return VideoSource(file, times.frames, float(times.rate), (facts.height, facts.width), decode)

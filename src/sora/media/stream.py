@@ -13,12 +13,18 @@ from sora.media import decoder, ffmpeg, picture
 SEEKABLE = ("mov,", "matroska,")  # where a jump lands on a keyframe before the time asked for
 MAX_PIXELS = ("-max_pixels", str(picture.MAX_PIXELS))  # before each frame, since they may grow on the way
 
+_FIELDS = {"T": "tff", "B": "bff", "P": ""}
+_FRAMES_SAY = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "dvvideo", "prores")  # of their own fields
+
 
 @dataclass(frozen=True)
 class Stream:
     """The first video stream of a file, as it is shown: (height, width) is after rotation, in square pixels.
 
-    rate: frames a second. sound: whether the file has a sound stream, too.
+    rate: frames a second. sound: whether the file has a sound stream, too. coded: (height, width) in pixels as they
+    are coded, which may be oblong. shape: width to height, as ffmpeg has it of the first frame. fields: "tff" or "bff"
+    where frames are interlaced, the top or the bottom field first, else "". frames_say: whether each frame says that of
+    itself. turned: whether ffmpeg turns or crops frames before any filter sees them.
     """
 
     height: int
@@ -29,11 +35,11 @@ class Stream:
     tagged: bool
     seekable: bool
     sound: bool
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know of how its frames are read, each to stand behind the file's name."""
-        return ()
+    coded: tuple[int, int]
+    shape: float
+    fields: str
+    frames_say: bool
+    turned: bool
 
 
 def stream(path: Path) -> Stream:
@@ -44,19 +50,33 @@ def stream(path: Path) -> Stream:
     done = decoder.run(["-threads", "1", *MAX_PIXELS, *ffmpeg.source(path), *arguments, "-f", "yuv4mpegpipe", "pipe:1"])
     header = re.match(rb"YUV4MPEG2 [^\n]*?F(\d+):(\d+)", done.stdout)
     log = done.stderr.decode(errors="replace")
-    shown = re.search(r"^\[Parsed_showinfo[^\n]* sar:(\d+)/(\d+) s:(\d+)x(\d+)", log, re.MULTILINE)
+    shown = re.search(r"^\[Parsed_showinfo[^\n]* sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", log, re.MULTILINE)
     opened = re.search(r"^Input #0, (\S+), from", log, re.MULTILINE)
     found = re.search(
         r"^ *Stream #0:\d+[^\n]*? Video: (\w+)[^\n]*?, (\w+)(?:\(([^)\n]*)\))?, \d+x\d+", log, re.MULTILINE
     )
     if done.returncode or not header or not shown or not int(header[2]):
         raise _no_frame(path, log, opened is not None, done.stderr)
-    across, down, coded_width, height = map(int, shown.groups())
-    rate, width = Fraction(int(header[1]), int(header[2])), _square(coded_width, across, down)
+    across, down, coded_width, height = map(int, shown.groups()[:4])
+    width = _square(coded_width, across, down)
     codec, pix_fmt, colour = found.groups() if found else ("", "", "")
     tagged = bool(re.search(r"bt|smpte|gbr|fcc|film", colour or ""))
-    seekable = opened is not None and opened[1].startswith(SEEKABLE)
-    return Stream(height, width, rate, codec, pix_fmt, tagged, seekable, _hears(log))
+    fields = re.search(r"\b(top|bottom) ", colour or "")
+    return Stream(
+        height,
+        width,
+        rate=Fraction(int(header[1]), int(header[2])),
+        codec=codec,
+        pix_fmt=pix_fmt,
+        tagged=tagged,
+        seekable=opened is not None and opened[1].startswith(SEEKABLE),
+        sound=_hears(log),
+        coded=(height, coded_width),
+        shape=coded_width / height * (across / down if across and down else 1),
+        fields=_FIELDS[shown[5]] or (_FIELDS[fields[1][0].upper()] if fields else ""),
+        frames_say=shown[5] != "P" or codec in _FRAMES_SAY,
+        turned=bool(re.search(r"displaymatrix|[Cc]ropping", log)),
+    )
 
 
 def _no_frame(path: Path, log: str, opened: bool, raw_log: bytes) -> InputError:

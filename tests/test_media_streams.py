@@ -1,0 +1,99 @@
+"""Streams as recorders and joiners leave them: frames that are missing, and frames that change midway."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from real_files_parts.numbered import H264, film, joined, number_of
+from sora import media
+from sora.plan.clip import Clip
+
+VP8 = ("-c:v", "libvpx", "-b:v", "1M", "-deadline", "realtime", "-cpu-used", "8", "-g", "12")
+SIZE = (48, 64)
+
+
+def numbers(clip: Clip) -> list[int]:
+    return [number_of(frame) for frame in clip.frames_FYXC]
+
+
+def shown(places: int, dropped: tuple[int, ...]) -> list[int]:
+    """What a player shows at each place: the last frame that there is."""
+    kept = [place for place in range(places) if place not in dropped]
+    return [max(each for each in kept if each <= place) for place in range(kept[0], kept[-1] + 1)]
+
+
+KINDS = {
+    "mp4": (".mp4", H264, "24"),
+    "fragmented": (".mp4", (*H264, "-movflags", "frag_keyframe+empty_moov"), "30000/1001"),
+    "mkv": (".mkv", H264, "24000/1001"),
+    "webm": (".webm", VP8, "30"),
+    "ts": (".ts", H264, "25"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dropped", [(5,), (1, 15), (16,), (0, 6, 7)], ids=str)
+def test_every_place_of_a_stream_with_gaps_is_there(tmp_path: Path, kind: str, dropped: tuple[int, ...]) -> None:
+    suffix, encode, rate = KINDS[kind]
+    made = film(tmp_path / f"a{suffix}", range(17), dropped=dropped, rate=rate, encode=encode)
+    clip = media.read_clip(made)
+    assert numbers(clip) == shown(17, dropped) and media.probe(made).frames == len(clip)
+    count, _, per = rate.partition("/")
+    assert clip.fps == pytest.approx(int(count) / int(per or 1), rel=1e-3)
+
+
+def test_gaps_between_frames_that_come_early_and_late_do_not_change_the_rate(tmp_path: Path) -> None:
+    """As a phone's: 6 ms off, and a clock of 1 ms."""
+    kept = [place for place in range(48) if place not in (1, 9, 20, 21, 40)]
+    off = {place: (place * 37 % 13) - 6 for place in kept}
+    times = "+".join(f"eq(N\\,{n})*{round(place * 100 / 3) + off[place] + 6}" for n, place in enumerate(kept))
+    exact = ("-enc_time_base", "1/1000", *H264)
+    clip = media.read_clip(film(tmp_path / "a.mp4", kept, filters=f"settb=1/1000,setpts={times}", encode=exact))
+    assert clip.fps == pytest.approx(30, rel=2e-3) and numbers(clip) == shown(48, (1, 9, 20, 21, 40))
+
+
+@pytest.mark.parametrize(
+    ("second", "size"),
+    [
+        ({"size": (96, 128)}, "128x96"),
+        ({"size": (24, 32)}, "32x24"),
+        ({"encode": (*H264, "-pix_fmt", "yuv444p")}, ""),
+        ({"encode": (*H264, "-color_range", "pc"), "filters": "scale=out_range=pc"}, ""),
+        ({"encode": (*H264, "-colorspace", "bt709"), "filters": "scale=out_color_matrix=bt709"}, ""),
+    ],
+    ids=["larger", "smaller", "pixel format", "range", "matrix"],
+)
+@pytest.mark.parametrize("suffix", [".ts", ".mkv"])
+def test_a_stream_that_changes_midway_goes_on(tmp_path: Path, second: dict[str, Any], size: str, suffix: str) -> None:
+    settings = {"size": SIZE, **second}
+    parts = [film(tmp_path / "a.ts", range(12), size=SIZE), film(tmp_path / "b.ts", range(12, 24), **settings)]
+    made, notes = joined(tmp_path / f"both{suffix}", parts), list[str]()
+    clip = media.read_clip(made, on_note=notes.append)
+    assert numbers(clip) == list(range(24)) and clip.size == SIZE and clip.fps == 24
+    assert [f"size midway, to {size};" in note for note in notes] == ([True] if size else [])
+    assert all(abs(np.median(frame[frame > 128]) - 235) < 4 for frame in clip.frames_FYXC[1:])
+    assert numbers(media.read_clip(made, start=0.75)) == list(range(18, 24))
+
+
+@pytest.mark.parametrize("change", [{"size": (64, 48)}, {"size": SIZE, "filters": "setsar=9/16"}], ids=["size", "sar"])
+def test_a_picture_of_another_shape_keeps_it(tmp_path: Path, change: dict[str, Any]) -> None:
+    """A phone that is turned while it records: black lies left and right of 3:4 in 4:3."""
+    changes: tuple[dict[str, Any], ...] = ({"size": SIZE}, change)
+    parts = [film(tmp_path / f"{n}.ts", [255] * 12, **each) for n, each in enumerate(changes)]
+    clip = media.read_clip(joined(tmp_path / "both.mkv", parts))
+    assert clip.size == SIZE and len(clip) == 24 and clip.frames_FYXC[0].min() > 200
+    last = clip.frames_FYXC[-1]
+    assert last[:, 16:48].min() > 200 and last[:, :10].max() < 8 and last[:, 54:].max() < 8
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".webm"])
+def test_files_joined_byte_by_byte_are_read_to_their_end(tmp_path: Path, suffix: str) -> None:
+    encode = VP8 if suffix == ".webm" else H264
+    parts = [film(tmp_path / f"{n}{suffix}", range(24 * n, 24 * n + 24), encode=encode) for n in range(2)]
+    made, notes = tmp_path / f"all{suffix}", list[str]()
+    made.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert numbers(media.read_clip(made, on_note=notes.append)) == list(range(48))
+    assert numbers(media.read_clip(made, start=1.5)) == list(range(36, 48))
+    assert ["joined byte by byte" in note for note in notes] == [True] * (suffix != ".ts")
