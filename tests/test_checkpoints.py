@@ -90,10 +90,16 @@ def shard(folder: Path, state: dict[str, Tensor], stem: str = "diffusion_pytorch
 
 
 @pytest.mark.parametrize("stem", ["diffusion_pytorch_model", "model", "some.fp16"])
-def test_shards_by_their_index_or_folder(tmp_path: Path, stem: str):
+def test_shards_by_their_index_or_folder_or_names(tmp_path: Path, stem: str):
     index = shard(tmp_path, STATE, stem)
     assert same(load(tmp_path), STATE)
     assert same(load(index), STATE)
+    index.unlink()
+    assert same(load(tmp_path), STATE)
+    (tmp_path / f"{stem}-00001-of-00003.safetensors").unlink()
+    assert "1 of 3 shards are missing" in refusal(tmp_path)
+    (tmp_path / f"{stem}-00002-of-00003.safetensors").unlink()
+    assert "2 of 3 shards are missing" in refusal(tmp_path), "a single shard is not taken for all"
 
 
 def test_links_into_a_cache_are_followed(tmp_path: Path):

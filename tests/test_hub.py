@@ -205,7 +205,7 @@ def test_files_without_a_digest_are_read(tmp_path: Path):
     (tmp_path / "net/config.json").write_text("{")
     found = problems(own)
     assert found.keys() == {FIRST, "net/config.json"}
-    assert "damaged" in found[FIRST] and "cannot be read" in found["net/config.json"]
+    assert "damaged" in found[FIRST] and "net/config.json is damaged" in found["net/config.json"]
 
 
 # --- removing ----------------------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from sora.runtime.quantized import QuantizedLinear, replace_with_quantized
 from sora.weights.formats import FORMATS, STORABLE, unpack
-from sora.weights.held import SIZES
+from sora.weights.held import BLOCKS, SIZES
 
-BLOCKS = ("Q8_0", "Q4_K", "Q5_K", "Q6_K")
-STEPS = {"Q8_0": (0,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}  # bytes at which a block has a float16 step
+# Bytes at which a block has a float16 step.
+STEPS: dict[str, tuple[int, ...]] = dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "IQ4_XS"), (0,))
+STEPS |= dict.fromkeys(("Q4_1", "Q5_1", "Q4_K", "Q5_K"), (0, 2))
+STEPS |= {"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,)}
 
 
 def random_bytes(format: str, rows: int, blocks: int) -> np.ndarray:
@@ -25,6 +27,10 @@ def random_bytes(format: str, rows: int, blocks: int) -> np.ndarray:
     for place in STEPS.get(format, ()):
         raw[:, place : place + 2] = rng.normal(0, 0.1, (len(raw), 1)).astype(np.float16).view(np.uint8)
     return raw.reshape(rows, blocks * size)
+
+
+def test_the_steps_of_every_block_are_known():
+    assert {name: FORMATS[name].steps for name in BLOCKS} == STEPS
 
 
 def reference(raw: np.ndarray, format: str) -> np.ndarray:

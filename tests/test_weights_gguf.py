@@ -17,6 +17,7 @@ from sora.errors import ModelError
 from sora.runtime.quantized import QuantizedLinear
 from sora.weights import gguf_header
 from test_checkpoints import IN, STATE, load, refusal, same
+from test_stored import STEPS
 
 
 def write_gguf(path: Path, format: str, flat: bool = False, words: int = 0) -> dict[str, Tensor]:
@@ -50,21 +51,21 @@ def pack(numbers: np.ndarray, format: str) -> np.ndarray:
     """By the package where it can; any bytes otherwise, steps aside."""
     gguf = pytest.importorskip("gguf")
     kind = gguf.GGMLQuantizationType[format]
-    if format in ("Q8_0", "BF16"):
+    if format not in STEPS or format in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"):
         return gguf.quants.quantize(numbers, kind)
     block, size = gguf.GGML_QUANT_SIZES[kind]
     raw = np.random.default_rng(1).integers(0, 256, (numbers.size // block, size), dtype=np.uint8)
-    for place in (208,) if format == "Q6_K" else (0, 2):
+    for place in STEPS[format]:
         raw[:, place : place + 2] = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
     return raw.reshape(*numbers.shape[:-1], -1)
 
 
 @pytest.mark.parametrize("flat", [False, True])
-@pytest.mark.parametrize("format", ["F32", "F16", "BF16", "Q8_0", "Q4_K", "Q5_K", "Q6_K"])
+@pytest.mark.parametrize("format", ["F32", "F16", "BF16", *STEPS])
 def test_gguf_unpacks_as_ggml_does(tmp_path: Path, format: str, flat: bool):
     want = write_gguf(tmp_path / "a.gguf", format, flat)
     module = load(tmp_path)
-    assert isinstance(module.map, QuantizedLinear) == format.startswith("Q")
+    assert isinstance(module.map, QuantizedLinear) == (format in STEPS)
     for name, tensor in want.items():
         got = module.map.weight if name == "map.weight" else module.state_dict()[name]
         assert torch.equal(got, tensor.float()), name
@@ -78,14 +79,14 @@ def test_a_tokenizer_in_the_file_is_stepped_over(tmp_path: Path):
 def test_a_format_that_is_not_read_is_named(tmp_path: Path):
     gguf = pytest.importorskip("gguf")
     writer = gguf.GGUFWriter(tmp_path / "a.gguf", "wan")
-    packed = gguf.quants.quantize(np.ones((6, IN), np.float32), gguf.GGMLQuantizationType.Q4_0)
-    writer.add_tensor("map.weight", packed, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+    kind = gguf.GGMLQuantizationType.MXFP4
+    writer.add_tensor("map.weight", gguf.quants.quantize(np.ones((6, IN), np.float32), kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     said = refusal(tmp_path)
-    assert "map.weight is stored as Q4_0" in said and "Q4_K" in said and "damaged" not in said
+    assert "map.weight is stored as MXFP4" in said and "Q4_K" in said and "damaged" not in said
 
 
 def gguf_file(

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,14 +23,14 @@ from sora.catalog import digests
 from sora.catalog.spec import ModelSpec
 from sora.errors import ModelError
 from sora.storage import regular
+from sora.storage.stand_in import damage
+from sora.weights import source
 
 COMPLETE, PARTIAL, ABSENT = "complete", "partial", "absent"
+MAX_JSON_BYTES = 64 << 20  # of a file in a model; a tokenizer of 256,384 words has 17 MB
 OFFLINE = "HF_HUB_OFFLINE"  # what every program that uses the hub's library reads
 
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
-
-MAX_JSON_BYTES = 64 << 20  # of a file in a model; a tokenizer of 256,384 words has 17 MB
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,10 @@ def local_copy(spec: ModelSpec) -> LocalCopy:
     stray = sum(map(_size, _unfinished(spec)))
     if place is None or not place.exists():
         return LocalCopy(PARTIAL if stray else ABSENT, stray, None, spec.files)
-    if place.is_file():
-        return LocalCopy(COMPLETE, _size(place), place)
-    missing, bytes_here = tuple(_missing(place, spec.files)), sum(map(_size, _wanted(place, spec)))
-    if not missing:
+    lacking, bytes_here = tuple(missing(place, spec.files)), sum(map(_size, _wanted(place, spec)))
+    if not lacking:
         return LocalCopy(COMPLETE, bytes_here, place)
-    return LocalCopy(PARTIAL if bytes_here + stray else ABSENT, bytes_here + stray, place, missing)
+    return LocalCopy(PARTIAL if bytes_here + stray else ABSENT, bytes_here + stray, place, lacking)
 
 
 def local_path(spec: ModelSpec) -> Path:
@@ -106,9 +105,35 @@ def local_path(spec: ModelSpec) -> Path:
     if found.state == COMPLETE and found.folder is not None:
         return found.folder
     if not spec.repo:
-        raise ModelError(f"{spec.name} lacks {abbreviate(found.missing)}; put it back")
+        raise lacks(spec.name, found.missing)
     problem = "is not here" if found.state == ABSENT else f"is here only in part ({gigabytes(found.bytes)})"
     raise ModelError(f"{spec.name} {problem}; fetch it with: sora models pull {spec.name} ({gigabytes(spec.bytes)})")
+
+
+def lacks(name: str, parts: tuple[str, ...]) -> ModelError:
+    """Of a model that a person brought, or that is part of the package, without some of its parts."""
+    return ModelError(f"{name} lacks {abbreviate(parts, 8)}; put {'it' if len(parts) == 1 else 'them'} back")
+
+
+def check(spec: ModelSpec) -> None:
+    """Raises ModelError, before anything is loaded, for a model that is not here in all, or of which a file cannot be
+    what its name says, from the beginnings of its files alone."""
+    local_path(spec)
+    for place in spec.own_paths:
+        for file in _read_files(place, spec):
+            if problem := _unreadable(file):
+                raise ModelError(problem)
+
+
+def _read_files(place: Path, spec: ModelSpec) -> Iterator[Path]:
+    """Those of a model's files that are read; others may be there, too. Raises ModelError."""
+    for name in spec.files if place.is_dir() else ():
+        if name.endswith("*.safetensors"):
+            yield from source.files(place / name.rpartition("/")[0])
+        elif "*" not in name:
+            yield place / name
+    if not spec.files:
+        yield from _wanted(place, spec)
 
 
 def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[FileCheck]:
@@ -118,7 +143,7 @@ def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[Fil
     if found.folder is None or found.state == ABSENT:
         local_path(spec)
         return
-    files = [found.folder] if found.folder.is_file() else sorted(_wanted(found.folder, spec))
+    files = sorted({file for place in spec.own_paths or (found.folder,) for file in _wanted(place, spec)})
     total, done = sum(map(_size, files)), 0
 
     def report_bytes(count: int) -> None:
@@ -128,7 +153,7 @@ def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[Fil
             on_progress(done, total)
 
     for file in files:
-        name = file.name if file == found.folder else file.relative_to(found.folder).as_posix()
+        name = file.name if file in spec.own_paths else file.relative_to(found.folder).as_posix()
         yield FileCheck(name, _size(file), _problem(file, report_bytes))
     yield from (FileCheck(name, 0, "missing") for name in found.missing)
 
@@ -210,35 +235,53 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-def _wanted(folder: Path, spec: ModelSpec) -> Iterator[Path]:
-    """The files of a folder that the model needs; no other file there is looked at."""
-    for file in folder.rglob("*"):
-        name = file.relative_to(folder).as_posix()
-        if file.is_file() and any(fnmatch(name, pattern) for pattern in spec.files):
+def _wanted(place: Path, spec: ModelSpec) -> Iterator[Path]:
+    """A file, or the files of a folder that the model needs; no other file there is looked at."""
+    if place.is_file():
+        yield place
+        return
+    for file in place.rglob("*"):
+        name = file.relative_to(place).as_posix()
+        wanted = any(fnmatch(name, pattern) for pattern in spec.files) if spec.files else file.suffix in source.READ
+        if file.is_file() and wanted:
             yield file
 
 
-def _missing(folder: Path, wanted: tuple[str, ...]) -> Iterator[str]:
-    """What is not there of names, of which each must be, and of patterns of weights, of which all shards must be."""
+def missing(folder: Path, wanted: tuple[str, ...]) -> Iterator[str]:
+    """What is not there of names, of which each must be, and of patterns of weights, of which all shards must be. A
+    part of which nothing is there is named once."""
+    gone: set[str] = set()
     for name in wanted:
-        if "*" not in name:
+        subfolder = name.rpartition("/")[0]
+        if subfolder and not (folder / subfolder).is_dir():
+            if subfolder not in gone:
+                yield subfolder
+            gone.add(subfolder)
+        elif "*" not in name:
             if not (folder / name).is_file():
                 yield name
         elif name.endswith(".safetensors"):
-            found = {file.name for file in folder.glob(name) if file.is_file()}
-            subfolder = name.rsplit("/", 1)[0]
-            lacking = sorted(shard for shard in _shards(found) if shard not in found)
-            yield from [name] if not found else (f"{subfolder}/{shard}" for shard in lacking)
+            shards = _missing_shards(folder / subfolder)
+            yield from [name] if shards is None else (f"{subfolder}/{shard}" for shard in shards)
 
 
-def _shards(names: set[str]) -> set[str]:
-    """All shards of the weights of which some are named, which each say how many they are."""
-    every: set[str] = set()
-    for name in names:
-        if match := _SHARD.search(name):
-            stem, count = name[: match.start()], int(match[2])
-            every |= {f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)}
-    return every
+def _missing_shards(folder: Path) -> list[str] | None:
+    """Those that a folder of weights lacks; None for one without any weights."""
+    with suppress(ModelError):
+        source.files(folder)
+        return []
+    found = {file.name for file in folder.iterdir() if file.suffix in source.READ and file.is_file()}
+    every = {shard for file in found for shard in source.all_shards(file)} | _indexed(folder)
+    return sorted(every - found) if found or every else None
+
+
+def _indexed(folder: Path) -> set[str]:
+    """The shards that the indices in a folder name, as far as they can be read."""
+    found: set[str] = set()
+    for index in folder.glob("*.safetensors.index.json"):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            found |= {str(name) for name in regular.read_json(index)["weight_map"].values()}
+    return found
 
 
 def abbreviate(names: tuple[str, ...], most: int = 3) -> str:
@@ -253,12 +296,21 @@ def _problem(file: Path, on_bytes: Callable[[int], None]) -> str:
             digests.forget(digest)
             return f"damaged: other bytes than were published; delete {file.resolve()}"
         digests.record(file, digest)
-        if file.suffix == ".safetensors":
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return _unreadable(file, MAX_JSON_BYTES)
+
+
+def _unreadable(file: Path, max_json_bytes: int = regular.MAX_JSON_BYTES) -> str:
+    """Why a file cannot be what its name says; empty for one that can. max_json_bytes: of settings that are read; a
+    larger tokenizer is checked where it is used."""
+    try:
+        if file.suffix in source.READ:
             weights.shapes(file)
-        elif file.suffix == ".json":
-            regular.read_json(file, MAX_JSON_BYTES)
+        elif file.suffix == ".json" and _size(file) <= max_json_bytes:
+            regular.read_json(file, max_json_bytes)
     except ModelError as error:
         return str(error)
     except (OSError, ValueError) as error:
-        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        return f"{file} is {damage(file, getattr(error, 'strerror', None) or error)}"
     return ""

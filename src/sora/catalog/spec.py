@@ -104,8 +104,9 @@ class ModelSpec:
 
     vocabulary: the asset that lists all it can paint; empty for an open vocabulary.
 
-    folder: a folder in diffusers' layout, or one file, that a person named instead of a row. base_model: the row
-    of ``catalog.MODELS`` whose other components it uses.
+    folder: a folder in diffusers' layout, or one file, that a person named instead of a row. low_noise: the file of
+    the second of two experts, where ``folder`` is that of the first. base_model: the row of ``catalog.MODELS`` whose
+    other components it uses.
     """
 
     name: str
@@ -128,8 +129,14 @@ class ModelSpec:
     speeds: Mapping[str, str] = field(default_factory=dict)
     guided_weights: GuidedWeights | None = None
     folder: Path | None = None
+    low_noise: Path | None = None
     base_model: str = ""
     vocabulary: str = ""
+
+    @property
+    def own_paths(self) -> tuple[Path, ...]:
+        """What a person named instead of a row: nothing, a folder or a file, or two files."""
+        return tuple(path for path in (self.folder, self.low_noise) if path is not None)
 
     @property
     def is_few_step(self) -> bool:

@@ -1,7 +1,5 @@
-"""The checkpoints of the Wan family, and how a folder or a file of such weights is recognised. Nothing here loads any.
-
-Sizes, revisions and defaults are those that the projects publish: the repositories on the Hugging Face hub, the
-configurations of Wan-Video/Wan2.1 and Wan2.2 and of SkyworkAI/SkyReels-V2, and aigc-apps/VideoX-Fun for Fun.
+"""How a person's own weights of the Wan family are recognised: folders in diffusers' layout, and transformers alone.
+The rows are in ``wan_rows``. Nothing here loads any weights.
 """
 
 from __future__ import annotations
@@ -12,224 +10,47 @@ from pathlib import Path
 from typing import Any
 
 from sora import weights
-from sora.catalog.spec import MEMORY, Defaults, ModelSpec
+from sora.catalog import hub, wan_experts
+from sora.catalog.spec import ModelSpec
 from sora.catalog.wan_keys import KEY_MAPS
+from sora.catalog.wan_rows import FIRST, MODELS, SECOND, SEEING, files_of
 from sora.errors import ModelError
 from sora.plan.grid import Grid
 from sora.storage import regular
+from sora.storage.stand_in import damage
 
-FIRST, SECOND = Grid(time=4, space=8, channels=16), Grid(time=4, space=16, channels=48)  # autoencoders of 2.1 and 2.2
-P480, P540, P704, P720 = (832, 480), (960, 544), (1280, 704), (1280, 720)  # width, height
-
-CAMERA = {
-    "static": "the camera does not move",
-    "pan-left": "the camera pans left",
-    "pan-right": "the camera pans right",
-    "tilt-up": "the camera tilts up",
-    "tilt-down": "the camera tilts down",
-    "zoom-in": "the camera zooms in",
-    "zoom-out": "the camera zooms out",
-    "orbit": "the camera circles around the subject",
-}
-MOTION = {
-    "left": "moving to the left",
-    "right": "moving to the right",
-    "up": "moving up",
-    "down": "moving down",
-    "bounce": "bouncing up and down",
-    "spin": "spinning around",
-    "grow": "growing larger and larger",
-    "shrink": "growing smaller and smaller",
-    "still": "standing still",
-}
-
-_WEIGHTS = ("config.json", "*.json", "*.safetensors")
-_PARTS = {
-    "scheduler": ("scheduler_config.json",),
-    "tokenizer": ("tokenizer.json", "*.json"),
-    "image_processor": ("preprocessor_config.json",),
-}
-_TEXT = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
-_SEEING = (*_TEXT, "image_encoder", "image_processor")
-_EXPERTS = (*_TEXT, "transformer_2")
-
-
-def _files(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """What is needed of each folder of diffusers' layout."""
-    return "model_index.json", *(f"{folder}/{name}" for folder in parts for name in _PARTS.get(folder, _WEIGHTS))
-
-
-# Of the transformer, by the names of ``networks.wan.config.WanConfig``; those of A14B are each of the two experts'.
-# Sources: the checkpoints' configurations in diffusers' conversion scripts for Wan and for SkyReels-V2, and in
-# DiffSynth-Studio for Fun-1.3B-InP, which its makers give in the original layout alone.
-SMALL = {"num_layers": 30, "heads": 12, "ffn_dim": 8960}
-LARGE = {"num_layers": 40, "heads": 40, "ffn_dim": 13824}
-MIDDLE = {"num_layers": 30, "heads": 24, "ffn_dim": 14336, "in_channels": 48, "out_channels": 48}
-IMAGE_CHANNELS, SEEN = {"in_channels": 36}, {"in_channels": 36, "image_dim": 1280}  # known frames; an image encoder
-
-
-def _memory(*gigabytes: float) -> dict[str, float]:
-    return dict(zip(MEMORY, gigabytes, strict=True))
-
-
-def _defaults(
-    *, guidance: float, shift: float, frames: int = 81, size: tuple[int, int] = P480, **more: Any
-) -> Defaults:
-    area = size[0] * size[1]
-    values: dict[str, Any] = {
-        "window": frames,
-        "blend_at_images": False,
-        "context": 17,
-        "context_after": 16,
-        "loop_frames": frames - 1,
-        "fps": 16.0,
-        "steps": 50,
-        "draft_area": area // 4,
-        "draft_steps": 15,
-        "sampler": "unipc",
-        "max_area": max(area, P720[0] * P720[1]),
-        "aspect": size[0] / size[1],
-    }
-    return Defaults(frames=frames, area=area, guidance=guidance, shift=shift, **values | more)
-
-
-def _row(name: str, repo: str, revision: str, gigabytes: float, parts: tuple[str, ...], **more: Any) -> ModelSpec:
-    values: dict[str, Any] = {
-        "family": "wan",
-        "licence": "Apache-2.0",
-        "grid": FIRST,
-        "camera": CAMERA,
-        "motion": MOTION,
-    }
-    size = round(gigabytes * 1e9)
-    return ModelSpec(name=name, repo=repo, revision=revision, bytes=size, files=_files(parts), **values | more)
-
-
-# Frames that weights go on from which were trained on single pictures.
-_ONE_END: dict[str, Any] = {"context": 5, "context_after": 4}
-
-_ROWS = (
-    _row(
-        "wan2.1-1.3b", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "0fad780a534b6463e45facd96134c9f345acfa5b", 28.93, _TEXT,
-        summary="small open weights that paint anything in words, at 480p",
-        conditioning="renoise", accepts="words",
-        defaults=_defaults(guidance=6.0, shift=8.0),
-        sizes=SMALL,
-        memory=_memory(22.5, 11.5, 11.5, 11.5),
-    ),
-    _row(
-        "wan2.1-14b", "Wan-AI/Wan2.1-T2V-14B-Diffusers", "38ec498cb3208fb688890f8cc7e94ede2cbd7f68", 80.41, _TEXT,
-        summary="large open weights for words, at 480p and 720p",
-        conditioning="renoise", accepts="words",
-        defaults=_defaults(guidance=5.0, shift=5.0),
-        sizes=LARGE,
-        memory=_memory(48.3, 36.9, 34.2, 11.5),
-    ),
-    _row(
-        "wan2.1-i2v-14b-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "b184e23a8a16b20f108f727c902e769e873ffc73",
-        90.1, _SEEING,
-        summary="large open weights that set pictures in motion, at 480p",
-        accepts="words and the first frame",
-        defaults=_defaults(guidance=5.0, shift=3.0, **_ONE_END),
-        sizes=LARGE | SEEN,
-        memory=_memory(53.7, 41.1, 38.5, 11.5),
-    ),
-    _row(
-        "wan2.1-i2v-14b-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "eb849f76dfa246545b65774a9e25943ee69b3fa3",
-        90.1, _SEEING,
-        summary="large open weights that set pictures in motion, at 720p",
-        accepts="words and the first frame",
-        defaults=_defaults(guidance=5.0, shift=5.0, size=P720, **_ONE_END),
-        sizes=LARGE | SEEN,
-        memory=_memory(64.0, 51.3, 44.7, 13.2),
-    ),
-    _row(
-        "wan2.1-flf2v-14b", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "17c30769b1e0b5dcaa1799b117bf20a9c31f59d7",
-        90.1, _SEEING,
-        summary="large open weights that paint from one picture to another, at 720p",
-        accepts="words, the first and the last frame",
-        defaults=_defaults(guidance=5.5, shift=16.0, size=P720, **_ONE_END),
-        sizes=LARGE | SEEN | {"pos_embed_seq_len": 514},
-        memory=_memory(64.0, 51.3, 44.7, 13.2),
-    ),
-    _row(
-        "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "ec4d2cb062b548996b179d493fdd05340de702a1",
-        19.04, _TEXT,
-        summary="small open weights made for every command of sora, at 480p",
-        conditioning="control", accepts="words and any known frames and regions",
-        defaults=_defaults(guidance=5.0, shift=16.0),
-        sizes=SMALL | {"vace_layers": tuple(range(0, 30, 2))},
-        memory=_memory(24.0, 12.6, 11.5, 11.5),
-    ),
-    _row(
-        "wan2.1-vace-14b", "Wan-AI/Wan2.1-VACE-14B-diffusers", "db79b90c60bbb45ceec9e41b9d5a4df934538ac4", 75.1, _TEXT,
-        summary="large open weights made for every command of sora, at 480p and 720p",
-        conditioning="control", accepts="words and any known frames and regions",
-        defaults=_defaults(guidance=5.0, shift=16.0),
-        sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
-        memory=_memory(54.4, 43.0, 41.2, 11.5),
-    ),
-    _row(
-        "wan2.1-fun-1.3b-inp", "weizhou03/Wan2.1-Fun-1.3B-InP-Diffusers", "main", 27.65, _SEEING,
-        summary="small open weights that paint from one picture to another, at 480p",
-        accepts="words, the first and the last frame",
-        defaults=_defaults(guidance=6.0, shift=3.0, **_ONE_END),
-        sizes=SMALL | SEEN,
-        memory=_memory(24.1, 11.5, 11.5, 11.5),
-    ),
-    _row(
-        "wan2.2-ti2v-5b", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "b8fff7315c768468a5333511427288870b2e9635", 34.2, _TEXT,
-        summary="open weights for words and pictures that fit a good card, at 720p and 24 fps",
-        conditioning="tokens", accepts="words and the first frame", grid=SECOND,
-        defaults=_defaults(guidance=5.0, shift=5.0, frames=121, fps=24.0, size=P704),
-        sizes=MIDDLE,
-        memory=_memory(38.1, 26.8, 16.8, 12.3),
-    ),
-    _row(
-        "wan2.2-t2v-a14b", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "5be7df9619b54f4e2667b2755bc6a756675b5cd7",
-        126.2, _EXPERTS,
-        summary="the finest open weights for words: two large experts, at 720p",
-        conditioning="renoise", accepts="words", boundary=0.875,
-        defaults=_defaults(guidance=4.0, shift=12.0, guidance_low=3.0, steps=40, size=P720),
-        sizes=LARGE,
-        memory=_memory(87.1, 75.7, 40.5, 12.9),
-    ),
-    _row(
-        "wan2.2-i2v-a14b", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "596658fd9ca6b7b71d5057529bbf319ecbc61d74",
-        126.2, _EXPERTS,
-        summary="the finest open weights for pictures: two large experts, at 720p",
-        accepts="words, the first and the last frame", boundary=0.9,
-        defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
-        sizes=LARGE | IMAGE_CHANNELS,
-        memory=_memory(87.1, 75.7, 40.5, 13.0),
-    ),
-    _row(
-        "skyreels-v2-df-1.3b", "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers", "958acd63685c7e632e4b194549f2a703e34bd98b",
-        29.0, _TEXT,
-        summary="small open weights for long clips and extensions, at 540p and 24 fps",
-        licence="Skywork Community License", conditioning="tokens", accepts="words and any known frames",
-        defaults=_defaults(guidance=6.0, shift=8.0, frames=97, fps=24.0, steps=30, size=P540),
-        sizes=SMALL | {"inject_sample_info": True},
-        memory=_memory(25.0, 13.6, 11.5, 11.5),
-    ),
-)  # fmt: skip
-
-MODELS: dict[str, ModelSpec] = {row.name: row for row in _ROWS}
+__all__ = ["MODELS", "recognise", "recognise_pair"]
 
 
 def recognise(path: Path, name: str) -> ModelSpec:
-    """What a person's own weights are: a folder in diffusers' layout, or one transformer in any layout and number
-    format of ``weights.load_checkpoint``. name: the path as it was typed. Grid, shift and step rule are those of the
-    folder's configurations, the rest is of the row most like it. Raises ModelError for what is neither, and for
-    networks that sora cannot drive."""
+    """What a person's own weights are: a folder in diffusers' layout, or a transformer, or both experts, in any layout
+    and number format of ``weights.load_checkpoint``. name: the path as it was typed. Grid, shift and step rule are
+    those of the folder's configurations, the rest is of the row most like it. Raises ModelError for what is neither,
+    and for networks that sora cannot drive."""
     return _folder(path, name) if (path / "model_index.json").is_file() else _transformer(path, name)
 
 
+def recognise_pair(first: Path, second: Path, name: str) -> ModelSpec:
+    """What two transformers are together: the experts of high and of low noise, or a merge of both, named twice. name:
+    the two paths as they were typed. Raises ModelError as ``recognise``, and for two that are not of one model."""
+    high, low = wan_experts.in_order(first, second, name)
+    shapes = _shapes(high, name)
+    if high == low:
+        return replace(_of_shapes(shapes, name, two=False), folder=high, low_noise=low)
+    other = _shapes(low, name)
+    if shapes != other:
+        unlike = next(key for key in sorted({*shapes, *other}) if shapes.get(key) != other.get(key))
+        raise ModelError(f"{name} are not the two experts of one model: they differ in {unlike}; name two that belong")
+    return replace(_of_shapes(shapes, name, two=True), folder=high, low_noise=low)
+
+
 def _folder(path: Path, name: str) -> ModelSpec:
-    index, dit, vae = (
-        _json(path / file) for file in ("model_index.json", "transformer/config.json", "vae/config.json")
-    )
-    parts = tuple(component for component in (*_SEEING, "transformer_2") if _is_listed(index, component))
+    index = _json(path / "model_index.json")
+    lacking = hub.missing(path, ("transformer/config.json", "vae/config.json"))
+    if any(lacking):
+        raise hub.lacks(name, tuple(hub.missing(path, files_of(_parts(index, {})))))
+    dit, vae = (_json(path / file) for file in ("transformer/config.json", "vae/config.json"))
+    parts = _parts(index, dit)
     two = "transformer_2" in parts
     grid = Grid(
         time=_count(vae, "scale_factor_temporal", 4, 64),
@@ -245,14 +66,28 @@ def _folder(path: Path, name: str) -> ModelSpec:
         base_model=row.name,
         summary=f"your own weights, of the kind of {row.name}",
         folder=path,
-        files=_files(parts),
+        files=files_of(parts),
         grid=grid,
         defaults=replace(row.defaults, shift=shift or row.defaults.shift, sampler=step),
         conditioning=known,
-        boundary=_ratio(index) if two else None,
+        boundary=_boundary(index, row, name) if two else None,
         memory=row.memory if _as_large(row, dit) else {},
         **_NOT_ON_THE_HUB,
     )
+
+
+_NEEDED = ("transformer", "vae", "text_encoder", "tokenizer")
+
+
+def _parts(index: Mapping[str, Any], dit: Mapping[str, Any]) -> tuple[str, ...]:
+    """The folders that a model needs: those to which its model_index.json gives a class and not null, and those without
+    which its transformer paints another film, whatever the index says."""
+    needed = {*_NEEDED, *(name for name in (*SEEING, "transformer_2") if _is_listed(index, name))}
+    if dit.get("image_dim"):
+        needed.add("image_encoder")
+    if index.get("boundary_ratio") is not None:
+        needed.add("transformer_2")
+    return tuple(name for name in (*SEEING, "transformer_2") if name in needed)
 
 
 _NOT_ON_THE_HUB: dict[str, Any] = {"repo": "", "revision": "", "bytes": 0, "licence": "its own"}
@@ -315,23 +150,48 @@ def _schedule(path: Path) -> tuple[float | None, str]:
     return float(shift), "euler" if euler else "unipc"
 
 
-def _ratio(index: Mapping[str, Any]) -> float | None:
+def _boundary(index: Mapping[str, Any], row: ModelSpec, name: str) -> float:
     """Where the second expert takes over."""
     ratio = index.get("boundary_ratio")
-    return float(ratio) if isinstance(ratio, int | float) and 0 < ratio < 1 else None
+    if isinstance(ratio, int | float) and not isinstance(ratio, bool) and 0 < ratio < 1:
+        return float(ratio)
+    stated = "no boundary_ratio" if ratio is None else f"a boundary_ratio of {ratio!r:.40}"
+    published = row.boundary or BOUNDARY
+    raise ModelError(
+        f"{name} has a transformer_2 and {stated} in model_index.json to say when it takes over; write the number"
+        f" there, {published:g} as in {row.name}, or fetch the model again"
+    )
+
+
+BOUNDARY = 0.875  # of Wan 2.2's models for words, and of those that others made from them
 
 
 def _transformer(path: Path, name: str) -> ModelSpec:
-    """Of one transformer, or of the two experts of Wan 2.2 in the folders of its own layout."""
-    two = (path / "high_noise_model").is_dir()
-    if path.is_dir() and not two and not any(path.glob("*.safetensors")):
-        raise ModelError(f"the folder {name} holds no model; expected model_index.json and the folders it names")
-    shapes = weights.checkpoint_shapes(path / "high_noise_model" if two else path, rules=KEY_MAPS["transformer"])
+    """Of one transformer, or of the two experts of Wan 2.2."""
+    found = wan_experts.transformers_at(path, name)
+    two = len(found) == 2
+    row = _of_shapes(_shapes(found[0], name), name, two=two)
+    if not two:
+        wan_experts.check_alone(found[0], name, is_half=row.base_model == "wan2.2-i2v-a14b")
+    if wan_experts.is_original(path):
+        return replace(row, folder=path)
+    return replace(row, folder=found[0], low_noise=found[1] if two else None)
+
+
+def _shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
+    """Of the tensors of a transformer, by our names. Raises ModelError where it is none."""
+    shapes = weights.checkpoint_shapes(path, rules=KEY_MAPS["transformer"])
     patch, head = shapes.get("patch_embedding.weight", ()), shapes.get("proj_out.weight", ())
     if len(patch) != 5 or len(head) != 2 or 0 in patch:
         raise ModelError(
             f"{name} holds no transformer of Wan's; expected patch_embedding and proj_out among its tensors"
         )
+    return shapes
+
+
+def _of_shapes(shapes: Mapping[str, tuple[int, ...]], name: str, *, two: bool) -> ModelSpec:
+    """The row that a transformer's tensors are most like, without a place. two: whether it is one of two experts."""
+    patch, head = shapes["patch_embedding.weight"], shapes["proj_out.weight"]
     made = head[0] // (patch[2] * patch[3] * patch[4])
     dit = {
         "_class_name": _KINDS[0],
@@ -345,9 +205,9 @@ def _transformer(path: Path, name: str) -> ModelSpec:
     forcing = any("fps_embedding." in tensor for tensor in shapes)
     index = {"_class_name": "DiffusionForcing" if forcing else "", "expand_timesteps": made == SECOND.channels}
     row, known = _like(index, dit, SECOND if made == SECOND.channels else FIRST, two, None, name)
-    own: dict[str, Any] = {"name": name, "base_model": row.name, "folder": path, "files": (), **_NOT_ON_THE_HUB}
-    own["summary"] = f"your own transformer, of the kind of {row.name}"
-    return replace(row, **own, conditioning=known, boundary=row.boundary if two else None)
+    own: dict[str, Any] = {"name": name, "base_model": row.name, "files": (), **_NOT_ON_THE_HUB}
+    own["summary"] = f"your own transformer{'s' if two else ''}, of the kind of {row.name}"
+    return replace(row, **own, conditioning=known, boundary=(row.boundary or BOUNDARY) if two else None)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -356,8 +216,7 @@ def _json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ModelError(f"the model has no {path}; put it there or fetch the model again") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"{path} cannot be read ({reason}); fetch it again") from None
+        raise ModelError(f"{path} is {damage(path, getattr(error, 'strerror', None) or error)}") from None
     if not isinstance(value, dict):
         raise ModelError(f"{path} is no configuration; expected a table of settings")
     return value

@@ -115,8 +115,8 @@ def _holds_model(folder: Path) -> bool:
     try:
         if not folder.is_dir():
             return False
-        marks = (folder / name for name in ("model_index.json", "high_noise_model"))
-        return any(mark.exists() for mark in marks) or any(folder.glob("*.safetensors"))
+        marks = ("model_index.json", "high_noise_model", "*.safetensors", "*.gguf", "HighNoise/*.gguf")
+        return any(any(folder.glob(mark)) for mark in marks)
     except OSError:  # what cannot be looked at is not looked into
         return False
 

@@ -77,7 +77,14 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
     }
     if as_json:
         typer.echo(json.dumps(row))
-        return
+    else:
+        print_facts(_described(spec, row))
+    if spec.folder is not None:
+        hub.check(spec)
+
+
+def _described(spec: ModelSpec, row: dict[str, Any]) -> dict[str, Any]:
+    """The facts of ``show``, for a person. row: of ``--json``."""
     found = hub.local_copy(spec)
     facts = {
         "name": spec.name,
@@ -87,7 +94,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "size": hub.gigabytes(spec.bytes or found.bytes),
         "state": _state(spec, found),
         "checked": "{} of {} files have the hub's digest".format(*row["checked"]) if row["checked"][1] else "",
-        "folder": str(found.folder or ""),
+        "folder": ", ".join(map(str, spec.own_paths or ([found.folder] if found.folder else []))),
         "by default": _by_default(spec),
         "grid": _grid(spec),
         "paints": VERBS,
@@ -100,7 +107,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "fits here": _fits(row),
         **{f"speed {mode}": cost for mode, cost in spec.speeds.items()},
     }
-    print_facts({name: value for name, value in facts.items() if value})
+    return {name: value for name, value in facts.items() if value}
 
 
 @app.command(cls=Command)
@@ -214,7 +221,7 @@ def _state(spec: ModelSpec, found: hub.LocalCopy) -> str:
     if found.state == hub.COMPLETE:
         return "here"
     if not spec.repo:
-        return "not here" if found.state == hub.ABSENT else f"here but for {', '.join(found.missing[:3])}"
+        return "not here" if found.state == hub.ABSENT else f"here but for {hub.abbreviate(found.missing, 8)}"
     if found.state == hub.ABSENT:
         return f"not here, {hub.gigabytes(spec.bytes)} to fetch"
     return f"here in part, {hub.gigabytes(found.bytes)} of {hub.gigabytes(spec.bytes)}"

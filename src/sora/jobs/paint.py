@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -172,14 +173,14 @@ def frames_in_memory(resolved: ResolvedRequest, variant: Variant, loaded: Loaded
 def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Recipe:
     """Everything needed to make this file again."""
     plan, painted, size = resolved.plan, resolved.model_size, resolved.size
-    identity, folder = weights_identity(resolved.spec), resolved.spec.folder
+    own_weights = dict.fromkeys(resolved.spec.own_paths)
     inputs = [(absolute(file), digest_of(file)) for file in resolved.inputs]
-    inputs += [] if folder is None else [(absolute(folder), WEIGHTS + identity)]
+    inputs += [(absolute(path), WEIGHTS + weights.fingerprint(path)) for path in own_weights]
     return Recipe(
         sora=__version__,
         request=resolved.request_of(variant),
         prompts=variant.texts,
-        weights=identity,
+        weights=weights_identity(resolved.spec),
         frames=plan.frames,
         fps=plan.format.fps,
         painted=(painted[1], painted[0]),
@@ -206,6 +207,7 @@ def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
 def weights_identity(spec: ModelSpec) -> str:
     """Which weights painted: the sha256 of a file of the package's, the hub's repository and commit, or the sha256 of
     what the files of a folder say they hold, since to read them all takes longer than to paint."""
-    if spec.folder is not None:
-        return weights.fingerprint(spec.folder)
+    prints = [weights.fingerprint(path) for path in spec.own_paths]
+    if prints:
+        return prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()
     return f"{spec.repo}@{hub.local_path(spec).name}" if spec.repo else sha256_of(weights.asset(spec.files[0]))

@@ -21,7 +21,7 @@ from sora.errors import InputError, SoraError, UsageError
 from sora.jobs import input_paths, loras
 from sora.jobs.inputs import Inputs
 from sora.plan.recipe import WEIGHTS, Recipe, digest_of
-from sora.plan.recipe_names import is_in_memory, is_name, possible_names, with_paths
+from sora.plan.recipe_names import is_in_memory, is_name, model_paths, possible_names, with_paths
 from sora.plan.request import Request, fields
 
 MAX_FOLDER_FILES = 100_000  # and folders
@@ -149,22 +149,22 @@ class Finder:
 
 
 def own_model(recipe: Recipe) -> list[str]:
-    """The model, where it is a person's own folder or file, whatever it is called."""
+    """The model, where it is a person's own folder or file, or two files, whatever they are called."""
     model = recipe.request.model
     is_own = model is not None and (model not in catalog.MODELS or model in dict(recipe.inputs))
-    return [model] if model and is_own else []
+    return model_paths(model, dict(recipe.inputs)) if model and is_own else []
 
 
 def _check_listed(film: str, recipe: Recipe) -> None:
     """Raises InputError for a file that the recipe does not list as read, and for one that it lists and has no use
     for."""
     listed = [path for path, _ in recipe.inputs]
-    used, model = _request_files(film, recipe.request), recipe.request.model
+    used, model = _request_files(film, recipe.request), own_model(recipe)
     for path in used:
         if path not in listed:
             raise unlisted_error(film, path)
     for path in listed:
-        if path not in used and path != model:
+        if path not in used and path not in model:
             raise InputError(f"the recipe of {film} lists {path}, for which it has no use; it was damaged")
 
 
@@ -173,7 +173,7 @@ def _check_names(film: str, recipe: Recipe) -> None:
     for path in own_model(recipe):
         if path not in dict(recipe.inputs):
             raise unlisted_error(film, path)
-    digests = dict(recipe.inputs)
+    digests, model = dict(recipe.inputs), own_model(recipe)
     for name, digest in recipe.inputs:
         if digests[name] != digest:
             raise InputError(f"the recipe of {film} has two digests of {name}; it was damaged")
@@ -181,7 +181,7 @@ def _check_names(film: str, recipe: Recipe) -> None:
             continue
         if not is_name(name):
             raise InputError(f"the recipe of {film} reads {name}, which is no file's name alone; it was damaged")
-        if not _DIGEST.fullmatch(digest) or (digest.startswith(WEIGHTS) and name != recipe.request.model):
+        if not _DIGEST.fullmatch(digest) or (digest.startswith(WEIGHTS) and name not in model):
             raise InputError(f"the recipe of {film} has no digest of {name}; it was damaged")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from sora import catalog
+from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, UsageError
 from sora.jobs import advice, loras, provenance, sources
@@ -87,6 +88,8 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
     request = msgspec.structs.replace(request, seed=None) if request.seed == RANDOM_SEED else request
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
+    if spec.folder is not None:
+        hub.check(spec)
     spec = spec.with_guidance() if _needs_guidance(request, files) else spec
     if request.memory is not None:
         plans.find(request.memory)
@@ -153,7 +156,7 @@ def _completed(
         "shift": request.shift or d.shift,
         "sampler": request.sampler or d.sampler,
         "negative_prompt": prompts.clean(request.negative_prompt or "") if has_negative else d.negative,
-        "model": str(spec.folder.absolute()) if spec.folder else spec.name,
+        "model": ",".join(str(path.absolute()) for path in spec.own_paths) or spec.name,
         "loras": tuple(lora.flag_value for lora in lora_files),
         **{
             name: path and absolute(path)

@@ -7,7 +7,7 @@ different contents have one name, the second is called ``name#2``. A clip that w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -58,9 +58,21 @@ def with_paths(request: Request, paths: Mapping[str, str]) -> Request:
         path, colon, strength = text.rpartition(":")
         return changed(text) if text in paths or not colon else f"{changed(path)}:{strength}"
 
+    def changed_model(text: str) -> str:
+        return ",".join(map(changed, model_paths(text, paths)))
+
     path_fields = [name for name, field in fields().items() if field.is_path]
     values = {name: changed(value) for name in path_fields if (value := getattr(request, name)) is not None}
+    if request.model is not None and "model" in values:
+        values["model"] = changed_model(request.model)
     return msgspec.structs.replace(request, **values, loras=tuple(map(changed_lora, request.loras)))
+
+
+def model_paths(model: str, known: Collection[str]) -> list[str]:
+    """The paths or names that a request's model is of: two where a comma parts two that are known, else itself."""
+    parts = model.split(",")
+    splits = ([",".join(parts[:at]), ",".join(parts[at:])] for at in range(1, len(parts)))
+    return [model] if model in known else next((both for both in splits if set(both) <= set(known)), [model])
 
 
 def _name_of(path: str) -> str:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from sora.weights.finite import is_finite
+from sora.weights.held import BLOCKS, SIZES
 
+IQ4_LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 AT_ONCE = {"cpu": 2**20}
 """Numbers unpacked at once by kind of device, so that the float32 values in between never add up to a whole matrix:
 what a CPU's caches hold (2 to 5 times faster than 2^24 there, torch 2.13), and 2^24 elsewhere."""
@@ -66,9 +68,77 @@ def _bits(bytes_BS: Tensor, width: int) -> Tensor:
     return torch.stack(parts, dim=1)
 
 
+def _two_bits(bytes_BS: Tensor) -> Tensor:
+    """256 numbers of two bits in 64 bytes: (B, 256). Each half of the bytes holds half of the numbers."""
+    return torch.cat([_bits(half, 2).flatten(1) for half in bytes_BS.split(32, dim=1)], dim=1)
+
+
+def _fifth_bits(bytes_B4: Tensor) -> Tensor:
+    """32 bits, each in the place of a number's fifth: (B, 32)."""
+    return _bits(bytes_B4, 1).mT.flatten(1) << 4
+
+
 def _q8_0(bytes_BS: Tensor) -> Tensor:
     """A float16 step, 32 whole numbers."""
     return bytes_BS[:, 2:].view(torch.int8).float() * _half(bytes_BS[:, :2])
+
+
+def _q4_0(bytes_BS: Tensor) -> Tensor:
+    """A float16 step, 32 numbers of four bits, less 8."""
+    return _half(bytes_BS[:, :2]) * (_nibbles(bytes_BS[:, 2:], 16).float() - 8)
+
+
+def _q4_1(bytes_BS: Tensor) -> Tensor:
+    """A float16 step and floor, 32 numbers of four bits."""
+    return _half(bytes_BS[:, :2]) * _nibbles(bytes_BS[:, 4:], 16).float() + _half(bytes_BS[:, 2:4])
+
+
+def _q5_0(bytes_BS: Tensor) -> Tensor:
+    """A float16 step, the fifth bits of 32 numbers, their low four bits; less 16."""
+    whole = _nibbles(bytes_BS[:, 6:], 16) | _fifth_bits(bytes_BS[:, 2:6])
+    return _half(bytes_BS[:, :2]) * (whole.float() - 16)
+
+
+def _q5_1(bytes_BS: Tensor) -> Tensor:
+    """A float16 step and floor, the fifth bits of 32 numbers, their low four bits."""
+    whole = _nibbles(bytes_BS[:, 8:], 16) | _fifth_bits(bytes_BS[:, 4:8])
+    return _half(bytes_BS[:, :2]) * whole.float() + _half(bytes_BS[:, 2:4])
+
+
+def _iq4_nl(bytes_BS: Tensor) -> Tensor:
+    """A float16 step, 32 numbers of four bits that count uneven levels."""
+    return _half(bytes_BS[:, :2]) * _levels(_nibbles(bytes_BS[:, 2:], 16))
+
+
+def _levels(whole_BK: Tensor) -> Tensor:
+    levels = torch.tensor(IQ4_LEVELS, dtype=torch.float32, device=whole_BK.device)
+    return levels.index_select(0, whole_BK.flatten().int()).view_as(whole_BK)
+
+
+def _iq4_xs(bytes_BS: Tensor) -> Tensor:
+    """A float16 step, the high two bits of eight scales, their low four bits, 256 numbers as those of IQ4_NL."""
+    step, high, low, whole = bytes_BS.split([2, 2, 4, 128], dim=1)
+    low_bits = torch.stack([low & 15, low >> 4], dim=2).flatten(1)
+    scales = (low_bits | (_bits(high, 2).mT.flatten(1) << 4)).float() - 32
+    return ((_half(step) * scales)[..., None] * _levels(_nibbles(whole, 16)).unflatten(1, (8, 32))).flatten(1)
+
+
+def _q2_k(bytes_BS: Tensor) -> Tensor:
+    """16 scales and floors of four bits each, 256 numbers of two bits, two float16 steps."""
+    groups, whole, step, floor_step = bytes_BS.split([16, 64, 2, 2], dim=1)
+    scales, floors = _half(step) * (groups & 15).float(), _half(floor_step) * (groups >> 4).float()
+    numbers = _two_bits(whole).unflatten(1, (16, 16)).float()
+    return (scales[..., None] * numbers - floors[..., None]).flatten(1)
+
+
+def _q3_k(bytes_BS: Tensor) -> Tensor:
+    """The third bits of 256 numbers, of which those not set take 4 away, their low two bits, 16 scales of six bits, a
+    float16 step."""
+    third, whole, scales, step = bytes_BS.split([32, 64, 12, 2], dim=1)
+    low, high = scales.split([8, 4], dim=1)
+    scales = (_bits(low, 4).flatten(1) | (_bits(high, 2).flatten(1) << 4)).float() - 32
+    numbers = _two_bits(whole).float() - 4 * (1 - _bits(third, 1).flatten(1).float())
+    return ((_half(step) * scales)[..., None] * numbers.unflatten(1, (16, 16))).flatten(1)
 
 
 def _scales_and_floors(bytes_B12: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,10 +172,14 @@ def _q5_k(bytes_BS: Tensor) -> Tensor:
 def _q6_k(bytes_BS: Tensor) -> Tensor:
     """Low four bits of 256 numbers, their high two bits, 16 scales of eight bits, a float16 step."""
     low, high, scales, step = bytes_BS.split([128, 64, 16, 2], dim=1)
-    high_bits = torch.cat([_bits(half, 2).flatten(1) for half in high.split(32, dim=1)], dim=1)
-    whole = (_nibbles(low, 64) | (high_bits << 4)).view(torch.int8) - 32
+    whole = (_nibbles(low, 64) | (_two_bits(high) << 4)).view(torch.int8) - 32
     steps = _half(step) * scales.view(torch.int8).float()
     return (steps[..., None] * whole.unflatten(1, (16, 16)).float()).flatten(1)
+
+
+def _of_blocks(name: str, values: Callable[[Tensor], Tensor], *steps: int) -> Format:
+    block, size = SIZES[name]
+    return Format(block, size, values, steps=steps)
 
 
 FORMATS = {
@@ -115,14 +189,22 @@ FORMATS = {
     "BF16": _plain(torch.bfloat16),
     "F8_E4M3": _float8(torch.float8_e4m3fn),
     "F8_E5M2": _float8(torch.float8_e5m2),
-    "Q8_0": Format(32, 34, _q8_0, steps=(0,)),
-    "Q4_K": Format(256, 144, _q4_k, steps=(0, 2)),
-    "Q5_K": Format(256, 176, _q5_k, steps=(0, 2)),
-    "Q6_K": Format(256, 210, _q6_k, steps=(208,)),
+    "Q4_0": _of_blocks("Q4_0", _q4_0, 0),
+    "Q4_1": _of_blocks("Q4_1", _q4_1, 0, 2),
+    "Q5_0": _of_blocks("Q5_0", _q5_0, 0),
+    "Q5_1": _of_blocks("Q5_1", _q5_1, 0, 2),
+    "Q8_0": _of_blocks("Q8_0", _q8_0, 0),
+    "Q2_K": _of_blocks("Q2_K", _q2_k, 80, 82),
+    "Q3_K": _of_blocks("Q3_K", _q3_k, 108),
+    "Q4_K": _of_blocks("Q4_K", _q4_k, 0, 2),
+    "Q5_K": _of_blocks("Q5_K", _q5_k, 0, 2),
+    "Q6_K": _of_blocks("Q6_K", _q6_k, 208),
+    "IQ4_NL": _of_blocks("IQ4_NL", _iq4_nl, 0),
+    "IQ4_XS": _of_blocks("IQ4_XS", _iq4_xs, 0),
 }
 """By the names that files use."""
 
-STORABLE = ("F8_E4M3", "F8_E5M2", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+STORABLE = ("F8_E4M3", "F8_E5M2", *BLOCKS)
 """The formats worth keeping a weight in."""
 
 _NOT_FINITE = {"F8_E4M3": 127, "F8_E5M2": 124}

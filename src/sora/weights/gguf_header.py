@@ -16,10 +16,20 @@ from typing import BinaryIO
 from sora.storage import regular
 from sora.weights.held import SIZES, Table, TensorEntry
 
-TYPES = {0: "F32", 1: "F16", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 30: "BF16"}
+_CODES = "0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 10 Q2_K, 11 Q3_K, 12 Q4_K, 13 Q5_K, 14 Q6_K, 20 IQ4_NL"
+_CODES += ", 23 IQ4_XS, 28 F64, 30 BF16"
+_OTHER_CODES = "15 Q8_K, 16 IQ2_XXS, 17 IQ2_XS, 18 IQ3_XXS, 19 IQ1_S, 21 IQ3_S, 22 IQ2_S, 29 IQ1_M, 34 TQ1_0, 35 TQ2_0"
+_OTHER_CODES += ", 39 MXFP4, 40 NVFP4"
+
+
+def _by_code(text: str) -> dict[int, str]:
+    return {int(code): name for code, name in (entry.split() for entry in text.split(", "))}
+
+
+TYPES = _by_code(_CODES)
 """The number formats that are read, by ggml's codes."""
 
-OTHER_TYPES = {2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 10: "Q2_K", 11: "Q3_K", 20: "IQ4_NL", 23: "IQ4_XS"}
+OTHER_TYPES = _by_code(_OTHER_CODES)
 """Formats in use that are not read, so that they can be called by name."""
 
 SHAPE_KEY = "comfy.gguf.orig_shape."  # of ComfyUI-GGUF: kernels are stored flat, their shape stands here

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sora.storage import regular
-from sora.weights.held import SIZES, Table, TensorEntry
+from sora.weights.held import BLOCKS, SIZES, Table, TensorEntry
 
 MAX_HEADER = 8 << 20  # bytes, enough for 70,000 tensors; JSON takes ten times as much in memory
 _MAX_DIMS = 8
 _METADATA = "__metadata__"
-_BLOCKS = ("Q8_0", "Q4_K", "Q5_K", "Q6_K")  # formats of ggml, which no safetensors file has
 
 
 def table(path: Path) -> Table:
@@ -68,7 +67,7 @@ def _check_spans(header: dict[str, Any]) -> int:
         shape = entry["shape"]
         if len(shape) > _MAX_DIMS or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in (start, stop, *shape)):
             raise ValueError(f"{name} has a size that is no count")
-        if entry["dtype"] not in SIZES or entry["dtype"] in _BLOCKS:
+        if entry["dtype"] not in SIZES or entry["dtype"] in BLOCKS:
             raise ValueError(f"{name} is of the unknown type {entry['dtype']}")
         if start != end or stop - start != TensorEntry(Path(), entry["dtype"], tuple(shape), start).nbytes:
             raise ValueError(f"the bytes of {name} do not match its shape")

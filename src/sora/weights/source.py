@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from sora.errors import ModelError
 from sora.storage import regular
+from sora.storage.stand_in import damage
 from sora.weights.held import Table
 from sora.weights.strict import table
 
@@ -15,6 +17,7 @@ READ = (".safetensors", ".gguf")
 
 _STEMS = ("diffusion_pytorch_model", "model")
 _INDEX = ".safetensors.index.json"
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
 
 
 def tensor_table(source: Path) -> Table:
@@ -55,14 +58,26 @@ def _in_folder(folder: Path) -> list[Path]:
             return _shards(index)
     for fits in (_is_index, _is_read):
         found = [path for path in inside if fits(path)]
-        if len(found) == 1:
+        if len(found) == 1 and not all_shards(found[0].name):
             return files(found[0])
+        if found and {path.name for path in found} <= all_shards(found[0].name):
+            return _whole(folder, sorted(all_shards(found[0].name)))
         if found:
-            raise ModelError(f"{folder} holds {_named(found)}; name the one to load")
-    pickles = [path for path in inside if path.suffix in PICKLES]
+            raise ModelError(f"{folder} holds {abbreviate(found)}; name the one to load")
+    refuse_pickles(folder)
+    raise ModelError(f"{folder} holds no weights; expected {_STEMS[0]}.safetensors, its shards, or one .gguf")
+
+
+def is_named_as_usual(folder: Path) -> bool:
+    """Whether a folder's weights are named as diffusers and transformers name them."""
+    return any((folder / f"{stem}{end}").is_file() for stem in _STEMS for end in (".safetensors", _INDEX))
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raises ModelError for a folder that holds one."""
+    pickles = sorted(path for path in folder.iterdir() if path.suffix in PICKLES)
     if pickles:
         raise _pickle(pickles[0])
-    raise ModelError(f"{folder} holds no weights; expected {_STEMS[0]}.safetensors, its shards, or one .gguf")
 
 
 def _is_index(path: Path) -> bool:
@@ -80,15 +95,30 @@ def _shards(index: Path) -> list[Path]:
         if not names or any(Path(name).name != name or Path(name).suffix != ".safetensors" for name in names):
             raise ValueError("it names no shards")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"the index {index} is damaged ({error}); download it again") from None
-    missing = [name for name in names if not (index.parent / name).is_file()]
+        raise ModelError(f"the index {index} is {damage(index, error)}") from None
+    return _whole(index.parent, names)
+
+
+def _whole(folder: Path, names: list[str]) -> list[Path]:
+    """The shards of these names, all of which must be in the folder."""
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         count = f"{len(missing)} of {len(names)} shards"
-        raise ModelError(f"{count} are missing beside {index} ({_named(missing)}); download them")
-    return [index.parent / name for name in names]
+        raise ModelError(f"{count} are missing in {folder} ({abbreviate(missing)}); download them")
+    return [folder / name for name in names]
 
 
-def _named(paths: Iterable[Path | str], most: int = 3) -> str:
+def all_shards(name: str) -> set[str]:
+    """All shards of the weights of which one is named, which says how many there are; empty for no shard's name."""
+    match = _SHARD.search(name)
+    if match is None:
+        return set()
+    stem, count = name[: match.start()], int(match[2])
+    return {f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)}
+
+
+def abbreviate(paths: Iterable[Path | str], most: int = 3) -> str:
+    """The names of the first files, for a person."""
     names = [Path(path).name for path in paths]
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 

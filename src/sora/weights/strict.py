@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sora.errors import ModelError
+from sora.storage.stand_in import damage
 from sora.weights import finite, gguf_header, safetensors_header
 from sora.weights.held import Table
 
@@ -47,7 +48,8 @@ def _named(path: Path) -> Iterator[None]:
     except gguf_header.UnreadFormat as error:
         raise ModelError(f"{path}: {error}; get the file in one of these, Q4_K_M for one") from None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ModelError(f"the weights file {path} is damaged ({error}); reinstall or download it again") from None
+        problem = damage(path, error, is_text=False, advice="reinstall or download it again")
+        raise ModelError(f"the weights file {path} is {problem}") from None
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:

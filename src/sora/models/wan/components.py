@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sora import weights
 from sora.catalog.spec import ModelSpec
+from sora.catalog.wan_experts import expert_of
 from sora.catalog.wan_keys import KEY_MAPS
 from sora.memory import PLANS_BY_SPEED, MemoryPlan
 from sora.models.wan.layout import EXPERTS, meta_module
@@ -103,10 +104,10 @@ class Components:
     def _lora_experts(self, name: str) -> tuple[str, ...]:
         """The experts that a LoRA is for: all, or of two the one in the file's name, since LoRAs of Wan 2.2 come in
         pairs ("high" and "low" noise)."""
-        named = [word for word in ("high", "low") if re.search(rf"(?<![a-z]){word}(?![a-z])", Path(name).stem.lower())]
-        if len(self.experts) == 1 or len(named) != 1:
+        named = expert_of(Path(name).stem)
+        if len(self.experts) == 1 or named is None:
             return self.experts
-        return (self.experts[named == ["low"]],)
+        return (self.experts[named == "low"],)
 
     def _get(self, name: str) -> nn.Module:
         if name not in self._loaded:

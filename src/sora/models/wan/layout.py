@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from sora import weights
-from sora.catalog import hub
+from sora.catalog import hub, wan_experts
 from sora.catalog.spec import ModelSpec
 from sora.catalog.wan import MODELS
 from sora.catalog.wan_keys import KEY_MAPS
@@ -26,10 +26,10 @@ from sora.networks.wan import vace
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
 from sora.storage import regular
+from sora.storage.stand_in import damage
 
 EXPERTS = ("transformer", "transformer_2")
 HEAD_DIM = 128
-ORIGINAL_FOLDERS = dict(zip(EXPERTS, ("high_noise_model", "low_noise_model"), strict=True))
 CONFIGS = {name: WanConfig(**row.sizes) for name, row in MODELS.items()}
 """The configurations of the published transformers, by their row in ``catalog``."""
 
@@ -44,28 +44,35 @@ FROM_JSON: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
 def component_paths(spec: ModelSpec) -> dict[str, Path]:
     """The folder or file of each component, "tokenizer" too. Raises ModelError where a required one is missing, with
     the command that downloads it."""
-    if spec.folder is None:
-        return _components_in(hub.local_path(spec))
-    if (spec.folder / "model_index.json").is_file():
-        return _components_in(spec.folder)
-    experts = [spec.folder / name for name in ORIGINAL_FOLDERS.values()]
-    transformers = dict(zip(EXPERTS, experts, strict=True)) if experts[0].is_dir() else {EXPERTS[0]: spec.folder}
-    return _base_components(MODELS[spec.base_model]) | transformers
+    folder = hub.local_path(spec)
+    if (folder / "model_index.json").is_file():
+        return {name: folder / name for name in (*FROM_JSON, "tokenizer") if _is_part(spec, name)}
+    if wan_experts.is_original(folder):
+        transformers = tuple(folder / name for name in wan_experts.ORIGINAL_FOLDERS)
+    else:
+        transformers = tuple(dict.fromkeys(spec.own_paths))  # a merge of both experts is named twice
+    return _base_components(MODELS[spec.base_model]) | dict(zip(EXPERTS, transformers, strict=False))
 
 
-def _components_in(folder: Path) -> dict[str, Path]:
-    return {name: folder / name for name in (*FROM_JSON, "tokenizer") if (folder / name).is_dir()}
+def _is_part(spec: ModelSpec, name: str) -> bool:
+    return any(file.startswith(f"{name}/") for file in spec.files)
 
 
 def _base_components(row: ModelSpec) -> dict[str, Path]:
-    """All components of a base model but its transformer, which need not be downloaded."""
-    folder = hub.local_copy(row).folder
-    found = {} if folder is None else _components_in(folder)
-    missing = [name for name in ("vae", "text_encoder", "tokenizer") if name not in found]
-    if missing:
-        problem = f"a transformer alone paints nothing: the {missing[0]} of {row.name} is not here"
-        raise ModelError(f"{problem}; fetch it with: sora models pull {row.name}")
-    return {name: path for name, path in found.items() if name not in EXPERTS}
+    """All components of a base model but its transformer, which need not be downloaded. They are the same in all
+    models of an autoencoder, of which any that is here will do. Raises ModelError."""
+    names = [name for name in ("vae", "text_encoder", "tokenizer", "image_encoder") if _is_part(row, name)]
+    rows = [row, *(each for each in MODELS.values() if each.grid == row.grid and each.name != row.name)]
+    donors = [each for each in rows if all(_is_part(each, name) for name in names)]
+    for donor in donors:
+        folder = hub.local_copy(donor).folder
+        wanted = tuple(file for file in donor.files if file.split("/")[0] in names)
+        if folder is not None and not any(hub.missing(folder, wanted)):
+            return {name: folder / name for name in names}
+    least = min(donors, key=lambda donor: donor.bytes)
+    problem = f"a transformer alone paints nothing: the {names[0]} of {row.name} is not here"
+    where = "" if least == row else f", which has the same in {hub.gigabytes(least.bytes)}"
+    raise ModelError(f"{problem}; fetch it with: sora models pull {least.name}{where}")
 
 
 def meta_module(spec: ModelSpec, name: str, path: Path | None) -> nn.Module:
@@ -83,8 +90,8 @@ def meta_module(spec: ModelSpec, name: str, path: Path | None) -> nn.Module:
                 raise ValueError("it is no table of settings")
             return FROM_JSON[name](settings)
         except (OSError, ValueError, TypeError, RuntimeError) as error:  # torch refuses sizes that do not fit together
-            reason = getattr(error, "strerror", None) or error
-            raise ModelError(f"{config} is not understood ({reason}); download it again") from None
+            problem = damage(config, getattr(error, "strerror", None) or error)
+            raise ModelError(f"{config} is {problem}") from None
 
 
 def _published_network(spec: ModelSpec, name: str) -> nn.Module:

@@ -28,6 +28,7 @@ from sora import weights
 from sora.errors import ModelError
 from sora.networks.umt5 import UMT5
 from sora.storage import atomic, regular
+from sora.storage.stand_in import damage
 
 MAX_LENGTH = 512
 """The most tokens of a prompt, with the end token."""
@@ -100,8 +101,8 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     except BaseException as error:  # the library raises plain Exception for any bad file, and panics at some
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
-        kind = f"is damaged ({getattr(error, 'strerror', None) or error})"
-        raise ModelError(f"the tokenizer {path} {kind}; download it again from the model's repository") from None
+        problem = damage(path, getattr(error, "strerror", None) or str(error))
+        raise ModelError(f"the tokenizer {path} is {problem}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     end = tokenizer.token_to_id(END)
