@@ -16,7 +16,7 @@ from sora.cli import films, run
 from sora.cli.commands import Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import InputError, SomeFailed, SoraError, UsageError
-from sora.jobs.delivery import Delivery, slug
+from sora.jobs.delivery import STANDARD_OUTPUT, Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.session import Session
 from sora.media import target
@@ -83,6 +83,8 @@ def read_prompt_file(file: str) -> str:
 
 def _output_folder(output: str | None) -> Path:
     """Where the films go. Raises UsageError."""
+    if output == STANDARD_OUTPUT:
+        raise UsageError("-f paints several films, and -o - takes one; name a folder, as in -o out/")
     if output and Path(output).suffix.lower() in target.SUFFIXES and not output.endswith("/"):
         raise UsageError(f"-f paints several films, and -o {output} is the name of one; name a folder, as in -o out/")
     return Path(output or ".")

@@ -14,10 +14,11 @@ from sora.cli import options as o
 from sora.cli.progress import Clock, note, print_path, progress
 from sora.errors import UsageError
 from sora.jobs import job as jobs
-from sora.jobs.delivery import InMemory
+from sora.jobs.delivery import STANDARD_OUTPUT, InMemory, usual_suffix
 from sora.jobs.job import Extent, Job
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.session import Session
+from sora.media import target
 from sora.plan.geometry import parse_size
 
 
@@ -57,7 +58,9 @@ def write(
     resolved, _ = job.resolve(InMemory(count=job.delivery.count, anyway=True))
     request = msgspec.structs.replace(resolved.request, memory=memory or resolved.request.memory)
     resolved, wanted = replace(resolved, request=request), parse_size(size) if size else None
-    path = output or _name(job, resolved, film, extent)
+    if output == STANDARD_OUTPUT:
+        raise UsageError("-o - takes a film as it is painted; name a file to decode into")
+    path = target.with_ending(output, usual_suffix(request)) if output else _name(job, resolved, film, extent)
     media.check_target(path, force)
     media.check_size(path, wanted or resolved.size, resolved.plan.format.fps)
     session = Session()
@@ -69,8 +72,9 @@ def write(
 
 def _name(job: Job, resolved: ResolvedRequest, film: int, extent: Extent) -> str:
     """A free name in the folder where the film goes: NAME.part.mp4, NAME.preview.mp4, NAME-decoded.mp4."""
-    target = Path(job.delivery.path_for(resolved.request, resolved.variants[film - 1]))
-    suffix = target.suffix or ".mp4"
-    stem = f"{target.stem}-decoded" if extent == "whole" else f"{target.stem}.{extent}"
-    folder = target.parent if target.parent.is_dir() else Path()
+    delivery = replace(job.delivery, output=None) if job.delivery.is_piped else job.delivery
+    place = Path(delivery.path_for(resolved.request, resolved.variants[film - 1]))
+    suffix = place.suffix or ".mp4"
+    stem = f"{place.stem}-decoded" if extent == "whole" else f"{place.stem}.{extent}"
+    folder = place.parent if place.parent.is_dir() else Path()
     return str(media.unique_path(folder, stem, suffix))

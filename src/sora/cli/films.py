@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,18 +14,19 @@ from typing import Any
 
 import typer
 
-from sora.cli import dry_run, signals
+from sora.cli import dry_run, signals, streams
 from sora.cli.commands import ConsoleOptions
 from sora.cli.progress import Clock, note, print_path, progress
 from sora.errors import OutOfMemory, SomeFailed, SoraError, UsageError
 from sora.jobs import advice, journal, replay
 from sora.jobs import job as jobs
-from sora.jobs.delivery import Delivery
+from sora.jobs.delivery import STANDARD_OUTPUT, Delivery
 from sora.jobs.job import Job
 from sora.jobs.journal import Journal
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.session import Session
 from sora.jobs.variants import Variant
+from sora.media import target
 from sora.plan.geometry import wxh
 
 JOURNAL_AFTER = "SORA_JOURNAL_AFTER"  # the environment variable for other seconds than ``journal.AFTER``
@@ -209,16 +212,32 @@ def _paint_film(kept: Journal, film: FilmToPaint, console: ConsoleOptions, sessi
     with progress(clock, film.label, console.quiet) as on_event:
         checkpoints = kept.checkpoints(film.number) if kept.may_be_kept else None
         options: dict[str, Any] = {"force": force, "keeps_recipe": kept.delivery.recipe, "checkpoints": checkpoints}
-        path = session.write(resolved, variant, film.path, on_progress=on_event, **options)
+        with _place_of(kept, film) as place:
+            path = session.write(resolved, variant, place, on_progress=on_event, **options)
     clock.lap("write")
+    path = Path(film.path) if kept.delivery.is_piped else path
     kept.film_done(film.number, path)
     if console.as_json:
         typer.echo(json.dumps(facts(resolved, variant, path, clock)))
-    else:
+    elif not kept.delivery.is_piped:
         print_path(path)
     note(summary(resolved, variant, path, clock.total), console.quiet or console.as_json)
     if (reason := signals.requested()) is not None and film.number < len(resolved.variants):
         raise reason
+
+
+@contextmanager
+def _place_of(kept: Journal, film: FilmToPaint) -> Iterator[str]:
+    """Where a film is written. One for standard output is sent there once it is complete and was looked at."""
+    if not kept.delivery.is_piped:
+        yield film.path
+        return
+    suffix = kept.delivery.kind(kept.resolved.request)
+    with target.staged(Path(tempfile.gettempdir()) / f"film{suffix}") as folder:
+        file = folder / f"film{suffix}"
+        yield str(file)
+        assert isinstance(sys.stdout, streams.Aside)
+        sys.stdout.send(file)
 
 
 def _report_failures(kept: Journal, failed: dict[int, SoraError], console: ConsoleOptions) -> None:
@@ -249,7 +268,8 @@ def summary(resolved: ResolvedRequest, variant: Variant, path: Path, seconds: fl
     parts = [wxh(resolved.size)]
     if resolved.request.verb != "image":
         parts = [f"{frames / fps:.1f} s", *parts, f"{frames} frames at {fps:g} fps"]
-    return f"{path}: {', '.join(parts)}, painted in {seconds:.1f} s (seed {variant.seed})"
+    name = "standard output" if str(path) == STANDARD_OUTPUT else path
+    return f"{name}: {', '.join(parts)}, painted in {seconds:.1f} s (seed {variant.seed})"
 
 
 def facts(resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock) -> dict[str, Any]:

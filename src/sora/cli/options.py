@@ -46,7 +46,7 @@ Output = Annotated[
     _output(
         *("--output", "-o"),
         metavar="PATH",
-        help="File: .mp4 .mkv .gif .webp .png .jpg, or folder/ (default: by the prompt).",
+        help="File: .mp4 .mkv .gif .webp .png .jpg, folder/, or - for stdout (default: by the prompt).",
         show_default=False,
     ),
 ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
-from sora.cli import films
+from sora.cli import films, streams
 from sora.cli import options as o
 from sora.cli.commands import ConsoleOptions
 from sora.cli.progress import Clock
@@ -31,4 +31,5 @@ def resume(
     if memory is not None:
         resolved = replace(resolved, request=msgspec.structs.replace(resolved.request, memory=memory))
     console = ConsoleOptions(as_json=as_json, quiet=quiet, stop_after=stop_after)
-    films.paint(resolved, delivery, console, Session(), clock, job=found)
+    with streams.kept_for_film(delivery.is_piped):
+        films.paint(resolved, delivery, console, Session(), clock, job=found)

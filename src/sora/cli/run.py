@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sora.cli import films
+from sora.cli import films, streams
 from sora.cli.commands import ConsoleOptions, Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import UsageError
 from sora.jobs import job as jobs
 from sora.jobs import replay
-from sora.jobs.delivery import Delivery, slug
+from sora.jobs.delivery import STANDARD_OUTPUT, Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.session import Session, without_garbage_collection
 from sora.media import target
@@ -28,9 +28,10 @@ MAX_STDIN_BYTES = 1 << 21  # bytes; more than any prompt may have, so that a wro
 def perform(invocation: Invocation) -> None:
     """Check everything, load the model, paint every variant; a path (or JSON) on stdout for each file as it is done."""
     clock, session = Clock(), Session()
-    with without_garbage_collection():
-        resolved, delivery = resolve_invocation(invocation)
-    films.paint(resolved, delivery, invocation.console, session, clock)
+    with streams.kept_for_film(invocation.delivery["output"] == STANDARD_OUTPUT):
+        with without_garbage_collection():
+            resolved, delivery = resolve_invocation(invocation)
+        films.paint(resolved, delivery, invocation.console, session, clock)
 
 
 def resolve_invocation(invocation: Invocation) -> tuple[ResolvedRequest, Delivery]:

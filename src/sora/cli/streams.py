@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import codecs
 import os
+import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+
+from sora.errors import InputError, UsageError
 
 READABLE = {
     **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4", "'"),
@@ -41,8 +46,8 @@ class ForgivingStream:
     """Passes text on. What its encoding lacks is written in plain letters or as escapes; once nobody reads any more, it
     goes nowhere."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, *, leads_nowhere: bool = False) -> None:
+        self._stream, self.leads_nowhere = stream, leads_nowhere
 
     @property
     def encoding(self) -> str:
@@ -85,15 +90,56 @@ class ForgivingStream:
         return getattr(self._stream, name)
 
 
+class Aside(ForgivingStream):
+    """What stands for standard output while that takes a film: all that is printed goes to standard error. film: the
+    real standard output."""
+
+    def __init__(self, film: Any) -> None:
+        super().__init__(sys.stderr)
+        self._film = film
+
+    def send(self, file: Path) -> None:
+        """Copy a file to the real standard output. Raises InputError where its reader is gone."""
+        raw = self._film._stream if isinstance(self._film, ForgivingStream) else self._film
+        try:
+            with file.open("rb") as opened:
+                shutil.copyfileobj(opened, raw.buffer, 1 << 20)
+            raw.buffer.flush()
+        except OSError as error:
+            if isinstance(self._film, ForgivingStream):
+                self._film._give_up()
+            reason = "its reader is gone" if isinstance(error, BrokenPipeError) else error.strerror or error
+            raise InputError(f"cannot write the film to standard output: {reason}; name a file with -o") from None
+
+
+@contextmanager
+def kept_for_film(wanted: bool) -> Iterator[None]:
+    """Where wanted, standard output takes nothing but a film in the block, see ``Aside``. Raises UsageError where it is
+    a terminal or closed."""
+    if not wanted:
+        yield
+        return
+    real = sys.stdout
+    if real.isatty() or getattr(real, "leads_nowhere", False):
+        what = "a terminal" if real.isatty() else "closed"
+        hint = "pipe it to a program, as in | ffplay -, or name a file"
+        raise UsageError(f"-o - writes a film to standard output, which is {what}; {hint}")
+    sys.stdout = Aside(real)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdout = real
+
+
 def install() -> None:
     """Make this process's standard streams forgiving."""
     codecs.register_error(_LACKS, _readable)
     _open_standard_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # it was closed when the program began
-            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-        setattr(sys, name, ForgivingStream(stream))
+        is_closed = stream is None  # since the program began
+        stream = open(os.devnull, "w", encoding="utf-8") if is_closed else stream  # noqa: SIM115, PTH123
+        setattr(sys, name, ForgivingStream(stream, leads_nowhere=is_closed))
 
 
 def _open_standard_descriptors() -> None:

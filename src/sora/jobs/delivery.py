@@ -17,15 +17,16 @@ from sora.plan.plan import Plan
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import Request
 
+STANDARD_OUTPUT = "-"  # as the output of a film
 MAX_SLUG = 60  # characters; file systems allow 255 bytes
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """output: a path, as typed; None for a name made of the words. force: overwrite what is there. count: files of
-    each variant of the words, with seeds counting up. anyway: paint words that name nothing the model knows. recipe:
-    whether files hold theirs. stem, suffix: of the file's name where no output is given. folder: where such a file is
-    put. done: absolute paths that an earlier run of the same command painted."""
+    """output: a path, as typed, or STANDARD_OUTPUT; None for a name made of the words. force: overwrite what is there.
+    count: files of each variant of the words, with seeds counting up. anyway: paint words that name nothing the model
+    knows. recipe: whether files hold theirs. stem, suffix: of the file's name where no output is given. folder: where
+    such a file is put. done: absolute paths that an earlier run of the same command painted."""
 
     output: str | None = None
     force: bool = False
@@ -37,11 +38,18 @@ class Delivery:
     folder: Path = Path()
     done: frozenset[str] = frozenset()
 
+    @property
+    def is_piped(self) -> bool:
+        """Whether the film goes to standard output."""
+        return self.output == STANDARD_OUTPUT
+
     def kind(self, request: Request) -> str:
         """The kind of file that will be written, as ``media.target`` names it. Raises UsageError."""
+        if self.is_piped:
+            return usual_suffix(request)
         if self.output:
-            return target.kind_of(self.output)
-        return self.suffix or (".png" if request.verb == "image" else ".mp4")
+            return target.kind_of(target.with_ending(self.output, self.suffix or usual_suffix(request)))
+        return self.suffix or usual_suffix(request)
 
     def path_for(self, request: Request, variant: Variant) -> str:
         """Where a variant goes."""
@@ -49,10 +57,13 @@ class Delivery:
         if self.output is None:
             suffix = self.kind(request).replace(target.FOLDER, "")
             return str(media.unique_path(self.folder, self._stem(request, variant) + number, suffix))
-        path = Path(self.output)
-        if not number or not path.name:
+        if self.is_piped:
             return self.output
-        slash = "/" if self.output.endswith("/") else ""
+        output = target.with_ending(self.output, self.suffix or usual_suffix(request))
+        path = Path(output)
+        if not number or not path.name:
+            return output
+        slash = "/" if output.endswith("/") else ""
         return f"{path.with_name(f'{path.stem}{number}{path.suffix}')}{slash}"
 
     def _stem(self, request: Request, variant: Variant) -> str:
@@ -68,6 +79,10 @@ class Delivery:
         """Refuses a place that cannot be written, and a certificate that cannot sign. Raises UsageError and
         InputError."""
         signing.check()
+        if self.is_piped:
+            if variant.number is not None:
+                raise UsageError("-o - takes one film, and this asks for several; name a file or a folder/")
+            return
         path = self.path_for(request, variant)
         if not self._may_be_there(path, variant):
             media.check_target(path, self.force)
@@ -87,13 +102,14 @@ class Delivery:
 
     def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
         """Refuses a kind of file that could not hold this film. Raises UsageError."""
-        path = self.path_for(request, variant)
+        path = f"standard output{self.kind(request)}" if self.is_piped else self.path_for(request, variant)
         check_frames(path, plan.frames, "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs")
         media.check_size(path, plan.format.size, plan.format.fps)
 
     def check_inputs(self, inputs: tuple[Path, ...]) -> None:
         """Refuses to write over what the film is made of: it could not be made again. Raises UsageError."""
-        if self.output and Path(self.output).resolve() in {file.resolve() for file in inputs}:
+        places = {file.resolve() for file in inputs}
+        if self.output and not self.is_piped and Path(self.output).resolve() in places:
             raise UsageError(f"{self.output} is what the film is made from; choose another -o")
 
 
@@ -109,6 +125,11 @@ class InMemory(Delivery):
 
     def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
         pass
+
+
+def usual_suffix(request: Request) -> str:
+    """The ending of a file that nobody gave one."""
+    return ".png" if request.verb == "image" else ".mp4"
 
 
 def provenance_of(source_type: str) -> Provenance:

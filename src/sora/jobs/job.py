@@ -321,7 +321,7 @@ def _delivery_data(delivery: Delivery) -> dict[str, Any]:
     """A delivery as JSON has it, that means the same from any folder."""
     data = asdict(delivery) | {"folder": str(delivery.folder.absolute())}
     del data["done"]
-    if delivery.output is not None:
+    if delivery.output is not None and not delivery.is_piped:
         slash = "/" if delivery.output.endswith("/") else ""
         data["output"] = f"{Path(delivery.output).absolute()}{slash}"
     return data

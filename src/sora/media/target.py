@@ -31,6 +31,14 @@ def kind_of(path: str | Path) -> str:
     return suffix
 
 
+def with_ending(path: str, suffix: str) -> str:
+    """A path as typed, with an ending where it has none: a folder is one that is there, or whose name ends in a slash.
+    suffix: with its dot, or FOLDER."""
+    has_none = not Path(path).suffix and not path.endswith(("/", os.sep))
+    is_file = has_none and path.strip(".") and suffix != FOLDER and not Path(path).is_dir()
+    return path.rstrip(".") + suffix if is_file else path
+
+
 def check_target(path: str | Path, force: bool = False) -> None:
     """Refuses, before any work, an output that could not be written.
 
