@@ -6,7 +6,7 @@ import pytest
 
 from sora.errors import UsageError
 from sora.plan.flags import parse, spelled
-from sora.plan.request import Request, changed, fields, to_data
+from sora.plan.request import Request, changed, fields, from_data, to_data
 from sora.plan.verbs import FINISH, VERBS
 
 
@@ -66,7 +66,8 @@ REQUESTS = (
     Request(verb="generate", prompt="a ball", then=("b c", "-d"), seed=3, guidance=2.5, loras=("x:0.5", "y")),
     Request(verb="edit", clip="/a.mkv", prompt="-5 balls", frame_range="2:", strength=0.25, method="flow"),
     Request(verb="loop", prompt="a ball", frames=8, draft=True),
-    Request(verb="bridge", clip="/a.mkv", clip_b="/b.mkv", start_b=1.5),
+    Request(verb="bridge", clip="/a.mkv", clip_b="/b.mkv", start_b=1.5, deinterlace=True),
+    Request(verb="extend", clip="/a.mkv", deinterlace=False),
 )
 
 
@@ -77,6 +78,7 @@ def test_a_spelled_command_line_asks_for_the_same():
         values, rest = parse(verb, row, words)
         places = dict(zip((*row.required, *row.optional), rest, strict=False))
         assert Request(verb=request.verb, **places, **values) == request
+        assert from_data(to_data(request), "a recipe") == request
 
 
 def test_a_finished_draft_is_spelled_as_finish():

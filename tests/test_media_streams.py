@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from real_files_parts.numbered import H264, film, joined, number_of
+from real_files_parts.numbered import H264, combing, film, interlaced, joined, number_of
 from sora import media
 from sora.plan.clip import Clip
 
@@ -97,3 +97,38 @@ def test_files_joined_byte_by_byte_are_read_to_their_end(tmp_path: Path, suffix:
     assert numbers(media.read_clip(made, on_note=notes.append)) == list(range(48))
     assert numbers(media.read_clip(made, start=1.5)) == list(range(36, 48))
     assert ["joined byte by byte" in note for note in notes] == [True] * (suffix != ".ts")
+
+
+X264_FIELDS = (*H264, "-flags", "+ildct+ilme")
+FIELDS = {
+    "h264.ts": X264_FIELDS,
+    "h264.mp4": X264_FIELDS,
+    "mpeg2.mpg": ("-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ildct+ilme"),
+    "prores.mov": ("-c:v", "prores_ks", "-flags", "+ildct"),
+    "mjpeg.mov": ("-c:v", "mjpeg", "-q:v", "2"),  # the container alone knows of fields
+}
+
+
+@pytest.mark.parametrize("top_first", [True, False])
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_become_whole_frames(tmp_path: Path, name: str, top_first: bool) -> None:
+    made, notes = interlaced(tmp_path / name, 12, FIELDS[name], top_first=top_first), list[str]()
+    clip = media.read_clip(made, on_note=notes.append)
+    assert len(clip) == 12 and clip.fps == 25 and combing(clip.frames_FYXC) < 1
+    assert "is interlaced" in notes[0] and "--no-deinterlace" in notes[0]
+    notes.clear()
+    assert combing(media.read_clip(made, deinterlace=False, on_note=notes.append).frames_FYXC) > 20 and not notes
+
+
+def test_fields_of_which_nothing_is_said_are_left_and_spoken_of(tmp_path: Path) -> None:
+    made, notes = interlaced(tmp_path / "a.mp4", 24, H264, top_first=False), list[str]()
+    assert combing(media.read_clip(made, on_note=notes.append).frames_FYXC) > 20
+    assert len(notes) == 1 and "looks interlaced" in notes[0] and "--deinterlace" in notes[0]
+    notes.clear()
+    assert combing(media.read_clip(made, deinterlace=True, on_note=notes.append).frames_FYXC) < 1 and not notes
+
+
+def test_whole_frames_are_not_taken_for_fields(tmp_path: Path) -> None:
+    notes = list[str]()
+    media.read_clip(film(tmp_path / "a.mp4", range(48)), on_note=notes.append)
+    assert notes == []

@@ -23,7 +23,8 @@ def typer_option(field: RequestField) -> Any:
             metavar, help = field.name.upper(), f"{help.rstrip('.')}: {', '.join(field.choices)}."
     settings: dict[str, Any] = {"metavar": metavar} if metavar else {}
     panel = panel_of(field.name)
-    return typer.Option(*field.flags, help=help, show_default=field.default_text, rich_help_panel=panel, **settings)
+    names = ("/".join(field.flags),) if field.flag_for_no else field.flags
+    return typer.Option(*names, help=help, show_default=field.default_text, rich_help_panel=panel, **settings)
 
 
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
@@ -151,7 +152,7 @@ def argument_of(field: RequestField, *, required: bool) -> Any:
 def _value_type(field: RequestField) -> Any:
     """The type of a flag's value, as typer reads it."""
     if field.kind is bool:
-        return bool
+        return bool | None if field.flag_for_no else bool
     kind: Any = Literal[field.choices] if field.choices else list[str] if field.is_list else field.kind
     return kind | None
 
@@ -173,7 +174,7 @@ def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def _default(field: RequestField) -> Any:
-    return False if field.kind is bool else None
+    return False if field.kind is bool and not field.flag_for_no else None
 
 
 def values_of(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -184,8 +185,9 @@ def values_of(arguments: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     new_names = {old: new for new, old in OLD_NAMES.items()}
     for name, value in arguments.items():
-        if value is None or value is False or value == []:
-            continue
         name = new_names.get(name, name)
+        says_no = name in fields() and fields()[name].flag_for_no
+        if value is None or value == [] or (value is False and not says_no):
+            continue
         values[name] = (*values.get(name, ()), *value) if isinstance(value, list) else value
     return values

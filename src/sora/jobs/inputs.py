@@ -59,11 +59,17 @@ class Inputs:
         return called
 
     def read_clip(
-        self, path: str, start: float | None, end: float | None, on_note: Callable[[str], None] = lambda _: None
+        self,
+        path: str,
+        start: float | None,
+        end: float | None,
+        *,
+        deinterlace: bool | None = None,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> Clip:
         """As ``media.read_clip``."""
         if path not in self._in_memory:
-            return media.read_clip(path, start=start, end=end, on_note=on_note)
+            return media.read_clip(path, start=start, end=end, deinterlace=deinterlace, on_note=on_note)
         return self._clip(path, start, end)
 
     def _clip(self, path: str, start: float | None, end: float | None) -> Clip:

@@ -1,7 +1,8 @@
 """The keyword arguments of every verb in Python, for editors and type checkers: the verbs' rows of ``plan.verbs`` once
 more, as types. What each means and its range is in ``plan.options``, and ``help(sora.generate)`` shows it.
 
-``None``, an empty sequence and False mean that nothing is asked for: the model's default holds.
+``None``, an empty sequence and, but for ``deinterlace``, False mean that nothing is asked for: the model's default
+holds.
 """
 
 from __future__ import annotations
@@ -95,10 +96,12 @@ class LengthOptions(TypedDict, total=False):
 
 
 class PartOptions(TypedDict, total=False):
-    """The part of a clip that is read, in seconds of it."""
+    """The part of a clip that is read, in seconds of it. deinterlace: whether whole frames are made of two fields; None
+    where the clip says that it has some."""
 
     start: float | None
     end: float | None
+    deinterlace: bool | None
 
 
 class MoveOptions(TypedDict, total=False):

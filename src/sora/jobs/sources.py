@@ -33,12 +33,19 @@ class Source:
         return replace(self, offset=frame / (fps or self.clip.fps))
 
 
-def read(files: Inputs, path: str | None, start: float | None, end: float | None, kind: str) -> Source:
-    """The part of a clip that is asked for. kind: of the file that will be written. Raises UsageError and
-    InputError."""
+def read(
+    files: Inputs,
+    path: str | None,
+    start: float | None,
+    end: float | None,
+    kind: str,
+    deinterlace: bool | None = None,
+) -> Source:
+    """The part of a clip that is asked for. kind: of the file that will be written. deinterlace: as ``media.read_clip``
+    takes it. Raises UsageError and InputError."""
     assert path is not None
     notes: list[str] = []
-    clip = files.read_clip(path, start, end, notes.append)
+    clip = files.read_clip(path, start, end, deinterlace=deinterlace, on_note=notes.append)
     height, width = clip.size
     if kind == ".mp4" and (height % 2 or width % 2) and min(clip.size) > 1:
         even = height - height % 2, width - width % 2

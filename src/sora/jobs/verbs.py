@@ -56,7 +56,8 @@ class VerbContext:
 
     def clip(self) -> Source:
         """The first clip. Raises UsageError and InputError."""
-        return sources.read(self.files, self.request.clip, self.request.start, self.request.end, self.kind)
+        request = self.request
+        return sources.read(self.files, request.clip, request.start, request.end, self.kind, request.deinterlace)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def _text_loop(context: VerbContext) -> VerbPlan:
 
 def bridge(context: VerbContext) -> VerbPlan:
     request, a = context.request, context.clip()
-    b = sources.read(context.files, request.clip_b, request.start_b, request.end_b, context.kind)
+    part_b = request.start_b, request.end_b
+    b = sources.read(context.files, request.clip_b, *part_b, context.kind, request.deinterlace)
     first = a.clip
     frames = context.frames(first.fps, MIN_RETURN_FRAMES)
     notes: list[str] = []

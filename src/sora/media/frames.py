@@ -16,6 +16,7 @@ from sora.media.stream import MAX_PIXELS, Stream
 from sora.media.timing import RESTARTING, FrameTiming
 
 _SLOWEST_DECODING = 5.0  # frames a second
+_FINDABLE = r"(yuvj?4\d\d|gray)\w*"  # of the pixel formats that idet takes; others it would have converted
 _COMBED_FRAMES = 8  # in a row, before a film that does not say so is taken for interlaced
 
 
@@ -44,11 +45,11 @@ def rgb_frames(
             patience = decoder.PATIENCE
         if output.stalled:
             raise InputError(f"{path} gives no frame for {decoder.PATIENCE:g} s; it is damaged, get a whole copy")
-    for note in _notes(path, facts, times, output.log):
+    for note in _notes(path, facts, times, deinterlace, output.log):
         on_note(note)
 
 
-def _notes(path: Path, facts: Stream, times: FrameTiming, log: str) -> Iterator[str]:
+def _notes(path: Path, facts: Stream, times: FrameTiming, deinterlace: bool | None, log: str) -> Iterator[str]:
     """What a person should know of frames that were decoded."""
     if times.restarts:
         yield f"{path} is films joined byte by byte; where a part is missing, join them with a program for it"
@@ -58,9 +59,11 @@ def _notes(path: Path, facts: Stream, times: FrameTiming, log: str) -> Iterator[
     if sizes:
         fitted = f"such frames are fitted to {width}x{height}, its first size"
         yield f"{path} changes its size midway, to {' and '.join([*sizes][:3])}; {fitted}"
-    combed = re.search(r"Multi frame detection: TFF: *(\d+) BFF: *(\d+) Progressive: *(\d+)", log)
-    if combed:
-        top, bottom, whole = map(int, combed.groups())
+    if deinterlace is None and facts.fields:
+        yield f"{path} is interlaced, and whole frames are made of its fields; --no-deinterlace leaves them as they are"
+    combed = re.findall(r"Multi frame detection: TFF: *(\d+) BFF: *(\d+) Progressive: *(\d+)", log)
+    if deinterlace is None and combed:
+        top, bottom, whole = map(int, combed[-1])
         if max(top, bottom) >= _COMBED_FRAMES and max(top, bottom) > 3 * (whole + min(top, bottom)):
             yield f"{path} looks interlaced and does not say so; --deinterlace makes whole frames of it"
 
@@ -96,11 +99,15 @@ def fitting(facts: Stream) -> tuple[str, ...]:
 
 
 def deinterlacing(facts: Stream, wanted: bool | None) -> tuple[str, ...]:
-    """Filters that make whole frames of two fields. wanted: None for those that say they have some."""
-    if wanted is False or (wanted is None and not facts.fields):
+    """Filters that make whole frames of two fields. wanted: None for frames that say they have some; whether others
+    look like it stands in the log."""
+    if wanted is False:
         return ()
+    if not facts.fields:
+        finding = ("idet",) if re.fullmatch(_FINDABLE, facts.pix_fmt) else ()
+        return (*finding, "bwdif=send_frame:auto:all") if wanted else finding
     if not facts.frames_say:
-        return (f"bwdif=send_frame:{facts.fields or 'auto'}:all",)
+        return (f"bwdif=send_frame:{facts.fields}:all",)
     return (f"bwdif=send_frame:auto:{'all' if wanted else 'interlaced'}",)
 
 

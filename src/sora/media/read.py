@@ -46,16 +46,18 @@ def read_clip(
     *,
     start: float | None = None,
     end: float | None = None,
+    deinterlace: bool | None = None,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Clip:
     """A film as a Clip: a video, a moving GIF, WebP or PNG, or a folder of numbered PNGs or JPEGs.
 
     start, end: seconds; only frames whose time lies in [start, end) are decoded. Videos and animations of varying
-    rate come at a constant one. A folder's rate is the ``fps`` of its recipe.json, else FOLDER_FPS. on_note is
-    called with what a person should know of how it was read. Raises InputError for what is missing, damaged, a still,
-    or over MAX_CLIP_BYTES; UsageError for a start or end outside the film.
+    rate come at a constant one. A folder's rate is the ``fps`` of its recipe.json, else FOLDER_FPS. deinterlace:
+    whether whole frames are made of two fields; None where the file says that there are fields. on_note: called with
+    what a person should know of how it was read. Raises InputError for what is missing, damaged, a still, or over
+    MAX_CLIP_BYTES; UsageError for a start or end outside the film.
     """
-    with open_video(path, on_note=on_note) as film:
+    with open_video(path, deinterlace=deinterlace, on_note=on_note) as film:
         first, last = _frame_range(film, start, end)
         check_room(film, last - first, cut=start is not None or end is not None)
         frames_FYXC = np.empty((last - first, *film.size, 3), np.uint8)
@@ -79,9 +81,13 @@ def cut(clip: Clip, name: str, start: float | None, end: float | None) -> Clip:
 
 @contextmanager
 def open_video(
-    path: str | Path, pixels: Pixels = picture.rgb, on_note: Callable[[str], None] = lambda _: None
+    path: str | Path,
+    pixels: Pixels = picture.rgb,
+    *,
+    deinterlace: bool | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[VideoSource]:
-    """A film, open while the block runs. ``pixels`` says what becomes of each frame; on_note as of ``read_clip``.
+    """A film, open while the block runs. ``pixels`` says what becomes of each frame; the rest is as in ``read_clip``.
     Raises InputError."""
     file = picture.existing(path)
     if file.is_dir():
@@ -90,7 +96,7 @@ def open_video(
     with picture.opened(file) as image:
         if image is not None and not picture.moves(image):
             raise InputError(f"{path} is a still picture; expected a clip (`sora img2vid` animates a still)")
-        yield _video(file, pixels, on_note) if image is None else _animation(file, image, pixels)
+        yield _video(file, pixels, deinterlace, on_note) if image is None else _animation(file, image, pixels)
 
 
 def _frame_range(film: VideoSource, start: float | None, end: float | None) -> tuple[int, int]:
@@ -129,7 +135,7 @@ def check_room(film: VideoSource, frames: int, cut: bool) -> None:
     raise InputError(f"{what} is {seconds:.2f} s long, at most {most:g} s of {size} can be read at once; {advice}")
 
 
-def _video(file: Path, pixels: Pixels, on_note: Callable[[str], None]) -> VideoSource:
+def _video(file: Path, pixels: Pixels, deinterlace: bool | None, on_note: Callable[[str], None]) -> VideoSource:
     facts = stream.stream(file)
     if facts.height * facts.width > picture.MAX_PIXELS:
         size, most = f"{facts.width}x{facts.height}", picture.MAX_PIXELS // 10**6
@@ -137,7 +143,7 @@ def _video(file: Path, pixels: Pixels, on_note: Callable[[str], None]) -> VideoS
     times = timing.probe_timing(file, facts.rate)
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
-        for frame_YXC in frames.rgb_frames(file, facts, times, first, last, on_note=on_note):
+        for frame_YXC in frames.rgb_frames(file, facts, times, first, last, deinterlace=deinterlace, on_note=on_note):
             yield frame_YXC if pixels is picture.rgb else pixels(Image.fromarray(frame_YXC))
 
     return VideoSource(file, times.frames, float(times.rate), (facts.height, facts.width), decode)

@@ -25,15 +25,15 @@ def parse(verb: str, row: Verb, words: Sequence[str]) -> tuple[dict[str, Any], l
             name, equals, given = word.partition("=")
             if name not in flags:
                 raise UsageError(f"`sora {verb}` takes no {name}; {did_you_mean(name, flags)}see `sora {verb} --help`")
-            _set(values, flags[name], given if equals else None, left)
+            _set(values, flags[name], name, given if equals else None, left)
     return values, rest
 
 
-def _set(values: dict[str, Any], field: RequestField, given: str | None, left: Iterator[str]) -> None:
+def _set(values: dict[str, Any], field: RequestField, flag: str, given: str | None, left: Iterator[str]) -> None:
     if field.kind is bool:
         if given is not None:
-            raise UsageError(f"{field.flag} takes no value; leave {given!r} out")
-        values[field.name] = True
+            raise UsageError(f"{flag} takes no value; leave {given!r} out")
+        values[field.name] = flag != field.flag_for_no
         return
     text = next(left, None) if given is None else given
     if text is None:
@@ -61,15 +61,15 @@ def spelled(request: Request) -> list[str]:
     verb, row = (request.verb, VERBS[request.verb]) if request.draft_file is None else ("finish", FINISH)
     words, positional = [verb], list[str]()
     for name in row.fields:
-        value = getattr(request, name)
-        if value is None or value is False or value == ():
+        value, no = getattr(request, name), row.field(name).flag_for_no
+        if value is None or value == () or (value is False and no is None):
             continue
         several = value if isinstance(value, tuple) else (value,)
         texts = [f"{each:g}" if isinstance(each, float) else str(each) for each in several]
         if name in (*row.required, *row.optional):
             positional += texts
-        elif value is True:
-            words.append(row.field(name).flag)
+        elif isinstance(value, bool):
+            words.append(row.field(name).flag if value else str(no))
         else:
             words += [word for text in texts for word in (row.field(name).flag, text)]
     return [*words, *(["--"] if any(place.startswith("-") for place in positional) else []), *positional]

@@ -38,7 +38,8 @@ def option(
     longest: int | None = None,
     path: bool = False,
 ) -> Meta:
-    """A field's description. flags: on the command line; none is the field's name in dashes. shown: what the help says
+    """A field's description. flags: on the command line; none is the field's name in dashes. A second one, --no-...,
+    says no. shown: what the help says
     of a default. low, high: the range of a number. longest: characters of a text, items of a list. path: whether it
     names a file or a folder."""
     extra = {"flags": flags, "metavar": metavar, "shown": shown, "path": path, "high": high}
@@ -150,6 +151,14 @@ Start = Annotated[float, option("Read the clip from this second on.", metavar="S
 End = Annotated[float, option("Read the clip up to this second.", metavar="S")]
 StartB = Annotated[float, option("Read B from this second on.", metavar="S")]
 EndB = Annotated[float, option("Read B up to this second.", metavar="S")]
+Deinterlace = Annotated[
+    bool,
+    option(
+        "Make whole frames of a clip's two fields.",
+        flags=("--deinterlace", "--no-deinterlace"),
+        shown="where a clip says it is interlaced",
+    ),
+]
 Draft = Annotated[bool, option("Make a quick, small draft; `sora finish` makes the film of it.")]
 Seed = Annotated[
     int,

@@ -1,6 +1,6 @@
 """What a person asks for, as one frozen record that flags, lines of a prompt file, Python and recipes share.
 
-None, an empty tuple and False mean that an option was not given.
+None, an empty tuple and False mean that an option was not given; of one that has a flag for no, None alone does.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     end: o.End | None = None
     start_b: o.StartB | None = None
     end_b: o.EndB | None = None
+    deinterlace: o.Deinterlace | None = None
     draft: o.Draft = False
     seed: o.Seed | None = None
     steps: o.Steps | None = None
@@ -98,6 +99,11 @@ class RequestField(Struct, frozen=True):
     @property
     def flag(self) -> str:
         return self.flags[0]
+
+    @property
+    def flag_for_no(self) -> str | None:
+        """The flag that says no, where that is another thing than to say nothing."""
+        return next((flag for flag in self.flags if flag.startswith("--no-")), None)
 
 
 OLD_NAMES = {"source_prompt": "was", "disable": "without", "negative_prompt": "negative", "last_image": "last"}

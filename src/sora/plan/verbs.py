@@ -18,7 +18,7 @@ SAMPLING = (
 )
 SHAPE = ("aspect", "size")
 LENGTH = ("seconds", "frames")
-PART = ("start", "end")
+PART = ("start", "end", "deinterlace")
 MOVES = ("camera", "motion")
 
 PAINTED = "Length to paint."
