@@ -12,12 +12,31 @@ from collections.abc import Collection
 from sora.weights import KeyMap, LayoutRules
 from sora.weights.names import Rule
 
-KOHYA = r"^lora_unet_((?:vace_)?blocks)_(\d+)_(self_attn|cross_attn|ffn)_(\w+)"
+FLAT = r"^(?:lora_(?:unet|transformer|dit)|lycoris)_+(?:transformer_)?(.+)$"
+"""A name with its dots made underscores, as kohya's trainers (one underscore), VideoX-Fun (two) and LyCORIS do."""
+
+_NAMES = re.compile(
+    r"(?:vace_)?(?:blocks|patch_embedding)|(?:self|cross)_attn|(?:text|time)_(?:embedding|embedder|proj(?:ection)?)|norm_"
+    r"(?:k_img|added_k|[qk])|[kv]_img|img_emb|emb_pos|(?:before|after)_proj|to_(?:[qkv]|out)|add_[kv]_proj|proj_(?:in|out)|"
+    r"condition_embedder|image_embedder|linear_[12]|scale_shift_table|pos_embed|fps_(?:projection|embedding)|[a-z\d]+"
+)
+"""The names of modules and parameters, in Wan's spelling and in diffusers'. Some have underscores of their own."""
+
+
+def _with_dots(match: re.Match[str]) -> str:
+    return ".".join(_NAMES.findall(match[1]))
+
+
+FLAT_DIFFUSERS = KeyMap(
+    r"^(?:lora_(?:unet|transformer|dit)|lycoris)_(?:.*_)?(?:attn[12]_|net_\d|\w+_embedder_|proj_out$)",
+    (((FLAT, _with_dots),),),
+)
 
 TRANSFORMER = KeyMap(
-    r"\b(self|cross)_attn\.|\bffn\.[02]\b|\.norm3\b|^(text|time)_(embedding|projection)\.|^head\.|" + KOHYA,
+    r"\b(self|cross)_attn\.|\bffn\.[02]\b|\.norm3\b|^(text|time)_(embedding|projection)\.|^head\.|^img_emb\.|"
+    r"blocks\.\d+\.modulation\b|" + FLAT,
     (
-        ((KOHYA, r"\1.\2.\3.\4"),),
+        ((FLAT, _with_dots),),
         (
             (r"\bself_attn\b", "attn1"),
             (r"\bcross_attn\b", "attn2"),
@@ -137,7 +156,7 @@ LLAMA_CPP_UMT5 = KeyMap(
 KEY_MAPS: dict[str, LayoutRules] = {
     "transformer": LayoutRules(
         prefixes=("model.diffusion_model.", "diffusion_model."),
-        key_maps=(TRANSFORMER,),
+        key_maps=(FLAT_DIFFUSERS, TRANSFORMER),
         float32=r"\b(time_embedder|scale_shift_table|norm[123])\b",  # as diffusers loads it
     ),
     "vae": LayoutRules(prefixes=("vae.", "first_stage_model."), key_maps=(VAE,)),

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,9 @@ def paint(
         announce(resolved, console)
         if memory_plan := session.prepare(resolved):
             note(memory_plan, console.quiet)
+        for line in session.notes:
+            note(line, console.quiet)
+        resolved = replace(resolved, notes=(*resolved.notes, *session.notes))
         clock.lap("load")
         kept = Journal(
             resolved,

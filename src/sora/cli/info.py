@@ -30,7 +30,9 @@ def info(
 ) -> None:
     """Show what a file holds, and how sora made it."""
     from sora.weights import facts as weights
+    from sora.weights import lora_file
 
+    file = lora_file.located(file) if file.is_dir() and lora_file.peft_folder(file) else file
     if weights.is_weights(file) or _holds_model(file):
         facts = weights_facts(file) if weights.is_weights(file) else model_facts(file)
         typer.echo(json.dumps(facts)) if as_json else print_facts({k: v for k, v in facts.items() if v})
@@ -88,9 +90,9 @@ def weights_facts(file: Path) -> Facts:
     from sora.weights import facts as weights
 
     found = weights.facts(file)
-    facts: Facts = {"path": str(file), "kind": "LoRA" if found.kind == "lora" else "weights"}
+    facts: Facts = {"path": str(file), "kind": found.kind}
     facts |= {"tensors": found.tensors, "parameters": found.parameters, "formats": found.formats}
-    if found.kind != "lora":
+    if found.kind == "weights":
         try:
             facts |= {"model": _base_model(file)}
         except ModelError as error:

@@ -31,7 +31,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Model": ("model", "loras", "device", "memory", "speed"),
     "Output": (),
     "Options": (),
-    "Expert": ("guidance_low", "shift", "sampler", "dtype", "disable", "threads"),
+    "Expert": ("strict", "guidance_low", "shift", "sampler", "dtype", "disable", "threads"),
 }
 """Headings of the help in the order in which they are shown -> fields of a request whose options stand under them. All
 other options name their panel themselves."""

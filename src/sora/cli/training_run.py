@@ -197,7 +197,8 @@ def _write_lora(job: TrainJob, trainer: LoRATrainer) -> None:
         "model": spec.name,
         "weights": sha256_of(asset) if asset.is_file() else "",
         "rank": str(trainer.config.rank),
-        "alpha": f"{trainer.config.alpha:g}",
+        "alpha": str(trainer.config.rank),  # of the factors as they are written: they are scaled already
+        "trained_alpha": f"{trainer.config.alpha:g}",
         "steps": str(trainer.step),
         "rate": f"{trainer.learning_rate:g}",
         "words": " ".join(dataset.shared_words(m.caption for m in job.materials)),

@@ -58,6 +58,16 @@ class Scheduled(Protocol):
         ...
 
 
+@runtime_checkable
+class LoadedLate(Protocol):
+    """A model whose transformer is loaded when it is first used."""
+
+    @property
+    def meta_dit(self) -> nn.Module:
+        """The transformer without its weights, on the meta device."""
+        ...
+
+
 class Trainable(Model, Protocol):
     """A model that takes LoRAs, and that they can be trained on."""
 

@@ -61,6 +61,7 @@ class ModelOptions(TypedDict, total=False):
 
     model: FilePath | None
     loras: LoRASource | Sequence[LoRASource]
+    strict: bool
     device: DeviceName | None
     dtype: DtypeName | None
     memory: str | None

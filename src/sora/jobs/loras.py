@@ -4,34 +4,58 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sora.catalog.spec import ModelSpec
-from sora.errors import ModelError, UsageError
+from sora.errors import InputError, ModelError, UsageError
 from sora.weights import lora_file
 
 MAX_STRENGTH = 10.0
 MAX_DISTILLED_STEPS = 16
-DISTILLED_STEPS = {"lightx2v": 4, "lightning": 4, "fastwan": 3, "causvid": 8, "accvid": 8, "self_forcing": 4, "dmd": 4}
+DISTILLED_STEPS = {
+    "lightx2v": 4,
+    "lightning": 4,
+    r"fastwan(?:fullattn)?": 3,
+    r"caus[-_ ]?vid": 8,
+    r"acc[-_ ]?vid": 8,
+    r"self[-_ ]?forcing": 4,
+    r"fusion[-_ ]?x": 8,
+    r"(?:(?:step|cfg)[-_ ]?)?distill(?:ed)?": 4,
+    "dmd": 4,
+    "turbo": 4,
+    "hyper": 8,
+}
 """Words in the names of published few-step LoRAs, and the steps their makers sample with."""
+
+TITLES = ("ss_output_name", "modelspec.title", "title", "name", "modelspec.description", "description")
+"""Where trainers write what a LoRA is called, in a file's metadata."""
+
+STEPS = ("num_inference_steps", "inference_steps")
+"""Where metadata says how many steps to sample with."""
+
+_GENERIC = re.compile(r"(?:(?:high|low)_noise_model|adapter_model|pytorch_lora_weights|diffusion_pytorch_model)")
+_STEPS = re.compile(r"(?<![a-z0-9.])([1-9][0-9]?)(?:steps?|[-_ ]steps?(?![-_ ]?[0-9]))(?![a-z])")
 
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA's file and how often it is added to the weights."""
+    """A LoRA's file, or its folder as peft writes it, and how often it is added to the weights. titles: what its
+    metadata says it is called. stated_steps: how many steps it says to sample with."""
 
     path: Path
     strength: float
+    titles: tuple[str, ...] = ()
+    stated_steps: int | None = None
 
     @property
     def distilled_steps(self) -> int | None:
-        """How few steps it was distilled to, by what its file is called; None for a plain one."""
-        name = self.path.stem.lower()
-        match = re.search(r"(?<![0-9])([1-9][0-9]?)[-_ ]?steps?(?![a-z])", name)
-        by_word = next((steps for word, steps in DISTILLED_STEPS.items() if word in name), None)
-        return int(match[1]) if match and int(match[1]) <= MAX_DISTILLED_STEPS else by_word
+        """How few steps it was distilled to, by what it is called; None for a plain one."""
+        name = self.path.name.removesuffix(".safetensors")
+        folder = [self.path.absolute().parent.name] if _GENERIC.fullmatch(name) else []
+        by_name = (_steps_in(text.lower()) for text in (name, *folder, *self.titles))
+        return self.stated_steps or next((steps for steps in by_name if steps), None)
 
     @property
     def flag_value(self) -> str:
@@ -39,13 +63,18 @@ class Lora:
         return f"{self.path.absolute()}:{self.strength:g}"
 
 
+def _steps_in(name: str) -> int | None:
+    """The steps that a lower-case name tells: a number of them, or a whole word of a published distillation."""
+    numbers = [int(match[1]) for match in _STEPS.finditer(name) if int(match[1]) <= MAX_DISTILLED_STEPS]
+    words = [steps for word, steps in DISTILLED_STEPS.items() if re.search(rf"(?<![a-z]){word}(?![a-z])", name)]
+    return next(iter([*numbers, *words]), None)
+
+
 def parse(texts: Sequence[str], spec: ModelSpec) -> tuple[Lora, ...]:
     """The files of a command's --lora flags. Raises UsageError, InputError and ModelError for what cannot be added to
-    this model; whether every shape fits is seen when the weights are there."""
-    found = tuple(parse_flag(text) for text in texts)
-    for lora in found:
-        _check(lora.path, spec)
-    return found
+    this model; which shapes fit is seen when the weights are there."""
+    given = [parse_flag(text) for text in texts]
+    return tuple(_checked(replace(lora, path=path), spec) for lora in given for path in _places(lora.path))
 
 
 def parse_flag(text: str) -> Lora:
@@ -62,7 +91,29 @@ def parse_flag(text: str) -> Lora:
     return Lora(Path(path if colon else text), strength)
 
 
-def _check(path: Path, spec: ModelSpec) -> None:
-    family = lora_file.facts(path).get("family", spec.family)
+def _places(path: Path) -> Iterator[Path]:
+    """The files of what a person named: a file; a folder that peft wrote, as a whole; of any other folder its LoRA, or
+    the two for Wan 2.2's experts. Raises InputError."""
+    try:
+        pair = [*path.glob("*high*.safetensors"), *path.glob("*low*.safetensors")] if path.is_dir() else []
+        if len(pair) == len(set(pair)) == len([*path.glob("*.safetensors")]) == 2:
+            yield from pair
+        else:
+            yield lora_file.peft_folder(path) or lora_file.located(path)
+    except OSError as error:
+        raise InputError(f"the LoRA {path} cannot be read ({error.strerror or error}); check the name") from None
+
+
+def _checked(lora: Lora, spec: ModelSpec) -> Lora:
+    facts = lora_file.facts(lora.path)
+    family = facts.get("family", spec.family)
     if family != spec.family:
-        raise ModelError(f"{path} is a LoRA of {family}, and {spec.name} is of {spec.family}; choose another --model")
+        raise ModelError(
+            f"{lora.path} is a LoRA of {family}, and {spec.name} is of {spec.family}; choose another --model"
+        )
+    return replace(lora, titles=tuple(facts[key] for key in TITLES if key in facts), stated_steps=_stated(facts))
+
+
+def _stated(facts: Mapping[str, str]) -> int | None:
+    numbers = [facts[key] for key in STEPS if re.fullmatch(r"[1-9][0-9]?", facts.get(key, ""))]
+    return next((int(number) for number in numbers if int(number) <= MAX_DISTILLED_STEPS), None)

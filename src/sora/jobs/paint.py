@@ -36,17 +36,20 @@ Listener = Callable[[ProgressEvent], None]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory. dtype: that was asked for or chosen. resolved: the request that it was loaded for."""
+    """A model in memory. dtype: that was asked for or chosen. resolved: the request that it was loaded for. notes:
+    about its LoRAs, for a person."""
 
     model: Model
     dtype: torch.dtype
     resolved: ResolvedRequest
+    notes: tuple[str, ...] = ()
 
     def serves(self, resolved: ResolvedRequest) -> bool:
         """Whether another request is painted with the very same."""
         mine, other = self.resolved, resolved
-        same = [(each.spec, each.loras, each.speed, each.request.device, each.request.dtype) for each in (mine, other)]
-        return same[0] == same[1]
+        same = [(each.spec, each.loras, each.speed) for each in (mine, other)]
+        same_request = [(each.request.device, each.request.dtype, each.request.strict) for each in (mine, other)]
+        return same[0] == same[1] and same_request[0] == same_request[1]
 
 
 def thread_count(requested: int | None, busy_cores: float) -> int:
@@ -78,9 +81,9 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
     with record_function("load"):
         model = models.load(resolved.spec, device, dtype, resolved.speed)
         memory_plan = arrange(resolved, model)
-        for lora in resolved.loras:
-            models.add_lora(model, lora.path, lora.strength)
-    return Loaded(model, dtype, resolved), memory_plan
+        strict = request.strict
+        notes = [models.add_lora(model, lora.path, lora.strength, strict=strict) for lora in resolved.loras]
+    return Loaded(model, dtype, resolved, tuple(filter(None, notes))), memory_plan
 
 
 def arrange(resolved: ResolvedRequest, model: Model) -> str:

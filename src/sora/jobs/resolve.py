@@ -139,7 +139,7 @@ def _notes(request: Request, recorded_prompt: str | None, distilled_steps: int |
     """What was taken from elsewhere, for a person."""
     notes = [] if recorded_prompt is None else [f"the prompt of {request.source}: {recorded_prompt}"]
     if distilled_steps and request.steps is None:
-        notes.append(f"a few-step LoRA, by its name: {distilled_steps} steps and guidance 1 unless you say others")
+        notes.append(f"a few-step LoRA, as it is called: {distilled_steps} steps and guidance 1 unless you say others")
     return notes
 
 

@@ -125,6 +125,11 @@ class Session(Verbs):
                 job, film, resolved, loaded, path, size=size, extent=extent, force=force, on_event=listener
             )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person will want to know of the model that is in memory."""
+        return self._loaded.notes if self._loaded is not None else ()
+
     def machine(self) -> Machine:
         """What a prepared request is painted with. Raises ValueError before ``prepare``."""
         if self._loaded is None:
@@ -145,7 +150,7 @@ class Session(Verbs):
                 recipe = paint.recipe_of(resolved, variant, loaded)
                 frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, listener)
         kind = Picture if recipe.request.verb == "image" else Video
-        notes = [*resolved.notes, *variant.notes, *([memory_plan] if memory_plan else [])]
+        notes = [*resolved.notes, *variant.notes, *loaded.notes, *([memory_plan] if memory_plan else [])]
         row = row_of(recipe.request.verb)
         notes = tuple(with_keywords(line, row) for line in notes)
         origin: dict[str, Any] = {"sounds": resolved.sounds, "source_type": resolved.source_type}

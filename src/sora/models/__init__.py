@@ -142,9 +142,16 @@ def _closed_vocabulary(spec: ModelSpec) -> ClosedVocabulary:
     return cast("ClosedVocabulary", family(spec))
 
 
-def add_lora(model: Trainable, path: Path, strength: float) -> None:
-    """Merge the LoRA in a file into the model's weights, scaled by ``strength``. Raises InputError and ModelError."""
+def add_lora(model: Trainable, path: Path, strength: float, *, strict: bool = False) -> str:
+    """Merge the LoRA in a file into the model's weights, scaled by ``strength``. Returns a line about what of it does
+    not fit the model and is left out, empty where all of it fits. Raises InputError and ModelError, for such a rest too
+    where ``strict``."""
+    from sora.engine.model import LoadedLate
+    from sora.runtime import lora
     from sora.weights import lora_file
 
     tensors, _ = lora_file.read(path, family(model.spec).KEY_MAPS["transformer"])
-    model.add_lora(tensors, strength, str(path))
+    network = model.meta_dit if isinstance(model, LoadedLate) else model.dit
+    fitting, note = lora.fitting(network, tensors, path.name, strict=strict)
+    model.add_lora(fitting, strength, str(path))
+    return note

@@ -186,12 +186,13 @@ Model = Annotated[str, file("Model name or path; see `sora models`.", metavar="T
 Loras = Annotated[
     tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
     option(
-        "LoRA to add, as `sora train` makes them; may be repeated.",
+        "LoRA file or folder to add; may be repeated.",
         flags=("--lora",),
         metavar="FILE[:STRENGTH]",
         longest=MAX_ITEMS,
     ),
 ]
+Strict = Annotated[bool, option("Refuse a LoRA that fits the model only in part.")]
 Device = Annotated[DeviceName, option("Device to compute on.", shown="the best available")]
 Dtype = Annotated[DtypeName, option("Number format.", shown="by the device")]
 Memory = Annotated[

@@ -63,6 +63,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     negative_prompt: o.NegativePrompt | None = None
     model: o.Model | None = None
     loras: o.Loras = ()
+    strict: o.Strict = False
     device: o.Device | None = None
     dtype: o.Dtype | None = None
     memory: o.Memory | None = None

@@ -13,8 +13,8 @@ import msgspec
 from sora.plan.request import RequestField, fields
 
 SAMPLING = (
-    *("seed", "steps", "guidance", "guidance_low", "negative_prompt", "model", "loras", "device", "dtype", "memory"),
-    *("speed", "disable", "shift", "sampler", "threads"),
+    *("seed", "steps", "guidance", "guidance_low", "negative_prompt", "model", "loras", "strict", "device", "dtype"),
+    *("memory", "speed", "disable", "shift", "sampler", "threads"),
 )
 SHAPE = ("aspect", "size")
 LENGTH = ("seconds", "frames")

@@ -3,18 +3,22 @@ only A (rank, in) and B (out, rank) are trained.
 
 ``inject`` adapters to train, ``extract`` their tensors, ``merge`` these into the weights of another copy. Tensors go by
 the names of the network's own modules, as ``weights.lora_file`` reads and writes them: ``<module>.lora_A.weight``,
-``<module>.lora_B.weight`` with alpha / rank in B already, and ``<parameter>.diff``.
+``<module>.lora_B.weight`` with alpha / rank in B already, ``<parameter>.diff``, and those of LoRA's relatives
+(``lora_changes``).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sora.errors import ModelError
+from sora.runtime.lora_changes import Factors, by_parameter, changed, misfit, names, summary
 from sora.runtime.quantized import QuantizedLinear
 
 
@@ -99,82 +103,107 @@ def remove(module: nn.Module) -> None:
 
 @torch.no_grad()
 def merge(module: nn.Module, tensors: Mapping[str, Tensor], strength: float = 1.0, *, label: str = "the LoRA") -> None:
-    """Add strength * B A to every weight W that the LoRA has: exact, and as fast as before. Sums are computed in
-    float32 and rounded once to the weight's dtype. A quantized weight keeps its adapter as a layer of its own.
+    """Add strength times what the LoRA changes to every weight that it has: exact, and as fast as before. Sums are
+    computed in float32 and rounded once to the weight's dtype. A quantized weight keeps its adapter as a layer of its
+    own.
 
     label: the file's name, for messages. Raises ModelError, before anything is changed, for tensors that have no
     counterpart in the module or another shape.
     """
-    quantized = _quantized_targets(module, tensors, label)
-    changes = list(_changes(module, {k: v for k, v in tensors.items() if _module_of(k) not in quantized}, label))
-    for path in quantized:
-        _replace(module, path, _adapter(module.get_submodule(path), tensors, path, strength))
-    for parameter, change in changes:
-        added = change[0] if len(change) == 1 else _matmul(*change, like=parameter)
-        added = added.to(parameter.device, torch.float32)
-        parameter.copy_(parameter.float() + strength * added.reshape(parameter.shape))
+    check_fits(module, tensors, label)
+    changes = by_parameter(tensors)
+    parameters = {_plain(name): parameter for name, parameter in module.named_parameters()}
+    for name, factors in changes.items():
+        path = name.removesuffix(".weight")
+        if name not in parameters:
+            base: Any = module.get_submodule(path)
+            low_rank = set(factors) == {"lora_A.weight", "lora_B.weight"}
+            layer = _adapter(base, factors, strength) if low_rank else ChangedLinear(base, factors, strength)
+            _replace(module, path, layer)
+        else:
+            parameters[name].copy_(changed(parameters[name], factors, strength))
 
 
 def check_fits(module: nn.Module, tensors: Mapping[str, Tensor], label: str) -> None:
     """Raise ModelError for tensors that ``merge`` would refuse. The module may be on the meta device."""
-    for _ in _changes(module, tensors, label):
-        pass
+    for reason in _misfits(module, by_parameter(tensors)).values():
+        raise ModelError(f"{label} does not fit this model: {reason}; expected one trained on the same model")
 
 
-def _module_of(name: str) -> str:
-    return name.rsplit(".lora_", 1)[0]
+def fitting(
+    module: nn.Module, tensors: Mapping[str, Tensor], label: str, *, strict: bool = False
+) -> tuple[dict[str, Tensor], str]:
+    """(the tensors that ``merge`` takes, a line about the others, empty where it takes all). The module may be on the
+    meta device.
+
+    label: as in ``merge``. Raises ModelError where it takes none, or with ``strict`` not all.
+    """
+    changes = by_parameter(tensors)
+    misfits = _misfits(module, changes)
+    if not misfits:
+        return dict(tensors), ""
+    first = next(iter(misfits.values()))
+    if len(misfits) == len(changes):
+        raise ModelError(f"{label} does not fit this model: {first}; expected one trained on the same model")
+    line = f"{label}: {len(misfits)} of {len(changes)} changes do not fit this model"
+    if strict:
+        raise ModelError(f"{line}: {first}; leave --strict out to add the others")
+    return names(tensors, changes.keys() - misfits.keys()), f"{line} and are left out ({summary(misfits)})"
 
 
-def _quantized_targets(module: nn.Module, tensors: Mapping[str, Tensor], label: str) -> list[str]:
-    """The paths of quantized layers that the LoRA has a pair for. Raises ModelError for a pair of another shape."""
-    maps = {path: child for path, child in module.named_modules() if isinstance(child, QuantizedLinear | LoraLinear)}
-    found = [path for path in maps if f"{path}.lora_B.weight" in tensors]
-    for path in found:
-        (out, rank), (ranks, width) = (tensors[f"{path}.lora_{letter}.weight"].shape for letter in "BA")
-        if (out, rank, width) != (maps[path].out_features, ranks, maps[path].in_features):
-            raise ModelError(f"{label} does not fit this model at {path}; expected one trained on the same model")
-    return found
+def _misfits(module: nn.Module, changes: Mapping[str, Factors]) -> dict[str, str]:
+    """Parameters that cannot be changed so, and why."""
+    shapes = {_plain(name): tuple(parameter.shape) for name, parameter in module.named_parameters()}
+    for path, child in module.named_modules():
+        if isinstance(child, QuantizedLinear | LoraLinear | ChangedLinear):
+            shapes[_plain(path) + ".weight"] = (child.out_features, child.in_features)
+    found = {name: misfit(name, factors, shapes) for name, factors in changes.items()}
+    return {name: reason for name, reason in found.items() if reason}
 
 
-def _adapter(base: nn.Module, tensors: Mapping[str, Tensor], path: str, strength: float) -> LoraLinear:
-    down, up = (tensors[f"{path}.lora_{name}.weight"] for name in "AB")
+def _plain(name: str) -> str:
+    """A name without the layers around the one that it is of."""
+    return re.sub(r"\.base\b", "", name)
+
+
+class ChangedLinear(nn.Module):
+    """A frozen linear layer, quantized or with adapters, whose weight is changed anew on every use as ``merge`` would
+    change it once."""
+
+    def __init__(self, base: QuantizedLinear | LoraLinear | ChangedLinear, factors: Factors, strength: float) -> None:
+        super().__init__()
+        self.base, self.strength = base.requires_grad_(False), strength
+        self.in_features, self.out_features = base.in_features, base.out_features
+        self._endings = {ending.replace(".", "_"): ending for ending in factors}
+        for name, ending in self._endings.items():
+            self.register_buffer(name, factors[ending].to(base.weight.device))
+
+    @property
+    def weight(self) -> Tensor:
+        factors = {ending: self.get_buffer(name) for name, ending in self._endings.items()}
+        return changed(_weight(self.base), factors, self.strength).to(self.base.weight.dtype)
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x), None if self.bias is None else self.bias.to(x))
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight that a layer computes with, its adapter's share included, in float32."""
+    if isinstance(layer, LoraLinear):
+        return _weight(layer.base) + layer.scale * (layer.lora_B @ layer.lora_A)
+    return layer.weight.float()  # type: ignore[union-attr, operator]
+
+
+def _adapter(base: QuantizedLinear | LoraLinear, factors: Factors, strength: float) -> LoraLinear:
+    down, up = factors["lora_A.weight"].flatten(1), factors["lora_B.weight"].flatten(1)
     adapter = LoraLinear(base, len(down), strength * len(down))  # type: ignore[arg-type]
     adapter.lora_A.copy_(down)
     adapter.lora_B.copy_(up)
     return adapter.requires_grad_(False)
-
-
-def _matmul(up: Tensor, down: Tensor, like: Tensor) -> Tensor:
-    return up.to(like.device, torch.float32).flatten(1) @ down.to(like.device, torch.float32).flatten(1)
-
-
-def _changes(
-    module: nn.Module, tensors: Mapping[str, Tensor], label: str
-) -> Iterator[tuple[nn.Parameter, tuple[Tensor, ...]]]:
-    """(a parameter, what to add to it: one tensor, or B and A). Raises ModelError."""
-    parameters = dict(module.named_parameters())
-    for name, tensor in tensors.items():
-        if name.endswith(".lora_A.weight"):
-            continue  # comes with its B
-        path, is_pair = name.removesuffix(".diff"), name.endswith(".lora_B.weight")
-        if is_pair:
-            path = name.removesuffix(".lora_B.weight") + ".weight"
-        if path not in parameters:
-            raise ModelError(f"{label} does not fit this model: it changes {path}, which is not there; choose another")
-        parts = (tensor, tensors[path.removesuffix(".weight") + ".lora_A.weight"]) if is_pair else (tensor,)
-        if not _fits(parameters[path], parts):
-            shapes = " x ".join(str(tuple(p.shape)) for p in parts)
-            there = f"{shapes} for {path} of {tuple(parameters[path].shape)}"
-            raise ModelError(f"{label} does not fit this model ({there}); expected one trained on the same model")
-        yield parameters[path], parts
-
-
-def _fits(parameter: Tensor, parts: tuple[Tensor, ...]) -> bool:
-    if len(parts) == 1:
-        return parts[0].shape == parameter.shape
-    up, down = parts[0].flatten(1), parts[1].flatten(1)
-    flat = parameter.flatten(1) if parameter.ndim > 1 else parameter[:, None]
-    return up.shape[1] == down.shape[0] and (up.shape[0], down.shape[1]) == tuple(flat.shape)
 
 
 def _adapters(module: nn.Module) -> Iterator[tuple[str, LoraLinear]]:

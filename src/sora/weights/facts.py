@@ -6,14 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from sora.weights import lora_file, strict
+from sora.weights import strict
+from sora.weights.lora_names import adapter_kind
 from sora.weights.source import READ
 
 
 @dataclass(frozen=True)
 class WeightsFacts:
-    """kind: "lora" or "weights". tensors, parameters: how many. formats: number format -> tensors in it. metadata: what
-    the file says of itself, as text."""
+    """kind: "weights", or one of adapters, as "LoRA". tensors, parameters: how many. formats: number format -> tensors
+    in it. metadata: what the file says of itself, as text."""
 
     kind: str
     tensors: int
@@ -30,8 +31,6 @@ def is_weights(path: Path) -> bool:
 def facts(path: Path) -> WeightsFacts:
     """Raises ModelError for a file that is missing, damaged or of a number format that is not read."""
     table = strict.table(path)
-    pairs = lora_file.canonical(table)
-    kind = "lora" if pairs and None not in pairs.values() else "weights"
     formats = Counter(entry.format for entry in table.values())
     parameters = sum(entry.numbers for entry in table.values())
-    return WeightsFacts(kind, len(table), parameters, dict(formats), strict.metadata(path))
+    return WeightsFacts(adapter_kind(table) or "weights", len(table), parameters, dict(formats), strict.metadata(path))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from sora import weights
 from sora.catalog.spec import ModelSpec
@@ -37,8 +37,8 @@ HEAD_DIM = 128  # of every Wan transformer
 
 @dataclass(frozen=True)
 class Wan:
-    """A Wan model. Its methods are those of ``engine.model.Model``, ``Offloadable``, ``Scheduled`` and
-    ``Trainable``."""
+    """A Wan model. Its methods are those of ``engine.model.Model``, ``Offloadable``, ``Scheduled``,
+    ``LoadedLate`` and ``Trainable``."""
 
     spec: ModelSpec
     components: Components
@@ -54,6 +54,10 @@ class Wan:
     @property
     def dit(self) -> WanDiT:
         return self.components.expert(0)
+
+    @property
+    def meta_dit(self) -> nn.Module:
+        return self.components.meta_module(self.components.experts[0])
 
     def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
         p = self.components
