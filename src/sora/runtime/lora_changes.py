@@ -113,11 +113,9 @@ def _added(factors: Factors, like: Tensor) -> Tensor:
 
 def summary(misfits: Mapping[str, str]) -> str:
     """Weights that were left out, a few names for many: '80 blocks.*.attn2.add_k_proj.weight, ...'."""
-    counts = Counter(re.sub(r"\d+", "*", printable(parameter)) for parameter in misfits)
-    examples: dict[str, str] = {}
-    for parameter in misfits:
-        examples.setdefault(re.sub(r"\d+", "*", printable(parameter)), printable(parameter))
-    shown = [f"{n} {name}" if n > 1 else examples[name] for name, n in counts.most_common(_SHOWN)]
+    kinds = [re.sub(r"(?<=\.)\d+(?=\.)", "*", printable(parameter)) for parameter in misfits]
+    counts, examples = Counter(kinds), dict(zip(kinds, map(printable, misfits), strict=True))
+    shown = [f"{n} {kind}" if n > 1 else examples[kind] for kind, n in counts.most_common(_SHOWN)]
     return ", ".join(shown) + (f" and {len(counts) - _SHOWN} more kinds" if len(counts) > _SHOWN else "")
 
 

@@ -104,7 +104,7 @@ class Components:
     def _lora_experts(self, name: str) -> tuple[str, ...]:
         """The experts that a LoRA is for: all, or of two the one in the file's name, since LoRAs of Wan 2.2 come in
         pairs ("high" and "low" noise)."""
-        named = expert_of(Path(name).stem)
+        named = expert_of(Path(name).name.removesuffix(".safetensors"))
         if len(self.experts) == 1 or named is None:
             return self.experts
         return (self.experts[named == "low"],)
