@@ -60,7 +60,7 @@ def test_extend_keeps_the_clip_and_paints_what_is_asked(studio: Studio, footage:
 def test_loop_keeps_the_clip_and_paints_the_way_back(studio: Studio, footage: Footage, size: tuple[int, int]):
     path = footage(size=size)
     film = made(studio, "loop", path)
-    back = max(8, DEFAULTS.window - DEFAULTS.context - DEFAULTS.context_after)
+    back = max(16, DEFAULTS.window - DEFAULTS.context - DEFAULTS.context_after)
     assert (len(film), film.size) == (6 + back, size)
     assert same(film[:6], media.read_clip(path))
     assert len(made(studio, "loop", path, "--frames", 5, "--prompt", "a ball")) == 11
@@ -69,7 +69,7 @@ def test_loop_keeps_the_clip_and_paints_the_way_back(studio: Studio, footage: Fo
 @pytest.mark.parametrize("size", SHAPES.values(), ids=SHAPES)
 def test_bridge_keeps_both_clips(studio: Studio, footage: Footage, size: tuple[int, int]):
     a, b = footage("a.mkv", size=size), footage("b.mkv", 7, size=size)
-    film = made(studio, "bridge", a, b)
+    film = made(studio, "bridge", a, b, "--seconds", 1)
     assert (len(film), film.size) == (6 + 8 + 7, size)
     assert same(film[:6], media.read_clip(a))
     assert same(film[14:], media.read_clip(b))

@@ -62,7 +62,7 @@ def write(
         raise UsageError("-o - takes a film as it is painted; name a file to decode into")
     path = target.with_ending(output, usual_suffix(request)) if output else _name(job, resolved, film, extent)
     media.check_target(path, force)
-    media.check_size(path, wanted or resolved.size, resolved.plan.format.fps)
+    media.check_size(path, wanted or resolved.size, resolved.plan.film_fps)
     session = Session()
     if memory_plan := session.prepare(resolved):
         note(memory_plan, quiet)

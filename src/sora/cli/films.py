@@ -267,7 +267,7 @@ def announce(resolved: ResolvedRequest, console: ConsoleOptions) -> None:
 def summary(resolved: ResolvedRequest, variant: Variant, path: Path, seconds: float) -> str:
     """What was made, in a line: "a.mp4: 2.1 s, 256x256, 33 frames at 16 fps, painted in 3.4 s (seed 7)". seconds: that
     it took."""
-    frames, fps = resolved.plan.frames, resolved.plan.format.fps
+    frames, fps = resolved.plan.film_frames, resolved.plan.film_fps
     parts = [wxh(resolved.size)]
     if resolved.request.verb != "image":
         parts = [f"{frames / fps:.1f} s", *parts, f"{frames} frames at {fps:g} fps"]
@@ -283,8 +283,8 @@ def facts(resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock)
         "seed": variant.seed,
         "model": resolved.spec.name,
         "size": [resolved.size[1], resolved.size[0]],
-        "frames": resolved.plan.frames,
-        "fps": resolved.plan.format.fps,
+        "frames": resolved.plan.film_frames,
+        "fps": resolved.plan.film_fps,
         "notes": [*resolved.notes, *variant.notes],
         "seconds": clock.summary(),
     }

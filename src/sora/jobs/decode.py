@@ -58,8 +58,8 @@ def write(
 ) -> Path:
     """Decode a film of a job into a file and return where that stands. film: counted from 1. size: (height, width) of
     the file, None for the film's own. extent: how much of it. Raises InputError where there is nothing to decode."""
-    format = resolved.plan.format
-    size = size or format.size
+    plan = resolved.plan
+    size = size or plan.format.size
     if extent == "preview":
         resolved = replace(resolved, request=msgspec.structs.replace(resolved.request, refine=None))
     variant = resolved.variants[film - 1]
@@ -71,7 +71,7 @@ def write(
         return KeptCanvas(job.film_folder(film) / name, unfinished=extent == "preview")
 
     frames = paint.frames_of(resolved, variant, loaded.model, on_event, checkpoint)
-    with media.writer(path, format.fps, size, recipe, force, **options) as file:
+    with media.writer(path, plan.film_fps, size, recipe, force, **options) as file:
         for frames_FCYX in _until_not_painted(frames, job, extent):
             file.write(_resized(frames_FCYX, size).permute(0, 2, 3, 1).numpy())
         if not file.frames:

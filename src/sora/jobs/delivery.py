@@ -103,8 +103,8 @@ class Delivery:
     def check_kind(self, request: Request, variant: Variant, plan: Plan) -> None:
         """Refuses a kind of file that could not hold this film. Raises UsageError."""
         path = f"standard output{self.kind(request)}" if self.is_piped else self.path_for(request, variant)
-        check_frames(path, plan.frames, "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs")
-        media.check_size(path, plan.format.size, plan.format.fps)
+        check_frames(path, plan.film_frames, "end -o in .mp4, .gif, .webp, .mkv, or in / for a folder of PNGs")
+        media.check_size(path, plan.format.size, plan.film_fps)
 
     def check_inputs(self, inputs: tuple[Path, ...]) -> None:
         """Refuses to write over what the film is made of: it could not be made again. Raises UsageError."""

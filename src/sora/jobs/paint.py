@@ -22,7 +22,7 @@ from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings
 from sora.engine.model import Model
 from sora.engine.progress import ProgressEvent
-from sora.jobs import input_paths
+from sora.jobs import input_paths, retime
 from sora.jobs.delivery import provenance_of
 from sora.jobs.job import Machine
 from sora.jobs.resolve import ResolvedRequest
@@ -119,7 +119,7 @@ def frames_of(
     settings, plan = settings_of(resolved, variant), resolved.plan_of(variant)
     strength = resolved.request.refine
     if not strength:
-        yield from engine.paint(model, plan, settings, on_event, checkpoints)
+        yield from retime.film_frames(plan, engine.paint(model, plan, settings, on_event, checkpoints))
         return
     (small_FCYX,) = engine.paint(model, _at_model_size(resolved, plan), settings, on_event, checkpoints)
     yield upscale.refine(model, small_FCYX, resolved.size, variant.prompt, settings, strength, on_event, checkpoints)
@@ -146,12 +146,12 @@ def write(
     """Paint one variant into a file and return where it stands. Nothing is left there when painting does not finish.
     path: where it goes; a name that was taken meanwhile is left alone. force: overwrite what is there.
     keeps_recipe: whether its recipe is in the file. checkpoints: what they hold is not painted again."""
-    format, overlap = resolved.plan.format, resolved.speed.uses("overlap")
+    plan, overlap = resolved.plan, resolved.speed.uses("overlap")
     recipe = recipe_of(resolved, variant, loaded) if keeps_recipe else None
     options: dict[str, Any] = {"sounds": resolved.sounds, "provenance": provenance_of(resolved.source_type)}
     with ExitStack() as written:
         text = "" if recipe is None else recipe.to_json()
-        opened = media.writer(path, format.fps, format.size, text, force, overlap=overlap, **options)
+        opened = media.writer(path, plan.film_fps, plan.format.size, text, force, overlap=overlap, **options)
         file = written.enter_context(opened)
         for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event, checkpoints):
             file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
@@ -164,7 +164,7 @@ def write(
 
 def frames_in_memory(resolved: ResolvedRequest, variant: Variant, loaded: Loaded, on_event: Listener) -> np.ndarray:
     """The frames of one variant, uint8 RGB (F, Y, X, 3)."""
-    frames_FYXC = np.empty((resolved.plan.frames, *resolved.size, 3), np.uint8)
+    frames_FYXC = np.empty((resolved.plan.film_frames, *resolved.size, 3), np.uint8)
     begin = 0
     for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event):
         end = begin + len(frames_FCYX)
@@ -184,8 +184,8 @@ def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Re
         request=resolved.request_of(variant),
         prompts=variant.texts,
         weights=weights_identity(resolved.spec),
-        frames=plan.frames,
-        fps=plan.format.fps,
+        frames=plan.film_frames,
+        fps=plan.film_fps,
         painted=(painted[1], painted[0]),
         size=(size[1], size[0]),
         device=loaded.model.device.type,

@@ -17,10 +17,10 @@ from sora.jobs.delivery import Delivery
 from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
 from sora.jobs.variants import MAX_FILES, Variant, variants_of
-from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, method_of
+from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, at_models_rate, method_of
 from sora.media import GENERATED, Sound
 from sora.memory import plans
-from sora.plan import prompts
+from sora.plan import prompts, retiming
 from sora.plan import verbs as rows
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
@@ -101,7 +101,8 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     for variant in variants:
         delivery.check(request, variant)
     kind = delivery.kind(request)
-    verb_plan = VERBS[request.verb](VerbContext(request, spec, variants[0].texts, kind, files))
+    context = VerbContext(request, spec, variants[0].texts, kind, files)
+    verb_plan = at_models_rate(context, VERBS[request.verb](context))
     for variant in variants:
         delivery.check_kind(request, variant, verb_plan.plan)
     verb_plan = verb_plan if request.draft_file is None else _start_from_draft(verb_plan, request, files)
@@ -208,7 +209,7 @@ def _recorded_prompt(request: Request, files: Inputs) -> str | None:
 def _start_from_draft(verb_plan: VerbPlan, request: Request, files: Inputs) -> VerbPlan:
     """The verb's plan, started from a draft's frames."""
     plan, path = verb_plan.plan, Path(request.draft_file or "")
-    draft = _read_draft(path, plan, files)
+    draft = retiming.at_painted_frames(plan, _read_draft(path, plan, files))
     strength, known = request.draft_strength or 1.0, plan.source.known_FYX if plan.source else None
     source = SourceClip(draft, strength, known) if strength < 1 or known is not None else None
     return replace(verb_plan, plan=replace(plan, source=source), inputs=(path, *verb_plan.inputs))
@@ -216,9 +217,9 @@ def _start_from_draft(verb_plan: VerbPlan, request: Request, files: Inputs) -> V
 
 def _read_draft(path: Path, plan: Plan, files: Inputs) -> Clip:
     """The draft's frames at the film's size. Raises InputError."""
-    still = plan.frames == 1 and files.is_picture(str(path))
-    clip = Clip(files.read_image(str(path))[None], plan.format.fps) if still else files.read_clip(str(path), None, None)
-    if len(clip) != plan.frames:
-        message = f"{path} has {len(clip)} frames and its recipe makes {plan.frames}"
+    still = plan.film_frames == 1 and files.is_picture(str(path))
+    clip = Clip(files.read_image(str(path))[None], plan.film_fps) if still else files.read_clip(str(path), None, None)
+    if len(clip) != plan.film_frames:
+        message = f"{path} has {len(clip)} frames and its recipe makes {plan.film_frames}"
         raise InputError(f"{message}; it was cut since, paint the draft again")
     return clip.fitted(*plan.format.size)

@@ -31,7 +31,7 @@ def needed_bytes(resolved: ResolvedRequest, *, in_memory: bool = False) -> int:
     """The least that a film takes of the machine's memory, whatever paints it. in_memory: whether all of its frames
     stay there, where otherwise they go to a file."""
     plan, area = resolved.plan, math.prod(resolved.size)
-    kept = FRAME_BYTES * plan.frames * area if in_memory else 0
+    kept = FRAME_BYTES * plan.film_frames * area if in_memory else 0
     if resolved.request.refine:  # painted small, then enlarged in tiles
         return kept
     frames = max((window.frames for window in plan.windows), default=0)
@@ -72,7 +72,7 @@ def summary(resolved: ResolvedRequest) -> str:
 
 
 def _what(resolved: ResolvedRequest) -> str:
-    frames = max((window.frames for window in resolved.plan.windows), default=resolved.plan.frames)
+    frames = max((window.frames for window in resolved.plan.windows), default=resolved.plan.film_frames)
     return f"{frames} frames of {wxh(resolved.size)} at once"
 
 

@@ -3,17 +3,21 @@ torch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from sora import media
 from sora.catalog.spec import ModelSpec
 from sora.errors import UsageError
 from sora.jobs import sources
 from sora.jobs.inputs import Inputs
 from sora.jobs.sources import Source
-from sora.plan import geometry, operations, prompts
+from sora.plan import geometry, operations, prompts, retiming
 from sora.plan.clip import fit, resampled
 from sora.plan.crop import crop_around
 from sora.plan.geometry import Size, wxh
@@ -21,7 +25,8 @@ from sora.plan.operations import TRANSITION_FRAMES
 from sora.plan.plan import Format, Plan
 from sora.plan.request import Request
 
-MIN_RETURN_FRAMES = 8  # frames in which a loop finds back, however small the model's window
+MIN_SECONDS = 2.0  # that are painted of a clip's continuation, return or bridge where no length is asked for
+NEARLY_WHOLE = 0.9  # of a picture's longer side: what a grid's sizes cut off is less
 MAX_TEXT_LOOP_CYCLES = 4  # times the model's own cycle, which is painted in one piece
 MAX_REFINED_SIDE = 2048  # pixels a side
 
@@ -37,16 +42,29 @@ class VerbContext:
     kind: str
     files: Inputs
 
-    def format(self, size: Size, fps: float) -> Format:
-        """The format of a film of (height, width)."""
-        return self.spec.format(size, fps, draft=self.request.draft)
+    def format(self, size: Size, fps: float | None = None) -> Format:
+        """The format of a film of (height, width), at the model's rate where none is given."""
+        return self.spec.format(size, self.spec.defaults.fps if fps is None else fps, draft=self.request.draft)
+
+    @property
+    def least_frames(self) -> int:
+        """Frames of the model's in MIN_SECONDS."""
+        return math.ceil(MIN_SECONDS * self.spec.defaults.fps)
+
+    def is_retimed(self, fps: float) -> bool:
+        """Whether a film of that rate is painted at the model's."""
+        return not retiming.is_near(fps, self.spec.defaults.fps)
 
     def fps(self) -> float:
         """Frames a second of a film that no clip gives its rate."""
         return self.spec.defaults.fps if self.request.fps is None else self.request.fps
 
-    def frames(self, fps: float, default: int) -> int:
-        """How many are asked for. Raises UsageError."""
+    def frames(self, fps: float, default: int, *, first: int = 0) -> int:
+        """How many are asked for, at that rate. default: at the model's rate. first: frames of it that no
+        interval precedes: 1 for a film that begins with them, -1 where known frames lie on both sides. Raises
+        UsageError."""
+        if self.is_retimed(fps):
+            default = first + math.ceil((default - first) * fps / self.spec.defaults.fps - 1e-6)
         return geometry.length(self.request.seconds, self.request.frames, fps, default)
 
     def size(self, default_aspect: float | None = None) -> Size:
@@ -80,7 +98,7 @@ def generate(context: VerbContext) -> VerbPlan:
         raise UsageError("--transition joins two shots, and there is one; add --then with the next one")
     between = TRANSITION_FRAMES * (shots - 1) if transition == "flow" else 0
     fps = context.fps()
-    frames = context.frames(fps, shots * spec.defaults.frames + between)
+    frames = context.frames(fps, shots * spec.defaults.frames + between, first=shots)
     if frames < shots + between:
         message = f"{frames} frames are too few for {shots} shots"
         raise UsageError(f"{message}; ask for {shots + between} or more with --frames or --seconds")
@@ -101,7 +119,7 @@ def image(context: VerbContext) -> VerbPlan:
 def img2vid(context: VerbContext) -> VerbPlan:
     files = [file for file in (context.request.image, context.request.last_image) if file is not None]
     fps = context.fps()
-    frames = context.frames(fps, context.spec.defaults.frames)
+    frames = context.frames(fps, context.spec.defaults.frames, first=1)
     if frames < len(files):
         raise UsageError("a film from one picture to another has 2 frames at least; ask for --frames 2 or more")
     context.size()  # refuses before a large picture is read
@@ -115,13 +133,25 @@ def img2vid(context: VerbContext) -> VerbPlan:
     }
     plan = operations.img2vid(first, context.prompts[0], **options)
     completed = _size_fields(size) | _length_fields(frames) | {"fps": fps}
-    return VerbPlan(plan, inputs=tuple(map(Path, files)), completed=completed)
+    notes = tuple(_picture_note(*each, size) for each in zip(files, pictures, strict=True))
+    return VerbPlan(plan, inputs=tuple(map(Path, files)), notes=tuple(filter(None, notes)), completed=completed)
+
+
+def _picture_note(path: str, picture_YXC: np.ndarray, size: Size) -> str:
+    """What becomes of a picture in a film of (height, width); empty where it is as large."""
+    height, width = picture_YXC.shape[:2]
+    if (height, width) == size:
+        return ""
+    shape, film_shape = width / height, size[1] / size[0]
+    shown = min(shape, film_shape) / max(shape, film_shape)
+    cut = "" if shown > NEARLY_WHOLE else f", which shows the middle {shown:.0%} of it; --size and --aspect choose"
+    return f"{path} is {wxh((height, width))}, the film {wxh(size)}{cut}"
 
 
 def extend(context: VerbContext) -> VerbPlan:
     source, backward = context.clip(), context.request.backward
     clip = source.clip
-    frames = context.frames(clip.fps, context.spec.defaults.frames - 1)
+    frames = context.frames(clip.fps, max(context.spec.defaults.frames - 1, context.least_frames))
     format = context.format(clip.size, clip.fps)
     plan = operations.extend(clip, context.prompts[0], frames=frames, format=format, backward=backward)
     return _clip_plan(plan, (source.placed_at(frames if backward else 0),), _length_fields(frames))
@@ -135,7 +165,8 @@ def loop(context: VerbContext) -> VerbPlan:
             raise UsageError(f"a clip's loop keeps the clip's own size and rate; leave --{flag} out")
     source, d = context.clip(), context.spec.defaults
     clip = source.clip
-    frames = context.frames(clip.fps, max(MIN_RETURN_FRAMES, d.window - d.context - d.context_after))
+    usual = max(context.least_frames, d.window - d.context - d.context_after)
+    frames = context.frames(clip.fps, usual, first=-1)
     plan = operations.loop(clip, context.prompts[0], frames=frames, format=context.format(clip.size, clip.fps))
     return _clip_plan(plan, (source,), _length_fields(frames))
 
@@ -148,15 +179,20 @@ def _text_loop(context: VerbContext) -> VerbPlan:
     if request.start is not None or request.end is not None:
         raise UsageError("--start and --end choose a part of a clip, and there is none; leave them out")
     time, fps = spec.grid.time, context.fps()
+    is_retimed = context.is_retimed(fps)
     requested = context.frames(fps, spec.defaults.loop_frames)
-    frames = time * max(1, (2 * requested + time) // (2 * time))
+    frames = requested if is_retimed else time * max(1, (2 * requested + time) // (2 * time))
     longest = MAX_TEXT_LOOP_CYCLES * spec.defaults.loop_frames
+    longest = int(longest * fps / spec.defaults.fps) if is_retimed else longest
     if frames > longest:
         message = f"{frames} frames are too long a loop from words"
         raise UsageError(f"{message}; expected at most {longest} ({longest / fps:g} s at {fps:g} fps), or loop a clip")
     notes = (f"a loop from words has a multiple of {time} frames: {frames} instead of {requested}",)
     size = context.size()
-    plan = operations.text_loop(context.prompts[0], frames=frames, format=context.format(size, fps))
+    if is_retimed:
+        plan = retiming.text_loop(context.prompts[0], frames=frames, fps=fps, format=context.format(size))
+    else:
+        plan = operations.text_loop(context.prompts[0], frames=frames, format=context.format(size, fps))
     completed = _size_fields(size) | _length_fields(frames) | {"fps": fps}
     return VerbPlan(plan, notes=notes if frames != requested else (), completed=completed)
 
@@ -166,7 +202,7 @@ def bridge(context: VerbContext) -> VerbPlan:
     part_b = request.start_b, request.end_b
     b = sources.read(context.files, request.clip_b, *part_b, context.kind, request.deinterlace)
     first = a.clip
-    frames = context.frames(first.fps, MIN_RETURN_FRAMES)
+    frames = context.frames(first.fps, context.least_frames, first=-1)
     notes: list[str] = []
     if b.clip.fps != first.fps:
         notes.append(f"{b.path} is brought from {b.clip.fps:g} to {first.fps:g} frames a second, the rate of {a.path}")
@@ -218,6 +254,22 @@ def method_of(request: Request, files: Inputs) -> str:
         request.clip is not None and files.recorded_prompt(request.clip) is not None
     )
     return "flow" if is_known else "noise"
+
+
+def at_models_rate(context: VerbContext, verb_plan: VerbPlan) -> VerbPlan:
+    """The plan of the same film, painted at the model's rate where that is another; not of what starts from a clip's
+    own frames, each of which says what becomes of it."""
+    plan, d = verb_plan.plan, context.spec.defaults
+    fps = plan.film_fps
+    if not context.is_retimed(fps) or plan.source is not None or not plan.windows:
+        return verb_plan
+    if plan.known_clips:
+        plan = retiming.at_rate(plan, d.fps, media.sampled if d.fps > fps else retiming.nearest)
+    elif plan.retiming is None:
+        format, transition = replace(plan.format, fps=d.fps), context.request.transition or "cut"
+        plan = retiming.generate(plan.prompts, frames=plan.frames, fps=fps, format=format, transition=transition)
+    note = f"{context.spec.name} paints {d.fps:g} frames a second; what it paints is brought to {fps:g}"
+    return replace(verb_plan, plan=plan, notes=(*verb_plan.notes, note))
 
 
 def _is_partial(request: Request) -> bool:

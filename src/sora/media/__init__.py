@@ -5,6 +5,7 @@
 ``relay``    an encoder in a thread of its own
 ``read``     films, whole or a part
 ``picture``  files opened as pictures, pixels as RGB
+``interpolate``  frames between frames
 ``mask``     which pixels to paint
 ``sound``    sound from other films
 ``facts``    what a file is, and the recipe inside it
@@ -20,6 +21,7 @@
 """
 
 from sora.media.facts import Info, probe, read_notes, read_recipe
+from sora.media.interpolate import interpolated, sampled
 from sora.media.mask import marked, mask_of, read_mask
 from sora.media.picture import read_image, rgb
 from sora.media.provenance import COMPOSITE, GENERATED, Provenance
@@ -40,6 +42,7 @@ __all__ = [
     "check_size",
     "check_target",
     "cut",
+    "interpolated",
     "marked",
     "mask_of",
     "probe",
@@ -49,6 +52,7 @@ __all__ = [
     "read_notes",
     "read_recipe",
     "rgb",
+    "sampled",
     "sound_of",
     "unique_path",
     "write_clip",

@@ -129,7 +129,7 @@ Frames = Annotated[int, option("Length in frames, instead of --seconds.")]
 Fps = Annotated[
     float,
     option(
-        "Playback rate in frames per second, 1 to 240.",
+        "Frames per second of the film, 1 to 240; the motion keeps its speed.",
         shown="the model's",
         low=1,
         high=240,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -67,13 +68,46 @@ class SourceClip:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Frames of a film that are made of painted ones, at equal steps in time.
+
+    film: the film's frames. painted: frames of the plan, the first of which shows the moment of the film's frame
+    ``film.start - lead``, and the last that of ``film.stop - 1 + trail``. lead, trail: 1 where that frame is a known
+    one, else 0.
+    """
+
+    film: range
+    painted: range
+    lead: int = 0
+    trail: int = 0
+
+    @property
+    def step(self) -> Fraction:
+        """Painted frames to a frame of the film."""
+        return Fraction(len(self.painted) - 1, max(1, len(self.film) - 1 + self.lead + self.trail))
+
+
+@dataclass(frozen=True)
+class Retiming:
+    """A film of another rate than the one at which it is painted. fps: of the film. frames: of the whole film.
+    known_clips: (first frame, clip) of everything known, at the film's size and rate. stretches: all other frames, in
+    order."""
+
+    fps: float
+    frames: int
+    known_clips: tuple[tuple[int, Clip], ...]
+    stretches: tuple[Stretch, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to paint and which frames are known. Built by ``operations``, carried out by ``engine.paint``.
 
-    frames: of the whole film. windows: in the order of painting; together they keep every frame that is not known,
-    each once. prompts: of the shots. known_clips: (first frame, clip) of everything known, at the film's size. source:
-    what an edit starts from. cyclic: whether the film's first frame follows its last. crop: the part of each frame that
-    the model paints, at ``format.model_size``; None is all.
+    frames: that ``paint`` yields, known and painted. windows: in the order of painting; together they keep every frame
+    that is not known, each once. prompts: of the shots. known_clips: (first frame, clip) of everything known, at the
+    film's size. source: what an edit starts from. cyclic: whether the last frame is followed by the first. crop: the
+    part of each frame that the model paints, at ``format.model_size``; None is all. retiming: how a film of another
+    rate is made of these frames; None where they are the film.
     """
 
     format: Format
@@ -84,3 +118,14 @@ class Plan:
     source: SourceClip | None = None
     cyclic: bool = False
     crop: Crop | None = None
+    retiming: Retiming | None = None
+
+    @property
+    def film_frames(self) -> int:
+        """Frames of the whole film."""
+        return self.frames if self.retiming is None else self.retiming.frames
+
+    @property
+    def film_fps(self) -> float:
+        """Frames a second of the film."""
+        return self.format.fps if self.retiming is None else self.retiming.fps
