@@ -153,9 +153,9 @@ def test_the_version(run: Run, flag: str):
             "--sampler 'hun' is not known; expected euler, heun, unipc; did you mean heun?",
         ),
         (
-            "generate a b c",
+            "loop a b c",
             "unexpected 'b c'; a prompt of several words stands in quotes, and options begin with --;"
-            " see `sora generate --help`",
+            " see `sora loop --help`",
         ),
         ("generate a --model mimi", "no model is called 'mimi'; the nearest is mini (see `sora models`)"),
     ],

@@ -13,6 +13,7 @@
 ``info``, ``doctor``  answer questions
 ``models``    the group of commands about models: list, show, fetch, check and remove
 ``help_pages``, ``panels``, ``reference``  what ``--help`` prints, how it is arranged, and the same as data
+``unquoted``  prompts of several words without quotes
 ``usage_errors``  command lines that cannot be read, in one line
 """
 

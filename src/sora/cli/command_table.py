@@ -27,10 +27,12 @@ class Entry:
 
 def _painter(name: str) -> Any:
     from sora.cli import commands
+    from sora.cli.unquoted import PromptCommand
 
     # What remake does not know are flags of the command that made the file.
     settings = {"allow_extra_args": True, "ignore_unknown_options": True} if name == "remake" else {}
-    return _built(commands.painter(name), name, settings)
+    has_prompt = name in VERBS and "prompt" in (*VERBS[name].required, *VERBS[name].optional)
+    return _built(commands.painter(name), name, settings, PromptCommand if has_prompt else Command)
 
 
 def _function(name: str) -> Any:

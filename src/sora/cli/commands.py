@@ -36,7 +36,7 @@ CONSOLE = tuple(field.name for field in fields(ConsoleOptions))
 class Invocation:
     """A command, as typed. command: its name. values: a request's fields. delivery: fields of ``jobs.Delivery``. file:
     whose recipe is painted again, or the file of prompts of a verb. extra_args: options
-    that follow it. inputs: where to look for what that file was made from."""
+    that follow it. inputs: where to look for what that file was made from. notes: on how the command was read."""
 
     command: str
     values: Values
@@ -45,6 +45,7 @@ class Invocation:
     file: str | None = None
     extra_args: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def is_batch(self) -> bool:

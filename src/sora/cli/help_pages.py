@@ -14,6 +14,7 @@ from sora.cli.reference import CommandHelp, describe
 
 MAX_NAME_WIDTH = 26  # columns of the left side; a longer name stands on a line of its own
 INDENT = "  "
+TYPED = "sora.typed"  # where a context keeps its command's own words
 
 
 def page(command: CommandHelp, width: int) -> str:
@@ -49,7 +50,11 @@ def _write(command: Any, context: Any, formatter: Any) -> None:
 
 
 class Command(TyperCommand):
-    """A command whose help is a page of panels."""
+    """A command whose help is a page of panels, and whose errors know the words that were typed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _write(self, ctx, formatter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ def perform(invocation: Invocation) -> None:
     with streams.kept_for_film(invocation.delivery["output"] == STANDARD_OUTPUT):
         with without_garbage_collection():
             resolved, delivery = resolve_invocation(invocation)
+        for line in invocation.notes:
+            note(line, invocation.console.quiet)
         films.paint(resolved, delivery, invocation.console, session, clock)
 
 
@@ -84,7 +87,7 @@ def _finish(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest
 
 def _remake(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest, Delivery]:
     file = Path(invocation.file or "")
-    if invocation.file and invocation.file.startswith("-"):
+    if invocation.file and invocation.file.startswith("-") and not os.path.lexists(file):
         raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
     recipe = replay.recipe_of(file)
     prompt = invocation.values.get("prompt")

@@ -7,11 +7,15 @@ attributes.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import typer
 
+from sora.cli.help_pages import TYPED
 from sora.cli.panels import examples_of
 from sora.errors import did_you_mean
 
@@ -32,7 +36,7 @@ def message(error: Any) -> str:
     if hasattr(error, "param"):
         return _bad_value(error, see)
     if hasattr(error, "possibilities"):
-        return f"`{command}` takes no {error.option_name}; {did_you_mean(error.option_name, _flags(error.ctx))}{see}"
+        return _unknown_flag(error, command, see)
     if hasattr(error, "option_name"):
         return _value_count(error)
     text = error.format_message().strip().rstrip(".")
@@ -42,6 +46,25 @@ def message(error: Any) -> str:
     if match := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", text, re.DOTALL):
         return f"unexpected {match[1]!r}; a prompt of several words stands in quotes, and options begin with --; {see}"
     return f"{text[:1].lower()}{text[1:]}; {see}"
+
+
+def _unknown_flag(error: Any, command: str, see: str) -> str:
+    """For a flag that there is not, and for a prompt or a file that only begins like one."""
+    option, flags = error.option_name, _flags(error.ctx)
+    word = next((word for word in error.ctx.meta.get(TYPED, ()) if _holds(word, option)), option)
+    name = word.partition("=")[0]
+    if re.search(r"\s", word) or re.match(r"-[\d.]", word) or os.path.lexists(word) or Path(word).suffix[1:].isalnum():
+        behind = f"what begins with a dash and is no option stands behind --: {command} -- {shlex.quote(word)}"
+        return f"`{command}` takes no {name}; {behind}"
+    hint = did_you_mean("--" + name.lstrip("-"), flags)
+    return f"`{command}` takes no {name}; {hint}{see}"
+
+
+def _holds(word: str, option: str) -> bool:
+    """Whether a word that was typed is one in which an option was looked for."""
+    if option.startswith("--"):
+        return word.partition("=")[0] == option
+    return word[:1] == "-" != word[1:2] and option[1:2] in word[1:]
 
 
 def _missing(error: Any, command: str) -> str:
