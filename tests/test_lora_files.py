@@ -122,25 +122,10 @@ def test_diffusers_and_peft_add_our_files_as_we_do(tmp_path: Path) -> None:
 # --- whole differences, and what does not fit ------------------------------------------------------------------------
 
 
-def few_step(config: WanConfig, image: bool) -> dict[str, Tensor]:
-    """A LoRA with the kinds of tensors that lightx2v's and CausVid's have, for a model with or without an image
-    encoder."""
-    modules = [*made.OURS, *(made.IMAGE if image else ())]
-    tensors = made.pairs(COMFY, made.factors(modules, config=config))
-    width, patch = config.dim, (config.dim, config.in_channels, *config.patch)
-    diffs = {"blocks.0.diff_m": (1, 6, width), "head.diff_m": (1, 2, width), "patch_embedding.diff": patch}
-    diffs |= {"patch_embedding.diff_b": (width,), "blocks.0.self_attn.norm_q.diff": (width,)}
-    diffs |= {"blocks.1.norm3.diff": (width,), "blocks.1.norm3.diff_b": (width,), f"{Q}.diff_b": (width,)}
-    if image:
-        diffs |= {"blocks.0.cross_attn.norm_k_img.diff": (width,), "img_emb.proj.0.diff": (config.image_dim,)}
-        diffs |= {"img_emb.proj.4.diff_b": (width,), "img_emb.proj.3.diff_b": (width,)}
-    return tensors | {f"diffusion_model.{name}": torch.full(shape, 0.25) for name, shape in diffs.items()}  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("image", [False, True])
 def test_a_few_step_lora_fits_its_own_model_whole(tmp_path: Path, image: bool) -> None:
     config = made.TINY_I2V if image else made.TINY
-    got, note = made.changes(made.save(tmp_path / "a.safetensors", few_step(config, image)), config)
+    got, note = made.changes(made.save(tmp_path / "a.safetensors", made.few_step(config)), config)
     modules = [*made.OURS, *(made.IMAGE if image else ())]
     added = {name: change for name, change in got.items() if torch.allclose(change, torch.tensor(0.25), atol=1e-6)}
     assert not note and {"blocks.0.scale_shift_table", "scale_shift_table", "blocks.1.norm2.bias"} <= added.keys()
@@ -149,11 +134,11 @@ def test_a_few_step_lora_fits_its_own_model_whole(tmp_path: Path, image: bool) -
 
 
 def test_a_lora_of_another_kind_of_model_adds_what_fits(tmp_path: Path) -> None:
-    t2v = made.save(tmp_path / "t2v.safetensors", few_step(made.TINY, False))
+    t2v = made.save(tmp_path / "t2v.safetensors", made.few_step(made.TINY))
     got, note = made.changes(t2v, made.TINY_I2V)
     assert note == "t2v.safetensors: 1 of 17 changes do not fit this model and are left out (patch_embedding.weight)"
     assert len(got) == 16
-    i2v = made.save(tmp_path / "i2v.safetensors", few_step(made.TINY_I2V, True))
+    i2v = made.save(tmp_path / "i2v.safetensors", made.few_step(made.TINY_I2V))
     got, note = made.changes(i2v)
     assert (
         note.startswith("i2v.safetensors: 9 of 25 changes do not fit this model and are left out (") and len(got) == 16
@@ -173,7 +158,7 @@ def test_few_step_loras_fit_models_of_true_size() -> None:
     """By names and shapes alone: the I2V model of 14B, whose weights are not here."""
     config = WanConfig(**catalog.MODELS["wan2.1-i2v-14b-480p"].sizes)
     with torch.device("meta"):
-        dit, tensors = WanDiT(config), few_step(config, True)
+        dit, tensors = WanDiT(config), made.few_step(config)
     names = lora_file.canonical(tensors, KEY_MAPS["transformer"])
     assert lora.fitting(dit, {str(names[name]): tensor for name, tensor in tensors.items()}, "a")[1] == ""
 

@@ -2,4 +2,5 @@
 
 ``case``      what every part is made of, and how a command is tried
 ``numbers``   NaN and infinity in weights, LoRAs, latents and frames
+``lora``      LoRAs of every trainer, strength and kind, with ``lora_inputs``, which makes their files
 """

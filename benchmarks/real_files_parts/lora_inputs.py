@@ -123,6 +123,21 @@ def pairs(style: Style, of: Mapping[str, tuple[Tensor, Tensor]], alpha: float | 
     return tensors
 
 
+def few_step(config: WanConfig) -> dict[str, Tensor]:
+    """A LoRA with the kinds of tensors that lightx2v's and CausVid's have, for a model with or without an image
+    encoder. What is added as it is adds 0.25."""
+    tensors = pairs(STYLES["ComfyUI"], factors([*OURS, *(IMAGE if config.image_dim else ())], config=config))
+    width, q = config.dim, "blocks.0.self_attn.q"
+    diffs: dict[str, tuple[int, ...]] = {"blocks.0.diff_m": (1, 6, width), "head.diff_m": (1, 2, width)}
+    diffs |= {"patch_embedding.diff": (width, config.in_channels, *config.patch), "patch_embedding.diff_b": (width,)}
+    diffs |= {"blocks.1.norm3.diff": (width,), "blocks.1.norm3.diff_b": (width,)}
+    diffs |= {"blocks.0.self_attn.norm_q.diff": (width,), f"{q}.diff_b": (width,)}
+    if config.image_dim:
+        diffs |= {"blocks.0.cross_attn.norm_k_img.diff": (width,), "img_emb.proj.0.diff": (config.image_dim,)}
+        diffs |= {"img_emb.proj.4.diff_b": (width,), "img_emb.proj.3.diff_b": (width,)}
+    return tensors | {f"diffusion_model.{name}": torch.full(shape, 0.25) for name, shape in diffs.items()}
+
+
 def save(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
     save_file({name: t.contiguous() for name, t in tensors.items()}, file, dict(metadata) if metadata else None)
     return file

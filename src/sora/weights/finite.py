@@ -16,6 +16,8 @@ def is_finite(tensor: Tensor) -> bool:
     of its size: ``aminmax`` hands NaN on."""
     if not tensor.numel() or not tensor.is_floating_point():
         return True
+    if tensor.dtype.itemsize == 1:  # torch has no order of eight-bit floats
+        tensor = tensor.half()
     low, high = tensor.aminmax()
     return bool((low - low == 0) & (high - high == 0))
 

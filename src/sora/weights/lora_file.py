@@ -62,7 +62,8 @@ def located(path: Path) -> Path:
     for name in (PEFT_FILE, DIFFUSERS_FILE):
         if (path / name).is_file():
             return path / name
-    found = sorted(each for each in path.iterdir() if each.suffix == SUFFIX)
+    inside = sorted(path.iterdir())
+    found = [f for f in inside if f.suffix == SUFFIX] or [f for f in inside if f.suffix in PICKLES]
     if len(found) != 1:
         names = ", ".join(each.name for each in found[:3]) or "none"
         raise InputError(f"{path} is a folder of no one LoRA (it holds {names}); name the file")

@@ -21,10 +21,10 @@ _PREFIX = re.compile(
 _ADAPTER = r"(?:\.(?!weight$|bias$)\w+)?"  # peft's name of an adapter, "default" mostly
 
 _ENDINGS: tuple[tuple[str, str], ...] = (  # of names in files -> what they are called here
-    (rf"\.(?:lora_A|lora_down|lora\.down|lora_linear_layer\.down){_ADAPTER}\.weight", DOWN),
-    (rf"\.(?:lora_B|lora_up|lora\.up|lora_linear_layer\.up){_ADAPTER}\.weight", UP),
+    (rf"\.(?:lora_A|lora_down|lora\.down|lora_linear_layer\.down){_ADAPTER}(?:\.weight)?", DOWN),
+    (rf"\.(?:lora_B|lora_up|lora\.up|lora_linear_layer\.up){_ADAPTER}(?:\.weight)?", UP),
     (rf"\.lora_B{_ADAPTER}\.bias", UP_BIAS),
-    (r"\.alpha", ALPHA),
+    (r"\.(?:lora_)?alpha", ALPHA),
     (rf"\.(?:dora_scale|lora_magnitude_vector{_ADAPTER}(?:\.weight)?)", DORA),
     (rf"\.(lokr_w[12](?:_[ab])?|hada_w[12]_[ab]){_ADAPTER}(?:\.weight)?", r".\1"),
     (r"\.(?:diff_b|b_norm)", ".bias" + DIFF),

@@ -74,7 +74,7 @@ def scale_of(path: Path, metadata: Mapping[str, str], config: Path | None) -> Sc
         return Scale() if config is None else _from_peft(regular.read_json(config))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"the strength that {path} says of itself is not understood ({reason}); get another") from None
+        raise ModelError(f"the strength of the LoRA {path} is not understood ({reason}); get another") from None
 
 
 def _component(values: Mapping[str, Any]) -> dict[str, Any]:
