@@ -43,6 +43,21 @@ def test_what_the_known_frames_lost_is_laid_over_their_neighbours_and_fades() ->
     assert away[RESIDUAL_FRAMES] == 20  # beyond its reach the painting is the model's own
 
 
+def test_what_was_lost_of_a_thing_that_has_moved_on_leaves_no_ghost() -> None:
+    """A bar with sharp edges, which the model paints blurred, moves to the right by its own width a frame."""
+    truth = torch.full((6, 3, 48, 160), 60, dtype=torch.uint8)
+    painted = truth.clone()
+    for n in range(6):
+        truth[n, :, :, 24 * n : 24 * n + 16] = 200
+        painted[n, :, :, 24 * n + 2 : 24 * n + 14] = 180
+    known = torch.zeros(6, 1, 48, 160, dtype=torch.bool)
+    known[:2] = True
+    out = blend_known(Canvas(truth, known, 8.0), painted).float()
+    left = slice(24, 40)  # where the bar of the last known frame was
+    assert (out[2:, :, :, left] - 60).abs().max() <= 12
+    assert (out[2:, :, :, 128:] - painted[2:, :, :, 128:]).abs().mean() < 1
+
+
 def test_a_painting_that_lost_nothing_stays_as_it_is() -> None:
     still = noisy(1, 3).expand(6, -1, -1, -1)
     assert torch.equal(blend_known(first_known(still, 2), still), still)
