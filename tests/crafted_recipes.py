@@ -133,7 +133,7 @@ CRAFTED: dict[str, tuple[str, str]] = {
     "a pipe as a model": (asks(model="@FIFO@"), "not a regular file"),
     "a pickle as a model": (asks(model="@PERSON@/model/pytorch_model.bin"), "pickle"),
     "a folder with a pickle as a model": (asks(model="@PERSON@/model"), "model"),
-    "a model that there is not": (asks(model="nobody/nothing"), "no absolute path"),
+    "a model that there is not": (asks(model="nobody/nothing"), "no such repository is here"),
     "a model in ~": (asks(model="~/model"), "no absolute path"),
     # --- names, as files hold them
     "a path among names": (names("@PERSON@/clip.webp"), "no file's name alone"),

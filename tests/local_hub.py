@@ -92,7 +92,7 @@ class LocalHub:
         self.requests: list[tuple[str, str, int]] = []
         self.sent: Counter[str] = Counter()
         self.headers_of_requests: list[dict[str, str]] = []
-        self.lists_digests = True
+        self.lists_digests, self.licence = True, "mit"
         self.stopping = threading.Event()
         self._pace, self._next = threading.Lock(), 0.0
         self.server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -114,7 +114,8 @@ class LocalHub:
         return [start for method, asked, start in self.requests if method == "GET" and asked == name]
 
     def listing(self) -> dict[str, Any]:
-        return {"id": self.repo, "sha": self.commit, "siblings": [self._entry(name) for name in self.files]}
+        facts = {"id": self.repo, "sha": self.commit, "cardData": {"license": self.licence}}
+        return {**facts, "siblings": [self._entry(name) for name in self.files]}
 
     def _entry(self, name: str) -> dict[str, Any]:
         content = self.files[name]
@@ -173,8 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, method: str, path: str) -> None:
         hub, prefix = self.hub, f"/{self.hub.repo}/resolve/{self.hub.commit}/"
-        found = re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        start = int(found[1]) if found else 0
+        found = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        start, stop = (int(found[1]), int(found[2]) + 1 if found[2] else None) if found else (0, None)
         hub.headers_of_requests.append(dict(self.headers))
         if path == "/counters":
             self._send(200, json.dumps({"sent": hub.sent, "requests": hub.requests}).encode(), {}, Fault())
@@ -184,13 +185,13 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.dumps(hub.listing()).encode() if fault.content is None else fault.content
             self._send(fault.status or 200, b"" if fault.status else body, fault.headers, fault)
         elif path.startswith(prefix) and path.removeprefix(prefix) in hub.files:
-            self._file(method, path.removeprefix(prefix), start)
+            self._file(method, path.removeprefix(prefix), start, stop)
         else:
             self._send(
                 404, b"", {"X-Error-Code": "EntryNotFound" if path.startswith(prefix) else "RepoNotFound"}, Fault()
             )
 
-    def _file(self, method: str, name: str, start: int) -> None:
+    def _file(self, method: str, name: str, start: int, stop: int | None) -> None:
         hub = self.hub
         hub.requests.append((method, name, start))
         content = hub.files[name]
@@ -203,12 +204,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault.status, b"", fault.headers, fault)
             return
         content = content if fault.content is None else fault.content
-        if start and not fault.ignores_ranges:
+        if (start or stop) and not fault.ignores_ranges:
             if start >= len(content):
                 self._send(416, b"", {"Content-Range": f"bytes */{len(content)}"}, fault)
                 return
-            tag["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            self._send(206, content[start:], {**tag, **fault.headers}, fault, name)
+            end = min(len(content), stop or len(content))
+            tag["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
+            self._send(206, content[start:end], {**tag, **fault.headers}, fault, name)
         else:
             self._send(200, content, {**tag, **fault.headers}, fault, name)
 

@@ -258,7 +258,7 @@ def test_a_file_that_is_no_transformer(tmp_path: Path):
     [
         ("wan2.1-13b", "the nearest is wan2.1-1.3b "),
         ("wan-2.2-ti2v-5b", "the nearest is wan2.2-ti2v-5b "),
-        ("Wan-AI/Wan2.1-VACE-14B-diffusers", "the nearest is wan2.1-vace-14b "),
+        ("Wan-AI/Wan2.1-VACE-14B-difusers", "the nearest model is wan2.1-vace-14b "),
         ("minni", "the nearest is mini "),
         ("horse", "there is mini, wan2.1-1.3b"),
         ("./no/such/folder", "there is nothing at './no/such/folder'"),

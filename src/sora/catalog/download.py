@@ -9,31 +9,28 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copyfile, disk_usage
-from threading import Thread
 
 from sora import __version__
 from sora.catalog import hub
 from sora.catalog.fetch import RemoteFile, WrongBytes, fetch, partial_file
-from sora.catalog.listing import Listing, listing_of
-from sora.catalog.spec import ModelSpec
-from sora.catalog.transfer import LIBRARIES, Refused, Session, Stopped, is_of_the_network, reason
+from sora.catalog.listing import Listing, listing_of, repository
+from sora.catalog.remote import recognised
+from sora.catalog.repositories import BRANCH, Fetched, RepositoryName
+from sora.catalog.spec import Fetchable
+from sora.catalog.transfer import LIBRARIES, Refused, Session, is_of_the_network, reason
+from sora.catalog.waiting import Notify, Waiting
 from sora.errors import ModelError
 
 WORKERS = 4  # files that are fetched at once
 SLACK = 1 << 30  # bytes of the disk that a fetch leaves free
-TICK = 0.1  # seconds between two looks at how much has come
-PATIENCE = 0.5  # seconds that stopped threads get to close what they write
-
-Notify = Callable[[str], None]
 
 
-def pull(spec: ModelSpec, on_progress: hub.Progress | None = None, on_note: Notify | None = None) -> Path:
+def pull(spec: Fetchable, on_progress: hub.Progress | None = None, on_note: Notify | None = None) -> Path:
     """Fetches what a model still lacks, at its pinned revision, and says where it is. What an earlier fetch left is
     gone on from. on_progress: gets bytes that are here, of this run and of earlier ones, and bytes in all. on_note:
     gets what a person should know meanwhile, a line each. Raises ModelError where the hub or the disk refuses, or the
@@ -58,6 +55,23 @@ def pull(spec: ModelSpec, on_progress: hub.Progress | None = None, on_note: Noti
     return hub.local_path(spec)
 
 
+def inspect(name: RepositoryName, on_note: Notify | None = None) -> Fetched:
+    """What a repository, or some files of it, are and what would be fetched, before it is. on_note: as in ``pull``.
+    Raises ModelError where the hub refuses, and for what sora cannot use."""
+    if hub.is_offline():
+        raise ModelError(f"{name.text} is not here, and the hub is not asked: leave out --offline, unset {hub.OFFLINE}")
+    session, found = _session(), list[Fetched]()
+    ask = lambda: found.append(recognised(name, repository(name.repo, BRANCH, session), session))  # noqa: E731
+    try:
+        with _quiet():
+            Waiting(session, on_note).run([ask])
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _explained(error, Fetched(name.text, name.repo, BRANCH, (), 0)) from None
+    return found[0]
+
+
 def _session() -> Session:
     """Who asks, and how long a connection may be silent: HF_HUB_DOWNLOAD_TIMEOUT, 10 seconds by default."""
     import huggingface_hub
@@ -71,30 +85,24 @@ def _session() -> Session:
 
 
 class _Download:
-    """The threads that fetch a model's files, and the one that waits for them.
-
-    The network is used in threads of their own, which end with the process: a name that is looked up cannot be
-    interrupted, and Ctrl-C must not wait for it.
-    """
+    """The threads that fetch a model's files, and the one that waits for them."""
 
     def __init__(
-        self, spec: ModelSpec, session: Session, on_progress: hub.Progress | None, on_note: Notify | None
+        self, spec: Fetchable, session: Session, on_progress: hub.Progress | None, on_note: Notify | None
     ) -> None:
         self.spec, self.session = spec, session
-        self.on_progress, self.on_note = on_progress, on_note
+        self.on_progress, self.waiting = on_progress, Waiting(session, on_note, self._report)
         self.folder = hub.repo_folder(spec)
         self.blobs = self.folder / "blobs"
         self.locks = hub.cache() / ".locks" / self.folder.name
         self.snapshot = self.folder / "snapshots"
         self.files: dict[str, list[RemoteFile]] = {}  # by digest: files that are the same are fetched once
         self.total = 0
-        self.error: BaseException | None = None
-        self.last_note = ""
 
     def run(self) -> None:
         """Fetches all. Raises what the first thread that failed raised."""
         listings: list[Listing] = []
-        self._wait_for([lambda: listings.append(listing_of(self.spec, self.session))])
+        self.waiting.run([lambda: listings.append(listing_of(self.spec, self.session))])
         listing = listings[0]
         self.snapshot /= listing.commit
         for file in listing.files:
@@ -103,8 +111,10 @@ class _Download:
         self._check_room()
         if listing.commit != self.spec.revision:
             _write_ref(self.folder, self.spec.revision, listing.commit)
+        elif isinstance(self.spec, Fetched) and not (self.folder / "refs" / BRANCH).exists():
+            _write_ref(self.folder, BRANCH, listing.commit)
         waiting = deque(sorted(self.files.values(), key=lambda files: files[0].size, reverse=True))
-        self._wait_for([lambda: self._work(waiting)] * min(WORKERS, len(waiting)))
+        self.waiting.run([lambda: self._work(waiting)] * min(WORKERS, len(waiting)))
 
     def _work(self, waiting: deque[list[RemoteFile]]) -> None:
         """What one thread does: file after file, until none waits."""
@@ -123,42 +133,7 @@ class _Download:
         pointer = self.snapshot / file.name
         return pointer.is_file() and not pointer.is_symlink() and pointer.stat().st_size == file.size
 
-    def _wait_for(self, tasks: list[Callable[[], None]]) -> None:
-        """Carries out tasks at once, and reports meanwhile. Raises the first error, once all have ended or soon."""
-
-        def guarded(task: Callable[[], None]) -> None:
-            try:
-                task()
-            except Stopped:
-                pass
-            except BaseException as error:
-                self.error = self.error or error
-                self.session.stop.set()
-
-        threads = [Thread(target=guarded, args=(task,), daemon=True) for task in tasks]
-        try:
-            for thread in threads:
-                thread.start()
-            self._report()
-            while any(thread.is_alive() for thread in threads) and not self.session.stop.is_set():
-                threads[0].join(TICK) if threads[0].is_alive() else time.sleep(TICK)
-                self._report()
-        finally:
-            if any(thread.is_alive() for thread in threads):
-                self.session.stop.set()
-                until = time.monotonic() + PATIENCE
-                for thread in threads:
-                    thread.join(max(0.0, until - time.monotonic()))
-        self._report()
-        if self.error is not None:
-            raise self.error
-
     def _report(self) -> None:
-        while self.session.notes:
-            note = self.session.notes.popleft()
-            if self.on_note is not None and note != self.last_note:
-                self.on_note(note)
-            self.last_note = note
         if self.on_progress is not None and self.total:
             self.on_progress(self._come(), self.total)
 
@@ -227,7 +202,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _explained(error: Exception, spec: ModelSpec) -> ModelError:
+def _explained(error: Exception, spec: Fetchable) -> ModelError:
     """What went wrong while fetching, and what to do. Anything but an answer of the hub, the network or the disk is a
     bug, and is raised as it is."""
     command = f"sora models pull {spec.name}"
@@ -250,7 +225,7 @@ def _explained(error: Exception, spec: ModelSpec) -> ModelError:
     return ModelError(f"{spec.name} could not be fetched: {problem}")
 
 
-def _refusal(error: Refused, spec: ModelSpec, command: str) -> str:
+def _refusal(error: Refused, spec: Fetchable, command: str) -> str:
     """What an answer of the hub means for a person."""
     if error.code == "GatedRepo":
         page = f"https://huggingface.co/{spec.repo}"

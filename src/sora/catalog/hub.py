@@ -20,7 +20,7 @@ from typing import Any
 
 from sora import weights
 from sora.catalog import digests
-from sora.catalog.spec import ModelSpec
+from sora.catalog.spec import Fetchable
 from sora.errors import ModelError
 from sora.storage import regular
 from sora.storage.stand_in import damage
@@ -87,7 +87,7 @@ def _tell(library: Any, offline: bool) -> None:
         setattr(library, OFFLINE, offline)
 
 
-def local_copy(spec: ModelSpec) -> LocalCopy:
+def local_copy(spec: Fetchable) -> LocalCopy:
     """What of a model is on this machine. Asks neither the network nor torch."""
     place = _place(spec)
     stray = sum(map(_size, _unfinished(spec)))
@@ -99,7 +99,7 @@ def local_copy(spec: ModelSpec) -> LocalCopy:
     return LocalCopy(PARTIAL if bytes_here + stray else ABSENT, bytes_here + stray, place, lacking)
 
 
-def local_path(spec: ModelSpec) -> Path:
+def local_path(spec: Fetchable) -> Path:
     """The folder (or the one file) of a model that is here in all. Raises ModelError, saying how to fetch it."""
     found = local_copy(spec)
     if found.state == COMPLETE and found.folder is not None:
@@ -107,7 +107,8 @@ def local_path(spec: ModelSpec) -> Path:
     if not spec.repo:
         raise lacks(spec.name, found.missing)
     problem = "is not here" if found.state == ABSENT else f"is here only in part ({gigabytes(found.bytes)})"
-    raise ModelError(f"{spec.name} {problem}; fetch it with: sora models pull {spec.name} ({gigabytes(spec.bytes)})")
+    size = f" ({gigabytes(spec.bytes)})" if spec.bytes else ""
+    raise ModelError(f"{spec.name} {problem}; fetch it with: sora models pull {spec.name}{size}")
 
 
 def lacks(name: str, parts: tuple[str, ...]) -> ModelError:
@@ -115,7 +116,7 @@ def lacks(name: str, parts: tuple[str, ...]) -> ModelError:
     return ModelError(f"{name} lacks {abbreviate(parts, 8)}; put {'it' if len(parts) == 1 else 'them'} back")
 
 
-def check(spec: ModelSpec) -> None:
+def check(spec: Fetchable) -> None:
     """Raises ModelError, before anything is loaded, for a model that is not here in all, or of which a file cannot be
     what its name says, from the beginnings of its files alone."""
     local_path(spec)
@@ -125,7 +126,7 @@ def check(spec: ModelSpec) -> None:
                 raise ModelError(problem)
 
 
-def _read_files(place: Path, spec: ModelSpec) -> Iterator[Path]:
+def _read_files(place: Path, spec: Fetchable) -> Iterator[Path]:
     """Those of a model's files that are read; others may be there, too. Raises ModelError."""
     for name in spec.files if place.is_dir() else ():
         if name.endswith("*.safetensors"):
@@ -136,7 +137,7 @@ def _read_files(place: Path, spec: ModelSpec) -> Iterator[Path]:
         yield from _wanted(place, spec)
 
 
-def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[FileCheck]:
+def verify(spec: Fetchable, on_progress: Progress | None = None) -> Iterator[FileCheck]:
     """Every file of a model that is here, looked at in all its bytes: against the digest that the hub gave, where there
     is one, and for what its kind must be. Then what is missing. Raises ModelError where nothing is here."""
     found = local_copy(spec)
@@ -158,15 +159,15 @@ def verify(spec: ModelSpec, on_progress: Progress | None = None) -> Iterator[Fil
     yield from (FileCheck(name, 0, "missing") for name in found.missing)
 
 
-def checked(spec: ModelSpec) -> tuple[int, int]:
+def checked(spec: Fetchable) -> tuple[int, int]:
     """How many files of a model were found to have the digest that the hub gave, when they came or later, and have not
     changed since; and how many are here."""
     found = local_copy(spec)
-    files = list(_wanted(found.folder, spec)) if spec.repo and found.folder and found.folder.is_dir() else []
+    files = list(_wanted(found.folder, spec)) if spec.repo and found.folder else []
     return sum(file.is_symlink() and digests.is_recorded(file, file.readlink().name) for file in files), len(files)
 
 
-def remove(spec: ModelSpec) -> int:
+def remove(spec: Fetchable) -> int:
     """Deletes a model's files from the cache, but those that other revisions share; the bytes that are free now.
     Raises ModelError for what is not there, or not there to be removed."""
     if not spec.repo:
@@ -204,11 +205,17 @@ def gigabytes(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def repo_folder(spec: ModelSpec) -> Path:
+def repo_folder(spec: Fetchable) -> Path:
     return cache() / f"models--{spec.repo.replace('/', '--')}"
 
 
-def _commit(spec: ModelSpec) -> str | None:
+def commit_of(path: Path) -> str:
+    """The commit of the snapshot that a path leads into; empty for a path outside the cache."""
+    found = re.search(r"/snapshots/([0-9a-f]{40})(?:/|$)", path.as_posix())
+    return found[1] if found else ""
+
+
+def _commit(spec: Fetchable) -> str | None:
     """The commit that the pinned revision is, as far as the cache knows."""
     try:
         return (repo_folder(spec) / "refs" / spec.revision).read_text(encoding="utf-8").strip()
@@ -216,7 +223,7 @@ def _commit(spec: ModelSpec) -> str | None:
         return spec.revision if re.fullmatch(r"[0-9a-f]{40}", spec.revision) else None
 
 
-def _place(spec: ModelSpec) -> Path | None:
+def _place(spec: Fetchable) -> Path | None:
     """Where a model's files are, if they are."""
     if spec.folder is not None:
         return spec.folder
@@ -226,7 +233,7 @@ def _place(spec: ModelSpec) -> Path | None:
     return repo_folder(spec) / "snapshots" / commit if commit else None
 
 
-def _unfinished(spec: ModelSpec) -> Iterator[Path]:
+def _unfinished(spec: Fetchable) -> Iterator[Path]:
     """Files of which only the beginning has come."""
     return (repo_folder(spec) / "blobs").glob("*.incomplete") if spec.repo else iter(())
 
@@ -235,16 +242,20 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-def _wanted(place: Path, spec: ModelSpec) -> Iterator[Path]:
+def _wanted(place: Path, spec: Fetchable) -> Iterator[Path]:
     """A file, or the files of a folder that the model needs; no other file there is looked at."""
     if place.is_file():
         yield place
         return
     for file in place.rglob("*"):
         name = file.relative_to(place).as_posix()
-        wanted = any(fnmatch(name, pattern) for pattern in spec.files) if spec.files else file.suffix in source.READ
-        if file.is_file() and wanted:
+        if file.is_file() and (is_wanted(name, spec.files) if spec.files else file.suffix in source.READ):
             yield file
+
+
+def is_wanted(name: str, wanted: tuple[str, ...]) -> bool:
+    """Whether a file's name is among names and patterns."""
+    return name in wanted or any(fnmatch(name, pattern) for pattern in wanted)
 
 
 def missing(folder: Path, wanted: tuple[str, ...]) -> Iterator[str]:

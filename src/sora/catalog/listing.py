@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import Any
 from urllib.parse import quote
 
+from sora.catalog import hub
 from sora.catalog.digests import is_digest
 from sora.catalog.fetch import RemoteFile
-from sora.catalog.spec import ModelSpec
+from sora.catalog.repositories import is_inside
+from sora.catalog.spec import Fetchable
 from sora.catalog.transfer import Session, opened, retried
 from sora.errors import ModelError
 
@@ -32,22 +33,44 @@ class Listing:
     files: tuple[RemoteFile, ...]
 
 
-def listing_of(spec: ModelSpec, session: Session) -> Listing:
+@dataclass(frozen=True)
+class Repository:
+    """Everything that a repository holds at a commit. entries: what the hub says of each file, by its name. licence: as
+    its owner names it, empty for none."""
+
+    repo: str
+    commit: str
+    entries: Mapping[str, Any]
+    licence: str = ""
+
+    def files(self, names: Iterable[str], session: Session) -> tuple[RemoteFile, ...]:
+        """Those of these names. Raises as ``listing_of``."""
+        return tuple(_remote_files(self.repo, self.commit, [(name, self.entries[name]) for name in names], session))
+
+
+def listing_of(spec: Fetchable, session: Session) -> Listing:
     """Asks the hub. Raises Refused, what the client raises, and ModelError for an answer that makes no sense."""
+    found = repository(spec.repo, spec.revision, session)
+    wanted = [name for name in found.entries if hub.is_wanted(name, spec.files)]
+    return Listing(found.commit, found.files(wanted, session))
+
+
+def repository(repo: str, revision: str, session: Session) -> Repository:
+    """What the hub has under a name, at a branch or a commit. Raises as ``listing_of``."""
     from huggingface_hub import constants
 
-    revision = quote(spec.revision, safe="")
-    url = f"{constants.ENDPOINT}/api/models/{spec.repo}/revision/{revision}?blobs=true"
+    url = f"{constants.ENDPOINT}/api/models/{repo}/revision/{quote(revision, safe='')}?blobs=true"
     try:
         answer = json.loads(retried(session, lambda: _body(session, url), ATTEMPTS))
-        commit, entries = str(answer["sha"]), list(answer["siblings"])
-        names = [str(entry["rfilename"]) for entry in entries]
+        commit = str(answer["sha"])
+        entries = {str(entry["rfilename"]): entry for entry in answer["siblings"]}
     except (ValueError, LookupError, TypeError, RecursionError):
         raise ModelError(f"{url} lists no files as a hub of Hugging Face's would; is HF_ENDPOINT right?") from None
-    if not re.fullmatch(r"[0-9a-f]{40}", commit) or (_is_commit(spec.revision) and commit != spec.revision):
-        raise ModelError(f"the hub gives {commit[:80]!r} for {spec.repo} at {spec.revision}; is HF_ENDPOINT right?")
-    wanted = [(n, e) for n, e in zip(names, entries, strict=True) if any(fnmatch(n, p) for p in spec.files)]
-    return Listing(commit, tuple(_remote_files(spec, commit, wanted, session)))
+    if not re.fullmatch(r"[0-9a-f]{40}", commit) or (_is_commit(revision) and commit != revision):
+        raise ModelError(f"the hub gives {commit[:80]!r} for {repo} at {revision}; is HF_ENDPOINT right?")
+    card = answer.get("cardData")
+    licence = card.get("license") if isinstance(card, dict) else ""
+    return Repository(repo, commit, entries, licence[:80] if isinstance(licence, str) else "")
 
 
 def _is_commit(revision: str) -> bool:
@@ -66,27 +89,19 @@ def _body(session: Session, url: str) -> bytes:
     return bytes(whole)
 
 
-def _remote_files(
-    spec: ModelSpec, commit: str, wanted: Iterable[tuple[str, Any]], session: Session
-) -> Iterator[RemoteFile]:
+def _remote_files(repo: str, commit: str, wanted: Iterable[tuple[str, Any]], session: Session) -> Iterator[RemoteFile]:
     from huggingface_hub import constants
 
     for name, entry in wanted:
-        if not _is_inside(name):
-            raise ModelError(f"{spec.repo} lists a file {name[:80]!r}, which is no path inside a model; do not use it")
-        url = f"{constants.ENDPOINT}/{spec.repo}/resolve/{commit}/{quote(name)}"
+        if not is_inside(name):
+            raise ModelError(f"{repo} lists a file {name[:80]!r}, which is no path inside a model; do not use it")
+        url = f"{constants.ENDPOINT}/{repo}/resolve/{commit}/{quote(name)}"
         digest, size = _digest_and_size(entry)
         if not is_digest(digest) or size < 0:
             digest, size = retried(session, lambda url=url: _head(session, url))
         if not is_digest(digest) or size < 0:
             raise ModelError(f"the hub gives no digest of {name}, so that it cannot be checked; is HF_ENDPOINT right?")
         yield RemoteFile(name, url, digest, size)
-
-
-def _is_inside(name: str) -> bool:
-    """Whether a name leads to a file in the folder it is taken in."""
-    parts = name.split("/")
-    return not any(folder in ("", ".", "..") for folder in parts) and not re.search(r"[\\\0:]", name)
 
 
 def _digest_and_size(entry: Any) -> tuple[str, int]:

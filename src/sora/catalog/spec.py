@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sora.errors import UsageError
 from sora.plan import geometry
@@ -85,11 +85,31 @@ class Advice:
     notes: tuple[str, ...] = ()
 
 
+class Fetchable(Protocol):
+    """What is fetched, checked and removed: a model, or other files of a repository. As in ``ModelSpec``."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def repo(self) -> str: ...
+    @property
+    def revision(self) -> str: ...
+    @property
+    def files(self) -> tuple[str, ...]: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def folder(self) -> Path | None: ...
+    @property
+    def own_paths(self) -> tuple[Path, ...]: ...
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One checkpoint. family: the module of this package that drives it.
 
-    repo, revision: on the Hugging Face hub, empty for weights that ship inside the package or lie in a folder.
+    repo, revision: on the Hugging Face hub, empty for weights that ship inside the package or lie in a folder of a
+    person's own. With a folder, too, it is a repository that is in no row, in the hub's cache.
     files: names and patterns relative to the repo, the folder or ``sora/assets``. bytes: about so many to fetch.
     camera, motion: the words this model understands for a ``--camera`` or ``--motion``; what is missing it cannot do.
 

@@ -19,7 +19,9 @@ from sora.plan.grid import Grid
 from sora.storage import regular
 from sora.storage.stand_in import damage
 
-__all__ = ["MODELS", "recognise", "recognise_pair"]
+__all__ = ["MODELS", "are_pair", "recognise", "recognise_pair"]
+
+are_pair = wan_experts.are_pair
 
 
 def recognise(path: Path, name: str) -> ModelSpec:

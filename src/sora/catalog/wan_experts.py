@@ -57,9 +57,8 @@ def transformers_at(path: Path, name: str) -> tuple[Path, ...]:
     if inside == [path]:
         return (path,)
     found = _transformers(inside)
-    by_expert = {expert_of(each.name) or expert_of(each.parent.name): each for each in found}
-    if len(found) == 2 and by_expert.keys() == {"high", "low"}:
-        return by_expert["high"], by_expert["low"]
+    if len(found) == 2 and are_pair(*found):
+        return in_order(found[0], found[1], name)
     if len(found) != 1:
         files = source.abbreviate(found)
         raise ModelError(f"{name} holds {files}; name the one to load, or both experts of Wan 2.2 as HIGH,LOW")
@@ -109,9 +108,20 @@ def check_alone(path: Path, name: str, *, is_half: bool) -> None:
     )
 
 
+def are_pair(first: Path, second: Path) -> bool:
+    """Whether the names of two files, or of their folders, say that one is of high noise and one of low."""
+    return {_expert_at(first), _expert_at(second)} == {"high", "low"}
+
+
+def _expert_at(path: Path) -> str | None:
+    return expert_of(path.name) or expert_of(path.parent.name)
+
+
 def in_order(first: Path, second: Path, name: str) -> tuple[Path, Path]:
     """The experts of high and of low noise: by their names, or else in the order in which they were given. Raises
     ModelError for two of one kind."""
+    if are_pair(first, second):
+        return (first, second) if _expert_at(first) == "high" else (second, first)
     experts = expert_of(first.name), expert_of(second.name)
     if first != second and experts[0] and experts[0] == experts[1]:
         raise ModelError(f"{name} are both {experts[0]}-noise experts; name one of each, as --model HIGH,LOW")

@@ -14,8 +14,9 @@ import typer
 
 from sora import catalog
 from sora import models as families
-from sora.catalog import download, hub
-from sora.catalog.spec import MEMORY, ModelSpec
+from sora.catalog import download, hub, repositories
+from sora.catalog.repositories import Fetched
+from sora.catalog.spec import MEMORY, Fetchable, ModelSpec
 from sora.cli import options as o
 from sora.cli.help_pages import Command, Group
 from sora.cli.info import print_facts
@@ -55,11 +56,22 @@ def list_models(as_json: o.AsJson = False) -> None:
         typer.echo(f"{spec.name.ljust(width)}  {spec.licence}  {_state(spec, hub.local_copy(spec))}")
         typer.echo(f"    {spec.summary}")
         typer.echo(f"    by default {_by_default(spec)}")
+    for fetched in repositories.all_recorded():
+        if as_json:
+            typer.echo(json.dumps(_facts_of(fetched)))
+        else:
+            typer.echo(printable(f"{fetched.name}  {fetched.licence or 'its own licence'}  {_state_of(fetched)}"))
+            typer.echo(printable(f"    {_notes(fetched)[0]}"))
 
 
 @app.command(cls=Command)
 def show(model: o.Model, as_json: o.AsJson = False) -> None:
     """Show a model. Sizes, licence, memory, what it was trained on, what is here, what fits this machine."""
+    fetched = _recorded(model)
+    if fetched is not None and fetched.kind == repositories.LORA:
+        facts = _facts_of(fetched) | {"use": _notes(fetched)[0]}
+        typer.echo(json.dumps(facts)) if as_json else print_facts({key: str(value) for key, value in facts.items()})
+        return
     spec = catalog.find(model)
     row = _facts(spec) | {
         "repo": spec.repo,
@@ -112,27 +124,44 @@ def _described(spec: ModelSpec, row: dict[str, Any]) -> dict[str, Any]:
 
 @app.command(cls=Command)
 def pull(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
-    """Fetch a model's files. From the Hugging Face hub, only what is missing; a stopped download goes on."""
-    spec = catalog.find(model)
-    before = hub.local_copy(spec)
+    """Fetch a model's files. From the Hugging Face hub, only what is missing; a stopped download goes on. ORG/REPO or
+    ORG/REPO:FILE fetches any model or LoRA there that sora recognises."""
+    wanted = _to_fetch(model, quiet)
+    before = hub.local_copy(wanted)
     if before.state == hub.COMPLETE:
-        note(f"{spec.name} is here already", quiet)
-    elif spec.repo and not hub.is_offline():
+        note(f"{wanted.name} is here already", quiet)
+    elif wanted.repo and not hub.is_offline():
         already = f", of which {hub.gigabytes(before.bytes)} are here" if before.bytes else ""
-        note(f"{spec.name}: {hub.gigabytes(spec.bytes)}{already}, from {spec.repo}, {spec.licence}", quiet)
+        licence = wanted.licence or "of a licence that it does not name"
+        note(f"{wanted.name}: {hub.gigabytes(wanted.bytes)}{already}, from {wanted.repo}, {licence}", quiet)
     try:
-        with _download_bar(f"fetching {spec.name}", quiet) as on_progress:
-            folder = download.pull(spec, on_progress, lambda text: note(text, quiet))
+        with _download_bar(f"fetching {wanted.name}", quiet) as on_progress:
+            download.pull(wanted, on_progress, lambda text: note(text, quiet))
     except KeyboardInterrupt as stop:
         stop.args = (f"stopped; what has come stays, go on with: sora models pull {model}",)
         raise
-    _print_place(spec, folder, as_json)
+    for line in _notes(wanted) if isinstance(wanted, Fetched) else ():
+        note(line, quiet)
+    _print_place(wanted, as_json)
+
+
+def _to_fetch(model: str, quiet: bool) -> ModelSpec | Fetched:
+    """A row, weights of one's own, what is here of a repository, or what the hub has."""
+    repository = repositories.parse(model)
+    if repository is None or model in catalog.MODELS or Path(model).exists():
+        return catalog.find(model)
+    try:
+        return _recorded(model) or catalog.find(model)
+    except ModelError:  # not here in all
+        fetched = download.inspect(repository, lambda text: note(text, quiet))
+    repositories.record(fetched)
+    return fetched
 
 
 @app.command(cls=Command)
 def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) -> None:
     """Check a model's files. Every byte against the digests of the hub, and that no file is missing."""
-    spec = catalog.find(model)
+    spec = _recorded(model) or catalog.find(model)
     with _download_bar(f"checking {spec.name}", quiet) as on_progress:
         checked = list(hub.verify(spec, on_progress))
     bad = [file for file in checked if file.problem]
@@ -151,13 +180,13 @@ def verify(model: o.Model, as_json: o.AsJson = False, quiet: o.Quiet = False) ->
 @app.command(cls=Command)
 def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> None:
     """Delete a model's files from this disk."""
-    spec = catalog.find(model)
+    spec = _recorded(model) or catalog.find(model)
     found = hub.local_copy(spec)
     if spec.repo and found.state != hub.ABSENT and not yes:
         what = f"{spec.name}, {hub.gigabytes(found.bytes)}"
         if not typer.confirm(printable(f"Delete {what} in {found.folder or hub.cache()}?"), err=True):
             raise typer.Exit(1)
-    freed = hub.remove(spec)
+    freed = repositories.remove(spec) if isinstance(spec, Fetched) else hub.remove(spec)
     typer.echo(
         json.dumps({"name": spec.name, "freed": freed})
         if as_json
@@ -168,16 +197,41 @@ def remove(model: o.Model, yes: o.Yes = False, as_json: o.AsJson = False) -> Non
 @app.command(cls=Command)
 def path(model: o.Model, as_json: o.AsJson = False) -> None:
     """Print where a model's files are."""
-    spec = catalog.find(model)
-    folder = hub.local_path(spec)
-    _print_place(spec, folder, as_json)
+    _print_place(_recorded(model) or catalog.find(model), as_json)
 
 
-def _print_place(spec: ModelSpec, folder: Path, as_json: bool) -> None:
+def _recorded(model: str) -> Fetched | None:
+    """What was fetched of a repository under this name."""
+    repository = repositories.parse(model)
+    return repositories.recorded(repository.text) if repository and not Path(model).exists() else None
+
+
+def _print_place(wanted: ModelSpec | Fetched, as_json: bool) -> None:
+    place = hub.local_path(wanted)
     if as_json:
-        typer.echo(json.dumps({"name": spec.name, **_location(hub.local_copy(spec))}))
+        typer.echo(json.dumps({"name": wanted.name, **_location(hub.local_copy(wanted))}))
     else:
-        print_path(folder)
+        print_path(wanted.path if isinstance(wanted, Fetched) else place)
+
+
+def _facts_of(fetched: Fetched) -> dict[str, Any]:
+    """A line of ``--json`` about what was fetched of a repository."""
+    found = hub.local_copy(fetched)
+    facts = {
+        "name": fetched.name,
+        "kind": fetched.kind,
+        "licence": fetched.licence,
+        "here": found.state == hub.COMPLETE,
+    }
+    return facts | _location(found) | {"bytes": fetched.bytes, "files": fetched.files, "repo": fetched.repo}
+
+
+def _notes(fetched: Fetched) -> list[str]:
+    """What it is, and how it is used, for a person."""
+    if fetched.kind == repositories.LORA:
+        return [f"a LoRA; add it to a model with --lora {fetched.name}"]
+    use = f"a model of the kind of {fetched.like}; use it with --model {fetched.name}"
+    return [use, fetched.note] if fetched.note else [use]
 
 
 def _file_names(bad: list[hub.FileCheck]) -> str:
@@ -185,7 +239,7 @@ def _file_names(bad: list[hub.FileCheck]) -> str:
     return names if len(bad) <= 3 else f"{names} and {len(bad) - 3} more"
 
 
-def _remedy(spec: ModelSpec) -> str:
+def _remedy(spec: Fetchable) -> str:
     if not spec.repo:
         return "put the files back" if spec.folder else "reinstall sora"
     return f"delete what is damaged, then: sora models pull {spec.name}"
@@ -217,7 +271,11 @@ def _location(found: hub.LocalCopy) -> dict[str, Any]:
     return {"state": found.state, "path": str(found.folder) if found.folder else None, "bytes_here": found.bytes}
 
 
-def _state(spec: ModelSpec, found: hub.LocalCopy) -> str:
+def _state_of(fetched: Fetched) -> str:
+    return _state(fetched, hub.local_copy(fetched))
+
+
+def _state(spec: Fetchable, found: hub.LocalCopy) -> str:
     if found.state == hub.COMPLETE:
         return "here"
     if not spec.repo:

@@ -96,7 +96,8 @@ IdeasSeed = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Same seed, same prompts.", show_default="random")
 ]
 Model = Annotated[
-    str, typer.Argument(metavar="NAME", help="A model's name, or the path of a folder or file.", show_default=False)
+    str,
+    typer.Argument(metavar="NAME", help="A model's name, a path, or ORG/REPO[:FILE] of the hub.", show_default=False),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sora.catalog import repositories
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, ModelError, UsageError
 from sora.weights import lora_file
@@ -74,7 +76,7 @@ def parse(texts: Sequence[str], spec: ModelSpec) -> tuple[Lora, ...]:
     """The files of a command's --lora flags. Raises UsageError, InputError and ModelError for what cannot be added to
     this model; which shapes fit is seen when the weights are there."""
     given = [parse_flag(text) for text in texts]
-    return tuple(_checked(replace(lora, path=path), spec) for lora in given for path in _places(lora.path))
+    return tuple(_checked(replace(lora, path=path), spec) for lora in given for path in _files(lora.path))
 
 
 def parse_flag(text: str) -> Lora:
@@ -89,6 +91,16 @@ def parse_flag(text: str) -> Lora:
             f"--lora {text}: strength {number} is out of range; expected {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}"
         )
     return Lora(Path(path if colon else text), strength)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The files of what a person named: at a path, or fetched from a repository. Raises InputError."""
+    name = None if os.path.lexists(path) else repositories.parse(str(path))
+    found = repositories.paths(name) if name else ()
+    if name and name.files and not found:
+        raise InputError(f"there is no LoRA {path} here; fetch it with: sora models pull {path}")
+    for place in found or (path,):
+        yield from _places(place)
 
 
 def _places(path: Path) -> Iterator[Path]:

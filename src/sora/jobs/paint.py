@@ -176,7 +176,7 @@ def frames_in_memory(resolved: ResolvedRequest, variant: Variant, loaded: Loaded
 def recipe_of(resolved: ResolvedRequest, variant: Variant, loaded: Loaded) -> Recipe:
     """Everything needed to make this file again."""
     plan, painted, size = resolved.plan, resolved.model_size, resolved.size
-    own_weights = dict.fromkeys(resolved.spec.own_paths)
+    own_weights = () if resolved.spec.repo else dict.fromkeys(resolved.spec.own_paths)
     inputs = [(absolute(file), digest_of(file)) for file in resolved.inputs]
     inputs += [(absolute(path), WEIGHTS + weights.fingerprint(path)) for path in own_weights]
     return Recipe(
@@ -210,6 +210,8 @@ def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
 def weights_identity(spec: ModelSpec) -> str:
     """Which weights painted: the sha256 of a file of the package's, the hub's repository and commit, or the sha256 of
     what the files of a folder say they hold, since to read them all takes longer than to paint."""
+    if spec.repo and spec.folder is not None:
+        return f"{spec.name}@{spec.revision}"
     prints = [weights.fingerprint(path) for path in spec.own_paths]
     if prints:
         return prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from sora import catalog, weights
+from sora.catalog import repositories
 from sora.errors import InputError, SoraError, UsageError
 from sora.jobs import input_paths, loras
 from sora.jobs.inputs import Inputs
@@ -151,7 +152,8 @@ class Finder:
 def own_model(recipe: Recipe) -> list[str]:
     """The model, where it is a person's own folder or file, or two files, whatever they are called."""
     model = recipe.request.model
-    is_own = model is not None and (model not in catalog.MODELS or model in dict(recipe.inputs))
+    is_known = model is None or model in catalog.MODELS or (repositories.parse(model) and not os.path.lexists(model))
+    is_own = not is_known or model in dict(recipe.inputs)
     return model_paths(model, dict(recipe.inputs)) if model and is_own else []
 
 

@@ -157,7 +157,7 @@ def _completed(
         "shift": request.shift or d.shift,
         "sampler": request.sampler or d.sampler,
         "negative_prompt": prompts.clean(request.negative_prompt or "") if has_negative else d.negative,
-        "model": ",".join(str(path.absolute()) for path in spec.own_paths) or spec.name,
+        "model": spec.name if spec.repo else ",".join(str(path.absolute()) for path in spec.own_paths) or spec.name,
         "loras": tuple(lora.flag_value for lora in lora_files),
         **{
             name: path and absolute(path)

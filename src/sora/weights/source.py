@@ -40,7 +40,7 @@ def files(source: Path) -> list[Path]:
     if source.name.endswith(_INDEX):
         return _shards(source)
     if source.suffix in PICKLES:
-        raise _pickle(source)
+        raise pickle_error(source)
     if not source.is_file():
         raise ModelError(f"there are no weights at {source}; check the path, or download them")
     if source.suffix not in READ:
@@ -77,7 +77,7 @@ def refuse_pickles(folder: Path) -> None:
     """Raises ModelError for a folder that holds one."""
     pickles = sorted(path for path in folder.iterdir() if path.suffix in PICKLES)
     if pickles:
-        raise _pickle(pickles[0])
+        raise pickle_error(pickles[0])
 
 
 def _is_index(path: Path) -> bool:
@@ -123,7 +123,8 @@ def abbreviate(paths: Iterable[Path | str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _pickle(path: Path) -> ModelError:
+def pickle_error(path: Path) -> ModelError:
+    """Of a file that is one."""
     return ModelError(
         f"{path} is a pickle, which can run any program when it is opened, so sora does not; get the same weights as"
         " .safetensors (from a -Diffusers repository or ComfyUI's repackaged files) or as .gguf"
