@@ -153,7 +153,7 @@ PLAYLISTS = {
 @pytest.mark.parametrize("secret", ["http://127.0.0.1:9/a.ts", "a/b.mkv"])
 def test_a_playlist_opens_nothing(tmp_path: Path, name: str, secret: str):
     (tmp_path / name).write_text(PLAYLISTS[name].replace("SECRET", secret))
-    for read in (media.probe, media.read_clip, media.sound_of):
+    for read in (media.probe, media.read_clip, media.sound_tracks):
         with pytest.raises(InputError, match="is a playlist"):
             read(tmp_path / name)
 

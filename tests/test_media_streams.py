@@ -8,6 +8,7 @@ import pytest
 
 from real_files_parts.numbered import H264, combing, film, interlaced, joined, number_of
 from sora import media
+from sora.errors import InputError
 from sora.plan.clip import Clip
 
 VP8 = ("-c:v", "libvpx", "-b:v", "1M", "-deadline", "realtime", "-cpu-used", "8", "-g", "12")
@@ -132,3 +133,49 @@ def test_whole_frames_are_not_taken_for_fields(tmp_path: Path) -> None:
     notes = list[str]()
     media.read_clip(film(tmp_path / "a.mp4", range(48)), on_note=notes.append)
     assert notes == []
+
+
+def cut_off(path: Path, share: float) -> Path:
+    """The same file, of which the end has not come."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "encode"),
+    [("a.mp4", (*H264, "-movflags", "+faststart")), ("a.mkv", H264), ("a.webm", VP8), ("a.avi", ("-c:v", "mjpeg"))],
+)
+def test_of_half_a_download_it_is_said_how_much_is_there(tmp_path: Path, name: str, encode: tuple[str, ...]) -> None:
+    made, notes = cut_off(film(tmp_path / name, range(96), encode=encode), 0.6), list[str]()
+    clip, info = media.read_clip(made, on_note=notes.append), media.probe(made)
+    assert numbers(clip) == list(range(len(clip))) and 20 < len(clip) < 96 and info.frames == len(clip)
+    total = "" if name == "a.avi" else "of about 96 "  # its index is at its end
+    assert notes == [f"{made} is incomplete: {info.incomplete}"]
+    assert f"{len(clip)} {total}" in notes[0] or not total
+
+
+def test_a_download_without_its_index_is_incomplete(tmp_path: Path) -> None:
+    made = cut_off(film(tmp_path / "a.mp4", range(48)), 0.6)
+    for read in (media.read_clip, media.probe, media.sound_tracks):
+        with pytest.raises(InputError, match="incomplete: its index"):
+            read(made)
+
+
+@pytest.mark.parametrize("suffix", [".part", ".crdownload", ".download"])
+def test_the_names_of_downloads_that_go_on_are_known(tmp_path: Path, suffix: str) -> None:
+    made, notes = film(tmp_path / "a.mp4", range(48)), list[str]()
+    whole = made.rename(f"{made}{suffix}")
+    media.read_clip(whole, on_note=notes.append)
+    assert len(notes) == 1 and "still being downloaded" in notes[0]
+    with pytest.raises(InputError, match="incomplete: its name says that it is still being downloaded"):
+        media.read_clip(cut_off(whole, 0.6))
+
+
+def test_frames_that_are_broken_midway_are_spoken_of(tmp_path: Path) -> None:
+    made, notes = film(tmp_path / "a.mp4", range(96)), list[str]()
+    data = bytearray(made.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    made.write_bytes(data)
+    media.read_clip(made, on_note=notes.append)
+    assert len(notes) == 1 and "is damaged" in notes[0]

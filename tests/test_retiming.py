@@ -211,7 +211,7 @@ def test_a_phones_clip_is_extended_and_stays_what_it_is(studio: Studio, footage:
     film, clip = media.read_clip("made.mkv"), media.read_clip(path)
     assert (len(film), film.fps) == (6 + 15, 30)
     assert np.array_equal(film.frames_FYXC[:6], clip.frames_FYXC)
-    assert media.sound_of("made.mkv")
+    assert media.sound_tracks("made.mkv")
     again = studio("remake", "made.mkv", "-o", "again.mkv")
     assert again.exit_code == 0, again.stderr
     assert np.array_equal(media.read_clip("again.mkv").frames_FYXC, film.frames_FYXC)

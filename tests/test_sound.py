@@ -89,7 +89,7 @@ def test_the_pictures_and_the_recipe_stay_as_they_are(tmp_path: Path, suffix: st
     info = media.probe(path)
     assert info.sound and not media.probe(silent).sound
     assert (info.frames, info.recipe) == (31, RECIPE) and info.fps == pytest.approx(fps)
-    assert media.sound_of(path) and not media.sound_of(silent)
+    assert media.sound_tracks(path) and not media.sound_tracks(silent)
     assert abs(len(heard(path)) - 31 / fps * RATE) <= 1024
     log = subprocess.run([FFMPEG, "-i", path], capture_output=True).stderr.decode()
     assert re.search(r"Audio: aac .*48000 Hz, stereo" if suffix == ".mp4" else r"Audio: flac, 48000 Hz, stereo", log)
@@ -138,7 +138,7 @@ def test_sound_and_picture_of_a_film_that_begins_late_stay_together(tmp_path: Pa
 def test_other_kinds_of_file_are_silent(tmp_path: Path, name: str) -> None:
     film = sung(tmp_path, "a.mp4", (0, 6, 440))
     path = painted(tmp_path / name, 1, 8.0, Sound(film, 0, 1, 0))
-    assert not media.probe(path).sound and not media.sound_of(path)
+    assert not media.probe(path).sound and not media.sound_tracks(path)
 
 
 def test_a_film_without_sound_is_refused_before_the_work(tmp_path: Path) -> None:
@@ -168,8 +168,75 @@ def test_stretches_without_length_are_a_mistake_of_the_caller(tmp_path: Path) ->
 
 def test_what_cannot_be_heard_or_read(tmp_path: Path) -> None:
     ffmpeg("-f", "lavfi", "-i", "sine=d=0.2", tmp_path / "a.wav")
-    assert media.sound_of(tmp_path / "a.wav") and not media.sound_of(tmp_path)
+    assert media.sound_tracks(tmp_path / "a.wav") and not media.sound_tracks(tmp_path)
     (tmp_path / "a.txt").write_text("plain words\n" * 9)
     for bad in ("a.txt", "none.mp4"):
         with pytest.raises(InputError):
-            media.sound_of(tmp_path / bad)
+            media.sound_tracks(tmp_path / bad)
+
+
+def tracks(path: Path, *hz: int, default: int | None, layout: str = "mono") -> Path:
+    """A film of 2 s with a sound track of each of these tones."""
+    made = [
+        f"-f lavfi -i aevalsrc={'|'.join([f'0.5*sin(2*PI*{each}*t)'] * CHANNELS[layout])}:c={layout}:d=2" for each in hz
+    ]
+    inputs = [word for each in made for word in each.split()]
+    maps = [word for n in range(len(hz) + 1) for word in ("-map", str(n))]
+    marks = [
+        word
+        for n in range(len(hz))
+        for word in (
+            f"-disposition:a:{n}",
+            "default" if n == default else "0",
+            f"-metadata:s:a:{n}",
+            f"language={LANGUAGES[n]}",
+        )
+    ]
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "color=s=32x32:r=8:d=2",
+        *inputs,
+        *maps,
+        *marks,
+        *(["-c:a", "flac"] if path.suffix == ".mkv" else []),
+        path,
+    )
+    return path
+
+
+LANGUAGES = ("eng", "deu")
+CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6, "5.1(side)": 6, "7.1": 8}
+
+
+@pytest.mark.parametrize(("name", "default", "hz"), [("a.mp4", 1, 880), ("a.mkv", 1, 880), ("a.mkv", None, 440)])
+def test_of_several_tracks_the_default_is_kept(tmp_path: Path, name: str, default: int | None, hz: int) -> None:
+    film = tracks(tmp_path / name, 440, 880, default=default)
+    assert pitch(heard(painted(tmp_path / "c.mkv", 16, 8.0, Sound(film, 0, 2, 0))), 0.5, 1.5) == pytest.approx(
+        hz, abs=5
+    )
+    found = media.probe(film).sound_tracks
+    assert [(t.language, t.default) for t in found] == [("eng", False), ("deu", default == 1)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("layout", ["5.1", "5.1(side)", "7.1"])
+def test_surround_stays_as_it_is(tmp_path: Path, suffix: str, layout: str) -> None:
+    film = tracks(tmp_path / "a.mkv", 440, default=0, layout=layout)
+    made = painted(tmp_path / f"c{suffix}", 16, 8.0, Sound(film, 0, 1, 0.5))
+    kept = "5.1" if suffix == ".mp4" and layout == "5.1(side)" else layout  # AAC knows no side speakers
+    assert [track.layout for track in media.probe(made).sound_tracks] == [kept]
+    raw = ffmpeg("-i", made, "-f", "f32le", "-")
+    samples = np.frombuffer(raw, "<f4").reshape(-1, CHANNELS[layout])
+    loud = [float(np.sqrt((channel[int(0.6 * RATE) : int(1.4 * RATE)] ** 2).mean())) for channel in samples.T]
+    del loud[3]  # what a subwoofer's channel keeps of a tone is the encoder's choice
+    assert min(loud) > 0.3 and max(loud) < 0.4
+
+
+def test_of_two_films_the_one_with_more_channels_gives_them(tmp_path: Path) -> None:
+    wide = tracks(tmp_path / "a.mkv", 440, default=0, layout="5.1")
+    narrow = tracks(tmp_path / "b.mp4", 880, default=0)
+    made = painted(tmp_path / "c.mp4", 16, 8.0, Sound(narrow, 0, 1, 0), Sound(wide, 0, 1, 1))
+    assert [track.layout for track in media.probe(made).sound_tracks] == ["5.1"]
+    assert pitch(heard(made), 0.2, 0.8) == pytest.approx(880, abs=10)

@@ -43,7 +43,9 @@ def info(
         return
     source_type = facts["source_type"] or ""
     by_a_model = MADE_BY_A_MODEL.get(source_type, "")
-    facts |= {"size": "x".join(map(str, facts["size"])), "sound": "yes" if facts["sound"] else ""}
+    tracks = [_described(track) for track in facts.pop("sound_tracks")]
+    facts |= {"size": "x".join(map(str, facts["size"])), "sound": "; ".join(tracks)}
+    facts |= {"interlaced": "yes" if facts["interlaced"] else ""}
     facts |= {"source_type": source_type, "made by a model": by_a_model}
     problem = facts.pop("problem", "" if by_a_model else "sora did not make this file")
     del facts["recipe"]
@@ -77,11 +79,23 @@ def media_facts(file: Path) -> tuple[Facts, Facts | None]:
         "seconds": found.seconds,
         "codec": found.codec,
         "pix_fmt": found.pix_fmt,
+        "interlaced": found.interlaced,
         "sound": found.sound,
+        "sound_tracks": [
+            {"codec": track.codec, "channels": track.layout, "language": track.language, "default": track.default}
+            for track in found.sound_tracks
+        ],
+        "incomplete": found.incomplete,
         "source_type": found.source_type,
         "recipe": record,
     }
     return facts | ({"problem": problem} if problem else {}), made_with
+
+
+def _described(track: Facts) -> str:
+    """A sound track for a person, as in "aac stereo eng (default)"."""
+    words = [track["codec"], track["channels"], track["language"], "(default)" if track["default"] else ""]
+    return " ".join(filter(None, words))
 
 
 def weights_facts(file: Path) -> Facts:

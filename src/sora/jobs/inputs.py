@@ -15,6 +15,7 @@ from sora import media
 from sora.errors import InputError, UsageError
 from sora.jobs.video import Picture, Video
 from sora.media import Sound
+from sora.media.tracks import SoundTrack
 from sora.plan import prompts
 from sora.plan.clip import Clip
 from sora.plan.recipe import prompt_in
@@ -113,11 +114,15 @@ class Inputs:
         """What it says of where it came from, as ``media.Info`` has it."""
         return self._in_memory[path].source_type if path in self._in_memory else media.read_notes(path).source_type
 
+    def sound_tracks(self, path: str) -> tuple[SoundTrack, ...]:
+        """As ``media.sound_tracks``; of a clip in memory none, whose sounds are stretches of files."""
+        return () if path in self._in_memory else media.sound_tracks(path)
+
     def sounds(self, path: str, start: float, length: float, offset: float) -> tuple[Sound, ...]:
         """The sound of a part of a clip, placed in a film. All times in seconds. start, length: of the part. offset:
         where it begins in the film."""
         if path not in self._in_memory:
-            return (Sound(Path(path), start, length, offset),) if media.sound_of(path) else ()
+            return (Sound(Path(path), start, length, offset),) if media.sound_tracks(path) else ()
         moved = (_part_of(sound, start, length, offset) for sound in self._in_memory[path].sounds)
         return tuple(sound for sound in moved if sound is not None)
 

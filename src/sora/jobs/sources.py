@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from sora.jobs.inputs import Inputs
 from sora.media import Sound
+from sora.media.tracks import kept, layout_in
 from sora.plan.clip import Clip
 from sora.plan.geometry import parse_region, wxh
 
@@ -63,8 +64,23 @@ def sounds(files: Inputs, verb: str, sources: Sequence[Source], kind: str) -> tu
         return (), ()
     if kind not in SOUND_SUFFIXES:
         return (), (f"the sound of {names} is left out; -o in .mp4 or .mkv keeps it",)
-    notes = () if verb == "edit" else (f"the sound of {names} stays with its frames; the rest is silent",)
-    return tuple(sound for _, sounds in found for sound in sounds), notes
+    notes = [] if verb == "edit" else [f"the sound of {names} stays with its frames; the rest is silent"]
+    notes += [note for path in dict.fromkeys(str(s.path) for s in sources) for note in _track_notes(files, path, kind)]
+    return tuple(sound for _, sounds in found for sound in sounds), tuple(notes)
+
+
+def _track_notes(files: Inputs, path: str, kind: str) -> Iterator[str]:
+    """What of a clip's sound a film of this kind lacks."""
+    tracks = files.sound_tracks(path)
+    if not tracks:
+        return
+    track = kept(tracks)
+    if len(tracks) > 1:
+        which = f"number {track.number + 1}{f' ({track.language})' if track.language else ''}"
+        reason = "its default" if track.default else "its first, since it names no default"
+        yield f"{path} has {len(tracks)} sound tracks; {which}, {reason}, is kept"
+    if track.layout not in ("mono", "stereo") and layout_in(kind, track.layout) == "stereo":
+        yield f"the sound of {path}, {track.layout}, is mixed down to stereo, since {kind} cannot hold it"
 
 
 def edit_mask(files: Inputs, region: str | None, mask: str | None, clip: Clip) -> np.ndarray | None:

@@ -8,6 +8,7 @@
 ``interpolate``  frames between frames
 ``mask``     which pixels to paint
 ``sound``    sound from other films
+``tracks``   which sound tracks a file has, and which is kept in how many channels
 ``facts``    what a file is, and the recipe inside it
 ``embed``    the recipe inside GIF, WebP, PNG and JPEG files
 ``signing``  the same, signed with a person's certificate
@@ -26,7 +27,7 @@ from sora.media.mask import marked, mask_of, read_mask
 from sora.media.picture import read_image, rgb
 from sora.media.provenance import COMPOSITE, GENERATED, Provenance
 from sora.media.read import FOLDER_FPS, cut, read_clip
-from sora.media.sound import Sound, sound_of
+from sora.media.sound import Sound, sound_tracks
 from sora.media.target import SUFFIXES, check_target, unique_path
 from sora.media.write import Writer, check_size, write_clip, writer
 
@@ -53,7 +54,7 @@ __all__ = [
     "read_recipe",
     "rgb",
     "sampled",
-    "sound_of",
+    "sound_tracks",
     "unique_path",
     "write_clip",
     "writer",

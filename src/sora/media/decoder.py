@@ -105,6 +105,7 @@ class Output:
             line = self._out.readline(1 << 16)
             self._deadline = None
             if not line:
+                self.ended = True
                 return
             yield line
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from sora.errors import InputError
 from sora.media import animation, embed, ffmpeg, picture, provenance, read, stream, target, timing
+from sora.media.tracks import SoundTrack
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,9 @@ class Info:
     """Facts about a file. kind: "video", "animation", "image" or "folder". width, height: pixels, as shown.
 
     frames, fps: as ``read_clip`` gives them. fps, seconds: 0 for an image. codec, pix_fmt: in ffmpeg's or Pillow's
-    words. recipe: JSON text, if it has one. sound: whether it has sound. source_type: a name of IPTC's vocabulary of
-    digital source types, where the file says one.
+    words. recipe: JSON text, if it has one. sound_tracks: those it has. source_type: a name of IPTC's vocabulary of
+    digital source types, where the file says one. interlaced: whether it says that its frames are. incomplete: what a
+    film that is cut off lacks, in words.
     """
 
     kind: str
@@ -29,8 +31,15 @@ class Info:
     codec: str
     pix_fmt: str
     recipe: str | None = None
-    sound: bool = False
+    sound_tracks: tuple[SoundTrack, ...] = ()
     source_type: str | None = None
+    interlaced: bool = False
+    incomplete: str | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether it has any."""
+        return bool(self.sound_tracks)
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,9 @@ def _facts(file: Path) -> Info:
     times = timing.probe_timing(file, facts.rate)
     fps, shape = float(times.rate), (facts.width, facts.height)
     seconds = times.frames / fps
-    return Info("video", *shape, times.frames, fps, seconds, facts.codec, facts.pix_fmt, sound=facts.sound)
+    own = {"sound_tracks": facts.sounds, "interlaced": bool(facts.fields)}
+    missing = read.shortfall(file, facts, times)
+    return Info("video", *shape, times.frames, fps, seconds, facts.codec, facts.pix_fmt, incomplete=missing, **own)
 
 
 def read_recipe(path: str | Path) -> str | None:

@@ -14,6 +14,7 @@ from sora.storage import regular
 CONTAINERS = "mov,matroska,avi,flv,asf,ogg,mpeg,mpegts,mpegvideo,m4v,h264,hevc,ivf,obu,nut,mxf,dv,rm,wtv,yuv4mpegpipe"
 SOUND_CONTAINERS = "wav,mp3,flac,aac,aiff,caf,w64"
 
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload", ".!qb", ".!ut", ".aria2", ".ytdl")
 MAX_TAG_BYTES = 1 << 23  # bytes of a file's tags that are looked at; a recipe has at most half of that, escaped
 
 
@@ -38,6 +39,18 @@ def rate(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1001)
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a file is named as browsers and other programs name what they have not downloaded to its end."""
+    return path.suffix.lower() in UNFINISHED
+
+
+def incomplete(path: Path, missing: str) -> InputError:
+    """missing: what is not there of it."""
+    if is_unfinished(path):
+        return InputError(f"{path} is incomplete: its name says that it is still being downloaded; wait for its end")
+    return InputError(f"{path} is incomplete: {missing}; get the whole file")
+
+
 def unreadable(path: Path, log: bytes) -> InputError:
     with regular.opened(path) as file:
         head = file.read(1024) or b""
@@ -45,6 +58,8 @@ def unreadable(path: Path, log: bytes) -> InputError:
         return InputError(f"{path} is a playlist, expected a film; give the file of the film itself")
     if head and all(byte >= 32 or byte in b"\t\n\r" for byte in head) and not head.startswith(b"YUV4MPEG2"):
         return InputError(f"{path} is a text file, expected a film; give e.g. an .mp4, .mkv, .webm or .gif")
+    if is_unfinished(path) or b"moov atom not found" in log:
+        return incomplete(path, "its index (moov), without which nothing can be read, has not come")
     return InputError(f"{path} cannot be read as a video: {last_line(log)}; expected e.g. an .mp4, .mkv, .webm or .gif")
 
 

@@ -17,6 +17,8 @@ from sora.media.timing import RESTARTING, FrameTiming
 
 _SLOWEST_DECODING = 5.0  # frames a second
 _FINDABLE = r"(yuvj?4\d\d|gray)\w*"  # of the pixel formats that idet takes; others it would have converted
+_BROKEN = "Error submitting packet|Decoding error|corrupt decoded frame"
+_FINDER = "idet=intl_thres=1.25"  # its own 1.04 takes patterns that move for fields
 _COMBED_FRAMES = 8  # in a row, before a film that does not say so is taken for interlaced
 
 
@@ -39,12 +41,15 @@ def rgb_frames(
     size, memory = math.prod(shape), decoder.memory_for(facts.height * facts.width)
     patience = decoder.PATIENCE + first / _SLOWEST_DECODING  # where no jump is possible, all before it is decoded
     arguments = _decoding(path, facts, times, first, last, deinterlace)
+    count = 0
     with decoder.running(["-v", "info", "-nostats", *arguments], memory=memory) as output:
         while len(data := output.read(size, patience)) == size:
             yield np.frombuffer(data, np.uint8).reshape(shape)
-            patience = decoder.PATIENCE
+            count, patience = count + 1, decoder.PATIENCE
         if output.stalled:
             raise InputError(f"{path} gives no frame for {decoder.PATIENCE:g} s; it is damaged, get a whole copy")
+    if count < last - first:
+        on_note(f"{path} is damaged: {count} of {last - first} frames can be decoded; get a whole copy")
     for note in _notes(path, facts, times, deinterlace, output.log):
         on_note(note)
 
@@ -59,6 +64,8 @@ def _notes(path: Path, facts: Stream, times: FrameTiming, deinterlace: bool | No
     if sizes:
         fitted = f"such frames are fitted to {width}x{height}, its first size"
         yield f"{path} changes its size midway, to {' and '.join([*sizes][:3])}; {fitted}"
+    if re.search(_BROKEN, log) and not times.incomplete:
+        yield f"{path} is damaged: some of its frames are broken or stand still; get a whole copy"
     if deinterlace is None and facts.fields:
         yield f"{path} is interlaced, and whole frames are made of its fields; --no-deinterlace leaves them as they are"
     combed = re.findall(r"Multi frame detection: TFF: *(\d+) BFF: *(\d+) Progressive: *(\d+)", log)
@@ -104,7 +111,7 @@ def deinterlacing(facts: Stream, wanted: bool | None) -> tuple[str, ...]:
     if wanted is False:
         return ()
     if not facts.fields:
-        finding = ("idet",) if re.fullmatch(_FINDABLE, facts.pix_fmt) else ()
+        finding = (_FINDER,) if re.fullmatch(_FINDABLE, facts.pix_fmt) else ()
         return (*finding, "bwdif=send_frame:auto:all") if wanted else finding
     if not facts.frames_say:
         return (f"bwdif=send_frame:{facts.fields}:all",)

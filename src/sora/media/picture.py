@@ -93,7 +93,8 @@ def opened(file: Path) -> Iterator[Image.Image | None]:
                 raise
             except Exception as error:
                 reason = (str(error) or type(error).__name__).splitlines()[0]
-                raise InputError(f"{file} is damaged: {reason}; get a whole copy") from None
+                how = "incomplete" if "truncated" in reason else "damaged"
+                raise InputError(f"{file} is {how}: {reason}; get a whole copy") from None
 
 
 def _regular(file: Path) -> BinaryIO:

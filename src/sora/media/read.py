@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from sora.errors import InputError, UsageError
-from sora.media import animation, embed, frames, picture, stream, target, timing
+from sora.media import animation, embed, ffmpeg, frames, picture, stream, target, timing
 from sora.plan.clip import Clip
 from sora.storage import regular
 
@@ -141,12 +141,24 @@ def _video(file: Path, pixels: Pixels, deinterlace: bool | None, on_note: Callab
         size, most = f"{facts.width}x{facts.height}", picture.MAX_PIXELS // 10**6
         raise InputError(f"{file} is {size}, over {most} megapixels a frame; scale it down")
     times = timing.probe_timing(file, facts.rate)
+    if missing := shortfall(file, facts, times):
+        on_note(f"{file} is incomplete: {missing}")
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
         for frame_YXC in frames.rgb_frames(file, facts, times, first, last, deinterlace=deinterlace, on_note=on_note):
             yield frame_YXC if pixels is picture.rgb else pixels(Image.fromarray(frame_YXC))
 
     return VideoSource(file, times.frames, float(times.rate), (facts.height, facts.width), decode)
+
+
+def shortfall(file: Path, facts: stream.Stream, times: timing.FrameTiming) -> str | None:
+    """What a film that is cut off lacks, in words; None for a whole one."""
+    expected = round((facts.seconds or 0) * times.rate)
+    if times.incomplete:
+        return (
+            f"{times.frames} of about {expected} frames are there" if expected > times.frames else "its end is missing"
+        )
+    return "its name says that it is still being downloaded" if ffmpeg.is_unfinished(file) else None
 
 
 def _animation(file: Path, image: Image.Image, pixels: Pixels) -> VideoSource:
@@ -232,6 +244,8 @@ def pictures(folder: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}; check its permissions") from None
     if not found:
+        if ffmpeg.is_unfinished(folder):  # Safari's, with what has come so far in it
+            raise ffmpeg.incomplete(folder, "")
         wanted = "a folder of numbered pictures, or a clip's file"
         raise InputError(f"{folder} holds no .png or .jpg files; expected {wanted}")
     counts = Counter(KINDS[f.suffix.lower()] for f in found)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sora.errors import InputError
 from sora.media import decoder, ffmpeg, picture
+from sora.media.tracks import SoundTrack, sound_tracks
 
 SEEKABLE = ("mov,", "matroska,")  # where a jump lands on a keyframe before the time asked for
 MAX_PIXELS = ("-max_pixels", str(picture.MAX_PIXELS))  # before each frame, since they may grow on the way
@@ -21,10 +22,11 @@ _FRAMES_SAY = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "dvvi
 class Stream:
     """The first video stream of a file, as it is shown: (height, width) is after rotation, in square pixels.
 
-    rate: frames a second. sound: whether the file has a sound stream, too. coded: (height, width) in pixels as they
+    rate: frames a second. sounds: the file's sound tracks. coded: (height, width) in pixels as they
     are coded, which may be oblong. shape: width to height, as ffmpeg has it of the first frame. fields: "tff" or "bff"
     where frames are interlaced, the top or the bottom field first, else "". frames_say: whether each frame says that of
-    itself. turned: whether ffmpeg turns or crops frames before any filter sees them.
+    itself. turned: whether ffmpeg turns or crops frames before any filter sees them. seconds: that the file says it
+    lasts, with its sound; None where it does not say.
     """
 
     height: int
@@ -34,12 +36,13 @@ class Stream:
     pix_fmt: str
     tagged: bool
     seekable: bool
-    sound: bool
+    sounds: tuple[SoundTrack, ...]
     coded: tuple[int, int]
     shape: float
     fields: str
     frames_say: bool
     turned: bool
+    seconds: float | None
 
 
 def stream(path: Path) -> Stream:
@@ -70,12 +73,13 @@ def stream(path: Path) -> Stream:
         pix_fmt=pix_fmt,
         tagged=tagged,
         seekable=opened is not None and opened[1].startswith(SEEKABLE),
-        sound=_hears(log),
+        sounds=sound_tracks(log),
         coded=(height, coded_width),
         shape=coded_width / height * (across / down if across and down else 1),
         fields=_FIELDS[shown[5]] or (_FIELDS[fields[1][0].upper()] if fields else ""),
         frames_say=shown[5] != "P" or codec in _FRAMES_SAY,
         turned=bool(re.search(r"displaymatrix|[Cc]ropping", log)),
+        seconds=_seconds(log),
     )
 
 
@@ -83,11 +87,18 @@ def _no_frame(path: Path, log: str, opened: bool, raw_log: bytes) -> InputError:
     """Why no frame came of a file."""
     if "max pixel count" in log:
         return InputError(f"{path} has over {picture.MAX_PIXELS // 10**6} megapixels a frame; scale it down")
-    if opened and _hears(log) and "matches no streams" in log:
+    if opened and sound_tracks(log) and "matches no streams" in log:
         return InputError(f"{path} holds sound but no picture; expected a film, e.g. an .mp4, .mkv or .webm")
+    if ffmpeg.is_unfinished(path) or "partial file" in log or "ended prematurely" in log:
+        return ffmpeg.incomplete(path, "no frame is there whole")
     if opened:
         return InputError(f"{path} has no frame that can be decoded; get a whole copy")
     return ffmpeg.unreadable(path, _reason(raw_log).encode())
+
+
+def _seconds(log: str) -> float | None:
+    found = re.search(r"^  Duration: (\d+):(\d+):(\d+\.\d+)", log, re.MULTILINE)
+    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
 
 
 def _square(width: int, across: int, down: int) -> int:
@@ -96,21 +107,13 @@ def _square(width: int, across: int, down: int) -> int:
     return round(width * across / down) if believed else width
 
 
-def channels(path: Path) -> str | None:
-    """ffmpeg's name for the channels of the first sound stream, e.g. "mono", "stereo" or "5.1"; None without one.
-
-    Raises InputError for what is no film and no sound.
-    """
+def sound_tracks_of(path: Path) -> tuple[SoundTrack, ...]:
+    """The sound tracks of a film, or of a file of sound alone. Raises InputError for what is neither."""
     done = decoder.run(ffmpeg.source(path))
     log = done.stderr.decode(errors="replace")
     if not re.search(r"^Input #0, ", log, re.MULTILINE):
         raise ffmpeg.unreadable(path, _reason(done.stderr).encode())
-    named = re.search(r": Audio: [^\n]*? Hz, ([^,\s]+)", log)
-    return (named[1] if named else "") if _hears(log) else None
-
-
-def _hears(log: str) -> bool:
-    return bool(re.search(r"^ *Stream #0:\d+[^\n]*?: Audio: ", log, re.MULTILINE))
+    return sound_tracks(log)
 
 
 def _reason(log: bytes) -> str:

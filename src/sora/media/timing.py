@@ -14,7 +14,10 @@ import numpy as np
 from sora.errors import InputError
 from sora.media import decoder, ffmpeg
 
-_DISCARD = 4  # the flag of a packet that an edit list leaves out
+_TORN, _DISCARD = 2, 4  # flags of a packet: part of it is missing, an edit list leaves it out
+_CUT_OFF = (
+    "partial file|File ended prematurely|invalid as first byte of an EBML"  # of files, and of zeros in place of one
+)
 MAX_FRAMES = 4_000_000  # of a film: 18 hours at 60 frames a second
 STANDARD = tuple(Fraction(n, d) for n, d in ((10, 1), (12, 1), (15, 1), (24000, 1001), (24, 1), (25, 1)))
 STANDARD += tuple(Fraction(n, d) for n, d in ((30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1)))
@@ -30,20 +33,22 @@ class FrameTiming:
     """A film at the constant ``rate`` that fits it: so many ``frames``.
 
     origin: seconds from the file's beginning to the first frame, None where the file holds no times. restarts: how
-    often the times begin anew midway, as where files were joined byte by byte.
+    often the times begin anew midway, as where files were joined byte by byte. incomplete: whether the file ends before
+    its end.
     """
 
     rate: Fraction
     frames: int
     origin: Fraction | None
     restarts: int = 0
+    incomplete: bool = False
 
 
 def probe_timing(path: Path, declared: Fraction) -> FrameTiming:
     """When the first video stream's frames are shown, from its packets, which are not decoded: one a frame in every
     common codec. declared: the rate the file claims. Raises InputError, also for a film of over MAX_FRAMES.
     """
-    unit, packets = _packets(path)
+    unit, packets, incomplete = _packets(path)
     if unit is None or not len(packets):
         raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
     known = packets[:, 0].min() > _UNKNOWN
@@ -54,18 +59,19 @@ def probe_timing(path: Path, declared: Fraction) -> FrameTiming:
     rate, first = _constant(declared, times, unit), int(times[0])
     # Places on the grid of the rate, to which the fps filter rounds, too; a last frame of no stated length takes one.
     frames = _nearest((int(times[-1]) - first) * unit * rate) + max(1, _nearest(length * unit * rate))
-    return FrameTiming(rate, frames, first * unit if known else None, restarts)
+    return FrameTiming(rate, frames, first * unit if known else None, restarts, incomplete)
 
 
 def _nearest(number: Fraction) -> int:
     return math.floor(number + Fraction(1, 2))
 
 
-def _packets(path: Path) -> tuple[Fraction | None, np.ndarray]:
-    """(seconds of a tick, int64 (F, 3): when each packet that is shown begins, when it is decoded, and how many ticks
-    it lasts). Times that begin anew go on instead, and _RESTART is added to what the packet there lasts."""
+def _packets(path: Path) -> tuple[Fraction | None, np.ndarray, bool]:
+    """(seconds of a tick; int64 (F, 3): when each packet that is shown begins, when it is decoded, and how many ticks
+    it lasts; whether the file is cut off). Times that begin anew go on instead, and _RESTART is added to what the
+    packet there lasts."""
     arguments = ("-map", "0:V:0", "-c", "copy", "-bsf:v", _onward(), "-f", "framecrc", "pipe:1")
-    unit, shown = None, array("q")
+    unit, shown, torn = None, array("q"), False
     with decoder.running(["-v", "error", *ffmpeg.source(path), *arguments]) as output:
         for line in output.lines():
             if line.startswith(b"#tb 0:") and (tick := re.match(rb"#tb 0: (\d+)/(\d+)", line)):
@@ -74,11 +80,15 @@ def _packets(path: Path) -> tuple[Fraction | None, np.ndarray]:
                 row = line.split(b",")
                 if not int(row[4]):  # of no bytes: AVI's way to show the frame before it once more
                     continue
-                if not any(int(cell[3:], 16) & _DISCARD for cell in row if cell[:3] == b" F="):
+                flags = next((int(cell[3:], 16) for cell in row if cell[:3] == b" F="), 0)
+                torn = bool(flags & _TORN)
+                if not flags & _DISCARD:
                     shown.extend((int(row[2]), int(row[1]), int(row[3])))
                 if len(shown) > 3 * MAX_FRAMES:
                     raise InputError(f"{path} has over {MAX_FRAMES:,} frames; cut it into parts")
-    return unit, np.frombuffer(shown, np.int64).reshape(-1, 3)
+    packets_F3 = np.frombuffer(shown, np.int64).reshape(-1, 3)
+    whole_F3 = packets_F3[:-1] if torn and len(packets_F3) > 1 else packets_F3
+    return unit, whole_F3, torn or bool(re.search(_CUT_OFF, output.log))
 
 
 def _onward() -> str:

@@ -83,7 +83,7 @@ def writer(
     with target.staged(place) as folder:
         made = folder / ("frames" if kind == target.FOLDER else f"made{kind}")
         with _write_errors(place):
-            staged = sound.stage(sounds, folder) if kind in sound.ENCODE else []
+            staged = sound.stage(sounds, folder, kind) if sounds and kind in sound.ENCODE else None
             encoder = _encoder(kind, made, place, fps, size, _Notes(recipe_json, provenance))
             encoder = EncoderThread(encoder, math.prod((*size, 3))) if overlap else encoder
         try:
