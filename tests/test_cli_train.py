@@ -361,6 +361,23 @@ def test_a_lora_changes_what_is_painted_by_its_strength(run: Run, wug: Path):
     assert np.abs(twice.astype(int) - whole).max() <= 1
 
 
+def test_a_prompt_and_a_line_of_a_file_name_it(run: Run, wug: Path):
+    expected = paint(run, "--lora", f"{wug}:0.8", to="flag.mkv")
+    settings = ("--frames", 5, "--steps", 2, "--seed", 1, "--size", "64x64", "--anyway")
+    assert run("generate", "a wug <lora:wug:0.8>", *settings, "-o", "tag.mkv").exit_code == 0
+    folder = Path("prompts")
+    folder.mkdir()
+    wug.rename(folder / "moved.safetensors")
+    (folder / "lines.txt").write_text("a wug <lora:moved:0.8>\na wug <lora:gone:1>\n", encoding="utf-8")
+    result = run("generate", "-f", folder / "lines.txt", "-o", "out", *settings)
+    assert result.exit_code == 6 and "line 2  failed  <lora:gone:1> names no LoRA" in result.stderr
+    assert run("remake", "tag.mkv", "-o", "again.mkv", "--inputs", folder).exit_code == 0
+    for made in ("tag.mkv", "again.mkv"):
+        assert np.array_equal(frames(made), expected)
+    assert Path("out/a-wug.mp4").exists()
+    assert json.loads(media.read_recipe("out/a-wug.mp4") or "")["request"]["loras"] == ["moved.safetensors:0.8"]
+
+
 def test_the_recipe_knows_it_and_makes_the_film_again(run: Run, wug: Path):
     first = paint(run, "--lora", f"{wug}:0.8", to="film.mkv")
     recipe = json.loads(media.read_recipe("film.mkv") or "")

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from sora.errors import ModelError
-from sora.models.wan.text import EmbeddingCache, T5Tokenizer, clean, embed
+from sora.models.wan.text import EmbeddingCache, T5Tokenizer, clean, embed, embed_prompts
 from sora.networks.umt5 import UMT5, UMT5Config
 
 WORDS = ["a", "red", "boat", "sails", "over", "the", "sea"]
@@ -60,6 +60,21 @@ def test_words_are_padded_ended_and_cut(words: T5Tokenizer) -> None:
     assert mask.tolist() == [[True] * 4 + [False] * 2, [True] + [False] * 5, [True] * 6]
     assert words.ids(["a red boat"])[0].shape == (1, 512)
     assert words.ids(["a red boat"], 3)[0].tolist() == [[3, 4, 1]]
+
+
+def test_weights_scale_what_a_token_adds_to_the_empty_prompt(words: T5Tokenizer, network: UMT5) -> None:
+    def compute(texts: list[str]) -> Tensor:
+        return embed(network, words, texts, 8)
+
+    (plain, sea), (empty,) = compute(["a red boat sails", "the sea"]), compute([""])
+    weighted, other = embed_prompts(["a (red boat:1.5) (sails:0)", "the sea"], words, compute)
+    factors = torch.tensor([1, 1.5, 1.5, 0, 1, 1, 1, 1])[:, None]
+    assert torch.allclose(weighted, empty + factors * (plain - empty), atol=1e-6)
+    assert torch.equal(weighted[[0, 4, 5, 6, 7]], plain[[0, 4, 5, 6, 7]]) and torch.equal(other, sea)  # to the bit
+    for same in ("a red boat sails", "a (red boat:1) sails", "a ((red:1.0) boat sails:1)"):
+        assert torch.equal(embed_prompts([same], words, compute), compute(["a red boat sails"]))
+    (cut,), (whole,) = embed_prompts(["(a red boat:0.5) sea" * 9], words, compute), compute(["a red boat sea" * 9])
+    assert torch.equal(cut[7], whole[7])
 
 
 def test_refuses_a_missing_tokenizer(tmp_path: Path) -> None:

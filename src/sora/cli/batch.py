@@ -16,6 +16,7 @@ from sora.cli import films, run
 from sora.cli.commands import Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import InputError, SomeFailed, SoraError, UsageError
+from sora.jobs import lora_tags
 from sora.jobs.delivery import STANDARD_OUTPUT, Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.session import Session
@@ -24,6 +25,7 @@ from sora.plan import flags, prompts
 from sora.plan.prompts import Line
 from sora.plan.request import Request, changed
 from sora.plan.verbs import VERBS
+from sora.plan.weighting import plain
 from sora.storage import regular
 
 MAX_FILE_BYTES = 1 << 24  # bytes
@@ -101,17 +103,18 @@ def _create_folder(folder: Path) -> None:
 def _items(invocation: Invocation, delivery: Delivery, lines: Sequence[Line]) -> Iterator[BatchItem]:
     """Every film of every line, those that cannot be among them as failed."""
     request = Request(verb=invocation.command, **invocation.values)  # type: ignore[arg-type]
+    folders = [Path()] if invocation.file == "-" else [Path(), Path(invocation.file or "").parent]
     for line in lines:
         try:
             if line.error:
                 raise UsageError(line.error)
-            resolved = resolve(_line_request(request, line), delivery)
+            resolved = resolve(lora_tags.followed(_line_request(request, line), folders), delivery)
         except SoraError as error:
             yield BatchItem(line, None, Path(), "failed", str(error), error)
             continue
         for variant in resolved.variants:
             single = replace(resolved, variants=(replace(variant, number=None),))
-            stem = slug(variant.prompt) or invocation.command
+            stem = slug(plain(variant.prompt)) or invocation.command
             yield BatchItem(line, single, Path(f"{stem}{delivery.kind(single.request)}"))
 
 

@@ -13,7 +13,7 @@ from sora.cli.commands import ConsoleOptions, Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import UsageError
 from sora.jobs import job as jobs
-from sora.jobs import replay
+from sora.jobs import lora_tags, replay
 from sora.jobs.delivery import STANDARD_OUTPUT, Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.session import Session, without_garbage_collection
@@ -51,7 +51,8 @@ def build_request(invocation: Invocation) -> Request:
     """What a verb's own command asks for. Raises UsageError."""
     if "prompt" in VERBS[invocation.command].required and invocation.values.get("prompt") is None:
         raise UsageError('no prompt is given; expected PROMPT, as in "a red balloon floats up", or -f FILE')
-    return Request(verb=invocation.command, **fill_from_stdin(invocation.values))  # type: ignore[arg-type]
+    values = fill_from_stdin(invocation.values)
+    return lora_tags.followed(Request(verb=invocation.command, **values))  # type: ignore[arg-type]
 
 
 def fill_from_stdin(values: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +96,7 @@ def _remake(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest
     recipe = replay.located(file, recipe, invocation.inputs, values)
     values |= {} if prompt is None else fill_from_stdin({"prompt": prompt})
     request, notes = replay.remake_request(file, recipe, values)
+    request = lora_tags.followed(request, names=values)  # what the recipe says opens no file
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     suffix = target.FOLDER if file.is_dir() else suffix
     # What could be painted once can be painted again, whatever its words say.

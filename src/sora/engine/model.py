@@ -33,7 +33,7 @@ class Model(Protocol):
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         """The velocity under these prompts, known pixels and guidance scale (1 disables guidance), for the sampler to
-        evaluate."""
+        evaluate. Prompts may hold weights, see ``plan.weighting``."""
         ...
 
 

@@ -10,6 +10,7 @@ from sora.catalog.spec import Advice, ModelSpec
 from sora.errors import UsageError
 from sora.jobs.variants import Variant
 from sora.plan.request import Request
+from sora.plan.weighting import plain
 
 
 def prompt_advice(
@@ -24,7 +25,8 @@ def prompt_advice(
 
 
 def _advise(request: Request, spec: ModelSpec, variant: Variant, anyway: bool) -> Variant:
-    advice = [models.advise(spec, text, allow_unknown=bool(request.loras)) or Advice() for text in variant.texts]
+    unknown = bool(request.loras)
+    advice = [models.advise(spec, plain(text), allow_unknown=unknown) or Advice() for text in variant.texts]
     first_subject = advice[0].subject
     texts = [
         text if each.subject or not first_subject else f"{first_subject} {text}"

@@ -16,6 +16,7 @@ from sora.media import Provenance, signing, target
 from sora.plan.plan import Plan
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import Request
+from sora.plan.weighting import plain
 
 STANDARD_OUTPUT = "-"  # as the output of a film
 MAX_SLUG = 60  # characters; file systems allow 255 bytes
@@ -73,7 +74,7 @@ class Delivery:
         if request.clip is not None:
             return f"{slug(Path(request.clip).stem) or 'film'}-{request.verb}"
         image = slug(Path(request.image).stem) if request.image else ""
-        return slug(variant.prompt) or image or request.verb
+        return slug(plain(variant.prompt)) or image or request.verb
 
     def check(self, request: Request, variant: Variant) -> None:
         """Refuses a place that cannot be written, and a certificate that cannot sign. Raises UsageError and

@@ -20,7 +20,7 @@ from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, at_models_rate, method_of
 from sora.media import GENERATED, Sound
 from sora.memory import plans
-from sora.plan import prompts, retiming
+from sora.plan import foreign_syntax, prompts, retiming, weighting
 from sora.plan import verbs as rows
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
@@ -97,6 +97,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     recorded_prompt = _recorded_prompt(request, files)
     named = delivery.output is not None
     variants = variants_of(request, spec, recorded_prompt or "", count=delivery.count, named=named)
+    _check_weights(request, variants)
     variants = advice.prompt_advice(request, spec, variants, anyway=delivery.anyway)
     for variant in variants:
         delivery.check(request, variant)
@@ -120,7 +121,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
         sounds=sounds,
         inputs=inputs,
         files=files,
-        notes=(*_notes(request, recorded_prompt, distilled_steps), *verb_plan.notes, *sound_notes),
+        notes=(*_notes(request, variants, recorded_prompt, distilled_steps), *verb_plan.notes, *sound_notes),
         source_type=provenance.source_type(request, verb_plan.plan, sounds, files),
     )
 
@@ -136,12 +137,22 @@ def _check_complete(request: Request) -> None:
         )
 
 
-def _notes(request: Request, recorded_prompt: str | None, distilled_steps: int | None) -> list[str]:
+def _check_weights(request: Request, variants: tuple[Variant, ...]) -> None:
+    """Raises UsageError for a weight of words that is out of range."""
+    given = [text for text in (request.negative_prompt, request.source_prompt) if text]
+    for text in (*given, *(text for variant in variants for text in variant.texts)):
+        weighting.spans(text)
+
+
+def _notes(
+    request: Request, variants: tuple[Variant, ...], recorded_prompt: str | None, distilled_steps: int | None
+) -> list[str]:
     """What was taken from elsewhere, for a person."""
     notes = [] if recorded_prompt is None else [f"the prompt of {request.source}: {recorded_prompt}"]
     if distilled_steps and request.steps is None:
         notes.append(f"a few-step LoRA, as it is called: {distilled_steps} steps and guidance 1 unless you say others")
-    return notes
+    texts = dict.fromkeys([*(text for each in variants for text in each.texts), request.negative_prompt or ""])
+    return [*notes, *dict.fromkeys(line for text in texts for line in foreign_syntax.not_understood(text))]
 
 
 def _completed(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sora.engine.progress import Listener, ProgressEvent
 from sora.errors import UsageError
-from sora.jobs import replay, room
+from sora.jobs import lora_tags, replay, room
 from sora.jobs.arguments import check_names, in_keywords, paths_of, row_of, values_of, with_keywords
 from sora.jobs.delivery import InMemory
 from sora.jobs.inputs import Inputs
@@ -176,6 +176,7 @@ class Session(Verbs):
         with in_keywords(row):
             files = Inputs()
             request = Request(verb=verb, **_values(row, {**inputs, **options}, files))  # type: ignore[arg-type]
+            request = lora_tags.followed(request)
             resolved = resolve(request, InMemory(anyway=options.get("anyway", False)), files)
             return self._paint_one(verb, resolved, options)
 
@@ -192,6 +193,7 @@ class Session(Verbs):
                 request, notes = replay.finish_request(file, recipe, values), list[str]()
             else:
                 request, notes = replay.remake_request(file, recipe, values)
+                request = lora_tags.followed(request, names=values)
             # What could be painted once can be painted again, whatever its words say.
             anyway = options.get("anyway", False) or (command == "remake" and "prompt" not in values)
             resolved = replay.resolve_replay(file, recipe, request, InMemory(anyway=anyway), files)

@@ -25,6 +25,7 @@ from sora.networks.mini_text import MiniText, MiniTextConfig
 from sora.networks.mini_vae import TEMPORAL_COMPRESSION, MiniVAE, MiniVAEConfig
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import LORA_TARGETS, WanDiT
+from sora.plan.weighting import spans
 from sora.runtime import lora
 from sora.runtime.skip_init import SkipInit
 from sora.runtime.speed import DEFAULT_SPEED, Speed
@@ -143,9 +144,8 @@ class Mini:
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         known = self._known_mask(canvas).to(self.device)
-        text = prompt if canvas.known_F1YX.any() else self._expand(prompt)  # known frames show the setting and motion
-        texts = [text] if guidance == 1 else [text, negative_prompt]
-        text_BLD = self.text_encoder(word_ids(self.tokenizer, texts, self.text_encoder.config.length).to(self.device))
+        expands = not canvas.known_F1YX.any()  # known frames show the setting and motion
+        text_BLD = self._encode_texts([prompt] if guidance == 1 else [prompt, negative_prompt], expands=expands)
         dtype = self.dit.proj_out.weight.dtype
         conditioning = conditioning_channels(latents.clean_BCTHW, known).to(dtype)
         tokens = latents.clean_BCTHW[0, 0].numel() // self.spec.grid.patch**2
@@ -169,6 +169,28 @@ class Mini:
             return uncond + guidance * (cond - uncond)
 
         return StatefulVelocity(velocity, transformer.state, transformer.restore)
+
+    def _encode_texts(self, prompts: list[str], *, expands: bool) -> Tensor:
+        """What the text encoder makes of prompts: slots (B, slots, width). expands: whether the first is expanded.
+
+        Its slots are of whole prompts, so words are weighted against the prompt without them, as compel weighs words
+        below 1: slots + (weight - 1) * (slots - slots without these words), summed over the weights that the prompt
+        gives. Weight 0 leaves the words out.
+        """
+
+        found = [spans(prompt) for prompt in prompts]
+        texts = ["".join(span.text for span in prompt) for prompt in found]
+        slots_BSD = self._slots([self._expand(text) if expands and not i else text for i, text in enumerate(texts)])
+        rows = list(slots_BSD)
+        for i, prompt in enumerate(found):
+            for weight in sorted({span.weight for span in prompt} - {1.0}):
+                rest = " ".join("".join(span.text for span in prompt if span.weight != weight).split())
+                (without_SD,) = self._slots([self._expand(rest) if expands and not i else rest])
+                rows[i] = rows[i] + (weight - 1) * (slots_BSD[i] - without_SD)
+        return torch.stack(rows)
+
+    def _slots(self, texts: list[str]) -> Tensor:
+        return self.text_encoder(word_ids(self.tokenizer, texts, self.text_encoder.config.length).to(self.device))
 
     def _expand(self, prompt: str) -> str:
         """The prompt with a setting and a motion, like those that the text encoder was trained on."""

@@ -177,14 +177,15 @@ class Wan:
             return work()
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
-        """Embeddings (B, L, D) of texts; the text encoder is loaded only where some are not in the cache on disk."""
+        """Embeddings (B, L, D) of texts, with the weights of their words; the text encoder is loaded only where some
+        are not in the cache on disk."""
 
         def encode(uncached: list[str]) -> Tensor:
             return self.memory.retry_on_oom(
                 "text", lambda: wan_text.embed(self.components.text_encoder, self.tokenizer, uncached)
             )
 
-        return self.cache.get([wan_text.clean(text) for text in texts], encode).to(self.device)
+        return wan_text.embed_prompts(texts, self.tokenizer, lambda c: self.cache.get(c, encode)).to(self.device)
 
     def _encode_images(self, canvas: Canvas) -> Tensor | None:
         """Image embeddings (1, M, D) of the first frame, or the first and the last; zeros for a frame that is not

@@ -12,21 +12,22 @@ import html
 import importlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from sora import weights
 from sora.errors import ModelError
 from sora.networks.umt5 import UMT5
+from sora.plan.weighting import Span, spans
 from sora.storage import atomic, regular
 from sora.storage.stand_in import damage
 
@@ -53,6 +54,21 @@ def clean(prompt: str) -> str:
     return _WHITE_SPACE.sub(" ", resolved.strip()).strip()
 
 
+def clean_spans(prompt: str) -> tuple[Span, ...]:
+    """A prompt in stretches of one weight, each cleaned; one without weights is cleaned as a whole, as ``clean``
+    does."""
+    found = spans(prompt)
+    if len(found) == 1:
+        return (replace(found[0], text=clean(found[0].text)),)
+    return tuple(replace(span, text=_between_spaces(span.text)) for span in found)
+
+
+def _between_spaces(text: str) -> str:
+    """The text cleaned, with the space at either end that parts it from other words."""
+    before, after = (" " if edge == " " else "" for edge in (text[:1], text[-1:]))
+    return f"{before}{clean(text)}{after}" if text.strip() else text
+
+
 def _fix_encoding(text: str) -> str:
     try:
         ftfy = importlib.import_module("ftfy")
@@ -77,18 +93,29 @@ class T5Tokenizer:
         """
         self._tokenizer.enable_truncation(length)
         # One by one: encoding a batch starts threads, and the library then warns when ffmpeg is started.
-        rows = [_encode(self._tokenizer, text, self._path) for text in texts]
+        rows = [_encode(self._tokenizer, text, self._path).ids for text in texts]
         ids_BL = torch.full((len(rows), length), self._pad)
         for i, row in enumerate(rows):
             ids_BL[i, : len(row)] = torch.tensor(row)
         lengths = torch.tensor([len(row) for row in rows])
         return ids_BL, torch.arange(length) < lengths[:, None]
 
+    def weights(self, text: Sequence[Span], length: int = MAX_LENGTH) -> Tensor:
+        """The weight (length,) of each token of a text, float32: that of its last character, and 1 for the end token
+        and what follows it."""
+        self._tokenizer.enable_truncation(length)
+        by_character = [span.weight for span in text for _ in span.text]
+        found = _encode(self._tokenizer, "".join(span.text for span in text), self._path)
+        weights_L = torch.ones(length)
+        for i, (begin, end) in enumerate(found.offsets):
+            weights_L[i] = by_character[end - 1] if begin < end <= len(by_character) else 1.0
+        return weights_L
 
-def _encode(tokenizer: Tokenizer, text: str, path: Path) -> list[int]:
-    """The ids of a text. path: of the tokenizer. Raises ModelError for a vocabulary that lacks what it refers to."""
+
+def _encode(tokenizer: Tokenizer, text: str, path: Path) -> Encoding:
+    """The tokens of a text. path: of the tokenizer. Raises ModelError for a vocabulary that lacks what it refers to."""
     try:
-        return tokenizer.encode(text).ids
+        return tokenizer.encode(text)
     except Exception as error:  # the library raises plain Exception
         raise ModelError(f"the tokenizer {path} is damaged ({error}); download it again") from None
 
@@ -108,7 +135,9 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     end = tokenizer.token_to_id(END)
     if end is None:
         raise ModelError(f"the tokenizer {path} knows no {END}, so it is not UMT5's; download it again")
-    if _encode(tokenizer, "", path)[-1:] != [end]:  # transformers appends the end even where the file does not say so
+    if _encode(tokenizer, "", path).ids[-1:] != [
+        end
+    ]:  # transformers appends the end even where the file does not say so
         tokenizer.post_processor = TemplateProcessing(single=["$A", END], special_tokens=[(END, end)])  # type: ignore[assignment]
     return tokenizer
 
@@ -126,6 +155,30 @@ def embed(network: UMT5, tokenizer: T5Tokenizer, texts: list[str], length: int =
     ids_BL, mask_BL = ids_BL[:, :longest].to(device), mask_BL[:, :longest].to(device)
     rows_BLD = network(ids_BL, None if mask_BL.all() else mask_BL)
     return _pad_rows(rows_BLD.masked_fill(~mask_BL[..., None], 0), length)
+
+
+def embed_prompts(prompts: list[str], tokenizer: T5Tokenizer, compute: Callable[[list[str]], Tensor]) -> Tensor:
+    """Embeddings (B, length, D) of prompts, which may hold weights. compute: the embeddings of cleaned texts without
+    any, as ``embed`` and the cache give them."""
+    cleaned = [clean_spans(prompt) for prompt in prompts]
+    plain = ["".join(span.text for span in prompt) for prompt in cleaned]
+    rows_BLD = compute(plain)
+    if all(span.weight == 1 for prompt in cleaned for span in prompt):
+        return rows_BLD
+    (empty_LD,) = compute([""])  # by itself: in one batch, the rounding of the others would change
+    pairs = zip(rows_BLD, cleaned, strict=True)
+    return torch.stack([weighted(row, empty_LD, tokenizer.weights(prompt, len(row))) for row, prompt in pairs])
+
+
+def weighted(rows_LD: Tensor, empty_LD: Tensor, weights_L: Tensor) -> Tensor:
+    """Embeddings of a prompt with weights: of each token, empty + weight * (row - empty). empty_LD: embeddings of the
+    empty prompt. Rows of weight 1 stay as they are, to the bit.
+
+    It is what ComfyUI computes for Wan (``encode_token_weights`` in comfy/sd1_clip.py), where the empty prompt is its
+    end token and then zeros, too. The tokens are those of the prompt without its weights.
+    """
+    scaled = empty_LD.float() + weights_L[:, None].to(rows_LD.device) * (rows_LD.float() - empty_LD.float())
+    return torch.where(weights_L[:, None].to(rows_LD.device) == 1, rows_LD, scaled.to(rows_LD.dtype))
 
 
 def _pad_rows(rows_xLD: Tensor, length: int) -> Tensor:
