@@ -90,19 +90,14 @@ SMALL = ("--steps", 4, "--size", "64x64", "--rank", 4)
 
 
 def test_a_folder_becomes_a_lora(run: Run, clips: Path):
-    result = run("train", clips, "--out", "wug.safetensors", *SMALL)
+    result = run("train", clips, "--out", "wug.safetensors", "--alpha", 8, *SMALL)
     assert (result.exit_code, result.stdout) == (0, "wug.safetensors\n"), f"{result.stderr}{result.exception!r}"
     assert result.stderr.startswith("3 files, 11 examples, rank 4, rate ")
     tensors, said = lora_file.read("wug.safetensors")
     assert set(tensors) == {f"to_{m}.lora_{x}.weight" for m in "qv" for x in "AB"}
     assert tensors["to_v.lora_B.weight"].abs().max() > 0
-    assert (said["family"], said["model"], said["rank"], said["alpha"], said["steps"]) == (
-        "mini",
-        "mini",
-        "4",
-        "4",
-        "4",
-    )
+    assert (said["family"], said["model"], said["rank"], said["steps"]) == ("mini", "mini", "4", "4")
+    assert (said["alpha"], said["trained_alpha"]) == ("4", "8")  # the factors are scaled by 8 / 4 already
     assert said["words"] == "wug"
     assert all(name.startswith("transformer.") for name in load_file("wug.safetensors"))
     assert sorted(p.name for p in Path().iterdir()) == ["wug-training", "wug.safetensors"]

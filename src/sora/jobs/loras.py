@@ -31,7 +31,7 @@ DISTILLED_STEPS = {
 }
 """Words in the names of published few-step LoRAs, and the steps their makers sample with."""
 
-TITLES = ("ss_output_name", "modelspec.title", "title", "name", "modelspec.description", "description")
+TITLES = ("ss_output_name", "modelspec.title", "title", "name")
 """Where trainers write what a LoRA is called, in a file's metadata."""
 
 STEPS = ("num_inference_steps", "inference_steps")
