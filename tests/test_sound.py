@@ -240,3 +240,22 @@ def test_of_two_films_the_one_with_more_channels_gives_them(tmp_path: Path) -> N
     made = painted(tmp_path / "c.mp4", 16, 8.0, Sound(narrow, 0, 1, 0), Sound(wide, 0, 1, 1))
     assert [track.layout for track in media.probe(made).sound_tracks] == ["5.1"]
     assert pitch(heard(made), 0.2, 0.8) == pytest.approx(880, abs=10)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 2), (48000, 1)])
+def test_sound_that_changes_midway_goes_on(tmp_path: Path, rate: int, channels: int) -> None:
+    """As where transport streams are joined: 440 Hz for 2 s, then 880."""
+    settings = ((440, 48000, 2), (880, rate, channels))
+    for hz, each_rate, count in settings:
+        tone = f"aevalsrc={'|'.join([f'0.5*sin(2*PI*{hz}*t)'] * count)}:s={each_rate}:d=2"
+        ffmpeg("-f", "lavfi", "-i", "color=s=32x32:r=8:d=2", "-f", "lavfi", "-i", tone, tmp_path / f"{hz}.ts")
+    film = tmp_path / "both.ts"
+    film.write_bytes(b"".join((tmp_path / f"{hz}.ts").read_bytes() for hz, *_ in settings))
+    samples = heard(painted(tmp_path / "c.mkv", 24, 8.0, Sound(film, 0.5, 3, 0), Sound(film, 50, 1, 0)))
+    assert pitch(samples, 0.3, 1.3) == pytest.approx(440, abs=5) and loudness(samples, 0.3, 1.3) > 0.3
+    assert pitch(samples, 1.8, 2.8) == pytest.approx(880, abs=5) and loudness(samples, 1.8, 2.8) > 0.3
+
+
+def test_a_film_of_stretches_that_hold_nothing_is_silent(tmp_path: Path) -> None:
+    film = sung(tmp_path, "a.mp4", (0, 6, 440))
+    assert loudness(heard(painted(tmp_path / "c.mkv", 8, 8.0, Sound(film, 50, 1, 0))), 0, 1) == 0

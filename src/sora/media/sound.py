@@ -14,6 +14,7 @@ from sora.storage import refusal
 
 RATE = 48_000  # samples a second, in two channels
 _EDGE = 0.005  # seconds over which a stretch fades in and out, or a cut through a wave is heard as a click
+_NO_SOUND = 1024  # bytes of a file with a header alone, as of a stretch behind the end
 _SLACK = 120.0  # seconds that any work on sound may take
 _LEAD = 1.0  # seconds decoded before a stretch, since a block of sound needs the one before it
 
@@ -77,10 +78,23 @@ def stage(sounds: Sequence[Sound], folder: Path, suffix: str) -> Staged:
     files = []
     for number, (sound, track) in enumerate(zip(sounds, kept, strict=True)):
         made = folder / f"sound{number}.wav"
-        complaint = f"the sound of {sound.path} cannot be read"
-        _run([*_stretch(sound, track, layout), ffmpeg.url(made)], made, complaint, sound.length)
-        files.append((made, sound.at))
+        if _cut(sound, track, layout, made):
+            files.append((made, sound.at))
     return Staged(tuple(files), layout)
+
+
+def _cut(sound: Sound, track: SoundTrack, layout: str, made: Path) -> bool:
+    """Whether there is anything of a stretch, which is then at ``made``. Raises InputError."""
+    decoded, complaint = made.with_suffix(".nut"), f"the sound of {sound.path} cannot be read"
+    first = sound.start + timing.origin(sound.path)  # the film's time begins with its first frame
+    lead = min(first, _LEAD)
+    _run([*_decoding(sound, track, layout, first - lead), ffmpeg.url(decoded)], made, complaint, sound.length)
+    if there := decoded.stat().st_size > _NO_SOUND:
+        source = ["-copyts", "-i", ffmpeg.url(decoded)]
+        filters = ["-af", _stretch(sound.length, lead), "-c:a", "pcm_f32le"]
+        _run([*source, *filters, ffmpeg.url(made)], made, complaint, sound.length)
+    decoded.unlink()
+    return there
 
 
 def lay(made: Path, notes: Path, staged: Staged, seconds: Fraction) -> None:
@@ -103,34 +117,27 @@ def lay(made: Path, notes: Path, staged: Staged, seconds: Fraction) -> None:
     both.replace(made)
 
 
-def _stretch(sound: Sound, track: SoundTrack, layout: str) -> list[str]:
-    """Arguments that cut the stretch to the sample."""
-    # The film's time begins with its first frame, which may come after its sound begins.
-    first = sound.start + timing.origin(sound.path)
-    lead = min(first, _LEAD)
-    skip, length = round(lead * RATE), round(sound.length * RATE)
-    edge = min(_EDGE, sound.length / 2)
+def _decoding(sound: Sound, track: SoundTrack, layout: str, jump: float) -> list[str]:
+    """Arguments that decode the stretch, and some more, as it is. Where a track changes its rate or channels midway,
+    ffmpeg builds its filters anew, so none of these may depend on what was before it. jump: seconds."""
     # Left to itself, ffmpeg would make one channel quieter as it makes two of it.
-    twice = track.layout == "mono" and layout == "stereo"
-    spread = "pan=stereo|c0=c0|c1=c0" if twice else f"aformat=channel_layouts={layout}"
-    steps = [
+    plain = layout == "stereo" and track.layout in ("mono", "stereo")
+    spread = "pan=stereo|FL=FL+FC|FR=FR+FC" if plain else f"aformat=channel_layouts={layout}"
+    seek = ["-ss", f"{jump:.6f}", "-t", f"{sound.length + 2 * _LEAD:.6f}"]
+    filters = f"aresample={RATE},{spread}"
+    return [*seek, *ffmpeg.source(sound.path), "-map", f"0:a:{track.number}", "-af", filters, "-c:a", "pcm_f32le"]
+
+
+def _stretch(length: float, lead: float) -> str:
+    """Filters that cut a stretch to the sample, ``lead`` seconds behind the beginning of what was decoded."""
+    skip, edge = round(lead * RATE), min(_EDGE, length / 2)
+    steps = (
         f"aresample={RATE}:async=1:first_pts=0",  # fills gaps, also the one before a sound that begins late
-        spread,
-        f"atrim=start_sample={skip}:end_sample={skip + length}",
+        f"atrim=start_sample={skip}:end_sample={skip + round(length * RATE)}",
         "asetpts=PTS-STARTPTS",
-        f"afade=t=in:d={edge},afade=t=out:st={sound.length - edge}:d={edge}",
-    ]
-    jump = ["-ss", f"{first - lead:.6f}", "-t", f"{sound.length + lead + 1:.6f}"]
-    return [
-        *jump,
-        *ffmpeg.source(sound.path),
-        "-map",
-        f"0:a:{track.number}",
-        "-af",
-        ",".join(steps),
-        "-c:a",
-        "pcm_f32le",
-    ]
+        f"afade=t=in:d={edge},afade=t=out:st={length - edge}:d={edge}",
+    )
+    return ",".join(steps)
 
 
 def _run(arguments: list[str], made: Path, complaint: str, seconds: float) -> None:

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 _AAC = ("2.1", "3.0", "3.1", "4.0", "quad", "4.1", "5.0", "5.1", "6.1(back)", "7.0", "7.1(wide)", "7.1")
 _FLAC = ("3.0", "quad(side)", "quad", "5.0(side)", "5.0", "5.1(side)", "5.1", "6.1(back)", "6.1", "7.0", "7.1")
 LAYOUTS = {".mp4": _AAC, ".mkv": _FLAC}
-_UNNAMED = {"3 channels": "3.0", "4 channels": "4.0", "6 channels": "5.1", "8 channels": "7.1"}  # as ffmpeg guesses
+_UNNAMED = {
+    "1 channels": "mono",
+    "2 channels": "stereo",
+    "3 channels": "3.0",
+    "4 channels": "4.0",
+    "6 channels": "5.1",
+    "8 channels": "7.1",
+}  # as ffmpeg guesses
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,14 @@ class SoundTrack:
 def sound_tracks(log: str) -> tuple[SoundTrack, ...]:
     """Those of the input in ffmpeg's log."""
     lines = re.findall(r"^ *Stream #0:\d+(?:\[\w+\])?(?:\((\w+)\))?[^\n:]*: Audio: (\w+)([^\n]*)", log, re.MULTILINE)
-    found = (
-        (language, codec, re.search(r" Hz, ([^,\n]+)", rest), "(default)" in rest) for language, codec, rest in lines
-    )
-    return tuple(
-        SoundTrack(number, codec, named[1].strip() if named else "", "" if language == "und" else language, default)
-        for number, (language, codec, named, default) in enumerate(found)
+    return tuple(_track(number, *line) for number, line in enumerate(lines))
+
+
+def _track(number: int, language: str, codec: str, rest: str) -> SoundTrack:
+    named = re.search(r" Hz, ([^,\n]+)", rest)
+    layout = named[1].strip() if named else ""
+    return SoundTrack(
+        number, codec, _UNNAMED.get(layout, layout), "" if language == "und" else language, "(default)" in rest
     )
 
 
@@ -45,8 +54,7 @@ def kept(tracks: Sequence[SoundTrack]) -> SoundTrack:
 
 def layout_in(suffix: str, layout: str) -> str:
     """The layout that a file of this kind has of a track: its own where it can."""
-    named = _UNNAMED.get(layout, layout)
-    names = (named, re.sub(r"\(\w+\)$", "", named), f"{named}(back)")
+    names = (layout, re.sub(r"\(\w+\)$", "", layout), f"{layout}(back)")
     return next((name for name in names if name in LAYOUTS[suffix]), "stereo")
 
 
