@@ -3,4 +3,5 @@
 ``case``      what every part is made of, and how a command is tried
 ``numbers``   NaN and infinity in weights, LoRAs, latents and frames
 ``lora``      LoRAs of every trainer, strength and kind, with ``lora_inputs``, which makes their files
+``seconds``   clips of rates that no model paints at, pictures of any shape, seams
 """

@@ -23,6 +23,7 @@ from sora.plan.crop import crop_around
 from sora.plan.geometry import Size, wxh
 from sora.plan.operations import TRANSITION_FRAMES
 from sora.plan.plan import Format, Plan
+from sora.plan.recipe_names import is_in_memory
 from sora.plan.request import Request
 
 MIN_SECONDS = 2.0  # that are painted of a clip's continuation, return or bridge where no length is asked for
@@ -145,7 +146,8 @@ def _picture_note(path: str, picture_YXC: np.ndarray, size: Size) -> str:
     shape, film_shape = width / height, size[1] / size[0]
     shown = min(shape, film_shape) / max(shape, film_shape)
     cut = "" if shown > NEARLY_WHOLE else f", which shows the middle {shown:.0%} of it; --size and --aspect choose"
-    return f"{path} is {wxh((height, width))}, the film {wxh(size)}{cut}"
+    name = "the picture" if is_in_memory(path) else path
+    return f"{name} is {wxh((height, width))}, the film {wxh(size)}{cut}"
 
 
 def extend(context: VerbContext) -> VerbPlan:
