@@ -67,8 +67,8 @@ def by_default(verb: str, fps: float, folder: Path) -> Outcome:
     """How long what is painted is where no length is asked for: two seconds and a little at most."""
     path = str(written(folder, fps))
     argv = [verb, path, path] if verb == "bridge" else [verb, path]
-    told = json.loads(run(folder, *argv, "--dry-run", "--json").out)
-    added = int(told["film"].split()[0]) - CLIP_FRAMES * argv.count(path)
+    reported = json.loads(run(folder, *argv, "--dry-run", "--json").out)
+    added = int(reported["film"].split()[0]) - CLIP_FRAMES * argv.count(path)
     seconds = added / fps
     return Outcome("2 s to 4 s" if 2 <= round(seconds, 2) <= 4 else f"{seconds:.2f} s", 2 <= round(seconds, 2) <= 4)
 
@@ -131,8 +131,8 @@ def sounding(folder: Path) -> Outcome:
     subprocess.run([*ffmpeg, "-i", silent, *tone.split(), loud], check=True)
     ended = run(folder, "extend", str(loud), WORDS, "--backward", "--seconds", "2", "--steps", "1", "-o", str(film))
     raw = subprocess.run([*ffmpeg, "-i", film, "-ar", "8000", "-ac", "1", "-f", "s16le", "-"], capture_output=True)
-    heard = np.abs(np.frombuffer(raw.stdout, np.int16).astype(int)) > 200
-    begins = float(heard.argmax()) / 8000 if heard.any() else -1.0
+    loud_samples = np.abs(np.frombuffer(raw.stdout, np.int16).astype(int)) > 200
+    begins = float(loud_samples.argmax()) / 8000 if loud_samples.any() else -1.0
     return Outcome(f"exit {ended.status}, sound from {begins:.1f} s on", round(begins, 1) == 2 and ended.status == 0)
 
 
@@ -143,14 +143,14 @@ def painted_from(width: int, height: int, turned: bool, argv: tuple[str, ...], f
     if turned:
         exif[0x112] = 6  # the camera was held upright
     Image.effect_noise((width, height), 40).convert("RGB").save(photo, exif=exif)
-    told = json.loads(run(folder, "img2vid", str(photo), WORDS, *argv, "--dry-run", "--json").out)
-    size = told["film"].split(" of ")[1].split()[0]
+    reported = json.loads(run(folder, "img2vid", str(photo), WORDS, *argv, "--dry-run", "--json").out)
+    size = reported["film"].split(" of ")[1].split()[0]
     across, down = map(int, size.split("x"))
-    is_said = any("the film " + size in note for note in told["notes"])
+    is_noted = any("the film " + size in note for note in reported["notes"])
     shape = "portrait" if down > 1.15 * across else "landscape" if across > 1.15 * down else "square"
     usual = 0.7 < across * down / PIXELS < 1.4 and across % 16 == down % 16 == 0
     at_most = max(across / down, down / across) <= 4
-    got = f"{shape}, {'usual' if usual else size} size, {'said' if is_said else 'unsaid'}"
+    got = f"{shape}, {'usual' if usual else size} size, {'said' if is_noted else 'unsaid'}"
     return Outcome(got if at_most else f"{got}, too long", at_most)
 
 
