@@ -290,7 +290,7 @@ def test_few_steps_are_known_by_metadata_and_by_the_folder_of_a_pair(tmp_path: P
         assert loras.parse([str(file)], spec)[0].distilled_steps == steps
     folder = tmp_path / "Wan2.2-T2V-A14B-4steps-lora"
     folder.mkdir()
-    for name in ("high_noise_model", "low_noise_model"):
+    for name in ("high_noise_model", "low_noise_model"):  # the names of lightx2v's
         made.save(folder / f"{name}.safetensors", tensors)
     parsed = loras.parse([f"{folder}:0.5"], spec)
     assert [(each.path.stem, each.strength, each.distilled_steps) for each in parsed] == [

@@ -9,13 +9,16 @@ from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+import sora
 from real_files_parts import lora_inputs as made
 from real_files_parts.case import Case, Outcome, run, says
-from real_files_parts.numbers import tiny_wan
+from real_files_parts.numbers import changed, tiny_wan
 from sora import ModelError, catalog, media
 from sora.jobs import loras
 from sora.jobs.loras import Lora
@@ -227,6 +230,7 @@ def _commands() -> Iterator[Case]:
     yield Case(kind, "fits in part", "painted, with a note", _in_part)
     yield Case(kind, "fits in part, --strict", "exit 4, says so", _strict)
     yield Case(kind, "two files for two experts in a folder", "each on its expert", _two_experts)
+    yield Case(kind, "DoRA on a GGUF, resident and streamed", "the film of the weights unpacked", _dora_on_gguf)
     yield Case(kind, "eight-bit floats", "weights right", _eight_bits)
     if find_spec("peft") and find_spec("diffusers"):
         yield Case("file that sora writes", "loaded by diffusers", "weights right", _by_diffusers)
@@ -315,6 +319,45 @@ def _two_experts(folder: Path) -> Outcome:
     moved = [round(float((bias(n) - before[n]).mean()), 3) for n in (0, 1)]
     right = moved == [1, 2] and [lora.distilled_steps for lora in found] == [4, 4]
     return Outcome("each on its expert" if right else str(moved), right)
+
+
+def _dora_on_gguf(folder: Path) -> Outcome:
+    """Against the same film of a file with the weights that the GGUF unpacks to."""
+    import gguf
+
+    stored, unpacked = (changed(folder / name, "transformer", lambda tensor: tensor) for name in ("q", "plain"))
+    file = Path("transformer/diffusion_pytorch_model.safetensors")
+    state = load_file(unpacked / file)
+    (stored / file).unlink()
+    writer = gguf.GGUFWriter((stored / file).with_suffix(".gguf"), "wan")
+    for name, tensor in state.items():
+        numbers, kind = tensor.numpy(), gguf.GGMLQuantizationType.F32
+        if name.endswith("ffn.net.2.weight"):
+            kind = gguf.GGMLQuantizationType.Q8_0
+            numbers = gguf.quants.quantize(numbers, kind)
+            state[name] = torch.from_numpy(gguf.quants.dequantize(numbers, kind))
+        writer.add_tensor(name, numbers, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    (unpacked / file).unlink()
+    made.save(unpacked / file, state)
+    layers = [f"transformer.blocks.{n}.ffn.net.2" for n in range(2)]
+    tensors = {f"{layer}.lora_A.weight": _random(4, 32) for layer in layers}
+    tensors |= {f"{layer}.lora_B.weight": _random(24, 4) for layer in layers}
+    tensors |= {f"{layer}.lora_magnitude_vector": _random(24).abs() + 0.5 for layer in layers}
+    lora = made.save(folder / "dora.safetensors", tensors)
+
+    def film(model: Path, memory: str, strength: float) -> bytes:
+        options: dict[str, Any] = {"size": (64, 48), "frames": 5, "steps": 3, "seed": 1}
+        loras = [(str(lora), strength)]
+        return sora.generate("a red cat", model=str(model), loras=loras, memory=memory, **options).frames.tobytes()
+
+    wanted, plain = film(unpacked, "resident", 1), film(unpacked, "resident", 0)
+    films = [film(stored, memory, 1) for memory in ("resident", "streamed")]
+    right = films == [wanted, wanted] and wanted != plain
+    return Outcome("the film of the weights unpacked" if right else "another film", right)
 
 
 def _eight_bits(folder: Path) -> Outcome:

@@ -107,9 +107,11 @@ def _places(path: Path) -> Iterator[Path]:
     """The files of what a person named: a file; a folder that peft wrote, as a whole; of any other folder its LoRA, or
     the two for Wan 2.2's experts. Raises InputError."""
     try:
-        pair = [*path.glob("*high*.safetensors"), *path.glob("*low*.safetensors")] if path.is_dir() else []
-        if len(pair) == len(set(pair)) == len([*path.glob("*.safetensors")]) == 2:
-            yield from pair
+        files = sorted(path.glob("*.safetensors")) if path.is_dir() else []
+        if len(files) == 2 and all(
+            word in file.name.lower() for word, file in zip(("high", "low"), files, strict=True)
+        ):
+            yield from files
         else:
             yield lora_file.peft_folder(path) or lora_file.located(path)
     except OSError as error:
