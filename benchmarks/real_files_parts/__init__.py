@@ -1,6 +1,8 @@
 """The parts of ``python benchmarks/real_files.py``: each makes inputs of some kinds, as people have them.
 
 ``case``      what every part is made of, and how a command is tried
+``clips``     clips with gaps, changes midway, fields, several sound tracks, and half downloads, with ``numbered``,
+              which makes films whose frames say their numbers
 ``numbers``   NaN and infinity in weights, LoRAs, latents and frames
 ``lora``      LoRAs of every trainer, strength and kind, with ``lora_inputs``, which makes their files
 ``seconds``   clips of rates that no model paints at, pictures of any shape, seams
