@@ -76,6 +76,7 @@ def refused(result: Result, *words: str) -> None:
         ("i2v", "image_processor"),
         *(("t2v", name) for name in ("tokenizer", "text_encoder", "vae", "scheduler", "transformer/config.json")),
         ("t2v", "tokenizer/tokenizer.json"),
+        ("t2v", "model_index.json"),
         ("t2v", "text_encoder/config.json"),
         ("i2v-a14b", "transformer_2/diffusion_pytorch_model.safetensors"),
     ],
@@ -91,7 +92,7 @@ def test_a_missing_part_is_named_before_anything_is_loaded(
     refused(generate(run, folder, out, "--dry-run"), f"lacks {named};")
     refused(run("models", "show", folder), f"lacks {named};")
     verified = run("models", "verify", folder)
-    assert verified.exit_code == 4 and named in verified.output
+    assert verified.exit_code == 4 and named in verified.output, verified.output
     assert not out.exists()
 
 
@@ -264,6 +265,16 @@ def test_one_expert_alone_is_refused(models: Path, experts: Path, run: Run, tmp_
     )
     refused(generate(run, seeing, tmp_path / "a.mkv"), "is one expert of Wan 2.2", advice)
     refused(generate(run, f"{high},{seeing}", tmp_path / "a.mkv"), "not the two experts of one model", "differ in")
+
+
+def test_an_expert_that_cannot_be_read_is_named_and_not_taken_for_missing(experts: Path, run: Run, tmp_path: Path):
+    low = next(experts.glob("*low*"))
+    low.write_bytes(POINTER)
+    for model in (experts, f"{next(experts.glob('*high*'))},{low}"):
+        refused(generate(run, model, tmp_path / "a.mkv"), str(low), "git lfs pull")
+    half = low.rename(low.with_suffix(".safetensors.crdownload"))
+    refused(generate(run, half, tmp_path / "a.mkv"), "is a download that is not complete")
+    refused(generate(run, f"{next(experts.glob('*high*'))},", tmp_path / "a.mkv"), "there is nothing at")
 
 
 def test_an_original_folder_with_one_expert(tmp_path: Path):

@@ -6,4 +6,5 @@
 ``numbers``   NaN and infinity in weights, LoRAs, latents and frames
 ``lora``      LoRAs of every trainer, strength and kind, with ``lora_inputs``, which makes their files
 ``seconds``   clips of rates that no model paints at, pictures of any shape, seams
+``weights``   models without a part, as two files, in ggml's formats and on the hub, with ``tiny_wan``, which makes them
 """

@@ -130,7 +130,7 @@ def _pair(name: str) -> tuple[Path, Path] | None:
     """The two paths in a name with a comma, which paths may have, too. Raises ModelError where one is not there."""
     parts = name.split(",")
     splits = [(",".join(parts[:at]).strip(), ",".join(parts[at:]).strip()) for at in range(1, len(parts))]
-    pairs = [(_file(first), _file(second)) for first, second in splits]
+    pairs = [(_file(first), _file(second)) for first, second in splits if first and second]
     for first, second in pairs:
         if _exists(first) and _exists(second):
             return first, second

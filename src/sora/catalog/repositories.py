@@ -25,7 +25,9 @@ from sora.weights import source
 MODEL, LORA = "model", "lora"
 BRANCH = "main"
 _NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::(?P<files>.+))?")
-_PAGE = re.compile(r"https?://(?:huggingface\.co|hf\.co)/([^/]+/[^/?#]+)(?:/(?:blob|resolve|tree)/[^/]+/?([^?#]*))?/?")
+_PAGE = re.compile(
+    r"(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/?#:]+)(?:/(?:blob|resolve|tree)/[^/]+/?|:)?([^?#]*)(?:\?.*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def is_inside(name: str) -> bool:
 def parse(text: str) -> RepositoryName | None:
     """What a name of a repository, or the address of its page, says; None for what is none. It need not exist."""
     if page := _PAGE.fullmatch(text):
-        text = f"{page[1]}:{page[2]}" if page[2] else page[1]
+        text = f"{page[1]}:{page[2]}" if page[2].strip("/") else page[1]
     found = _NAME.fullmatch(text)
     if found is None or ".." in found["repo"] or found["repo"].endswith((*source.READ, *source.PICKLES)):
         return None

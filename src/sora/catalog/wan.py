@@ -29,7 +29,11 @@ def recognise(path: Path, name: str) -> ModelSpec:
     and number format of ``weights.load_checkpoint``. name: the path as it was typed. Grid, shift and step rule are
     those of the folder's configurations, the rest is of the row most like it. Raises ModelError for what is neither,
     and for networks that sora cannot drive."""
-    return _folder(path, name) if (path / "model_index.json").is_file() else _transformer(path, name)
+    if (path / "model_index.json").is_file():
+        return _folder(path, name)
+    if (path / "transformer").is_dir() and (path / "vae").is_dir():
+        raise hub.lacks(name, ("model_index.json",))
+    return _transformer(path, name)
 
 
 def recognise_pair(first: Path, second: Path, name: str) -> ModelSpec:

@@ -9,6 +9,7 @@ folders of github.com/Wan-Video/Wan2.2.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def is_original(path: Path) -> bool:
     return any((path / name).is_dir() for name in ORIGINAL_FOLDERS)
 
 
-def transformers_at(path: Path, name: str) -> tuple[Path, ...]:
+def transformers_at(path: Path, name: str) -> Sequence[Path]:
     """Where the transformer is that a path leads to, a file or a folder of shards, or the two experts, that of high
     noise first. name: the path as it was typed. Raises ModelError."""
     if is_original(path):
@@ -56,13 +57,15 @@ def transformers_at(path: Path, name: str) -> tuple[Path, ...]:
         raise ModelError(f"the folder {name} holds no model; expected model_index.json and the folders it names")
     if inside == [path]:
         return (path,)
-    found = _transformers(inside)
+    found, refusals = _transformers(inside)
     if len(found) == 2 and are_pair(*found):
         return in_order(found[0], found[1], name)
-    if len(found) != 1:
+    if refusals and (not found or (len(found) == 1 and _expert_at(found[0]))):
+        raise refusals[0]  # it may be the transformer, or the other expert
+    if len(found) > 1:
         files = source.abbreviate(found)
         raise ModelError(f"{name} holds {files}; name the one to load, or both experts of Wan 2.2 as HIGH,LOW")
-    return (found[0],)
+    return (found or inside)[:1]
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -76,8 +79,8 @@ def _inside(folder: Path) -> list[Path]:
     return sorted({file.parent if source.all_shards(file.name) else file for file in files})
 
 
-def _transformers(places: list[Path]) -> list[Path]:
-    """Those that are a transformer of Wan's. Raises ModelError of the first that cannot be read where none is."""
+def _transformers(places: list[Path]) -> tuple[list[Path], list[ModelError]]:
+    """(those that are a transformer of Wan's, why others cannot be read)."""
     refusals: list[ModelError] = []
     found: list[Path] = []
     for place in places:
@@ -86,9 +89,7 @@ def _transformers(places: list[Path]) -> list[Path]:
                 found.append(place)
         except ModelError as error:
             refusals.append(error)
-    if refusals and not found:
-        raise refusals[0]
-    return found or places[:1]
+    return found, refusals
 
 
 def check_alone(path: Path, name: str, *, is_half: bool) -> None:

@@ -13,6 +13,7 @@ from sora.weights.held import Table
 from sora.weights.strict import table
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
+UNFINISHED = (".part", ".partial", ".incomplete", ".crdownload", ".download", ".aria2", ".tmp")
 READ = (".safetensors", ".gguf")
 
 _STEMS = ("diffusion_pytorch_model", "model")
@@ -43,6 +44,8 @@ def files(source: Path) -> list[Path]:
         raise pickle_error(source)
     if not source.is_file():
         raise ModelError(f"there are no weights at {source}; check the path, or download them")
+    if source.suffix in UNFINISHED:
+        raise ModelError(f"{source} is a download that is not complete; go on with it, or download it again")
     if source.suffix not in READ:
         raise ModelError(f"{source} is no weights file that sora reads; expected {' or '.join(READ)}")
     return [source]
