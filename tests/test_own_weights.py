@@ -267,6 +267,12 @@ def test_one_expert_alone_is_refused(models: Path, experts: Path, run: Run, tmp_
     refused(generate(run, f"{high},{seeing}", tmp_path / "a.mkv"), "not the two experts of one model", "differ in")
 
 
+def test_such_words_in_names_of_whole_models_mean_nothing(tmp_path: Path):
+    whole = tiny_wan.transformer_file(tmp_path / "Wan2_1-T2V-14B_low.safetensors")
+    seeing = tiny_wan.transformer_file(tmp_path / "skyreels-i2v-high.safetensors", "i2v")
+    assert [catalog.find(str(path)).boundary for path in (whole, seeing)] == [None, None]
+
+
 def test_an_expert_that_cannot_be_read_is_named_and_not_taken_for_missing(experts: Path, run: Run, tmp_path: Path):
     low = next(experts.glob("*low*"))
     low.write_bytes(POINTER)

@@ -169,6 +169,9 @@ def _boundary(index: Mapping[str, Any], row: ModelSpec, name: str) -> float:
     )
 
 
+_LIKE_EXPERTS = ("wan2.1-1.3b", "wan2.1-14b", "wan2.1-vace-1.3b", "wan2.1-vace-14b", "wan2.2-i2v-a14b")
+"""The rows that a single one of two experts has the tensors of."""
+
 BOUNDARY = 0.875  # of Wan 2.2's models for words, and of those that others made from them
 
 
@@ -177,7 +180,7 @@ def _transformer(path: Path, name: str) -> ModelSpec:
     found = wan_experts.transformers_at(path, name)
     two = len(found) == 2
     row = _of_shapes(_shapes(found[0], name), name, two=two)
-    if not two:
+    if not two and row.base_model in _LIKE_EXPERTS:
         wan_experts.check_alone(found[0], name, is_half=row.base_model == "wan2.2-i2v-a14b")
     if wan_experts.is_original(path):
         return replace(row, folder=path)

@@ -100,7 +100,7 @@ def check_alone(path: Path, name: str, *, is_half: bool) -> None:
         words = expert_of(path.parent.name)
     other = {"transformer": "transformer_2", "transformer_2": "transformer"}.get(path.name)
     has_other = other is not None and (path.parent / other).is_dir()
-    if not (words or is_half or has_other) or "wan2.1" in path.name.lower():
+    if not (words or is_half or has_other) or re.search(r"wan[ ._-]?2[._]1", path.name.lower()):
         return
     which = f"the {words}-noise expert" if words else "one expert"
     raise ModelError(
