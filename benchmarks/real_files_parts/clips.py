@@ -157,8 +157,8 @@ def _interlaced() -> Iterator[Case]:
     yield Case("interlaced", "mov, ProRes", whole, attempt("a.mov", prores, True, False, says_so))
     mjpeg = ("-c:v", "mjpeg", "-q:v", "2")
     yield Case("interlaced", "mov that alone says so", whole, attempt("a.mov", mjpeg, True, False, says_so))
-    combed, unsaid = "combed as it is, and a note", "looks interlaced"
-    yield Case("interlaced", "mp4 that does not say so", combed, attempt("a.mp4", H264, False, True, unsaid))
+    combed, looks_so = "combed as it is, and a note", "looks interlaced"
+    yield Case("interlaced", "mp4 that does not say so", combed, attempt("a.mp4", H264, False, True, looks_so))
     options = {"deinterlace": True}
     yield Case(
         "interlaced", "the same with --deinterlace", "whole frames", attempt("a.mp4", H264, False, False, "", **options)
