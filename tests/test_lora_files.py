@@ -288,6 +288,10 @@ def test_few_steps_are_known_by_metadata_and_by_the_folder_of_a_pair(tmp_path: P
     ):
         file = made.save(tmp_path / "style.safetensors", tensors, metadata)
         assert loras.parse([str(file)], spec)[0].distilled_steps == steps
+    (loud := tmp_path / "loud").mkdir()
+    for name in ("a_LowNoise", "b-HIGH"):
+        made.save(loud / f"{name}.safetensors", tensors)
+    assert [each.path.stem for each in loras.parse([str(loud)], spec)] == ["a_LowNoise", "b-HIGH"]
     folder = tmp_path / "Wan2.2-T2V-A14B-4steps-lora"
     folder.mkdir()
     for name in ("high_noise_model", "low_noise_model"):  # the names of lightx2v's

@@ -108,9 +108,8 @@ def _places(path: Path) -> Iterator[Path]:
     the two for Wan 2.2's experts. Raises InputError."""
     try:
         files = sorted(path.glob("*.safetensors")) if path.is_dir() else []
-        if len(files) == 2 and all(
-            word in file.name.lower() for word, file in zip(("high", "low"), files, strict=True)
-        ):
+        words = [word for file in files for word in ("high", "low") if word in file.name.lower()]
+        if len(files) == 2 and sorted(words) == ["high", "low"]:
             yield from files
         else:
             yield lora_file.peft_folder(path) or lora_file.located(path)
