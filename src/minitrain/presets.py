@@ -171,6 +171,17 @@ PRESETS["h100-more"] = replace(
     background={"text": 0.22, "judge": 0.2},
     student_batch=48,
 )  # goes on from weights of "h100": single frames again, which teach shapes, then clips
+PRESETS["h100-clips"] = replace(
+    PRESETS["h100-more"],
+    dit=replace(
+        PRESETS["h100-more"].dit,
+        curriculum=((1.01, {1: 0.22, 17: 0.62, 33: 0.16}),),
+        learning_rate=4e-3,
+        cooldown=0.92,
+        timestep_shift=3.0,
+        initial_clips=1024,
+    ),
+)  # goes on from weights of "h100-more": clips, at the noise where shapes are decided, at a rate that falls all the way
 
 
 # Shapes of clips ----------------------------------------------------------------------------------------------------
