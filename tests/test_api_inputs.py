@@ -13,6 +13,7 @@ from PIL import Image
 
 import sora
 from conftest import Footage
+from real_files_parts.numbered import combing, interlaced
 from sora import media
 
 PROMPT = "a red ball"
@@ -112,6 +113,18 @@ def test_a_video_is_remade_from_memory_and_from_its_file(footage: Footage):
         assert (other.seed, other.prompt, other.request.steps) == (2, "a blue ball", 2)
     longer = sora.extend(clip_of(footage("a.mkv")), PROMPT, frames=4, **FEW)
     assert np.array_equal(sora.remake(longer).frames, longer.frames)
+
+
+def test_fields_are_made_whole_or_left_as_the_request_and_its_recipe_say(tmp_path: Path):
+    fields = interlaced(tmp_path / "a.ts", 8, ("-c:v", "libx264", "-flags", "+ildct+ilme"), size=(48, 64))
+    whole = sora.extend(fields, PROMPT, frames=2, **FEW)
+    left = sora.extend(fields, PROMPT, frames=2, deinterlace=False, **FEW)
+    assert combing(whole.frames[:8]) < 2 < 10 < combing(left.frames[:8])
+    assert any("is interlaced" in note and "deinterlace=False" in note for note in whole.notes)
+    left.save("left.mkv")
+    assert np.array_equal(sora.remake("left.mkv").frames, left.frames)
+    assert np.array_equal(sora.remake("left.mkv", deinterlace=None).frames, left.frames)
+    assert combing(sora.remake("left.mkv", deinterlace=True).frames[:8]) < 2
 
 
 def test_a_file_made_from_memory_says_that_it_cannot_be_remade(footage: Footage):

@@ -154,8 +154,10 @@ def in_keywords(row: Verb) -> Iterator[None]:
 
 
 def with_keywords(message: str, row: Verb) -> str:
-    """'--seed 5 is ...' -> 'seed 5 is ...', and a clip in memory is called so, not by its digest."""
+    """'--seed 5 is ...' -> 'seed 5 is ...', '--no-x' -> 'x=False', and a clip in memory is called so, not by its
+    digest."""
     names = {flag: field.name for field in fields().values() for flag in field.flags}
     names |= {flag: field.name for flag, field in row.by_flag().items()} | WORDS
+    names |= {field.flag_for_no: f"{field.name}=False" for field in fields().values() if field.flag_for_no}
     message = IN_MEMORY.sub("the clip in memory", message)
     return re.sub(r"(?<![\w-])--?[a-z][a-z-]*\b", lambda flag: names.get(flag[0], flag[0]), message)
