@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from huggingface_hub import constants
+from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
 from real_files_parts import tiny_wan
@@ -101,6 +102,20 @@ def test_every_missing_part_is_named_at_once(copied: Callable[[str], Path], run:
     for name in ("vae", "tokenizer", "transformer_2"):
         shutil.rmtree(folder / name)
     refused(generate(run, folder, tmp_path / "a.mkv"), "lacks vae, tokenizer, transformer_2; put them back")
+
+
+def test_a_part_in_pickles_alone_is_refused_as_such(copied: Callable[[str], Path], run: Run, tmp_path: Path):
+    folder = copied("t2v")
+    (folder / "text_encoder/model.safetensors").rename(folder / "text_encoder/pytorch_model.bin")
+    refused(generate(run, folder, tmp_path / "a.mkv"), "text_encoder/pytorch_model.bin is a pickle")
+
+
+def test_a_transformer_with_more_than_those_of_the_rows_is_refused_at_once(tmp_path: Path):
+    state = tiny_wan.original(tiny_wan.state("transformer", tiny_wan.TRANSFORMERS["i2v"], 0))
+    more = state | {"motion_encoder.enc.weight": np.zeros((2, 2), np.float32)}
+    save_file(more, tmp_path / "wan2.2_animate_14B.safetensors")
+    with pytest.raises(ModelError, match=r"cannot drive: it holds motion_encoder\.enc\.weight"):
+        catalog.find(str(tmp_path / "wan2.2_animate_14B.safetensors"))
 
 
 def test_what_is_null_in_the_index_is_no_missing_part(copied: Callable[[str], Path], run: Run, tmp_path: Path):

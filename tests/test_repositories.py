@@ -185,7 +185,7 @@ BIG = 5_000_000
         (f"{REPO}:b.gguf", {"a.gguf": b"x"}, ["has no file b.gguf", f"did you mean {REPO}:a.gguf?"]),
         (f"{REPO}:README.md", {"README.md": b"x"}, ["no weights file that sora reads"]),
         (REPO, {"a.gguf": b"GGML" * 999}, ["a.gguf is damaged"]),
-        (REPO, {"model_index.json": b'{"_class_name": "FluxPipeline"}'}, ["lacks transformer"]),
+        (REPO, {"model_index.json": b'{"_class_name": "FluxPipeline"}'}, ["; choose another repository"]),
         (
             REPO,
             {

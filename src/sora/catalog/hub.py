@@ -119,6 +119,10 @@ def lacks(name: str, parts: tuple[str, ...]) -> ModelError:
 def check(spec: Fetchable) -> None:
     """Raises ModelError, before anything is loaded, for a model that is not here in all, or of which a file cannot be
     what its name says, from the beginnings of its files alone."""
+    found = local_copy(spec)
+    for name in found.missing:
+        if found.folder is not None and name.endswith("*.safetensors"):
+            source.refuse_pickles(found.folder / name.rpartition("/")[0])  # which says more than that it is missing
     local_path(spec)
     for place in spec.own_paths:
         for file in _read_files(place, spec):

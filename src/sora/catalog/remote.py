@@ -39,7 +39,8 @@ def recognised(name: RepositoryName, found: Repository, session: Session) -> Fet
         try:
             return _of_copy(name, found, chosen, root, session)
         except ModelError as error:
-            raise ModelError(str(error).replace(f"{root}/", f"{name.repo}:").replace(str(root), name.repo)) from None
+            problem = str(error).replace(f"{root}/", f"{name.repo}:").replace(str(root), name.repo)
+            raise ModelError(re.sub(r"; put (it|them) back$", "; choose another repository", problem)) from None
 
 
 def _chosen(name: RepositoryName, names: list[str]) -> list[str]:

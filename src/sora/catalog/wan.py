@@ -187,6 +187,13 @@ def _transformer(path: Path, name: str) -> ModelSpec:
     return replace(row, folder=found[0], low_noise=found[1] if two else None)
 
 
+_MODULES = {
+    *("patch_embedding", "condition_embedder", "blocks", "scale_shift_table", "proj_out"),
+    *("vace_patch_embedding", "vace_blocks", "fps_embedding", "fps_projection"),
+}
+"""All that the rows' transformers consist of. Others, as of Wan-Animate and Wan-S2V, have more."""
+
+
 def _shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
     """Of the tensors of a transformer, by our names. Raises ModelError where it is none."""
     shapes = weights.checkpoint_shapes(path, rules=KEY_MAPS["transformer"])
@@ -195,6 +202,8 @@ def _shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
         raise ModelError(
             f"{name} holds no transformer of Wan's; expected patch_embedding and proj_out among its tensors"
         )
+    if strange := next((tensor for tensor in shapes if tensor.split(".")[0] not in _MODULES), None):
+        raise ModelError(f"{name} is of a kind sora cannot drive: it holds {strange}, which no model of its rows has")
     return shapes
 
 

@@ -211,7 +211,8 @@ def _print_place(wanted: ModelSpec | Fetched, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"name": wanted.name, **_location(hub.local_copy(wanted))}))
     else:
-        print_path(wanted.path if isinstance(wanted, Fetched) else place)
+        for each in [wanted.path] if isinstance(wanted, Fetched) else wanted.own_paths or [place]:
+            print_path(each)
 
 
 def _facts_of(fetched: Fetched) -> dict[str, Any]:
