@@ -157,6 +157,14 @@ def disc(x: float) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=-1).round().clip(0, 255).astype(np.uint8)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (7, 40), (15, 17)])
+def test_frames_of_any_size(size: tuple[int, int]) -> None:
+    frames = (np.full((*size, 3), level, np.uint8) for level in (0, 80, 160))
+    made = np.stack(list(media.interpolated(frames, size, Fraction(1, 2), 5)))
+    assert made.shape == (5, *size, 3)
+    assert np.abs(made.reshape(5, -1).astype(int) - 40 * np.arange(5)[:, None]).max() <= 2
+
+
 def test_what_is_there_comes_before_a_failure() -> None:
     def source() -> Iterator[np.ndarray]:
         yield from levels(0, 40, 80).frames_FYXC
