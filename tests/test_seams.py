@@ -54,7 +54,7 @@ def test_what_was_lost_of_a_thing_that_has_moved_on_leaves_no_ghost() -> None:
     known[:2] = True
     out = blend_known(Canvas(truth, known, 8.0), painted).float()
     left = slice(24, 40)  # where the bar of the last known frame was
-    assert (out[2:, :, :, left] - 60).abs().max() <= 12
+    assert (out[2:, :, :, left] - 60).abs().max() <= 20
     assert (out[2:, :, :, 128:] - painted[2:, :, :, 128:]).abs().mean() < 1
 
 

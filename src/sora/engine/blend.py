@@ -5,7 +5,7 @@ own. What the known pixels lost this way (their residual: original less painted)
 painted pixels nearby and fades with the distance from the known ones, which are themselves pasted back untouched.
 
 In time it is added only where the painting still shows the same: the edge of a ball that has left would stand there as
-a ghost. Rendered films whose frames after the known ones went through mini's autoencoder come out of this 1.8 dB closer
+a ghost. Rendered films whose frames after the known ones went through mini's autoencoder come out of this 1.9 dB closer
 to the truth in the first of them, and 0.8 dB in the first eight, than with the whole residual everywhere.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from sora.engine.canvas import Canvas
 
 RESIDUAL_FRAMES = 8  # frames over which a residual fades
-MOVED = 48.0  # grey levels by which a pixel differs where about a third of the residual is left
+MOVED = 80.0  # grey levels by which a pixel differs where about a third of the residual is left
 MOTION_DIVISOR = 64  # what moves reaches outward by the longer side of the frame over this: its edges were lost, too
 SEAM_FRAMES = 3  # frames over which the step at a seam is smoothed
 MOTION_AFTER_KNOWN, MOTION_BEFORE_KNOWN = 16.0, 32.0
