@@ -26,7 +26,7 @@ from sora.plan.clip import Clip
 _TO_YUV = "scale=out_color_matrix=bt709:out_range=pc,format=yuv444p"
 _TO_RGB = "scale=in_color_matrix=bt709:in_range=pc,format=rgb24"
 _METHOD = "mi_mode=mci:me_mode=bidir:mc_mode=aobmc:mb_size=8:scd=none"
-_LEAST_SIDE = 16  # pixels; smaller frames are padded with their edges
+_SMALLEST = 16  # pixels; smaller frames are padded with their edges
 _AHEAD = 2  # frames that the filter must see after a moment before it shows it
 
 
@@ -41,11 +41,11 @@ def interpolated(
     if step in (0, 1):
         yield from islice(frames, count)
         return
-    if min(size) < _LEAST_SIDE:
+    if min(size) < _SMALLEST:
         height, width = size
-        below, beside = max(0, _LEAST_SIDE - height), max(0, _LEAST_SIDE - width)
-        larger = (np.pad(frame_YXC, ((0, below), (0, beside), (0, 0)), "edge") for frame_YXC in frames)
-        made = interpolated(larger, (height + below, width + beside), step, count)
+        below, right = max(0, _SMALLEST - height), max(0, _SMALLEST - width)
+        larger = (np.pad(frame_YXC, ((0, below), (0, right), (0, 0)), "edge") for frame_YXC in frames)
+        made = interpolated(larger, (height + below, width + right), step, count)
         yield from (frame_YXC[:height, :width] for frame_YXC in made)
         return
     failures: list[Exception] = []
