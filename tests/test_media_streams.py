@@ -55,6 +55,17 @@ def test_gaps_between_frames_that_come_early_and_late_do_not_change_the_rate(tmp
     assert clip.fps == pytest.approx(30, rel=2e-3) and numbers(clip) == shown(48, (1, 9, 20, 21, 40))
 
 
+def test_a_recording_begins_with_the_first_frame_that_can_be_decoded(tmp_path: Path) -> None:
+    """What was cut out of a broadcast begins midway, with frames that lack those before them."""
+    encode = (*H264, "-x264-params", "open-gop=1:keyint=12", "-bf", "2")
+    made = film(tmp_path / "a.ts", range(48), encode=encode)
+    data = made.read_bytes()
+    made.write_bytes(data[: 3 * 188] + data[len(data) // 752 * 188 :])
+    clip = media.read_clip(made)
+    said = numbers(clip)
+    assert said[0] in (12, 24, 36) and said == list(range(said[0], 48)) and media.probe(made).frames == len(clip)
+
+
 @pytest.mark.parametrize(
     ("second", "size"),
     [

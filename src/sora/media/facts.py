@@ -64,7 +64,7 @@ def _facts(file: Path) -> Info:
         if image is not None:
             return _probe_picture(file, image)
     facts = stream.stream(file)
-    times = timing.probe_timing(file, facts.rate)
+    times = timing.probe_timing(file, facts.rate, facts.begin)
     fps, shape = float(times.rate), (facts.width, facts.height)
     seconds = times.frames / fps
     own = {"sound_tracks": facts.sounds, "interlaced": bool(facts.fields)}

@@ -140,7 +140,7 @@ def _video(file: Path, pixels: Pixels, deinterlace: bool | None, on_note: Callab
     if facts.height * facts.width > picture.MAX_PIXELS:
         size, most = f"{facts.width}x{facts.height}", picture.MAX_PIXELS // 10**6
         raise InputError(f"{file} is {size}, over {most} megapixels a frame; scale it down")
-    times = timing.probe_timing(file, facts.rate)
+    times = timing.probe_timing(file, facts.rate, facts.begin)
     if missing := shortfall(file, facts, times):
         on_note(f"{file} is incomplete: {missing}")
 

@@ -26,7 +26,8 @@ class Stream:
     are coded, which may be oblong. shape: width to height, as ffmpeg has it of the first frame. fields: "tff" or "bff"
     where frames are interlaced, the top or the bottom field first, else "". frames_say: whether each frame says that of
     itself. turned: whether ffmpeg turns or crops frames before any filter sees them. seconds: that the file says it
-    lasts, with its sound; None where it does not say.
+    lasts, with its sound; None where it does not say. begin: the second of the first frame, None without times; frames
+    before it cannot be decoded.
     """
 
     height: int
@@ -43,6 +44,7 @@ class Stream:
     frames_say: bool
     turned: bool
     seconds: float | None
+    begin: float | None
 
 
 def stream(path: Path) -> Stream:
@@ -80,6 +82,7 @@ def stream(path: Path) -> Stream:
         frames_say=shown[5] != "P" or codec in _FRAMES_SAY,
         turned=bool(re.search(r"displaymatrix|[Cc]ropping", log)),
         seconds=_seconds(log),
+        begin=_begin(log),
     )
 
 
@@ -94,6 +97,11 @@ def _no_frame(path: Path, log: str, opened: bool, raw_log: bytes) -> InputError:
     if opened:
         return InputError(f"{path} has no frame that can be decoded; get a whole copy")
     return ffmpeg.unreadable(path, _reason(raw_log).encode())
+
+
+def _begin(log: str) -> float | None:
+    found = re.search(r"^\[Parsed_showinfo[^\n]* pts_time: *(-?[\d.]+)", log, re.MULTILINE)
+    return float(found[1]) if found else None
 
 
 def _seconds(log: str) -> float | None:

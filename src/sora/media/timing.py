@@ -13,6 +13,7 @@ import numpy as np
 
 from sora.errors import InputError
 from sora.media import decoder, ffmpeg
+from sora.media.stream import stream
 
 _TORN, _DISCARD = 2, 4  # flags of a packet: part of it is missing, an edit list leaves it out
 _CUT_OFF = (
@@ -25,6 +26,7 @@ _STEADY, _LOOSE = 0.1, 0.2  # of a place: what frames lie off the grid of their 
 _UNKNOWN = -(2**62)  # ticks; AV_NOPTS_VALUE is less
 _RESTART = 1 << 40  # ticks, longer than any packet lasts
 RESTARTING = 0.25  # seconds back in time that no reordering of frames explains
+_ROUNDING = 1e-3  # seconds
 _FASTEST = 60  # frames a second; what claims more must have as many frames
 
 
@@ -44,15 +46,19 @@ class FrameTiming:
     incomplete: bool = False
 
 
-def probe_timing(path: Path, declared: Fraction) -> FrameTiming:
+def probe_timing(path: Path, declared: Fraction, begin: float | None = None) -> FrameTiming:
     """When the first video stream's frames are shown, from its packets, which are not decoded: one a frame in every
-    common codec. declared: the rate the file claims. Raises InputError, also for a film of over MAX_FRAMES.
+    common codec. declared: the rate the file claims. begin: the second of the first frame that can be decoded, None for
+    the first there is. Raises InputError, also for a film of over MAX_FRAMES.
     """
     unit, packets, incomplete = _packets(path)
     if unit is None or not len(packets):
         raise InputError(f"{path} has no frame that can be decoded; get a whole copy")
     known = packets[:, 0].min() > _UNKNOWN
     shown = packets[:, 0] if known else packets[:, 1]  # without the former, the order of decoding keeps the rate
+    if known and begin is not None:  # a recording that was cut out of another begins with frames that lack others
+        there = shown >= (begin - _ROUNDING) / float(unit)
+        packets, shown = (packets[there], shown[there]) if there.any() else (packets, shown)
     order = np.lexsort((packets[:, 2], shown))
     times, length = shown[order], int(packets[order[-1], 2])
     restarts, length = int((packets[:, 2] >= _RESTART).sum()), length % _RESTART
@@ -103,7 +109,7 @@ def _onward() -> str:
 def origin(path: Path) -> float:
     """Seconds from the file's beginning to its first frame; 0 where there is none or no time."""
     try:
-        return float(probe_timing(path, Fraction(1)).origin or 0)
+        return float(probe_timing(path, Fraction(1), stream(path).begin).origin or 0)
     except InputError:
         return 0.0
 
