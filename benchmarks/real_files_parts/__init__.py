@@ -7,4 +7,6 @@
 ``lora``      LoRAs of every trainer, strength and kind, with ``lora_inputs``, which makes their files
 ``seconds``   clips of rates that no model paints at, pictures of any shape, seams
 ``weights``   models without a part, as two files, in ggml's formats and on the hub, with ``tiny_wan``, which makes them
+``words``     prompts, terminals, weights and LoRAs in prompts; ``words_flags``: seeds, outputs, command lines;
+              ``commands`` tries a command in this process or on a terminal
 """
