@@ -30,7 +30,7 @@ def here(folder: Path, *argv: str, stdin: bytes = b"") -> Result:
 
 
 def judged(result: Result, status: int, *words: str) -> Outcome:
-    """Whether a command ended with this status and said all these words."""
+    """Whether a command ended with this status and printed all these words."""
     return says(Run(result.exit_code, result.stdout_bytes, result.stderr), status, *words)
 
 

@@ -112,8 +112,8 @@ def _gone(argv: list[str], folder: Path) -> Outcome:
     done = subprocess.run(command, cwd=folder, env=environment, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     last = done.stderr.decode().splitlines()[-1]
-    said = "its reader is gone" if "its reader is gone" in last and b"Traceback" not in done.stderr else last
-    return compared("exit 3, its reader is gone", f"exit {done.returncode}, {said}")
+    shown = "its reader is gone" if "its reader is gone" in last and b"Traceback" not in done.stderr else last
+    return compared("exit 3, its reader is gone", f"exit {done.returncode}, {shown}")
 
 
 def _named_output(verb: str, output: str, made: str, folder: Path) -> Outcome:
