@@ -22,7 +22,7 @@ from sora.cli import app, help_pages, reference
 from sora.cli.reference import CommandHelp
 
 PAGES = {page.name: page for page in reference.commands(app)}
-MAX_LINES, WIDTH = 64, 98  # typer leaves two of 100 columns free
+MAX_LINES, WIDTH = 66, 98  # typer leaves two of 100 columns free
 
 Run = Callable[..., Result]
 

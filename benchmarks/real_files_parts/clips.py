@@ -135,12 +135,12 @@ def _behind(folder: Path) -> Outcome:
 
 def _interlaced() -> Iterator[Case]:
     def attempt(
-        name: str, encode: Sequence[str], top_first: bool, combed: bool, words: str, **options: bool
+        name: str, encode: Sequence[str], top_first: bool, combed: bool, words: str, deinterlace: bool | None = None
     ) -> Callable[[Path], Outcome]:
         def tried(folder: Path) -> Outcome:
             notes = list[str]()
             made = interlaced(folder / name, 16, encode, top_first=top_first)
-            clip = media.read_clip(made, on_note=notes.append, **options)
+            clip = media.read_clip(made, on_note=notes.append, deinterlace=deinterlace)
             found = numbered.combing(clip.frames_FYXC)
             noted = any(words in each for each in notes) if words else not notes
             right = (found > 20) == combed and (combed or found < 1.5) and noted and (len(clip), clip.fps) == (16, 25)

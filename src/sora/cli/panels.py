@@ -12,7 +12,8 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Arguments": (),
     "What to make": (
         *("prompt", "then", "transition", "subject", "camera", "motion", "last_image", "backward", "strength"),
-        *("region", "mask", "frame_range", "method", "source_prompt", "draft_strength", "refine", "draft"),
+        *("region", "mask", "frame_range", "method", "source_prompt", "draft_strength", "refine", "background"),
+        "draft",
     ),
     "Size and length": (
         "seconds",

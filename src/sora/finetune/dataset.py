@@ -13,7 +13,7 @@ from sora.errors import InputError, UsageError
 from sora.plan import prompts
 from sora.storage import regular
 
-SUFFIXES = (*media.SUFFIXES, ".mov", ".webm", ".avi", ".m4v", ".bmp", ".tif", ".tiff", ".avif")
+SUFFIXES = (*media.SUFFIXES, ".mov", ".webm", ".avi", ".m4v", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 MAX_FILES = 2000
 MAX_CAPTION_BYTES = 64 << 10  # of a text file
 # Words that any caption may have, and that name nothing.

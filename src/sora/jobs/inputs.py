@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from sora import media
 from sora.errors import InputError, UsageError
 from sora.jobs.video import Picture, Video
-from sora.media import Sound
+from sora.media import WHITE, Background, Sound, ignore
 from sora.media.tracks import SoundTrack
 from sora.plan import prompts
 from sora.plan.clip import Clip
@@ -25,7 +25,7 @@ from sora.plan.recipe import prompt_in
 class MemoryInput:
     """A clip, or a picture, which is a clip of one frame. is_still: whether it is a picture. marked_FYX: what a mask of
     it selects, bool; None for the light pixels. prompt: it was painted from, None where that is not known. sounds: in
-    it, at their places. source_type: as ``media.Info`` has it."""
+    it, at their places. source_type: as ``media.Info`` has it. notes: on how it was read, to stand behind its name."""
 
     clip: Clip
     is_still: bool = False
@@ -33,14 +33,16 @@ class MemoryInput:
     prompt: str | None = None
     sounds: tuple[Sound, ...] = ()
     source_type: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Inputs:
     """Reads what a request names: from memory what ``add`` put there, and everything else from files. Each method
     raises InputError for what cannot be read."""
 
-    def __init__(self, others: Inputs | None = None) -> None:
-        """others: what they hold in memory is here, too."""
+    def __init__(self, others: Inputs | None = None, background: Background = WHITE) -> None:
+        """others: what they hold in memory is here, too. background: what transparency lies over."""
+        self._background = background
         self._in_memory: dict[str, MemoryInput] = dict(others._in_memory) if others is not None else {}
 
     def __contains__(self, name: str) -> bool:
@@ -52,7 +54,7 @@ class Inputs:
         name: of the keyword argument that it came in. Raises UsageError for what is none of them."""
         if isinstance(source, str) or hasattr(source, "__fspath__"):
             return source
-        found = _from_memory(name, source)
+        found = _from_memory(name, source, self._background)
         digest = hashlib.sha256(f"{found.clip.frames_FYXC.shape} {found.clip.fps}".encode())
         digest.update(np.ascontiguousarray(found.clip.frames_FYXC).data)
         called = f"memory:{digest.hexdigest()}"
@@ -66,12 +68,18 @@ class Inputs:
         end: float | None,
         *,
         deinterlace: bool | None = None,
-        on_note: Callable[[str], None] = lambda _: None,
+        on_note: Callable[[str], None] = ignore,
     ) -> Clip:
         """As ``media.read_clip``."""
         if path not in self._in_memory:
-            return media.read_clip(path, start=start, end=end, deinterlace=deinterlace, on_note=on_note)
+            options: dict[str, Any] = {"deinterlace": deinterlace, "background": self._background, "on_note": on_note}
+            return media.read_clip(path, start=start, end=end, **options)
+        self._note(path, on_note)
         return self._clip(path, start, end)
+
+    def _note(self, path: str, on_note: Callable[[str], None]) -> None:
+        for note in self._in_memory[path].notes:
+            on_note(f"{path} {note}")
 
     def _clip(self, path: str, start: float | None, end: float | None) -> Clip:
         found = self._in_memory[path]
@@ -79,9 +87,12 @@ class Inputs:
             raise InputError(f"{path} is a still picture; expected a clip (img2vid animates a still)")
         return media.cut(found.clip, path, start, end)
 
-    def read_image(self, path: str) -> np.ndarray:
+    def read_image(self, path: str, on_note: Callable[[str], None] = ignore) -> np.ndarray:
         """As ``media.read_image``."""
-        return self._in_memory[path].clip.frames_FYXC[0] if path in self._in_memory else media.read_image(path)
+        if path not in self._in_memory:
+            return media.read_image(path, background=self._background, on_note=on_note)
+        self._note(path, on_note)
+        return self._in_memory[path].clip.frames_FYXC[0]
 
     def read_mask(self, path: str, frames: int, size: tuple[int, int]) -> np.ndarray:
         """As ``media.read_mask``."""
@@ -127,8 +138,9 @@ class Inputs:
         return tuple(sound for sound in moved if sound is not None)
 
 
-def _from_memory(name: str, source: Any) -> MemoryInput:
+def _from_memory(name: str, source: Any, background: Background) -> MemoryInput:
     """Raises UsageError."""
+    notes: dict[str, None] = {}  # each once
     if isinstance(source, Video):
         clip, prompt = Clip(source.frames, source.fps), source.prompt or None
         origin = {"prompt": prompt, "sounds": source.sounds, "source_type": source.source_type}
@@ -137,11 +149,14 @@ def _from_memory(name: str, source: Any) -> MemoryInput:
         return MemoryInput(source)
     if isinstance(source, Image.Image):
         upright = ImageOps.exif_transpose(source)
-        return MemoryInput(Clip(media.rgb(upright)[None], media.FOLDER_FPS), True, media.marked(upright)[None])
+        frame_YXC = media.rgb(upright, background, notes.setdefault)
+        clip, marked_FYX = Clip(frame_YXC[None], media.FOLDER_FPS), media.marked(upright)[None]
+        return MemoryInput(clip, True, marked_FYX, notes=tuple(notes))
     if isinstance(source, Sequence) and source and all(isinstance(each, Image.Image) for each in source):
         if len({each.size for each in source}) > 1:
             raise UsageError(f"{name}: the pictures differ in size; make them equal")
-        return MemoryInput(Clip(np.stack([media.rgb(each) for each in source]), media.FOLDER_FPS))
+        frames_FYXC = np.stack([media.rgb(each, background, notes.setdefault) for each in source])
+        return MemoryInput(Clip(frames_FYXC, media.FOLDER_FPS), notes=tuple(notes))
     return _from_array(name, np.asarray(source))
 
 

@@ -112,6 +112,12 @@ class MoveOptions(TypedDict, total=False):
     motion: SubjectMove | None
 
 
+class BackgroundOption(TypedDict, total=False):
+    """background: the colour that transparent parts of clips and pictures lie over, as "black" or "#rrggbb"."""
+
+    background: str | None
+
+
 class DraftOption(TypedDict, total=False):
     """draft: a quick sketch, for ``finish``."""
 
@@ -134,33 +140,39 @@ class ImageOptions(SamplingOptions, ShapeOptions, DraftOption, total=False):
     camera: CameraMove | None
 
 
-class Img2vidOptions(SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, DraftOption, total=False):
+class Img2vidOptions(
+    SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, BackgroundOption, DraftOption, total=False
+):
     """Options of ``img2vid``."""
 
     last_image: PictureSource | None
     fps: float | None
 
 
-class ExtendOptions(SamplingOptions, LengthOptions, MoveOptions, PartOptions, DraftOption, total=False):
+class ExtendOptions(
+    SamplingOptions, LengthOptions, MoveOptions, PartOptions, BackgroundOption, DraftOption, total=False
+):
     """Options of ``extend``."""
 
     backward: bool
 
 
-class LoopOptions(SamplingOptions, ShapeOptions, LengthOptions, PartOptions, DraftOption, total=False):
+class LoopOptions(
+    SamplingOptions, ShapeOptions, LengthOptions, PartOptions, BackgroundOption, DraftOption, total=False
+):
     """Options of ``loop``."""
 
     fps: float | None
 
 
-class BridgeOptions(SamplingOptions, LengthOptions, PartOptions, DraftOption, total=False):
+class BridgeOptions(SamplingOptions, LengthOptions, PartOptions, BackgroundOption, DraftOption, total=False):
     """Options of ``bridge``."""
 
     start_b: float | None
     end_b: float | None
 
 
-class EditOptions(SamplingOptions, PartOptions, DraftOption, total=False):
+class EditOptions(SamplingOptions, PartOptions, BackgroundOption, DraftOption, total=False):
     """Options of ``edit``. region: (x, y, width, height) or "X,Y,W,H", in pixels. frame_range: (first, one behind the
     last) or "A:B"; None for an open end."""
 
@@ -178,7 +190,9 @@ class FinishOptions(SamplingOptions, ShapeOptions, total=False):
     draft_strength: float | None
 
 
-class RemakeOptions(SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, PartOptions, DraftOption, total=False):
+class RemakeOptions(
+    SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, PartOptions, BackgroundOption, DraftOption, total=False
+):
     """Options of ``remake``: those of the verb that the recipe is of."""
 
     prompt: str | None

@@ -18,7 +18,7 @@ from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
 from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, at_models_rate, method_of
-from sora.media import GENERATED, Sound
+from sora.media import GENERATED, Sound, background_of
 from sora.memory import plans
 from sora.plan import foreign_syntax, prompts, retiming, weighting
 from sora.plan import verbs as rows
@@ -81,7 +81,7 @@ class ResolvedRequest:
 def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | None = None) -> ResolvedRequest:
     """What a request means. files: hold what it names and is in
     memory. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
-    delivery, files = delivery or Delivery(), files or Inputs()
+    delivery, files = delivery or Delivery(), Inputs(files, background_of(request.background))
     check(request)
     _check_complete(request)
     within("--count", delivery.count, 1, MAX_FILES)

@@ -22,6 +22,7 @@ from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.variants import Variant
 from sora.jobs.verb_methods import Verbs
 from sora.jobs.video import Picture, Video
+from sora.media import background_of
 from sora.plan.recipe import Recipe
 from sora.plan.request import Request, fields
 from sora.plan.verbs import Verb
@@ -174,7 +175,8 @@ class Session(Verbs):
         row, options = row_of(verb), {**self._options, **options}
         check_names(verb, row, options)
         with in_keywords(row):
-            files = Inputs()
+            background = options.get("background")
+            files = Inputs(background=background_of(background if isinstance(background, str) else None))
             request = Request(verb=verb, **_values(row, {**inputs, **options}, files))  # type: ignore[arg-type]
             request = lora_tags.followed(request)
             resolved = resolve(request, InMemory(anyway=options.get("anyway", False)), files)

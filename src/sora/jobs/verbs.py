@@ -124,7 +124,8 @@ def img2vid(context: VerbContext) -> VerbPlan:
     if frames < len(files):
         raise UsageError("a film from one picture to another has 2 frames at least; ask for --frames 2 or more")
     context.size()  # refuses before a large picture is read
-    pictures = [context.files.read_image(file) for file in files]
+    notes: list[str] = []
+    pictures = [context.files.read_image(file, notes.append) for file in files]
     size = context.size(pictures[0].shape[1] / pictures[0].shape[0])
     first, *last = [fit(picture_YXC, *size) for picture_YXC in pictures]
     options: dict[str, Any] = {
@@ -134,8 +135,8 @@ def img2vid(context: VerbContext) -> VerbPlan:
     }
     plan = operations.img2vid(first, context.prompts[0], **options)
     completed = _size_fields(size) | _length_fields(frames) | {"fps": fps}
-    notes = tuple(_picture_note(*each, size) for each in zip(files, pictures, strict=True))
-    return VerbPlan(plan, inputs=tuple(map(Path, files)), notes=tuple(filter(None, notes)), completed=completed)
+    notes += filter(None, (_picture_note(*each, size) for each in zip(files, pictures, strict=True)))
+    return VerbPlan(plan, inputs=tuple(map(Path, files)), notes=tuple(notes), completed=completed)
 
 
 def _picture_note(path: str, picture_YXC: np.ndarray, size: Size) -> str:
@@ -180,6 +181,8 @@ def _text_loop(context: VerbContext) -> VerbPlan:
         raise UsageError('a loop is made of a clip or of words; give CLIP or --prompt "..."')
     if request.start is not None or request.end is not None:
         raise UsageError("--start and --end choose a part of a clip, and there is none; leave them out")
+    if request.background is not None:
+        raise UsageError("--background lies under a clip, and there is none; leave it out")
     time, fps = spec.grid.time, context.fps()
     is_retimed = context.is_retimed(fps)
     requested = context.frames(fps, spec.defaults.loop_frames)

@@ -6,6 +6,9 @@
 ``read``     films, whole or a part
 ``picture``  files opened as pictures, pixels as RGB
 ``interpolate``  frames between frames
+``background``  what transparency lies over
+``profiles``  pictures in other colours than sRGB, and their conversion
+``icc``      colour profiles made of numbers
 ``mask``     which pixels to paint
 ``sound``    sound from other films
 ``tracks``   which sound tracks a file has, and which is kept in how many channels
@@ -18,13 +21,14 @@
 ``stream``   facts about the streams of a video file
 ``timing``   when its frames are shown, and the constant rate that fits them
 ``frames``   its frames, through a chain of ffmpeg's filters
-``conversion``  the filters of that chain that make RGB of its pixels
+``colorimetry``  what its numbers stand for, and the filters that make RGB of them
 """
 
+from sora.media.background import WHITE, Background, background_of
 from sora.media.facts import Info, probe, read_notes, read_recipe
 from sora.media.interpolate import interpolated, sampled
 from sora.media.mask import marked, mask_of, read_mask
-from sora.media.picture import read_image, rgb
+from sora.media.picture import ignore, read_image, rgb
 from sora.media.provenance import COMPOSITE, GENERATED, Provenance
 from sora.media.read import FOLDER_FPS, cut, read_clip
 from sora.media.sound import Sound, sound_tracks
@@ -36,13 +40,17 @@ __all__ = [
     "FOLDER_FPS",
     "GENERATED",
     "SUFFIXES",
+    "WHITE",
+    "Background",
     "Info",
     "Provenance",
     "Sound",
     "Writer",
+    "background_of",
     "check_size",
     "check_target",
     "cut",
+    "ignore",
     "interpolated",
     "marked",
     "mask_of",

@@ -34,6 +34,7 @@ def save_image(path: Path, frame_YXC: np.ndarray, recipe: str, xmp: bytes = b"")
     image = Image.fromarray(frame_YXC)
     if path.suffix == ".png":
         text = PngImagePlugin.PngInfo()
+        text.add(b"sRGB", b"\0")  # "perceptual", as for photographs
         for key, value in ((PNG_KEY, recipe), (provenance.PNG_KEY, xmp.decode())):
             if value:
                 text.add_itxt(key, value)

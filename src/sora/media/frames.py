@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from sora.errors import InputError
-from sora.media import decoder, ffmpeg
-from sora.media.conversion import conversion
+from sora.media import decoder, ffmpeg, picture
 from sora.media.stream import MAX_PIXELS, Stream
 from sora.media.timing import RESTARTING, FrameTiming
 
 _SLOWEST_DECODING = 5.0  # frames a second
 _FINDABLE = r"(yuvj?4\d\d|gray)\w*"  # of the pixel formats that idet takes; others it would have converted
 _BROKEN = "Error submitting packet|Decoding error|corrupt decoded frame"
-_FINDER = "idet=intl_thres=1.25"  # its own 1.04 takes patterns that move for fields
+# Its own threshold of 1.04 takes patterns that move for fields. It reads behind the end of some frames as they leave
+# "pad", by which ffmpeg crashes every other time, but not behind that of a copy.
+_FINDER = ("copy", "idet=intl_thres=1.25")
 _COMBED_FRAMES = 8  # in a row, before a film that does not say so is taken for interlaced
 
 
@@ -30,14 +31,15 @@ def rgb_frames(
     last: int,
     *,
     deinterlace: bool | None = None,
-    on_note: Callable[[str], None] = lambda _: None,
+    on_note: picture.Note = picture.ignore,
 ) -> Iterator[np.ndarray]:
-    """The frames (Y, X, 3) from ``first`` to before ``last``, counted at the constant rate; fewer if damaged.
+    """The frames from ``first`` to before ``last``, counted at the constant rate, fewer if damaged: RGB (Y, X, 3), or
+    RGBA (Y, X, 4) where the stream has alpha.
 
-    deinterlace: None for frames that say they are interlaced. on_note: called behind the last one. Raises InputError
-    where nothing comes any more.
+    deinterlace: None for frames that say they are interlaced. on_note: called behind the last one, with
+    what is to stand behind the file's name. Raises InputError where nothing comes any more.
     """
-    shape = (facts.height, facts.width, 3)
+    shape = (facts.height, facts.width, 4 if facts.has_alpha else 3)
     size, memory = math.prod(shape), decoder.memory_for(facts.height * facts.width)
     patience = decoder.PATIENCE + first / _SLOWEST_DECODING  # where no jump is possible, all before it is decoded
     arguments = _decoding(path, facts, times, first, last, deinterlace)
@@ -49,30 +51,31 @@ def rgb_frames(
         if output.stalled:
             raise InputError(f"{path} gives no frame for {decoder.PATIENCE:g} s; it is damaged, get a whole copy")
     if count < last - first:
-        on_note(f"{path} is damaged: {count} of {last - first} frames can be decoded; get a whole copy")
-    for note in _notes(path, facts, times, deinterlace, output.log):
+        on_note(f"is damaged: {count} of {last - first} frames can be decoded; get a whole copy")
+    for note in _notes(facts, times, deinterlace, output.log):
         on_note(note)
 
 
-def _notes(path: Path, facts: Stream, times: FrameTiming, deinterlace: bool | None, log: str) -> Iterator[str]:
-    """What a person should know of frames that were decoded."""
+def _notes(facts: Stream, times: FrameTiming, deinterlace: bool | None, log: str) -> Iterator[str]:
+    """What a person should know of frames that were decoded, each to stand behind the file's name."""
+    yield from facts.colours.notes
     if times.restarts:
-        yield f"{path} is films joined byte by byte; where a part is missing, join them with a program for it"
+        yield "is films joined byte by byte; where a part is missing, join them with a program for it"
     height, width = facts.coded
     incoming = re.findall(r"incoming frame - w: (\d+) h: (\d+)", log)
     sizes = dict.fromkeys(f"{w}x{h}" for w, h in incoming if (int(w), int(h)) != (width, height))
     if sizes:
         fitted = f"such frames are fitted to {width}x{height}, its first size"
-        yield f"{path} changes its size midway, to {' and '.join([*sizes][:3])}; {fitted}"
+        yield f"changes its size midway, to {' and '.join([*sizes][:3])}; {fitted}"
     if re.search(_BROKEN, log) and not times.incomplete:
-        yield f"{path} is damaged: some of its frames are broken or stand still; get a whole copy"
+        yield "is damaged: some of its frames are broken or stand still; get a whole copy"
     if deinterlace is None and facts.fields:
-        yield f"{path} is interlaced, and whole frames are made of its fields; --no-deinterlace leaves them as they are"
+        yield "is interlaced, and whole frames are made of its fields; --no-deinterlace leaves them as they are"
     combed = re.findall(r"Multi frame detection: TFF: *(\d+) BFF: *(\d+) Progressive: *(\d+)", log)
     if deinterlace is None and combed:
         top, bottom, whole = map(int, combed[-1])
         if max(top, bottom) >= _COMBED_FRAMES and max(top, bottom) > 3 * (whole + min(top, bottom)):
-            yield f"{path} looks interlaced and does not say so; --deinterlace makes whole frames of it"
+            yield "looks interlaced and does not say so; --deinterlace makes whole frames of it"
 
 
 def _decoding(
@@ -85,12 +88,14 @@ def _decoding(
     if times.origin is not None and facts.seekable and lead > 0 and not times.restarts:
         jump = ["-noaccurate_seek", "-ss", f"{float(times.origin + lead):.6f}", "-copyts", "-start_at_zero"]
     fields = deinterlacing(facts, deinterlace)
-    steps = (*fitting(facts), *fields, *timing(times, first), *conversion(facts))
+    convert = facts.colours.filters(facts.width, facts.height, alpha=facts.has_alpha)
+    steps = (*facts.colours.disguise, *fitting(facts), *fields, *timing(times, first), *convert)
     # Anew for each change of the stream, the filters would forget which frames they gave. Those that ffmpeg puts before
     # ours to turn or crop frames need it, though.
     once = [] if facts.turned else ["-reinit_filter", "0"]
     ends = ["-frames:v", str(last - first), "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]
-    return [*jump, *MAX_PIXELS, *once, *ffmpeg.source(path), "-map", "0:V:0", "-vf", ",".join(steps), *ends]
+    options = [*jump, *MAX_PIXELS, *once, *facts.decoder]
+    return [*options, *ffmpeg.source(path), "-map", "0:V:0", "-vf", ",".join(steps), *ends]
 
 
 def fitting(facts: Stream) -> tuple[str, ...]:
@@ -111,7 +116,7 @@ def deinterlacing(facts: Stream, wanted: bool | None) -> tuple[str, ...]:
     if wanted is False:
         return ()
     if not facts.fields:
-        finding = (_FINDER,) if re.fullmatch(_FINDABLE, facts.pix_fmt) else ()
+        finding = _FINDER if re.fullmatch(_FINDABLE, facts.pix_fmt) else ()
         return (*finding, "bwdif=send_frame:auto:all") if wanted else finding
     if not facts.frames_say:
         return (f"bwdif=send_frame:{facts.fields}:all",)

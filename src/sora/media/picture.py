@@ -7,8 +7,9 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,32 +17,42 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from sora.errors import InputError, SoraError
-from sora.media import animation
+from sora.media import animation, profiles
+from sora.media.background import WHITE, Background
 from sora.storage import regular
 
 MAX_PIXELS = 100_000_000  # of one picture or frame
 MAX_BYTES = 1 << 30  # of a picture's file, and of one whose reader may take all of it into memory:
 MAX_LOADED_BYTES = 1 << 28
-LOADED = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
+LOADED = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "HEIF")
 MOVING = ("PNG", "WEBP", "GIF", "AVIF")  # formats that hold films; pages and previews are none
 
 # A file of few bytes can unfold to any size. What has more pixels than this, of still pictures and of formats whose
 # readers take several times the memory, must have a byte for each PIXELS_PER_BYTE, as photographs do.
 UNFOLDED_STILL, UNFOLDED_MOVING, PIXELS_PER_BYTE = 1 << 25, 12_000_000, 64
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not those that run other programs
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # not those that run other programs
+
+Note = Callable[[str], None]  # takes what a person should know
 
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of Exif
 _STRIP_PIXELS = 1 << 21
 _MAX_EXIF = 1 << 20  # bytes
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+_MAX_CHUNKS = 1000  # before the pixels of a PNG
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """A picture as uint8 RGB (Y, X, 3), turned as its Exif says, transparency over white, the first if it moves.
+def ignore(note: str) -> None:
+    """What nobody asks for."""
+
+
+def read_image(path: str | Path, *, background: Background = WHITE, on_note: Note = ignore) -> np.ndarray:
+    """A picture as uint8 sRGB (Y, X, 3), turned as its Exif says, transparency over the background, the first if it
+    moves. on_note: called with what a person should know of how it was read.
 
     Raises InputError for what is missing, damaged, no picture, or over MAX_PIXELS.
     """
     with opened_still(path) as image:
-        return rgb(image)
+        return rgb(image, background, lambda note: on_note(f"{path} {note}"))
 
 
 def existing(path: str | Path) -> Path:
@@ -74,6 +85,8 @@ def opened(file: Path) -> Iterator[Image.Image | None]:
     Image.init()
     with _regular(file) as stream, warnings.catch_warnings():
         size = os.fstat(stream.fileno()).st_size
+        if _is_heif(stream):
+            _register_heif(file)
         known = [name for name in FORMATS if name in Image.OPEN and size <= _max_bytes(name)]
         warnings.simplefilter("ignore")  # Pillow warns of large images below our limit, and of odd Exif
         try:
@@ -88,6 +101,8 @@ def opened(file: Path) -> Iterator[Image.Image | None]:
         with image:
             try:
                 _check_pixels(file, image, size)
+                if image.format == "PNG" and (code := animation.in_bytes(file, _png_cicp)):
+                    image.info[profiles.CICP] = code
                 yield image
             except SoraError:
                 raise
@@ -105,6 +120,26 @@ def _regular(file: Path) -> BinaryIO:
         raise InputError(f"cannot read {file}: {error.strerror}; expected a picture or a clip") from None
 
 
+def _is_heif(stream: BinaryIO) -> bool:
+    """Whether it is a picture as telephones write them, by its brands (ISO/IEC 23008-12, annex B)."""
+    head = stream.read(64)
+    stream.seek(0)
+    size = int.from_bytes(head[:4], "big")
+    brands = {head[at : at + 4] for at in (8, *range(16, min(size, len(head)), 4))}
+    return head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis") and bool(brands & _HEIF_BRANDS)
+
+
+def _register_heif(file: Path) -> None:
+    """Teaches Pillow to read it. Raises InputError where what can is not installed."""
+    try:
+        import pillow_heif  # late: it is an extra
+    except ImportError:
+        hint = "pip install 'sora-video[heif]', or save it as .jpg"
+        raise InputError(f"{file} is a HEIC picture, which needs pillow-heif; {hint}") from None
+    if "HEIF" not in Image.OPEN:
+        pillow_heif.register_heif_opener(thumbnails=False)
+
+
 def _max_bytes(format: str) -> int:
     return MAX_LOADED_BYTES if format in LOADED else MAX_BYTES
 
@@ -114,7 +149,7 @@ def _check_pixels(file: Path, image: Image.Image, file_bytes: int) -> None:
     pixels, size = image.width * image.height, f"{image.width}x{image.height}"
     if pixels > MAX_PIXELS:
         raise InputError(f"{file} is {size}, over {MAX_PIXELS // 10**6} megapixels; make it smaller first")
-    bound = UNFOLDED_MOVING if image.format in ("WEBP", "AVIF") or moves(image) else UNFOLDED_STILL
+    bound = UNFOLDED_MOVING if image.format in ("WEBP", "AVIF", "HEIF") or moves(image) else UNFOLDED_STILL
     if pixels > max(bound, PIXELS_PER_BYTE * file_bytes):
         problem = f"{size} from {file_bytes:,} bytes, over {bound // 10**6} megapixels of next to nothing"
         raise InputError(f"{file} unfolds to {problem}; make it smaller first")
@@ -140,6 +175,16 @@ def upright_size(file: Path, image: Image.Image) -> tuple[int, int]:
 def _png_exif(data: mmap.mmap) -> bytes | None:
     found = ((at, size) for name, at, size in animation.png_chunks(data) if name == b"eXIf" and size <= _MAX_EXIF)
     return next((bytes(data[at : at + size]) for at, size in found), None)
+
+
+def _png_cicp(data: mmap.mmap) -> tuple[int, int] | None:
+    """The code points of a PNG's primaries and transfer, of RGB that uses the full range; Pillow leaves them out."""
+    for name, at, size in islice(animation.png_chunks(data), _MAX_CHUNKS):
+        if name == b"cICP" and size == 4:
+            return (data[at], data[at + 1]) if data[at + 2 : at + 4] == b"\0\1" else None
+        if name == b"IDAT":
+            break
+    return None
 
 
 @contextmanager
@@ -171,13 +216,29 @@ def has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
 
 
-def rgb(image: Image.Image) -> np.ndarray:
-    """Any mode as uint8 RGB (Y, X, 3); transparency over white."""
+def rgb(image: Image.Image, background: Background = WHITE, on_note: Note = ignore) -> np.ndarray:
+    """Any mode as uint8 sRGB (Y, X, 3); transparency over the background. on_note: called with what a person should
+    know, to stand behind the file's name."""
     top = 65535.0 if image.mode.startswith("I") else max(1.0, _brightest(image)) if image.mode == "F" else 0.0
+    to_srgb, transparent = profiles.converter(image, on_note), False
     out_YXC = np.empty((image.height, image.width, 3), np.uint8)
     for rows, strip in strips(image):
-        out_YXC[rows] = _rgb(strip, top)
+        shown = Image.fromarray(_grey(strip, top)) if top else strip
+        colours = to_srgb(shown) if to_srgb else shown.convert("RGB")
+        alpha = strip.convert("RGBA").getchannel("A") if has_alpha(strip) else None
+        if alpha is not None and alpha.getextrema() != (255, 255):
+            transparent = True
+            colours = _over(background, colours if to_srgb else strip.convert("RGBA"), alpha)
+        out_YXC[rows] = np.asarray(colours)
+    if transparent:
+        on_note(background.note)
     return out_YXC
+
+
+def _over(background: Background, colours: Image.Image, alpha: Image.Image) -> Image.Image:
+    colours.putalpha(alpha)
+    under = Image.new("RGBA", colours.size, background.rgb)
+    return Image.alpha_composite(under, colours).convert("RGB")
 
 
 def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
@@ -192,12 +253,7 @@ def _brightest(image: Image.Image) -> float:
     return max(float(np.asarray(strip).max()) for _, strip in strips(image))
 
 
-def _rgb(image: Image.Image, top: float) -> np.ndarray:
-    """``rgb`` of a strip. top: what is white of a mode with more than 8 bits, which Pillow would clip at 255."""
-    if top:
-        grey = np.asarray(image).astype(np.float64)
-        return np.repeat((np.clip(grey / top, 0, 1) * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
-    if has_alpha(image):
-        white = Image.new("RGBA", image.size, "white")
-        return np.array(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
-    return np.array(image.convert("RGB"))
+def _grey(image: Image.Image, top: float) -> np.ndarray:
+    """uint8 (Y, X). top: what is white of a mode with more than 8 bits, which Pillow would clip at 255."""
+    grey = np.asarray(image).astype(np.float64)
+    return (np.clip(grey / top, 0, 1) * 255 + 0.5).astype(np.uint8)

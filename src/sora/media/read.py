@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageSequence
 
 from sora.errors import InputError, UsageError
 from sora.media import animation, embed, ffmpeg, frames, picture, stream, target, timing
+from sora.media.background import WHITE, Background
 from sora.plan.clip import Clip
 from sora.storage import regular
 
@@ -47,17 +50,20 @@ def read_clip(
     start: float | None = None,
     end: float | None = None,
     deinterlace: bool | None = None,
-    on_note: Callable[[str], None] = lambda _: None,
+    background: Background = WHITE,
+    on_note: picture.Note = picture.ignore,
 ) -> Clip:
     """A film as a Clip: a video, a moving GIF, WebP or PNG, or a folder of numbered PNGs or JPEGs.
 
     start, end: seconds; only frames whose time lies in [start, end) are decoded. Videos and animations of varying
     rate come at a constant one. A folder's rate is the ``fps`` of its recipe.json, else FOLDER_FPS. deinterlace:
-    whether whole frames are made of two fields; None where the file says that there are fields. on_note: called with
-    what a person should know of how it was read. Raises InputError for what is missing, damaged, a still, or over
-    MAX_CLIP_BYTES; UsageError for a start or end outside the film.
+    whether whole frames are made of two fields; None where the file says that there are fields. Colours are those of
+    sRGB, transparency lies over the background. on_note: called with what a person should know of how it was read.
+    Raises InputError for what is missing, damaged, a still, or over MAX_CLIP_BYTES; UsageError for a start or end
+    outside the film.
     """
-    with open_video(path, deinterlace=deinterlace, on_note=on_note) as film:
+    options: dict[str, Any] = {"deinterlace": deinterlace, "background": background, "on_note": on_note}
+    with open_video(path, **options) as film:
         first, last = _frame_range(film, start, end)
         check_room(film, last - first, cut=start is not None or end is not None)
         frames_FYXC = np.empty((last - first, *film.size, 3), np.uint8)
@@ -82,21 +88,32 @@ def cut(clip: Clip, name: str, start: float | None, end: float | None) -> Clip:
 @contextmanager
 def open_video(
     path: str | Path,
-    pixels: Pixels = picture.rgb,
+    pixels: Pixels | None = None,
     *,
     deinterlace: bool | None = None,
-    on_note: Callable[[str], None] = lambda _: None,
+    background: Background = WHITE,
+    on_note: picture.Note = picture.ignore,
 ) -> Iterator[VideoSource]:
-    """A film, open while the block runs. ``pixels`` says what becomes of each frame; the rest is as in ``read_clip``.
-    Raises InputError."""
-    file = picture.existing(path)
+    """A film, open while the block runs. ``pixels`` says what becomes of each frame, RGB where there is none; the rest
+    is as in ``read_clip``. Raises InputError."""
+    file, notes = picture.existing(path), set[str]()
+
+    def note_once(note: str) -> None:
+        if note not in notes:
+            notes.add(note)
+            on_note(f"{path} {note}")
+
+    made: Pixels = pixels or partial(picture.rgb, background=background, on_note=note_once)
     if file.is_dir():
-        yield _folder(file, pixels)
+        yield _folder(file, made)
         return
     with picture.opened(file) as image:
         if image is not None and not picture.moves(image):
             raise InputError(f"{path} is a still picture; expected a clip (`sora img2vid` animates a still)")
-        yield _video(file, pixels, deinterlace, on_note) if image is None else _animation(file, image, pixels)
+        if image is not None:
+            yield _animation(file, image, made)
+        else:
+            yield _video(file, made, deinterlace, note_once, special=pixels is not None)
 
 
 def _frame_range(film: VideoSource, start: float | None, end: float | None) -> tuple[int, int]:
@@ -135,18 +152,21 @@ def check_room(film: VideoSource, frames: int, cut: bool) -> None:
     raise InputError(f"{what} is {seconds:.2f} s long, at most {most:g} s of {size} can be read at once; {advice}")
 
 
-def _video(file: Path, pixels: Pixels, deinterlace: bool | None, on_note: Callable[[str], None]) -> VideoSource:
+def _video(
+    file: Path, pixels: Pixels, deinterlace: bool | None, on_note: picture.Note, *, special: bool
+) -> VideoSource:
+    """special: whether ``pixels`` makes something else than RGB, which most frames are already."""
     facts = stream.stream(file)
     if facts.height * facts.width > picture.MAX_PIXELS:
         size, most = f"{facts.width}x{facts.height}", picture.MAX_PIXELS // 10**6
         raise InputError(f"{file} is {size}, over {most} megapixels a frame; scale it down")
     times = timing.probe_timing(file, facts.rate, facts.begin)
     if missing := shortfall(file, facts, times):
-        on_note(f"{file} is incomplete: {missing}")
+        on_note(f"is incomplete: {missing}")
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
         for frame_YXC in frames.rgb_frames(file, facts, times, first, last, deinterlace=deinterlace, on_note=on_note):
-            yield frame_YXC if pixels is picture.rgb else pixels(Image.fromarray(frame_YXC))
+            yield pixels(Image.fromarray(frame_YXC)) if special or facts.has_alpha else frame_YXC
 
     return VideoSource(file, times.frames, float(times.rate), (facts.height, facts.width), decode)
 

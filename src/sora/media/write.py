@@ -28,6 +28,7 @@ _BT709 = (
     "format=yuv420p,setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 )
 _TAGS = "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv"
+_RGB = "setparams=range=pc:color_primaries=bt709:color_trc=bt709"  # shown like the .mp4 of the same frames
 # A palette a frame needs no second pass; an ordered dither does not crawl from one frame to the next.
 _GIF = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=bayer:bayer_scale=4"
 
@@ -35,7 +36,7 @@ _NOTES = "notes"  # the file in the staging folder that holds the tags
 
 _ENCODE: dict[str, Sequence[str]] = {
     ".mp4": ["-vf", _BT709, *f"-c:v libx264 -crf 17 -preset medium -movflags +faststart {_TAGS}".split()],
-    ".mkv": ["-c:v", "ffv1", "-level", "3", "-pix_fmt", "bgr0"],
+    ".mkv": ["-vf", _RGB, *["-c:v", "ffv1", "-level", "3", "-pix_fmt", "bgr0"]],
     ".gif": ["-filter_complex", _GIF, "-loop", "0"],
 }
 

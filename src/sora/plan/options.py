@@ -159,6 +159,15 @@ Deinterlace = Annotated[
         shown="where a clip says it is interlaced",
     ),
 ]
+Background = Annotated[
+    str,
+    option(
+        "Colour under transparent parts: a name, or #rrggbb.",
+        metavar="COLOUR",
+        shown="white",
+        longest=MAX_PATH_CHARACTERS,
+    ),
+]
 Draft = Annotated[bool, option("Make a quick, small draft; `sora finish` makes the film of it.")]
 Seed = Annotated[
     int,

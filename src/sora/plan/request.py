@@ -55,6 +55,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     start_b: o.StartB | None = None
     end_b: o.EndB | None = None
     deinterlace: o.Deinterlace | None = None
+    background: o.Background | None = None
     draft: o.Draft = False
     seed: o.Seed | None = None
     steps: o.Steps | None = None

@@ -76,20 +76,20 @@ VERBS: dict[str, Verb] = {
         "Set a picture in motion. It becomes the first frame, and gives the film its shape.",
         required=("image",),
         optional=("prompt",),
-        options=("last_image", *MOVES, *LENGTH, "fps", *SHAPE, "draft", *SAMPLING),
+        options=("last_image", *MOVES, *LENGTH, "fps", *SHAPE, "background", "draft", *SAMPLING),
         help_for={"prompt": WHAT_HAPPENS},
     ),
     "extend": Verb(
         "Continue a clip, or begin before it. Its own frames stay as they are.",
         required=("clip",),
         optional=("prompt",),
-        options=("backward", "seconds", *MOVES, "frames", *PART, "draft", *SAMPLING),
+        options=("backward", "seconds", *MOVES, "frames", *PART, "background", "draft", *SAMPLING),
         help_for={"prompt": WHAT_HAPPENS, "seconds": PAINTED},
     ),
     "loop": Verb(
         "Make a seamless loop, of a clip or of a prompt alone.",
         optional=("clip",),
-        options=("prompt", "seconds", "frames", "fps", *SHAPE, *PART, "draft", *SAMPLING),
+        options=("prompt", "seconds", "frames", "fps", *SHAPE, *PART, "background", "draft", *SAMPLING),
         help_for={
             "clip": "The clip to lead back to its beginning.",
             "prompt": "What to show; without CLIP the whole loop is made of it.",
@@ -101,14 +101,17 @@ VERBS: dict[str, Verb] = {
         "Join two clips by painting the frames between them.",
         required=("clip", "clip_b"),
         optional=("prompt",),
-        options=("seconds", "start_b", "end_b", "frames", *PART, "draft", *SAMPLING),
+        options=("seconds", "start_b", "end_b", "frames", *PART, "background", "draft", *SAMPLING),
         help_for={"prompt": WHAT_HAPPENS, "clip": "The clip to start from.", "seconds": PAINTED},
         metavar_for={"clip": "A"},
     ),
     "edit": Verb(
         "Repaint a clip: all of it, a region, or some of its frames.",
         required=("clip", "prompt"),
-        options=("strength", "region", "mask", "frame_range", "method", "source_prompt", *PART, "draft", *SAMPLING),
+        options=(
+            *("strength", "region", "mask", "frame_range", "method", "source_prompt"),
+            *(*PART, "background", "draft", *SAMPLING),
+        ),
         help_for={"prompt": ALTERNATIVES},
     ),
 }
