@@ -36,7 +36,8 @@ class Stream:
     width) in pixels as they are coded, which may be oblong. shape: width to height, as ffmpeg has it of the first one.
     fields: "tff" or "bff" where frames are interlaced, the top or the bottom field first, else "". frames_say: whether
     each frame says that of itself. turned: whether ffmpeg turns or crops frames before any filter sees them. seconds:
-    that the file says it lasts, with its sound; None where it does not say. decoder: arguments that choose ffmpeg's.
+    that the file says it lasts, with its sound; None where it does not say. begin: the second of the first frame, None
+    without times; frames before it cannot be decoded. decoder: arguments that choose ffmpeg's.
     """
 
     height: int
