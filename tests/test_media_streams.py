@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from real_files_parts.numbered import H264, combing, film, interlaced, joined, number_of
+from real_files_parts.numbered import H264, combing, ffmpeg, film, interlaced, joined, number_of
 from sora import media
 from sora.errors import InputError
 from sora.plan.clip import Clip
@@ -98,6 +98,14 @@ def test_a_picture_of_another_shape_keeps_it(tmp_path: Path, change: dict[str, A
     assert clip.size == SIZE and len(clip) == 24 and clip.frames_FYXC[0].min() > 200
     last = clip.frames_FYXC[-1]
     assert last[:, 16:48].min() > 200 and last[:, :10].max() < 8 and last[:, 54:].max() < 8
+
+
+def test_what_is_turned_and_changes_midway_is_spoken_of(tmp_path: Path) -> None:
+    parts = [film(tmp_path / f"{n}.ts", range(12), size=size) for n, size in enumerate((SIZE, (96, 128)))]
+    ffmpeg("-display_rotation", "90", "-i", joined(tmp_path / "a.mp4", parts), "-c", "copy", tmp_path / "turned.mp4")
+    notes = list[str]()
+    clip = media.read_clip(tmp_path / "turned.mp4", on_note=notes.append)
+    assert clip.size == (64, 48) and len(clip) == 24 and "turned and changes midway" in notes[0]
 
 
 @pytest.mark.parametrize("suffix", [".ts", ".mkv", ".webm"])

@@ -61,6 +61,8 @@ def _notes(facts: Stream, times: FrameTiming, deinterlace: bool | None, log: str
     yield from facts.colours.notes
     if times.restarts:
         yield "is films joined byte by byte; where a part is missing, join them with a program for it"
+    if "Reconfiguring filter graph" in log:
+        yield "is turned and changes midway; frames behind that may stand still, so encode it anew first"
     height, width = facts.coded
     incoming = re.findall(r"incoming frame - w: (\d+) h: (\d+)", log)
     sizes = dict.fromkeys(f"{w}x{h}" for w, h in incoming if (int(w), int(h)) != (width, height))

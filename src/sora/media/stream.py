@@ -95,7 +95,7 @@ def stream(path: Path) -> Stream:
         shape=coded_width / height * (across / down if across and down else 1),
         fields=_FIELDS[shown[5]] or (_FIELDS[fields[1][0].upper()] if fields else ""),
         frames_say=shown[5] != "P" or codec in _FRAMES_SAY,
-        turned=bool(re.search(r"displaymatrix|[Cc]ropping", log)),
+        turned=bool(re.search("display ?matrix|cropping", log, re.IGNORECASE)),
         seconds=_seconds(log),
         begin=_begin(log),
         decoder=second,
