@@ -48,6 +48,15 @@ def test_a_film_for_a_pipe_goes_on_where_it_was(run: Run, tmp_path: Path, monkey
     assert run("resume", "-q").stdout_bytes == run(*argv, "-", "--steps", 2, "--no-journal").stdout_bytes
 
 
+def test_names_and_words_of_another_locale_are_kept_in_a_job(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SORA_STATE", str(tmp_path / "state"))
+    words = os.fsdecode(b"\xff") + " film.mp4", "a red ball \udce7\udc90\udc83"  # bytes, as Python keeps them
+    argv = ["generate", words[1], "--frames", 3, "--steps", 2, "-o", words[0]]
+    assert run(*argv, "--stop-after", 1).exit_code == 0
+    assert run("resume", "-q").exit_code == 0
+    assert json.loads(media.read_recipe(tmp_path / words[0]) or "")["prompts"] == ["a red ball 球"]
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

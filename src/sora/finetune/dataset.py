@@ -71,7 +71,7 @@ def caption_of(file: Path) -> str:
     read."""
     text_file = file.with_suffix(".txt")
     if not text_file.is_file():
-        return _clean(_from_name(file.stem))
+        return _clean(_from_name(prompts.as_unicode(file.stem)))
     try:
         with regular.opened(text_file) as opened:
             return _clean(prompts.decoded(opened.read(MAX_CAPTION_BYTES), f"file {text_file}"))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -33,6 +33,8 @@ from sora.storage import atomic, state
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+StructT = TypeVar("StructT", bound=Struct)
 
 FORMAT = 1
 FINISHED_BYTES = 1 << 30  # of all finished jobs; the oldest go when another job begins
@@ -152,13 +154,13 @@ class Job:
     def progress(self) -> Progress:
         """How far it is; nothing done where that cannot be read."""
         try:
-            return msgspec.json.decode(_read(self.folder / "progress.json"), type=Progress)
-        except (OSError, msgspec.MsgspecError):
+            return _decoded(_read(self.folder / "progress.json"), Progress)
+        except (OSError, ValueError, RecursionError):
             return Progress()
 
     def write_progress(self, progress: Progress) -> None:
         """Raises OSError."""
-        atomic.overwrite(self.folder / "progress.json", msgspec.json.encode(progress), sync=False)
+        atomic.overwrite(self.folder / "progress.json", _encoded(progress), sync=False)
 
     def film_folder(self, film: int) -> Path:
         return self.folder / f"film-{film:03d}"
@@ -272,7 +274,7 @@ def begin(
     )
     job = Job(folder, record)
     job.write_progress(Progress())
-    atomic.overwrite(folder / "job.json", msgspec.json.encode(record), sync=True)
+    atomic.overwrite(folder / "job.json", _encoded(record), sync=True)
     return job, lock
 
 
@@ -298,10 +300,20 @@ def _make_room() -> None:
             job.remove()
 
 
+def _encoded(record: Struct) -> bytes:
+    """A record as JSON, in ASCII: a path that is not UTF-8 holds halves of characters, which JSON alone can escape."""
+    return json.dumps(msgspec.to_builtins(record)).encode()
+
+
+def _decoded(data: bytes, kind: type[StructT]) -> StructT:
+    """Raises ValueError."""
+    return msgspec.convert(json.loads(data), kind)
+
+
 def _load(folder: Path) -> Job | None:
     try:
-        record = msgspec.json.decode(_read(folder / "job.json"), type=Record)
-    except (OSError, msgspec.MsgspecError):
+        record = _decoded(_read(folder / "job.json"), Record)
+    except (OSError, ValueError, RecursionError):
         return None
     return Job(folder, record) if record.id == folder.name and record.format == FORMAT else None
 

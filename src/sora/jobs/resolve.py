@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -86,7 +87,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     _check_complete(request)
     within("--count", delivery.count, 1, MAX_FILES)
     within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
-    request = msgspec.structs.replace(request, seed=None) if request.seed == RANDOM_SEED else request
+    request = _normalized(request)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
     if spec.folder is not None:
         hub.check(spec)
@@ -135,6 +136,17 @@ def _check_complete(request: Request) -> None:
         raise UsageError(
             f"{request.verb} lacks its {name.metavar or lacking[0]}; expected {name.help[0].lower()}{name.help[1:-1]}"
         )
+
+
+def _normalized(request: Request) -> Request:
+    """The request with a seed to be drawn where it asks for that, and words that are Unicode in any locale. Raises
+    UsageError."""
+    words = ("prompt", "subject", "negative_prompt", "source_prompt")
+    values: dict[str, Any] = {
+        name: prompts.as_unicode(text) for name in words if (text := getattr(request, name)) is not None
+    }
+    values["then"] = tuple(map(prompts.as_unicode, request.then))
+    return msgspec.structs.replace(request, **values, seed=None if request.seed == RANDOM_SEED else request.seed)
 
 
 def _check_weights(request: Request, variants: tuple[Variant, ...]) -> None:

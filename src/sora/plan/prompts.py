@@ -53,7 +53,7 @@ def clean(prompt: str) -> str:
 
     Raises UsageError for a prompt that is empty, longer than MAX_CHARACTERS, or not valid Unicode.
     """
-    prompt = _as_unicode(prompt)
+    prompt = as_unicode(prompt)
     spaced = "".join(" " if unicodedata.category(c) == "Cc" or c in _BLANKS else c for c in prompt)
     text = unicodedata.normalize("NFC", " ".join(_visible(spaced).split()))
     if not text:
@@ -63,7 +63,7 @@ def clean(prompt: str) -> str:
     return text
 
 
-def _as_unicode(prompt: str) -> str:
+def as_unicode(prompt: str) -> str:
     """The prompt, where Python took its bytes from a command line in a locale without UTF-8 and kept them as halves of
     characters: read as UTF-8, which terminals send all the same. Raises UsageError for other bytes."""
     if prompt.isascii() or not any("\ud800" <= c <= "\udfff" for c in prompt):
