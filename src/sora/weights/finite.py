@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor of any shape holds neither NaN nor infinity. Reads it once where it stands and allocates nothing
     of its size: ``aminmax`` hands NaN on."""
-    if not tensor.numel() or not tensor.is_floating_point():
+    if tensor.is_meta or not tensor.numel() or not tensor.is_floating_point():
         return True
     if tensor.dtype.itemsize == 1:  # torch has no order of eight-bit floats
         tensor = tensor.half()
