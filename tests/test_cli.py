@@ -234,7 +234,7 @@ def test_img2vid_takes_the_pictures_shape_and_needs_no_words(run: Run, picture: 
     told = json.loads(result.stdout)
     assert told["path"] == "picture.mp4"
     assert abs(told["size"][0] / told["size"][1] - 96 / 64) < 0.1
-    assert result.stderr == f"picture.png is 96x64, the film {told['size'][0]}x{told['size'][1]}\n"
+    assert result.stderr == f"{picture} is 96x64, the film {told['size'][0]}x{told['size'][1]}\n"
 
 
 def test_what_the_model_cannot_paint_is_named_once(run: Run):
