@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -473,7 +474,9 @@ def command(cache: Path, serve: Serve) -> Callable[[LocalHub], subprocess.Popen[
         place = {"HF_ENDPOINT": server.url, "HF_HUB_CACHE": str(cache), "NO_PROXY": "127.0.0.1"}
         argv = [sys.executable, "-m", "sora", "models", "pull", REAL.name]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(argv, env={**os.environ, **place}, **pipes)  # type: ignore[call-overload]
+        # Ctrl-C is heeded as in a terminal; what a shell starts in the background ignores it.
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(argv, env={**os.environ, **place}, preexec_fn=heed, **pipes)  # type: ignore[call-overload]
 
     return start
 

@@ -253,7 +253,8 @@ def test_what_is_replaced_need_not_be_there(studio: Studio, painted: Path, foota
 def test_without_a_recipe_nothing_but_the_mark_is_in_the_file(studio: Studio, name: str) -> None:
     verb, options = ("image", (*SMALL[:2], *SMALL[4:])) if name.startswith("s.") else ("generate", SMALL)
     words = ("a SECRETWORD ball", "--negative-prompt", "SECRETNEGATIVE")
-    result = studio(verb, *words, *options, "-o", name, "--no-recipe")
+    output = name if Path(name).suffix else f"{name}/"
+    result = studio(verb, *words, *options, "-o", output, "--no-recipe")
     assert result.exit_code == 0, result.stderr
     assert (media.probe(name).recipe, media.probe(name).source_type) == (None, GENERATED)
     files = list(Path(name).iterdir()) if Path(name).is_dir() else [Path(name)]

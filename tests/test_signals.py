@@ -44,7 +44,14 @@ open("done", "w").close()
 """
 
 
+def heed() -> None:
+    """Signals as a terminal's programs have them; what a shell starts in the background ignores Ctrl-C."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def start(code: str, folder: Path, **options: Any) -> subprocess.Popen[Any]:
+    options = {"preexec_fn": heed, **options}
     return subprocess.Popen([sys.executable, "-c", code], cwd=folder, **options)
 
 
