@@ -44,6 +44,7 @@ def test_hdr_becomes_the_sdr_picture_of_the_scene_and_says_so(tmp_path: Path, tr
     shown = video.seen(frame_YXC)
     assert shown[0].min() >= 235 and np.abs(shown[1:] - COLOURS[1:]).max() <= 6
     assert notes == [f"{path} is HDR ({kind}); its colours are tone-mapped to SDR"]
+    assert media.probe(path).colors == f"bt2020nc, bt2020, {transfer} (HDR, {kind})"
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def media_facts(file: Path) -> tuple[Facts, Facts | None]:
         "seconds": found.seconds,
         "codec": found.codec,
         "pix_fmt": found.pix_fmt,
+        "colors": found.colors,
         "interlaced": found.interlaced,
         "sound": found.sound,
         "sound_tracks": [

@@ -33,8 +33,6 @@ CONVERTED_PRIMARIES = (
 )
 
 SCALE_FLAGS = "flags=bicubic+accurate_rnd+full_chroma_inp+full_chroma_int"
-
-
 NAMELESS = "setparams=colorspace=unknown:color_primaries=unknown:color_trc=unknown"
 
 
@@ -45,6 +43,12 @@ class Colorimetry:
     matrix: str = "unknown"
     primaries: str = "unknown"
     transfer: str = "unknown"
+
+    @property
+    def summary(self) -> str:
+        """What a file says, as in "bt2020nc, bt2020, arib-std-b67 (HDR, HLG)"; empty where it says nothing."""
+        named = ", ".join(dict.fromkeys(name for name in astuple(self) if name != "unknown"))
+        return f"{named} (HDR, {HDR[self.transfer]})" if self.transfer in HDR else named
 
     @property
     def notes(self) -> tuple[str, ...]:

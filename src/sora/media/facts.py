@@ -18,8 +18,8 @@ class Info:
 
     frames, fps: as ``read_clip`` gives them. fps, seconds: 0 for an image. codec, pix_fmt: in ffmpeg's or Pillow's
     words. recipe: JSON text, if it has one. sound_tracks: those it has. source_type: a name of IPTC's vocabulary of
-    digital source types, where the file says one. interlaced: whether it says that its frames are. incomplete: what a
-    film that is cut off lacks, in words.
+    digital source types, where the file says one. colors: matrix, primaries and transfer, as far as a film names them.
+    interlaced: whether it says that its frames are. incomplete: what a film that is cut off lacks, in words.
     """
 
     kind: str
@@ -33,6 +33,7 @@ class Info:
     recipe: str | None = None
     sound_tracks: tuple[SoundTrack, ...] = ()
     source_type: str | None = None
+    colors: str = ""
     interlaced: bool = False
     incomplete: str | None = None
 
@@ -67,7 +68,7 @@ def _facts(file: Path) -> Info:
     times = timing.probe_timing(file, facts.rate, facts.begin)
     fps, shape = float(times.rate), (facts.width, facts.height)
     seconds = times.frames / fps
-    own = {"sound_tracks": facts.sounds, "interlaced": bool(facts.fields)}
+    own = {"sound_tracks": facts.sounds, "interlaced": bool(facts.fields), "colors": facts.colours.summary}
     missing = read.shortfall(file, facts, times)
     return Info("video", *shape, times.frames, fps, seconds, facts.codec, facts.pix_fmt, incomplete=missing, **own)
 

@@ -26,12 +26,6 @@ _FRAMES_SAY = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "dvvi
 class Stream:
     """The first video stream of a file, as it is shown: (height, width) is after rotation, in square pixels.
 
-    rate: frames a second. sounds: the file's sound tracks. coded: (height, width) in pixels as they
-    are coded, which may be oblong. shape: width to height, as ffmpeg has it of the first frame. fields: "tff" or "bff"
-    where frames are interlaced, the top or the bottom field first, else "". frames_say: whether each frame says that of
-    itself. turned: whether ffmpeg turns or crops frames before any filter sees them. seconds: that the file says it
-    lasts, with its sound; None where it does not say. begin: the second of the first frame, None without times; frames
-    before it cannot be decoded.
     rate: frames a second. pix_fmt: ffmpeg's name, of what is decoded. sounds: the file's sound tracks. coded: (height,
     width) in pixels as they are coded, which may be oblong. shape: width to height, as ffmpeg has it of the first one.
     fields: "tff" or "bff" where frames are interlaced, the top or the bottom field first, else "". frames_say: whether
