@@ -482,3 +482,9 @@ def test_listing_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "[]"]
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "path", "remove", "pull"])
+def test_a_name_that_is_empty_is_no_folder(run: Run, command: str):
+    result = run(command, "")
+    assert result.exit_code == 4 and "the model's name is empty" in result.stderr

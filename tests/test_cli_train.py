@@ -395,6 +395,7 @@ def test_the_recipe_knows_it_and_makes_the_film_again(run: Run, wug: Path):
     [
         ("none.safetensors", 3, "there is no LoRA file none.safetensors"),
         ("wug.safetensors:99", 2, "strength 99 is out of range"),
+        (":0.5", 2, "--lora ':0.5' names no file"),
         ("wan.safetensors", 4, "wan.safetensors is a LoRA of wan, and mini is of mini"),
         ("text.safetensors", 4, "is damaged"),
         ("wide.safetensors", 4, "wide.safetensors does not fit this model"),

@@ -68,6 +68,8 @@ def find(name: str) -> ModelSpec:
     or two of them, parted by a comma. Raises ModelError naming what there is, and for a path that holds no model."""
     if name in MODELS:
         return MODELS[name]
+    if not name.strip():
+        raise ModelError("the model's name is empty; expected a name (see `sora models`) or a path")
     path = Path(name).expanduser()
     if _exists(path):
         return recognise(name, path)

@@ -90,7 +90,9 @@ def parse_flag(text: str) -> Lora:
         raise UsageError(
             f"--lora {text}: strength {number} is out of range; expected {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}"
         )
-    return Lora(Path(path if colon else text), strength)
+    if not (file := path if colon else text).strip():
+        raise UsageError(f"--lora {text!r} names no file; expected FILE or FILE:STRENGTH")
+    return Lora(Path(file), strength)
 
 
 def _files(path: Path) -> Iterator[Path]:
