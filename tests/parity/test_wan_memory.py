@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 from wan_folders import pipeline
 
@@ -95,6 +97,33 @@ def test_an_unknown_plan_is_refused_before_anything_is_painted(folders: dict[str
 def test_the_embedded_model_has_no_plans(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["generate", "a red car", "--memory", "resident", "-o", str(tmp_path / "a.mkv")])
     assert result.exit_code == 2 and "mini is small" in result.stderr
+
+
+def test_a_file_with_both_experts_parts_is_two_loras(folders: dict[str, Path], tmp_path: Path) -> None:
+    draw, both, films = torch.Generator().manual_seed(0), {}, {}
+    for component, name in (("transformer.", "high"), ("transformer_2.", "low")):
+        module = "blocks.0.attn1.to_q"
+        pair = {
+            f"{module}.lora_{x}.weight": torch.randn(*s, generator=draw) for x, s in (("A", (4, 24)), ("B", (24, 4)))
+        }
+        lora_file.write(tmp_path / f"{name}.safetensors", pair, {})
+        both |= {f"{component}{key}": tensor for key, tensor in pair.items()}
+    # Half of rank 4, as the metadata of each component says.
+    alphas = {
+        f"{component}.{key}": n
+        for component in ("transformer", "transformer_2")
+        for key, n in (("r", 4), ("lora_alpha", 2))
+    }
+    save_file(both, tmp_path / "both.safetensors", {"lora_adapter_metadata": json.dumps(alphas)})
+    loras = {"plain": [], "one": ["both.safetensors"], "two": ["high.safetensors:0.5", "low.safetensors:0.5"]}
+    for name, files in loras.items():
+        flags = [word for file in files for word in ("--lora", str(tmp_path / file))]
+        result = painted(folders["t2v-a14b"], tmp_path / f"{name}.mkv", *flags)
+        assert result.exit_code == 0 and "left out" not in result.stderr, f"{result.stderr}{result.exception!r}"
+        films[name] = media.read_clip(tmp_path / f"{name}.mkv").frames_FYXC.astype(int)
+    assert np.array_equal(films["one"], films["two"]) and np.abs(films["plain"] - films["one"]).mean() > 1
+    result = painted(folders["vace"], tmp_path / "a.mkv", "--lora", str(tmp_path / "both.safetensors"))
+    assert result.exit_code == 0 and "holds a second expert's part" in result.stderr
 
 
 def frames(model: Any) -> torch.Tensor:

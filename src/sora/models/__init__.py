@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol, cast
 
 from sora.catalog.spec import Advice, ModelSpec
-from sora.errors import UsageError
+from sora.errors import ModelError, UsageError
 from sora.runtime.speed import Speed
 
 if TYPE_CHECKING:
@@ -148,10 +148,23 @@ def add_lora(model: Trainable, path: Path, strength: float, *, strict: bool = Fa
     where ``strict``."""
     from sora.engine.model import LoadedLate
     from sora.runtime import lora
-    from sora.weights import lora_file
+    from sora.weights import lora_file, lora_scale
 
-    tensors, _ = lora_file.read(path, family(model.spec).KEY_MAPS["transformer"])
+    rules = family(model.spec).KEY_MAPS["transformer"]
     network = model.meta_dit if isinstance(model, LoadedLate) else model.dit
-    fitting, note = lora.fitting(network, tensors, path.name, strict=strict)
-    model.add_lora(fitting, strength, str(path))
-    return note
+    components = lora_file.components(path)
+    first, second = lora_scale.COMPONENTS
+    experts = {first: "high_noise", second: "low_noise"}
+    notes: list[str] = []
+    if len(components) == 2 and model.spec.boundary is None:
+        message = f"{path.name} holds a second expert's part, and {model.spec.name} has a single transformer"
+        if strict:
+            raise ModelError(f"{message}; leave --strict out to add the first part")
+        notes, components = [f"{message}: it is left out"], components[:1]
+    for component in components:
+        tensors, _ = lora_file.read(path, rules, component)
+        fitting, note = lora.fitting(network, tensors, path.name, strict=strict)
+        is_expert = len(components) == 2 or component == second
+        model.add_lora(fitting, strength, str(path / experts[component] if is_expert else path))
+        notes += [note] if note else []
+    return "; ".join(notes)

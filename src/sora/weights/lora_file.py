@@ -102,11 +102,22 @@ def facts(path: str | Path) -> dict[str, str]:
     return weights.metadata(file)
 
 
-def read(path: str | Path, kind: LayoutRules | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+def components(path: str | Path) -> tuple[str, ...]:
+    """Those of ``lora_scale.COMPONENTS`` that a file has tensors for: the first, but for what is named for the second.
+    Raises InputError and ModelError."""
+    first, second = lora_scale.COMPONENTS
+    of_second = {name.startswith(second) for name in weights.shapes(located(Path(path)))}
+    return tuple(component for component in (first, second) if (component == second) in of_second)
+
+
+def read(
+    path: str | Path, kind: LayoutRules | None = None, component: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(the tensors in memory's names on the CPU, what the file says about itself). What is no part of a LoRA keeps the
     file's name.
 
-    kind: as in ``canonical``, out of a family's ``KEY_MAPS``. Raises InputError and ModelError as ``facts`` does, and
+    kind: as in ``canonical``, out of a family's ``KEY_MAPS``. component: of ``components``, whose tensors alone are
+    read; None for all. Raises InputError and ModelError as ``facts`` does, and
     ModelError for half a pair.
     """
     metadata = facts(path)
@@ -120,7 +131,14 @@ def read(path: str | Path, kind: LayoutRules | None = None) -> tuple[dict[str, T
         raise ModelError(f"the LoRA {path} is damaged ({error}); download it again") from None
     for name, tensor in found.items():
         finite.check(tensor, file, name)
-    scale = lora_scale.scale_of(file, metadata, folder and folder / lora_scale.CONFIG)
+    first, second = lora_scale.COMPONENTS
+    if component is not None:
+        found = {
+            name.removeprefix(second): t
+            for name, t in found.items()
+            if name.startswith(second) == (component == second)
+        }
+    scale = lora_scale.scale_of(file, metadata, folder and folder / lora_scale.CONFIG, component or first)
     places = {name: split(name) for name in found}
     ours = modules_in_memory([pair[0] for pair in places.values() if pair], kind)
     by_module: dict[str, dict[str, Tensor]] = {}

@@ -23,7 +23,10 @@ ALPHAS = ("lora_alpha", "alpha")  # peft calls it by the second for LoHa and LoK
 PLAIN_ALPHAS = (*ALPHAS, "ss_network_alpha", "network_alpha")
 MAX_PATTERNS = 2000
 MAX_NAME = 500  # characters of a module's name
-COMPONENT = "transformer."
+COMPONENTS: tuple[str, str] = (
+    "transformer.",
+    "transformer_2.",
+)  # of a pipeline of diffusers, whose two experts share a file
 
 _PATTERN = re.compile(r"\^?(?:[\w-]|\\?\.|\.[*+]|\\d\+?|\[0-9\]\+?|\((?:\?:)?[\w|-]+\))+\$?")
 _MAX_STARS = 3
@@ -54,18 +57,18 @@ class Scale:
         return alpha / (math.sqrt(rank_there) if self.rslora else rank_there)
 
 
-def scale_of(path: Path, metadata: Mapping[str, str], config: Path | None) -> Scale:
-    """path: of the file, for messages. config: ``adapter_config.json`` where it counts. Raises ModelError for what is
-    not understood."""
+def scale_of(path: Path, metadata: Mapping[str, str], config: Path | None, component: str = COMPONENTS[0]) -> Scale:
+    """path: of the file, for messages. config: ``adapter_config.json`` where it counts. component: of COMPONENTS.
+    Raises ModelError for what is not understood."""
     try:
         if METADATA_KEY in metadata:
             values = regular.parse_json(metadata[METADATA_KEY])
-            scale = _from_peft(_component(values))
+            scale = _from_peft(_component(values, component))
             if scale.alpha is not None:
                 return scale
         if "sora" in metadata:  # the alpha of our own files is in their factors
             return Scale()
-        plain = _component(metadata)
+        plain = _component(metadata, component)
         alpha = next((plain[name] for name in PLAIN_ALPHAS if plain.get(name) not in (None, "", "None")), None)
         if alpha is not None:
             nested = {k: regular.parse_json(plain[k]) for k in ("alpha_pattern", "rank_pattern") if plain.get(k)}
@@ -77,9 +80,9 @@ def scale_of(path: Path, metadata: Mapping[str, str], config: Path | None) -> Sc
         raise ModelError(f"the strength of the LoRA {path} is not understood ({reason}); get another") from None
 
 
-def _component(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What holds for the transformer, with or without its name before it."""
-    named = {k.removeprefix(COMPONENT): v for k, v in values.items() if k.startswith(COMPONENT)}
+def _component(values: Mapping[str, Any], component: str) -> dict[str, Any]:
+    """What holds for a transformer, with or without its name before it."""
+    named = {k.removeprefix(component): v for k, v in values.items() if k.startswith(component)}
     return dict(values) | named
 
 
