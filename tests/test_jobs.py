@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from conftest import Blotches, Studio
 from sora import media
 from sora.jobs import job as jobs
 from sora.jobs.job import Job
+from sora.storage import staging
 
 SMALL = ("--size", "64x64", "--seed", "3", "--anyway")
 
@@ -201,6 +203,16 @@ def test_one_film_that_fails_does_not_stop_the_others_and_comes_again_alone(
     assert studio(*command, "--steps", "3").exit_code == 6  # other films of those names are there
 
 
+def staged_by_the_dead(state: Path) -> Path:
+    """A staged folder, with its entry, whose owner was killed."""
+    token = staging._new_token()
+    path = Path(f".sora-{token}").absolute()
+    path.mkdir()
+    (state / "staging").mkdir(parents=True, exist_ok=True)
+    (state / "staging" / token).write_bytes(os.fsencode(path))
+    return path
+
+
 @pytest.mark.parametrize("named", [("-o", "a.mkv"), ()], ids=["named", "unnamed"])
 def test_a_film_that_was_published_the_moment_before_a_kill_is_not_painted_again(
     studio: Studio, state: Path, steps: list[float], monkeypatch: pytest.MonkeyPatch, named: tuple[str, ...]
@@ -214,9 +226,13 @@ def test_a_film_that_was_published_the_moment_before_a_kill_is_not_painted_again
     job.write_progress(progress)
     files = sorted(path.name for path in Path().iterdir())
     steps.clear()
+    staged = staged_by_the_dead(state)
     again = studio(*command)
     assert again.exit_code == 0 and "is there already" in again.stderr
     assert steps == [] and sorted(path.name for path in Path().iterdir()) == files
+    assert not staged.exists()
+    staged = staged_by_the_dead(state)
+    assert studio("jobs").exit_code == 0 and not staged.exists() and not any((state / "staging").iterdir())
     assert job.progress.state == "finished"
 
 

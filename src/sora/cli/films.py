@@ -28,6 +28,7 @@ from sora.jobs.session import Session
 from sora.jobs.variants import Variant
 from sora.media import target
 from sora.plan.geometry import wxh
+from sora.storage import staging
 
 JOURNAL_AFTER = "SORA_JOURNAL_AFTER"  # the environment variable for other seconds than ``journal.AFTER``
 MEMORY_FULL = "this machine's memory is full; try a smaller --size or fewer --frames"
@@ -59,6 +60,7 @@ def paint(
     if console.dry_run:
         dry_run.report(resolved, as_json=console.as_json)
         return
+    staging.sweep()  # here too, since a film that is found finished stages nothing
     with _job_of(resolved, delivery, console, job) as (found, lock, resolved):
         announce(resolved, console)
         if memory_plan := session.prepare(resolved):

@@ -19,6 +19,7 @@ from sora.cli.progress import note, print_path
 from sora.errors import UsageError, printable
 from sora.jobs import job as jobs
 from sora.jobs.job import FINISHED, RUNNING, Job
+from sora.storage import staging
 
 app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode=None, add_completion=False)
 
@@ -30,6 +31,7 @@ def list_jobs(ctx: typer.Context, as_json: o.AsJson = False) -> None:
     """List what is being painted and what waits, show one, remove them. Without a command, list them."""
     if ctx.invoked_subcommand is not None:
         return
+    staging.sweep()
     found = jobs.every()
     if as_json:
         for job in found:
