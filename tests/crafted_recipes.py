@@ -128,7 +128,7 @@ CRAFTED: dict[str, tuple[str, str]] = {
         "keepsake.txt",
     ),
     "a LoRA of endless strength": (asks(loras=["/x:1e9"]), "out of range"),
-    "a LoRA without a name": (reads("", verb="generate", clip=None, loras=[":1"]), "does not list"),
+    "a LoRA without a name": (reads("", verb="generate", clip=None, loras=[":1"]), "names no file"),
     "a device as a model": (asks(model="/dev/zero"), "not a regular file"),
     "a pipe as a model": (asks(model="@FIFO@"), "not a regular file"),
     "a pickle as a model": (asks(model="@PERSON@/model/pytorch_model.bin"), "pickle"),
