@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import torch
@@ -42,7 +42,8 @@ def first_layer(compute: Callable[[], object]) -> str | None:
     """Runs ``compute`` once more, uncompiled, and returns the path of the first module whose output holds NaN or
     infinity, with its class, as "blocks.3.ffn (FeedForward)"; None where none does."""
     found: list[str] = []
-    with _watched(found), torch.compiler.set_stance("force_eager"):
+    # What this run itself raises, as for memory, must not hide that numbers went wrong.
+    with suppress(Exception), _watched(found), torch.compiler.set_stance("force_eager"):
         compute()
     return found[0] if found else None
 

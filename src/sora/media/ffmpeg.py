@@ -1,4 +1,4 @@
-"""The ffmpeg program that imageio-ffmpeg carries: commands, its metadata text, and facts about a video file."""
+"""The ffmpeg program that imageio-ffmpeg carries: its arguments, its complaints, and its metadata text."""
 
 from __future__ import annotations
 
