@@ -14,6 +14,25 @@ from sora.plan.clip import Clip
 
 
 @dataclass(frozen=True)
+class Guides:
+    """What a model is shown that is no part of the canvas.
+
+    references: pictures of what the canvas shows, uint8 RGB (3, Y, X), each of a size of its own. control_FCYX: uint8
+    RGB of the canvas's size, a control signal for the pixels to paint, as edges or depth; None for none.
+    controlled_F: bool, the frames in which it holds. scales: weights of what the model makes of both, one for all its
+    layers that take them or one for each.
+    """
+
+    references: tuple[Tensor, ...] = ()
+    control_FCYX: Tensor | None = None
+    controlled_F: Tensor | None = None
+    scales: tuple[float, ...] = (1.0,)
+
+
+NO_GUIDES = Guides()
+
+
+@dataclass(frozen=True)
 class Canvas:
     """frames_FCYX: uint8 RGB. known_F1YX: bool, True keeps the pixel, False paints it. fps: frames a second.
 
@@ -23,6 +42,7 @@ class Canvas:
     frames_FCYX: Tensor
     known_F1YX: Tensor
     fps: float
+    guides: Guides = NO_GUIDES
 
     def __post_init__(self) -> None:
         f, c, y, x = self.frames_FCYX.shape
@@ -57,7 +77,14 @@ def to_FCYX(clip: Clip) -> Tensor:
 @dataclass(frozen=True)
 class Latents:
     """A canvas in a model's latent space. clean_BCTHW: the known pixels, encoded. unknown_B1THW: 1 where any pixel
-    that the latent covers must be painted, else 0; float, on the model's device."""
+    that the latent covers must be painted, else 0; float, on the model's device. lead: how many latents before the
+    canvas's own stand for its references; they are sampled along and never decoded."""
 
     clean_BCTHW: Tensor
     unknown_B1THW: Tensor
+    lead: int = 0
+
+    @property
+    def without_lead(self) -> Latents:
+        """The canvas's own latents."""
+        return Latents(self.clean_BCTHW[:, :, self.lead :], self.unknown_B1THW[:, :, self.lead :])

@@ -18,13 +18,14 @@ _CALLS = "calls of the rolled velocity"  # in its state
 GOLDEN_SECTION = (5**0.5 - 1) / 2  # strides of this share of a cycle fill its widest gaps first
 
 
-def temporal_roll(velocity: Velocity, lead: int = 0) -> Velocity:
+def temporal_roll(velocity: Velocity, lead: int = 0, fixed: int = 0) -> Velocity:
     """A velocity over a cycle (B, C, T, H, W) without a fixed seam: every call rolls the cycle by another offset in
     time, evaluates ``velocity``, and rolls the result back. Any T calls in a row use each offset once.
 
     lead: how many latents of the rolled cycle's end are repeated before its beginning; what is predicted for them is
     dropped. ``velocity`` then sees T + lead latents and must be bound to a canvas that long. With 1, no latent of the
     cycle is ever the first of what the model sees, which covers one frame where the others cover ``time``.
+    fixed: how many latents stand before the cycle, those of references, which are not rolled.
     The offsets run on from call to call: wrap the velocity anew for each run. It must be bound to a canvas of which
     nothing is known, since known latents are not rolled along. Raises ValueError.
     """
@@ -34,10 +35,12 @@ def temporal_roll(velocity: Velocity, lead: int = 0) -> Velocity:
 
     def rolled_velocity(x: Tensor, t: Tensor) -> Tensor:
         nonlocal calls
-        length = x.shape[2]
+        before, cycle = x[:, :, :fixed], x[:, :, fixed:]
+        length = cycle.shape[2]
         offset = calls * stride(length) % length
         calls += 1
-        return torch.roll(velocity(_unroll(x, offset, lead), t)[:, :, lead:], offset, dims=2)
+        flow = velocity(torch.cat([before, _unroll(cycle, offset, lead)], dim=2), t)
+        return torch.cat([flow[:, :, :fixed], torch.roll(flow[:, :, fixed + lead :], offset, dims=2)], dim=2)
 
     def state() -> dict[str, Tensor]:
         return state_of(velocity) | {_CALLS: torch.tensor(calls)}

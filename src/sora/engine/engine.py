@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -227,7 +227,7 @@ def paint_latents(
     finite.check(latents.clean_BCTHW, "the latents of what is known")
     on_event(ProgressEvent("encode", 1, 1))
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
-    noise = sampler.initial_noise((channels, length - cyclic, height, width), settings.seed)
+    noise = sampler.initial_noise((channels, latents.lead + length - cyclic, height, width), settings.seed)
     strength = 1.0 if source is None else source.strength
     times = _schedule(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
 
@@ -240,12 +240,14 @@ def paint_latents(
                 "pass", model.bind(canvas, latents, source.source_prompt, settings.negative_prompt, 1.0)
             )
             clean, seed = latents.clean_BCTHW, settings.seed
-            finished = flow_edit(source_velocity, velocity, clean, times, seed, on_step=on_step, checkpoint=checkpoint)
+            kept: dict[str, Any] = {"on_step": on_step, "checkpoint": checkpoint, "lead": latents.lead}
+            finished = flow_edit(source_velocity, velocity, clean, times, seed, **kept)
         else:
             chosen, noise = sampler.SAMPLERS[settings.sampler], noise.to(latents.clean_BCTHW)
             finished = sampler.sample(
                 velocity, latents, noise, times, sampler=chosen, on_step=on_step, checkpoint=checkpoint
             )
+    finished = finished[:, :, latents.lead :]
     checkpoint.keep_latents(finished)
     return finished
 
@@ -263,13 +265,21 @@ def _encode_and_bind(
     latents = model.encode(canvas)
     velocity = model.bind(canvas, latents, prompt, settings.negative_prompt, settings.guidance)
     if cyclic_latents:
-        velocity = cyclic.temporal_roll(velocity, lead=1)
-        latents = Latents(latents.clean_BCTHW[:, :, 1:], latents.unknown_B1THW[:, :, 1:])
+        velocity = cyclic.temporal_roll(velocity, lead=1, fixed=latents.lead)
+    begins = latents
     if source is not None and (source.strength < 1 or source.method == "flow"):
-        everything = Canvas(canvas.frames_FCYX, torch.ones_like(canvas.known_F1YX), canvas.fps)
-        length = latents.clean_BCTHW.shape[2]
-        latents = Latents(model.encode(everything).clean_BCTHW[:, :, -length:], latents.unknown_B1THW)
-    return latents, _profile("pass", velocity)
+        everything = replace(canvas, known_F1YX=torch.ones_like(canvas.known_F1YX))
+        begins = replace(latents, clean_BCTHW=model.encode(everything).clean_BCTHW)
+    if cyclic_latents:
+        begins = _without_first(begins)
+    return begins, _profile("pass", velocity)
+
+
+def _without_first(latents: Latents) -> Latents:
+    """The same latents but the canvas's first."""
+    lead, cut = latents.lead, [latents.clean_BCTHW, latents.unknown_B1THW]
+    clean, unknown = (torch.cat([each[:, :, :lead], each[:, :, lead + 1 :]], dim=2) for each in cut)
+    return Latents(clean, unknown, lead)
 
 
 def _profile(name: str, velocity: Velocity) -> Velocity:
@@ -305,7 +315,10 @@ def _decode(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, on_even
 def crop_canvas(canvas: Canvas, crop: Crop) -> Canvas:
     """The part of the canvas inside the crop."""
     rows, columns = crop.slices
-    return Canvas(canvas.frames_FCYX[..., rows, columns], canvas.known_F1YX[..., rows, columns], canvas.fps)
+    guides, control = canvas.guides, canvas.guides.control_FCYX
+    if control is not None:
+        guides = replace(guides, control_FCYX=control[..., rows, columns])
+    return Canvas(canvas.frames_FCYX[..., rows, columns], canvas.known_F1YX[..., rows, columns], canvas.fps, guides)
 
 
 def _paste_crops(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterator[Tensor]:
@@ -331,10 +344,17 @@ def resize_canvas(canvas: Canvas, size: tuple[int, int]) -> Canvas:
     """Resize a canvas to (height, width). A pixel is known where all the pixels that it covers are known."""
     if canvas.shape[1:] == size:
         return canvas
-    frames = resize(canvas.frames_FCYX.float(), size).round().clamp(0, 255).to(torch.uint8)
+    guides, control = canvas.guides, canvas.guides.control_FCYX
+    if control is not None:
+        guides = replace(guides, control_FCYX=_resize_uint8(control, size))
+    frames = _resize_uint8(canvas.frames_FCYX, size)
     unknown = F.interpolate((~canvas.known_F1YX).float(), size, mode="area")
     # "area" takes the nearest pixel alone when it enlarges, and all that are covered when it shrinks.
-    return Canvas(frames, unknown == 0, canvas.fps)
+    return Canvas(frames, unknown == 0, canvas.fps, guides)
+
+
+def _resize_uint8(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
+    return resize(frames_FCYX.float(), size).round().clamp(0, 255).to(torch.uint8)
 
 
 def resize(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:

@@ -24,6 +24,7 @@ def flow_edit(
     seed: int,
     *,
     averages: int = 1,
+    lead: int = 0,
     on_step: Callable[[int, int], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Tensor:
@@ -32,9 +33,9 @@ def flow_edit(
 
     source_velocity, target_velocity: bound to the source and the target prompt. times: falling strictly to 0, as
     ``timesteps`` makes them; the lower the first, the closer the edit stays to the source (the paper leaves out 17 of
-    50 steps for SD3, 4 of 28 for FLUX). averages: noises a step, each shown to both velocities, at least 1.
-    on_step(done, total): called after each step. checkpoint: holds the state to start from, if any, and is shown that
-    of each step. Raises ValueError, and NotFinite at the step that makes NaN or infinity.
+    50 steps for SD3, 4 of 28 for FLUX). averages: noises a step, each shown to both velocities, at least 1. lead: as
+    in ``Latents``. on_step(done, total): called after each step. checkpoint: holds the state to start from, if any, and
+    is shown that of each step. Raises ValueError, and NotFinite at the step that makes NaN or infinity.
     """
     if averages < 1:
         raise ValueError(f"an edit averages over at least 1 noise, not {averages}")
@@ -57,14 +58,14 @@ def flow_edit(
         finite.check(edit, f"the latents of step {i + 1} of {len(time_values) - 1}")
         if on_step is not None:
             on_step(i + 1, len(time_values) - 1)
-        checkpoint.after_step(partial(_state, i + 1, edit, velocities), i + 1, len(time_values) - 1)
+        checkpoint.after_step(partial(_state, i + 1, edit, velocities, lead), i + 1, len(time_values) - 1)
     return edit
 
 
-def _state(step: int, edit: Tensor, velocities: Sequence[Velocity]) -> SamplerState:
-    """The state after so many steps. The edit itself is always free of noise."""
+def _state(step: int, edit: Tensor, velocities: Sequence[Velocity], lead: int) -> SamplerState:
+    """The state after so many steps. The edit itself is always free of noise. lead: as in ``Latents``."""
     remembered = {f"{n} {name}": each for n, v in enumerate(velocities) for name, each in state_of(v).items()}
-    return SamplerState(step, edit, velocity=remembered, denoised=edit)
+    return SamplerState(step, edit, velocity=remembered, denoised=edit[:, :, lead:])
 
 
 def _restore(velocities: Sequence[Velocity], state: SamplerState) -> None:

@@ -221,16 +221,17 @@ def sample(
         finite.check(x, f"the latents of step {i + 1} of {total}", advance)
         if on_step is not None:
             on_step(i + 1, total)
-        checkpoint.after_step(partial(_state, i, time_values, before, x, history, velocity), i + 1, total)
+        state_now = partial(_state, i, time_values, before, x, history, velocity, latents.lead)
+        checkpoint.after_step(state_now, i + 1, total)
     return x
 
 
 def _state(
-    i: int, times: Sequence[float], before: Tensor, x: Tensor, history: History, velocity: Velocity
+    i: int, times: Sequence[float], before: Tensor, x: Tensor, history: History, velocity: Velocity, lead: int
 ) -> SamplerState:
-    """The state after step i, which led from ``before`` to x."""
+    """The state after step i, which led from ``before`` to x. lead: as in ``Latents``."""
     slope = (x - before) / (times[i + 1] - times[i])
-    return SamplerState(i + 1, x, history, state_of(velocity), denoised=x - times[i + 1] * slope)
+    return SamplerState(i + 1, x, history, state_of(velocity), denoised=(x - times[i + 1] * slope)[:, :, lead:])
 
 
 def with_float_time(velocity: Velocity) -> FloatTimeVelocity:

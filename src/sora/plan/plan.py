@@ -68,6 +68,15 @@ class SourceClip:
 
 
 @dataclass(frozen=True)
+class Control:
+    """A control signal for what is painted, as edges, depth or poses. clip: as long as the plan, at the film's size.
+    frames: of the plan, in which it holds."""
+
+    clip: Clip
+    frames: range
+
+
+@dataclass(frozen=True)
 class Stretch:
     """Frames of a film that are made of painted ones, at equal steps in time.
 
@@ -107,7 +116,9 @@ class Plan:
     that is not known, each once. prompts: of the shots. known_clips: (first frame, clip) of everything known, at the
     film's size. source: what an edit starts from. cyclic: whether the last frame is followed by the first. crop: the
     part of each frame that the model paints, at ``format.model_size``; None is all. retiming: how a film of another
-    rate is made of these frames; None where they are the film.
+    rate is made of these frames; None where they are the film. references: pictures of what every window shows, uint8
+    RGB (Y, X, 3), each of a size of its own. control: a signal for what is painted. guide_scales: weights of both, one
+    for all the layers of the model that take them or one for each.
     """
 
     format: Format
@@ -119,6 +130,9 @@ class Plan:
     cyclic: bool = False
     crop: Crop | None = None
     retiming: Retiming | None = None
+    references: tuple[np.ndarray, ...] = ()
+    control: Control | None = None
+    guide_scales: tuple[float, ...] = (1.0,)
 
     @property
     def film_frames(self) -> int:

@@ -38,14 +38,16 @@ class Conditioning:
     """What the known pixels of a canvas add to every pass.
 
     concat_latents: (1, C, T, H, W), concatenated to the noisy latents along the channels. control_latents: (1, C, T, H,
-    W), the input of VACE's control branch. known_latents: latents that follow the straight path to their clean values,
-    whatever the network predicts for them, so that any sampler ends there. patch: the side of a token in latents, for a
-    network that takes a timestep per token: it sees the known latents clean, their tokens at time 0; None for others.
-    share_timesteps: whether tokens with one timestep share its embedding.
+    W), the input of VACE's control branch. control_scales: of its hints, one or one for each. known_latents: latents
+    that follow the straight path to their clean values, whatever the network predicts for them, so that any sampler
+    ends there. patch: the side of a token in latents, for a network that takes a timestep per token: it sees the known
+    latents clean, their tokens at time 0; None for others. share_timesteps: whether tokens with one timestep share its
+    embedding.
     """
 
     concat_latents: Tensor | None = None
     control_latents: Tensor | None = None
+    control_scales: tuple[float, ...] = (1.0,)
     known_latents: Latents | None = None
     patch: int | None = None
     share_timesteps: bool = True
@@ -117,14 +119,29 @@ def concat_channels(inputs: ConditioningInputs) -> Conditioning:
 def vace_control(inputs: ConditioningInputs) -> Conditioning:
     """VACE's control branch (arXiv 2503.07598): latents of what is kept (inactive) and of what is repainted (reactive),
     and the mask, a channel for each pixel that a latent covers. VACE's mask is 1 where pixels are painted, the opposite
-    of ``known``; only this function converts."""
-    clean, space = inputs.latents.clean_BCTHW, inputs.grid.space
-    unknown = Canvas(inputs.canvas.frames_FCYX, torch.zeros_like(inputs.canvas.known_F1YX), inputs.canvas.fps)
-    reactive = inputs.encode(unknown).clean_BCTHW
-    mask = (~known_pixel_mask(inputs.canvas)).to(clean)
+    of ``known``; only this function converts. What is repainted shows the control signal, or grey. References stand
+    before the film, as known frames that nothing repaints."""
+    canvas, space, lead = inputs.canvas, inputs.grid.space, inputs.latents.lead
+    clean = inputs.latents.clean_BCTHW
+    reactive = inputs.encode(_control_canvas(canvas)).clean_BCTHW.to(clean)
+    mask = (~known_pixel_mask(canvas)).to(clean)
     mask_latents = rearrange(mask, "b 1 f (h p) (w q) -> b (p q) f h w", p=space, q=space)
-    mask_latents = F.interpolate(mask_latents, clean.shape[2:], mode="nearest-exact")
-    return Conditioning(control_latents=torch.cat([clean, reactive.to(clean), mask_latents], dim=1))
+    mask_latents = F.interpolate(mask_latents, inputs.latents.without_lead.clean_BCTHW.shape[2:], mode="nearest-exact")
+    # What is repainted is as long as the film: nothing of it stands before, nor of the mask.
+    repainted = F.pad(torch.cat([reactive, mask_latents], dim=1), (0, 0, 0, 0, lead, 0))
+    control_latents = torch.cat([clean, repainted], dim=1)
+    return Conditioning(control_latents=control_latents, control_scales=canvas.guides.scales)
+
+
+def _control_canvas(canvas: Canvas) -> Canvas:
+    """A canvas that knows the control signal where there is one, and nothing else."""
+    control, controlled = canvas.guides.control_FCYX, canvas.guides.controlled_F
+    if control is None:
+        return Canvas(canvas.frames_FCYX, torch.zeros_like(canvas.known_F1YX), canvas.fps)
+    shown = ~canvas.known_F1YX
+    if controlled is not None:
+        shown = shown & controlled.view(-1, 1, 1, 1)
+    return Canvas(control, shown, canvas.fps)
 
 
 CONDITIONERS: dict[str, Callable[[ConditioningInputs], Conditioning]] = {

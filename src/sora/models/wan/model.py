@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from sora.engine.velocity import StatefulVelocity, Velocity
 from sora.memory.manager import MemoryManager
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
-from sora.models.wan import image, needs, schedule
+from sora.models.wan import image, needs, references, schedule
 from sora.models.wan import text as wan_text
 from sora.models.wan.components import Components
 from sora.models.wan.conditioning import CONDITIONERS, Conditioning, ConditioningInputs
@@ -75,10 +76,24 @@ class Wan:
         return LORA_TARGETS
 
     def encode(self, canvas: Canvas) -> Latents:
-        grid = self.spec.grid
+        grid, lead = self.spec.grid, len(canvas.guides.references)
         clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
         known = known_latent_mask(known_pixel_mask(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
-        return Latents(clean, (1 - known).to(self.device))
+        unknown = F.pad((1 - known).to(self.device), (0, 0, 0, 0, lead, 0), value=1.0)
+        return Latents(torch.cat([*self._encode_references(canvas), clean], dim=2), unknown, lead)
+
+    def _encode_references(self, canvas: Canvas) -> list[Tensor]:
+        """A latent (1, C, 1, H, W) of each reference, the last first."""
+        stills = [references.still_of(picture, canvas) for picture in reversed(canvas.guides.references)]
+        return [
+            self.memory.retry_on_oom("encode", lambda still=still: self.components.vae.encode(still, tile=self._tile))
+            for still in stills
+        ]
+
+    @property
+    def _tile(self) -> int | None:
+        """The side of the tiles in which the VAE works; None for whole frames."""
+        return self.components.plan.tile
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         stream, yielded = self._decode_stream(latents_BCTHW), 0
@@ -96,10 +111,10 @@ class Wan:
             yield rearrange(chunk, "1 c f y x -> f c y x").float()
 
     def _encode_frames(self, canvas: Canvas) -> Tensor:
-        return self.components.vae.encode(masked_video(canvas), tile=self.components.plan.tile)
+        return self.components.vae.encode(masked_video(canvas), tile=self._tile)
 
     def _decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        yield from self.components.vae.stream(latents_BCTHW, tile=self.components.plan.tile)
+        yield from self.components.vae.stream(latents_BCTHW, tile=self._tile)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         conditioning = CONDITIONERS[self.spec.conditioning](
@@ -162,7 +177,11 @@ class Wan:
         def extra_inputs(dit: WanDiT) -> dict[str, Any]:
             extra: dict[str, Any] = {"fps": self.spec.defaults.fps} if dit.config.inject_sample_info else {}
             control = conditioning.control_latents
-            return extra if control is None else extra | {"control_BCTHW": control.to(self.components.dtype)}
+            if control is None:
+                return extra
+            scales = conditioning.control_scales
+            scale = scales[0] if len(scales) == 1 else scales
+            return extra | {"control_BCTHW": control.to(self.components.dtype), "control_scale": scale}
 
         def with_retry(work: Callable[[], Tensor]) -> Tensor:
             return self.memory.retry_on_oom("sample", lambda: self._with_fastest_attention(work))
