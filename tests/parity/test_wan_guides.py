@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +26,8 @@ REFERENCES = [sized_picture(3, 64, 96), sized_picture(4, 131, 77), sized_picture
 SCALES: dict[str, tuple[float, ...]] = {"one": (0.6,), "each": (0.4, 1.3)}
 
 
-def pictures(frames_FYXC: np.ndarray) -> list[Image.Image]:
-    return [Image.fromarray(frame) for frame in frames_FYXC]
+def pictures(frames_YXC: Sequence[np.ndarray]) -> list[Image.Image]:
+    return [Image.fromarray(frame) for frame in frames_YXC]
 
 
 def control_clip() -> Clip:
@@ -53,7 +54,7 @@ def test_a_control_clip(folders: Any, close: Close, scales: str) -> None:
 
     given = SCALES[scales]
     said = {
-        "video": pictures(control_clip().frames_FYXC),
+        "video": pictures(list(control_clip().frames_FYXC)),
         "conditioning_scale": given[0] if len(given) == 1 else list(given),
     }
     close(ours(folder, plan), theirs(ready, **said))
