@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ PROMPT = "a sailboat moves to the right on a lake"
 
 
 def measure(machine: Machine) -> Iterator[Result]:
-    device, frames = machine.device.type, 17 if machine.small else 480
+    device: Any = machine.device.type
+    frames = 17 if machine.small else 480
     sora.generate(PROMPT, frames=5, seed=1, device=device)
     for length in (17, frames):
         seconds = machine.seconds(lambda n=length: sora.generate(PROMPT, frames=n, seed=1, device=device), 1, 0)
