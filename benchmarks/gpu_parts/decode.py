@@ -57,7 +57,7 @@ def memory(
     if not peak:
         return
     itemsize = network.quant_conv.weight.itemsize
-    vae = Autoencoder.of(network, itemsize)
+    vae = Autoencoder.of(network, itemsize, copies=itemsize == 4)
     count = vae_memory.decoding if direction == "decode" else vae_memory.encoding
     estimate = count(vae, (vae.channels, *shape), None)
     taken = peak - (2 * output.numel() * itemsize if direction == "decode" else 0)

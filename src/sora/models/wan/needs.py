@@ -43,7 +43,11 @@ def memory_needs(
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
-        vae=Autoencoder.of(meta_module(spec, "vae", paths.get("vae")), vae_dtype.itemsize),
+        vae=Autoencoder.of(
+            meta_module(spec, "vae", paths.get("vae")),
+            vae_dtype.itemsize,
+            copies=device.type == "cuda" and vae_dtype == torch.float32,
+        ),
         latents=spec.grid.latent_shape(*shape_FYX),
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
         batch=1,
