@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from sora import catalog
+from sora import catalog, media
 from sora.errors import InputError, UsageError
 from sora.jobs import references
 from sora.jobs.resolve import ResolvedRequest, resolve
@@ -52,6 +52,7 @@ def test_each_is_read_as_it_is_and_is_an_input():
     assert np.array_equal(found.plan.references[0], np.asarray(Image.open("a.png")))
     assert [picture.shape for picture in found.plan.references] == [(40, 60, 3), (30, 20, 3)]
     assert found.inputs == (Path("a.png"), Path("grey.png"))
+    assert found.source_type == media.GENERATED  # none of their pixels is in the film
     assert found.request.references == tuple(str(Path(name).absolute()) for name in ("a.png", "grey.png"))
 
 
@@ -95,12 +96,19 @@ def test_what_cannot_be_a_reference_is_refused():
             resolved(name)
 
 
+def test_a_file_that_was_changed_is_read_again():
+    (before,) = resolved("a.png").plan.references
+    Image.new("RGB", (8, 8), "red").save("a.png")
+    (after,) = resolved("a.png").plan.references
+    assert before.shape == (40, 60, 3) and after.shape == (8, 8, 3)
+
+
 def test_a_large_picture_is_made_smaller_and_one_of_the_limit_is_not():
-    sizes = {"limit.png": (2048, 2048), "large.png": (4096, 1024 + 512)}
+    sizes = {"limit.png": (2048, 1024), "large.png": (4096, 1024 + 512)}
     for name, (width, height) in sizes.items():
         Image.new("RGB", (width, height), "red").save(name)
     limit, large = resolved(*sizes).plan.references
-    assert limit.shape == (2048, 2048, 3)
+    assert limit.shape == (1024, 2048, 3)
     assert large.shape[0] * large.shape[1] <= references.MAX_PIXELS < 1.01 * large.shape[0] * large.shape[1]
     assert large.shape[1] / large.shape[0] == pytest.approx(4096 / 1536, rel=1e-3)
 
