@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from sora import media
 from sora.errors import InputError, UsageError
 from sora.jobs.video import Picture, Video
-from sora.media import WHITE, Background, Sound, ignore
+from sora.media import WHITE, Background, Info, Sound, ignore
 from sora.media.tracks import SoundTrack
 from sora.plan import prompts
 from sora.plan.clip import Clip
@@ -103,6 +103,16 @@ class Inputs:
         if marks is None:
             marks = [media.marked(Image.fromarray(frame)) for frame in found.clip.frames_FYXC[:frames]]
         return media.mask_of(marks[:frames], path, frames, size)
+
+    def info(self, path: str) -> Info:
+        """As ``media.probe``, but for codecs and pixel formats in memory, where there are none."""
+        if path not in self._in_memory:
+            return media.probe(path)
+        found = self._in_memory[path]
+        (height, width), clip = found.clip.size, found.clip
+        if found.is_still:
+            return Info("image", width, height, 1, 0.0, 0.0, "", "")
+        return Info("video", width, height, len(clip), clip.fps, clip.seconds, "", "")
 
     def is_picture(self, path: str) -> bool:
         """Whether it is one picture, and no clip."""

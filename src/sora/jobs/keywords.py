@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from sora.plan.options import (
     CameraMove,
+    ControlKindName,
     DeviceName,
     DtypeName,
     EditMethod,
@@ -118,13 +119,32 @@ class BackgroundOption(TypedDict, total=False):
     background: str | None
 
 
+class ControlOptions(TypedDict, total=False):
+    """control: a clip or a picture that the film follows, for models that take one. control_strength: its weight, or
+    one for each layer. control_frames: (first, one behind the last) of the film, or "A:B"; None for an open end."""
+
+    control: ClipSource | PictureSource | None
+    control_kind: ControlKindName | None
+    control_strength: str | float | Sequence[float] | None
+    control_frames: str | tuple[int | None, int | None] | None
+
+
 class DraftOption(TypedDict, total=False):
     """draft: a quick sketch, for ``finish``."""
 
     draft: bool
 
 
-class GenerateOptions(SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, DraftOption, total=False):
+class GenerateOptions(
+    SamplingOptions,
+    ShapeOptions,
+    LengthOptions,
+    MoveOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
+):
     """Options of ``generate``. then: the words of further shots."""
 
     then: str | Sequence[str]
@@ -141,7 +161,14 @@ class ImageOptions(SamplingOptions, ShapeOptions, DraftOption, total=False):
 
 
 class Img2vidOptions(
-    SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions,
+    ShapeOptions,
+    LengthOptions,
+    MoveOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``img2vid``."""
 
@@ -150,7 +177,7 @@ class Img2vidOptions(
 
 
 class ExtendOptions(
-    SamplingOptions, LengthOptions, MoveOptions, PartOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions, LengthOptions, MoveOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False
 ):
     """Options of ``extend``."""
 
@@ -158,21 +185,30 @@ class ExtendOptions(
 
 
 class LoopOptions(
-    SamplingOptions, ShapeOptions, LengthOptions, PartOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions,
+    ShapeOptions,
+    LengthOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``loop``."""
 
     fps: float | None
 
 
-class BridgeOptions(SamplingOptions, LengthOptions, PartOptions, BackgroundOption, DraftOption, total=False):
+class BridgeOptions(
+    SamplingOptions, LengthOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False
+):
     """Options of ``bridge``."""
 
     start_b: float | None
     end_b: float | None
 
 
-class EditOptions(SamplingOptions, PartOptions, BackgroundOption, DraftOption, total=False):
+class EditOptions(SamplingOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False):
     """Options of ``edit``. region: (x, y, width, height) or "X,Y,W,H", in pixels. frame_range: (first, one behind the
     last) or "A:B"; None for an open end."""
 
@@ -191,7 +227,15 @@ class FinishOptions(SamplingOptions, ShapeOptions, total=False):
 
 
 class RemakeOptions(
-    SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, PartOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions,
+    ShapeOptions,
+    LengthOptions,
+    MoveOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``remake``: those of the verb that the recipe is of."""
 

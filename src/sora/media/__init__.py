@@ -5,6 +5,7 @@
 ``relay``    an encoder in a thread of its own
 ``read``     films, whole or a part
 ``picture``  files opened as pictures, pixels as RGB
+``control``  control signals, computed of frames
 ``interpolate``  frames between frames
 ``background``  what transparency lies over
 ``profiles``  pictures in other colours than sRGB, and their conversion
@@ -25,6 +26,8 @@
 """
 
 from sora.media.background import WHITE, Background, background_of
+from sora.media.control import check_installed as check_control_installed
+from sora.media.control import signal as control_signal
 from sora.media.facts import Info, probe, read_notes, read_recipe
 from sora.media.interpolate import interpolated, sampled
 from sora.media.mask import marked, mask_of, read_mask
@@ -47,8 +50,10 @@ __all__ = [
     "Sound",
     "Writer",
     "background_of",
+    "check_control_installed",
     "check_size",
     "check_target",
+    "control_signal",
     "cut",
     "ignore",
     "interpolated",
