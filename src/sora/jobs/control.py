@@ -89,13 +89,12 @@ def controlled(plan: Plan, request: Request, spec: ModelSpec, files: Inputs) -> 
     plan = replace(plan, guide_scales=scales_of(request.control_strength, spec))
     if request.control is None or not plan.windows:
         return plan, ()
-    info, kind = files.info(request.control), request.control_kind or "as-is"
-    shown = _Moments(plan, request)
-    notes: list[str] = []
-    clip = _read(request.control, info, shown.last, plan.format.size, files, notes)
-    if kind == "flow" and len(clip) < 2:
+    info, kind, notes = files.info(request.control), request.control_kind or "as-is", list[str]()
+    if kind == "flow" and info.frames < 2:
         raise UsageError(f"{request.control} is one picture, in which nothing moves; --control-kind flow needs a clip")
-    control = Control(Clip(_laid_out(clip, kind, shown.at(clip)), plan.format.fps), shown.followed)
+    shown = _Moments(plan, request)
+    frames_FYXC = _frames(request.control, info, kind, shown.numbers(info), plan.format.size, files, notes)
+    control = Control(Clip(frames_FYXC, plan.format.fps), shown.followed)
     notes += _notes(request.control, info, kind, plan, shown)
     return replace(plan, control=control), tuple(notes)
 
@@ -118,10 +117,11 @@ class _Moments:
             self.followed = range(first, max(first + 1, int(before.sum())))
         painted = [n for window in plan.windows for n in window.kept if n in self.followed]
         self.last = max(0.0, float(self.seconds[painted].max())) if painted else 0.0
+        self.seconds = self.seconds.clip(0, self.last)  # what is known follows nothing
 
-    def at(self, clip: Clip) -> np.ndarray:
+    def numbers(self, info: Info) -> np.ndarray:
         """Which frame of the control clip each of the plan's frames follows: int (F,)."""
-        return np.floor(self.seconds * clip.fps + 0.5).astype(int).clip(0, len(clip) - 1)
+        return np.floor(self.seconds * info.fps + 0.5).astype(int).clip(0, info.frames - 1)
 
 
 def _first_painted(plan: Plan) -> int:
@@ -131,25 +131,23 @@ def _first_painted(plan: Plan) -> int:
     return min(window.kept.start for window in plan.windows)
 
 
-def _read(path: str, info: Info, last: float, size: Size, files: Inputs, notes: list[str]) -> Clip:
-    """The control clip up to that second, at the film's size, at its own rate."""
+def _frames(
+    path: str, info: Info, kind: str, numbers: np.ndarray, size: Size, files: Inputs, notes: list[str]
+) -> np.ndarray:
+    """The signal (F, Y, X, 3), of ``size`` = (height, width). numbers: of the frames of the control clip, some of them
+    several times. Flow is that from each of these frames to the next one. One frame takes no more memory for standing
+    for many."""
     if info.kind == "image":
-        return Clip(fit(files.read_image(path, notes.append), *size)[None], 1.0)
-    return files.read_clip(path, None, last + 1.5 / info.fps, on_note=notes.append).fitted(*size)
-
-
-def _laid_out(clip: Clip, kind: str, shown: np.ndarray) -> np.ndarray:
-    """The signal (F, Y, X, 3) of those frames of a clip. shown: int (F,), rising, some of them several times. Flow is
-    that from one of the needed frames to the next. One picture takes no more memory for standing for many frames."""
-    needed, places = np.unique(shown, return_inverse=True)
-    if kind == "flow" and len(needed) < 2:
-        needed = np.array([0, 1])
-    signal_FYXC = clip.frames_FYXC[needed]
+        signal_FYXC, places = fit(files.read_image(path, notes.append), *size)[None], np.zeros_like(numbers)
+    else:
+        needed, places = np.unique(numbers, return_inverse=True)
+        needed = np.array([0, 1]) if kind == "flow" and len(needed) == 1 else needed
+        signal_FYXC = files.read_frames(path, needed.tolist(), size, notes.append)
     if kind in COMPUTED:
         signal_FYXC = media.control_signal(signal_FYXC, kind)
-    if len(signal_FYXC) == 1:
-        return np.broadcast_to(signal_FYXC, (len(shown), *signal_FYXC.shape[1:]))
-    return signal_FYXC if len(needed) == len(shown) else signal_FYXC[places]
+    if len(np.unique(places)) == 1:
+        return np.broadcast_to(signal_FYXC[places[:1]], (len(places), *size, 3))
+    return signal_FYXC if len(signal_FYXC) == len(places) else signal_FYXC[places]
 
 
 def _notes(path: str, info: Info, kind: str, plan: Plan, shown: _Moments) -> list[str]:

@@ -17,7 +17,7 @@ from sora.jobs.video import Picture, Video
 from sora.media import WHITE, Background, Info, Sound, ignore
 from sora.media.tracks import SoundTrack
 from sora.plan import prompts
-from sora.plan.clip import Clip
+from sora.plan.clip import Clip, fit
 from sora.plan.recipe import prompt_in
 
 
@@ -76,6 +76,16 @@ class Inputs:
             return media.read_clip(path, start=start, end=end, **options)
         self._note(path, on_note)
         return self._clip(path, start, end)
+
+    def read_frames(
+        self, path: str, numbers: Sequence[int], size: tuple[int, int], on_note: Callable[[str], None] = ignore
+    ) -> np.ndarray:
+        """As ``media.read_frames``."""
+        if path not in self._in_memory:
+            return media.read_frames(path, numbers, size, background=self._background, on_note=on_note)
+        self._note(path, on_note)
+        frames_FYXC = self._in_memory[path].clip.frames_FYXC
+        return np.stack([fit(frames_FYXC[n], *size) for n in numbers])
 
     def _note(self, path: str, on_note: Callable[[str], None]) -> None:
         for note in self._in_memory[path].notes:

@@ -33,7 +33,7 @@ from sora.media.interpolate import interpolated, sampled
 from sora.media.mask import marked, mask_of, read_mask
 from sora.media.picture import ignore, read_image, rgb
 from sora.media.provenance import COMPOSITE, GENERATED, Provenance
-from sora.media.read import FOLDER_FPS, cut, read_clip
+from sora.media.read import FOLDER_FPS, cut, read_clip, read_frames
 from sora.media.sound import Sound, sound_tracks
 from sora.media.target import SUFFIXES, check_target, unique_path
 from sora.media.write import Writer, check_size, write_clip, writer
@@ -61,6 +61,7 @@ __all__ = [
     "mask_of",
     "probe",
     "read_clip",
+    "read_frames",
     "read_image",
     "read_mask",
     "read_notes",
