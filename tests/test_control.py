@@ -440,7 +440,7 @@ def test_an_edit_with_a_control_clip_keeps_nothing_else_unless_it_says_so(clips:
 def test_keywords_of_python_are_numbers_pairs_and_arrays(stand_in: list[str], footage: Footage) -> None:
     noise = media.read_clip(footage("c.mkv", 6, (SIDE, SIDE), 24.0))
     for source in (noise, noise.frames_FYXC, [Image.fromarray(frame) for frame in noise.frames_FYXC]):
-        with pytest.raises(sora.UsageError, match="^mini cannot follow a control clip; leave control out"):
+        with pytest.raises(sora.UsageError, match=r"^mini cannot follow a control clip; leave control out"):
             sora.generate("a cat", control=source, control_strength=[1, 0.25], control_frames=(1, None))
     row = VERB_ROWS["generate"]
     given = {"control_strength": [1, 0.25, 1e-7], "control_frames": (1, None)}

@@ -3,6 +3,7 @@ and with references, by the plan and by the command. Same folder, same seed, sam
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from test_wan_guides import REFERENCES, SCALES, control_clip, pictures
 from test_wan_pipelines import FRAMES, HEIGHT, NEGATIVE, PROMPT, WIDTH, Close, close, folders, ours, picture, theirs
 from typer.testing import CliRunner
 
+import sora
 from sora import media
 from sora.cli import app
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.plan.plan import Control, Format, Plan
+from sora.plan.recipe import digest_of
 
 __all__ = ["close", "folders"]  # fixtures
 
@@ -102,3 +105,46 @@ def test_the_command_follows_a_clip_as_the_pipeline_does(folders: Any, tmp_path:
     got, first = media.read_clip(out).frames_FYXC, int(verb == "img2vid")
     assert len(got) == FRAMES  # as long as the control clip
     assert np.abs(got[first:].astype(int) - np.round(wanted[first:] * 255).astype(int)).max() <= 1
+
+
+def test_a_recipe_knows_the_control_clip(folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same film from flags, from a line of a prompt file, from Python, from its recipe, and after a stop; not from
+    another control clip."""
+    monkeypatch.chdir(tmp_path)
+    frames = np.stack([picture(i) for i in range(9)])
+    media.write_clip("c.mkv", Clip(frames, 24.0))
+    asked = ["--control", "c.mkv", "--control-kind", "edges", "--control-strength", "0.5,2", "--control-frames", "1:"]
+    model = ["--model", str(folders("vace")[1]), "--size", "48x32", "--frames", "5", "--steps", "3", "--guidance", "1"]
+    model += ["--seed", "3", "--device", "cpu"]
+
+    def run(*argv: str, status: int = 0) -> str:
+        result = CliRunner().invoke(app, [*argv])
+        assert result.exit_code == status, f"{result.stderr}{result.exception!r}"
+        return result.stderr
+
+    def film(path: str) -> np.ndarray:
+        return media.read_clip(path).frames_FYXC
+
+    run("generate", "a cat", *asked, *model, "-o", "a.mkv")
+    recipe = json.loads(media.read_recipe("a.mkv") or "")
+    assert dict(recipe["inputs"])["c.mkv"] == digest_of("c.mkv")
+    assert recipe["request"]["control_kind"] == "edges" and recipe["request"]["control_strength"] == "0.5,2"
+    run("remake", "a.mkv", "-o", "b.mkv")
+    Path("films.txt").write_text(f"a cat {' '.join(asked)} {' '.join(model)}")
+    run("generate", "-f", "films.txt", "-o", "films/")
+    (line,) = Path("films").glob("*.mp4")
+    assert json.loads(media.read_recipe(line) or "")["request"] == recipe["request"]
+    run("generate", "a cat", *asked, *model, "-o", "stopped.mkv", "--stop-after", "1")
+    run("resume")
+    in_memory = sora.generate(
+        "a cat", control=Clip(frames, 24.0), control_kind="edges", control_strength=(0.5, 2), control_frames=(1, None),
+        model=folders("vace")[1], size=(48, 32), frames=5, steps=3, guidance=1, seed=3, device="cpu",
+    )  # fmt: skip
+    for other in (film("b.mkv"), film("stopped.mkv"), in_memory.frames):
+        assert np.array_equal(film("a.mkv"), other)
+    run("generate", "a cat", *asked[:-2], *model, "-o", "other.mkv")
+    assert not np.array_equal(film("a.mkv"), film("other.mkv"))
+    run("generate", "a cat", *asked, *model, "-o", "again.mkv", "--stop-after", "1")
+    media.write_clip("c.mkv", Clip(frames[::-1].copy(), 24.0), force=True)
+    assert "was made from c.mkv, which has changed since" in run("remake", "a.mkv", "-o", "d.mkv", status=3)
+    assert "c.mkv" in run("resume", status=3) and not Path("d.mkv").exists() and not Path("again.mkv").exists()
