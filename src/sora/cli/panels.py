@@ -13,6 +13,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "What to make": (
         *("prompt", "then", "transition", "subject", "camera", "motion", "last_image", "backward", "strength"),
         *("region", "mask", "frame_range", "method", "source_prompt", "draft_strength", "refine", "background"),
+        *("references", "reference_background"),
         *("control", "control_kind", "control_strength", "control_frames"),
         "draft",
     ),
@@ -28,9 +29,10 @@ PANELS: dict[str, tuple[str, ...]] = {
         "end_b",
         "deinterlace",
     ),
-    "Sampling": ("seed", "steps", "guidance", "negative_prompt"),
     "Training": (),
-    "Model": ("model", "loras", "device", "memory", "speed"),
+    "Model and sampling": (
+        *("seed", "steps", "guidance", "negative_prompt", "model", "loras", "device", "memory", "speed"),
+    ),
     "Output": (),
     "Options": (),
     "Expert": ("strict", "guidance_low", "shift", "sampler", "dtype", "disable", "threads"),
