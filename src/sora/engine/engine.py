@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import record_function
 
@@ -20,6 +19,7 @@ from sora.engine.kept_latents import KeptLatents, PlacedLatents, spliced
 from sora.engine.matching import Statistics
 from sora.engine.model import Scheduled
 from sora.engine.progress import Listener, ProgressEvent
+from sora.engine.resizing import crop_canvas, resize_canvas, to_uint8
 from sora.engine.seeds import derive_seed
 from sora.engine.timeline import Timeline
 from sora.engine.velocity import Velocity, wrapped
@@ -103,13 +103,13 @@ def paint(
         report = _number_windows(on_event, number, len(plan.windows))
         with _report_out_of_memory(window.frames, plan.format.model_size):
             checkpoint, begin = checkpoints(f"window-{number:04d}"), 0
-            finished = checkpoint.frames() if kept.restore(window, checkpoint) else None
-            if finished is None:
+            finished = checkpoint.frames()
+            if finished is None or not kept.restore(window, checkpoint):
                 canvas = timeline.canvas_for(window)
                 painted = _paint_window(model, plan, window, canvas, settings, report, checkpoint, kept)
                 target = None if window.context_after else firsts.get(window.colour_group)
                 can_stream = settings.stream and target is None and not canvas.known_F1YX.any()
-                finished = painted if can_stream else _blend_window(model, canvas, painted, window, target)
+                finished = painted if can_stream else _blend_window(model, canvas, painted, window, target, kept)
                 finished = checkpoint.keep_frames(finished)
             if window.colour_group not in firsts and any(
                 w.colour_group == window.colour_group for w in plan.windows[number:]
@@ -127,19 +127,19 @@ def _blend_window(
     chunks: Iterator[Tensor],
     window: Window,
     target: Statistics | None,
+    kept: KeptLatents,
 ) -> Iterator[Tensor]:
     """A window's frames, matched to the target and blended with the known pixels. They come in one chunk, since each
     frame may depend on all."""
-    painted_FCYX = torch.cat(list(chunks))
-    if target is not None:
-        painted_FCYX = matching.match(painted_FCYX, target)
+    decoded_FCYX = torch.cat(list(chunks))
+    film_FCYX = decoded_FCYX if target is None else matching.match(decoded_FCYX, target)
     known = canvas.known_F1YX
     if known.any() and (model.spec.defaults.blend_at_images or not _only_images_known(window, known)):
-        yield blend.blend_known(canvas, painted_FCYX)
+        film_FCYX = blend.blend_known(canvas, film_FCYX)
     elif known.any():
-        yield torch.where(known, canvas.frames_FCYX, painted_FCYX)
-    else:
-        yield painted_FCYX
+        film_FCYX = torch.where(known, canvas.frames_FCYX, film_FCYX)
+    kept.add_frames(window, decoded_FCYX, film_FCYX)
+    yield film_FCYX
 
 
 def _only_images_known(window: Window, known_F1YX: Tensor) -> bool:
@@ -172,7 +172,7 @@ def _paint_window(
         source=plan.source,
         cyclic=_is_cyclic(plan),
         checkpoint=checkpoint,
-        painted_before=kept.given(window),
+        painted_before=lambda: kept.given(window, canvas, _Coder(model, plan)),
     )
     kept.add(window, latents)
     if len(plan.windows) > 1:
@@ -184,6 +184,21 @@ def _paint_window(
     frames = torch.cat(list(chunks))
     # Once round the cycle, beginning before the clip's first frame.
     yield torch.cat([frames[-1:], frames, frames[: -window.first - 1]])
+
+
+@dataclass(frozen=True)
+class _Coder:
+    """The ``Coder`` of a plan that paints whole frames."""
+
+    model: Model
+    plan: Plan
+
+    def encode(self, canvas: Canvas) -> Tensor:
+        return self.model.encode(resize_canvas(canvas, self.plan.format.model_size)).clean_BCTHW
+
+    def decode(self, latents_BCTHW: Tensor) -> Tensor:
+        on_device = latents_BCTHW.to(self.model.device)
+        return torch.cat(list(_decode(self.model, self.plan, on_device, 0, lambda _: None)))
 
 
 def _guidance_fraction(model: Model, window: Window) -> float:
@@ -211,7 +226,7 @@ def paint_latents(
     source: SourceClip | None = None,
     cyclic: bool = False,
     checkpoint: Checkpoint = NO_CHECKPOINT,
-    painted_before: Sequence[PlacedLatents] = (),
+    painted_before: Callable[[], Sequence[PlacedLatents]] = tuple,
 ) -> Tensor:
     """Paint one canvas of the model's size, in latent space: (1, C, T, H, W) on the model's device.
 
@@ -224,7 +239,7 @@ def paint_latents(
         return finished.to(model.device)
     on_event(ProgressEvent("encode", 0, 1))
     with record_function("encode"):
-        latents, velocity = _encode_and_bind(model, canvas, prompt, settings, source, cyclic, painted_before)
+        latents, velocity = _encode_and_bind(model, canvas, prompt, settings, source, cyclic, painted_before())
     finite.check(latents.clean_BCTHW, "the latents of what is known")
     on_event(ProgressEvent("encode", 1, 1))
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
@@ -319,15 +334,6 @@ def _decode(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, on_even
         yield frames_FCYX
 
 
-def crop_canvas(canvas: Canvas, crop: Crop) -> Canvas:
-    """The part of the canvas inside the crop."""
-    rows, columns = crop.slices
-    guides, control = canvas.guides, canvas.guides.control_FCYX
-    if control is not None:
-        guides = replace(guides, control_FCYX=control[..., rows, columns])
-    return Canvas(canvas.frames_FCYX[..., rows, columns], canvas.known_F1YX[..., rows, columns], canvas.fps, guides)
-
-
 def _paste_crops(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterator[Tensor]:
     """Paste chunks of painted crops into the canvas's own frames; yields whole frames."""
     rows, columns = crop.slices
@@ -337,39 +343,6 @@ def _paste_crops(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterat
         frames[..., rows, columns] = chunk
         begin += len(chunk)
         yield frames
-
-
-def to_uint8(chunk_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
-    """Convert frames in [-1, 1] to uint8 on the CPU, at ``size``; rounded on their device, to move one byte a
-    number."""
-    if chunk_FCYX.shape[-2:] != torch.Size(size):
-        chunk_FCYX = resize(chunk_FCYX.float().cpu(), size)
-    return ((chunk_FCYX.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
-
-
-def resize_canvas(canvas: Canvas, size: tuple[int, int]) -> Canvas:
-    """Resize a canvas to (height, width). A pixel is known where all the pixels that it covers are known."""
-    if canvas.shape[1:] == size:
-        return canvas
-    guides, control = canvas.guides, canvas.guides.control_FCYX
-    if control is not None:
-        guides = replace(guides, control_FCYX=_resize_uint8(control, size))
-    frames = _resize_uint8(canvas.frames_FCYX, size)
-    unknown = F.interpolate((~canvas.known_F1YX).float(), size, mode="area")
-    # "area" takes the nearest pixel alone when it enlarges, and all that are covered when it shrinks.
-    return Canvas(frames, unknown == 0, canvas.fps, guides)
-
-
-def _resize_uint8(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
-    return resize(frames_FCYX.float(), size).round().clamp(0, 255).to(torch.uint8)
-
-
-def resize(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize float frames to (height, width): bicubic, antialiased."""
-    if frames_FCYX.shape[-2:] == torch.Size(size):
-        return frames_FCYX
-    pieces = [F.interpolate(f[None], size, mode="bicubic", antialias=True) for f in frames_FCYX]  # memory stays flat
-    return torch.cat(pieces)
 
 
 def _number_windows(on_event: Listener | None, window: int, windows: int) -> Listener:
