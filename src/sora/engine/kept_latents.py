@@ -108,7 +108,7 @@ class KeptLatents:
     def add(self, window: Window, latents_BCTHW: Tensor) -> None:
         """The finished latents of a window of the plan. The windows come in order."""
         number = self._windows.index(window)
-        self._drop_unneeded(number)
+        self._drop_unneeded(number + 1)
         for run in self._painted_by(number):
             cut = latents_BCTHW[:, :, run.source : run.source + len(run.target)]
             self._latents[run] = cut.clone()  # a view would keep all of them in memory
