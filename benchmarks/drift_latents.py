@@ -1,7 +1,8 @@
 """How far films of tiny Wan networks drift from window to window, with the latents that were painted and with an
 encoding of the frames: ``python benchmarks/drift_latents.py [--windows 8] [--kinds t2v ti2v vace i2v skyreels]``.
 
-The checkpoints are those of the parity tests: random weights, scaled so that nothing dies out. Two painters:
+The checkpoints are those of ``identical.py`` and one more: random weights, scaled so that nothing dies out. There are
+two painters:
 
     goes on   paints one picture, and in later windows goes on with the last latent that the family's own conditioning
               shows it; the autoencoder, the windows and the film are as ever, so that what moves is what was handed on
@@ -16,15 +17,15 @@ first window's, of frames in grey levels.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from identical import TEXT, common_parts, pipelines, randomised
 from sora import catalog, models
 from sora.engine import engine
 from sora.engine.canvas import Canvas, Latents
@@ -36,9 +37,6 @@ from sora.models.wan.conditioning import CONDITIONERS, ConditioningInputs
 from sora.models.wan.model import Wan
 from sora.plan import operations
 from sora.plan.plan import Plan
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "parity"))
-from wan_folders import pipeline
 
 KINDS = ("t2v", "ti2v", "vace", "i2v", "skyreels")
 SIDE, STEPS, NEW_LATENTS = 64, 4, 4
@@ -96,6 +94,22 @@ class Finished(NoCheckpoint):
         self.windows.append(latents_BCTHW[0].transpose(0, 1))
 
 
+def checkpoints() -> dict[str, Callable[[], Any]]:
+    """By kind, as pipelines of diffusers."""
+    made = pipelines()
+    from diffusers.models.transformers.transformer_skyreels_v2 import SkyReelsV2Transformer3DModel
+    from diffusers.pipelines.skyreels_v2.pipeline_skyreels_v2_diffusion_forcing import (
+        SkyReelsV2DiffusionForcingPipeline,
+    )
+
+    sizes: dict[str, Any] = {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 12, "ffn_dim": 32}
+    sizes |= {"in_channels": 16, "out_channels": 16, "text_dim": TEXT, "freq_dim": 32, "inject_sample_info": True}
+    made["skyreels"] = lambda: SkyReelsV2DiffusionForcingPipeline(
+        **common_parts(), transformer=randomised(SkyReelsV2Transformer3DModel(**sizes), 3)
+    )
+    return made
+
+
 def plan_of(spec: catalog.ModelSpec, windows: int) -> Plan:
     """Each window goes on from as many frames as the row says, and adds a few latents."""
     form = replace(spec.format((SIDE, SIDE), spec.defaults.fps), model_size=(SIDE, SIDE))
@@ -130,7 +144,7 @@ def main() -> int:
     worst = 0.0
     for kind in arguments.kinds:
         with tempfile.TemporaryDirectory() as folder:
-            pipeline(kind).save_pretrained(folder)
+            checkpoints()[kind]().save_pretrained(folder)
             wan = models.load(catalog.find(folder), torch.device("cpu"), torch.float32)
             assert isinstance(wan, Wan)
             plan = plan_of(wan.spec, arguments.windows)
