@@ -276,7 +276,8 @@ def test_other_adapters_are_named_by_their_kind(tmp_path: Path, name: str, kind:
     ],
 )
 def test_few_steps_are_known_by_whole_words(name: str, steps: int | None) -> None:
-    assert Lora(Path(f"{name}.safetensors"), 1.0).distilled_steps == steps
+    kind = Lora(Path(f"{name}.safetensors"), 1.0).few_step
+    assert (kind and kind.steps) == steps
 
 
 def test_few_steps_are_known_by_metadata_and_by_the_folder_of_a_pair(tmp_path: Path) -> None:
@@ -287,7 +288,8 @@ def test_few_steps_are_known_by_metadata_and_by_the_folder_of_a_pair(tmp_path: P
         ({"steps": "4"}, None),
     ):
         file = made.save(tmp_path / "style.safetensors", tensors, metadata)
-        assert loras.parse([str(file)], spec)[0].distilled_steps == steps
+        kind = loras.parse([str(file)], spec)[0].few_step
+        assert (kind and kind.steps) == steps
     (loud := tmp_path / "loud").mkdir()
     for name in ("a_LowNoise", "b-HIGH"):
         made.save(loud / f"{name}.safetensors", tensors)
@@ -297,7 +299,7 @@ def test_few_steps_are_known_by_metadata_and_by_the_folder_of_a_pair(tmp_path: P
     for name in ("high_noise_model", "low_noise_model"):  # the names of lightx2v's
         made.save(folder / f"{name}.safetensors", tensors)
     parsed = loras.parse([f"{folder}:0.5"], spec)
-    assert [(each.path.stem, each.strength, each.distilled_steps) for each in parsed] == [
+    assert [(each.path.stem, each.strength, each.few_step and each.few_step.steps) for each in parsed] == [
         ("high_noise_model", 0.5, 4),
         ("low_noise_model", 0.5, 4),
     ]

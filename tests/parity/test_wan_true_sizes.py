@@ -55,6 +55,11 @@ PUBLISHED: dict[str, Said] = {
     | {"in_channels": 48, "out_channels": 48, "ffn_dim": 14336, "num_attention_heads": 24, "num_layers": 30},
     "wan2.2-t2v-a14b": LARGE,
     "wan2.2-i2v-a14b": LARGE | {"in_channels": 36},
+    "wan2.2-vace-fun-a14b": LARGE | LED | {"vace_layers": [0, 5, 10, 15, 20, 25, 30, 35]},
+    "fastwan2.1-1.3b": SMALL,
+    "fastwan2.1-14b": LARGE,
+    "fastwan2.2-ti2v-5b": SHARED
+    | {"in_channels": 48, "out_channels": 48, "ffn_dim": 14336, "num_attention_heads": 24, "num_layers": 30},
     "skyreels-v2-df-1.3b": SMALL
     | {"_class_name": "SkyReelsV2Transformer3DModel", "inject_sample_info": True, "num_frame_per_block": 1},
 }

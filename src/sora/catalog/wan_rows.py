@@ -1,18 +1,26 @@
 """The checkpoints of the Wan family, as their makers publish them.
 
 Sizes, revisions and defaults are those that the projects publish: the repositories on the Hugging Face hub, the
-configurations of Wan-Video/Wan2.1 and Wan2.2 and of SkyworkAI/SkyReels-V2, and aigc-apps/VideoX-Fun for Fun.
+configurations of Wan-Video/Wan2.1 and Wan2.2 and of SkyworkAI/SkyReels-V2, aigc-apps/VideoX-Fun for Fun, with
+``examples/wan2.2_vace_fun`` for VACE-Fun, and hao-ai-lab/FastVideo for FastWan, which its documents say was trained on
+61 frames of 832x448 (2.1) and makes 121 of 1280x704 (2.2).
+
+FastWan 2.1 was trained with Video Sparse Attention (arXiv 2505.13389), 80 to 90 % of whose blocks are left out and
+which has one more projection, ``to_gate_compress``, in each block. Here all tokens are attended to and the projection
+is left out, as in diffusers; meta-pytorch/attention-gym (pull request 213) compared both ways of FastWan 2.1-1.3B and
+found comparable films. FastWan 2.2 was trained with full attention.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from sora.catalog.few_step import FASTWAN
 from sora.catalog.spec import MEMORY, Defaults, ModelSpec
 from sora.plan.grid import Grid
 
 FIRST, SECOND = Grid(time=4, space=8, channels=16), Grid(time=4, space=16, channels=48)  # autoencoders of 2.1 and 2.2
-P480, P540, P704, P720 = (832, 480), (960, 544), (1280, 704), (1280, 720)  # width, height
+P448, P480, P540, P704, P720 = (832, 448), (832, 480), (960, 544), (1280, 704), (1280, 720)
 
 CAMERA = {
     "static": "the camera does not move",
@@ -195,6 +203,38 @@ _ROWS = (
         defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
         sizes=LARGE | IMAGE_CHANNELS,
         memory=_memory(87.1, 75.7, 40.5, 13.0),
+    ),
+    _row(
+        "wan2.2-vace-fun-a14b", "linoyts/Wan2.2-VACE-Fun-14B-diffusers", "main", 81.3, _EXPERTS,
+        summary="the largest open weights for every command: two experts, at 480p and 720p",
+        conditioning="control", accepts="words and any known frames and regions", boundary=0.875,
+        defaults=_defaults(guidance=5.0, shift=12.0),
+        sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
+        memory=_memory(89.0, 77.7, 41.2, 11.5),
+    ),
+    _row(
+        "fastwan2.1-1.3b", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", "main", 26.2, _TEXT,
+        summary="small open weights for words that paint in 3 steps, at 480p",
+        conditioning="renoise", accepts="words",
+        defaults=FASTWAN.of(_defaults(guidance=1.0, shift=8.0, frames=61, size=P448)),
+        sizes=SMALL,
+        memory=_memory(22.0, 11.5, 11.5, 11.5),
+    ),
+    _row(
+        "fastwan2.1-14b", "FastVideo/FastWan2.1-T2V-14B-Diffusers", "main", 75.7, _TEXT,
+        summary="large open weights for words that paint in 3 steps, at 480p and 720p",
+        conditioning="renoise", accepts="words",
+        defaults=FASTWAN.of(_defaults(guidance=1.0, shift=8.0, frames=61, size=P448)),
+        sizes=LARGE,
+        memory=_memory(47.7, 36.4, 32.8, 11.5),
+    ),
+    _row(
+        "fastwan2.2-ti2v-5b", "FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers", "main", 24.2, _TEXT,
+        summary="open weights for words that paint in 3 steps on a good card, at 720p and 24 fps",
+        conditioning="tokens", accepts="words", grid=SECOND,
+        defaults=FASTWAN.of(_defaults(guidance=1.0, shift=8.0, frames=121, fps=24.0, size=P704)),
+        sizes=MIDDLE,
+        memory=_memory(38.1, 26.8, 16.8, 12.3),
     ),
     _row(
         "skyreels-v2-df-1.3b", "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers", "958acd63685c7e632e4b194549f2a703e34bd98b",
