@@ -81,7 +81,8 @@ def test_same_picture_where_each_step_adds_noise(monkeypatch: pytest.MonkeyPatch
     noise = initial_noise(SHAPE, seed=7)
     latents = Latents(torch.zeros_like(noise), torch.ones(1, 1, *SHAPE[1:]))
     for shift, steps in product([1.0, 3.0, 8.0], [1, 2, 3, 4, 8]):
-        scheduler, x = FlowMatchLCMScheduler(shift=shift), noise
+        scheduler: Any = FlowMatchLCMScheduler(shift=shift)
+        x = noise
         scheduler.set_timesteps(steps)
         for i, (t, sigma) in enumerate(zip(scheduler.timesteps, scheduler.sigmas, strict=False)):
             drawn = step_noise(x, 7, i + 1)
@@ -93,7 +94,9 @@ def test_same_picture_where_each_step_adds_noise(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("kind", [FASTWAN, LIGHTX2V])
 def test_times_of_few_steps_are_those_of_the_table_that_their_makers_look_them_up_in(kind: FewStep) -> None:
-    table = FlowMatchEulerDiscreteScheduler(shift=kind.shift or 1.0)  # a thousand, as FastVideo and LightX2V make it
+    table: Any = FlowMatchEulerDiscreteScheduler(
+        shift=kind.shift or 1.0
+    )  # a thousand, as FastVideo and LightX2V make it
     nearest = [int((table.timesteps - timestep).abs().argmin()) for timestep in kind.timesteps]
     times = few_step_times(kind.timesteps, kind.shift or 1.0)
     assert farthest(times[:-1], table.sigmas[nearest]) <= 1.2e-7 and times[-1] == 0

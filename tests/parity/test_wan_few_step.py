@@ -27,8 +27,8 @@ FASTWAN, LIGHTX2V = (1000.0, 757.0, 522.0), (1000.0, 937.5, 2500 / 3, 625.0)
 class FastVideo(FlowMatchLCMScheduler):
     """FastVideo's schedule: fixed timesteps, and the nearest noise levels of a table of a thousand at shift 8."""
 
-    def set_timesteps(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
-        table = FlowMatchEulerDiscreteScheduler(shift=8.0)
+    def set_timesteps(self, *_: Any, **__: Any) -> None:
+        table: Any = FlowMatchEulerDiscreteScheduler(shift=8.0)
         self.timesteps = torch.tensor(FASTWAN)
         nearest = [int((table.timesteps - timestep).abs().argmin()) for timestep in FASTWAN]
         self.sigmas = torch.cat([table.sigmas[nearest], torch.zeros(1)])
@@ -38,7 +38,7 @@ class FastVideo(FlowMatchLCMScheduler):
 class LightX2V(FlowMatchEulerDiscreteScheduler):
     """LightX2V's schedule: 1000, 750, 500 and 250 before a shift of 5."""
 
-    def set_timesteps(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    def set_timesteps(self, *_: Any, **__: Any) -> None:
         self.timesteps = torch.tensor(LIGHTX2V)
         self.sigmas = torch.cat([self.timesteps / 1000, torch.zeros(1)])
         self._step_index = self._begin_index = None

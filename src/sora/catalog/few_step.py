@@ -1,5 +1,5 @@
-"""Weights that were distilled to paint in few steps without guidance: how their makers sample with them, by what files,
-folders and pipelines are called.
+"""Weights that were distilled to paint in few steps without guidance: how their makers sample with them, by what files
+and folders are called.
 
 Sources: FastVideo's ``DmdDenoisingStage``, which has a schedule of shift 8 for all its models, and its
 ``dmd_denoising_steps``; LightX2V's ``WanStepDistillScheduler`` with its ``denoising_step_list`` of 1000, 750, 500 and
@@ -52,20 +52,19 @@ FASTWAN = FewStep(3, shift=8.0, sampler="lcm", timesteps=(1000.0, 757.0, 522.0))
 BY_WORD: Mapping[str, FewStep] = {
     "lightx2v": LIGHTX2V,
     "lightning": LIGHTX2V,
+    "seko": LIGHTX2V,
+    r"(?:step|cfg)[-_ ]?distill(?:ed)?": LIGHTX2V,
     r"fastwan(?:fullattn)?": FASTWAN,
     r"caus[-_ ]?vid": FewStep(8),
     r"acc[-_ ]?vid": FewStep(8),
     r"self[-_ ]?forcing": FewStep(4),
     r"fusion[-_ ]?x": FewStep(8),
-    r"(?:(?:step|cfg)[-_ ]?)?distill(?:ed)?": FewStep(4),
+    r"distill(?:ed)?": FewStep(4),
     "dmd": FewStep(4),
     "turbo": FewStep(4),
     "hyper": FewStep(8),
 }
 """Words in the names of published few-step weights, the most telling first."""
-
-PIPELINES: Mapping[str, FewStep] = {"WanDMDPipeline": FASTWAN}
-"""Classes that a model_index.json names."""
 
 _STEPS = re.compile(r"(?<![a-z0-9.])([1-9][0-9]?)(?:steps?|[-_ ]steps?(?![-_ ]?[0-9]))(?![a-z])")
 

@@ -83,7 +83,7 @@ def _folder(path: Path, name: str) -> ModelSpec:
         memory=row.memory if _as_large(row, dit) else {},
         **_NOT_ON_THE_HUB,
     )
-    return _sampled(own, path, few_step.PIPELINES.get(str(index.get("_class_name"))))
+    return _sampled(own, path, _DISTILLED.get(str(index.get("_class_name"))))
 
 
 def _sampled(spec: ModelSpec, path: Path, kind: FewStep | None = None) -> ModelSpec:
@@ -97,6 +97,9 @@ def _sampled(spec: ModelSpec, path: Path, kind: FewStep | None = None) -> ModelS
         return spec
     return replace(spec, defaults=kind.of(spec.defaults), summary=f"{spec.summary}, in {kind.steps} steps")
 
+
+_DISTILLED = {"WanDMDPipeline": few_step.FASTWAN}
+"""Few-step weights by the class of pipeline that a model_index.json names."""
 
 _GENERIC = re.compile(r"diffusion_pytorch_model|model$|transformer|(high|low)_noise_model")
 """Names that say nothing of what is in a file or a folder."""
@@ -136,7 +139,7 @@ def _like(
         raise ModelError(
             f"{name} is of a kind sora cannot drive: {message}; expected {grid.channels} or {conditioned_channels}"
         )
-    large, distilled = _count(dit, "num_attention_heads", 40) >= 40, index.get("_class_name") in few_step.PIPELINES
+    large, distilled = _count(dit, "num_attention_heads", 40) >= 40, index.get("_class_name") in _DISTILLED
     if dit.get("vace_layers") and two:
         return MODELS["wan2.2-vace-fun-a14b"], "control"
     if dit.get("vace_layers"):
@@ -213,7 +216,9 @@ _MODULES = {
     *("patch_embedding", "condition_embedder", "blocks", "scale_shift_table", "proj_out"),
     *("vace_patch_embedding", "vace_blocks", "fps_embedding", "fps_projection"),
 }
-"""All that the rows' transformers consist of. Others, as of Wan-Animate and Wan-S2V, have more."""
+_EMBEDDERS = {"time_embedder", "time_proj", "text_embedder", "image_embedder"}
+"""All that the rows' transformers consist of, and their condition_embedder. Others, as of Wan-Animate and Wan-S2V, have
+more, and AnyFlow's embeds a second timestep."""
 
 
 def _shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
@@ -224,9 +229,14 @@ def _shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
         raise ModelError(
             f"{name} holds no transformer of Wan's; expected patch_embedding and proj_out among its tensors"
         )
-    if strange := next((tensor for tensor in shapes if tensor.split(".")[0] not in _MODULES), None):
+    if strange := next((tensor for tensor in shapes if not _is_known(tensor)), None):
         raise ModelError(f"{name} is of a kind sora cannot drive: it holds {strange}, which no model of its rows has")
     return shapes
+
+
+def _is_known(tensor: str) -> bool:
+    module, inner, *_ = (*tensor.split("."), "")
+    return module in _MODULES and (module != "condition_embedder" or inner in _EMBEDDERS)
 
 
 def _of_shapes(shapes: Mapping[str, tuple[int, ...]], name: str, *, two: bool) -> ModelSpec:

@@ -112,9 +112,8 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     inputs = (*verb_plan.inputs, *(lora.path for lora in lora_files))
     delivery.check_inputs(inputs)
     sounds, sound_notes = sources.sounds(files, request.verb, verb_plan.sources, kind)
-    few_step = min((kind for lora in lora_files if (kind := lora.few_step)), key=lambda kind: kind.steps, default=None)
-    if few_step is not None:
-        spec = replace(spec, defaults=few_step.of(spec.defaults))
+    few_step = _few_step(lora_files)
+    spec = spec if few_step is None else _in_few_steps(spec, few_step, request)
     return ResolvedRequest(
         request=_completed(request, spec, verb_plan, lora_files),
         spec=spec,
@@ -221,6 +220,15 @@ def _with_low_noise_guidance(spec: ModelSpec, request: Request) -> ModelSpec:
     if request.guidance is None and request.guidance_low is None:
         return spec
     return replace(spec, defaults=replace(spec.defaults, guidance_low=request.guidance_low))
+
+
+def _few_step(lora_files: tuple[Lora, ...]) -> FewStep | None:
+    """How those of the LoRAs are sampled that were distilled to the fewest steps, None where none was."""
+    return min((kind for lora in lora_files if (kind := lora.few_step)), key=lambda kind: kind.steps, default=None)
+
+
+def _in_few_steps(spec: ModelSpec, few_step: FewStep, request: Request) -> ModelSpec:
+    return replace(spec, defaults=replace(few_step.of(spec.defaults), guidance_low=request.guidance_low))
 
 
 def _recorded_prompt(request: Request, files: Inputs) -> str | None:

@@ -65,5 +65,5 @@ def network_timestep(t: Tensor, trained: tuple[float, ...] = ()) -> Tensor:
     """The timestep that Wan's pipelines give the network for t in [0, 1]: 1000 t rounded down, int64. trained: the
     timesteps of a few-step network; where one is next to 1000 t, it is that one, float32."""
     exact = t.float() * 1000
-    near = [timestep for timestep in trained if abs(timestep - float(exact)) < 0.5]
-    return torch.tensor(near[0]) if near else exact.to(torch.int64)
+    known = [timestep for timestep in trained if abs(timestep - float(exact)) < 0.5]
+    return torch.tensor(known[0]) if known else exact.to(torch.int64)
