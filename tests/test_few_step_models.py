@@ -77,7 +77,8 @@ def test_a_row_is_fetched_painted_and_painted_again(run: Run, fetched: None, tmp
 
 def test_a_transformer_of_ones_own_is_completed_from_a_row(run: Run, fetched: None, tmp_path: Path) -> None:
     tiny_wan.transformer_file(tmp_path / LIGHTX2V)
-    frames, _ = paint(run, tmp_path / "a.mkv", "--model", tmp_path / LIGHTX2V)
+    frames, said = paint(run, tmp_path / "a.mkv", "--model", tmp_path / LIGHTX2V)
+    assert "few-step weights: 4 steps, shift 5, sampler euler and guidance 1 unless" in " ".join(said.split())
     made = recipe(run, tmp_path / "a.mkv")
     assert (made["steps"], made["sampler"], made["shift"], made["guidance"]) == (4, "euler", 5.0, 1.0)
     run("remake", tmp_path / "a.mkv", "-o", tmp_path / "b.mkv")

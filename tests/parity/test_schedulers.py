@@ -94,9 +94,7 @@ def test_same_picture_where_each_step_adds_noise(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("kind", [FASTWAN, LIGHTX2V])
 def test_times_of_few_steps_are_those_of_the_table_that_their_makers_look_them_up_in(kind: FewStep) -> None:
-    table: Any = FlowMatchEulerDiscreteScheduler(
-        shift=kind.shift or 1.0
-    )  # a thousand, as FastVideo and LightX2V make it
+    table: Any = FlowMatchEulerDiscreteScheduler(shift=kind.shift or 1.0)  # of a thousand times
     nearest = [int((table.timesteps - timestep).abs().argmin()) for timestep in kind.timesteps]
     times = few_step_times(kind.timesteps, kind.shift or 1.0)
     assert farthest(times[:-1], table.sigmas[nearest]) <= 1.2e-7 and times[-1] == 0

@@ -124,7 +124,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
         sounds=sounds,
         inputs=inputs,
         files=files,
-        notes=(*_notes(request, variants, recorded_prompt, few_step), *verb_plan.notes, *sound_notes),
+        notes=(*_notes(request, spec, variants, recorded_prompt, few_step), *verb_plan.notes, *sound_notes),
         source_type=provenance.source_type(request, verb_plan.plan, sounds, files),
     )
 
@@ -159,12 +159,19 @@ def _check_weights(request: Request, variants: tuple[Variant, ...]) -> None:
 
 
 def _notes(
-    request: Request, variants: tuple[Variant, ...], recorded_prompt: str | None, few_step: FewStep | None
+    request: Request,
+    spec: ModelSpec,
+    variants: tuple[Variant, ...],
+    recorded_prompt: str | None,
+    few_step: FewStep | None,
 ) -> list[str]:
     """What was taken from elsewhere, for a person."""
     notes = [] if recorded_prompt is None else [f"the prompt of {request.source}: {recorded_prompt}"]
     if few_step and request.steps is None:
         notes.append(f"a few-step LoRA, as it is called: {few_step.described} unless you say others")
+    elif spec.own_paths and spec.is_few_step and request.steps is None:
+        d = spec.defaults
+        notes.append(f"few-step weights: {FewStep(d.steps, d.shift, d.sampler).described} unless you say others")
     texts = dict.fromkeys([*(text for each in variants for text in each.texts), request.negative_prompt or ""])
     return [*notes, *dict.fromkeys(line for text in texts for line in foreign_syntax.not_understood(text))]
 
