@@ -13,6 +13,10 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan_vace import WanVACETransformer3DModel
 from torch import nn
 
+from sora import memory
+from sora.catalog.spec import MEMORY
+from sora.catalog.wan_rows import MODELS
+from sora.models.wan import memory_needs
 from sora.models.wan.layout import CONFIGS
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vace import build_transformer
@@ -156,3 +160,13 @@ def test_refuses_what_it_cannot_build(changes: Said, complaint: str) -> None:
 
 def test_unsaid_output_channels_are_those_that_go_in() -> None:
     assert WanConfig.from_json(SMALL | {"in_channels": 48, "out_channels": None}).out_channels == 48
+
+
+def test_a_row_says_what_its_own_size_takes() -> None:
+    for name, row in MODELS.items():
+        shape = (row.defaults.frames, *row.film_size())
+        needed = memory_needs(row, shape, torch.device("cuda"), torch.bfloat16, encodes=False)
+        by_name = {plan.name: plan for plan in memory.PLANS_BY_SPEED}
+        found = {plan: memory.estimate(needed, by_name[plan]) for plan in MEMORY}
+        most = {plan: max(each.phase(phase).total for phase in memory.PHASES) for plan, each in found.items()}
+        assert {plan: round(value / 1e9, 1) for plan, value in most.items()} == row.memory, name
