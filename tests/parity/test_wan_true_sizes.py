@@ -163,7 +163,8 @@ def test_unsaid_output_channels_are_those_that_go_in() -> None:
 
 
 def test_a_row_says_what_its_own_size_takes() -> None:
-    for name, row in MODELS.items():
+    for name in ("wan2.1-1.3b", "wan2.2-vace-fun-a14b", "fastwan2.2-ti2v-5b"):
+        row = MODELS[name]
         shape = (row.defaults.frames, *row.film_size())
         needed = memory_needs(row, shape, torch.device("cuda"), torch.bfloat16, encodes=False)
         by_name = {plan.name: plan for plan in memory.PLANS_BY_SPEED}
