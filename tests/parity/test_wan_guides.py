@@ -54,9 +54,9 @@ def control_clip() -> Clip:
     return Clip(np.stack([picture(10 + i) for i in range(FRAMES)]), 16.0)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_references(folders: Any, close: Close, count: int) -> None:
-    ready, folder = folders("vace")
+@pytest.mark.parametrize(("kind", "count"), [("vace", 1), ("vace", 2), ("vace", 3), ("vace-a14b", 1)])
+def test_references(folders: Any, close: Close, kind: str, count: int) -> None:
+    ready, folder = folders(kind)
 
     def plan(form: Format) -> Plan:
         return replace(operations.generate((PROMPT,), frames=FRAMES, format=form), references=tuple(REFERENCES[:count]))

@@ -259,7 +259,7 @@ def paint_latents(
             kept: dict[str, Any] = {"on_step": on_step, "checkpoint": checkpoint, "lead": latents.lead}
             finished = flow_edit(source_velocity, velocity, clean, times, seed, **kept)
         else:
-            chosen, noise = sampler.SAMPLERS[settings.sampler], noise.to(latents.clean_BCTHW)
+            chosen, noise = sampler.seeded(settings.sampler, settings.seed), noise.to(latents.clean_BCTHW)
             finished = sampler.sample(
                 velocity, latents, noise, times, sampler=chosen, on_step=on_step, checkpoint=checkpoint
             )
