@@ -11,7 +11,8 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Commands": (),
     "Arguments": (),
     "What to make": (
-        *("prompt", "then", "transition", "subject", "camera", "motion", "last_image", "backward", "strength"),
+        *("prompt", "then", "transition", "subject", "shots", "subject_reference"),
+        *("camera", "motion", "last_image", "backward", "strength"),
         *("region", "mask", "frame_range", "method", "source_prompt", "draft_strength", "refine", "background"),
         "draft",
     ),

@@ -19,6 +19,7 @@ from sora.engine.flowedit import flow_edit
 from sora.engine.model import Scheduled
 from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.seeds import derive_seed
+from sora.engine.subject import SubjectFrame
 from sora.engine.timeline import Timeline
 from sora.engine.velocity import Velocity, wrapped
 from sora.errors import OutOfMemory
@@ -88,17 +89,17 @@ def paint(
     checkpoints: of "window-0001" and so on; what they hold is not painted again. Known pixels come back exactly as they
     were. Raises OutOfMemory, NotFinite, and what a checkpoint raises.
     """
-    timeline, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
+    timeline, subject, colours = Timeline(plan), SubjectFrame(plan), dict[int, blend.ColourStatistics]()
     yield from timeline.pop_ready()
     for number, window in enumerate(plan.windows, start=1):
         if number > 1:
             heap.trim()
-        report = _number_windows(on_event, number, len(plan.windows))
+        report = _number_windows(on_event, plan, number)
         with _report_out_of_memory(window.frames, plan.format.model_size):
             checkpoint, begin = checkpoints(f"window-{number:04d}"), 0
             finished = checkpoint.frames()
             if finished is None:
-                canvas = timeline.canvas_for(window)
+                canvas = subject.shown_to(window, timeline.canvas_for(window))
                 painted = _paint_window(model, plan, window, canvas, settings, report, checkpoint)
                 target_colours = None if window.context_after else colours.get(window.colour_group)
                 can_stream = settings.stream and target_colours is None and not canvas.known_F1YX.any()
@@ -110,6 +111,7 @@ def paint(
                 finished = _record_colours(finished, window.colour_group, colours)
             for frames_FCYX in finished:
                 timeline.add(window, frames_FCYX, begin)
+                subject.consider(window, frames_FCYX, begin)
                 begin += len(frames_FCYX)
                 yield from timeline.pop_ready()
 
@@ -365,10 +367,11 @@ def resize(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat(pieces)
 
 
-def _number_windows(on_event: Listener | None, window: int, windows: int) -> Listener:
+def _number_windows(on_event: Listener | None, plan: Plan, number: int) -> Listener:
     if on_event is None:
         return lambda _: None
-    return lambda event: on_event(replace(event, window=window, windows=windows))
+    shot, shots = plan.windows[number - 1].shot + 1, len(plan.prompts)
+    return lambda event: on_event(replace(event, window=number, windows=len(plan.windows), shot=shot, shots=shots))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from sora.catalog.spec import ModelSpec
 from sora.errors import UsageError
 from sora.plan import prompts
 from sora.plan.request import Request
+from sora.plan.shot import Shot
 
 MAX_FILES = 1000
 
@@ -39,35 +40,38 @@ def variants_of(
 ) -> tuple[Variant, ...]:
     """Every variant of the words with every seed, in that order. default_prompt: for a request without one. count:
     seeds of each. named: whether one name was given for all, which then gets their numbers. Raises UsageError."""
-    choices = [[default_prompt] if request.prompt is None else prompts.variants(prompts.clean(request.prompt))]
-    choices += [prompts.variants(prompts.clean(text)) for text in request.then]
+    words = request.shot_words
+    choices = [[default_prompt] if text is None else prompts.variants(prompts.clean(text)) for text in words]
     combinations = math.prod(map(len, choices))
     if combinations * count > MAX_FILES:
         message = f"{combinations} variants with --count {count} are {combinations * count} files"
         raise UsageError(f"{message}; expected at most {MAX_FILES}; try fewer {{a|b}} choices")
-    before, after = _added_words(request, spec)
+    added = [_added_words(request, spec, shot) for shot in request.shots or (None,) * len(words)]
     first = int.from_bytes(os.urandom(4), "little") if request.seed is None else request.seed
     pairs = [(shots, first + i) for shots in itertools.product(*choices) for i in range(count)]
     several = count > 1 or (len(pairs) > 1 and named)
     return tuple(
-        Variant(shots, tuple(_full_prompt(before, text, after) for text in shots), seed, i if several else None)
+        Variant(shots, tuple(map(_full_prompt, shots, added)), seed, i if several else None)
         for i, (shots, seed) in enumerate(pairs, start=1)
     )
 
 
-def _added_words(request: Request, spec: ModelSpec) -> tuple[str, str]:
-    """What stands before and after the words of every shot. Raises UsageError for a move the model has no words for."""
+def _added_words(request: Request, spec: ModelSpec, shot: Shot | None) -> tuple[str, str]:
+    """What stands before and after the words of a shot, whose own moves go before those of the request. Raises
+    UsageError for a move the model has no words for."""
     before = "" if request.subject is None else prompts.clean(request.subject)
+    motion, camera = (shot and shot.motion) or request.motion, (shot and shot.camera) or request.camera
     after = ""
-    if request.motion is not None:
-        after += f" {_move_phrase('--motion', request.motion, spec.motion, spec.name)}"
-    if request.camera is not None:
-        words = _move_phrase("--camera", request.camera, spec.camera, spec.name)
+    if motion is not None:
+        after += f" {_move_phrase('--motion', motion, spec.motion, spec.name)}"
+    if camera is not None:
+        words = _move_phrase("--camera", camera, spec.camera, spec.name)
         after += f", {words}" if words else ""
     return before, after
 
 
-def _full_prompt(before: str, text: str, after: str) -> str:
+def _full_prompt(text: str, added: tuple[str, str]) -> str:
+    before, after = added
     words = f"{before} {text}".strip()
     return words + after if words else after.lstrip(" ,")
 

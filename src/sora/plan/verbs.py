@@ -20,6 +20,7 @@ SHAPE = ("aspect", "size")
 LENGTH = ("seconds", "frames")
 PART = ("start", "end", "deinterlace")
 MOVES = ("camera", "motion")
+SHOTS = ("shots", "subject_reference")
 
 PAINTED = "Length to paint."
 WHAT_HAPPENS = "What happens (default: the prompt in the file's own recipe)."
@@ -61,7 +62,7 @@ VERBS: dict[str, Verb] = {
     "generate": Verb(
         "Generate a film from a prompt. `sora ideas` lists what the embedded model can paint.",
         required=("prompt",),
-        options=("then", "transition", "subject", *MOVES, *LENGTH, "fps", *SHAPE, "draft", *SAMPLING),
+        options=("then", "transition", "subject", *SHOTS, *MOVES, *LENGTH, "fps", *SHAPE, "draft", *SAMPLING),
         help_for={"prompt": ALTERNATIVES},
         reads_prompt_files=True,
     ),
