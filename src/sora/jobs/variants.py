@@ -12,7 +12,6 @@ from sora.catalog.spec import ModelSpec
 from sora.errors import UsageError
 from sora.plan import prompts
 from sora.plan.request import Request
-from sora.plan.shot import Shot
 
 MAX_FILES = 1000
 
@@ -46,7 +45,7 @@ def variants_of(
     if combinations * count > MAX_FILES:
         message = f"{combinations} variants with --count {count} are {combinations * count} files"
         raise UsageError(f"{message}; expected at most {MAX_FILES}; try fewer {{a|b}} choices")
-    added = [_added_words(request, spec, shot) for shot in request.shots or (None,) * len(words)]
+    added = _added_words(request, spec, len(words))
     first = int.from_bytes(os.urandom(4), "little") if request.seed is None else request.seed
     pairs = [(shots, first + i) for shots in itertools.product(*choices) for i in range(count)]
     several = count > 1 or (len(pairs) > 1 and named)
@@ -56,18 +55,26 @@ def variants_of(
     )
 
 
-def _added_words(request: Request, spec: ModelSpec, shot: Shot | None) -> tuple[str, str]:
-    """What stands before and after the words of a shot, whose own moves go before those of the request. Raises
+def _added_words(request: Request, spec: ModelSpec, shots: int) -> list[tuple[str, str]]:
+    """What stands before and after the words of each shot, whose own moves go before those of the request. Raises
     UsageError for a move the model has no words for."""
     before = "" if request.subject is None else prompts.clean(request.subject)
-    motion, camera = (shot and shot.motion) or request.motion, (shot and shot.camera) or request.camera
-    after = ""
-    if motion is not None:
-        after += f" {_move_phrase('--motion', motion, spec.motion, spec.name)}"
-    if camera is not None:
-        words = _move_phrase("--camera", camera, spec.camera, spec.name)
-        after += f", {words}" if words else ""
-    return before, after
+    if not request.shots:
+        return [(before, _moves(request.motion, request.camera, spec))] * shots
+    added: list[tuple[str, str]] = []
+    for number, shot in enumerate(request.shots, start=1):
+        try:
+            added.append((before, _moves(shot.motion or request.motion, shot.camera or request.camera, spec)))
+        except UsageError as error:
+            raise UsageError(f"shot {number}: {error}") from None
+    return added
+
+
+def _moves(motion: str | None, camera: str | None, spec: ModelSpec) -> str:
+    """What stands after the words of a shot."""
+    after = "" if motion is None else f" {_move_phrase('--motion', motion, spec.motion, spec.name)}"
+    words = "" if camera is None else _move_phrase("--camera", camera, spec.camera, spec.name)
+    return f"{after}, {words}" if words else after
 
 
 def _full_prompt(text: str, added: tuple[str, str]) -> str:

@@ -76,6 +76,6 @@ def _share(lengths: Sequence[float | None], between: Sequence[int], default: int
         )
     left = total - said - sum(sharing)
     if sharing and left < len(sharing):
-        message = f"{total} frames leave {max(0, int(left))} for {len(sharing)} shots that say no length"
+        message = f"{total} frames leave too few for the shots that say no length"
         raise UsageError(f"{message}; ask for more --seconds")
     return left / max(1, len(sharing))
