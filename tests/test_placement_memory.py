@@ -112,7 +112,7 @@ def test_sizes_are_read_off_networks(name: str):
     assert read.weights == WeightsSize(sum(p.numel() for p in network.parameters()), 0.5625)
     assert read.weights.bytes == pytest.approx(0.5625 * read.weights.parameters, abs=1)
     assert read.largest * read.blocks >= read.in_blocks > 0.9 * read.weights.parameters
-    assert read.control == ("vace" in name) and read.experts == 2
+    assert bool(read.control_channels) == ("vace" in name) and read.experts == 2
     assert read.blocks == {"wan2.1-1.3b": 30, "wan2.1-vace-1.3b": 45, "wan2.1-14b": 40}[name]
     if name.endswith("14b"):
         published = replace(T2V_14B.transformer, weights=read.weights, experts=2)

@@ -13,7 +13,7 @@ from sora import catalog
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, UsageError
-from sora.jobs import advice, loras, provenance, sources
+from sora.jobs import advice, loras, provenance, references, sources
 from sora.jobs.delivery import Delivery
 from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
@@ -28,7 +28,7 @@ from sora.plan.geometry import Size
 from sora.plan.options import MAX_SEED, RANDOM_SEED
 from sora.plan.plan import Plan, SourceClip
 from sora.plan.recipe import absolute
-from sora.plan.request import Request, check, within
+from sora.plan.request import Request, check, with_files, within
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 
@@ -92,6 +92,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     request = _normalized(request)
     _check_shots(request)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
+    references.check(request, spec)
     if spec.folder is not None:
         hub.check(spec)
     spec = spec.with_guidance() if _needs_guidance(request, files) else spec
@@ -111,6 +112,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     for variant in variants:
         delivery.check_kind(request, variant, verb_plan.plan)
     verb_plan = verb_plan if request.draft_file is None else _start_from_draft(verb_plan, request, files)
+    verb_plan = references.added(verb_plan, request, files)
     inputs = (*verb_plan.inputs, *(lora.path for lora in lora_files))
     delivery.check_inputs(inputs)
     sounds, sound_notes = sources.sounds(files, request.verb, verb_plan.sources, kind)
@@ -200,14 +202,9 @@ def _completed(
         "negative_prompt": prompts.clean(request.negative_prompt or "") if has_negative else d.negative,
         "model": spec.name if spec.repo else ",".join(str(path.absolute()) for path in spec.own_paths) or spec.name,
         "loras": tuple(lora.flag_value for lora in lora_files),
-        **{
-            name: path and absolute(path)
-            for name in ("image", "last_image", "clip", "clip_b", "mask", "draft_file")
-            for path in [getattr(request, name)]
-        },
         **verb_plan.completed,
     }
-    return msgspec.structs.replace(request, **completed)
+    return msgspec.structs.replace(with_files(request, absolute), **completed)
 
 
 def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Speed:

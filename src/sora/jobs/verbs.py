@@ -114,7 +114,9 @@ def generate(context: VerbContext) -> VerbPlan:
         shows_subject = request.subject_reference is not False
         completed |= {"subject_reference": shows_subject}
         plan = replace(plan, subject_from_first_shot=shows_subject and spec.takes_references)
-    return VerbPlan(plan, completed=completed)
+    is_shown = plan.shows_first_shot and not request.references
+    note = "later shots are shown a frame of the first one as a reference; --no-subject-reference shows them none"
+    return VerbPlan(plan, completed=completed, notes=(note,) if is_shown else ())
 
 
 def _frames_of_film(context: VerbContext, fps: float, shots: int, transition: str) -> int:

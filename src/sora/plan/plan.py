@@ -143,6 +143,11 @@ class Plan:
         return self.subject_from_first_shot and not self.references
 
     @property
+    def reference_count(self) -> int:
+        """The most references that a window is shown."""
+        return len(self.references) or int(self.shows_first_shot)
+
+    @property
     def film_frames(self) -> int:
         """Frames of the whole film."""
         return self.frames if self.retiming is None else self.retiming.frames

@@ -26,10 +26,11 @@ def memory_needs(
     dtype: torch.dtype,
     *,
     encodes: bool,
+    references: int = 0,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
-    largest canvas. encodes: whether any pixel is known, so that the VAE's encoder runs. The prompt and the negative
-    prompt are counted as passes of their own."""
+    largest canvas. encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are
+    shown with it. The prompt and the negative prompt are counted as passes of their own."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
     experts = len([name for name in EXPERTS if name in paths]) if paths else 1 + (spec.boundary is not None)
@@ -44,6 +45,7 @@ def memory_needs(
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
         vae=Autoencoder.of(meta_module(spec, "vae", paths.get("vae"))),
         latents=spec.grid.latent_shape(*shape_FYX),
+        references=references,
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
         batch=1,
         itemsize=itemsize,
