@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import sora
 from conftest import Studio
@@ -249,3 +250,31 @@ def test_candidates_lie_evenly_in_the_first_shot():
     steps = np.diff(found)
     assert steps.max() - steps.min() <= 1
     assert candidates(operations.generate(("a", "b"), frames=6, format=FORMAT)) == {0, 1, 2}
+
+
+def test_the_shown_frame_counts_in_dry_runs_and_memory_plans(studio: Studio):
+    words = (
+        "generate",
+        "a cat",
+        "--then",
+        "a boat",
+        "--model",
+        "wan2.1-vace-1.3b",
+        "--frames",
+        42,
+        "--dry-run",
+        "--json",
+    )
+    given, plain = (json.loads(studio(*words, "--json", *more).stdout) for more in ((), ("--no-subject-reference",)))
+    a_latent = given["tokens"] - plain["tokens"]
+    assert a_latent > 0 and plain["tokens"] == 6 * a_latent  # 21 frames are 6 latents
+    assert any("--no-subject-reference" in note for note in given["notes"]) and not plain["notes"]
+
+
+def test_references_of_a_persons_own_are_those_of_all_shots(tmp_path: Path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "cat.png")
+    request = Request(
+        verb="generate", shots=SHOTS, model="wan2.1-vace-1.3b", references=(str(tmp_path / "cat.png"),), seed=1
+    )
+    plan = resolve(request, InMemory()).plan
+    assert not plan.shows_first_shot and len(plan.references) == plan.reference_count == 1

@@ -144,7 +144,7 @@ def _check_complete(request: Request) -> None:
 
 
 def _check_shots(request: Request) -> None:
-    """Raises UsageError for shots that are said twice, or that cannot be shots."""
+    """Raises UsageError for shots next to a prompt, and for what cannot be a shot."""
     if not request.shots:
         return
     if request.prompt is not None or request.then:

@@ -34,13 +34,13 @@ def of(shots: Sequence[Shot], *, fps: float, default: int, total: int | None, tr
     flow into them; None gives ``default`` to each. transition: where a shot says none. Raises UsageError, which names
     the shot.
     """
-    flows = [n > 0 and (shot.transition or transition) == "flow" for n, shot in enumerate(shots)]
-    between = [TRANSITION_FRAMES * flow for flow in flows]
-    lengths = [_said(shot, n, fps) for n, shot in enumerate(shots, start=1)]
+    transitions = ["cut", *(shot.transition or transition for shot in shots[1:])]
+    between = [TRANSITION_FRAMES if each == "flow" else 0 for each in transitions]
+    lengths = [_given_length(shot, n, fps) for n, shot in enumerate(shots, start=1)]
     share = _share(lengths, between, default, total)
     ends = [
         round(end)
-        for end in accumulate(share + b if said is None else said for said, b in zip(lengths, between, strict=True))
+        for end in accumulate(share + b if given is None else given for given, b in zip(lengths, between, strict=True))
     ]
     if ends[-1] > geometry.MAX_FRAMES:
         raise UsageError(f"the shots have {ends[-1]} frames; expected at most {geometry.MAX_FRAMES}, make them shorter")
@@ -52,7 +52,7 @@ def of(shots: Sequence[Shot], *, fps: float, default: int, total: int | None, tr
     return tuple(map(range, starts, ends))
 
 
-def _said(shot: Shot, number: int, fps: float) -> float | None:
+def _given_length(shot: Shot, number: int, fps: float) -> float | None:
     """Frames of a shot that says its length. Raises UsageError."""
     if shot.seconds is None and shot.frames is None:
         return None
@@ -67,14 +67,14 @@ def _share(lengths: Sequence[float | None], between: Sequence[int], default: int
     """Frames of each shot that says no length, without those that flow into it."""
     if total is None:
         return float(default)
-    said = sum(length for length in lengths if length is not None)
+    given = sum(length for length in lengths if length is not None)
     sharing = [b for length, b in zip(lengths, between, strict=True) if length is None]
-    if not sharing and round(said) != total:
+    if not sharing and round(given) != total:
         raise UsageError(
-            f"every shot says its length, {round(said)} frames together, and the film {total}; leave --seconds and"
+            f"every shot says its length, {round(given)} frames together, and the film {total}; leave --seconds and"
             " --frames of the film out"
         )
-    left = total - said - sum(sharing)
+    left = total - given - sum(sharing)
     if sharing and left < len(sharing):
         message = f"{total} frames leave too few for the shots that say no length"
         raise UsageError(f"{message}; ask for more --seconds")
