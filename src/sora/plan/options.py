@@ -74,7 +74,7 @@ Subject = Annotated[str, text("Who or what every shot is about; put before each 
 SubjectReference = Annotated[
     bool,
     option(
-        "Show later shots a frame of the first one, with models that take references.",
+        "Show later shots a frame of the first, if the model can.",
         flags=("--subject-reference", "--no-subject-reference"),
         shown="on",
     ),
@@ -105,7 +105,7 @@ ReferenceBackground = Annotated[
 ]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
 Camera = Annotated[CameraMove, option("Move of the camera.")]
-Motion = Annotated[SubjectMove, option("Motion of the subject.")]
+Motion = Annotated[SubjectMove, option("Motion.")]
 Strength = Annotated[
     float,
     option(
@@ -153,7 +153,7 @@ Frames = Annotated[int, option("Length in frames, instead of --seconds.")]
 Fps = Annotated[
     float,
     option(
-        "Frames per second of the film, 1 to 240; the motion keeps its speed.",
+        "Frames a second; motion keeps its speed.",
         shown="the model's",
         low=1,
         high=240,
