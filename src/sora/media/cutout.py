@@ -36,7 +36,7 @@ def _subject(picture_YXC: np.ndarray, name: str) -> np.ndarray:
     cv2.setRNGSeed(0)  # so that a recipe's film comes out the same
     try:
         colours = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(small_YXC, labels_YX, None, *colours, ITERATIONS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(small_YXC, labels_YX, (0, 0, 0, 0), *colours, ITERATIONS, cv2.GC_INIT_WITH_MASK)
     except cv2.error:  # nothing but edges
         labels_YX[:] = cv2.GC_BGD
     found_YX = (labels_YX == cv2.GC_FGD) | (labels_YX == cv2.GC_PR_FGD)

@@ -35,7 +35,9 @@ def memory_needs(
     references: int = 0,
 ) -> Needs:
     """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
-    from sora.models.wan import layout, needs
+    from sora.models.wan import components, layout, needs
 
     paths = layout.component_paths(spec) if spec.folder or hub.local_copy(spec).state == hub.COMPLETE else None
-    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, encodes=encodes, references=references)
+    vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
+    shown = {"encodes": encodes, "references": references}
+    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)
