@@ -14,6 +14,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("prompt", "then", "transition", "subject", "shots", "subject_reference"),
         *("camera", "motion", "last_image", "backward", "strength"),
         *("region", "mask", "frame_range", "method", "source_prompt", "draft_strength", "refine", "background"),
+        *("control", "control_kind", "control_strength", "control_frames"),
         "draft",
     ),
     "Size and length": (

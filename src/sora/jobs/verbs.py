@@ -15,7 +15,7 @@ import numpy as np
 from sora import media
 from sora.catalog.spec import ModelSpec
 from sora.errors import UsageError
-from sora.jobs import sources
+from sora.jobs import control, sources
 from sora.jobs.inputs import Inputs
 from sora.jobs.sources import Source
 from sora.plan import geometry, operations, prompts, retiming, shot_spans
@@ -75,6 +75,22 @@ class VerbContext:
         for."""
         return self.spec.film_size(self.request.size, self.request.aspect, default_aspect)
 
+    def control_shape(self) -> float | None:
+        """Width / height of the control clip, None where there is none. Raises InputError."""
+        if self.request.control is None:
+            return None
+        info = self.files.info(self.request.control)
+        return info.width / info.height
+
+    def length(self, fps: float, default: int, *, first: int) -> tuple[int, tuple[str, ...]]:
+        """(frames of a film that no clip gives its length, notes): as ``frames``, but as long as its control clip, if
+        it has one. Raises UsageError and InputError."""
+        request = self.request
+        if request.control is None or request.seconds is not None or request.frames is not None:
+            return self.frames(fps, default, first=first), ()
+        usual = self.frames(fps, default, first=first)
+        return control.length(self.files.info(request.control), request, fps, usual)
+
     def clip(self) -> Source:
         """The first clip. Raises UsageError and InputError."""
         request = self.request
@@ -95,49 +111,54 @@ class VerbPlan:
 
 def generate(context: VerbContext) -> VerbPlan:
     """Raises UsageError, as all of these do."""
-    request, spec, fps, size = context.request, context.spec, context.fps(), context.size()
+    request, spec, fps = context.request, context.spec, context.fps()
     count, transition = len(context.prompts), request.transition or "cut"
     if request.transition is not None and count == 1:
         raise UsageError("--transition joins two shots, and there is one; add --then with the next one")
     if request.subject_reference is not None and count == 1:
         raise UsageError("--subject-reference is about films of several shots; add --then with the next one")
-    completed: dict[str, Any] = _size_fields(size) | {"fps": fps}
+    if request.background is not None and request.control is None:
+        raise UsageError("--background lies under a control clip, and there is none; leave it out")
     if request.shots:
-        spans = _spans_of_shots(context, fps)
-        plan = _film(context, spans, size, fps)
-        completed |= {"shots": _completed_shots(request, spans), "frames": None, "seconds": None}
+        spans, notes = _spans_of_shots(context, fps)
+        lengths: dict[str, Any] = {"shots": _completed_shots(request, spans), "frames": None, "seconds": None}
     else:
-        frames = _frames_of_film(context, fps, count, transition)
-        plan = _even_film(context, frames, transition, size, fps)
-        completed |= _length_fields(frames)
+        frames, notes = _frames_of_film(context, fps, count, transition)
+        spans, lengths = shot_spans.even(frames, count, transition), _length_fields(frames)
+    size = context.size(context.control_shape())
+    plan = _film(context, spans, size, fps)
+    completed = _size_fields(size) | lengths | {"fps": fps}
     if count > 1:
         shows_subject = request.subject_reference is not False
         completed |= {"subject_reference": shows_subject}
         plan = replace(plan, subject_from_first_shot=shows_subject and spec.takes_references)
-    is_shown = plan.shows_first_shot and not request.references
-    note = "later shots are shown a frame of the first one as a reference; --no-subject-reference shows them none"
-    return VerbPlan(plan, completed=completed, notes=(note,) if is_shown else ())
+    if plan.shows_first_shot and not request.references:
+        note = "later shots are shown a frame of the first one as a reference; --no-subject-reference shows them none"
+        notes = (*notes, note)
+    return VerbPlan(plan, notes=notes, completed=completed)
 
 
-def _frames_of_film(context: VerbContext, fps: float, shots: int, transition: str) -> int:
-    """Of shots that are equally long."""
+def _frames_of_film(context: VerbContext, fps: float, shots: int, transition: str) -> tuple[int, tuple[str, ...]]:
+    """(frames of a film of shots that are equally long, notes)."""
     between = TRANSITION_FRAMES * (shots - 1) if transition == "flow" else 0
-    frames = context.frames(fps, shots * context.spec.defaults.frames + between, first=shots)
+    frames, notes = context.length(fps, shots * context.spec.defaults.frames + between, first=shots)
     if frames < shots + between:
         message = f"{frames} frames are too few for {shots} shots"
         raise UsageError(f"{message}; ask for {shots + between} or more with --frames or --seconds")
-    return frames
+    return frames, notes
 
 
-def _spans_of_shots(context: VerbContext, fps: float) -> Spans:
-    request = context.request
-    says_length = request.seconds is not None or request.frames is not None
-    total = context.frames(fps, 1) if says_length else None
-    default = replace(context, request=msgspec.structs.replace(request, seconds=None, frames=None)).frames(
-        fps, context.spec.defaults.frames, first=1
-    )
-    transition = request.transition or "cut"
-    return shot_spans.of(request.shots, fps=fps, default=default, total=total, transition=transition)
+def _spans_of_shots(context: VerbContext, fps: float) -> tuple[Spans, tuple[str, ...]]:
+    """(which frames are of which shot, notes)."""
+    request, usual = context.request, context.spec.defaults.frames
+    is_open = any(shot.seconds is None and shot.frames is None for shot in request.shots)
+    asks_length = request.seconds is not None or request.frames is not None
+    total, notes = None, ()
+    if asks_length or (request.control is not None and is_open):
+        total, notes = context.length(fps, usual, first=1)
+    alone = replace(context, request=msgspec.structs.replace(request, seconds=None, frames=None))
+    options: dict[str, Any] = {"default": alone.frames(fps, usual, first=1), "total": total}
+    return shot_spans.of(request.shots, fps=fps, transition=request.transition or "cut", **options), notes
 
 
 def _completed_shots(request: Request, spans: Spans) -> tuple[Shot, ...]:
@@ -150,16 +171,12 @@ def _completed_shots(request: Request, spans: Spans) -> tuple[Shot, ...]:
 
 
 def _film(context: VerbContext, spans: Spans, size: Size, fps: float) -> Plan:
-    if context.is_retimed(fps):
+    if not context.is_retimed(fps):
+        return operations.film(context.prompts, spans, format=context.format(size, fps))
+    if context.request.shots:
         return retiming.film(context.prompts, spans, fps=fps, format=context.format(size))
-    return operations.film(context.prompts, spans, format=context.format(size, fps))
-
-
-def _even_film(context: VerbContext, frames: int, transition: str, size: Size, fps: float) -> Plan:
-    options: dict[str, Any] = {"frames": frames, "transition": transition}
-    if context.is_retimed(fps):
-        return retiming.generate(context.prompts, fps=fps, format=context.format(size), **options)
-    return operations.generate(context.prompts, format=context.format(size, fps), **options)
+    options: dict[str, Any] = {"frames": spans[-1].stop, "transition": context.request.transition or "cut"}
+    return retiming.generate(context.prompts, fps=fps, format=context.format(size), **options)
 
 
 def image(context: VerbContext) -> VerbPlan:
@@ -174,11 +191,11 @@ def image(context: VerbContext) -> VerbPlan:
 def img2vid(context: VerbContext) -> VerbPlan:
     files = [file for file in (context.request.image, context.request.last_image) if file is not None]
     fps = context.fps()
-    frames = context.frames(fps, context.spec.defaults.frames, first=1)
+    frames, length_notes = context.length(fps, context.spec.defaults.frames, first=1)
     if frames < len(files):
         raise UsageError("a film from one picture to another has 2 frames at least; ask for --frames 2 or more")
     context.size()  # refuses before a large picture is read
-    notes: list[str] = []
+    notes = list(length_notes)
     pictures = [context.files.read_image(file, notes.append) for file in files]
     size = context.size(pictures[0].shape[1] / pictures[0].shape[0])
     first, *last = [fit(picture_YXC, *size) for picture_YXC in pictures]
@@ -279,7 +296,13 @@ def edit(context: VerbContext) -> VerbPlan:
     if request.region is not None and request.mask is not None:
         raise UsageError("--region and --mask both say where to paint; give one of them")
     method = method_of(request, context.files)
-    default_strength = 1.0 if _is_partial(request) else d.flow_strength if method == "flow" else d.noise_strength
+    default_strength = (
+        1.0
+        if _is_partial(request) or request.control is not None
+        else d.flow_strength
+        if method == "flow"
+        else d.noise_strength
+    )
     strength = default_strength if request.strength is None else request.strength
     source = context.clip()
     if request.source_prompt is not None and method != "flow":
@@ -304,10 +327,11 @@ def edit(context: VerbContext) -> VerbPlan:
 
 
 def method_of(request: Request, files: Inputs) -> str:
-    """To change a whole clip, flow keeps things in their places better, but it has to know what the clip shows."""
+    """To change a whole clip, flow keeps things in their places better, but it has to know what the clip shows. What
+    follows a control clip is painted afresh."""
     if request.method is not None:
         return request.method
-    if _is_partial(request) or request.strength == 1:
+    if _is_partial(request) or request.strength == 1 or (request.control is not None and request.strength is None):
         return "noise"
     is_known = request.source_prompt is not None or (
         request.clip is not None and files.recorded_prompt(request.clip) is not None
