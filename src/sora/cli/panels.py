@@ -11,7 +11,9 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Commands": (),
     "Arguments": (),
     "What to make": (
-        *("prompt", "then", "transition", "subject", "camera", "motion", "last_image", "backward", "strength"),
+        *("prompt", "then", "transition", "subject", "shots", "subject_reference"),
+        *("references", "reference_background"),
+        *("camera", "motion", "last_image", "backward", "strength"),
         *("region", "mask", "frame_range", "method", "source_prompt", "draft_strength", "refine", "background"),
         *("references", "reference_background"),
         *("control", "control_kind", "control_strength", "control_frames"),

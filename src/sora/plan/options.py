@@ -72,6 +72,14 @@ Then = Annotated[
 ]
 Transition = Annotated[TransitionName, option("How one shot becomes the next.", shown="cut")]
 Subject = Annotated[str, text("Who or what every shot is about; put before each prompt.", metavar="WORDS")]
+SubjectReference = Annotated[
+    bool,
+    option(
+        "Show later shots a frame of the first, if the model can.",
+        flags=("--subject-reference", "--no-subject-reference"),
+        shown="on",
+    ),
+]
 Refine = Annotated[
     float,
     option(
