@@ -46,7 +46,7 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
         "files": len(resolved.variants),
         "film": f"{plan.film_frames} frames of {wxh(resolved.size)} at {plan.film_fps:g} fps",
         "painted at": wxh(resolved.model_size) + ("" if plan.retiming is None else f", {plan.format.fps:g} fps"),
-        "windows": f"{len(plan.windows)} of up to {shape_FYX[0]} frames",
+        "windows": f"{len(plan.windows)} of up to {max((each.frames for each in plan.windows), default=1)} frames",
         "tokens": latents[0] * (latents[1] // spec.grid.patch) * (latents[2] // spec.grid.patch),
         "sampling": f"{request.steps} steps of {request.sampler}, {passes} passes each",
     }

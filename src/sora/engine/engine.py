@@ -16,8 +16,8 @@ from sora.engine import blend, cyclic, finite, sampler
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, Checkpoints, keep_nothing
 from sora.engine.flowedit import flow_edit
-from sora.engine.model import Scheduled
 from sora.engine.progress import Listener, ProgressEvent
+from sora.engine.schedule import largest_tokens, schedule
 from sora.engine.seeds import derive_seed
 from sora.engine.timeline import Timeline
 from sora.engine.velocity import Velocity, wrapped
@@ -38,7 +38,7 @@ class Settings:
     """How to sample. guidance: the classifier-free guidance scale, 1 disables it. shift: of the timesteps, 1 for none.
     sampler: a name in ``sampler.SAMPLERS``. negative_prompt: what to steer away from. stream: frames are yielded as
     soon as nothing changes them any more, so that they can be written while the next are decoded; otherwise a window at
-    a time."""
+    a time. tokens: of the canvas whose schedule is used, None for the one that is painted."""
 
     seed: int
     steps: int
@@ -47,6 +47,7 @@ class Settings:
     sampler: str
     negative_prompt: str = ""
     stream: bool = True
+    tokens: int | None = None
 
     @classmethod
     def from_spec(
@@ -89,6 +90,7 @@ def paint(
     were. Raises OutOfMemory, NotFinite, and what a checkpoint raises.
     """
     timeline, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
+    settings = replace(settings, tokens=largest_tokens(plan, model.spec.grid))
     yield from timeline.pop_ready()
     for number, window in enumerate(plan.windows, start=1):
         if number > 1:
@@ -229,7 +231,7 @@ def paint_latents(
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
     noise = sampler.initial_noise((channels, latents.lead + length - cyclic, height, width), settings.seed)
     strength = 1.0 if source is None else source.strength
-    times = _schedule(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
+    times = schedule(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
 
     def on_step(done: int, total: int) -> None:
         on_event(ProgressEvent("sample", done, total))
@@ -250,12 +252,6 @@ def paint_latents(
     finished = finished[:, :, latents.lead :]
     checkpoint.keep_latents(finished)
     return finished
-
-
-def _schedule(model: Model, settings: Settings, strength: float, tokens: int) -> Tensor:
-    if isinstance(model, Scheduled):
-        return model.schedule(settings.sampler, settings.steps, settings.shift, strength, tokens)
-    return sampler.timesteps_for_strength(settings.steps, settings.shift, strength)
 
 
 def _encode_and_bind(

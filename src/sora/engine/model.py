@@ -54,7 +54,8 @@ class Scheduled(Protocol):
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
         """Times in [0, 1] that fall to 0, float32 on the CPU: the last ``strength`` in (0, 1] of a whole run's.
-        sampler: a name in ``sampler.SAMPLERS``. tokens: how many tokens the transformer makes of the canvas."""
+        sampler: a name in ``sampler.SAMPLERS``. tokens: how many tokens the transformer makes of the
+        canvas; of the largest, where a clip is painted in several."""
         ...
 
 

@@ -21,7 +21,7 @@ from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, at_models_rate, method_of
 from sora.media import GENERATED, Sound, background_of
 from sora.memory import plans
-from sora.plan import foreign_syntax, prompts, retiming, weighting
+from sora.plan import anchors, foreign_syntax, prompts, retiming, weighting
 from sora.plan import verbs as rows
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
@@ -62,9 +62,10 @@ class ResolvedRequest:
 
     @property
     def largest_canvas(self) -> tuple[tuple[int, int, int], bool]:
-        """((frames, height, width) of the largest canvas, whether anything in any of them is known)."""
-        plan = self.plan
-        frames = max((window.frames for window in plan.windows), default=1)
+        """((frames, height, width) of the largest canvas, whether anything in any of them is known). The pictures that
+        are sampled along with it count as frames."""
+        plan, pictures = self.plan, self.spec.conditioning == "control"
+        frames = max((anchors.sampled_frames(plan, each, pictures=pictures) for each in plan.windows), default=1)
         known = bool(plan.known_clips) or plan.source is not None or len(plan.windows) > 1
         return (frames, *self.model_size), known
 

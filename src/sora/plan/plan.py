@@ -118,7 +118,8 @@ class Plan:
     part of each frame that the model paints, at ``format.model_size``; None is all. retiming: how a film of another
     rate is made of these frames; None where they are the film. references: pictures of what every window shows, uint8
     RGB (Y, X, 3), each of a size of its own. control: a signal for what is painted. guide_scales: weights of both, one
-    for all the layers of the model that take them or one for each.
+    for all the layers of the model that take them or one for each. anchors: known frames that are shown as pictures
+    with windows that do not contain them, see ``anchors``.
     """
 
     format: Format
@@ -133,6 +134,7 @@ class Plan:
     references: tuple[np.ndarray, ...] = ()
     control: Control | None = None
     guide_scales: tuple[float, ...] = (1.0,)
+    anchors: tuple[int, ...] = ()
 
     @property
     def film_frames(self) -> int:

@@ -76,7 +76,7 @@ class Wan:
         return LORA_TARGETS
 
     def encode(self, canvas: Canvas) -> Latents:
-        grid, lead = self.spec.grid, len(canvas.guides.references)
+        grid, lead = self.spec.grid, len(self._pictures(canvas))
         clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
         known = known_latent_mask(known_pixel_mask(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
         unknown = F.pad((1 - known).to(self.device), (0, 0, 0, 0, lead, 0), value=1.0)
@@ -84,11 +84,15 @@ class Wan:
 
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
-        stills = [references.still_of(picture, canvas) for picture in reversed(canvas.guides.references)]
+        stills = [references.still_of(picture, canvas) for picture in reversed(self._pictures(canvas))]
         return [
             self.memory.retry_on_oom("encode", lambda still=still: self.components.vae.encode(still, tile=self._tile))
             for still in stills
         ]
+
+    def _pictures(self, canvas: Canvas) -> tuple[Tensor, ...]:
+        """What stands before the canvas as references: for a model that is not conditioned on any, nothing."""
+        return canvas.guides.pictures if self.spec.conditioning == "control" else ()
 
     @property
     def _tile(self) -> int | None:
@@ -154,7 +158,7 @@ class Wan:
     def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
         text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
         dtype, (_, t, h, w) = self.components.dtype, self.spec.grid.latent_shape(*canvas.shape)
-        tokens = t * h * w // self.spec.grid.patch**2
+        tokens = (t + len(self._pictures(canvas))) * h * w // self.spec.grid.patch**2
         cache_text = self.speed.uses("text-once")
         batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
         return GuidedTransformer(
@@ -208,16 +212,24 @@ class Wan:
 
     def _encode_images(self, canvas: Canvas) -> Tensor | None:
         """Image embeddings (1, M, D) of the first frame, or the first and the last; zeros for a frame that is not
-        known. None for a model without an image encoder."""
+        known. None for a model without an image encoder.
+
+        A window that goes on from painted frames is shown the picture that the clip began from, and not its own first
+        frame, so that what was given stays in sight. The last frame is always the window's own: a window that does not
+        end there would hurry to it.
+        """
         if not self.components.has("image_encoder"):
             return None
         ends = [0, len(canvas.frames_FCYX) - 1] if self.components.uses_last_image else [0]
         return torch.cat([self._encode_image(canvas, end) for end in ends], dim=1)
 
     def _encode_image(self, canvas: Canvas, frame: int) -> Tensor:
-        image_YXC = canvas.frames_FCYX[frame].permute(1, 2, 0).numpy()
-        embedding = self.components.image_encoder(image.preprocess(image_YXC).to(self.device, self.components.dtype))
-        return embedding if canvas.known_F1YX[frame].all() else torch.zeros_like(embedding)
+        known, shown = bool(canvas.known_F1YX[frame].all()), canvas.frames_FCYX[frame]
+        if frame == 0 and known and canvas.guides.start is not None:
+            shown = canvas.guides.start
+        pixels = image.preprocess(shown.permute(1, 2, 0).numpy())
+        embedding = self.components.image_encoder(pixels.to(self.device, self.components.dtype))
+        return embedding if known else torch.zeros_like(embedding)
 
     def _expert_at(self, timestep: int) -> int:
         """Which expert predicts at a timestep in [0, 1000]: 0 at high noise, 1 at low noise."""
