@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from sora.engine import blend, cyclic, finite, sampler
+from sora.engine.batches import Batches
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, Checkpoints, keep_nothing
 from sora.engine.flowedit import flow_edit
@@ -20,7 +22,7 @@ from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.schedule import largest_tokens, schedule
 from sora.engine.seeds import derive_seed
 from sora.engine.timeline import Timeline
-from sora.engine.velocity import Velocity, wrapped
+from sora.engine.velocity import Velocity, profiled
 from sora.errors import OutOfMemory
 from sora.plan.crop import Crop
 from sora.plan.plan import Plan, SourceClip, Window
@@ -91,13 +93,18 @@ def paint(
     """
     timeline, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
     settings = replace(settings, tokens=largest_tokens(plan, model.spec.grid))
+
+    def canvas_of(window: Window) -> Canvas:
+        return _at_model_size(plan, timeline.canvas_for(window))
+
+    batches = Batches(model, plan, checkpoints, canvas_of, partial(_window_settings, model, plan, settings))
     yield from timeline.pop_ready()
     for number, window in enumerate(plan.windows, start=1):
         if number > 1:
             heap.trim()
         report = _number_windows(on_event, number, len(plan.windows))
         with _report_out_of_memory(window.frames, plan.format.model_size):
-            checkpoint, begin = checkpoints(f"window-{number:04d}"), 0
+            checkpoint, begin = batches.checkpoint(number - 1, report), 0
             finished = checkpoint.frames()
             if finished is None:
                 canvas = timeline.canvas_for(window)
@@ -164,15 +171,11 @@ def _paint_window(
     checkpoint: Checkpoint,
 ) -> Iterator[Tensor]:
     """A window's frames as the model decodes them, at the clip's size, uint8 (F, 3, Y, X), before any blending."""
-    small = resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
-    share = 1.0 if plan.source else _guidance_fraction(model, window)
-    seed = derive_seed(settings.seed, window=window.noise_index)
-    window_settings = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
     latents = paint_latents(
         model,
-        small,
+        _at_model_size(plan, canvas),
         plan.prompts[window.shot],
-        window_settings,
+        _window_settings(model, plan, settings, window),
         on_event,
         source=plan.source,
         cyclic=_is_cyclic(plan),
@@ -187,6 +190,18 @@ def _paint_window(
     frames = torch.cat(list(chunks))
     # Once round the cycle, beginning before the clip's first frame.
     yield torch.cat([frames[-1:], frames, frames[: -window.first - 1]])
+
+
+def _at_model_size(plan: Plan, canvas: Canvas) -> Canvas:
+    """What the model sees of a canvas."""
+    return resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
+
+
+def _window_settings(model: Model, plan: Plan, settings: Settings, window: Window) -> Settings:
+    """How one window is sampled."""
+    share = 1.0 if plan.source else _guidance_fraction(model, window)
+    seed = derive_seed(settings.seed, window=window.noise_index)
+    return replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
 
 
 def _guidance_fraction(model: Model, window: Window) -> float:
@@ -238,7 +253,7 @@ def paint_latents(
 
     with record_function("sample"):
         if source is not None and source.method == "flow":
-            source_velocity = _profile(
+            source_velocity = profiled(
                 "pass", model.bind(canvas, latents, source.source_prompt, settings.negative_prompt, 1.0)
             )
             clean, seed = latents.clean_BCTHW, settings.seed
@@ -268,7 +283,7 @@ def _encode_and_bind(
         begins = replace(latents, clean_BCTHW=model.encode(everything).clean_BCTHW)
     if cyclic_latents:
         begins = _without_first(begins)
-    return begins, _profile("pass", velocity)
+    return begins, profiled("pass", velocity)
 
 
 def _without_first(latents: Latents) -> Latents:
@@ -276,16 +291,6 @@ def _without_first(latents: Latents) -> Latents:
     lead, cut = latents.lead, [latents.clean_BCTHW, latents.unknown_B1THW]
     clean, unknown = (torch.cat([each[:, :, :lead], each[:, :, lead + 1 :]], dim=2) for each in cut)
     return Latents(clean, unknown, lead)
-
-
-def _profile(name: str, velocity: Velocity) -> Velocity:
-    """The same velocity, each call of which is recorded under ``name`` in a profile."""
-
-    def profiled(x: Tensor, t: Tensor) -> Tensor:
-        with record_function(name):
-            return velocity(x, t)
-
-    return wrapped(velocity, profiled)
 
 
 def _decode(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, on_event: Listener) -> Iterator[Tensor]:

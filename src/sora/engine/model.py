@@ -60,6 +60,22 @@ class Scheduled(Protocol):
 
 
 @runtime_checkable
+class Batchable(Protocol):
+    """A model that samples several canvases at once which are alike in all but their prompts."""
+
+    def batched_windows(self, shape_FYX: tuple[int, int, int]) -> int:
+        """How many canvases of (frames, height, width) of which nothing is known should be sampled at once: where that
+        pays, and as many as fit in memory. 1 is none."""
+        ...
+
+    def bind_batch(
+        self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float
+    ) -> Velocity:
+        """As ``Model.bind``, for x of (B, C, T, H, W) with a prompt for each sample. Nothing of the canvas is known."""
+        ...
+
+
+@runtime_checkable
 class LoadedLate(Protocol):
     """A model whose transformer is loaded when it is first used."""
 

@@ -6,7 +6,7 @@ guidance, and switch between two experts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -20,7 +20,9 @@ from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.velocity import StatefulVelocity, Velocity
+from sora.memory import Needs
 from sora.memory.manager import MemoryManager
+from sora.models.batching import batched_windows
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
 from sora.models.wan import image, needs, references, schedule
@@ -121,11 +123,31 @@ class Wan:
         yield from self.components.vae.stream(latents_BCTHW, tile=self._tile)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
+        return self.bind_batch(canvas, latents, [prompt], negative_prompt, guidance)
+
+    def batched_windows(self, shape_FYX: tuple[int, int, int]) -> int:
+        p, grid = self.components, self.spec.grid
+        _, t, h, w = grid.latent_shape(*shape_FYX)
+        most = batched_windows(self.speed, self.device, t * h * w // grid.patch**2)
+        if self.spec.conditioning == "control" or p.plan.resident_blocks is not None:
+            return 1  # a control is of one sample; streamed weights mean that there is no memory to spare
+        return self.memory.most_that_fit("sample", most, lambda n: self._needs_of_batch(n, shape_FYX))
+
+    def _needs_of_batch(self, windows: int, shape_FYX: tuple[int, int, int]) -> Needs:
+        """Of so many windows at once, as of one with all their latents. Attention takes more in that."""
+        p, (frames, y, x), time = self.components, shape_FYX, self.spec.grid.time
+        shape = 1 + time * (windows * (1 + (frames - 1) // time) - 1), y, x
+        return needs.memory_needs(p.spec, p.component_paths, shape, p.device, p.dtype, encodes=False)
+
+    def bind_batch(
+        self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float
+    ) -> Velocity:
         conditioning = CONDITIONERS[self.spec.conditioning](
             ConditioningInputs(canvas, latents, self.encode, self.spec.grid)
         )
         conditioning = replace(conditioning, share_timesteps=self.speed.uses("distinct-times"))
-        transformer = self._guided_transformer([prompt, negative_prompt] if guidance != 1 else [prompt], canvas)
+        texts = [*prompts, *([negative_prompt] * len(prompts) if guidance != 1 else ())]
+        transformer = replace(self._guided_transformer(texts, canvas), samples=len(prompts))
         low_noise_scale = self.spec.defaults.guidance_low if guidance != 1 else None
         scales = (guidance, guidance if low_noise_scale is None else low_noise_scale)
         last_expert = -1
@@ -188,6 +210,8 @@ class Wan:
             return extra | {"control_BCTHW": control.to(self.components.dtype), "control_scale": scale}
 
         def with_retry(work: Callable[[], Tensor]) -> Tensor:
+            if transformer.samples > 1:  # a batch that does not fit is given up before any plan is
+                return self._with_fastest_attention(work)
             return self.memory.retry_on_oom("sample", lambda: self._with_fastest_attention(work))
 
         dit, x = lambda: self.components.expert(expert), x.to(self.components.dtype)
