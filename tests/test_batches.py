@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sora import catalog, models
+from conftest import Blotches, Studio
+from sora import catalog, media, models
 from sora.engine import engine
 from sora.engine.checkpoint import Checkpoint, SamplerState
 from sora.engine.engine import Settings
 from sora.engine.progress import ProgressEvent
 from sora.jobs import checkpoints as files
+from sora.jobs import job as jobs
 from sora.models import batching, guidance
 from sora.models.mini.model import Mini
 from sora.plan import batches, operations
@@ -207,3 +209,32 @@ def test_a_batch_that_was_stopped_goes_on_bit_for_bit(
     counted.clear()
     assert np.array_equal(painted(mini, shots(), checkpoints=kept_in(tmp_path, saves), **options), whole)
     assert counted == []
+
+
+def test_a_job_counts_the_steps_of_a_batch_and_goes_on(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def bind_batch(self: Blotches, canvas: Any, latents: Any, prompts: Any, *more: Any) -> Any:
+        each = [Blotches.bind(self, canvas, latents, prompt, *more) for prompt in prompts]
+        called.append(len(each))
+        return lambda x, t: torch.cat([own(x[n : n + 1], t) for n, own in enumerate(each)])
+
+    called: list[int] = []
+    monkeypatch.setenv("SORA_STATE", str(tmp_path / "state"))
+    command = ("generate", SHOTS[0], "--then", SHOTS[1], "--then", SHOTS[2], "--frames", "15", "--steps", "4")
+    command = (*command, "--size", "64x64", "--seed", "3", "--anyway")
+    assert studio(*command, "-o", "alone.mkv", "--no-journal").exit_code == 0
+    monkeypatch.setattr(Blotches, "batched_windows", lambda self, shape: 8, raising=False)
+    monkeypatch.setattr(Blotches, "bind_batch", bind_batch, raising=False)
+    done: list[tuple[int, int]] = []
+    for _ in range(9):
+        result = studio(*command, "-o", "together.mkv", "--stop-after", "4")
+        assert result.exit_code == 0, result.stderr
+        (job,) = jobs.every()
+        done.append((job.progress.steps_done, job.progress.steps_total))
+        if Path("together.mkv").exists():
+            break
+    # Each run goes on until the step of all windows in which the fourth of its steps is.
+    assert done == [(6, 12), (12, 12), (12, 12)] and called == [3, 3]
+    films = [media.read_clip(name).frames_FYXC for name in ("alone.mkv", "together.mkv")]
+    assert np.array_equal(*films)
