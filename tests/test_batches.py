@@ -236,5 +236,5 @@ def test_a_job_counts_the_steps_of_a_batch_and_goes_on(
             break
     # Each run goes on until the step of all windows in which the fourth of its steps is.
     assert done == [(6, 12), (12, 12), (12, 12)] and called == [3, 3]
-    films = [media.read_clip(name).frames_FYXC for name in ("alone.mkv", "together.mkv")]
-    assert np.array_equal(*films)
+    alone, together = (media.read_clip(name).frames_FYXC for name in ("alone.mkv", "together.mkv"))
+    assert np.array_equal(alone, together)
