@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sora import catalog
+from sora.cli import dry_run
 from sora.engine.canvas import Canvas
 from sora.engine.timeline import Timeline
 from sora.jobs.resolve import resolve
@@ -167,5 +168,7 @@ def test_memory_counts_the_pictures_that_are_sampled_along(model: str, more: int
         frames=frames,
         model=model,
     )
-    (sampled, *_), _ = resolve(request).largest_canvas
-    assert sampled == spec.defaults.window + spec.grid.time * more
+    resolved = resolve(request)
+    assert resolved.pictures == more and resolved.largest_canvas[0][0] == spec.defaults.window
+    _, length, height, width = spec.grid.latent_shape(*resolved.largest_canvas[0])
+    assert dry_run.facts(resolved)["tokens"] == (length + more) * height * width // spec.grid.patch**2

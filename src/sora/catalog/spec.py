@@ -163,6 +163,11 @@ class ModelSpec:
         """Whether it paints without guidance, in few steps."""
         return self.defaults.guidance == 1
 
+    @property
+    def takes_references(self) -> bool:
+        """Whether it can be shown reference pictures."""
+        return self.conditioning == "control"
+
     def with_guidance(self) -> ModelSpec:
         """The same with the transformer that takes guidance; itself where it has no other."""
         if self.guided_weights is None:

@@ -13,7 +13,7 @@ from sora import catalog
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, UsageError
-from sora.jobs import advice, loras, provenance, sources
+from sora.jobs import advice, loras, provenance, references, sources
 from sora.jobs.delivery import Delivery
 from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
@@ -28,7 +28,7 @@ from sora.plan.geometry import Size
 from sora.plan.options import MAX_SEED, RANDOM_SEED
 from sora.plan.plan import Plan, SourceClip
 from sora.plan.recipe import absolute
-from sora.plan.request import Request, check, within
+from sora.plan.request import Request, check, with_files, within
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 
@@ -62,12 +62,16 @@ class ResolvedRequest:
 
     @property
     def largest_canvas(self) -> tuple[tuple[int, int, int], bool]:
-        """((frames, height, width) of the largest canvas, whether anything in any of them is known). The pictures that
-        are sampled along with it count as frames."""
-        plan, pictures = self.plan, self.spec.conditioning == "control"
-        frames = max((anchors.sampled_frames(plan, each, pictures=pictures) for each in plan.windows), default=1)
+        """((frames, height, width) of the largest canvas, whether anything in any of them is known)."""
+        plan = self.plan
+        frames = max((window.frames for window in plan.windows), default=1)
         known = bool(plan.known_clips) or plan.source is not None or len(plan.windows) > 1
         return (frames, *self.model_size), known
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures the model is shown with a window at most: references and anchors."""
+        return anchors.most_pictures(self.plan) if self.spec.takes_references else 0
 
     def plan_of(self, variant: Variant) -> Plan:
         """The same plan with a variant's words."""
@@ -90,6 +94,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
     request = _normalized(request)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
+    references.check(request, spec)
     if spec.folder is not None:
         hub.check(spec)
     spec = spec.with_guidance() if _needs_guidance(request, files) else spec
@@ -109,6 +114,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     for variant in variants:
         delivery.check_kind(request, variant, verb_plan.plan)
     verb_plan = verb_plan if request.draft_file is None else _start_from_draft(verb_plan, request, files)
+    verb_plan = references.added(verb_plan, request, files)
     inputs = (*verb_plan.inputs, *(lora.path for lora in lora_files))
     delivery.check_inputs(inputs)
     sounds, sound_notes = sources.sounds(files, request.verb, verb_plan.sources, kind)
@@ -183,14 +189,9 @@ def _completed(
         "negative_prompt": prompts.clean(request.negative_prompt or "") if has_negative else d.negative,
         "model": spec.name if spec.repo else ",".join(str(path.absolute()) for path in spec.own_paths) or spec.name,
         "loras": tuple(lora.flag_value for lora in lora_files),
-        **{
-            name: path and absolute(path)
-            for name in ("image", "last_image", "clip", "clip_b", "mask", "draft_file")
-            for path in [getattr(request, name)]
-        },
         **verb_plan.completed,
     }
-    return msgspec.structs.replace(request, **completed)
+    return msgspec.structs.replace(with_files(request, absolute), **completed)
 
 
 def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Speed:

@@ -7,6 +7,7 @@
 ``picture``  files opened as pictures, pixels as RGB
 ``interpolate``  frames between frames
 ``background``  what transparency lies over
+``cutout``   a picture's subject alone, on white
 ``profiles``  pictures in other colours than sRGB, and their conversion
 ``icc``      colour profiles made of numbers
 ``mask``     which pixels to paint
@@ -28,7 +29,7 @@ from sora.media.background import WHITE, Background, background_of
 from sora.media.facts import Info, probe, read_notes, read_recipe
 from sora.media.interpolate import interpolated, sampled
 from sora.media.mask import marked, mask_of, read_mask
-from sora.media.picture import ignore, read_image, rgb
+from sora.media.picture import ignore, is_transparent, read_image, read_reference, rgb
 from sora.media.provenance import COMPOSITE, GENERATED, Provenance
 from sora.media.read import FOLDER_FPS, cut, read_clip
 from sora.media.sound import Sound, sound_tracks
@@ -52,6 +53,7 @@ __all__ = [
     "cut",
     "ignore",
     "interpolated",
+    "is_transparent",
     "marked",
     "mask_of",
     "probe",
@@ -60,6 +62,7 @@ __all__ = [
     "read_mask",
     "read_notes",
     "read_recipe",
+    "read_reference",
     "rgb",
     "sampled",
     "sound_tracks",

@@ -31,11 +31,9 @@ def shown_with(plan: Plan, window: Window) -> tuple[int, ...]:
     return tuple(frame for frame in plan.anchors if not _contains(window, frame))[:room]
 
 
-def sampled_frames(plan: Plan, window: Window, *, pictures: bool) -> int:
-    """A window's frames, and so many that its references and anchors take no fewer latents. pictures: whether the model
-    is shown any."""
-    shown = len(plan.references) + len(shown_with(plan, window)) if pictures else 0
-    return window.frames + plan.format.time * shown
+def most_pictures(plan: Plan) -> int:
+    """How many pictures a window is shown at most, references and anchors together."""
+    return len(plan.references) + max((len(shown_with(plan, window)) for window in plan.windows), default=0)
 
 
 def _contains(window: Window, frame: int) -> bool:

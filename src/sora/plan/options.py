@@ -16,6 +16,7 @@ RANDOM_SEED = -1  # asks for one that is drawn, as in ComfyUI and A1111
 MAX_INT64 = 2**63 - 1
 MAX_PATH_CHARACTERS = 4096  # characters
 MAX_ITEMS = 256  # of a list: shots, LoRAs
+MAX_REFERENCES = 8  # each is sampled along with a film, as long as a latent of it
 
 VerbName = Literal["generate", "image", "img2vid", "extend", "loop", "bridge", "edit"]
 DeviceName = Literal["cuda", "mps", "cpu"]
@@ -25,6 +26,7 @@ CameraMove = Literal["pan-left", "pan-right", "tilt-up", "tilt-down", "zoom-in",
 SubjectMove = Literal["left", "right", "up", "down", "bounce", "spin", "grow", "shrink", "still"]
 TransitionName = Literal["cut", "flow"]
 EditMethod = Literal["noise", "flow"]
+ReferenceBackgroundName = Literal["keep", "white"]
 
 
 def option(
@@ -79,6 +81,20 @@ Refine = Annotated[
     ),
 ]
 LastImage = Annotated[str, file("The picture that becomes the last frame.", metavar="IMAGE")]
+References = Annotated[
+    tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
+    option(
+        "A picture of what the film shows; may be repeated.",
+        flags=("--reference",),
+        metavar="FILE",
+        longest=MAX_REFERENCES,
+        path=True,
+    ),
+]
+ReferenceBackground = Annotated[
+    ReferenceBackgroundName,
+    option("white cuts the subject of each reference out.", shown="keep"),
+]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
 Camera = Annotated[CameraMove, option("Move of the camera.")]
 Motion = Annotated[SubjectMove, option("Motion of the subject.")]

@@ -63,11 +63,12 @@ class Wan:
     def meta_dit(self) -> nn.Module:
         return self.components.meta_module(self.components.experts[0])
 
-    def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
-        p = self.components
-        kinds = p.device, p.dtype
+    def plan_memory(
+        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+    ) -> str:
+        p, shown = self.components, {"encodes": encodes, "references": references}
         needed = needs.memory_needs(
-            p.spec, p.component_paths, shape_FYX, *kinds, encodes=encodes, vae_dtype=p.vae_dtype
+            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype
         )
         return self.memory.choose_plan(needed, forced)
 
@@ -95,7 +96,7 @@ class Wan:
 
     def _pictures(self, canvas: Canvas) -> tuple[Tensor, ...]:
         """What stands before the canvas as references: for a model that is not conditioned on any, nothing."""
-        return canvas.guides.pictures if self.spec.conditioning == "control" else ()
+        return canvas.guides.pictures if self.spec.takes_references else ()
 
     @property
     def _tile(self) -> int | None:
@@ -141,7 +142,7 @@ class Wan:
         p, grid = self.components, self.spec.grid
         _, t, h, w = grid.latent_shape(*shape_FYX)
         most = batched_windows(self.speed, self.device, t * h * w // grid.patch**2)
-        if self.spec.conditioning == "control" or p.plan.resident_blocks is not None:
+        if self.spec.takes_references or p.plan.resident_blocks is not None:
             return 1  # a control is of one sample; streamed weights mean that there is no memory to spare
         return self.memory.most_that_fit("sample", most, lambda n: self._needs_of_batch(n, shape_FYX))
 
@@ -192,7 +193,7 @@ class Wan:
     def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
         text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
         dtype, (_, t, h, w) = self.components.dtype, self.spec.grid.latent_shape(*canvas.shape)
-        tokens = (t + len(self._pictures(canvas))) * h * w // self.spec.grid.patch**2
+        tokens = (len(self._pictures(canvas)) + t) * h * w // self.spec.grid.patch**2
         cache_text = self.speed.uses("text-once")
         batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
         return GuidedTransformer(
