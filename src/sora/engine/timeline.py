@@ -44,9 +44,10 @@ class Timeline:
         if plan.control is None:
             plain = Guides(references, scales=plan.guide_scales, anchors=anchored)
             return plain if references or anchored else NO_GUIDES
-        last = len(plan.control.clip) - 1
-        control = torch.cat([to_FCYX(plan.control.clip[n : n + 1]) for i in span for n in [min(max(i, 0), last)]])
-        controlled = torch.tensor([i in plan.control.frames for i in span])
+        # What a window paints beyond the film's ends only fills up the model's grid: it follows the nearest frame.
+        places = [min(max(i, 0), len(plan.control.clip) - 1) for i in span]
+        control = torch.cat([to_FCYX(plan.control.clip[n : n + 1]) for n in places])
+        controlled = torch.tensor([n in plan.control.frames for n in places])
         return Guides(references, control, controlled, plan.guide_scales, anchored)
 
     def add(self, window: Window, frames_FCYX: Tensor, begin: int = 0) -> None:

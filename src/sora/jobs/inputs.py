@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from sora import media
 from sora.errors import InputError, UsageError
 from sora.jobs.video import Picture, Video
-from sora.media import WHITE, Background, Sound, ignore
+from sora.media import WHITE, Background, Info, Sound, ignore
 from sora.media.tracks import SoundTrack
 from sora.plan import prompts
-from sora.plan.clip import Clip
+from sora.plan.clip import Clip, fit
 from sora.plan.recipe import prompt_in
 
 REFERENCES = "references"
@@ -82,6 +82,16 @@ class Inputs:
         self._note(path, on_note)
         return self._clip(path, start, end)
 
+    def read_frames(
+        self, path: str, numbers: Sequence[int], size: tuple[int, int], on_note: Callable[[str], None] = ignore
+    ) -> np.ndarray:
+        """As ``media.read_frames``."""
+        if path not in self._in_memory:
+            return media.read_frames(path, numbers, size, background=self._background, on_note=on_note)
+        self._note(path, on_note)
+        frames_FYXC = self._in_memory[path].clip.frames_FYXC
+        return np.stack([fit(frames_FYXC[n], *size) for n in numbers])
+
     def _note(self, path: str, on_note: Callable[[str], None]) -> None:
         for note in self._in_memory[path].notes:
             on_note(f"{path} {note}")
@@ -120,6 +130,16 @@ class Inputs:
         if marks is None:
             marks = [media.marked(Image.fromarray(frame)) for frame in found.clip.frames_FYXC[:frames]]
         return media.mask_of(marks[:frames], path, frames, size)
+
+    def info(self, path: str) -> Info:
+        """As ``media.probe``, but for codecs and pixel formats in memory, where there are none."""
+        if path not in self._in_memory:
+            return media.probe(path)
+        found = self._in_memory[path]
+        (height, width), clip = found.clip.size, found.clip
+        if found.is_still:
+            return Info("image", width, height, 1, 0.0, 0.0, "", "")
+        return Info("video", width, height, len(clip), clip.fps, clip.seconds, "", "")
 
     def is_picture(self, path: str) -> bool:
         """Whether it is one picture, and no clip."""

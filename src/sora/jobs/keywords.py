@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from sora.plan.options import (
     CameraMove,
+    ControlKindName,
     DeviceName,
     DtypeName,
     EditMethod,
@@ -127,6 +128,16 @@ class ReferenceOptions(TypedDict, total=False):
     reference_background: ReferenceBackgroundName | None
 
 
+class ControlOptions(TypedDict, total=False):
+    """control: a clip or a picture that the film follows, for models that take one. control_strength: its weight, or
+    one for each layer. control_frames: (first, one behind the last) of the film, or "A:B"; None for an open end."""
+
+    control: ClipSource | PictureSource | None
+    control_kind: ControlKindName | None
+    control_strength: str | float | Sequence[float] | None
+    control_frames: str | tuple[int | None, int | None] | None
+
+
 class DraftOption(TypedDict, total=False):
     """draft: a quick sketch, for ``finish``."""
 
@@ -134,7 +145,15 @@ class DraftOption(TypedDict, total=False):
 
 
 class GenerateOptions(
-    SamplingOptions, ReferenceOptions, ShapeOptions, LengthOptions, MoveOptions, DraftOption, total=False
+    SamplingOptions,
+    ReferenceOptions,
+    ShapeOptions,
+    LengthOptions,
+    MoveOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``generate``. then: the words of further shots."""
 
@@ -158,6 +177,7 @@ class Img2vidOptions(
     LengthOptions,
     MoveOptions,
     BackgroundOption,
+    ControlOptions,
     DraftOption,
     total=False,
 ):
@@ -174,6 +194,7 @@ class ExtendOptions(
     MoveOptions,
     PartOptions,
     BackgroundOption,
+    ControlOptions,
     DraftOption,
     total=False,
 ):
@@ -189,6 +210,7 @@ class LoopOptions(
     LengthOptions,
     PartOptions,
     BackgroundOption,
+    ControlOptions,
     DraftOption,
     total=False,
 ):
@@ -198,7 +220,14 @@ class LoopOptions(
 
 
 class BridgeOptions(
-    SamplingOptions, ReferenceOptions, LengthOptions, PartOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions,
+    ReferenceOptions,
+    LengthOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``bridge``."""
 
@@ -206,7 +235,9 @@ class BridgeOptions(
     end_b: float | None
 
 
-class EditOptions(SamplingOptions, ReferenceOptions, PartOptions, BackgroundOption, DraftOption, total=False):
+class EditOptions(
+    SamplingOptions, ReferenceOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False
+):
     """Options of ``edit``. region: (x, y, width, height) or "X,Y,W,H", in pixels. frame_range: (first, one behind the
     last) or "A:B"; None for an open end."""
 
@@ -232,6 +263,7 @@ class RemakeOptions(
     MoveOptions,
     PartOptions,
     BackgroundOption,
+    ControlOptions,
     DraftOption,
     total=False,
 ):

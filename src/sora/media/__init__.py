@@ -5,6 +5,7 @@
 ``relay``    an encoder in a thread of its own
 ``read``     films, whole or a part
 ``picture``  files opened as pictures, pixels as RGB
+``control``  control signals, computed of frames
 ``interpolate``  frames between frames
 ``background``  what transparency lies over
 ``cutout``   a picture's subject alone, on white
@@ -26,12 +27,14 @@
 """
 
 from sora.media.background import WHITE, Background, background_of
+from sora.media.control import check_installed as check_control_installed
+from sora.media.control import signal as control_signal
 from sora.media.facts import Info, probe, read_notes, read_recipe
 from sora.media.interpolate import interpolated, sampled
 from sora.media.mask import marked, mask_of, read_mask
 from sora.media.picture import ignore, is_transparent, read_image, read_reference, rgb
 from sora.media.provenance import COMPOSITE, GENERATED, Provenance
-from sora.media.read import FOLDER_FPS, cut, read_clip
+from sora.media.read import FOLDER_FPS, cut, read_clip, read_frames
 from sora.media.sound import Sound, sound_tracks
 from sora.media.target import SUFFIXES, check_target, unique_path
 from sora.media.write import Writer, check_size, write_clip, writer
@@ -48,8 +51,10 @@ __all__ = [
     "Sound",
     "Writer",
     "background_of",
+    "check_control_installed",
     "check_size",
     "check_target",
+    "control_signal",
     "cut",
     "ignore",
     "interpolated",
@@ -58,6 +63,7 @@ __all__ = [
     "mask_of",
     "probe",
     "read_clip",
+    "read_frames",
     "read_image",
     "read_mask",
     "read_notes",

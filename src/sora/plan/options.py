@@ -27,6 +27,7 @@ SubjectMove = Literal["left", "right", "up", "down", "bounce", "spin", "grow", "
 TransitionName = Literal["cut", "flow"]
 EditMethod = Literal["noise", "flow"]
 ReferenceBackgroundName = Literal["keep", "white"]
+ControlKindName = Literal["as-is", "edges", "grey", "flow", "pose", "depth"]
 
 
 def option(
@@ -97,7 +98,7 @@ ReferenceBackground = Annotated[
 ]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
 Camera = Annotated[CameraMove, option("Move of the camera.")]
-Motion = Annotated[SubjectMove, option("Motion of the subject.")]
+Motion = Annotated[SubjectMove, option("Motion.")]
 Strength = Annotated[
     float,
     option(
@@ -145,7 +146,7 @@ Frames = Annotated[int, option("Length in frames, instead of --seconds.")]
 Fps = Annotated[
     float,
     option(
-        "Frames per second of the film, 1 to 240; the motion keeps its speed.",
+        "Frames a second; motion keeps its speed.",
         shown="the model's",
         low=1,
         high=240,
@@ -172,7 +173,7 @@ Deinterlace = Annotated[
     option(
         "Make whole frames of a clip's two fields.",
         flags=("--deinterlace", "--no-deinterlace"),
-        shown="where a clip says it is interlaced",
+        shown="if it has some",
     ),
 ]
 Background = Annotated[
@@ -183,6 +184,15 @@ Background = Annotated[
         shown="white",
         longest=MAX_PATH_CHARACTERS,
     ),
+]
+Control = Annotated[str, file("Clip or picture to follow; see `sora models show` for who can.", metavar="FILE")]
+ControlKind = Annotated[ControlKindName, option("Kind.", metavar="KIND", shown="as-is")]
+ControlStrength = Annotated[
+    str,
+    option("Its weight, 0 to 10; N,N,... by layer.", metavar="N", shown="1", longest=MAX_PATH_CHARACTERS),
+]
+ControlFrames = Annotated[
+    str, option("Frames of the film that follow it.", metavar="A:B", shown="all", longest=MAX_PATH_CHARACTERS)
 ]
 Draft = Annotated[bool, option("Make a quick, small draft; `sora finish` makes the film of it.")]
 Seed = Annotated[

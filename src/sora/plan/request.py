@@ -58,6 +58,10 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     end_b: o.EndB | None = None
     deinterlace: o.Deinterlace | None = None
     background: o.Background | None = None
+    control: o.Control | None = None
+    control_kind: o.ControlKind | None = None
+    control_strength: o.ControlStrength | None = None
+    control_frames: o.ControlFrames | None = None
     draft: o.Draft = False
     seed: o.Seed | None = None
     steps: o.Steps | None = None
