@@ -26,7 +26,7 @@ ONE = (  # (subject as the judge calls it, prompt)
     ("helicopter", "a helicopter rises over the city at night"),
     ("octopus", "an octopus spins at the reef"),
     ("penguin", "a penguin stands still in the snow, snow is falling"),
-    ("train", "a train moves to the right in the mountains, the camera pans left"),
+    ("locomotive", "a train moves to the right in the mountains, the camera pans left"),
     ("pumpkin", "a pumpkin shrinks at the farm, it is raining"),
     ("yellow ball", "a yellow ball bounces on the moon"),
     ("dinosaur", "a dinosaur grows in the desert at dusk"),

@@ -47,7 +47,8 @@ def _windows(facts: Facts, windows: Any) -> tuple[FilmWindow, ...] | None:
 
 def _lines(file: Path, found: Drift, fps: float) -> Iterator[str]:
     if found.from_first is None:
-        yield f"{file} is one window of {found.windows[0].window.frames.stop / fps:g} s, so nothing can have drifted"
+        seconds = found.windows[0].window.frames.stop / fps
+        yield f"{file} is one window of {seconds:.3g} s, so there is nothing to compare it with"
         return
     yield from _table(f"{file}, from its first window", found.from_first, fps)
     if found.from_shots is not None:

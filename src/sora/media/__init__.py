@@ -6,6 +6,7 @@
 ``read``     films, whole or a part
 ``picture``  files opened as pictures, pixels as RGB
 ``interpolate``  frames between frames
+``drift``    how far a film moves from how it began
 ``background``  what transparency lies over
 ``profiles``  pictures in other colours than sRGB, and their conversion
 ``icc``      colour profiles made of numbers
