@@ -60,6 +60,9 @@ def print_verdict(title: str, found: Sequence[Finding], reference: str) -> None:
     all_three = sum(map(all, measures))
     print(f"\n{title}: within all three in {all_three} of {len(found)} films ({by_measure}); ", end="")
     print("met" if all_three >= FILMS_WITHIN * len(found) else "MISSED")
+
+
+def print_subjects_and_memory(found: Sequence[Finding]) -> None:
     right = sum(each.last == each.subject for each in found)
     print(f"subject in the last 2 s: {right} of {len(found)}; {'met' if right >= SUBJECTS * len(found) else 'MISSED'}")
     ratios = [each.own / each.window for each in found if each.own and each.window]
@@ -71,15 +74,16 @@ def print_verdict(title: str, found: Sequence[Finding], reference: str) -> None:
 
 def print_windows(found: Sequence[Finding]) -> None:
     """What changes from window to window, over all films: medians of sharpness and of the subject's size as shares of
-    the first window's, and how many films have their subject, whole."""
-    print("\n| window | sharpness over the first | subject's size over the first | subject right | whole |")
-    print("| --- | --- | --- | --- | --- |")
+    the first window's, of how far colors move in place, and how many films have their subject, whole."""
+    print("\n| window | sharpness over the first | color in place, levels | subject's size | subject right | whole |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for n in range(min(len(each.seen) for each in found)):
         sharpness = [each.drift["windows"][n]["sharpness"] / each.drift["windows"][0]["sharpness"] for each in found]
         sizes = [each.seen[n].cover / each.seen[0].cover for each in found]
         right = sum(each.seen[n].subject == each.subject for each in found)
         whole = sum(each.seen[n].whole for each in found)
-        medians = f"{statistics.median(sharpness):.2f} | {statistics.median(sizes):.2f}"
+        places = statistics.median(each.seen[n].places for each in found)
+        medians = f"{statistics.median(sharpness):.2f} | {places:.1f} | {statistics.median(sizes):.2f}"
         print(f"| {n + 1} | {medians} | {right} of {len(found)} | {whole} of {len(found)} |")
 
 
@@ -90,6 +94,7 @@ def report(kind: str, found: Sequence[Finding]) -> None:
     print_verdict(kind, found, reference)
     if kind == "five":
         print_verdict("five, each shot against its own first window", found, "from_shots")
+    print_subjects_and_memory(found)
     print_windows(found)
 
 

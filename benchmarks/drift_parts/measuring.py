@@ -18,17 +18,21 @@ from sora.jobs import drift as windows
 from sora.media import drift
 from sora.plan.recipe import from_record, record_of
 
+PLACES = 8  # of a frame, across and down, whose colors are compared
 SHEET_COLUMNS, SHEET_ROWS, SHEET_SIDE = 12, 8, 96  # pictures in a row, rows, pixels a side
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A window to the judge: what it calls the subject in the window's last frames, whether it finds it whole, and the
-    share of the frame that the subject covers."""
+    """A window to the judge and to plain arithmetic. subject: what the judge calls it in the window's last frames.
+    whole: whether it finds it so. cover: the share of the frame that the subject covers. places: the median over 8 x 8
+    places of the frame of how many grey levels the mean color there has moved from the first window, where that of the
+    whole frame may stand still."""
 
     subject: str
     whole: bool
     cover: float
+    places: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def measure(case: Case, folder: Path) -> Finding:
         name=case.name,
         subject=case.subject,
         drift=windows.to_data(drift.measure(file, cut), info.fps),
-        seen=[seen(eyes, frames_FYXC, each.frames) for each in cut],
+        seen=[seen(eyes, frames_FYXC, each.frames, cut[0].frames) for each in cut],
         last=judge.answer(eyes, frames_FYXC[-judge.FRAMES :])["subject"],
         own=memory_of(folder / f"{case.name}.json"),
         window=memory_of(folder / f"{case.name}-window.json"),
@@ -69,12 +73,21 @@ def measure(case: Case, folder: Path) -> Finding:
 
 
 @torch.inference_mode()
-def seen(eyes: judge.Judge, frames_FYXC: np.ndarray, window: range) -> Seen:
-    """From the window's last frames; a window shorter than the judge's clip lends from the one before."""
+def seen(eyes: judge.Judge, frames_FYXC: np.ndarray, window: range, first: range) -> Seen:
+    """By the judge from the window's last frames; a window shorter than the judge's clip lends from the one before."""
     clip = judge.to_batch(frames_FYXC[max(0, window.stop - judge.FRAMES) : window.stop])
     (answers,) = judge.answers(eyes, clip)
     cover = eyes.encode_frames(judge.preprocess(clip)[0]).cover.sigmoid().mean()
-    return Seen(answers["subject"], answers["whole"] == judge.WHOLE, float(cover))
+    moved = np.abs(colours(frames_FYXC, window) - colours(frames_FYXC, first)).max(axis=-1)
+    return Seen(answers["subject"], answers["whole"] == judge.WHOLE, float(cover), float(np.median(moved)))
+
+
+def colours(frames_FYXC: np.ndarray, window: range) -> np.ndarray:
+    """(PLACES, PLACES, 3): the mean color of each place of the frame."""
+    frames = frames_FYXC[window.start : window.stop]
+    _, height, width, _ = frames.shape
+    cells = frames.reshape(len(frames), PLACES, height // PLACES, PLACES, width // PLACES, 3)
+    return cells.mean(axis=(0, 2, 4), dtype=np.float64)
 
 
 def memory_of(note: Path) -> int:
