@@ -177,8 +177,9 @@ def test_windows_are_those_of_the_plan():
     ],
 )
 def test_any_recipe_has_windows(request_: Request):
-    found = windows.windows_in(request_, 40, 8.0)
-    assert found and found[0].frames.start == 0 and found[-1].frames.stop == 40
+    for frames, fps in ((40, 8.0), (90_000, 1e-3), (40, 999.0)):
+        found = windows.windows_in(request_, frames, fps)
+        assert found and found[0].frames.start == 0 and found[-1].frames.stop == frames
 
 
 def test_shots_are_compared_with_their_own_first_window():
@@ -220,6 +221,14 @@ def test_a_long_painting_ends_with_its_drift(studio: Studio):
     assert painted == measured
     assert [each["shot"] for each in measured["windows"]] == [1, 1, 1, 2, 2, 2]
     assert measured["from_shots"]["summary"] in line and measured["summary"] == measured["from_shots"]["summary"]
+
+
+def test_a_film_that_was_cut_since_is_no_longer_measured_by_its_recipe(studio: Studio):
+    assert studio(*LONG, "-o", "a.mkv").exit_code == 0
+    recipe, clip = media.read_recipe("a.mkv"), media.read_clip("a.mkv")
+    media.write_clip("b.mkv", clip[:100], recipe or "")
+    measured = json.loads(studio("info", "--drift", "--json", "b.mkv").stdout)["drift"]
+    assert measured["from_shots"] is None and measured["windows"][1]["begin"] == drift.WINDOW_SECONDS
 
 
 def test_a_short_painting_says_nothing_of_drift(studio: Studio):

@@ -35,14 +35,15 @@ def report(file: Path, facts: Facts, *, as_json: bool) -> None:
 
 
 def _windows(facts: Facts, windows: Any) -> tuple[FilmWindow, ...] | None:
-    """Those of its recipe; None where it has none that can be read."""
+    """Those of its recipe; None where it has none that can be read, or was cut since."""
     if facts["recipe"] is None:
         return None
     try:
-        request = from_record(facts["recipe"]).request
+        recipe = from_record(facts["recipe"])
     except InputError:  # of an early version, or another program's
         return None
-    return windows.windows_in(request, facts["frames"], facts["fps"])
+    whole = recipe.frames == facts["frames"]
+    return windows.windows_in(recipe.request, facts["frames"], facts["fps"]) if whole else None
 
 
 def _lines(file: Path, found: Drift, fps: float) -> Iterator[str]:

@@ -10,6 +10,7 @@ from sora.catalog.spec import ModelSpec
 from sora.errors import UsageError
 from sora.media import drift
 from sora.media.drift import Change, Changes, Drift, DriftMeter, FilmWindow
+from sora.media.read import MAX_CLIP_FRAMES
 from sora.plan import operations, retiming
 from sora.plan.plan import Format, Plan
 from sora.plan.request import Request
@@ -137,6 +138,8 @@ def _plan_of(request: Request, spec: ModelSpec, frames: int, fps: float) -> Plan
     """Of a film made from words alone; None where its recipe does not fit the film."""
     words, transition = tuple(text or "" for text in (request.prompt, *request.then)), request.transition or "cut"
     size = (spec.grid.space, spec.grid.space)  # any will do
+    if frames * spec.defaults.fps / fps > MAX_CLIP_FRAMES:
+        return None  # at no rate that sora paints
     try:
         if retiming.is_near(fps, spec.defaults.fps):
             return operations.generate(words, frames=frames, format=spec.format(size, fps), transition=transition)
