@@ -22,6 +22,7 @@ OPTIMIZATIONS = {
     "compile": "blocks compiled, on CUDA",
     "distinct-times": "a time that many tokens share is embedded once",
     "fused": "queries, keys and values in one product",
+    "half-vae": "the autoencoder in float16, on CUDA; float32 where that overflows",
     "overlap": "frames are encoded while the next are decoded",
     "text-once": "keys and values of the text once a clip, not once a pass",
     "winograd": "3x3 convolutions with fewer multiplications on a CPU",

@@ -29,6 +29,7 @@ from sora.models.wan.components import Components
 from sora.models.wan.conditioning import CONDITIONERS, Conditioning, ConditioningInputs
 from sora.models.wan.layout import component_paths
 from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
+from sora.networks.wan.vae import Float16Overflow
 from sora.runtime import attention_backend
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.storage import cache
@@ -62,7 +63,10 @@ class Wan:
 
     def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
         p = self.components
-        needed = needs.memory_needs(p.spec, p.component_paths, shape_FYX, p.device, p.dtype, encodes=encodes)
+        kinds = p.device, p.dtype
+        needed = needs.memory_needs(
+            p.spec, p.component_paths, shape_FYX, *kinds, encodes=encodes, vae_dtype=p.vae_dtype
+        )
         return self.memory.choose_plan(needed, forced)
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
@@ -85,10 +89,7 @@ class Wan:
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
         stills = [references.still_of(picture, canvas) for picture in reversed(canvas.guides.references)]
-        return [
-            self.memory.retry_on_oom("encode", lambda still=still: self.components.vae.encode(still, tile=self._tile))
-            for still in stills
-        ]
+        return [self.memory.retry_on_oom("encode", lambda still=still: self._encode_pixels(still)) for still in stills]
 
     @property
     def _tile(self) -> int | None:
@@ -105,13 +106,24 @@ class Wan:
                 self.memory.fall_back("decode", error)
                 stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
                 continue
+            except Float16Overflow:
+                self.components.widen_vae()
+                stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
+                continue
             if chunk is None:
                 return
             yielded += 1
             yield rearrange(chunk, "1 c f y x -> f c y x").float()
 
     def _encode_frames(self, canvas: Canvas) -> Tensor:
-        return self.components.vae.encode(masked_video(canvas), tile=self._tile)
+        return self._encode_pixels(masked_video(canvas))
+
+    def _encode_pixels(self, pixels_BCFYX: Tensor) -> Tensor:
+        try:
+            return self.components.vae.encode(pixels_BCFYX, tile=self._tile)
+        except Float16Overflow:
+            self.components.widen_vae()
+            return self.components.vae.encode(pixels_BCFYX, tile=self._tile)
 
     def _decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         yield from self.components.vae.stream(latents_BCTHW, tile=self._tile)
@@ -229,7 +241,7 @@ class Wan:
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
     """Load a Wan model; its networks are loaded when they are first used. dtype: of the text and image encoders and the
-    transformer; the VAE stays in float32, as in its reference. Raises ModelError."""
+    transformer; the VAE has its own. Raises ModelError."""
     paths = component_paths(spec)
     tokenizer = wan_text.T5Tokenizer(paths["tokenizer"] / "tokenizer.json")
     encoder_id = f"{weights.fingerprint(paths['text_encoder'])} {dtype} {device.type}"

@@ -26,10 +26,11 @@ def memory_needs(
     dtype: torch.dtype,
     *,
     encodes: bool,
+    vae_dtype: torch.dtype = torch.float32,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
     largest canvas. encodes: whether any pixel is known, so that the VAE's encoder runs. The prompt and the negative
-    prompt are counted as passes of their own."""
+    prompt are counted as passes of their own. vae_dtype: in which the VAE runs."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
     experts = len([name for name in EXPERTS if name in paths]) if paths else 1 + (spec.boundary is not None)
@@ -42,7 +43,11 @@ def memory_needs(
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
-        vae=Autoencoder.of(meta_module(spec, "vae", paths.get("vae"))),
+        vae=Autoencoder.of(
+            meta_module(spec, "vae", paths.get("vae")),
+            vae_dtype.itemsize,
+            copies=device.type == "cuda" and vae_dtype == torch.float32,
+        ),
         latents=spec.grid.latent_shape(*shape_FYX),
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
         batch=1,

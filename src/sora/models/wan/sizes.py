@@ -95,7 +95,8 @@ class Autoencoder:
     residual blocks at each of the encoder's scales; the decoder has one more. halve_time: which steps from scale to
     scale halve the frame rate. residual: whether it has Wan 2.2's shortcuts. patch: the side of the pixel patches that
     its input is folded into. itemsize: bytes of a number in its feature maps. tile_by_tile: whether all frames of one
-    tile are decoded before the next tile; otherwise the feature caches of all tiles stay on the device."""
+    tile are decoded before the next tile; otherwise the feature caches of all tiles stay on the device. copies: whether
+    convolutions copy what goes in and comes out into another order in memory, as cuDNN does in float32."""
 
     weights: WeightsSize
     encoder: tuple[int, ...] = (96, 192, 384, 384)
@@ -107,9 +108,10 @@ class Autoencoder:
     patch: int = 1
     itemsize: int = 4
     tile_by_tile: bool = False
+    copies: bool = False
 
     @classmethod
-    def of(cls, network: nn.Module, itemsize: int = 4) -> Autoencoder:
+    def of(cls, network: nn.Module, itemsize: int = 4, *, copies: bool = False) -> Autoencoder:
         """The sizes of a ``WanVAE``, which needs no weights. itemsize: bytes of a number in weights and feature
         maps."""
         config: Any = network.config
@@ -124,6 +126,7 @@ class Autoencoder:
             residual=config.is_residual,
             patch=config.patch_size,
             itemsize=itemsize,
+            copies=copies,
         )
 
 
