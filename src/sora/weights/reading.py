@@ -58,12 +58,12 @@ class Reader:
         out_RK = out.view(rows, -1)
         scale_R = None if entry.scale is None else self.numbers(entry.scale, torch.float32, device).view(-1)
         step = max(1, PIECE // row)
-        parts = [slice(start, min(rows, start + step)) for start in range(0, rows, step)]
-        pieces = self._pieces(entry, [(part.stop - part.start) * row for part in parts], out.device)
-        for part, piece in zip(parts, pieces, strict=True):
+        spans = [slice(start, min(rows, start + step)) for start in range(0, rows, step)]
+        pieces = self._pieces(entry, [(span.stop - span.start) * row for span in spans], out.device)
+        for span, piece in zip(spans, pieces, strict=True):
             bytes_RS = piece.view(-1, row).to(device, non_blocking=out.is_cuda)
-            scale = scale_R[part] if scale_R is not None and len(scale_R) > 1 else scale_R
-            unpack_into(out_RK[part], bytes_RS, entry.format, scale)
+            scale = scale_R[span] if scale_R is not None and len(scale_R) > 1 else scale_R
+            unpack_into(out_RK[span], bytes_RS, entry.format, scale)
         return out
 
     def blocks(self, entry: TensorEntry, device: torch.device | str) -> Tensor:
@@ -81,9 +81,9 @@ class Reader:
                 file.seek(entry.start)
                 _read_into(file, out)
             return
-        parts = out.split(PIECE) if len(out) else ()
-        for part, piece in zip(parts, self._pieces(entry, [len(p) for p in parts], out.device), strict=True):
-            part.copy_(piece, non_blocking=out.is_cuda)
+        places = out.split(PIECE) if len(out) else ()
+        for place, piece in zip(places, self._pieces(entry, [len(p) for p in places], out.device), strict=True):
+            place.copy_(piece, non_blocking=out.is_cuda)
 
     def _pieces(self, entry: TensorEntry, counts: Sequence[int], device: torch.device) -> Iterator[Tensor]:
         """The entry's bytes in pieces of so many, each good until the next is asked for."""
