@@ -163,6 +163,21 @@ class ModelSpec:
         """Whether it paints without guidance, in few steps."""
         return self.defaults.guidance == 1
 
+    @property
+    def takes_references(self) -> bool:
+        """Whether it can be shown reference pictures."""
+        return self.conditioning == "control"
+
+    @property
+    def takes_control(self) -> bool:
+        """Whether it can be shown a control signal."""
+        return self.conditioning == "control"
+
+    @property
+    def control_layers(self) -> int:
+        """How many of its layers take what it makes of a control signal and references, each with a weight."""
+        return len(self.sizes.get("vace_layers", ()))
+
     def with_guidance(self) -> ModelSpec:
         """The same with the transformer that takes guidance; itself where it has no other."""
         if self.guided_weights is None:

@@ -4,6 +4,7 @@ The rows are in ``wan_rows``. Nothing here loads any weights.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,7 @@ def _folder(path: Path, name: str) -> ModelSpec:
     row, known = _like(index, dit, grid, two, shift, name)
     return replace(
         row,
+        sizes=_with_control_layers(row, dit.get("vace_layers")),
         name=name,
         base_model=row.name,
         summary=f"your own weights, of the kind of {row.name}",
@@ -80,6 +82,11 @@ def _folder(path: Path, name: str) -> ModelSpec:
         memory=row.memory if _as_large(row, dit) else {},
         **_NOT_ON_THE_HUB,
     )
+
+
+def _with_control_layers(row: ModelSpec, layers: Any) -> dict[str, Any]:
+    """The row's sizes with a person's own layers that take what a control branch makes, if they are a list of some."""
+    return {**row.sizes, "vace_layers": tuple(layers)} if isinstance(layers, list) and layers else {**row.sizes}
 
 
 _NEEDED = ("transformer", "vae", "text_encoder", "tokenizer")
@@ -211,12 +218,13 @@ def _of_shapes(shapes: Mapping[str, tuple[int, ...]], name: str, *, two: bool) -
     """The row that a transformer's tensors are most like, without a place. two: whether it is one of two experts."""
     patch, head = shapes["patch_embedding.weight"], shapes["proj_out.weight"]
     made = head[0] // (patch[2] * patch[3] * patch[4])
+    control_layers = sorted({int(key.split(".")[1]) for key in shapes if re.match(r"vace_blocks\.[0-9]{1,4}\.", key)})
     dit = {
         "_class_name": _KINDS[0],
         "in_channels": patch[1],
         "out_channels": made,
         "num_attention_heads": patch[0] // 128 or 1,
-        "vace_layers": any(tensor.startswith("vace_blocks.") for tensor in shapes),
+        "vace_layers": control_layers,
         "image_dim": any(".image_embedder." in tensor for tensor in shapes),
         "pos_embed_seq_len": any(tensor.endswith("image_embedder.pos_embed") for tensor in shapes),
     }
@@ -224,6 +232,7 @@ def _of_shapes(shapes: Mapping[str, tuple[int, ...]], name: str, *, two: bool) -
     index = {"_class_name": "DiffusionForcing" if forcing else "", "expand_timesteps": made == SECOND.channels}
     row, known = _like(index, dit, SECOND if made == SECOND.channels else FIRST, two, None, name)
     own: dict[str, Any] = {"name": name, "base_model": row.name, "files": (), **_NOT_ON_THE_HUB}
+    own["sizes"] = _with_control_layers(row, control_layers)
     own["summary"] = f"your own transformer{'s' if two else ''}, of the kind of {row.name}"
     return replace(row, **own, conditioning=known, boundary=(row.boundary or BOUNDARY) if two else None)
 

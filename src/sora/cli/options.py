@@ -20,7 +20,7 @@ def typer_option(field: RequestField) -> Any:
     if field.choices:
         metavar = "|".join(field.choices)
         if len(metavar) > MAX_METAVAR:
-            metavar, help = field.name.upper(), f"{help.rstrip('.')}: {', '.join(field.choices)}."
+            metavar, help = field.metavar or field.name.upper(), f"{help.rstrip('.')}: {', '.join(field.choices)}."
     settings: dict[str, Any] = {"metavar": metavar} if metavar else {}
     panel = panel_of(field.name)
     names = ("/".join(field.flags),) if field.flag_for_no else field.flags
@@ -47,7 +47,7 @@ Output = Annotated[
     _output(
         *("--output", "-o"),
         metavar="PATH",
-        help="File: .mp4 .mkv .gif .webp .png .jpg, folder/, or - for stdout (default: by the prompt).",
+        help="File: .mp4 .mkv .gif .webp .png .jpg, folder/, or - for stdout.",
         show_default=False,
     ),
 ]
@@ -63,7 +63,7 @@ PromptFile = Annotated[
         *("--file", "-f"),
         metavar="FILE",
         rich_help_panel="What to make",
-        help="Make a film of each line of a text file, into folder -o; - is stdin.",
+        help="A film of each line of a text file, into folder -o; - is stdin.",
         show_default=False,
     ),
 ]

@@ -13,6 +13,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "What to make": (
         *("prompt", "then", "transition", "subject", "camera", "motion", "last_image", "backward", "strength"),
         *("region", "mask", "frame_range", "method", "source_prompt", "draft_strength", "refine", "background"),
+        *("control", "control_kind", "control_strength", "control_frames"),
         "draft",
     ),
     "Size and length": (

@@ -15,6 +15,9 @@ from sora.cli.panels import PANELS, examples_of
 TRAILER = re.compile(r"\s*\[(?:default: (?P<default>.*?))?(?:; )?(?P<required>required)?\]$", re.DOTALL)
 """What typer appends to an option's help."""
 
+NO = re.compile(r"--(\S+) / --no-\1\b")
+"""An option that has a flag for no."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -94,10 +97,10 @@ def _options(command: Any, context: Any, rest: str) -> Iterator[Row]:
     """Arguments and options that are not hidden. rest: the panel of options that name none."""
     for param in command.get_params(context):
         record = param.get_help_record(context)
-        if record is not None:
+        if record is not None and param.name != "help":  # whoever reads it has found it
             is_argument = param.param_type_name == "argument"
             panel = "Arguments" if is_argument else getattr(param, "rich_help_panel", None) or rest
-            name = _argument_name(param) if is_argument else record[0].strip()
+            name = _argument_name(param) if is_argument else NO.sub(r"--[no-]\1", record[0].strip())
             yield Row(name, _with_default(record[1], is_argument), panel)
 
 

@@ -41,9 +41,10 @@ class Timeline:
         references = tuple(torch.from_numpy(picture.copy()).permute(2, 0, 1) for picture in plan.references)
         if plan.control is None:
             return Guides(references, scales=plan.guide_scales) if references else NO_GUIDES
-        last = len(plan.control.clip) - 1
-        control = torch.cat([to_FCYX(plan.control.clip[n : n + 1]) for i in span for n in [min(max(i, 0), last)]])
-        controlled = torch.tensor([i in plan.control.frames for i in span])
+        # What a window paints beyond the film's ends only fills up the model's grid: it follows the nearest frame.
+        places = [min(max(i, 0), len(plan.control.clip) - 1) for i in span]
+        control = torch.cat([to_FCYX(plan.control.clip[n : n + 1]) for n in places])
+        controlled = torch.tensor([n in plan.control.frames for n in places])
         return Guides(references, control, controlled, plan.guide_scales)
 
     def add(self, window: Window, frames_FCYX: Tensor, begin: int = 0) -> None:

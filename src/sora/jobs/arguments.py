@@ -6,8 +6,9 @@ import difflib
 import operator
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -128,18 +129,35 @@ def _region(value: Any) -> str:
     return ",".join(map(str, _numbers("region", value, 4, "(40, 0, 64, 64)")))
 
 
-def _frame_range(value: Any) -> str:
+def _strength(value: Any) -> str:
+    """Raises UsageError."""
+    several = [value] if isinstance(value, Real) else value
+    try:
+        numbers = [float(each) for each in several if not isinstance(each, str | bool)]
+        if not numbers or len(numbers) != len(several):
+            raise TypeError
+    except (TypeError, ValueError):
+        expected = "expected a number, or one for each layer"
+        raise UsageError(f"control_strength={_shown(value)} is of the wrong kind; {expected}") from None
+    return ",".join(f"{each:.9f}".rstrip("0").rstrip(".") for each in numbers)
+
+
+def _stretch(name: str, value: Any) -> str:
     ends = (value.start, value.stop) if isinstance(value, range | slice) else value
     try:
         first, last = ("" if end is None else str(operator.index(end)) for end in ends)
     except (TypeError, ValueError):
-        raise UsageError(
-            f"frame_range={_shown(value)} is no pair of frames; expected as in frame_range=(8, 16)"
-        ) from None
+        raise UsageError(f"{name}={_shown(value)} is no pair of frames; expected as in {name}=(8, 16)") from None
     return f"{first}:{last}"
 
 
-_SPELLED = {"size": _size, "region": _region, "frame_range": _frame_range}
+_SPELLED: dict[str, Callable[[Any], str]] = {
+    "size": _size,
+    "region": _region,
+    "frame_range": partial(_stretch, "frame_range"),
+    "control_frames": partial(_stretch, "control_frames"),
+    "control_strength": _strength,
+}
 """Fields that are texts in a request and may be numbers in Python."""
 
 

@@ -14,21 +14,26 @@ from PIL import Image, ImageOps
 from sora import media
 from sora.errors import InputError, UsageError
 from sora.jobs.video import Picture, Video
-from sora.media import WHITE, Background, Sound, ignore
+from sora.media import WHITE, Background, Info, Sound, ignore
 from sora.media.tracks import SoundTrack
 from sora.plan import prompts
-from sora.plan.clip import Clip
+from sora.plan.clip import Clip, fit
 from sora.plan.recipe import prompt_in
+
+REFERENCES = "references"
+"""The keyword argument of reference pictures, what is transparent of which always lies over white."""
 
 
 @dataclass(frozen=True)
 class MemoryInput:
-    """A clip, or a picture, which is a clip of one frame. is_still: whether it is a picture. marked_FYX: what a mask of
+    """A clip, or a picture, which is a clip of one frame. is_still: whether it is a picture. is_transparent: whether
+    any of it was, before it was laid over white. marked_FYX: what a mask of
     it selects, bool; None for the light pixels. prompt: it was painted from, None where that is not known. sounds: in
     it, at their places. source_type: as ``media.Info`` has it. notes: on how it was read, to stand behind its name."""
 
     clip: Clip
     is_still: bool = False
+    is_transparent: bool = False
     marked_FYX: np.ndarray | None = None
     prompt: str | None = None
     sounds: tuple[Sound, ...] = ()
@@ -54,7 +59,7 @@ class Inputs:
         name: of the keyword argument that it came in. Raises UsageError for what is none of them."""
         if isinstance(source, str) or hasattr(source, "__fspath__"):
             return source
-        found = _from_memory(name, source, self._background)
+        found = _from_memory(name, source, WHITE if name == REFERENCES else self._background)
         digest = hashlib.sha256(f"{found.clip.frames_FYXC.shape} {found.clip.fps}".encode())
         digest.update(np.ascontiguousarray(found.clip.frames_FYXC).data)
         called = f"memory:{digest.hexdigest()}"
@@ -77,6 +82,16 @@ class Inputs:
         self._note(path, on_note)
         return self._clip(path, start, end)
 
+    def read_frames(
+        self, path: str, numbers: Sequence[int], size: tuple[int, int], on_note: Callable[[str], None] = ignore
+    ) -> np.ndarray:
+        """As ``media.read_frames``."""
+        if path not in self._in_memory:
+            return media.read_frames(path, numbers, size, background=self._background, on_note=on_note)
+        self._note(path, on_note)
+        frames_FYXC = self._in_memory[path].clip.frames_FYXC
+        return np.stack([fit(frames_FYXC[n], *size) for n in numbers])
+
     def _note(self, path: str, on_note: Callable[[str], None]) -> None:
         for note in self._in_memory[path].notes:
             on_note(f"{path} {note}")
@@ -94,6 +109,18 @@ class Inputs:
         self._note(path, on_note)
         return self._in_memory[path].clip.frames_FYXC[0]
 
+    def read_reference(self, path: str, on_note: Callable[[str], None] = ignore) -> tuple[np.ndarray, bool]:
+        """As ``media.read_reference``."""
+        if path not in self._in_memory:
+            return media.read_reference(path, on_note=on_note)
+        found = self._in_memory[path]
+        if len(found.clip) > 1:
+            raise InputError(f"{path} is a clip of {len(found.clip)} frames; expected a picture as a reference")
+        for note in found.notes:
+            if note != WHITE.note:
+                on_note(f"{path} {note}")
+        return found.clip.frames_FYXC[0], found.is_transparent
+
     def read_mask(self, path: str, frames: int, size: tuple[int, int]) -> np.ndarray:
         """As ``media.read_mask``."""
         if path not in self._in_memory:
@@ -103,6 +130,16 @@ class Inputs:
         if marks is None:
             marks = [media.marked(Image.fromarray(frame)) for frame in found.clip.frames_FYXC[:frames]]
         return media.mask_of(marks[:frames], path, frames, size)
+
+    def info(self, path: str) -> Info:
+        """As ``media.probe``, but for codecs and pixel formats in memory, where there are none."""
+        if path not in self._in_memory:
+            return media.probe(path)
+        found = self._in_memory[path]
+        (height, width), clip = found.clip.size, found.clip
+        if found.is_still:
+            return Info("image", width, height, 1, 0.0, 0.0, "", "")
+        return Info("video", width, height, len(clip), clip.fps, clip.seconds, "", "")
 
     def is_picture(self, path: str) -> bool:
         """Whether it is one picture, and no clip."""
@@ -151,7 +188,8 @@ def _from_memory(name: str, source: Any, background: Background) -> MemoryInput:
         upright = ImageOps.exif_transpose(source)
         frame_YXC = media.rgb(upright, background, notes.setdefault)
         clip, marked_FYX = Clip(frame_YXC[None], media.FOLDER_FPS), media.marked(upright)[None]
-        return MemoryInput(clip, True, marked_FYX, notes=tuple(notes))
+        more = {"is_transparent": media.is_transparent(upright), "notes": tuple(notes)}
+        return MemoryInput(clip, True, marked_FYX=marked_FYX, **more)
     if isinstance(source, Sequence) and source and all(isinstance(each, Image.Image) for each in source):
         if len({each.size for each in source}) > 1:
             raise UsageError(f"{name}: the pictures differ in size; make them equal")
@@ -165,7 +203,7 @@ def _from_array(name: str, array: np.ndarray) -> MemoryInput:
     if array.dtype == bool and array.ndim in (2, 3) and array.size:
         marked_FYX = array[None] if array.ndim == 2 else array
         grey_FYXC = np.repeat(marked_FYX[..., None], 3, axis=-1).astype(np.uint8) * 255
-        return MemoryInput(Clip(grey_FYXC, media.FOLDER_FPS), array.ndim == 2, marked_FYX)
+        return MemoryInput(Clip(grey_FYXC, media.FOLDER_FPS), array.ndim == 2, marked_FYX=marked_FYX)
     frames_FYXC = array[None] if array.ndim == 3 else array
     try:
         return MemoryInput(Clip(frames_FYXC, media.FOLDER_FPS), array.ndim == 3)

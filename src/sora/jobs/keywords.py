@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from sora.plan.options import (
     CameraMove,
+    ControlKindName,
     DeviceName,
     DtypeName,
     EditMethod,
+    ReferenceBackgroundName,
     SamplerName,
     SubjectMove,
     TransitionName,
@@ -118,13 +120,41 @@ class BackgroundOption(TypedDict, total=False):
     background: str | None
 
 
+class ReferenceOptions(TypedDict, total=False):
+    """references: pictures of what the film shows, for models that take them. reference_background: "white" cuts the
+    subject of each out; "keep" leaves it as it is."""
+
+    references: PictureSource | Sequence[PictureSource]
+    reference_background: ReferenceBackgroundName | None
+
+
+class ControlOptions(TypedDict, total=False):
+    """control: a clip or a picture that the film follows, for models that take one. control_strength: its weight, or
+    one for each layer. control_frames: (first, one behind the last) of the film, or "A:B"; None for an open end."""
+
+    control: ClipSource | PictureSource | None
+    control_kind: ControlKindName | None
+    control_strength: str | float | Sequence[float] | None
+    control_frames: str | tuple[int | None, int | None] | None
+
+
 class DraftOption(TypedDict, total=False):
     """draft: a quick sketch, for ``finish``."""
 
     draft: bool
 
 
-class GenerateOptions(SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, DraftOption, total=False):
+class GenerateOptions(
+    SamplingOptions,
+    ReferenceOptions,
+    ShapeOptions,
+    LengthOptions,
+    MoveOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
+):
     """Options of ``generate``. then: the words of further shots."""
 
     then: str | Sequence[str]
@@ -133,7 +163,7 @@ class GenerateOptions(SamplingOptions, ShapeOptions, LengthOptions, MoveOptions,
     fps: float | None
 
 
-class ImageOptions(SamplingOptions, ShapeOptions, DraftOption, total=False):
+class ImageOptions(SamplingOptions, ReferenceOptions, ShapeOptions, DraftOption, total=False):
     """Options of ``image``."""
 
     refine: float | None
@@ -141,7 +171,15 @@ class ImageOptions(SamplingOptions, ShapeOptions, DraftOption, total=False):
 
 
 class Img2vidOptions(
-    SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions,
+    ReferenceOptions,
+    ShapeOptions,
+    LengthOptions,
+    MoveOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``img2vid``."""
 
@@ -150,7 +188,15 @@ class Img2vidOptions(
 
 
 class ExtendOptions(
-    SamplingOptions, LengthOptions, MoveOptions, PartOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions,
+    ReferenceOptions,
+    LengthOptions,
+    MoveOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``extend``."""
 
@@ -158,21 +204,40 @@ class ExtendOptions(
 
 
 class LoopOptions(
-    SamplingOptions, ShapeOptions, LengthOptions, PartOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions,
+    ReferenceOptions,
+    ShapeOptions,
+    LengthOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``loop``."""
 
     fps: float | None
 
 
-class BridgeOptions(SamplingOptions, LengthOptions, PartOptions, BackgroundOption, DraftOption, total=False):
+class BridgeOptions(
+    SamplingOptions,
+    ReferenceOptions,
+    LengthOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
+):
     """Options of ``bridge``."""
 
     start_b: float | None
     end_b: float | None
 
 
-class EditOptions(SamplingOptions, PartOptions, BackgroundOption, DraftOption, total=False):
+class EditOptions(
+    SamplingOptions, ReferenceOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False
+):
     """Options of ``edit``. region: (x, y, width, height) or "X,Y,W,H", in pixels. frame_range: (first, one behind the
     last) or "A:B"; None for an open end."""
 
@@ -191,7 +256,16 @@ class FinishOptions(SamplingOptions, ShapeOptions, total=False):
 
 
 class RemakeOptions(
-    SamplingOptions, ShapeOptions, LengthOptions, MoveOptions, PartOptions, BackgroundOption, DraftOption, total=False
+    SamplingOptions,
+    ReferenceOptions,
+    ShapeOptions,
+    LengthOptions,
+    MoveOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``remake``: those of the verb that the recipe is of."""
 

@@ -90,7 +90,8 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
-    return models.plan_memory(model, shape_FYX, encodes=known, forced=resolved.request.memory)
+    shown, forced = len(resolved.plan.references), resolved.request.memory
+    return models.plan_memory(model, shape_FYX, encodes=known, references=shown, forced=forced)
 
 
 def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:

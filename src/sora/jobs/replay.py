@@ -23,7 +23,7 @@ from sora.plan import flags, prompts
 from sora.plan.recipe import Recipe, from_record, record_of, sha256_of
 from sora.plan.recipe_format_1 import converted, finished
 from sora.plan.recipe_names import is_in_memory
-from sora.plan.request import Request, changed, fields, to_data
+from sora.plan.request import Request, changed, to_data, with_files
 from sora.plan.verbs import VERBS, Verb
 from sora.runtime import threads
 
@@ -82,10 +82,10 @@ def holds(file: Path, request: Request) -> bool:
 
 
 def _without_folders(request: Request) -> dict[str, Any]:
-    data = to_data(msgspec.structs.replace(request, threads=None))
-    paths = {name for name, field in fields().items() if field.is_path}
-    data |= {name: Path(value).name for name, value in data.items() if name in paths}
-    return data | {"loras": [Path(text).name for text in data.get("loras", ())]}
+    model = request.model and Path(request.model).name
+    loras = tuple(Path(text).name for text in request.loras)
+    bare = msgspec.structs.replace(request, threads=None, model=model, loras=loras)
+    return to_data(with_files(bare, lambda path: Path(path).name))
 
 
 def resolve_replay(

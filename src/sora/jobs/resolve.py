@@ -13,7 +13,7 @@ from sora import catalog
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, UsageError
-from sora.jobs import advice, loras, provenance, sources
+from sora.jobs import advice, control, loras, provenance, references, sources
 from sora.jobs.delivery import Delivery
 from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
@@ -28,7 +28,7 @@ from sora.plan.geometry import Size
 from sora.plan.options import MAX_SEED, RANDOM_SEED
 from sora.plan.plan import Plan, SourceClip
 from sora.plan.recipe import absolute
-from sora.plan.request import Request, check, within
+from sora.plan.request import Request, check, with_files, within
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 
@@ -66,6 +66,7 @@ class ResolvedRequest:
         plan = self.plan
         frames = max((window.frames for window in plan.windows), default=1)
         known = bool(plan.known_clips) or plan.source is not None or len(plan.windows) > 1
+        known = known or plan.control is not None
         return (frames, *self.model_size), known
 
     def plan_of(self, variant: Variant) -> Plan:
@@ -89,6 +90,8 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
     request = _normalized(request)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
+    references.check(request, spec)
+    control.check(request, spec)
     if spec.folder is not None:
         hub.check(spec)
     spec = spec.with_guidance() if _needs_guidance(request, files) else spec
@@ -104,10 +107,11 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
         delivery.check(request, variant)
     kind = delivery.kind(request)
     context = VerbContext(request, spec, variants[0].texts, kind, files)
-    verb_plan = at_models_rate(context, VERBS[request.verb](context))
+    verb_plan = _with_control(at_models_rate(context, VERBS[request.verb](context)), context)
     for variant in variants:
         delivery.check_kind(request, variant, verb_plan.plan)
     verb_plan = verb_plan if request.draft_file is None else _start_from_draft(verb_plan, request, files)
+    verb_plan = references.added(verb_plan, request, files)
     inputs = (*verb_plan.inputs, *(lora.path for lora in lora_files))
     delivery.check_inputs(inputs)
     sounds, sound_notes = sources.sounds(files, request.verb, verb_plan.sources, kind)
@@ -182,14 +186,9 @@ def _completed(
         "negative_prompt": prompts.clean(request.negative_prompt or "") if has_negative else d.negative,
         "model": spec.name if spec.repo else ",".join(str(path.absolute()) for path in spec.own_paths) or spec.name,
         "loras": tuple(lora.flag_value for lora in lora_files),
-        **{
-            name: path and absolute(path)
-            for name in ("image", "last_image", "clip", "clip_b", "mask", "draft_file")
-            for path in [getattr(request, name)]
-        },
         **verb_plan.completed,
     }
-    return msgspec.structs.replace(request, **completed)
+    return msgspec.structs.replace(with_files(request, absolute), **completed)
 
 
 def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Speed:
@@ -236,6 +235,17 @@ def _start_from_draft(verb_plan: VerbPlan, request: Request, files: Inputs) -> V
     strength, known = request.draft_strength or 1.0, plan.source.known_FYX if plan.source else None
     source = SourceClip(draft, strength, known) if strength < 1 or known is not None else None
     return replace(verb_plan, plan=replace(plan, source=source), inputs=(path, *verb_plan.inputs))
+
+
+def _with_control(verb_plan: VerbPlan, context: VerbContext) -> VerbPlan:
+    """The verb's plan with what the request says of control."""
+    request = context.request
+    plan, notes = control.controlled(verb_plan.plan, request, context.spec, context.files)
+    if request.control is None:
+        return replace(verb_plan, plan=plan)
+    completed = {**verb_plan.completed, "control_kind": request.control_kind or "as-is"}
+    inputs = (*verb_plan.inputs, Path(request.control))
+    return replace(verb_plan, plan=plan, inputs=inputs, notes=(*verb_plan.notes, *notes), completed=completed)
 
 
 def _read_draft(path: Path, plan: Plan, files: Inputs) -> Clip:

@@ -14,7 +14,7 @@ import numpy as np
 from sora import media
 from sora.catalog.spec import ModelSpec
 from sora.errors import UsageError
-from sora.jobs import sources
+from sora.jobs import control, sources
 from sora.jobs.inputs import Inputs
 from sora.jobs.sources import Source
 from sora.plan import geometry, operations, prompts, retiming
@@ -73,6 +73,22 @@ class VerbContext:
         for."""
         return self.spec.film_size(self.request.size, self.request.aspect, default_aspect)
 
+    def control_shape(self) -> float | None:
+        """Width / height of the control clip, None where there is none. Raises InputError."""
+        if self.request.control is None:
+            return None
+        info = self.files.info(self.request.control)
+        return info.width / info.height
+
+    def length(self, fps: float, default: int, *, first: int) -> tuple[int, tuple[str, ...]]:
+        """(frames of a film that no clip gives its length, notes): as ``frames``, but as long as its control clip, if
+        it has one. Raises UsageError and InputError."""
+        request = self.request
+        if request.control is None or request.seconds is not None or request.frames is not None:
+            return self.frames(fps, default, first=first), ()
+        usual = self.frames(fps, default, first=first)
+        return control.length(self.files.info(request.control), request, fps, usual)
+
     def clip(self) -> Source:
         """The first clip. Raises UsageError and InputError."""
         request = self.request
@@ -98,14 +114,16 @@ def generate(context: VerbContext) -> VerbPlan:
     if request.transition is not None and shots == 1:
         raise UsageError("--transition joins two shots, and there is one; add --then with the next one")
     between = TRANSITION_FRAMES * (shots - 1) if transition == "flow" else 0
+    if request.background is not None and request.control is None:
+        raise UsageError("--background lies under a control clip, and there is none; leave it out")
     fps = context.fps()
-    frames = context.frames(fps, shots * spec.defaults.frames + between, first=shots)
+    frames, notes = context.length(fps, shots * spec.defaults.frames + between, first=shots)
     if frames < shots + between:
         message = f"{frames} frames are too few for {shots} shots"
         raise UsageError(f"{message}; ask for {shots + between} or more with --frames or --seconds")
-    size = context.size()
+    size = context.size(context.control_shape())
     plan = operations.generate(context.prompts, frames=frames, format=context.format(size, fps), transition=transition)
-    return VerbPlan(plan, completed=_size_fields(size) | _length_fields(frames) | {"fps": fps})
+    return VerbPlan(plan, notes=notes, completed=_size_fields(size) | _length_fields(frames) | {"fps": fps})
 
 
 def image(context: VerbContext) -> VerbPlan:
@@ -120,11 +138,11 @@ def image(context: VerbContext) -> VerbPlan:
 def img2vid(context: VerbContext) -> VerbPlan:
     files = [file for file in (context.request.image, context.request.last_image) if file is not None]
     fps = context.fps()
-    frames = context.frames(fps, context.spec.defaults.frames, first=1)
+    frames, length_notes = context.length(fps, context.spec.defaults.frames, first=1)
     if frames < len(files):
         raise UsageError("a film from one picture to another has 2 frames at least; ask for --frames 2 or more")
     context.size()  # refuses before a large picture is read
-    notes: list[str] = []
+    notes = list(length_notes)
     pictures = [context.files.read_image(file, notes.append) for file in files]
     size = context.size(pictures[0].shape[1] / pictures[0].shape[0])
     first, *last = [fit(picture_YXC, *size) for picture_YXC in pictures]
@@ -225,7 +243,13 @@ def edit(context: VerbContext) -> VerbPlan:
     if request.region is not None and request.mask is not None:
         raise UsageError("--region and --mask both say where to paint; give one of them")
     method = method_of(request, context.files)
-    default_strength = 1.0 if _is_partial(request) else d.flow_strength if method == "flow" else d.noise_strength
+    default_strength = (
+        1.0
+        if _is_partial(request) or request.control is not None
+        else d.flow_strength
+        if method == "flow"
+        else d.noise_strength
+    )
     strength = default_strength if request.strength is None else request.strength
     source = context.clip()
     if request.source_prompt is not None and method != "flow":
@@ -250,10 +274,11 @@ def edit(context: VerbContext) -> VerbPlan:
 
 
 def method_of(request: Request, files: Inputs) -> str:
-    """To change a whole clip, flow keeps things in their places better, but it has to know what the clip shows."""
+    """To change a whole clip, flow keeps things in their places better, but it has to know what the clip shows. What
+    follows a control clip is painted afresh."""
     if request.method is not None:
         return request.method
-    if _is_partial(request) or request.strength == 1:
+    if _is_partial(request) or request.strength == 1 or (request.control is not None and request.strength is None):
         return "noise"
     is_known = request.source_prompt is not None or (
         request.clip is not None and files.recorded_prompt(request.clip) is not None

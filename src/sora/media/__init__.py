@@ -5,9 +5,11 @@
 ``relay``    an encoder in a thread of its own
 ``read``     films, whole or a part
 ``picture``  files opened as pictures, pixels as RGB
+``control``  control signals, computed of frames
 ``interpolate``  frames between frames
 ``drift``    how far a film moves from how it began
 ``background``  what transparency lies over
+``cutout``   a picture's subject alone, on white
 ``profiles``  pictures in other colours than sRGB, and their conversion
 ``icc``      colour profiles made of numbers
 ``mask``     which pixels to paint
@@ -26,12 +28,14 @@
 """
 
 from sora.media.background import WHITE, Background, background_of
+from sora.media.control import check_installed as check_control_installed
+from sora.media.control import signal as control_signal
 from sora.media.facts import Info, probe, read_notes, read_recipe
 from sora.media.interpolate import interpolated, sampled
 from sora.media.mask import marked, mask_of, read_mask
-from sora.media.picture import ignore, read_image, rgb
+from sora.media.picture import ignore, is_transparent, read_image, read_reference, rgb
 from sora.media.provenance import COMPOSITE, GENERATED, Provenance
-from sora.media.read import FOLDER_FPS, cut, read_clip
+from sora.media.read import FOLDER_FPS, cut, read_clip, read_frames
 from sora.media.sound import Sound, sound_tracks
 from sora.media.target import SUFFIXES, check_target, unique_path
 from sora.media.write import Writer, check_size, write_clip, writer
@@ -48,19 +52,24 @@ __all__ = [
     "Sound",
     "Writer",
     "background_of",
+    "check_control_installed",
     "check_size",
     "check_target",
+    "control_signal",
     "cut",
     "ignore",
     "interpolated",
+    "is_transparent",
     "marked",
     "mask_of",
     "probe",
     "read_clip",
+    "read_frames",
     "read_image",
     "read_mask",
     "read_notes",
     "read_recipe",
+    "read_reference",
     "rgb",
     "sampled",
     "sound_tracks",

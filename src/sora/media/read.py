@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from PIL import Image, ImageSequence
 from sora.errors import InputError, UsageError
 from sora.media import animation, embed, ffmpeg, frames, picture, stream, target, timing
 from sora.media.background import WHITE, Background
-from sora.plan.clip import Clip
+from sora.plan.clip import Clip, fit
 from sora.storage import regular
 
 MAX_CLIP_BYTES = 4 << 30  # of all frames of one clip in memory
@@ -74,6 +74,38 @@ def read_clip(
         if not count:
             raise InputError(f"{path} has no frame there that can be decoded; get a whole copy")
     return Clip(frames_FYXC[:count], film.fps)
+
+
+def read_frames(
+    path: str | Path,
+    numbers: Sequence[int],
+    size: tuple[int, int],
+    *,
+    background: Background = WHITE,
+    on_note: picture.Note = picture.ignore,
+) -> np.ndarray:
+    """Some of a film's frames, uint8 RGB (F, Y, X, 3), each cropped in the middle and resized to ``size`` = (height,
+    width) as it is decoded, so that a long or large film takes no more memory. numbers: of those frames, rising,
+    counted from 0. Of a damaged film, its last frame stands for those that are missing. Otherwise as ``read_clip``.
+    Raises InputError."""
+    check_size(path, len(numbers), size)
+    with open_video(path, background=background, on_note=on_note) as film:
+        wanted, found = set(numbers), list[np.ndarray]()
+        last: np.ndarray | None = None
+        for n, last in enumerate(film.decode(0, max(numbers) + 1)):
+            if n in wanted:
+                found.append(fit(last, *size))
+        if last is None:
+            raise InputError(f"{path} has no frame there that can be decoded; get a whole copy")
+    found += [fit(last, *size)] * (len(numbers) - len(found))
+    return np.stack(found)
+
+
+def check_size(path: str | Path, frames: int, size: tuple[int, int]) -> None:
+    """Raises InputError where so many frames of that size are more than MAX_CLIP_BYTES."""
+    if frames * size[0] * size[1] * 3 > MAX_CLIP_BYTES:
+        what = f"{frames} frames of {path} at {size[1]}x{size[0]}"
+        raise InputError(f"{what} are over {MAX_CLIP_BYTES >> 30} GiB; ask for a shorter or smaller film")
 
 
 def cut(clip: Clip, name: str, start: float | None, end: float | None) -> Clip:

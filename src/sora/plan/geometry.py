@@ -75,14 +75,16 @@ def parse_region(text: str, size: Size) -> tuple[slice, slice]:
     return rows, columns
 
 
-def parse_stretch(text: str, frames: int) -> range:
-    """The frames of 'a:b', counted from 0, b left out, either end open, below 0 from the end. Raises UsageError."""
+def parse_stretch(text: str, frames: int, flag: str = "--frames") -> range:
+    """The frames of 'a:b', counted from 0, b left out, either end open, below 0 from the end. flag: the text is of.
+    Raises UsageError."""
     match = re.fullmatch(r"(-?\d{1,9})?:(-?\d{1,9})?", text.replace(" ", ""))
     if match is None:
-        raise UsageError(f"--frames {text!r} is no stretch; expected first:last, the last left out, as in 8:16")
+        raise UsageError(f"{flag} {text!r} is no stretch; expected first:last, the last left out, as in 8:16")
     found = range(*slice(*(int(end) if end else None for end in match.groups())).indices(frames))
     if not found:
-        raise UsageError(f"--frames {text} holds no frame of the clip, which has {frames}; the first is 0")
+        what = "clip" if flag == "--frames" else "film"
+        raise UsageError(f"{flag} {text} holds no frame of the {what}, which has {frames}; the first is 0")
     return found
 
 

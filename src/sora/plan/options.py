@@ -16,6 +16,7 @@ RANDOM_SEED = -1  # asks for one that is drawn, as in ComfyUI and A1111
 MAX_INT64 = 2**63 - 1
 MAX_PATH_CHARACTERS = 4096  # characters
 MAX_ITEMS = 256  # of a list: shots, LoRAs
+MAX_REFERENCES = 8  # each is sampled along with a film, as long as a latent of it
 
 VerbName = Literal["generate", "image", "img2vid", "extend", "loop", "bridge", "edit"]
 DeviceName = Literal["cuda", "mps", "cpu"]
@@ -25,6 +26,8 @@ CameraMove = Literal["pan-left", "pan-right", "tilt-up", "tilt-down", "zoom-in",
 SubjectMove = Literal["left", "right", "up", "down", "bounce", "spin", "grow", "shrink", "still"]
 TransitionName = Literal["cut", "flow"]
 EditMethod = Literal["noise", "flow"]
+ReferenceBackgroundName = Literal["keep", "white"]
+ControlKindName = Literal["as-is", "edges", "grey", "flow", "pose", "depth"]
 
 
 def option(
@@ -79,9 +82,23 @@ Refine = Annotated[
     ),
 ]
 LastImage = Annotated[str, file("The picture that becomes the last frame.", metavar="IMAGE")]
+References = Annotated[
+    tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
+    option(
+        "A picture of what the film shows; may be repeated.",
+        flags=("--reference",),
+        metavar="FILE",
+        longest=MAX_REFERENCES,
+        path=True,
+    ),
+]
+ReferenceBackground = Annotated[
+    ReferenceBackgroundName,
+    option("white cuts the subject of each reference out.", shown="keep"),
+]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
 Camera = Annotated[CameraMove, option("Move of the camera.")]
-Motion = Annotated[SubjectMove, option("Motion of the subject.")]
+Motion = Annotated[SubjectMove, option("Motion.")]
 Strength = Annotated[
     float,
     option(
@@ -129,7 +146,7 @@ Frames = Annotated[int, option("Length in frames, instead of --seconds.")]
 Fps = Annotated[
     float,
     option(
-        "Frames per second of the film, 1 to 240; the motion keeps its speed.",
+        "Frames a second; motion keeps its speed.",
         shown="the model's",
         low=1,
         high=240,
@@ -156,7 +173,7 @@ Deinterlace = Annotated[
     option(
         "Make whole frames of a clip's two fields.",
         flags=("--deinterlace", "--no-deinterlace"),
-        shown="where a clip says it is interlaced",
+        shown="if it has some",
     ),
 ]
 Background = Annotated[
@@ -167,6 +184,15 @@ Background = Annotated[
         shown="white",
         longest=MAX_PATH_CHARACTERS,
     ),
+]
+Control = Annotated[str, file("Clip or picture to follow; see `sora models show` for who can.", metavar="FILE")]
+ControlKind = Annotated[ControlKindName, option("Kind.", metavar="KIND", shown="as-is")]
+ControlStrength = Annotated[
+    str,
+    option("Its weight, 0 to 10; N,N,... by layer.", metavar="N", shown="1", longest=MAX_PATH_CHARACTERS),
+]
+ControlFrames = Annotated[
+    str, option("Frames of the film that follow it.", metavar="A:B", shown="all", longest=MAX_PATH_CHARACTERS)
 ]
 Draft = Annotated[bool, option("Make a quick, small draft; `sora finish` makes the film of it.")]
 Seed = Annotated[

@@ -6,7 +6,7 @@ None, an empty tuple and False mean that an option was not given; of one that ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -34,6 +34,8 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     subject: o.Subject | None = None
     refine: o.Refine | None = None
     last_image: o.LastImage | None = None
+    references: o.References = ()
+    reference_background: o.ReferenceBackground | None = None
     backward: o.Backward = False
     camera: o.Camera | None = None
     motion: o.Motion | None = None
@@ -56,6 +58,10 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     end_b: o.EndB | None = None
     deinterlace: o.Deinterlace | None = None
     background: o.Background | None = None
+    control: o.Control | None = None
+    control_kind: o.ControlKind | None = None
+    control_strength: o.ControlStrength | None = None
+    control_frames: o.ControlFrames | None = None
     draft: o.Draft = False
     seed: o.Seed | None = None
     steps: o.Steps | None = None
@@ -172,6 +178,28 @@ RIVALS = {
     "mask": ("region",),
 }
 """Fields that take the place of others."""
+
+
+def files_of(request: Request) -> dict[str, tuple[str, ...]]:
+    """The paths of files that a request names, by field; its model and its LoRAs are not among them."""
+    paths: dict[str, tuple[str, ...]] = {}
+    for name in _file_fields():
+        value = getattr(request, name)
+        several = value if fields()[name].is_list else () if value is None else (value,)
+        paths |= {name: several} if several else {}
+    return paths
+
+
+def with_files(request: Request, change: Callable[[str], str]) -> Request:
+    """The request with another path in the place of each of ``files_of``."""
+    values = {name: tuple(map(change, paths)) for name, paths in files_of(request).items()}
+    single = {name: paths[0] for name, paths in values.items() if not fields()[name].is_list}
+    return msgspec.structs.replace(request, **values | single)
+
+
+@cache
+def _file_fields() -> tuple[str, ...]:
+    return tuple(name for name, field in fields().items() if field.is_path and name != "model")
 
 
 def _nothing(name: str) -> Any:

@@ -87,13 +87,24 @@ def at_painted_frames(plan: Plan, film: Clip) -> Clip:
     """A clip that is as long as the plan's film, at the moments of the plan's frames: as long as these."""
     if plan.retiming is None:
         return film
-    shown = np.zeros(plan.frames)
-    for stretch in plan.retiming.stretches:
-        frames = np.arange(stretch.painted.start, min(stretch.painted.stop, plan.frames))
-        moments = (frames - stretch.painted.start) / float(stretch.step or 1)
-        shown[frames] = stretch.film.start - stretch.lead + moments
-    nearest_frames = np.floor(shown + 0.5).astype(int).clip(0, len(film) - 1)
+    nearest_frames = np.floor(film_moments(plan) + 0.5).astype(int).clip(0, len(film) - 1)
     return Clip(film.frames_FYXC[nearest_frames], plan.format.fps)
+
+
+def film_moments(plan: Plan) -> np.ndarray:
+    """The moment of the film that each of the plan's frames shows, float64 (F,), counted in the film's frames. Before
+    the first stretch and behind each, time goes on as in it: known frames there may show moments outside the film."""
+    frames = np.arange(plan.frames, dtype=float)
+    if plan.retiming is None:
+        return frames
+    shown, begin = np.empty(plan.frames), 0
+    stretches = sorted(plan.retiming.stretches, key=lambda each: each.painted.start)
+    for n, stretch in enumerate(stretches):
+        end = stretches[n + 1].painted.start if n + 1 < len(stretches) else plan.frames
+        moments = (frames[begin:end] - stretch.painted.start) / float(stretch.step or 1)
+        shown[begin:end] = stretch.film.start - stretch.lead + moments
+        begin = end
+    return shown
 
 
 def _intervals(film_intervals: int, rate: float) -> int:

@@ -20,6 +20,8 @@ SHAPE = ("aspect", "size")
 LENGTH = ("seconds", "frames")
 PART = ("start", "end", "deinterlace")
 MOVES = ("camera", "motion")
+REFERENCES = ("references", "reference_background")
+CONTROL = ("control", "control_kind", "control_strength", "control_frames")
 
 PAINTED = "Length to paint."
 WHAT_HAPPENS = "What happens (default: the prompt in the file's own recipe)."
@@ -61,14 +63,17 @@ VERBS: dict[str, Verb] = {
     "generate": Verb(
         "Generate a film from a prompt. `sora ideas` lists what the embedded model can paint.",
         required=("prompt",),
-        options=("then", "transition", "subject", *MOVES, *LENGTH, "fps", *SHAPE, "draft", *SAMPLING),
+        options=(
+            *("then", "transition", "subject", *REFERENCES, *MOVES, *LENGTH, "fps", *SHAPE),
+            *("background", *CONTROL, "draft", *SAMPLING),
+        ),
         help_for={"prompt": ALTERNATIVES},
         reads_prompt_files=True,
     ),
     "image": Verb(
         "Generate a picture from a prompt.",
         required=("prompt",),
-        options=("refine", "camera", *SHAPE, "draft", *SAMPLING),
+        options=("refine", *REFERENCES, "camera", *SHAPE, "draft", *SAMPLING),
         help_for={"prompt": ALTERNATIVES},
         reads_prompt_files=True,
     ),
@@ -76,20 +81,25 @@ VERBS: dict[str, Verb] = {
         "Set a picture in motion. It becomes the first frame, and gives the film its shape.",
         required=("image",),
         optional=("prompt",),
-        options=("last_image", *MOVES, *LENGTH, "fps", *SHAPE, "background", "draft", *SAMPLING),
+        options=("last_image", *REFERENCES, *MOVES, *LENGTH, "fps", *SHAPE, "background", *CONTROL, "draft", *SAMPLING),
         help_for={"prompt": WHAT_HAPPENS},
     ),
     "extend": Verb(
         "Continue a clip, or begin before it. Its own frames stay as they are.",
         required=("clip",),
         optional=("prompt",),
-        options=("backward", "seconds", *MOVES, "frames", *PART, "background", "draft", *SAMPLING),
+        options=(
+            *("backward", *REFERENCES, "seconds", *MOVES, "frames", *PART, "background", *CONTROL, "draft", *SAMPLING),
+        ),
         help_for={"prompt": WHAT_HAPPENS, "seconds": PAINTED},
     ),
     "loop": Verb(
         "Make a seamless loop, of a clip or of a prompt alone.",
         optional=("clip",),
-        options=("prompt", "seconds", "frames", "fps", *SHAPE, *PART, "background", "draft", *SAMPLING),
+        options=(
+            *("prompt", *REFERENCES, "seconds", "frames", "fps", *SHAPE, *PART),
+            *("background", *CONTROL, "draft", *SAMPLING),
+        ),
         help_for={
             "clip": "The clip to lead back to its beginning.",
             "prompt": "What to show; without CLIP the whole loop is made of it.",
@@ -101,7 +111,10 @@ VERBS: dict[str, Verb] = {
         "Join two clips by painting the frames between them.",
         required=("clip", "clip_b"),
         optional=("prompt",),
-        options=("seconds", "start_b", "end_b", "frames", *PART, "background", "draft", *SAMPLING),
+        options=(
+            *(*REFERENCES, "seconds", "start_b", "end_b", "frames", *PART),
+            *("background", *CONTROL, "draft", *SAMPLING),
+        ),
         help_for={"prompt": WHAT_HAPPENS, "clip": "The clip to start from.", "seconds": PAINTED},
         metavar_for={"clip": "A"},
     ),
@@ -110,7 +123,8 @@ VERBS: dict[str, Verb] = {
         required=("clip", "prompt"),
         options=(
             *("strength", "region", "mask", "frame_range", "method", "source_prompt"),
-            *(*PART, "background", "draft", *SAMPLING),
+            *REFERENCES,
+            *(*PART, "background", *CONTROL, "draft", *SAMPLING),
         ),
         help_for={"prompt": ALTERNATIVES},
     ),

@@ -61,11 +61,12 @@ class Wan:
     def meta_dit(self) -> nn.Module:
         return self.components.meta_module(self.components.experts[0])
 
-    def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
-        p = self.components
-        kinds = p.device, p.dtype
+    def plan_memory(
+        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+    ) -> str:
+        p, shown = self.components, {"encodes": encodes, "references": references}
         needed = needs.memory_needs(
-            p.spec, p.component_paths, shape_FYX, *kinds, encodes=encodes, vae_dtype=p.vae_dtype
+            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype
         )
         return self.memory.choose_plan(needed, forced)
 
@@ -166,7 +167,7 @@ class Wan:
     def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
         text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
         dtype, (_, t, h, w) = self.components.dtype, self.spec.grid.latent_shape(*canvas.shape)
-        tokens = t * h * w // self.spec.grid.patch**2
+        tokens = (len(canvas.guides.references) + t) * h * w // self.spec.grid.patch**2
         cache_text = self.speed.uses("text-once")
         batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
         return GuidedTransformer(
