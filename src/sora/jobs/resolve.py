@@ -22,7 +22,7 @@ from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, at_models_rate, method_of
 from sora.media import GENERATED, Sound, background_of
 from sora.memory import plans
-from sora.plan import foreign_syntax, prompts, retiming, weighting
+from sora.plan import anchors, foreign_syntax, prompts, retiming, shot_lines, weighting
 from sora.plan import verbs as rows
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
@@ -70,15 +70,22 @@ class ResolvedRequest:
         known = known or plan.control is not None
         return (frames, *self.model_size), known
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures the model is shown with a window at most: references and anchors."""
+        return anchors.most_pictures(self.plan) if self.spec.takes_references else 0
+
     def plan_of(self, variant: Variant) -> Plan:
         """The same plan with a variant's words."""
         return replace(self.plan, prompts=variant.texts)
 
     def request_of(self, variant: Variant) -> Request:
         """The request of one variant alone; how many threads paint says nothing about the film."""
-        first, *then = [prompts.escaped(text) for text in variant.shots]
-        own = {"prompt": first or None, "then": tuple(then), "seed": variant.seed, "threads": None}
-        return msgspec.structs.replace(self.request, **own)
+        first, *then = words = [prompts.escaped(text) for text in variant.shots]
+        own: dict[str, Any] = {"prompt": first or None, "then": tuple(then)}
+        if self.request.shots:
+            own = {"shots": tuple(map(shot_lines.with_words, self.request.shots, words))}
+        return msgspec.structs.replace(self.request, **own, seed=variant.seed, threads=None)
 
 
 def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | None = None) -> ResolvedRequest:
@@ -90,6 +97,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     within("--count", delivery.count, 1, MAX_FILES)
     within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
     request = _normalized(request)
+    _check_shots(request)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
     references.check(request, spec)
     control.check(request, spec)
@@ -144,6 +152,20 @@ def _check_complete(request: Request) -> None:
         )
 
 
+def _check_shots(request: Request) -> None:
+    """Raises UsageError for shots next to a prompt, and for what cannot be a shot."""
+    if not request.shots:
+        return
+    if request.prompt is not None or request.then:
+        other = "a prompt" if request.prompt is not None else "--then"
+        raise UsageError(f"{other} and --shots both say what to paint; give one of them")
+    for number, shot in enumerate(request.shots, start=1):
+        try:
+            shot_lines.check(shot, is_first=number == 1)
+        except UsageError as error:
+            raise UsageError(f"shot {number}: {error}") from None
+
+
 def _normalized(request: Request) -> Request:
     """The request with a seed to be drawn where it asks for that, and words that are Unicode in any locale. Raises
     UsageError."""
@@ -152,6 +174,7 @@ def _normalized(request: Request) -> Request:
         name: prompts.as_unicode(text) for name in words if (text := getattr(request, name)) is not None
     }
     values["then"] = tuple(map(prompts.as_unicode, request.then))
+    values["shots"] = tuple(shot_lines.with_words(shot, prompts.as_unicode(shot.prompt)) for shot in request.shots)
     return msgspec.structs.replace(request, **values, seed=None if request.seed == RANDOM_SEED else request.seed)
 
 
