@@ -105,6 +105,7 @@ def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
         sampler=r.sampler,
         negative_prompt=r.negative_prompt,
         stream=resolved.speed.uses("overlap"),
+        keep_latents=resolved.speed.uses("kept-latents"),
     )
 
 

@@ -27,13 +27,13 @@ def of_gap(gap: range, *, known_before: int, known_after: int) -> tuple[int, ...
 def shown_with(plan: Plan, window: Window) -> tuple[int, ...]:
     """The anchors that a window is shown as pictures: those that it does not contain, as far as the plan's references
     leave room. A film of one window has none, since it contains them all."""
-    room = max(0, MAX_PICTURES - len(plan.references))
+    room = max(0, MAX_PICTURES - plan.reference_count)
     return tuple(frame for frame in plan.anchors if not _contains(window, frame))[:room]
 
 
 def most_pictures(plan: Plan) -> int:
     """How many pictures a window is shown at most, references and anchors together."""
-    return len(plan.references) + max((len(shown_with(plan, window)) for window in plan.windows), default=0)
+    return plan.reference_count + max((len(shown_with(plan, window)) for window in plan.windows), default=0)
 
 
 def _contains(window: Window, frame: int) -> bool:
