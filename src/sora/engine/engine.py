@@ -193,18 +193,6 @@ def _paint_window(
     yield torch.cat([frames[-1:], frames, frames[: -window.first - 1]])
 
 
-def _at_model_size(plan: Plan, canvas: Canvas) -> Canvas:
-    """What the model sees of a canvas."""
-    return resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
-
-
-def _window_settings(model: Model, plan: Plan, settings: Settings, window: Window) -> Settings:
-    """How one window is sampled."""
-    share = 1.0 if plan.source else _guidance_fraction(model, window)
-    seed = derive_seed(settings.seed, window=window.noise_index)
-    return replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
-
-
 @dataclass(frozen=True)
 class _Coder:
     """The ``Coder`` of a plan that paints whole frames."""
@@ -218,6 +206,18 @@ class _Coder:
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         on_device = latents_BCTHW.to(self.model.device)
         return torch.cat(list(_decode(self.model, self.plan, on_device, 0, lambda _: None)))
+
+
+def _at_model_size(plan: Plan, canvas: Canvas) -> Canvas:
+    """What the model sees of a canvas."""
+    return resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
+
+
+def _window_settings(model: Model, plan: Plan, settings: Settings, window: Window) -> Settings:
+    """How one window is sampled."""
+    share = 1.0 if plan.source else _guidance_fraction(model, window)
+    seed = derive_seed(settings.seed, window=window.noise_index)
+    return replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
 
 
 def _guidance_fraction(model: Model, window: Window) -> float:

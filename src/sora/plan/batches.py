@@ -11,11 +11,10 @@ def independent_runs(plan: Plan) -> tuple[tuple[int, ...], ...]:
     """Runs of consecutive windows, two or more, counted from 0, that are alike in all but their words and their noise:
     short shots that begin with a cut. Nothing is known in them, and they have one length.
 
-    There is none where a clip, or a control signal, makes each window another canvas, or where later shots are shown
-    what the first one became.
+    There is none where a clip, or a control signal, makes each window another canvas, nor where references are sampled
+    along with it, one of which may be a frame of the first shot.
     """
-    alike = plan.source is None and plan.control is None and not (plan.known_clips or plan.cyclic)
-    if not alike or plan.shows_first_shot:
+    if plan.source is not None or plan.control is not None or plan.known_clips or plan.cyclic or plan.reference_count:
         return ()
     runs = (list(group) for _, group in groupby(range(len(plan.windows)), lambda n: _likeness(plan.windows[n], n)))
     return tuple(tuple(run) for run in runs if len(run) > 1)

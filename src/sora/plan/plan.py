@@ -118,9 +118,10 @@ class Plan:
     part of each frame that the model paints, at ``format.model_size``; None is all. retiming: how a film of another
     rate is made of these frames; None where they are the film. references: pictures of what every window shows, uint8
     RGB (Y, X, 3), each of a size of its own. control: a signal for what is painted. guide_scales: weights of both, one
-    for all the layers of the model that take them or one for each. anchors: known frames that are shown as pictures
-    with windows that do not contain them, see ``anchors``. subject_from_first_shot: whether a frame of the first shot,
-    which is chosen when that is painted, is the reference of later ones where there are no ``references``.
+    for all the layers of the model that take them or one for each. subject_from_first_shot: whether a frame of
+    the first shot, which is chosen when that is painted, is the reference of later ones where there are no
+    ``references``. anchors: known frames that are shown as pictures with windows that do not contain them, see
+    ``anchors``.
     """
 
     format: Format
@@ -135,8 +136,8 @@ class Plan:
     references: tuple[np.ndarray, ...] = ()
     control: Control | None = None
     guide_scales: tuple[float, ...] = (1.0,)
-    anchors: tuple[int, ...] = ()
     subject_from_first_shot: bool = False
+    anchors: tuple[int, ...] = ()
 
     @property
     def shows_first_shot(self) -> bool:
@@ -145,7 +146,7 @@ class Plan:
 
     @property
     def reference_count(self) -> int:
-        """The most references that a window is shown."""
+        """The most references that a window is shown, without anchors."""
         return len(self.references) or int(self.shows_first_shot)
 
     @property
