@@ -90,7 +90,7 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
-    shown, forced = len(resolved.plan.references), resolved.request.memory
+    shown, forced = resolved.pictures, resolved.request.memory
     return models.plan_memory(model, shape_FYX, encodes=known, references=shown, forced=forced)
 
 
@@ -106,6 +106,7 @@ def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
         sampler=r.sampler,
         negative_prompt=r.negative_prompt,
         stream=resolved.speed.uses("overlap"),
+        keep_latents=resolved.speed.uses("kept-latents"),
     )
 
 
