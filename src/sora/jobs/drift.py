@@ -140,10 +140,10 @@ def _plan_of(request: Request, spec: ModelSpec, frames: int, fps: float) -> Plan
     size = (spec.grid.space, spec.grid.space)  # any will do
     if frames * spec.defaults.fps / fps > MAX_CLIP_FRAMES:
         return None  # at no rate that sora paints
-    near = retiming.is_near(fps, spec.defaults.fps)
-    format = spec.format(size, fps if near else spec.defaults.fps)
+    frame_by_frame = retiming.is_near(fps, spec.defaults.fps)
+    format = spec.format(size, fps if frame_by_frame else spec.defaults.fps)
     try:
-        if not near and not request.shots:
+        if not frame_by_frame and not request.shots:
             return retiming.generate(words, frames=frames, fps=fps, format=format, transition=transition)
         if request.shots:
             spans = shot_spans.of(request.shots, fps=fps, default=1, total=None, transition=transition)
@@ -153,7 +153,7 @@ def _plan_of(request: Request, spec: ModelSpec, frames: int, fps: float) -> Plan
             return None
         return (
             operations.film(words, spans, format=format)
-            if near
+            if frame_by_frame
             else retiming.film(words, spans, fps=fps, format=format)
         )
     except UsageError:
