@@ -152,7 +152,7 @@ def test_a_transparent_background_is_white_whatever_is_asked_for(way: Any):
 
 def test_without_opencv_the_hint_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(InputError, match=r"pip install 'sora-video\[control\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'sora-video\[control\]'"):
         resolved("a.png", reference_background="white")
     assert resolved("a.png").plan.references
 

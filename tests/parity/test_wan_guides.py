@@ -54,9 +54,9 @@ def control_clip() -> Clip:
     return Clip(np.stack([picture(10 + i) for i in range(FRAMES)]), 16.0)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_references(folders: Any, close: Close, count: int) -> None:
-    ready, folder = folders("vace")
+@pytest.mark.parametrize(("kind", "count"), [("vace", 1), ("vace", 2), ("vace", 3), ("vace-a14b", 1)])
+def test_references(folders: Any, close: Close, kind: str, count: int) -> None:
+    ready, folder = folders(kind)
 
     def plan(form: Format) -> Plan:
         return replace(operations.generate((PROMPT,), frames=FRAMES, format=form), references=tuple(REFERENCES[:count]))
@@ -170,3 +170,19 @@ def test_a_control_clip(folders: Any, close: Close, scales: str) -> None:
         "conditioning_scale": given[0] if len(given) == 1 else list(given),
     }
     close(ours(folder, plan), theirs(ready, **said))
+
+
+def test_references_with_a_control_clip_and_a_first_picture(folders: Any, close: Close) -> None:
+    ready, folder = folders("vace")
+
+    def plan(form: Format) -> Plan:
+        begun = operations.img2vid(picture(), PROMPT, frames=FRAMES, format=form)
+        control = Control(control_clip(), range(1, FRAMES))
+        return replace(begun, references=tuple(REFERENCES[:2]), control=control, guide_scales=SCALES["each"])
+
+    shown = with_mask([0])
+    shown["video"][0, 1:] = control_clip().frames_FYXC[1:] / 255
+    scales = list(SCALES["each"])
+    close(
+        ours(folder, plan), theirs(ready, **shown, conditioning_scale=scales, reference_images=pictures(REFERENCES[:2]))
+    )

@@ -21,6 +21,7 @@ from sora.engine.model import Scheduled
 from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.resizing import crop_canvas, resize_canvas, to_uint8
 from sora.engine.seeds import derive_seed
+from sora.engine.subject import SubjectFrame
 from sora.engine.timeline import Timeline
 from sora.engine.velocity import Velocity, wrapped
 from sora.errors import OutOfMemory
@@ -94,18 +95,18 @@ def paint(
     checkpoints: of "window-0001" and so on; what they hold is not painted again. Known pixels come back exactly as they
     were. Raises OutOfMemory, NotFinite, and what a checkpoint raises.
     """
-    timeline, firsts = Timeline(plan), dict[int, Statistics]()
+    timeline, subject, firsts = Timeline(plan), SubjectFrame(plan), dict[int, Statistics]()
     kept = KeptLatents(plan, enabled=settings.keep_latents)
     yield from timeline.pop_ready()
     for number, window in enumerate(plan.windows, start=1):
         if number > 1:
             heap.trim()
-        report = _number_windows(on_event, number, len(plan.windows))
+        report = _number_windows(on_event, plan, number)
         with _report_out_of_memory(window.frames, plan.format.model_size):
             checkpoint, begin = checkpoints(f"window-{number:04d}"), 0
             finished = checkpoint.frames()
             if finished is None or not kept.restore(window, checkpoint):
-                canvas = timeline.canvas_for(window)
+                canvas = subject.shown_to(window, timeline.canvas_for(window))
                 painted = _paint_window(model, plan, window, canvas, settings, report, checkpoint, kept)
                 target = None if window.context_after else firsts.get(window.colour_group)
                 can_stream = settings.stream and target is None and not canvas.known_F1YX.any()
@@ -117,6 +118,7 @@ def paint(
                 finished = matching.recorded(finished, window.colour_group, firsts)
             for frames_FCYX in finished:
                 timeline.add(window, frames_FCYX, begin)
+                subject.consider(window, frames_FCYX, begin)
                 begin += len(frames_FCYX)
                 yield from timeline.pop_ready()
 
@@ -259,7 +261,7 @@ def paint_latents(
             kept: dict[str, Any] = {"on_step": on_step, "checkpoint": checkpoint, "lead": latents.lead}
             finished = flow_edit(source_velocity, velocity, clean, times, seed, **kept)
         else:
-            chosen, noise = sampler.SAMPLERS[settings.sampler], noise.to(latents.clean_BCTHW)
+            chosen, noise = sampler.seeded(settings.sampler, settings.seed), noise.to(latents.clean_BCTHW)
             finished = sampler.sample(
                 velocity, latents, noise, times, sampler=chosen, on_step=on_step, checkpoint=checkpoint
             )
@@ -345,10 +347,11 @@ def _paste_crops(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterat
         yield frames
 
 
-def _number_windows(on_event: Listener | None, window: int, windows: int) -> Listener:
+def _number_windows(on_event: Listener | None, plan: Plan, number: int) -> Listener:
     if on_event is None:
         return lambda _: None
-    return lambda event: on_event(replace(event, window=window, windows=windows))
+    shot, shots = plan.windows[number - 1].shot + 1, len(plan.prompts)
+    return lambda event: on_event(replace(event, window=number, windows=len(plan.windows), shot=shot, shots=shots))
 
 
 @contextmanager

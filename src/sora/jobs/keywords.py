@@ -7,9 +7,9 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sora.plan.options import (
     CameraMove,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sora.engine.progress import ProgressEvent
     from sora.jobs.video import Video
     from sora.plan.clip import Clip
+    from sora.plan.shot import Shot
 
     FilePath: TypeAlias = str | PathLike[str]
 
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
     MaskSource: TypeAlias = PictureSource | Clip
     """What is light in it is painted: a picture for all frames, or a clip frame by frame. An array may be bool (Y, X)
     or (F, Y, X), too."""
+
+    ShotsSource: TypeAlias = FilePath | Sequence[str | Shot | Mapping[str, Any]]
+    """The shots of a film: a file with one a line, or a list of them, as words, ``Shot(prompt=..., seconds=...)`` or a
+    dict of the same."""
 
     LoRASource: TypeAlias = FilePath | tuple[FilePath, float]
     """A LoRA's file, with a strength (1 where none is given) as FILE:STRENGTH or as a pair."""
@@ -155,11 +160,13 @@ class GenerateOptions(
     DraftOption,
     total=False,
 ):
-    """Options of ``generate``. then: the words of further shots."""
+    """Options of ``generate``. then: the words of further shots. shots: all shots, in place of a prompt."""
 
     then: str | Sequence[str]
     transition: TransitionName | None
     subject: str | None
+    shots: ShotsSource
+    subject_reference: bool | None
     fps: float | None
 
 
@@ -278,6 +285,8 @@ class RemakeOptions(
     then: str | Sequence[str]
     transition: TransitionName | None
     subject: str | None
+    shots: ShotsSource
+    subject_reference: bool | None
     fps: float | None
     refine: float | None
     backward: bool

@@ -89,7 +89,7 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
-    shown, forced = len(resolved.plan.references), resolved.request.memory
+    shown, forced = resolved.plan.reference_count, resolved.request.memory
     return models.plan_memory(model, shape_FYX, encodes=known, references=shown, forced=forced)
 
 

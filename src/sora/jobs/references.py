@@ -38,7 +38,7 @@ def check(request: Request, spec: ModelSpec) -> None:
 
 
 def added(verb_plan: VerbPlan, request: Request, files: Inputs) -> VerbPlan:
-    """The plan with a request's references. Raises InputError."""
+    """The plan with a request's references. Raises InputError, and UsageError where one cannot be cut out."""
     if not request.references:
         return verb_plan
     cuts = request.reference_background == "white"
@@ -54,7 +54,7 @@ Reference = tuple[np.ndarray, tuple[str, ...]]
 
 
 def _reference(path: str, files: Inputs, *, cuts: bool) -> Reference:
-    """Raises InputError."""
+    """Raises as ``added``."""
     if path in files:
         return _read(path, files, cuts=cuts)
     try:

@@ -186,9 +186,7 @@ def _recipe_error(request: Request, files: Inputs | None) -> SoraError | None:
 def _check_prompts(file: str, request: Request) -> None:
     """Raises InputError for words that stand for several films: a recipe is of one."""
     try:
-        variants = [
-            prompts.variants(prompts.clean(text)) for text in (request.prompt, *request.then) if text is not None
-        ]
+        variants = [prompts.variants(prompts.clean(text)) for text in request.shot_words if text is not None]
     except UsageError as error:
         raise InputError(f"the recipe of {file} holds words that cannot be painted ({error})") from None
     if any(len(each) > 1 for each in variants):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sora.errors import InputError
+from sora.errors import InputError, UsageError
 
 MAX_SIDE = 384  # pixels at which the subject is looked for; its outline is as fine as that
 EDGE = 0.02  # of the longer side: how much of the picture's edges is background
@@ -15,19 +15,19 @@ LEAST, MOST = 0.005, 0.98  # of a picture's pixels that a subject covers
 
 def on_white(picture_YXC: np.ndarray, name: str) -> np.ndarray:
     """The subject of a picture, uint8 RGB (Y, X, 3), as large as before. It may reach the lower edge, as that of a
-    portrait does. name: of the picture, for a person. Raises InputError where no subject is found, or without
-    OpenCV."""
+    portrait does. name: of the picture, for a person. Raises InputError where no subject is found, and
+    UsageError without OpenCV."""
     share_YX1 = _subject(picture_YXC, name)[..., None]
     return np.rint(picture_YXC * share_YX1 + 255 * (1 - share_YX1)).astype(np.uint8)
 
 
 def _subject(picture_YXC: np.ndarray, name: str) -> np.ndarray:
-    """How much of each pixel is the subject's: float32 (Y, X) in [0, 1]. Raises InputError."""
+    """How much of each pixel is the subject's: float32 (Y, X) in [0, 1]. Raises as ``on_white``."""
     try:
         import cv2  # late: it is an extra
     except ImportError:
         hint = "pip install 'sora-video[control]', or give a picture whose background is transparent"
-        raise InputError(f"to cut the subject of {name} out needs OpenCV; {hint}") from None
+        raise UsageError(f"to cut the subject of {name} out needs OpenCV; {hint}") from None
     height, width = picture_YXC.shape[:2]
     scale = min(1.0, MAX_SIDE / max(height, width))
     small = max(1, round(width * scale)), max(1, round(height * scale))

@@ -21,7 +21,7 @@ MAX_REFERENCES = 8  # each is sampled along with a film, as long as a latent of 
 VerbName = Literal["generate", "image", "img2vid", "extend", "loop", "bridge", "edit"]
 DeviceName = Literal["cuda", "mps", "cpu"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
-SamplerName = Literal["euler", "heun", "unipc"]
+SamplerName = Literal["euler", "heun", "unipc", "lcm"]
 CameraMove = Literal["pan-left", "pan-right", "tilt-up", "tilt-down", "zoom-in", "zoom-out", "orbit", "static"]
 SubjectMove = Literal["left", "right", "up", "down", "bounce", "spin", "grow", "shrink", "still"]
 TransitionName = Literal["cut", "flow"]
@@ -72,6 +72,14 @@ Then = Annotated[
 ]
 Transition = Annotated[TransitionName, option("How one shot becomes the next.", shown="cut")]
 Subject = Annotated[str, text("Who or what every shot is about; put before each prompt.", metavar="WORDS")]
+SubjectReference = Annotated[
+    bool,
+    option(
+        "Show later shots a frame of the first, if the model can.",
+        flags=("--subject-reference", "--no-subject-reference"),
+        shown="on",
+    ),
+]
 Refine = Annotated[
     float,
     option(
@@ -85,7 +93,7 @@ LastImage = Annotated[str, file("The picture that becomes the last frame.", meta
 References = Annotated[
     tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
     option(
-        "A picture of what the film shows; may be repeated.",
+        "Picture of what the film shows; may be repeated.",
         flags=("--reference",),
         metavar="FILE",
         longest=MAX_REFERENCES,
@@ -94,7 +102,7 @@ References = Annotated[
 ]
 ReferenceBackground = Annotated[
     ReferenceBackgroundName,
-    option("white cuts the subject of each reference out.", shown="keep"),
+    option("What lies around the subject of each.", metavar="WAY", shown="keep"),
 ]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
 Camera = Annotated[CameraMove, option("Move of the camera.")]
@@ -205,7 +213,7 @@ Steps = Annotated[
 ]
 Guidance = Annotated[
     float,
-    option("Guidance scale, 0 to 100; 1 disables guidance.", shown="the model's", low=0, high=100),
+    option("Guidance scale, 0 to 100; 1 disables it.", shown="the model's", low=0, high=100),
 ]
 GuidanceLow = Annotated[
     float,

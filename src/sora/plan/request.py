@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from sora.errors import InputError, UsageError
 from sora.plan import options as o
+from sora.plan import shot
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -32,6 +33,8 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     then: o.Then = ()
     transition: o.Transition | None = None
     subject: o.Subject | None = None
+    shots: shot.Shots = ()
+    subject_reference: o.SubjectReference | None = None
     refine: o.Refine | None = None
     last_image: o.LastImage | None = None
     references: o.References = ()
@@ -84,6 +87,11 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     def source(self) -> str | None:
         """The file the film is made of, the first where there are two."""
         return self.draft_file or self.clip or self.image
+
+    @property
+    def shot_words(self) -> tuple[str | None, ...]:
+        """The words of each shot, with their alternatives; None for a first one that has none of its own."""
+        return tuple(each.prompt for each in self.shots) or (self.prompt, *self.then)
 
 
 class RequestField(Struct, frozen=True):
@@ -156,11 +164,17 @@ def within(flag: str, value: float | None, low: float, high: float) -> None:
 def check(request: Request) -> None:
     """Raises UsageError for a number outside its range, or a name that is none of those there are."""
     for field in fields().values():
-        value = getattr(request, field.name)
-        if field.minimum is not None and field.maximum is not None:
-            within(field.flag, value, field.minimum, field.maximum)
-        if field.choices and value is not None and value not in field.choices:
-            raise UsageError(f"{field.flag} {value!r} is not known; expected {', '.join(field.choices)}")
+        _check_value(field, getattr(request, field.name))
+    for each in request.shots:
+        for name in shot.OPTIONS:
+            _check_value(fields()[name], getattr(each, name))
+
+
+def _check_value(field: RequestField, value: Any) -> None:
+    if field.minimum is not None and field.maximum is not None:
+        within(field.flag, value, field.minimum, field.maximum)
+    if field.choices and value is not None and value not in field.choices:
+        raise UsageError(f"{field.flag} {value!r} is not known; expected {', '.join(field.choices)}")
 
 
 def changed(request: Request, values: Mapping[str, Any]) -> Request:
@@ -176,6 +190,7 @@ RIVALS = {
     "frames": ("seconds",),
     "region": ("mask",),
     "mask": ("region",),
+    "shots": ("prompt", "then", "transition", "seconds", "frames"),
 }
 """Fields that take the place of others."""
 
@@ -221,6 +236,7 @@ def from_data(data: Any, what: str) -> Request:
     if request.seed is not None and not 0 <= request.seed <= o.MAX_SEED:  # one that was drawn is recorded as such
         raise InputError(f"{what} holds a seed outside 0 to {o.MAX_SEED}; it was damaged or is not sora's")
     numbers = [getattr(request, f.name) for f in fields().values() if f.kind is float]
+    numbers += [each.seconds for each in request.shots]
     if any(number is not None and not math.isfinite(number) for number in numbers):
         raise InputError(f"{what} holds a number that is not finite; it was damaged or is not sora's")
     return request

@@ -20,6 +20,7 @@ SHAPE = ("aspect", "size")
 LENGTH = ("seconds", "frames")
 PART = ("start", "end", "deinterlace")
 MOVES = ("camera", "motion")
+SHOTS = ("shots", "subject_reference")
 REFERENCES = ("references", "reference_background")
 CONTROL = ("control", "control_kind", "control_strength", "control_frames")
 
@@ -64,7 +65,7 @@ VERBS: dict[str, Verb] = {
         "Generate a film from a prompt. `sora ideas` lists what the embedded model can paint.",
         required=("prompt",),
         options=(
-            *("then", "transition", "subject", *REFERENCES, *MOVES, *LENGTH, "fps", *SHAPE),
+            *("then", "transition", "subject", *SHOTS, *REFERENCES, *MOVES, *LENGTH, "fps", *SHAPE),
             *("background", *CONTROL, "draft", *SAMPLING),
         ),
         help_for={"prompt": ALTERNATIVES},

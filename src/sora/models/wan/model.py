@@ -71,7 +71,7 @@ class Wan:
         return self.memory.choose_plan(needed, forced)
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
-        return schedule.schedule(sampler, steps, shift, strength)
+        return schedule.schedule(sampler, steps, shift, strength, defaults=self.spec.defaults)
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
         self.components.add_lora(tensors, strength, name)
@@ -141,7 +141,7 @@ class Wan:
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             nonlocal last_expert
-            timestep = int(schedule.network_timestep(t))
+            timestep = schedule.network_timestep(t, self.spec.defaults.timesteps).item()
             expert = self._expert_at(timestep)
             if expert != last_expert:
                 transformer.restore({})  # it was the other expert's
@@ -232,7 +232,7 @@ class Wan:
         embedding = self.components.image_encoder(image.preprocess(image_YXC).to(self.device, self.components.dtype))
         return embedding if canvas.known_F1YX[frame].all() else torch.zeros_like(embedding)
 
-    def _expert_at(self, timestep: int) -> int:
+    def _expert_at(self, timestep: float) -> int:
         """Which expert predicts at a timestep in [0, 1000]: 0 at high noise, 1 at low noise."""
         boundary = self.spec.boundary
         if boundary is None or len(self.components.experts) == 1:
