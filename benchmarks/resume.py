@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 PROMPT = "a red balloon floats up over a green meadow"
 CASES: dict[str, tuple[str, ...]] = {
     "two windows": ("generate", PROMPT, "--frames", "40"),
+    "three windows": ("generate", PROMPT, "--frames", "70"),
     "unipc": ("generate", PROMPT, "--frames", "17", "--sampler", "unipc"),
     "heun": ("generate", PROMPT, "--frames", "17", "--sampler", "heun"),
     "fast": ("generate", PROMPT, "--frames", "17", "--speed", "fast"),

@@ -26,9 +26,9 @@ from minitrain import video_metrics
 from minitrain.eval.verbs import cases, eval_model
 from minitrain.eval.verdicts import log_progress, machine_summary, markdown_table
 from minitrain.worlds import render
-from sora.engine import engine
 from sora.engine.blend import blend_known
 from sora.engine.canvas import Canvas
+from sora.engine.resizing import to_uint8
 
 KINDS = ("forward", "backward", "no seam")
 KNOWN = 5  # frames
@@ -111,7 +111,7 @@ def blended_truth(count: int) -> Iterator[tuple[float, ...]]:
         known = torch.zeros(len(truth_FCYX), 1, 256, 256, dtype=torch.bool)
         with torch.inference_mode():
             latents = evaluator.model.encode(Canvas(truth_FCYX, ~known, 8.0)).clean_BCTHW
-            decoded = torch.cat([engine.to_uint8(chunk, (256, 256)) for chunk in evaluator.model.decode(latents)])
+            decoded = torch.cat([to_uint8(chunk, (256, 256)) for chunk in evaluator.model.decode(latents)])
         known[:KNOWN] = True
         blended = blend_known(Canvas(truth_FCYX, known, 8.0), decoded)
         yield tuple(

@@ -120,6 +120,22 @@ def test_even_a_few_calls_are_spread_round_the_circle(length: int) -> None:
     assert max(gaps) <= 2 * length / 5 + 1
 
 
+@given(length=st.integers(1, 9), calls=st.integers(1, 12), fixed=st.integers(0, 3), lead=st.integers(0, 2))
+@settings(deadline=None)
+def test_what_stands_before_the_circle_is_never_turned(length: int, calls: int, fixed: int, lead: int) -> None:
+    before = -cycle(fixed) if fixed else cycle(1)[:, :, :0]
+    whole = torch.cat([before, cycle(length)], dim=2)
+
+    def field(x: Tensor, _: Tensor) -> Tensor:
+        assert torch.equal(x[:, :, :fixed], before)
+        assert x.shape[2] == fixed + lead + length and (x[:, :, fixed:] > 0).all()
+        return 2 * x
+
+    turned = temporal_roll(field, lead, fixed)
+    for _ in range(calls):
+        assert torch.equal(turned(whole, torch.tensor(0.5)), 2 * whole)
+
+
 def test_each_wrapper_begins_anew() -> None:
     assert where_it_opens(7, 5) == where_it_opens(7, 5)
     assert where_it_opens(7, 1) == [0]

@@ -77,7 +77,7 @@ def test_rarely_used_options_stand_in_a_panel_of_their_own_at_the_end(run: Run):
     text = run("generate", "--help").stdout
     panels = re.findall(r"^(\S.*):$", text, re.MULTILINE)
     assert panels == [
-        *("Arguments", "What to make", "Size and length", "Sampling", "Model", "Output", "Expert", "Examples"),
+        *("Arguments", "What to make", "Size and length", "Model and sampling", "Output", "Expert", "Examples"),
     ]
     assert "--shift" in text.split("Expert:")[1]
 
@@ -150,7 +150,7 @@ def test_the_version(run: Run, flag: str):
         ("generate a --fps slow", "--fps takes a number; see `sora generate --help`"),
         (
             "generate a --sampler hun",
-            "--sampler 'hun' is not known; expected euler, heun, unipc; did you mean heun?",
+            "--sampler 'hun' is not known; expected euler, heun, unipc, lcm; did you mean heun?",
         ),
         (
             "loop a b c",
@@ -199,7 +199,7 @@ def test_no_line_about_a_film_where_none_is_wanted(studio: Studio, flag: str):
     ("end", "message"),
     [
         ("--sede 5", "`sora generate` takes no --sede; did you mean --seed? see `sora generate --help`"),
-        ("--sampler hun", "--sampler 'hun' is not known; expected euler, heun, unipc; did you mean heun?"),
+        ("--sampler hun", "--sampler 'hun' is not known; expected euler, heun, unipc, lcm; did you mean heun?"),
     ],
 )
 def test_mistakes_in_a_prompt_file_are_answered_alike(studio: Studio, end: str, message: str):

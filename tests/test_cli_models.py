@@ -55,7 +55,8 @@ def test_a_rows_defaults_can_be_painted():
         assert d.context_after % grid.time == d.loop_frames % grid.time == 0, spec.name
         assert d.context + d.context_after < d.window and d.frames <= d.window, spec.name
         assert d.sampler in SAMPLERS, spec.name
-        assert d.draft_area < d.area and d.draft_steps < d.steps, spec.name
+        assert d.draft_area < d.area, spec.name
+        assert d.draft_steps == d.steps == len(d.timesteps) if spec.is_few_step else d.draft_steps < d.steps, spec.name
         assert list(spec.memory) == list(MEMORY), spec.name
         assert sorted(spec.memory.values(), reverse=True) == list(spec.memory.values()), spec.name
 
@@ -90,6 +91,7 @@ SEES = {"in_channels": 36, "image_dim": 20}
 VACE = {"vace_layers": [0], "_class_name": "WanVACETransformer3DModel"}
 VAE2 = {"z_dim": 48, "scale_factor_spatial": 16, "scale_factor_temporal": 4}
 TIMES = {"expand_timesteps": True}
+DMD = {"_class_name": "WanDMDPipeline"}
 TWO = {"transformer_2": ["diffusers", "WanTransformer3DModel"]}
 LARGE = {"num_attention_heads": 40, "num_layers": 40}
 
@@ -133,6 +135,10 @@ def save(tmp_path: Path) -> Save:
         ({}, {"in_channels": 36, "image_dim": None}, None, "wan2.2-i2v-a14b", "channels"),
         (TWO | {"boundary_ratio": 0.9}, {"in_channels": 36}, None, "wan2.2-i2v-a14b", "channels"),
         (TWO | {"boundary_ratio": 0.875}, {}, None, "wan2.2-t2v-a14b", "renoise"),
+        (TWO | {"boundary_ratio": 0.875}, VACE | LARGE, None, "wan2.2-vace-fun-a14b", "control"),
+        (DMD, {}, None, "fastwan2.1-1.3b", "renoise"),
+        (DMD, LARGE, None, "fastwan2.1-14b", "renoise"),
+        (DMD, {"in_channels": 48, "out_channels": 48}, VAE2, "fastwan2.2-ti2v-5b", "tokens"),
         (TIMES, {"in_channels": 48, "out_channels": 48}, VAE2, "wan2.2-ti2v-5b", "tokens"),
         (TIMES, {"in_channels": 8, "out_channels": 8}, VAE2 | {"z_dim": 8}, "wan2.2-ti2v-5b", "tokens"),
         (
@@ -187,6 +193,7 @@ def test_only_the_parts_that_a_folder_names_are_wanted(save: Save):
     ("broken", "fragment"),
     [
         ({"dit": {"_class_name": "WanAnimateTransformer3DModel"}}, "WanAnimateTransformer3DModel, which sora cannot"),
+        ({"dit": {"_class_name": "AnyFlowTransformer3DModel"}}, "AnyFlowTransformer3DModel, which sora cannot"),
         ({"dit": {"in_channels": 52}}, "takes 52 channels and makes 16"),
         ({"vae": {"z_dim": 12}}, "makes 16, its autoencoder has 12"),
         ({"vae": {"z_dim": "many"}}, "z_dim = 'many'; expected a count"),

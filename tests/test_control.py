@@ -413,6 +413,15 @@ def test_what_control_cannot_do_is_refused(
     assert fragment in message and len(message.splitlines()) == 1
 
 
+def test_a_weight_of_references_alone(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((SIDE, SIDE, 3), np.uint8)).save(tmp_path / "r.png")
+    shown: dict[str, Any] = {"references": (str(tmp_path / "r.png"),), "size": "32x32"}
+    for verb, more in (("generate", shown), ("image", shown), ("generate", {"then": ("a dog",), "size": "32x32"})):
+        asked: dict[str, Any] = {"verb": verb, "prompt": "a cat", "model": VACE, "control_strength": "0.5", **more}
+        assert resolve(Request(**asked)).plan.guide_scales == (0.5,)
+        assert "expected 0 to 10" in refusal(Request(**asked | {"control_strength": "12"}))
+
+
 def test_without_opencv_what_is_computed_is_refused_with_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from sora.engine import engine
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.engine import Settings
 from sora.engine.progress import Listener, ProgressEvent
+from sora.engine.resizing import to_uint8
 from sora.engine.timeline import Timeline
 from sora.engine.velocity import Velocity
 from sora.errors import OutOfMemory
@@ -258,5 +259,5 @@ def test_no_setting_of_torch_holds_for_who_reads_the_frames() -> None:
 
 def test_pixels_are_rounded_once_and_within_their_range() -> None:
     pixels = torch.tensor([-9.0, -1.0, 0.0, 0.5, 1.0, 9.0]).view(1, 1, 1, 6).expand(2, 3, 4, 6)
-    assert engine.to_uint8(pixels, (4, 6))[0, 0, 0].tolist() == [0, 0, 128, PAINTED, 255, 255]
-    assert engine.to_uint8(pixels, (8, 12)).shape == (2, 3, 8, 12)
+    assert to_uint8(pixels, (4, 6))[0, 0, 0].tolist() == [0, 0, 128, PAINTED, 255, 255]
+    assert to_uint8(pixels, (8, 12)).shape == (2, 3, 8, 12)

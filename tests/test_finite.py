@@ -122,7 +122,7 @@ class Watching(NoCheckpoint):
         self.states.append(state())
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "unipc"])
+@pytest.mark.parametrize("sampler", ["euler", "heun", "unipc", "lcm"])
 def test_painting_stops_at_the_step_and_keeps_what_came_before(sampler: str):
     plan, kept = operations.generate(("a ball",), frames=8, format=FORM), Watching()
     settings = engine.Settings(seed=3, steps=4, guidance=1.0, shift=1.0, sampler=sampler)

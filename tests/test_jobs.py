@@ -55,7 +55,7 @@ def only_job() -> Job:
     return job
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "unipc"])
+@pytest.mark.parametrize("sampler", ["euler", "heun", "unipc", "lcm"])
 @pytest.mark.parametrize(
     "command",
     [

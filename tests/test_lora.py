@@ -256,7 +256,8 @@ def test_a_lora_beside_weights_stored_in_few_bits() -> None:
     ],
 )
 def test_few_step_loras_are_known_by_their_names(name: str, steps: int | None) -> None:
-    assert Lora(Path(f"{name}.safetensors"), 1.0).distilled_steps == steps
+    kind = Lora(Path(f"{name}.safetensors"), 1.0).few_step
+    assert (kind and kind.steps) == steps
 
 
 def test_the_embedded_model_takes_other_trainers_names():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from real_files_parts import lora_inputs as made
 from sora import catalog
+from sora.catalog.few_step import FASTWAN, LIGHTX2V, FewStep
 from sora.catalog.wan_keys import KEY_MAPS
 from sora.errors import ModelError
 from sora.jobs import loras
@@ -276,7 +277,26 @@ def test_other_adapters_are_named_by_their_kind(tmp_path: Path, name: str, kind:
     ],
 )
 def test_few_steps_are_known_by_whole_words(name: str, steps: int | None) -> None:
-    assert Lora(Path(f"{name}.safetensors"), 1.0).distilled_steps == steps
+    kind = Lora(Path(f"{name}.safetensors"), 1.0).few_step
+    assert (kind and kind.steps) == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("wan2.1_t2v_14b_lora_rank64_lightx2v_4step", LIGHTX2V),
+        ("Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank64", LIGHTX2V),
+        ("wan2.2_t2v_A14b_low_noise_lora_rank64_lightx2v_4step_1217", LIGHTX2V),
+        ("Wan_2_2_I2V_A14B_HIGH_lightx2v_4step_lora_v1030_rank_64_bf16", LIGHTX2V),
+        ("Wan22_I2V_A14B_4steps_lora_rank64_Seko_v1_high_noise_model", LIGHTX2V),
+        ("Wan2.2-Lora-Lightning-T2V-14B-4steps-high_noise_model", LIGHTX2V),
+        ("wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise", LIGHTX2V),
+        ("FastWan_T2V_14B_480p_lora_rank_128_bf16", FASTWAN),
+        ("Wan2_2_5B_FastWanFullAttn_lora_rank_128_bf16", FASTWAN),
+    ],
+)
+def test_published_loras_are_sampled_as_their_makers_do(name: str, kind: FewStep) -> None:
+    assert Lora(Path(f"{name}.safetensors"), 1.0).few_step == kind
 
 
 def test_few_steps_are_known_by_metadata_and_by_the_folder_of_a_pair(tmp_path: Path) -> None:
@@ -287,7 +307,8 @@ def test_few_steps_are_known_by_metadata_and_by_the_folder_of_a_pair(tmp_path: P
         ({"steps": "4"}, None),
     ):
         file = made.save(tmp_path / "style.safetensors", tensors, metadata)
-        assert loras.parse([str(file)], spec)[0].distilled_steps == steps
+        kind = loras.parse([str(file)], spec)[0].few_step
+        assert (kind and kind.steps) == steps
     (loud := tmp_path / "loud").mkdir()
     for name in ("a_LowNoise", "b-HIGH"):
         made.save(loud / f"{name}.safetensors", tensors)
@@ -297,7 +318,7 @@ def test_few_steps_are_known_by_metadata_and_by_the_folder_of_a_pair(tmp_path: P
     for name in ("high_noise_model", "low_noise_model"):  # the names of lightx2v's
         made.save(folder / f"{name}.safetensors", tensors)
     parsed = loras.parse([f"{folder}:0.5"], spec)
-    assert [(each.path.stem, each.strength, each.distilled_steps) for each in parsed] == [
+    assert [(each.path.stem, each.strength, each.few_step and each.few_step.steps) for each in parsed] == [
         ("high_noise_model", 0.5, 4),
         ("low_noise_model", 0.5, 4),
     ]

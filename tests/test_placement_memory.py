@@ -74,6 +74,25 @@ def test_a_pass_takes_what_is_estimated(case: str, number: int):
     assert taken == pytest.approx(work.transformer(needs, quantized=False), rel=0.15)
 
 
+def test_a_reference_takes_a_latent_of_a_pass_and_none_of_the_autoencoder():
+    config, references = CASES["control"][0], 2
+    needs = replace(painting_of(config, (3, 24, 32), 2, 2), references=references)
+    needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
+    taken = live_peak(transformer_run(config, (references + 3, 24, 32), needs))
+    assert taken == pytest.approx(work.transformer(needs, quantized=False), rel=0.15)
+    longer, alone = replace(needs, latents=(16, 5, 24, 32), references=0), replace(needs, references=0)
+    how = {"sequential_guidance": False, "quantized": False, "caches_text": False}
+    assert memory_needs_of(needs).sampling_bytes(**how) == memory_needs_of(longer).sampling_bytes(**how)
+    assert memory_needs_of(needs).decoding_bytes(None) == memory_needs_of(alone).decoding_bytes(None)
+
+
+def test_control_latents_are_kept_in_float32_while_sampling():
+    config, shape = CASES["control"][0], (5, 24, 32)
+    needs = painting_of(config, shape, 1, 2)
+    plain = replace(needs, transformer=replace(needs.transformer, control_channels=0))
+    assert work.sampler(needs) - work.sampler(plain) == 4 * config.vace_in_channels * 5 * 24 * 32
+
+
 @pytest.mark.parametrize(
     ("length", "number", "tile"),
     [(1, torch.float32, None), (2, torch.float32, None), (2, torch.bfloat16, None), (2, torch.float32, 16)],
@@ -112,7 +131,7 @@ def test_sizes_are_read_off_networks(name: str):
     assert read.weights == WeightsSize(sum(p.numel() for p in network.parameters()), 0.5625)
     assert read.weights.bytes == pytest.approx(0.5625 * read.weights.parameters, abs=1)
     assert read.largest * read.blocks >= read.in_blocks > 0.9 * read.weights.parameters
-    assert read.control == ("vace" in name) and read.experts == 2
+    assert bool(read.control_channels) == ("vace" in name) and read.experts == 2
     assert read.blocks == {"wan2.1-1.3b": 30, "wan2.1-vace-1.3b": 45, "wan2.1-14b": 40}[name]
     if name.endswith("14b"):
         published = replace(T2V_14B.transformer, weights=read.weights, experts=2)

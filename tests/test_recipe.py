@@ -16,6 +16,8 @@ from sora.plan import recipe_format_1
 from sora.plan.recipe import MAX_CHARACTERS, Recipe, digest_of, from_record, prompt_in, record_of, sha256_of
 from sora.plan.recipe_names import in_names, is_in_memory, is_name, with_paths
 from sora.plan.request import Request, fields
+from sora.plan.shot import OPTIONS as SHOT_OPTIONS
+from sora.plan.shot import Shot
 
 words = st.text(st.characters(exclude_categories=[]), max_size=50)  # lone surrogates too: odd file names arrive so
 size = st.tuples(st.integers(1, 9999), st.integers(1, 9999))
@@ -25,6 +27,10 @@ positive = st.floats(0.001, 1e6)
 def values(name: str) -> st.SearchStrategy[Any]:
     """What a field of a request may hold."""
     field = fields()[name]
+    if name == "shots":
+        return st.lists(st.builds(Shot, prompt=words, **{each: values(each) for each in SHOT_OPTIONS}), max_size=3).map(
+            tuple
+        )
     if field.kind is bool:
         return st.booleans()
     one: st.SearchStrategy[Any] = st.sampled_from(field.choices) if field.choices else words

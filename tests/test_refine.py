@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from sora import catalog, models
-from sora.engine.engine import Settings, resize
+from sora.engine.engine import Settings
 from sora.engine.model import Model
 from sora.engine.progress import ProgressEvent
+from sora.engine.resizing import resize
 from sora.engine.upscale import refine
 
 SETTINGS = Settings(seed=1, steps=2, guidance=1.0, shift=1.0, sampler="euler")

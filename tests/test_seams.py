@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sora.engine.blend import RESIDUAL_FRAMES, ColourStatistics, blend_known, match_colours
+from sora.engine.blend import RESIDUAL_FRAMES, blend_known
 from sora.engine.canvas import Canvas
+from sora.engine.matching import Statistics, match_colours
 
 
 def noisy(frames: int, seed: int, low: int = 0, high: int = 256) -> Tensor:
@@ -101,12 +102,12 @@ def test_colours_are_pulled_back_but_not_without_bound() -> None:
     first = noisy(3, 1, 60, 160)
     drifted = (first.float() + 9).to(torch.uint8)
     assert (
-        ColourStatistics.of(match_colours(drifted, ColourStatistics.of(first))).mean - ColourStatistics.of(first).mean
+        Statistics.of(match_colours(drifted, Statistics.of(first))).mean - Statistics.of(first).mean
     ).abs().max() < 0.5
     night = noisy(3, 2, 0, 20)
-    assert ColourStatistics.of(match_colours(night, ColourStatistics.of(first))).mean.max() < 40
+    assert Statistics.of(match_colours(night, Statistics.of(first))).mean.max() < 40
 
 
 def test_matching_what_matches_changes_nothing() -> None:
     frames = noisy(3, 4)
-    assert torch.equal(match_colours(frames, ColourStatistics.of(frames)), frames)
+    assert torch.equal(match_colours(frames, Statistics.of(frames)), frames)

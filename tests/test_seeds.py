@@ -23,6 +23,12 @@ def test_no_two_tiles_windows_and_seeds_share_noise() -> None:
     assert len(seeds) == len(places)
 
 
+def test_no_two_steps_that_add_noise_share_any() -> None:
+    places = list(product(range(20), (None, *range(16)), range(6), range(9)))
+    seeds = {derive_seed(seed, tile=t, window=w, step=step) % HEARD for seed, t, w, step in places}
+    assert len(seeds) == len(places)
+
+
 def test_the_first_window_has_the_seed_that_was_given() -> None:
     assert [derive_seed(seed) for seed in (0, 7, 2**63 - 1)] == [0, 7, 2**63 - 1]
     assert derive_seed(2**64 - 1) % HEARD == (2**64 - 1) % HEARD

@@ -27,6 +27,9 @@ def verbs_return_videos_and_pictures() -> None:
     assert_type(
         sora.edit(np.zeros((4, 8, 8, 3), np.uint8), "a blue ball", region=(0, 0, 4, 4), method="flow"), sora.Video
     )
+    shown = ["cat.png", Image.new("RGB", (64, 64)), np.zeros((8, 8, 3), np.uint8)]
+    assert_type(sora.loop("clip.mp4", references=shown, reference_background="white"), sora.Video)
+    assert_type(sora.bridge(clip, "b.mp4", references=Path("cat.png")), sora.Video)
     assert_type(sora.finish(clip, draft_strength=0.5), sora.Video)
     assert_type(sora.remake("clip.mp4", seed=4), sora.Video)
     assert_type(sora.load(model="mini", device="cpu").generate("a red ball"), sora.Video)

@@ -37,6 +37,7 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "t2v-a14b": _DIT,
     "i2v": _DIT | _SEES,
     "i2v-a14b": _DIT | {"in_channels": 36},
+    "vace": _DIT | {"_class_name": "WanVACETransformer3DModel", "vace_layers": [0, 1], "vace_in_channels": 96},
 }
 CONFIGS: dict[str, dict[str, Any]] = {
     "vae": {"base_dim": 4, "z_dim": 16, "dim_mult": [1, 2, 2, 2], "num_res_blocks": 1},

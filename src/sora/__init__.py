@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from sora.jobs.video import Picture, Video
     from sora.plan.clip import Clip
     from sora.plan.request import Request
+    from sora.plan.shot import Shot
 
 __version__ = "0.1.0"
 
@@ -64,6 +65,7 @@ HOMES = {
     "ProgressEvent": "sora.engine.progress",
     "Clip": "sora.plan.clip",
     "Request": "sora.plan.request",
+    "Shot": "sora.plan.shot",
 }
 """The Python API: every public name, and the module that it is imported from when it is first asked for."""
 
@@ -85,6 +87,7 @@ __all__ = [  # noqa: RUF022, in the order of the documentation
     "Picture",
     "Clip",
     "Request",
+    "Shot",
     "ProgressEvent",
     "SoraError",
     "UsageError",

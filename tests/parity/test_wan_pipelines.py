@@ -83,7 +83,7 @@ def close(record_property: Callable[[str, object], None]) -> Close:
     return check
 
 
-@pytest.mark.parametrize("kind", ["t2v", "ti2v", "t2v-a14b", "vace"])
+@pytest.mark.parametrize("kind", ["t2v", "ti2v", "t2v-a14b", "vace", "vace-a14b"])
 def test_from_words(folders: Any, close: Close, kind: str) -> None:
     ready, folder = folders(kind)
     close(ours(folder, lambda form: operations.generate((PROMPT,), frames=FRAMES, format=form)), theirs(ready))
@@ -117,9 +117,10 @@ def test_time_by_the_token_from_a_picture(folders: Any, close: Close) -> None:
     close(ours(folder, plan), theirs(seen, image=Image.fromarray(picture())))
 
 
+@pytest.mark.parametrize("kind", ["vace", "vace-a14b"])
 @pytest.mark.parametrize("last", [None, picture(1)], ids=["one end", "both ends"])
-def test_a_control_branch_with_known_frames(folders: Any, close: Close, last: np.ndarray | None) -> None:
-    ready, folder = folders("vace")
+def test_a_control_branch_with_known_frames(folders: Any, close: Close, last: np.ndarray | None, kind: str) -> None:
+    ready, folder = folders(kind)
     video, mask = np.full((FRAMES, HEIGHT, WIDTH, 3), 0.5), np.ones((FRAMES, HEIGHT, WIDTH, 3))
     video[0], mask[0] = picture() / 255, 0
     if last is not None:
@@ -177,9 +178,9 @@ def test_the_command_brings_a_picture_to_life_as_the_pipeline_does(folders: Any,
     assert np.abs(got[1:].astype(int) - np.round(wish[1:] * 255).astype(int)).max() <= 1
 
 
-@pytest.mark.parametrize("low", [None, 1.5])
-def test_guidance_of_the_second_expert(folders: Any, tmp_path: Path, low: float | None) -> None:
-    ready, folder = folders("t2v-a14b")
+@pytest.mark.parametrize(("kind", "low"), [("t2v-a14b", None), ("t2v-a14b", 1.5), ("vace-a14b", 1.5)])
+def test_guidance_of_the_second_expert(folders: Any, tmp_path: Path, kind: str, low: float | None) -> None:
+    ready, folder = folders(kind)
     said = [] if low is None else ["--guidance-low", str(low)]
     argv = ["generate", PROMPT, "--model", str(folder), "--seed", "7", "--steps", "6", "--guidance", "3", *said]
     argv += ["--size", "96x64", "--frames", "5", "--device", "cpu", "-o", str(tmp_path / "out.mkv")]
@@ -193,7 +194,7 @@ def test_guidance_of_the_second_expert(folders: Any, tmp_path: Path, low: float 
 def test_every_kind_is_known(folders: Any) -> None:
     """What a folder is, is read from its own files."""
     known = {kind: catalog.find(str(folders(kind)[1])).conditioning for kind in PIPELINES}
-    assert known["vace"] == "control" and known["ti2v"] == "tokens" and known["t2v"] == "renoise"
+    assert known["vace"] == known["vace-a14b"] == "control" and known["ti2v"] == "tokens" and known["t2v"] == "renoise"
     assert known["skyreels"] == "tokens"
     assert {known[kind] for kind in ("i2v", "flf2v", "i2v-a14b")} == {"channels"}
 

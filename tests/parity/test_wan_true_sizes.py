@@ -13,6 +13,10 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan_vace import WanVACETransformer3DModel
 from torch import nn
 
+from sora import memory
+from sora.catalog.spec import MEMORY
+from sora.catalog.wan_rows import MODELS
+from sora.models.wan import memory_needs
 from sora.models.wan.layout import CONFIGS
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vace import build_transformer
@@ -55,6 +59,11 @@ PUBLISHED: dict[str, Said] = {
     | {"in_channels": 48, "out_channels": 48, "ffn_dim": 14336, "num_attention_heads": 24, "num_layers": 30},
     "wan2.2-t2v-a14b": LARGE,
     "wan2.2-i2v-a14b": LARGE | {"in_channels": 36},
+    "wan2.2-vace-fun-a14b": LARGE | LED | {"vace_layers": [0, 5, 10, 15, 20, 25, 30, 35]},
+    "fastwan2.1-1.3b": SMALL,
+    "fastwan2.1-14b": LARGE,
+    "fastwan2.2-ti2v-5b": SHARED
+    | {"in_channels": 48, "out_channels": 48, "ffn_dim": 14336, "num_attention_heads": 24, "num_layers": 30},
     "skyreels-v2-df-1.3b": SMALL
     | {"_class_name": "SkyReelsV2Transformer3DModel", "inject_sample_info": True, "num_frame_per_block": 1},
 }
@@ -151,3 +160,14 @@ def test_refuses_what_it_cannot_build(changes: Said, complaint: str) -> None:
 
 def test_unsaid_output_channels_are_those_that_go_in() -> None:
     assert WanConfig.from_json(SMALL | {"in_channels": 48, "out_channels": None}).out_channels == 48
+
+
+def test_a_row_says_what_its_own_size_takes() -> None:
+    for name in ("wan2.1-1.3b", "wan2.2-vace-fun-a14b", "fastwan2.2-ti2v-5b"):
+        row = MODELS[name]
+        shape = (row.defaults.frames, *row.film_size())
+        needed = memory_needs(row, shape, torch.device("cuda"), torch.bfloat16, encodes=False)
+        by_name = {plan.name: plan for plan in memory.PLANS_BY_SPEED}
+        found = {plan: memory.estimate(needed, by_name[plan]) for plan in MEMORY}
+        most = {plan: max(each.phase(phase).total for phase in memory.PHASES) for plan, each in found.items()}
+        assert {plan: round(value / 1e9, 1) for plan, value in most.items()} == row.memory, name

@@ -123,6 +123,12 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "vace": lambda: WanVACEPipeline(
         **parts(), transformer=transformer(16, 16, vace_layers=[0, 1], vace_in_channels=96)
     ),
+    "vace-a14b": lambda: WanVACEPipeline(
+        **parts(shift=5.0),
+        transformer=transformer(16, 16, vace_layers=[0, 1], vace_in_channels=96),
+        transformer_2=transformer(16, 16, vace_layers=[0, 1], vace_in_channels=96),
+        boundary_ratio=0.875,
+    ),
 }
 
 

@@ -22,7 +22,9 @@ MEMORY = ("resident", "text-dropped", "one-expert", "streamed-tiled")
 class Defaults:
     """What holds where a request leaves it open. window: the most frames in one window; longer films take several.
     context, context_after: known frames before and after the painted ones of a window. area: pixels a frame. shift: of
-    the timesteps; 1 is none. sampler: a name in ``sampler.SAMPLERS``. draft_area, draft_steps: of a draft. loop_frames:
+    the timesteps; 1 is none. timesteps: in (0, 1000], falling, that a few-step network was trained to be shown, for as
+    many steps at this shift; with other steps or another shift it takes evenly spaced ones. Empty for other networks.
+    sampler: a name in ``sampler.SAMPLERS``. draft_area, draft_steps: of a draft. loop_frames:
     of a loop from words. extend_guidance: the share of the guidance, over 1, that is left where a window extends known
     frames, which already say most of what the prompt would. bridge_guidance: the same where known frames come after,
     too, which a prompt can pull away from. guidance_low: of the second of two experts; None is ``guidance``. max_area:
@@ -52,6 +54,7 @@ class Defaults:
     extend_guidance: float = 1.0
     bridge_guidance: float = 1.0
     guidance_low: float | None = None
+    timesteps: tuple[float, ...] = ()
     max_area: int = 0
     aspect: float = 1.0
     negative: str = ""
@@ -162,6 +165,11 @@ class ModelSpec:
     def is_few_step(self) -> bool:
         """Whether it paints without guidance, in few steps."""
         return self.defaults.guidance == 1
+
+    @property
+    def takes_references(self) -> bool:
+        """Whether it can be shown reference pictures."""
+        return self.conditioning == "control"
 
     @property
     def takes_control(self) -> bool:

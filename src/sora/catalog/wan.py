@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sora import weights
-from sora.catalog import hub, wan_experts
+from sora.catalog import few_step, hub, wan_experts
+from sora.catalog.few_step import FewStep
 from sora.catalog.spec import ModelSpec
 from sora.catalog.wan_keys import KEY_MAPS
 from sora.catalog.wan_rows import FIRST, MODELS, SECOND, SEEING, files_of
@@ -19,6 +20,7 @@ from sora.errors import ModelError
 from sora.plan.grid import Grid
 from sora.storage import regular
 from sora.storage.stand_in import damage
+from sora.weights import source
 
 __all__ = ["MODELS", "are_pair", "recognise", "recognise_pair"]
 
@@ -43,12 +45,12 @@ def recognise_pair(first: Path, second: Path, name: str) -> ModelSpec:
     high, low = wan_experts.in_order(first, second, name)
     shapes = _shapes(high, name)
     if high == low:
-        return replace(_of_shapes(shapes, name, two=False), folder=high, low_noise=low)
+        return _sampled(replace(_of_shapes(shapes, name, two=False), folder=high, low_noise=low), high)
     other = _shapes(low, name)
     if shapes != other:
         unlike = next(key for key in sorted({*shapes, *other}) if shapes.get(key) != other.get(key))
         raise ModelError(f"{name} are not the two experts of one model: they differ in {unlike}; name two that belong")
-    return replace(_of_shapes(shapes, name, two=True), folder=high, low_noise=low)
+    return _sampled(replace(_of_shapes(shapes, name, two=True), folder=high, low_noise=low), high)
 
 
 def _folder(path: Path, name: str) -> ModelSpec:
@@ -67,7 +69,7 @@ def _folder(path: Path, name: str) -> ModelSpec:
     )
     shift, step = _schedule(path / "scheduler" / "scheduler_config.json")
     row, known = _like(index, dit, grid, two, shift, name)
-    return replace(
+    own = replace(
         row,
         sizes=_with_control_layers(row, dit.get("vace_layers")),
         name=name,
@@ -82,6 +84,26 @@ def _folder(path: Path, name: str) -> ModelSpec:
         memory=row.memory if _as_large(row, dit) else {},
         **_NOT_ON_THE_HUB,
     )
+    return _sampled(own, path, _DISTILLED.get(str(index.get("_class_name"))))
+
+
+def _sampled(spec: ModelSpec, path: Path, kind: FewStep | None = None) -> ModelSpec:
+    """A person's own model with the defaults of few-step weights, if its pipeline is of such a kind, or else its name
+    says so. path: of its files."""
+    names = [path.stem if path.suffix in source.READ else path.name, spec.name.rpartition("/")[2]]
+    if _GENERIC.match(names[0]):
+        names.append(path.parent.name)
+    kind = kind or next((found for found in map(few_step.named, names) if found), None)
+    if kind is None:
+        return spec
+    return replace(spec, defaults=kind.of(spec.defaults), summary=f"{spec.summary}, in {kind.steps} steps")
+
+
+_DISTILLED = {"WanDMDPipeline": few_step.FASTWAN}
+"""Few-step weights by the class of pipeline that a model_index.json names."""
+
+_GENERIC = re.compile(r"diffusion_pytorch_model|model$|transformer|(high|low)_noise_model")
+"""Names that say nothing of what is in a file or a folder."""
 
 
 def _with_control_layers(row: ModelSpec, layers: Any) -> dict[str, Any]:
@@ -125,18 +147,22 @@ def _like(
         raise ModelError(
             f"{name} is of a kind sora cannot drive: {message}; expected {grid.channels} or {conditioned_channels}"
         )
-    large = _count(dit, "num_attention_heads", 40) >= 40
+    large, distilled = _count(dit, "num_attention_heads", 40) >= 40, index.get("_class_name") in _DISTILLED
+    if dit.get("vace_layers") and two:
+        return MODELS["wan2.2-vace-fun-a14b"], "control"
     if dit.get("vace_layers"):
         return MODELS["wan2.1-vace-14b" if large else "wan2.1-vace-1.3b"], "control"
     if given == conditioned_channels:
         return MODELS[_of_pictures(dit, two, large, shift)], "channels"
     if "DiffusionForcing" in str(index.get("_class_name")):
         return MODELS["skyreels-v2-df-1.3b"], "tokens"
+    if distilled and grid.space == SECOND.space:
+        return MODELS["fastwan2.2-ti2v-5b"], "tokens"
     if index.get("expand_timesteps") or grid.space == SECOND.space:
         return MODELS["wan2.2-ti2v-5b"], "tokens" if index.get("expand_timesteps") else "renoise"
     if two:
         return MODELS["wan2.2-t2v-a14b"], "renoise"
-    return MODELS["wan2.1-14b" if large else "wan2.1-1.3b"], "renoise"
+    return MODELS[("fast" if distilled else "") + ("wan2.1-14b" if large else "wan2.1-1.3b")], "renoise"
 
 
 def _of_pictures(dit: Mapping[str, Any], two: bool, large: bool, shift: float | None) -> str:
@@ -190,15 +216,17 @@ def _transformer(path: Path, name: str) -> ModelSpec:
     if not two and row.base_model in _LIKE_EXPERTS:
         wan_experts.check_alone(found[0], name, is_half=row.base_model == "wan2.2-i2v-a14b")
     if wan_experts.is_original(path):
-        return replace(row, folder=path)
-    return replace(row, folder=found[0], low_noise=found[1] if two else None)
+        return _sampled(replace(row, folder=path), path)
+    return _sampled(replace(row, folder=found[0], low_noise=found[1] if two else None), found[0])
 
 
 _MODULES = {
     *("patch_embedding", "condition_embedder", "blocks", "scale_shift_table", "proj_out"),
     *("vace_patch_embedding", "vace_blocks", "fps_embedding", "fps_projection"),
 }
-"""All that the rows' transformers consist of. Others, as of Wan-Animate and Wan-S2V, have more."""
+_EMBEDDERS = {"time_embedder", "time_proj", "text_embedder", "image_embedder"}
+"""All that the rows' transformers consist of, and their condition_embedder. Others, as of Wan-Animate and Wan-S2V, have
+more, and AnyFlow's embeds a second timestep."""
 
 
 def _shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
@@ -209,9 +237,14 @@ def _shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
         raise ModelError(
             f"{name} holds no transformer of Wan's; expected patch_embedding and proj_out among its tensors"
         )
-    if strange := next((tensor for tensor in shapes if tensor.split(".")[0] not in _MODULES), None):
+    if strange := next((tensor for tensor in shapes if not _is_known(tensor)), None):
         raise ModelError(f"{name} is of a kind sora cannot drive: it holds {strange}, which no model of its rows has")
     return shapes
+
+
+def _is_known(tensor: str) -> bool:
+    module, inner, *_ = (*tensor.split("."), "")
+    return module in _MODULES and (module != "condition_embedder" or inner in _EMBEDDERS)
 
 
 def _of_shapes(shapes: Mapping[str, tuple[int, ...]], name: str, *, two: bool) -> ModelSpec:

@@ -157,6 +157,7 @@ KEY_MAPS: dict[str, LayoutRules] = {
     "transformer": LayoutRules(
         prefixes=("model.diffusion_model.", "diffusion_model."),
         key_maps=(FLAT_DIFFUSERS, TRANSFORMER),
+        ignored=r"^blocks\.\d+\.to_gate_compress\.",  # of sparse attention, in whose place stands full attention
         float32=r"\b(time_embedder|scale_shift_table|norm[123])\b",  # as diffusers loads it
     ),
     "vae": LayoutRules(prefixes=("vae.", "first_stage_model."), key_maps=(VAE,)),

@@ -1,18 +1,26 @@
 """The checkpoints of the Wan family, as their makers publish them.
 
 Sizes, revisions and defaults are those that the projects publish: the repositories on the Hugging Face hub, the
-configurations of Wan-Video/Wan2.1 and Wan2.2 and of SkyworkAI/SkyReels-V2, and aigc-apps/VideoX-Fun for Fun.
+configurations of Wan-Video/Wan2.1 and Wan2.2 and of SkyworkAI/SkyReels-V2, aigc-apps/VideoX-Fun for Fun, with
+``examples/wan2.2_vace_fun`` for VACE-Fun, and hao-ai-lab/FastVideo for FastWan, which its documents say was trained on
+61 frames of 832x448 (2.1) and makes 121 of 1280x704 (2.2).
+
+FastWan 2.1 was trained with Video Sparse Attention (arXiv 2505.13389), 80 to 90 % of whose blocks are left out and
+which has one more projection, ``to_gate_compress``, in each block. Here all tokens are attended to and the projection
+is left out, as in diffusers; meta-pytorch/attention-gym (pull request 213) compared both ways of FastWan 2.1-1.3B and
+found comparable films. FastWan 2.2 was trained with full attention.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from sora.catalog.few_step import FASTWAN
 from sora.catalog.spec import MEMORY, Defaults, ModelSpec
 from sora.plan.grid import Grid
 
 FIRST, SECOND = Grid(time=4, space=8, channels=16), Grid(time=4, space=16, channels=48)  # autoencoders of 2.1 and 2.2
-P480, P540, P704, P720 = (832, 480), (960, 544), (1280, 704), (1280, 720)  # width, height
+P448, P480, P540, P704, P720 = (832, 448), (832, 480), (960, 544), (1280, 704), (1280, 720)
 
 CAMERA = {
     "static": "the camera does not move",
@@ -108,7 +116,7 @@ _ROWS = (
         conditioning="renoise", accepts="words",
         defaults=_defaults(guidance=6.0, shift=8.0),
         sizes=SMALL,
-        memory=_memory(22.5, 11.5, 11.5, 11.5),
+        memory=_memory(18.5, 11.5, 11.5, 11.5),
     ),
     _row(
         "wan2.1-14b", "Wan-AI/Wan2.1-T2V-14B-Diffusers", "38ec498cb3208fb688890f8cc7e94ede2cbd7f68", 80.41, _TEXT,
@@ -116,7 +124,7 @@ _ROWS = (
         conditioning="renoise", accepts="words",
         defaults=_defaults(guidance=5.0, shift=5.0),
         sizes=LARGE,
-        memory=_memory(48.3, 36.9, 34.2, 11.5),
+        memory=_memory(45.8, 34.5, 34.2, 11.5),
     ),
     _row(
         "wan2.1-i2v-14b-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "b184e23a8a16b20f108f727c902e769e873ffc73",
@@ -125,7 +133,7 @@ _ROWS = (
         accepts="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=3.0, **_ONE_END),
         sizes=LARGE | SEEN,
-        memory=_memory(53.7, 41.1, 38.5, 11.5),
+        memory=_memory(51.3, 38.7, 38.5, 12.7),
     ),
     _row(
         "wan2.1-i2v-14b-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "eb849f76dfa246545b65774a9e25943ee69b3fa3",
@@ -134,7 +142,7 @@ _ROWS = (
         accepts="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=5.0, size=P720, **_ONE_END),
         sizes=LARGE | SEEN,
-        memory=_memory(64.0, 51.3, 44.7, 13.2),
+        memory=_memory(57.6, 45.0, 44.7, 13.2),
     ),
     _row(
         "wan2.1-flf2v-14b", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "17c30769b1e0b5dcaa1799b117bf20a9c31f59d7",
@@ -143,7 +151,7 @@ _ROWS = (
         accepts="words, the first and the last frame",
         defaults=_defaults(guidance=5.5, shift=16.0, size=P720, **_ONE_END),
         sizes=LARGE | SEEN | {"pos_embed_seq_len": 514},
-        memory=_memory(64.0, 51.3, 44.7, 13.2),
+        memory=_memory(57.6, 45.0, 44.7, 13.2),
     ),
     _row(
         "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "ec4d2cb062b548996b179d493fdd05340de702a1",
@@ -152,7 +160,7 @@ _ROWS = (
         conditioning="control", accepts="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
         sizes=SMALL | {"vace_layers": tuple(range(0, 30, 2))},
-        memory=_memory(24.0, 12.6, 11.5, 11.5),
+        memory=_memory(20.0, 11.5, 11.5, 11.5),
     ),
     _row(
         "wan2.1-vace-14b", "Wan-AI/Wan2.1-VACE-14B-diffusers", "db79b90c60bbb45ceec9e41b9d5a4df934538ac4", 75.1, _TEXT,
@@ -160,7 +168,7 @@ _ROWS = (
         conditioning="control", accepts="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
         sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
-        memory=_memory(54.4, 43.0, 41.2, 11.5),
+        memory=_memory(52.8, 41.5, 41.2, 11.5),
     ),
     _row(
         "wan2.1-fun-1.3b-inp", "weizhou03/Wan2.1-Fun-1.3B-InP-Diffusers", "main", 27.65, SEEING,
@@ -168,7 +176,7 @@ _ROWS = (
         accepts="words, the first and the last frame",
         defaults=_defaults(guidance=6.0, shift=3.0, **_ONE_END),
         sizes=SMALL | SEEN,
-        memory=_memory(24.1, 11.5, 11.5, 11.5),
+        memory=_memory(20.1, 12.7, 12.7, 12.7),
     ),
     _row(
         "wan2.2-ti2v-5b", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "b8fff7315c768468a5333511427288870b2e9635", 34.2, _TEXT,
@@ -176,7 +184,7 @@ _ROWS = (
         conditioning="tokens", accepts="words and the first frame", grid=SECOND,
         defaults=_defaults(guidance=5.0, shift=5.0, frames=121, fps=24.0, size=P704),
         sizes=MIDDLE,
-        memory=_memory(38.1, 26.8, 16.8, 12.3),
+        memory=_memory(30.7, 19.3, 13.0, 11.5),
     ),
     _row(
         "wan2.2-t2v-a14b", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "5be7df9619b54f4e2667b2755bc6a756675b5cd7",
@@ -185,7 +193,7 @@ _ROWS = (
         conditioning="renoise", accepts="words", boundary=0.875,
         defaults=_defaults(guidance=4.0, shift=12.0, guidance_low=3.0, steps=40, size=P720),
         sizes=LARGE,
-        memory=_memory(87.1, 75.7, 40.5, 12.9),
+        memory=_memory(80.7, 69.3, 40.5, 12.9),
     ),
     _row(
         "wan2.2-i2v-a14b", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "596658fd9ca6b7b71d5057529bbf319ecbc61d74",
@@ -194,7 +202,39 @@ _ROWS = (
         accepts="words, the first and the last frame", boundary=0.9,
         defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
         sizes=LARGE | IMAGE_CHANNELS,
-        memory=_memory(87.1, 75.7, 40.5, 13.0),
+        memory=_memory(80.7, 69.3, 40.5, 13.0),
+    ),
+    _row(
+        "wan2.2-vace-fun-a14b", "linoyts/Wan2.2-VACE-Fun-14B-diffusers", "main", 81.3, _EXPERTS,
+        summary="the largest open weights for every command: two experts, at 480p and 720p",
+        conditioning="control", accepts="words and any known frames and regions", boundary=0.875,
+        defaults=_defaults(guidance=5.0, shift=12.0),
+        sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
+        memory=_memory(87.5, 76.1, 41.2, 11.5),
+    ),
+    _row(
+        "fastwan2.1-1.3b", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", "main", 26.2, _TEXT,
+        summary="small open weights for words that paint in 3 steps, at 480p",
+        conditioning="renoise", accepts="words",
+        defaults=FASTWAN.of(_defaults(guidance=1.0, shift=8.0, frames=61, size=P448)),
+        sizes=SMALL,
+        memory=_memory(18.2, 11.5, 11.5, 11.5),
+    ),
+    _row(
+        "fastwan2.1-14b", "FastVideo/FastWan2.1-T2V-14B-Diffusers", "main", 75.7, _TEXT,
+        summary="large open weights for words that paint in 3 steps, at 480p and 720p",
+        conditioning="renoise", accepts="words",
+        defaults=FASTWAN.of(_defaults(guidance=1.0, shift=8.0, frames=61, size=P448)),
+        sizes=LARGE,
+        memory=_memory(44.5, 33.1, 32.8, 11.5),
+    ),
+    _row(
+        "fastwan2.2-ti2v-5b", "FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers", "main", 24.2, _TEXT,
+        summary="open weights for words that paint in 3 steps on a good card, at 720p and 24 fps",
+        conditioning="tokens", accepts="words", grid=SECOND,
+        defaults=FASTWAN.of(_defaults(guidance=1.0, shift=8.0, frames=121, fps=24.0, size=P704)),
+        sizes=MIDDLE,
+        memory=_memory(30.7, 19.3, 13.0, 11.5),
     ),
     _row(
         "skyreels-v2-df-1.3b", "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers", "958acd63685c7e632e4b194549f2a703e34bd98b",
@@ -203,7 +243,7 @@ _ROWS = (
         licence="Skywork Community License", conditioning="tokens", accepts="words and any known frames",
         defaults=_defaults(guidance=6.0, shift=8.0, frames=97, fps=24.0, steps=30, size=P540),
         sizes=SMALL | {"inject_sample_info": True},
-        memory=_memory(25.0, 13.6, 11.5, 11.5),
+        memory=_memory(19.8, 11.5, 11.5, 11.5),
     ),
 )  # fmt: skip
 

@@ -75,7 +75,8 @@ def steps(first: Callable[[ProgressEvent], None], label: str) -> Iterator[Callab
             if not has_windows:
                 bar.update(task, description=description, completed=event.done, total=event.total)
                 return
-            bar.update(task, description=f"{description} {event.window}/{event.windows}")
+            shot = f", shot {event.shot}/{event.shots}" if event.shots > 1 else ""
+            bar.update(task, description=f"{description} {event.window}/{event.windows}{shot}")
             if event.phase == "sample":  # one bar for the whole film, in steps, so that it knows when the film is done
                 done = (event.window - 1) * event.total + event.done
                 bar.update(task, completed=done, total=event.windows * event.total)

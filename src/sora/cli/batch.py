@@ -16,7 +16,7 @@ from sora.cli import films, run
 from sora.cli.commands import Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import InputError, SomeFailed, SoraError, UsageError
-from sora.jobs import lora_tags
+from sora.jobs import lora_tags, prompt_files
 from sora.jobs.delivery import STANDARD_OUTPUT, Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.session import Session
@@ -26,9 +26,6 @@ from sora.plan.prompts import Line
 from sora.plan.request import Request, changed
 from sora.plan.verbs import VERBS
 from sora.plan.weighting import plain
-from sora.storage import regular
-
-MAX_FILE_BYTES = 1 << 24  # bytes
 
 
 @dataclass
@@ -48,6 +45,8 @@ def perform(invocation: Invocation) -> None:
     """Paint every line. Raises UsageError and InputError for what is wrong with all, SomeFailed for what failed."""
     if invocation.values.get("prompt") is not None:
         raise UsageError("PROMPT and -f both say what to paint; give one of them")
+    if invocation.values.get("shots"):
+        raise UsageError("--shots and -f both say what to paint; give one of them")
     lines = prompts.parse_file(read_prompt_file(invocation.file or ""))
     folder, started = _output_folder(invocation.delivery["output"]), time.monotonic()
     delivery = replace(Delivery(**invocation.delivery), output=None, folder=folder if folder.is_dir() else Path())
@@ -69,18 +68,7 @@ def perform(invocation: Invocation) -> None:
 
 def read_prompt_file(file: str) -> str:
     """The text of a prompt file; ``-`` reads standard input. Raises InputError and UsageError."""
-    if file == "-":
-        return run.read_stdin()
-    try:
-        data = regular.read(file, MAX_FILE_BYTES)
-    except FileNotFoundError:
-        raise InputError(f"there is no prompt file {file}; expected a text file with a prompt on each line") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot read the prompt file {file} ({reason}); expected a text file, a prompt a line"
-        ) from None
-    return prompts.decoded(data, f"file {file}")
+    return run.read_stdin() if file == "-" else prompt_files.read(file)
 
 
 def _output_folder(output: str | None) -> Path:
@@ -123,6 +111,8 @@ def _line_request(request: Request, line: Line) -> Request:
     values, rest = flags.parse(request.verb, VERBS[request.verb], line.words)
     if rest:
         raise UsageError(f"{rest[0]!r} stands behind the options; they belong at the line's end")
+    if "shots" in values:
+        raise UsageError("--shots makes a film of its own and takes no prompt before it; leave one of them out")
     return changed(request, values | {"prompt": line.prompt})
 
 

@@ -33,7 +33,8 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
     """What is known before anything is loaded."""
     spec, plan, request = resolved.spec, resolved.plan, resolved.request
     shape_FYX, known = resolved.largest_canvas
-    _, *latents = spec.grid.latent_shape(*shape_FYX)
+    _, length, height, width = spec.grid.latent_shape(*shape_FYX)
+    length += plan.reference_count  # each is sampled along
     if spec.repo or spec.folder:
         local = hub.local_copy(spec)
         fetch = "nothing" if local.state == hub.COMPLETE else hub.gigabytes(max(0, spec.bytes - local.bytes))
@@ -47,7 +48,7 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
         "film": f"{plan.film_frames} frames of {wxh(resolved.size)} at {plan.film_fps:g} fps",
         "painted at": wxh(resolved.model_size) + ("" if plan.retiming is None else f", {plan.format.fps:g} fps"),
         "windows": f"{len(plan.windows)} of up to {shape_FYX[0]} frames",
-        "tokens": latents[0] * (latents[1] // spec.grid.patch) * (latents[2] // spec.grid.patch),
+        "tokens": length * (height // spec.grid.patch) * (width // spec.grid.patch),
         "sampling": f"{request.steps} steps of {request.sampler}, {passes} passes each",
     }
     result["frames in memory"] = room.summary(resolved)
@@ -57,11 +58,12 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
 
 def _memory_line(resolved: ResolvedRequest, shape_FYX: tuple[int, int, int], known: bool) -> str:
     """What a run would say of its memory plan; empty for models that are always in memory."""
-    request, forced = resolved.request, resolved.request.memory
+    request, shown = resolved.request, resolved.plan.reference_count
+    options: dict[str, Any] = {"encodes": known, "references": shown, "forced": request.memory}
     device = memory.choose_device(request.device)
     dtype = memory.choose_dtype(request.dtype, device)
     try:
-        line = models.preview_memory_plan(resolved.spec, shape_FYX, device, dtype, encodes=known, forced=forced)
+        line = models.preview_memory_plan(resolved.spec, shape_FYX, device, dtype, **options)
     except OutOfMemory as error:
         return str(error)
     return line.removeprefix("memory: ")

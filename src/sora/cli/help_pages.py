@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from itertools import groupby
@@ -22,17 +23,23 @@ def page(command: CommandHelp, width: int) -> str:
     lines = [f"Usage: {command.usage}", ""]
     for paragraph in command.help.split("\n\n"):
         lines += [*textwrap.wrap(" ".join(paragraph.split()), width), ""]
-    name_width = max((len(row.name) for row in command.rows if len(row.name) <= MAX_NAME_WIDTH), default=0)
+    names = [len(_short(row.name)) for row in command.rows]
+    name_width = max((length for length in names if length <= MAX_NAME_WIDTH), default=0)
     for panel, rows in groupby(command.rows, key=lambda row: row.panel):
         lines.append(f"{panel}:")
         for row in rows:
-            lines += _row(row.name, row.help, name_width, width)
+            lines += _row(_short(row.name), row.help, name_width, width)
         lines.append("")
     if command.examples:
         lines += ["Examples:", *(f"{INDENT}{example}" for example in command.examples)]
     if command.note:
         lines += ["", *textwrap.wrap(" ".join(command.note.split()), width)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _short(name: str) -> str:
+    """A flag and the one that says no in one, as Git writes them: ``--[no-]deinterlace``."""
+    return re.sub(r"^--([\w-]+) / --no-\1$", r"--[no-]\1", name)
 
 
 def _row(name: str, text: str, name_width: int, width: int) -> Iterator[str]:

@@ -11,6 +11,7 @@ import typer
 
 from sora.cli import options as o
 from sora.errors import InputError, ModelError, printable
+from sora.plan import shot_lines
 from sora.plan.flags import spelled
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import to_data
@@ -146,7 +147,8 @@ def describe_recipe(record: Facts) -> Facts:
         return record | {"argv": shlex.join(["sora", *map(str, argv)])} if isinstance(argv, list) else record
     request = from_record(record).request
     rest = {name: value for name, value in record.items() if name != "request"}
-    return rest | to_data(request) | {"command": shlex.join(["sora", *spelled(request)])}
+    shots = {"shots": [shot_lines.spelled(shot) for shot in request.shots]} if request.shots else {}
+    return rest | to_data(request) | shots | {"command": shlex.join(["sora", *spelled(request)])}
 
 
 def print_facts(facts: Facts) -> None:

@@ -110,7 +110,7 @@ def facts(job: Job) -> dict[str, Any]:
         "message": p.message,
         "done": p.done,
         "verb": record.request.get("verb"),
-        "prompt": record.request.get("prompt"),
+        "prompt": _prompt_of(job),
         "model": record.request.get("model"),
         "seed": record.request.get("seed"),
         "output": record.delivery.get("output") or record.delivery.get("folder"),
@@ -119,6 +119,13 @@ def facts(job: Job) -> dict[str, Any]:
         "sora": record.sora,
         "folder": str(job.folder),
     }
+
+
+def _prompt_of(job: Job) -> str | None:
+    """The words of a job's first shot."""
+    request = job.record.request
+    first, *_ = request.get("shots") or [request]
+    return first.get("prompt")
 
 
 def state_of(job: Job) -> str:
@@ -143,7 +150,7 @@ def _row(job: Job) -> str:
     p, left = job.progress, seconds_left(job)
     share = f"{100 * p.steps_done // p.steps_total} %" if p.steps_total else "0 %"
     rest = "" if not left else f"{_span(left)} left"
-    words = str(job.record.request.get("prompt") or job.record.request.get("verb"))
+    words = _prompt_of(job) or str(job.record.request.get("verb"))
     shown = printable(words if len(words) <= 40 else f"{words[:37]}...")
     return f"{job.id}  {state_of(job):<8}  {share:>5}  {rest:<12}  {hub.gigabytes(job.bytes):>8}  {shown}"
 

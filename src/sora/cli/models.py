@@ -23,6 +23,7 @@ from sora.cli.info import print_facts
 from sora.cli.progress import note, print_path
 from sora.errors import ModelError, UsageError, printable
 from sora.plan.geometry import wxh
+from sora.plan.options import MAX_REFERENCES
 
 app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode=None, add_completion=False)
 
@@ -82,6 +83,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "verbs": VERBS.split(", "),
         "known": spec.conditioning,
         "takes": spec.accepts,
+        "references": MAX_REFERENCES if spec.takes_references else 0,
         "control": spec.takes_control,
         "control_layers": spec.control_layers,
         "memory": dict(spec.memory),
@@ -114,6 +116,7 @@ def _described(spec: ModelSpec, row: dict[str, Any]) -> dict[str, Any]:
         "paints": VERBS,
         "trained on": spec.accepts,
         "known": CONDITIONING.get(spec.conditioning, spec.conditioning),
+        "references": f"up to {row['references']} pictures" if row["references"] else "none",
         "control": f"a clip or a picture, by {spec.control_layers} layers" if spec.takes_control else "",
         "camera": ", ".join(spec.camera),
         "motion": ", ".join(spec.motion),

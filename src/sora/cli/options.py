@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from sora.cli.help_pages import MAX_NAME_WIDTH
 from sora.cli.panels import panel_of
 from sora.plan import options as plan
 from sora.plan.request import OLD_NAMES, RequestField, fields
@@ -19,7 +20,7 @@ def typer_option(field: RequestField) -> Any:
     help, metavar = field.help, field.metavar or METAVARS.get(field.kind)
     if field.choices:
         metavar = "|".join(field.choices)
-        if len(metavar) > MAX_METAVAR:
+        if len(metavar) > MAX_METAVAR or len(f"{field.flag} {metavar}") > MAX_NAME_WIDTH:
             metavar, help = field.metavar or field.name.upper(), f"{help.rstrip('.')}: {', '.join(field.choices)}."
     settings: dict[str, Any] = {"metavar": metavar} if metavar else {}
     panel = panel_of(field.name)

@@ -13,7 +13,7 @@ from sora.cli.commands import ConsoleOptions, Invocation
 from sora.cli.progress import Clock, note
 from sora.errors import UsageError
 from sora.jobs import job as jobs
-from sora.jobs import lora_tags, replay
+from sora.jobs import lora_tags, prompt_files, replay
 from sora.jobs.delivery import STANDARD_OUTPUT, Delivery, slug
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.session import Session, without_garbage_collection
@@ -49,10 +49,11 @@ def resolve_invocation(invocation: Invocation) -> tuple[ResolvedRequest, Deliver
 
 def build_request(invocation: Invocation) -> Request:
     """What a verb's own command asks for. Raises UsageError."""
-    if "prompt" in VERBS[invocation.command].required and invocation.values.get("prompt") is None:
+    needs_words = "prompt" in VERBS[invocation.command].required and not invocation.values.get("shots")
+    if needs_words and invocation.values.get("prompt") is None:
         raise UsageError('no prompt is given; expected PROMPT, as in "a red balloon floats up", or -f FILE')
-    values = fill_from_stdin(invocation.values)
-    return lora_tags.followed(Request(verb=invocation.command, **values))  # type: ignore[arg-type]
+    values, folders = prompt_files.with_shots(fill_from_stdin(invocation.values), read_stdin)
+    return lora_tags.followed(Request(verb=invocation.command, **values), folders)  # type: ignore[arg-type]
 
 
 def fill_from_stdin(values: dict[str, Any]) -> dict[str, Any]:
@@ -92,11 +93,11 @@ def _remake(invocation: Invocation, delivery: Delivery) -> tuple[ResolvedRequest
         raise UsageError(f"{file} stands where the file should; name it first, as in sora remake film.mp4 --seed 5")
     recipe = replay.recipe_of(file)
     prompt = invocation.values.get("prompt")
-    values = replay.values_in(file, recipe, invocation.extra_args)
+    values, folders = prompt_files.with_shots(replay.values_in(file, recipe, invocation.extra_args), read_stdin)
     recipe = replay.located(file, recipe, invocation.inputs, values)
     values |= {} if prompt is None else fill_from_stdin({"prompt": prompt})
     request, notes = replay.remake_request(file, recipe, values)
-    request = lora_tags.followed(request, names=values)  # what the recipe says opens no file
+    request = lora_tags.followed(request, folders, names=values)  # what the recipe says opens no file
     suffix = file.suffix.lower() if file.suffix.lower() in target.SUFFIXES else None
     suffix = target.FOLDER if file.is_dir() else suffix
     # What could be painted once can be painted again, whatever its words say.

@@ -12,7 +12,6 @@ to the truth in the first of them, and 0.8 dB in the first eight, than with the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +27,6 @@ MOTION_AFTER_KNOWN, MOTION_BEFORE_KNOWN = 16.0, 32.0
 """Grey levels at which a seam's step counts as half motion, half error; frames that lead up to known ones miss more."""
 BLUR_DIVISOR = 24  # a residual reaches inward by the longer side of the frame over this
 MAX_BLUR_SIDE = 256  # pixels; residuals are blurred at most at this size, since they hold no finer detail worth keeping
-MAX_SHIFT, MAX_STRETCH = 16.0, 1.15  # limits of a colour correction: of the mean in grey levels, of the contrast
 
 
 def blend_known(canvas: Canvas, painted_FCYX: Tensor) -> Tensor:
@@ -116,30 +114,3 @@ def _blur(x: Tensor, radius: int) -> Tensor:
     for _ in range(3):  # three boxes are nearly a Gaussian
         x = F.avg_pool2d(x, 2 * radius + 1, 1, radius, count_include_pad=False)
     return x
-
-
-@dataclass(frozen=True)
-class ColourStatistics:
-    """Mean and standard deviation of each colour channel, in grey levels, (3,)."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, frames_FCYX: Tensor) -> ColourStatistics:
-        deviation, mean = torch.std_mean(frames_FCYX.float(), dim=(0, 2, 3))
-        return cls(mean, deviation)
-
-
-def match_colours(frames_FCYX: Tensor, target: ColourStatistics) -> Tensor:
-    """uint8 frames with each channel's mean and deviation moved towards the target's, by MAX_SHIFT grey levels and a
-    factor of MAX_STRETCH at most: the colours of a long film must not drift, but what happens in it may change them."""
-    current = ColourStatistics.of(frames_FCYX)
-    stretch = (target.deviation / current.deviation.clamp(min=1)).clamp(1 / MAX_STRETCH, MAX_STRETCH)
-    shift = (target.mean - current.mean).clamp(-MAX_SHIFT, MAX_SHIFT)
-    mean, shift, stretch = (v.view(3, 1, 1) for v in (current.mean, shift, stretch))
-    corrected = (  # frame by frame: all at once took more memory than decoding them
-        ((frame_CYX.float() - mean) * stretch + mean + shift).round().clamp(0, 255).to(torch.uint8)
-        for frame_CYX in frames_FCYX
-    )
-    return torch.stack(list(corrected))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import record_function
 
-from sora.engine import blend, cyclic, finite, sampler
+from sora.engine import blend, cyclic, finite, matching, sampler
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, Checkpoints, keep_nothing
 from sora.engine.flowedit import flow_edit
+from sora.engine.kept_latents import KeptLatents, PlacedLatents, spliced
+from sora.engine.matching import Statistics
 from sora.engine.model import Scheduled
 from sora.engine.progress import Listener, ProgressEvent
+from sora.engine.resizing import crop_canvas, resize_canvas, to_uint8
 from sora.engine.seeds import derive_seed
+from sora.engine.subject import SubjectFrame
 from sora.engine.timeline import Timeline
 from sora.engine.velocity import Velocity, wrapped
 from sora.errors import OutOfMemory
@@ -38,7 +41,8 @@ class Settings:
     """How to sample. guidance: the classifier-free guidance scale, 1 disables it. shift: of the timesteps, 1 for none.
     sampler: a name in ``sampler.SAMPLERS``. negative_prompt: what to steer away from. stream: frames are yielded as
     soon as nothing changes them any more, so that they can be written while the next are decoded; otherwise a window at
-    a time."""
+    a time. keep_latents: windows that go on from painted frames are given the latents that were painted, instead of an
+    encoding of the frames."""
 
     seed: int
     steps: int
@@ -47,6 +51,7 @@ class Settings:
     sampler: str
     negative_prompt: str = ""
     stream: bool = True
+    keep_latents: bool = True
 
     @classmethod
     def from_spec(
@@ -61,6 +66,7 @@ class Settings:
         sampler: str | None = None,
         negative_prompt: str | None = None,
         stream: bool = True,
+        keep_latents: bool = True,
     ) -> Settings:
         """The defaults of a model, or of its drafts, except where a value is given (not None)."""
         d = spec.defaults
@@ -72,6 +78,7 @@ class Settings:
             sampler=d.sampler if sampler is None else sampler,
             negative_prompt=d.negative if negative_prompt is None else negative_prompt,
             stream=stream,
+            keep_latents=keep_latents,
         )
 
 
@@ -88,28 +95,30 @@ def paint(
     checkpoints: of "window-0001" and so on; what they hold is not painted again. Known pixels come back exactly as they
     were. Raises OutOfMemory, NotFinite, and what a checkpoint raises.
     """
-    timeline, colours = Timeline(plan), dict[int, blend.ColourStatistics]()
+    timeline, subject, firsts = Timeline(plan), SubjectFrame(plan), dict[int, Statistics]()
+    kept = KeptLatents(plan, enabled=settings.keep_latents)
     yield from timeline.pop_ready()
     for number, window in enumerate(plan.windows, start=1):
         if number > 1:
             heap.trim()
-        report = _number_windows(on_event, number, len(plan.windows))
+        report = _number_windows(on_event, plan, number)
         with _report_out_of_memory(window.frames, plan.format.model_size):
             checkpoint, begin = checkpoints(f"window-{number:04d}"), 0
             finished = checkpoint.frames()
-            if finished is None:
-                canvas = timeline.canvas_for(window)
-                painted = _paint_window(model, plan, window, canvas, settings, report, checkpoint)
-                target_colours = None if window.context_after else colours.get(window.colour_group)
-                can_stream = settings.stream and target_colours is None and not canvas.known_F1YX.any()
-                finished = painted if can_stream else _blend_window(model, canvas, painted, window, target_colours)
+            if finished is None or not kept.restore(window, checkpoint):
+                canvas = subject.shown_to(window, timeline.canvas_for(window))
+                painted = _paint_window(model, plan, window, canvas, settings, report, checkpoint, kept)
+                target = None if window.context_after else firsts.get(window.colour_group)
+                can_stream = settings.stream and target is None and not canvas.known_F1YX.any()
+                finished = painted if can_stream else _blend_window(model, canvas, painted, window, target, kept)
                 finished = checkpoint.keep_frames(finished)
-            if window.colour_group not in colours and any(
+            if window.colour_group not in firsts and any(
                 w.colour_group == window.colour_group for w in plan.windows[number:]
             ):
-                finished = _record_colours(finished, window.colour_group, colours)
+                finished = matching.recorded(finished, window.colour_group, firsts)
             for frames_FCYX in finished:
                 timeline.add(window, frames_FCYX, begin)
+                subject.consider(window, frames_FCYX, begin)
                 begin += len(frames_FCYX)
                 yield from timeline.pop_ready()
 
@@ -119,31 +128,20 @@ def _blend_window(
     canvas: Canvas,
     chunks: Iterator[Tensor],
     window: Window,
-    target_colours: blend.ColourStatistics | None,
+    target: Statistics | None,
+    kept: KeptLatents,
 ) -> Iterator[Tensor]:
-    """A window's frames, colour-matched and blended with the known pixels. They come in one chunk, since each frame may
-    depend on all."""
-    painted_FCYX = torch.cat(list(chunks))
-    if target_colours is not None:
-        painted_FCYX = blend.match_colours(painted_FCYX, target_colours)
+    """A window's frames, matched to the target and blended with the known pixels. They come in one chunk, since each
+    frame may depend on all."""
+    decoded_FCYX = torch.cat(list(chunks))
+    film_FCYX = decoded_FCYX if target is None else matching.match(decoded_FCYX, target)
     known = canvas.known_F1YX
     if known.any() and (model.spec.defaults.blend_at_images or not _only_images_known(window, known)):
-        yield blend.blend_known(canvas, painted_FCYX)
+        film_FCYX = blend.blend_known(canvas, film_FCYX)
     elif known.any():
-        yield torch.where(known, canvas.frames_FCYX, painted_FCYX)
-    else:
-        yield painted_FCYX
-
-
-def _record_colours(
-    chunks: Iterator[Tensor], group: int, colours: dict[int, blend.ColourStatistics]
-) -> Iterator[Tensor]:
-    """Pass the chunks on, and record their colours as the target of later windows of the same colour group."""
-    chunks_seen: list[Tensor] = []
-    for chunk in chunks:
-        chunks_seen.append(chunk)
-        yield chunk
-    colours[group] = blend.ColourStatistics.of(torch.cat(chunks_seen))
+        film_FCYX = torch.where(known, canvas.frames_FCYX, film_FCYX)
+    kept.add_frames(window, decoded_FCYX, film_FCYX)
+    yield film_FCYX
 
 
 def _only_images_known(window: Window, known_F1YX: Tensor) -> bool:
@@ -160,6 +158,7 @@ def _paint_window(
     settings: Settings,
     on_event: Listener,
     checkpoint: Checkpoint,
+    kept: KeptLatents,
 ) -> Iterator[Tensor]:
     """A window's frames as the model decodes them, at the clip's size, uint8 (F, 3, Y, X), before any blending."""
     small = resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
@@ -175,7 +174,9 @@ def _paint_window(
         source=plan.source,
         cyclic=_is_cyclic(plan),
         checkpoint=checkpoint,
+        painted_before=lambda: kept.given(window, canvas, _Coder(model, plan)),
     )
+    kept.add(window, latents)
     if len(plan.windows) > 1:
         heap.trim()  # before the phase that takes the most
     chunks = _decode(model, plan, latents, window.frames, on_event)
@@ -185,6 +186,21 @@ def _paint_window(
     frames = torch.cat(list(chunks))
     # Once round the cycle, beginning before the clip's first frame.
     yield torch.cat([frames[-1:], frames, frames[: -window.first - 1]])
+
+
+@dataclass(frozen=True)
+class _Coder:
+    """The ``Coder`` of a plan that paints whole frames."""
+
+    model: Model
+    plan: Plan
+
+    def encode(self, canvas: Canvas) -> Tensor:
+        return self.model.encode(resize_canvas(canvas, self.plan.format.model_size)).clean_BCTHW
+
+    def decode(self, latents_BCTHW: Tensor) -> Tensor:
+        on_device = latents_BCTHW.to(self.model.device)
+        return torch.cat(list(_decode(self.model, self.plan, on_device, 0, lambda _: None)))
 
 
 def _guidance_fraction(model: Model, window: Window) -> float:
@@ -212,18 +228,20 @@ def paint_latents(
     source: SourceClip | None = None,
     cyclic: bool = False,
     checkpoint: Checkpoint = NO_CHECKPOINT,
+    painted_before: Callable[[], Sequence[PlacedLatents]] = tuple,
 ) -> Tensor:
     """Paint one canvas of the model's size, in latent space: (1, C, T, H, W) on the model's device.
 
     source: what an edit starts from. cyclic: the latents are a cycle with one latent fewer than the canvas has, whose
-    first is only there to precede the others. checkpoint: what it holds is not painted again.
+    first is only there to precede the others. checkpoint: what it holds is not painted again. painted_before: latents
+    of known frames that need no encoding.
     """
     if (finished := checkpoint.latents()) is not None:
         on_event(ProgressEvent("sample", settings.steps, settings.steps))
         return finished.to(model.device)
     on_event(ProgressEvent("encode", 0, 1))
     with record_function("encode"):
-        latents, velocity = _encode_and_bind(model, canvas, prompt, settings, source, cyclic)
+        latents, velocity = _encode_and_bind(model, canvas, prompt, settings, source, cyclic, painted_before())
     finite.check(latents.clean_BCTHW, "the latents of what is known")
     on_event(ProgressEvent("encode", 1, 1))
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
@@ -243,7 +261,7 @@ def paint_latents(
             kept: dict[str, Any] = {"on_step": on_step, "checkpoint": checkpoint, "lead": latents.lead}
             finished = flow_edit(source_velocity, velocity, clean, times, seed, **kept)
         else:
-            chosen, noise = sampler.SAMPLERS[settings.sampler], noise.to(latents.clean_BCTHW)
+            chosen, noise = sampler.seeded(settings.sampler, settings.seed), noise.to(latents.clean_BCTHW)
             finished = sampler.sample(
                 velocity, latents, noise, times, sampler=chosen, on_step=on_step, checkpoint=checkpoint
             )
@@ -259,17 +277,23 @@ def _schedule(model: Model, settings: Settings, strength: float, tokens: int) ->
 
 
 def _encode_and_bind(
-    model: Model, canvas: Canvas, prompt: str, settings: Settings, source: SourceClip | None, cyclic_latents: bool
+    model: Model,
+    canvas: Canvas,
+    prompt: str,
+    settings: Settings,
+    source: SourceClip | None,
+    cyclic_latents: bool,
+    painted_before: Sequence[PlacedLatents],
 ) -> tuple[Latents, Velocity]:
     """(the known latents and those to start from, the velocity that paints the rest)."""
-    latents = model.encode(canvas)
+    latents = spliced(model.encode(canvas), painted_before)
     velocity = model.bind(canvas, latents, prompt, settings.negative_prompt, settings.guidance)
     if cyclic_latents:
         velocity = cyclic.temporal_roll(velocity, lead=1, fixed=latents.lead)
     begins = latents
     if source is not None and (source.strength < 1 or source.method == "flow"):
         everything = replace(canvas, known_F1YX=torch.ones_like(canvas.known_F1YX))
-        begins = replace(latents, clean_BCTHW=model.encode(everything).clean_BCTHW)
+        begins = spliced(replace(latents, clean_BCTHW=model.encode(everything).clean_BCTHW), painted_before)
     if cyclic_latents:
         begins = _without_first(begins)
     return begins, _profile("pass", velocity)
@@ -312,15 +336,6 @@ def _decode(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, on_even
         yield frames_FCYX
 
 
-def crop_canvas(canvas: Canvas, crop: Crop) -> Canvas:
-    """The part of the canvas inside the crop."""
-    rows, columns = crop.slices
-    guides, control = canvas.guides, canvas.guides.control_FCYX
-    if control is not None:
-        guides = replace(guides, control_FCYX=control[..., rows, columns])
-    return Canvas(canvas.frames_FCYX[..., rows, columns], canvas.known_F1YX[..., rows, columns], canvas.fps, guides)
-
-
 def _paste_crops(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterator[Tensor]:
     """Paste chunks of painted crops into the canvas's own frames; yields whole frames."""
     rows, columns = crop.slices
@@ -332,43 +347,11 @@ def _paste_crops(canvas: Canvas, chunks: Iterator[Tensor], crop: Crop) -> Iterat
         yield frames
 
 
-def to_uint8(chunk_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
-    """Convert frames in [-1, 1] to uint8 on the CPU, at ``size``; rounded on their device, to move one byte a
-    number."""
-    if chunk_FCYX.shape[-2:] != torch.Size(size):
-        chunk_FCYX = resize(chunk_FCYX.float().cpu(), size)
-    return ((chunk_FCYX.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
-
-
-def resize_canvas(canvas: Canvas, size: tuple[int, int]) -> Canvas:
-    """Resize a canvas to (height, width). A pixel is known where all the pixels that it covers are known."""
-    if canvas.shape[1:] == size:
-        return canvas
-    guides, control = canvas.guides, canvas.guides.control_FCYX
-    if control is not None:
-        guides = replace(guides, control_FCYX=_resize_uint8(control, size))
-    frames = _resize_uint8(canvas.frames_FCYX, size)
-    unknown = F.interpolate((~canvas.known_F1YX).float(), size, mode="area")
-    # "area" takes the nearest pixel alone when it enlarges, and all that are covered when it shrinks.
-    return Canvas(frames, unknown == 0, canvas.fps, guides)
-
-
-def _resize_uint8(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
-    return resize(frames_FCYX.float(), size).round().clamp(0, 255).to(torch.uint8)
-
-
-def resize(frames_FCYX: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize float frames to (height, width): bicubic, antialiased."""
-    if frames_FCYX.shape[-2:] == torch.Size(size):
-        return frames_FCYX
-    pieces = [F.interpolate(f[None], size, mode="bicubic", antialias=True) for f in frames_FCYX]  # memory stays flat
-    return torch.cat(pieces)
-
-
-def _number_windows(on_event: Listener | None, window: int, windows: int) -> Listener:
+def _number_windows(on_event: Listener | None, plan: Plan, number: int) -> Listener:
     if on_event is None:
         return lambda _: None
-    return lambda event: on_event(replace(event, window=window, windows=windows))
+    shot, shots = plan.windows[number - 1].shot + 1, len(plan.prompts)
+    return lambda event: on_event(replace(event, window=number, windows=len(plan.windows), shot=shot, shots=shots))
 
 
 @contextmanager

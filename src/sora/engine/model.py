@@ -41,10 +41,12 @@ class Model(Protocol):
 class Offloadable(Protocol):
     """A model that may be too large for the device, and whose networks can then be offloaded."""
 
-    def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+    def plan_memory(
+        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+    ) -> str:
         """Choose and apply the memory plan for canvases of (frames, height, width); returns a line that describes it.
-        encodes: whether any pixel is known, so that the VAE's encoder runs. forced: the name of a plan, one of
-        ``memory.NAMES``; None to choose. Raises OutOfMemory and UsageError."""
+        encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with
+        each. forced: the name of a plan, one of ``memory.NAMES``; None to choose. Raises OutOfMemory and UsageError."""
         ...
 
 

@@ -13,7 +13,8 @@ class ProgressEvent:
     phase: "load" (the model), "encode" (what is known, and the words), "sample", "decode", or "refine" (the tiles of a
     large picture). done, total: steps of the phase; frames for "decode". A phase begins with done = 0, but for
     "sample" and "decode", which report what is finished. window: which of ``windows``, the canvases that a film is
-    painted in one after another, counted from 1; each has phases of its own.
+    painted in one after another, counted from 1; each has phases of its own. shot: which of the film's ``shots`` the
+    window is of, counted from 1.
     """
 
     phase: str
@@ -21,6 +22,8 @@ class ProgressEvent:
     total: int
     window: int = 1
     windows: int = 1
+    shot: int = 1
+    shots: int = 1
 
 
 Listener = Callable[[ProgressEvent], None]

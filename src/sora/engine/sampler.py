@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,13 +18,22 @@ from torch import Tensor
 from sora.engine import finite
 from sora.engine.canvas import Latents
 from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, SamplerState
+from sora.engine.seeds import derive_seed
 from sora.engine.velocity import Velocity, restore_state, state_of
 
 FloatTimeVelocity = Callable[[Tensor, float], Tensor]
 """A Velocity as samplers call it: t is a float, and the result has x's dtype."""
 
 History = tuple[Tensor, ...]
-"""What a multistep sampler remembers of the steps before: empty before the first one."""
+"""What a sampler remembers of the steps before: empty before the first one."""
+
+
+class Prediction(NamedTuple):
+    """The history of a sampler that goes on from other noise than the velocity's: the data that its last step
+    predicted, which the noise hides."""
+
+    data: Tensor
+
 
 SamplerStep = Callable[[FloatTimeVelocity, Tensor, int, History], tuple[Tensor, History]]
 """(velocity, x at times[i], i, the history after step i - 1) -> (x at times[i + 1], the history). A pure function, so
@@ -76,6 +86,13 @@ def initial_noise(shape_CTHW: tuple[int, int, int, int], seed: int) -> Tensor:
     """Standard normal noise, (1, C, T, H, W) float32. It is drawn on the CPU, so that a
     seed gives the same noise on every device."""
     return torch.randn((1, *shape_CTHW), generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
+
+
+def step_noise(like: Tensor, seed: int, step: int) -> Tensor:
+    """Standard normal noise of a tensor's shape, dtype and device, other at each step from 1 on. It is drawn as
+    ``initial_noise`` is."""
+    generator = torch.Generator("cpu").manual_seed(derive_seed(seed, step=step))
+    return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like)
 
 
 def add_noise(clean: Tensor, noise: Tensor, t: float) -> Tensor:
@@ -181,7 +198,30 @@ def _weighted_sum(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor
     return sum(terms[1:], terms[0])
 
 
-SAMPLERS: dict[str, Sampler] = {"euler": euler, "heun": heun, "unipc": unipc}
+def lcm(times: Sequence[float], seed: int = 0) -> SamplerStep:
+    """Multistep sampling of consistency models (Song et al., arXiv 2303.01469, algorithm 1): each step predicts the
+    data and adds new noise to it, up to the next time. One evaluation a step. For weights that were distilled to
+    predict data in few steps.
+
+    The noise of each step is drawn from the seed and the step's number alone, so that a run that is taken up again
+    adds the same. seed: in [0, 2**63).
+    """
+
+    def step(velocity: FloatTimeVelocity, x: Tensor, i: int, _: History) -> tuple[Tensor, History]:
+        data = x - times[i] * velocity(x, times[i])
+        if times[i + 1] == 0:
+            return data, Prediction(data)
+        return add_noise(data, step_noise(x, seed, i + 1), times[i + 1]), Prediction(data)
+
+    return step
+
+
+SAMPLERS: dict[str, Sampler] = {"euler": euler, "heun": heun, "unipc": unipc, "lcm": lcm}
+
+
+def seeded(name: str, seed: int) -> Sampler:
+    """The sampler of that name. seed: in [0, 2**63), of the noise that a sampler adds along the way."""
+    return partial(lcm, seed=seed) if name == "lcm" else SAMPLERS[name]
 
 
 # The run ------------------------------------------------------------------------------------------------------------
@@ -231,7 +271,8 @@ def _state(
 ) -> SamplerState:
     """The state after step i, which led from ``before`` to x. lead: as in ``Latents``."""
     slope = (x - before) / (times[i + 1] - times[i])
-    return SamplerState(i + 1, x, history, state_of(velocity), denoised=(x - times[i + 1] * slope)[:, :, lead:])
+    data = history.data if isinstance(history, Prediction) else x - times[i + 1] * slope
+    return SamplerState(i + 1, x, history, state_of(velocity), denoised=data[:, :, lead:])
 
 
 def with_float_time(velocity: Velocity) -> FloatTimeVelocity:

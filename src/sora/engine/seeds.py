@@ -16,10 +16,17 @@ apart modulo 2**32 (Knuth, The Art of Computer Programming 3, 6.4). Of n tiles n
 2**32 / (2.24 n), 30 million for 64: more than ten windows, or any seeds that people count up, can bridge."""
 
 
-def derive_seed(seed: int, *, window: int = 0, tile: int | None = None) -> int:
-    """The seed in [0, 2**63) for the noise of a window, and of one tile of a picture. window, tile: counted from 0;
-    tile is None where the noise is not of a tile. The first window's seed is the person's own."""
-    return (seed + WINDOW_STRIDE * window + (0 if tile is None else TILE_STRIDE * (tile + 1))) % 2**63
+STEP_STRIDE = 1_779_033_703
+"""Between the seeds of two steps that follow each other: 2**32 multiplied by the square root of 2 less 1, whose
+multiples stay far apart modulo 2**32, too, and apart from those of the golden ratio."""
+
+
+def derive_seed(seed: int, *, window: int = 0, tile: int | None = None, step: int = 0) -> int:
+    """The seed in [0, 2**63) for the noise of a window, of one tile of a picture, and of a step that adds some. window,
+    tile, step: counted from 0; tile is None where the noise is not of a tile. Step 0 is where a run begins. The first
+    window's seed is the person's own."""
+    of_tile = 0 if tile is None else TILE_STRIDE * (tile + 1)
+    return (seed + WINDOW_STRIDE * window + of_tile + STEP_STRIDE * step) % 2**63
 
 
 def training_step_seed(seed: int, step: int) -> int:

@@ -16,8 +16,9 @@ from torch import Tensor
 from sora.engine import engine, finite
 from sora.engine.canvas import Canvas
 from sora.engine.checkpoint import Checkpoints, keep_nothing
-from sora.engine.engine import Settings, resize
+from sora.engine.engine import Settings
 from sora.engine.progress import Listener, ProgressEvent
+from sora.engine.resizing import resize
 from sora.engine.seeds import derive_seed
 from sora.engine.tiles import Tile, blend_tiles, split_into_tiles
 from sora.plan.clip import Clip

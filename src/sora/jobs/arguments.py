@@ -12,9 +12,13 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
+import msgspec
+
 from sora.errors import SoraError, UsageError
+from sora.jobs import prompt_files
 from sora.plan.recipe_names import IN_MEMORY
 from sora.plan.request import RequestField, fields
+from sora.plan.shot import Shot
 from sora.plan.verbs import FINISH, VERBS, Verb
 
 CALL: dict[str, tuple[Any, str]] = {
@@ -63,11 +67,33 @@ def values_of(row: Verb, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(field: RequestField, value: Any) -> Any:
+    if field.name == "shots":
+        return shots_in(value)
     if field.name in _SPELLED and not isinstance(value, str):
         return _SPELLED[field.name](value)
     if field.is_list:
         return tuple(_one(field, each) for each in ([value] if _is_single(value) else value))
     return _one(field, value)
+
+
+def shots_in(value: Any) -> tuple[Shot, ...]:
+    """Shots as Python says them: the path of a file of them, or one after another as words, ``Shot`` or a mapping of
+    its fields. Raises UsageError and InputError."""
+    if isinstance(value, str | os.PathLike):
+        return prompt_files.shots_of(os.fsdecode(os.fspath(value)))
+    if isinstance(value, Shot | Mapping) or not hasattr(value, "__iter__"):
+        raise UsageError(f"shots={_shown(value)} is of the wrong kind; expected a file or a list of shots")
+    return tuple(_shot(number, each) for number, each in enumerate(value, start=1))
+
+
+def _shot(number: int, value: Any) -> Shot:
+    """Raises UsageError."""
+    if isinstance(value, str):
+        value = {"prompt": value}
+    try:
+        return msgspec.convert(msgspec.to_builtins(value), Shot, strict=True)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise UsageError(f"shot {number} cannot be read ({error}); expected words, or prompt=... and options") from None
 
 
 def _is_single(value: Any) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sora import media
 from sora.engine.checkpoint import Checkpoint, NoCheckpoint
-from sora.engine.engine import resize
+from sora.engine.resizing import resize
 from sora.errors import InputError
 from sora.jobs import checkpoints, paint
 from sora.jobs.delivery import provenance_of

@@ -20,15 +20,20 @@ from sora.plan import prompts
 from sora.plan.clip import Clip, fit
 from sora.plan.recipe import prompt_in
 
+REFERENCES = "references"
+"""The keyword argument of reference pictures, what is transparent of which always lies over white."""
+
 
 @dataclass(frozen=True)
 class MemoryInput:
-    """A clip, or a picture, which is a clip of one frame. is_still: whether it is a picture. marked_FYX: what a mask of
+    """A clip, or a picture, which is a clip of one frame. is_still: whether it is a picture. is_transparent: whether
+    any of it was, before it was laid over white. marked_FYX: what a mask of
     it selects, bool; None for the light pixels. prompt: it was painted from, None where that is not known. sounds: in
     it, at their places. source_type: as ``media.Info`` has it. notes: on how it was read, to stand behind its name."""
 
     clip: Clip
     is_still: bool = False
+    is_transparent: bool = False
     marked_FYX: np.ndarray | None = None
     prompt: str | None = None
     sounds: tuple[Sound, ...] = ()
@@ -54,7 +59,7 @@ class Inputs:
         name: of the keyword argument that it came in. Raises UsageError for what is none of them."""
         if isinstance(source, str) or hasattr(source, "__fspath__"):
             return source
-        found = _from_memory(name, source, self._background)
+        found = _from_memory(name, source, WHITE if name == REFERENCES else self._background)
         digest = hashlib.sha256(f"{found.clip.frames_FYXC.shape} {found.clip.fps}".encode())
         digest.update(np.ascontiguousarray(found.clip.frames_FYXC).data)
         called = f"memory:{digest.hexdigest()}"
@@ -103,6 +108,18 @@ class Inputs:
             return media.read_image(path, background=self._background, on_note=on_note)
         self._note(path, on_note)
         return self._in_memory[path].clip.frames_FYXC[0]
+
+    def read_reference(self, path: str, on_note: Callable[[str], None] = ignore) -> tuple[np.ndarray, bool]:
+        """As ``media.read_reference``."""
+        if path not in self._in_memory:
+            return media.read_reference(path, on_note=on_note)
+        found = self._in_memory[path]
+        if len(found.clip) > 1:
+            raise InputError(f"{path} is a clip of {len(found.clip)} frames; expected a picture as a reference")
+        for note in found.notes:
+            if note != WHITE.note:
+                on_note(f"{path} {note}")
+        return found.clip.frames_FYXC[0], found.is_transparent
 
     def read_mask(self, path: str, frames: int, size: tuple[int, int]) -> np.ndarray:
         """As ``media.read_mask``."""
@@ -171,7 +188,8 @@ def _from_memory(name: str, source: Any, background: Background) -> MemoryInput:
         upright = ImageOps.exif_transpose(source)
         frame_YXC = media.rgb(upright, background, notes.setdefault)
         clip, marked_FYX = Clip(frame_YXC[None], media.FOLDER_FPS), media.marked(upright)[None]
-        return MemoryInput(clip, True, marked_FYX, notes=tuple(notes))
+        more = {"is_transparent": media.is_transparent(upright), "notes": tuple(notes)}
+        return MemoryInput(clip, True, marked_FYX=marked_FYX, **more)
     if isinstance(source, Sequence) and source and all(isinstance(each, Image.Image) for each in source):
         if len({each.size for each in source}) > 1:
             raise UsageError(f"{name}: the pictures differ in size; make them equal")
@@ -185,7 +203,7 @@ def _from_array(name: str, array: np.ndarray) -> MemoryInput:
     if array.dtype == bool and array.ndim in (2, 3) and array.size:
         marked_FYX = array[None] if array.ndim == 2 else array
         grey_FYXC = np.repeat(marked_FYX[..., None], 3, axis=-1).astype(np.uint8) * 255
-        return MemoryInput(Clip(grey_FYXC, media.FOLDER_FPS), array.ndim == 2, marked_FYX)
+        return MemoryInput(Clip(grey_FYXC, media.FOLDER_FPS), array.ndim == 2, marked_FYX=marked_FYX)
     frames_FYXC = array[None] if array.ndim == 3 else array
     try:
         return MemoryInput(Clip(frames_FYXC, media.FOLDER_FPS), array.ndim == 3)

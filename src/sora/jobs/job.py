@@ -26,7 +26,7 @@ from sora import __version__
 from sora.errors import InputError, UsageError
 from sora.jobs.delivery import Delivery
 from sora.jobs.resolve import ResolvedRequest, resolve
-from sora.plan.recipe import digest_of
+from sora.plan.recipe import digest_of, with_new_names
 from sora.plan.recipe_names import is_in_memory
 from sora.plan.request import from_data, to_data
 from sora.storage import atomic, state
@@ -168,7 +168,7 @@ class Job:
     def resolve(self, delivery: Delivery | None = None) -> tuple[ResolvedRequest, Delivery]:
         """(its request, where the films go) as when it was begun. delivery: instead of the job's own. Raises InputError
         where a file that it reads has changed, and what ``resolve`` raises."""
-        request = from_data(self.record.request, f"the request of job {self.id}")
+        request = from_data(with_new_names(self.record.request), f"the request of job {self.id}")
         self._check_inputs()
         delivery = delivery or self.delivery
         delivery = replace(delivery, done=self.published, anyway=True)

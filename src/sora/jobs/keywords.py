@@ -7,9 +7,9 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sora.plan.options import (
     CameraMove,
@@ -17,6 +17,7 @@ from sora.plan.options import (
     DeviceName,
     DtypeName,
     EditMethod,
+    ReferenceBackgroundName,
     SamplerName,
     SubjectMove,
     TransitionName,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sora.engine.progress import ProgressEvent
     from sora.jobs.video import Video
     from sora.plan.clip import Clip
+    from sora.plan.shot import Shot
 
     FilePath: TypeAlias = str | PathLike[str]
 
@@ -44,6 +46,10 @@ if TYPE_CHECKING:
     MaskSource: TypeAlias = PictureSource | Clip
     """What is light in it is painted: a picture for all frames, or a clip frame by frame. An array may be bool (Y, X)
     or (F, Y, X), too."""
+
+    ShotsSource: TypeAlias = FilePath | Sequence[str | Shot | Mapping[str, Any]]
+    """The shots of a film: a file with one a line, or a list of them, as words, ``Shot(prompt=..., seconds=...)`` or a
+    dict of the same."""
 
     LoRASource: TypeAlias = FilePath | tuple[FilePath, float]
     """A LoRA's file, with a strength (1 where none is given) as FILE:STRENGTH or as a pair."""
@@ -119,6 +125,14 @@ class BackgroundOption(TypedDict, total=False):
     background: str | None
 
 
+class ReferenceOptions(TypedDict, total=False):
+    """references: pictures of what the film shows, for models that take them. reference_background: "white" cuts the
+    subject of each out; "keep" leaves it as it is."""
+
+    references: PictureSource | Sequence[PictureSource]
+    reference_background: ReferenceBackgroundName | None
+
+
 class ControlOptions(TypedDict, total=False):
     """control: a clip or a picture that the film follows, for models that take one. control_strength: its weight, or
     one for each layer. control_frames: (first, one behind the last) of the film, or "A:B"; None for an open end."""
@@ -137,6 +151,7 @@ class DraftOption(TypedDict, total=False):
 
 class GenerateOptions(
     SamplingOptions,
+    ReferenceOptions,
     ShapeOptions,
     LengthOptions,
     MoveOptions,
@@ -145,23 +160,27 @@ class GenerateOptions(
     DraftOption,
     total=False,
 ):
-    """Options of ``generate``. then: the words of further shots."""
+    """Options of ``generate``. then: the words of further shots. shots: all shots, in place of a prompt."""
 
     then: str | Sequence[str]
     transition: TransitionName | None
     subject: str | None
+    shots: ShotsSource
+    subject_reference: bool | None
     fps: float | None
 
 
-class ImageOptions(SamplingOptions, ShapeOptions, DraftOption, total=False):
+class ImageOptions(SamplingOptions, ReferenceOptions, ShapeOptions, DraftOption, total=False):
     """Options of ``image``."""
 
+    control_strength: str | float | Sequence[float] | None
     refine: float | None
     camera: CameraMove | None
 
 
 class Img2vidOptions(
     SamplingOptions,
+    ReferenceOptions,
     ShapeOptions,
     LengthOptions,
     MoveOptions,
@@ -177,7 +196,15 @@ class Img2vidOptions(
 
 
 class ExtendOptions(
-    SamplingOptions, LengthOptions, MoveOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False
+    SamplingOptions,
+    ReferenceOptions,
+    LengthOptions,
+    MoveOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``extend``."""
 
@@ -186,6 +213,7 @@ class ExtendOptions(
 
 class LoopOptions(
     SamplingOptions,
+    ReferenceOptions,
     ShapeOptions,
     LengthOptions,
     PartOptions,
@@ -200,7 +228,14 @@ class LoopOptions(
 
 
 class BridgeOptions(
-    SamplingOptions, LengthOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False
+    SamplingOptions,
+    ReferenceOptions,
+    LengthOptions,
+    PartOptions,
+    BackgroundOption,
+    ControlOptions,
+    DraftOption,
+    total=False,
 ):
     """Options of ``bridge``."""
 
@@ -208,7 +243,9 @@ class BridgeOptions(
     end_b: float | None
 
 
-class EditOptions(SamplingOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False):
+class EditOptions(
+    SamplingOptions, ReferenceOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False
+):
     """Options of ``edit``. region: (x, y, width, height) or "X,Y,W,H", in pixels. frame_range: (first, one behind the
     last) or "A:B"; None for an open end."""
 
@@ -228,6 +265,7 @@ class FinishOptions(SamplingOptions, ShapeOptions, total=False):
 
 class RemakeOptions(
     SamplingOptions,
+    ReferenceOptions,
     ShapeOptions,
     LengthOptions,
     MoveOptions,
@@ -248,6 +286,8 @@ class RemakeOptions(
     then: str | Sequence[str]
     transition: TransitionName | None
     subject: str | None
+    shots: ShotsSource
+    subject_reference: bool | None
     fps: float | None
     refine: float | None
     backward: bool

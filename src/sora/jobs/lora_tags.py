@@ -9,32 +9,44 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from sora.errors import InputError, UsageError
+from sora.plan import shot_lines
 from sora.plan.request import Request
+from sora.plan.shot import Shot
 
 _TAG = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 _TAGS = rf"(?:{_TAG.pattern}\s*)+"
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
-WORDS = ("prompt", "then", "subject")
+WORDS = ("prompt", "then", "subject", "shots")
 """Fields whose words may hold such tags."""
+_SEVERAL = ("then", "shots")
 
 
 def followed(request: Request, folders: Sequence[Path] = (Path(),), names: Collection[str] = WORDS) -> Request:
     """The request with the LoRAs that its words name, and without their tags. folders: where they are looked for, in
     this order. names: of the fields that a person gave. Raises InputError for one that is not there, and
     UsageError."""
-    values = {name: getattr(request, name) for name in WORDS if name in names}
-    texts = {name: (value,) if isinstance(value, str) else value or () for name, value in values.items()}
+    texts = {name: _texts(getattr(request, name)) for name in WORDS if name in names}
     if not any(_TAG.search(text) for text in chain.from_iterable(texts.values())):
         return request
     loras = tuple(flag for group in texts.values() for text in group for flag in _flags(text, folders))
     words = {name: tuple(_without_tags(text) for text in group) for name, group in texts.items()}
-    changed = {name: words[name] if name == "then" else words[name][0] for name, group in texts.items() if group}
+    changed: dict[str, Any] = {name: group[0] for name, group in words.items() if group and name not in _SEVERAL}
+    changed |= {"then": words["then"]} if "then" in words else {}
+    if "shots" in words:
+        changed["shots"] = tuple(map(shot_lines.with_words, request.shots, words["shots"]))
     return msgspec.structs.replace(request, **changed, loras=(*request.loras, *dict.fromkeys(loras)))
+
+
+def _texts(value: str | Sequence[str | Shot] | None) -> tuple[str, ...]:
+    """The words in a field."""
+    several = (value,) if isinstance(value, str) else value or ()
+    return tuple(each if isinstance(each, str) else each.prompt for each in several)
 
 
 def _flags(text: str, folders: Sequence[Path]) -> Iterator[str]:

@@ -9,28 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sora.catalog import repositories
+from sora.catalog import few_step, repositories
+from sora.catalog.few_step import FewStep
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, ModelError, UsageError
 from sora.weights import lora_file
 
 MAX_STRENGTH = 10.0
-MAX_DISTILLED_STEPS = 16
-DISTILLED_STEPS = {
-    "lightx2v": 4,
-    "lightning": 4,
-    r"fastwan(?:fullattn)?": 3,
-    r"caus[-_ ]?vid": 8,
-    r"acc[-_ ]?vid": 8,
-    r"self[-_ ]?forcing": 4,
-    r"fusion[-_ ]?x": 8,
-    r"(?:(?:step|cfg)[-_ ]?)?distill(?:ed)?": 4,
-    "dmd": 4,
-    "turbo": 4,
-    "hyper": 8,
-}
-"""Words in the names of published few-step LoRAs, and the steps their makers sample with."""
-
 TITLES = ("ss_output_name", "modelspec.title", "title", "name")
 """Where trainers write what a LoRA is called, in a file's metadata."""
 
@@ -38,7 +23,6 @@ STEPS = ("num_inference_steps", "inference_steps")
 """Where metadata says how many steps to sample with."""
 
 _GENERIC = re.compile(r"(?:(?:high|low)_noise_model|adapter_model|pytorch_lora_weights|diffusion_pytorch_model)")
-_STEPS = re.compile(r"(?<![a-z0-9.])([1-9][0-9]?)(?:steps?|[-_ ]steps?(?![-_ ]?[0-9]))(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -52,24 +36,19 @@ class Lora:
     stated_steps: int | None = None
 
     @property
-    def distilled_steps(self) -> int | None:
-        """How few steps it was distilled to, by what it is called; None for a plain one."""
+    def few_step(self) -> FewStep | None:
+        """How it is sampled, by what it is called, if it was distilled to few steps; None for a plain one."""
         name = self.path.name.removesuffix(".safetensors")
         folder = [self.path.absolute().parent.name] if _GENERIC.fullmatch(name) else []
-        by_name = (_steps_in(text.lower()) for text in (name, *folder, *self.titles))
-        return self.stated_steps or next((steps for steps in by_name if steps), None)
+        kind = next((kind for kind in map(few_step.named, (name, *folder, *self.titles)) if kind), None)
+        if self.stated_steps is None:
+            return kind
+        return (kind or FewStep(self.stated_steps)).in_steps(self.stated_steps)
 
     @property
     def flag_value(self) -> str:
         """As the flag takes it."""
         return f"{self.path.absolute()}:{self.strength:g}"
-
-
-def _steps_in(name: str) -> int | None:
-    """The steps that a lower-case name tells: a number of them, or a whole word of a published distillation."""
-    numbers = [int(match[1]) for match in _STEPS.finditer(name) if int(match[1]) <= MAX_DISTILLED_STEPS]
-    words = [steps for word, steps in DISTILLED_STEPS.items() if re.search(rf"(?<![a-z]){word}(?![a-z])", name)]
-    return next(iter([*numbers, *words]), None)
 
 
 def parse(texts: Sequence[str], spec: ModelSpec) -> tuple[Lora, ...]:
@@ -131,4 +110,4 @@ def _checked(lora: Lora, spec: ModelSpec) -> Lora:
 
 def _stated(facts: Mapping[str, str]) -> int | None:
     numbers = [facts[key] for key in STEPS if re.fullmatch(r"[1-9][0-9]?", facts.get(key, ""))]
-    return next((int(number) for number in numbers if int(number) <= MAX_DISTILLED_STEPS), None)
+    return next((int(number) for number in numbers if int(number) <= few_step.MAX_STEPS), None)

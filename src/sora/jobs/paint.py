@@ -89,7 +89,8 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
-    return models.plan_memory(model, shape_FYX, encodes=known, forced=resolved.request.memory)
+    shown, forced = resolved.plan.reference_count, resolved.request.memory
+    return models.plan_memory(model, shape_FYX, encodes=known, references=shown, forced=forced)
 
 
 def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
@@ -104,6 +105,7 @@ def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
         sampler=r.sampler,
         negative_prompt=r.negative_prompt,
         stream=resolved.speed.uses("overlap"),
+        keep_latents=resolved.speed.uses("kept-latents"),
     )
 
 

@@ -6,7 +6,7 @@ trainedAlgorithmicMedia: made by a model that was trained on sampled content. Ev
 compositeWithTrainedAlgorithmicMedia: painted media together with other media, as by inpainting and outpainting. Pixels
 or sound of a person's own are in the film as they were: ``img2vid``, ``extend``, ``loop``, ``bridge``, and an ``edit``
 of a region or of some frames. Where all of these were painted themselves, which their files say, the film is of the
-first type.
+first type. Reference pictures count as words do: they say what to paint, and none of their pixels is in the film.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from sora.jobs import input_paths, loras
 from sora.jobs.inputs import Inputs
 from sora.plan.recipe import WEIGHTS, Recipe, digest_of
 from sora.plan.recipe_names import is_in_memory, is_name, model_paths, possible_names, with_paths
-from sora.plan.request import Request, fields
+from sora.plan.request import Request, fields, files_of
 
 MAX_FOLDER_FILES = 100_000  # and folders
 MAX_INPUT_BYTES = 1 << 38  # bytes; the kernel's own files claim to be larger
@@ -200,12 +200,12 @@ def unlisted_error(film: str | Path, path: str) -> InputError:
 
 def _request_files(film: str, request: Request) -> list[str]:
     """Every file that a request names, but the model's. Raises InputError."""
-    paths = [getattr(request, name) for name, field in fields().items() if field.is_path and name != "model"]
+    paths = [path for several in files_of(request).values() for path in several]
     try:
         added = [str(loras.parse_flag(text).path) for text in request.loras]
     except UsageError as error:
         raise InputError(f"the recipe of {film} holds a LoRA that cannot be added ({error})") from None
-    return [path for path in paths if path is not None] + added
+    return paths + added
 
 
 def check_regular(film: str | Path, path: str, *, may_be_gone: bool = False) -> None:

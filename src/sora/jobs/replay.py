@@ -23,7 +23,7 @@ from sora.plan import flags, prompts
 from sora.plan.recipe import Recipe, from_record, record_of, sha256_of
 from sora.plan.recipe_format_1 import converted, finished
 from sora.plan.recipe_names import is_in_memory
-from sora.plan.request import Request, changed, fields, to_data
+from sora.plan.request import Request, changed, to_data, with_files
 from sora.plan.verbs import VERBS, Verb
 from sora.runtime import threads
 
@@ -82,10 +82,10 @@ def holds(file: Path, request: Request) -> bool:
 
 
 def _without_folders(request: Request) -> dict[str, Any]:
-    data = to_data(msgspec.structs.replace(request, threads=None))
-    paths = {name for name, field in fields().items() if field.is_path}
-    data |= {name: Path(value).name for name, value in data.items() if name in paths}
-    return data | {"loras": [Path(text).name for text in data.get("loras", ())]}
+    model = request.model and Path(request.model).name
+    loras = tuple(Path(text).name for text in request.loras)
+    bare = msgspec.structs.replace(request, threads=None, model=model, loras=loras)
+    return to_data(with_files(bare, lambda path: Path(path).name))
 
 
 def resolve_replay(
@@ -186,9 +186,7 @@ def _recipe_error(request: Request, files: Inputs | None) -> SoraError | None:
 def _check_prompts(file: str, request: Request) -> None:
     """Raises InputError for words that stand for several films: a recipe is of one."""
     try:
-        variants = [
-            prompts.variants(prompts.clean(text)) for text in (request.prompt, *request.then) if text is not None
-        ]
+        variants = [prompts.variants(prompts.clean(text)) for text in request.shot_words if text is not None]
     except UsageError as error:
         raise InputError(f"the recipe of {file} holds words that cannot be painted ({error})") from None
     if any(len(each) > 1 for each in variants):

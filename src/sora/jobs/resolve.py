@@ -11,9 +11,10 @@ import msgspec
 
 from sora import catalog
 from sora.catalog import hub
+from sora.catalog.few_step import FewStep
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, UsageError
-from sora.jobs import advice, control, loras, provenance, sources
+from sora.jobs import advice, control, loras, provenance, references, sources
 from sora.jobs.delivery import Delivery
 from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
@@ -21,14 +22,14 @@ from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, at_models_rate, method_of
 from sora.media import GENERATED, Sound, background_of
 from sora.memory import plans
-from sora.plan import foreign_syntax, prompts, retiming, weighting
+from sora.plan import foreign_syntax, prompts, retiming, shot_lines, weighting
 from sora.plan import verbs as rows
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
 from sora.plan.options import MAX_SEED, RANDOM_SEED
 from sora.plan.plan import Plan, SourceClip
 from sora.plan.recipe import absolute
-from sora.plan.request import Request, check, within
+from sora.plan.request import Request, check, with_files, within
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 
@@ -75,9 +76,11 @@ class ResolvedRequest:
 
     def request_of(self, variant: Variant) -> Request:
         """The request of one variant alone; how many threads paint says nothing about the film."""
-        first, *then = [prompts.escaped(text) for text in variant.shots]
-        own = {"prompt": first or None, "then": tuple(then), "seed": variant.seed, "threads": None}
-        return msgspec.structs.replace(self.request, **own)
+        first, *then = words = [prompts.escaped(text) for text in variant.shots]
+        own: dict[str, Any] = {"prompt": first or None, "then": tuple(then)}
+        if self.request.shots:
+            own = {"shots": tuple(map(shot_lines.with_words, self.request.shots, words))}
+        return msgspec.structs.replace(self.request, **own, seed=variant.seed, threads=None)
 
 
 def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | None = None) -> ResolvedRequest:
@@ -89,7 +92,9 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     within("--count", delivery.count, 1, MAX_FILES)
     within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
     request = _normalized(request)
+    _check_shots(request)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
+    references.check(request, spec)
     control.check(request, spec)
     if spec.folder is not None:
         hub.check(spec)
@@ -110,21 +115,23 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     for variant in variants:
         delivery.check_kind(request, variant, verb_plan.plan)
     verb_plan = verb_plan if request.draft_file is None else _start_from_draft(verb_plan, request, files)
+    verb_plan = references.added(verb_plan, request, files)
     inputs = (*verb_plan.inputs, *(lora.path for lora in lora_files))
     delivery.check_inputs(inputs)
     sounds, sound_notes = sources.sounds(files, request.verb, verb_plan.sources, kind)
-    distilled_steps = min((lora.distilled_steps for lora in lora_files if lora.distilled_steps), default=None)
+    few_step = _few_step(lora_files)
+    spec = spec if few_step is None else _in_few_steps(spec, few_step, request)
     return ResolvedRequest(
-        request=_completed(request, spec, verb_plan, lora_files, distilled_steps),
+        request=_completed(request, spec, verb_plan, lora_files),
         spec=spec,
         plan=verb_plan.plan,
         variants=variants,
         loras=lora_files,
-        speed=_speed(request, spec, distilled_steps),
+        speed=_speed(request, spec),
         sounds=sounds,
         inputs=inputs,
         files=files,
-        notes=(*_notes(request, variants, recorded_prompt, distilled_steps), *verb_plan.notes, *sound_notes),
+        notes=(*_notes(request, spec, variants, recorded_prompt, few_step), *verb_plan.notes, *sound_notes),
         source_type=provenance.source_type(request, verb_plan.plan, sounds, files),
     )
 
@@ -140,6 +147,20 @@ def _check_complete(request: Request) -> None:
         )
 
 
+def _check_shots(request: Request) -> None:
+    """Raises UsageError for shots next to a prompt, and for what cannot be a shot."""
+    if not request.shots:
+        return
+    if request.prompt is not None or request.then:
+        other = "a prompt" if request.prompt is not None else "--then"
+        raise UsageError(f"{other} and --shots both say what to paint; give one of them")
+    for number, shot in enumerate(request.shots, start=1):
+        try:
+            shot_lines.check(shot, is_first=number == 1)
+        except UsageError as error:
+            raise UsageError(f"shot {number}: {error}") from None
+
+
 def _normalized(request: Request) -> Request:
     """The request with a seed to be drawn where it asks for that, and words that are Unicode in any locale. Raises
     UsageError."""
@@ -148,6 +169,7 @@ def _normalized(request: Request) -> Request:
         name: prompts.as_unicode(text) for name in words if (text := getattr(request, name)) is not None
     }
     values["then"] = tuple(map(prompts.as_unicode, request.then))
+    values["shots"] = tuple(shot_lines.with_words(shot, prompts.as_unicode(shot.prompt)) for shot in request.shots)
     return msgspec.structs.replace(request, **values, seed=None if request.seed == RANDOM_SEED else request.seed)
 
 
@@ -159,46 +181,45 @@ def _check_weights(request: Request, variants: tuple[Variant, ...]) -> None:
 
 
 def _notes(
-    request: Request, variants: tuple[Variant, ...], recorded_prompt: str | None, distilled_steps: int | None
+    request: Request,
+    spec: ModelSpec,
+    variants: tuple[Variant, ...],
+    recorded_prompt: str | None,
+    few_step: FewStep | None,
 ) -> list[str]:
     """What was taken from elsewhere, for a person."""
     notes = [] if recorded_prompt is None else [f"the prompt of {request.source}: {recorded_prompt}"]
-    if distilled_steps and request.steps is None:
-        notes.append(f"a few-step LoRA, as it is called: {distilled_steps} steps and guidance 1 unless you say others")
+    if few_step and request.steps is None:
+        notes.append(f"a few-step LoRA, as it is called: {few_step.described} unless you say others")
+    elif spec.own_paths and spec.is_few_step and request.steps is None:
+        d = spec.defaults
+        notes.append(f"few-step weights: {FewStep(d.steps, d.shift, d.sampler).described} unless you say others")
     texts = dict.fromkeys([*(text for each in variants for text in each.texts), request.negative_prompt or ""])
     return [*notes, *dict.fromkeys(line for text in texts for line in foreign_syntax.not_understood(text))]
 
 
-def _completed(
-    request: Request, spec: ModelSpec, verb_plan: VerbPlan, lora_files: tuple[Lora, ...], distilled_steps: int | None
-) -> Request:
+def _completed(request: Request, spec: ModelSpec, verb_plan: VerbPlan, lora_files: tuple[Lora, ...]) -> Request:
     """The request with all that was understood, paths absolute, so that it means the same anywhere on this machine."""
     d = spec.defaults
     has_negative = request.negative_prompt is not None and request.negative_prompt.strip()
     completed = {
-        "steps": request.steps or distilled_steps or (d.draft_steps if request.draft else d.steps),
-        "guidance": (1.0 if distilled_steps else d.guidance) if request.guidance is None else request.guidance,
+        "steps": request.steps or (d.draft_steps if request.draft else d.steps),
+        "guidance": d.guidance if request.guidance is None else request.guidance,
         "guidance_low": d.guidance_low if spec.boundary is not None else None,
         "shift": request.shift or d.shift,
         "sampler": request.sampler or d.sampler,
         "negative_prompt": prompts.clean(request.negative_prompt or "") if has_negative else d.negative,
         "model": spec.name if spec.repo else ",".join(str(path.absolute()) for path in spec.own_paths) or spec.name,
         "loras": tuple(lora.flag_value for lora in lora_files),
-        **{
-            name: path and absolute(path)
-            for name in ("image", "last_image", "clip", "clip_b", "mask", "control", "draft_file")
-            for path in [getattr(request, name)]
-        },
         **verb_plan.completed,
     }
-    return msgspec.structs.replace(request, **completed)
+    return msgspec.structs.replace(with_files(request, absolute), **completed)
 
 
-def _speed(request: Request, spec: ModelSpec, distilled_steps: int | None) -> Speed:
-    """distilled_steps: of a few-step LoRA, else None. Raises UsageError for ``turbo`` where no weights are few-step
-    ones."""
+def _speed(request: Request, spec: ModelSpec) -> Speed:
+    """Raises UsageError for ``turbo`` where no weights are few-step ones."""
     speed = Speed(request.speed or DEFAULT_SPEED.mode, frozenset(request.disable))
-    if speed.mode == "turbo" and distilled_steps is None and not spec.is_few_step:
+    if speed.mode == "turbo" and not spec.is_few_step:
         if spec.name in catalog.MODELS and catalog.MODELS[spec.name].is_few_step:
             guided = f"--guidance, --negative-prompt, --lora and edits of {spec.name} need guidance"
             raise UsageError(f"{guided}, which --speed turbo paints without; leave --speed turbo out")
@@ -223,6 +244,15 @@ def _with_low_noise_guidance(spec: ModelSpec, request: Request) -> ModelSpec:
     if request.guidance is None and request.guidance_low is None:
         return spec
     return replace(spec, defaults=replace(spec.defaults, guidance_low=request.guidance_low))
+
+
+def _few_step(lora_files: tuple[Lora, ...]) -> FewStep | None:
+    """How those of the LoRAs are sampled that were distilled to the fewest steps, None where none was."""
+    return min((kind for lora in lora_files if (kind := lora.few_step)), key=lambda kind: kind.steps, default=None)
+
+
+def _in_few_steps(spec: ModelSpec, few_step: FewStep, request: Request) -> ModelSpec:
+    return replace(spec, defaults=replace(few_step.of(spec.defaults), guidance_low=request.guidance_low))
 
 
 def _recorded_prompt(request: Request, files: Inputs) -> str | None:

@@ -245,11 +245,15 @@ class Session(Verbs):
 
 def _values(row: Verb, options: Mapping[str, Any], files: Inputs) -> dict[str, Any]:
     """A request's fields. files: take what is in memory. Raises UsageError."""
-    named = {
-        name: files.add(name, value)
-        for name, value in options.items()
-        if value is not None and name in fields() and row.field(name).is_path and name != "model"
-    }
+    named: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is None or name not in fields() or not row.field(name).is_path or name == "model":
+            continue
+        if row.field(name).is_list:
+            several = value if isinstance(value, list | tuple) else (value,)
+            named[name] = tuple(files.add(name, each) for each in several)
+        else:
+            named[name] = files.add(name, value)
     return values_of(row, {**options, **named})
 
 

@@ -39,35 +39,46 @@ def variants_of(
 ) -> tuple[Variant, ...]:
     """Every variant of the words with every seed, in that order. default_prompt: for a request without one. count:
     seeds of each. named: whether one name was given for all, which then gets their numbers. Raises UsageError."""
-    choices = [[default_prompt] if request.prompt is None else prompts.variants(prompts.clean(request.prompt))]
-    choices += [prompts.variants(prompts.clean(text)) for text in request.then]
+    words = request.shot_words
+    choices = [[default_prompt] if text is None else prompts.variants(prompts.clean(text)) for text in words]
     combinations = math.prod(map(len, choices))
     if combinations * count > MAX_FILES:
         message = f"{combinations} variants with --count {count} are {combinations * count} files"
         raise UsageError(f"{message}; expected at most {MAX_FILES}; try fewer {{a|b}} choices")
-    before, after = _added_words(request, spec)
+    added = _added_words(request, spec, len(words))
     first = int.from_bytes(os.urandom(4), "little") if request.seed is None else request.seed
     pairs = [(shots, first + i) for shots in itertools.product(*choices) for i in range(count)]
     several = count > 1 or (len(pairs) > 1 and named)
     return tuple(
-        Variant(shots, tuple(_full_prompt(before, text, after) for text in shots), seed, i if several else None)
+        Variant(shots, tuple(map(_full_prompt, shots, added)), seed, i if several else None)
         for i, (shots, seed) in enumerate(pairs, start=1)
     )
 
 
-def _added_words(request: Request, spec: ModelSpec) -> tuple[str, str]:
-    """What stands before and after the words of every shot. Raises UsageError for a move the model has no words for."""
+def _added_words(request: Request, spec: ModelSpec, shots: int) -> list[tuple[str, str]]:
+    """What stands before and after the words of each shot, whose own moves go before those of the request. Raises
+    UsageError for a move the model has no words for."""
     before = "" if request.subject is None else prompts.clean(request.subject)
-    after = ""
-    if request.motion is not None:
-        after += f" {_move_phrase('--motion', request.motion, spec.motion, spec.name)}"
-    if request.camera is not None:
-        words = _move_phrase("--camera", request.camera, spec.camera, spec.name)
-        after += f", {words}" if words else ""
-    return before, after
+    if not request.shots:
+        return [(before, _moves(request.motion, request.camera, spec))] * shots
+    added: list[tuple[str, str]] = []
+    for number, shot in enumerate(request.shots, start=1):
+        try:
+            added.append((before, _moves(shot.motion or request.motion, shot.camera or request.camera, spec)))
+        except UsageError as error:
+            raise UsageError(f"shot {number}: {error}") from None
+    return added
 
 
-def _full_prompt(before: str, text: str, after: str) -> str:
+def _moves(motion: str | None, camera: str | None, spec: ModelSpec) -> str:
+    """What stands after the words of a shot."""
+    after = "" if motion is None else f" {_move_phrase('--motion', motion, spec.motion, spec.name)}"
+    words = "" if camera is None else _move_phrase("--camera", camera, spec.camera, spec.name)
+    return f"{after}, {words}" if words else after
+
+
+def _full_prompt(text: str, added: tuple[str, str]) -> str:
+    before, after = added
     words = f"{before} {text}".strip()
     return words + after if words else after.lstrip(" ,")
 

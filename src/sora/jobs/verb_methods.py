@@ -32,10 +32,11 @@ class Verbs(ABC):
         """Paint what a verb is asked for. inputs: its parameters that come before the options, by name."""
 
     @documented("generate")
-    def generate(self, prompt: str, **options: Unpack[k.GenerateOptions]) -> Video:
+    def generate(self, prompt: str | None = None, **options: Unpack[k.GenerateOptions]) -> Video:
         """Paint a film from words.
 
         prompt: what to paint. A prompt with ``{a|b}`` alternatives stands for several films; ``paint_all`` paints them.
+        None where ``shots`` says it.
         """
         return self._paint("generate", {"prompt": prompt}, options)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from sora import media
@@ -17,14 +18,15 @@ from sora.errors import UsageError
 from sora.jobs import control, sources
 from sora.jobs.inputs import Inputs
 from sora.jobs.sources import Source
-from sora.plan import geometry, operations, prompts, retiming
+from sora.plan import geometry, operations, prompts, retiming, shot_spans
 from sora.plan.clip import fit, resampled
 from sora.plan.crop import crop_around
 from sora.plan.geometry import Size, wxh
-from sora.plan.operations import TRANSITION_FRAMES
 from sora.plan.plan import Format, Plan
 from sora.plan.recipe_names import is_in_memory
 from sora.plan.request import Request
+from sora.plan.shot import Shot
+from sora.plan.shot_spans import TRANSITION_FRAMES, Spans
 
 MIN_SECONDS = 2.0  # that are painted of a clip's continuation, return or bridge where no length is asked for
 NEARLY_WHOLE = 0.9  # of a picture's longer side: what a grid's sizes cut off is less
@@ -109,21 +111,72 @@ class VerbPlan:
 
 def generate(context: VerbContext) -> VerbPlan:
     """Raises UsageError, as all of these do."""
-    request, spec = context.request, context.spec
-    shots, transition = len(context.prompts), request.transition or "cut"
-    if request.transition is not None and shots == 1:
+    request, spec, fps = context.request, context.spec, context.fps()
+    count, transition = len(context.prompts), request.transition or "cut"
+    if request.transition is not None and count == 1:
         raise UsageError("--transition joins two shots, and there is one; add --then with the next one")
-    between = TRANSITION_FRAMES * (shots - 1) if transition == "flow" else 0
+    if request.subject_reference is not None and count == 1:
+        raise UsageError("--subject-reference is about films of several shots; add --then with the next one")
     if request.background is not None and request.control is None:
         raise UsageError("--background lies under a control clip, and there is none; leave it out")
-    fps = context.fps()
-    frames, notes = context.length(fps, shots * spec.defaults.frames + between, first=shots)
+    if request.shots:
+        spans, notes = _spans_of_shots(context, fps)
+        lengths: dict[str, Any] = {"shots": _completed_shots(request, spans), "frames": None, "seconds": None}
+    else:
+        frames, notes = _frames_of_film(context, fps, count, transition)
+        spans, lengths = shot_spans.even(frames, count, transition), _length_fields(frames)
+    size = context.size(context.control_shape())
+    plan = _film(context, spans, size, fps)
+    completed = _size_fields(size) | lengths | {"fps": fps}
+    if count > 1:
+        shows_subject = request.subject_reference is not False
+        completed |= {"subject_reference": shows_subject}
+        plan = replace(plan, subject_from_first_shot=shows_subject and spec.takes_references)
+    if plan.shows_first_shot and not request.references:
+        note = "later shots are shown a frame of the first one as a reference; --no-subject-reference shows them none"
+        notes = (*notes, note)
+    return VerbPlan(plan, notes=notes, completed=completed)
+
+
+def _frames_of_film(context: VerbContext, fps: float, shots: int, transition: str) -> tuple[int, tuple[str, ...]]:
+    """(frames of a film of shots that are equally long, notes)."""
+    between = TRANSITION_FRAMES * (shots - 1) if transition == "flow" else 0
+    frames, notes = context.length(fps, shots * context.spec.defaults.frames + between, first=shots)
     if frames < shots + between:
         message = f"{frames} frames are too few for {shots} shots"
         raise UsageError(f"{message}; ask for {shots + between} or more with --frames or --seconds")
-    size = context.size(context.control_shape())
-    plan = operations.generate(context.prompts, frames=frames, format=context.format(size, fps), transition=transition)
-    return VerbPlan(plan, notes=notes, completed=_size_fields(size) | _length_fields(frames) | {"fps": fps})
+    return frames, notes
+
+
+def _spans_of_shots(context: VerbContext, fps: float) -> tuple[Spans, tuple[str, ...]]:
+    """(which frames are of which shot, notes)."""
+    request, usual = context.request, context.spec.defaults.frames
+    is_open = any(shot.seconds is None and shot.frames is None for shot in request.shots)
+    asks_length = request.seconds is not None or request.frames is not None
+    total, notes = None, ()
+    if asks_length or (request.control is not None and is_open):
+        total, notes = context.length(fps, usual, first=1)
+    alone = replace(context, request=msgspec.structs.replace(request, seconds=None, frames=None))
+    options: dict[str, Any] = {"default": alone.frames(fps, usual, first=1), "total": total}
+    return shot_spans.of(request.shots, fps=fps, transition=request.transition or "cut", **options), notes
+
+
+def _completed_shots(request: Request, spans: Spans) -> tuple[Shot, ...]:
+    """The shots with their lengths in frames."""
+    ends = [0, *(span.stop for span in spans)]
+    return tuple(
+        msgspec.structs.replace(shot, seconds=None, frames=span.stop - end)
+        for shot, span, end in zip(request.shots, spans, ends, strict=False)
+    )
+
+
+def _film(context: VerbContext, spans: Spans, size: Size, fps: float) -> Plan:
+    if not context.is_retimed(fps):
+        return operations.film(context.prompts, spans, format=context.format(size, fps))
+    if context.request.shots:
+        return retiming.film(context.prompts, spans, fps=fps, format=context.format(size))
+    options: dict[str, Any] = {"frames": spans[-1].stop, "transition": context.request.transition or "cut"}
+    return retiming.generate(context.prompts, fps=fps, format=context.format(size), **options)
 
 
 def image(context: VerbContext) -> VerbPlan:
@@ -295,9 +348,6 @@ def at_models_rate(context: VerbContext, verb_plan: VerbPlan) -> VerbPlan:
         return verb_plan
     if plan.known_clips:
         plan = retiming.at_rate(plan, d.fps, media.sampled if d.fps > fps else retiming.nearest)
-    elif plan.retiming is None:
-        format, transition = replace(plan.format, fps=d.fps), context.request.transition or "cut"
-        plan = retiming.generate(plan.prompts, frames=plan.frames, fps=fps, format=format, transition=transition)
     note = f"{context.spec.name} paints {d.fps:g} frames a second; what it paints is brought to {fps:g}"
     return replace(verb_plan, plan=plan, notes=(*verb_plan.notes, note))
 

@@ -8,6 +8,7 @@
 ``control``  control signals, computed of frames
 ``interpolate``  frames between frames
 ``background``  what transparency lies over
+``cutout``   a picture's subject alone, on white
 ``profiles``  pictures in other colours than sRGB, and their conversion
 ``icc``      colour profiles made of numbers
 ``mask``     which pixels to paint
@@ -31,7 +32,7 @@ from sora.media.control import signal as control_signal
 from sora.media.facts import Info, probe, read_notes, read_recipe
 from sora.media.interpolate import interpolated, sampled
 from sora.media.mask import marked, mask_of, read_mask
-from sora.media.picture import ignore, read_image, rgb
+from sora.media.picture import ignore, is_transparent, read_image, read_reference, rgb
 from sora.media.provenance import COMPOSITE, GENERATED, Provenance
 from sora.media.read import FOLDER_FPS, cut, read_clip, read_frames
 from sora.media.sound import Sound, sound_tracks
@@ -57,6 +58,7 @@ __all__ = [
     "cut",
     "ignore",
     "interpolated",
+    "is_transparent",
     "marked",
     "mask_of",
     "probe",
@@ -66,6 +68,7 @@ __all__ = [
     "read_mask",
     "read_notes",
     "read_recipe",
+    "read_reference",
     "rgb",
     "sampled",
     "sound_tracks",

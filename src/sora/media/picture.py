@@ -45,6 +45,14 @@ def ignore(note: str) -> None:
     """What nobody asks for."""
 
 
+def read_reference(path: str | Path, *, on_note: Note = ignore) -> tuple[np.ndarray, bool]:
+    """(a picture as ``read_image`` reads it, over white, whether any of it is transparent)."""
+    with opened_still(path) as image:
+        transparent = is_transparent(image)
+        noted = rgb(image, on_note=lambda note: None if note == WHITE.note else on_note(f"{path} {note}"))
+        return noted, transparent
+
+
 def read_image(path: str | Path, *, background: Background = WHITE, on_note: Note = ignore) -> np.ndarray:
     """A picture as uint8 sRGB (Y, X, 3), turned as its Exif says, transparency over the background, the first if it
     moves. on_note: called with what a person should know of how it was read.
@@ -214,6 +222,14 @@ def moves(image: Image.Image) -> bool:
 
 def has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether any pixel lets something else be seen."""
+    if not has_alpha(image):
+        return False
+    alphas = (strip.convert("RGBA").getchannel("A") for _, strip in strips(image))
+    return any(alpha.getextrema() != (255, 255) for alpha in alphas)
 
 
 def rgb(image: Image.Image, background: Background = WHITE, on_note: Note = ignore) -> np.ndarray:

@@ -46,10 +46,11 @@ class Family(Protocol):
         dtype: torch.dtype,
         *,
         encodes: bool,
+        references: int = 0,
     ) -> Needs | None:
         """The memory that painting a canvas of (frames, height, width) needs; the weights need not be downloaded.
-        encodes: whether any pixel is known, so that the VAE's encoder runs. None for a family that is never
-        offloaded."""
+        encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with
+        it. None for a family that is never offloaded."""
         ...
 
 
@@ -92,31 +93,39 @@ def preview_memory_plan(
     dtype: torch.dtype,
     *,
     encodes: bool,
+    references: int = 0,
     forced: str | None = None,
 ) -> str:
     """The line that ``plan_memory`` would return for the same canvas, without loading the model. Takes and raises the
     same."""
     from sora import memory  # not at the top: commands that only list models do not need it
 
-    needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes)
+    needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes, references=references)
     if needs is None:
         return _no_memory_plan(spec, forced)
     return memory.plan_memory(needs, memory.measure_free(device), forced)[1]
 
 
-def plan_memory(model: Model, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+def plan_memory(
+    model: Model,
+    shape_FYX: tuple[int, int, int],
+    *,
+    encodes: bool,
+    references: int = 0,
+    forced: str | None = None,
+) -> str:
     """Choose and apply the memory plan of a model for canvases of (frames, height, width). Returns a line that
     describes it; an empty one for a model that is never offloaded.
 
-    encodes: whether any pixel is known, so that the VAE's encoder runs. forced: the name of a plan, one of
-    ``memory.NAMES``; None to choose. Raises OutOfMemory where no plan fits, and UsageError for an unknown name or a
-    model that is never offloaded.
+    encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with each.
+    forced: the name of a plan, one of ``memory.NAMES``; None to choose. Raises OutOfMemory where no plan fits, and
+    UsageError for an unknown name or a model that is never offloaded.
     """
     from sora.engine.model import Offloadable
 
     if not isinstance(model, Offloadable):
         return _no_memory_plan(model.spec, forced)
-    return model.plan_memory(shape_FYX, encodes=encodes, forced=forced)
+    return model.plan_memory(shape_FYX, encodes=encodes, references=references, forced=forced)
 
 
 def _no_memory_plan(spec: ModelSpec, forced: str | None) -> str:

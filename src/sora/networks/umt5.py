@@ -109,7 +109,8 @@ class SelfAttention(nn.Module):
         q, k, v = (
             rearrange(project(x_BLD), "B L (H K) -> B H L K", H=self.heads) for project in (self.q, self.k, self.v)
         )
-        bias = rearrange(self.relative_attention_bias(buckets_LL), "L M H -> 1 H L M").type_as(q)
+        # Contiguous, since fused kernels copy a strided bias at every call.
+        bias = rearrange(self.relative_attention_bias(buckets_LL), "L M H -> 1 H L M").type_as(q).contiguous()
         if mask_BL is not None:
             bias = bias.masked_fill(~mask_BL[:, None, None, :], torch.finfo(bias.dtype).min)
         # The fused kernel keeps scores and softmax in float32, whatever the dtype of q.

@@ -56,6 +56,10 @@ def converted(field: RequestField, text: str) -> Any:
     return value
 
 
+SHOTS_FILE = "shots.txt"
+"""What a file of shots is called in a command line that is only to be read."""
+
+
 def spelled(request: Request) -> list[str]:
     """A command line that asks for the same, for a person to read; without ``sora``."""
     verb, row = (request.verb, VERBS[request.verb]) if request.draft_file is None else ("finish", FINISH)
@@ -66,6 +70,7 @@ def spelled(request: Request) -> list[str]:
             continue
         several = value if isinstance(value, tuple) else (value,)
         texts = [f"{each:g}" if isinstance(each, float) else str(each) for each in several]
+        texts = [SHOTS_FILE] if name == "shots" else texts
         if name in (*row.required, *row.optional):
             positional += texts
         elif isinstance(value, bool):

@@ -11,32 +11,32 @@ from dataclasses import replace
 import numpy as np
 
 from sora.errors import UsageError
+from sora.plan import shot_spans
 from sora.plan.clip import Clip
 from sora.plan.crop import Crop
 from sora.plan.plan import Format, Plan, SourceClip, Window
+from sora.plan.shot_spans import Spans
 from sora.plan.windows import plan_windows
 
-TRANSITION_FRAMES = 8  # frames in which one shot flows into the next
 NOISE_INDEX_STRIDE = 1000  # windows of a later shot draw other noise than those of the first, but for its first window
 
 
 def generate(prompts: Sequence[str], *, frames: int, format: Format, transition: str = "cut") -> Plan:
     """A film from words alone: nothing is known. frames: of the whole film, shared evenly by the shots, one for each
     prompt. transition: "cut" starts each shot afresh, "flow" paints TRANSITION_FRAMES frames between two shots."""
-    transition_frames = TRANSITION_FRAMES if transition == "flow" else 0
-    count = len(prompts)
-    if frames - transition_frames * (count - 1) < count:
-        raise UsageError(f"{frames} frames are too few for {count} shots; ask for more --seconds or fewer --then")
-    starts = [round(n * (frames + transition_frames) / count) for n in range(count + 1)]
+    return film(prompts, shot_spans.even(frames, len(prompts), transition), format=format)
+
+
+def film(prompts: Sequence[str], spans: Spans, *, format: Format) -> Plan:
+    """A film from words alone, of shots that may each have a length of its own. spans: the frames of each shot; those
+    between two of them flow from the one to the other."""
     planned: list[Window] = []
-    for n in range(count):
-        shot = range(starts[n], starts[n + 1] - transition_frames)
+    for n, (span, before) in enumerate(zip(spans, [range(0), *spans], strict=False)):
         first, *rest = _with_shot_noise(
-            plan_windows(shot, format, known_before=0, known_after=0, shot=n, colour_group=2 * n), n
+            plan_windows(span, format, known_before=0, known_after=0, shot=n, colour_group=2 * n), n
         )
         planned.append(first)
-        if n and transition_frames:
-            gap = range(shot.start - transition_frames, shot.start)
+        if gap := range(before.stop, span.start):
             known = len(planned[-1].kept)
             planned += _with_shot_noise(
                 plan_windows(
@@ -45,7 +45,7 @@ def generate(prompts: Sequence[str], *, frames: int, format: Format, transition:
                 n,
             )
         planned += rest
-    return Plan(format, frames, tuple(planned), tuple(prompts))
+    return Plan(format, spans[-1].stop, tuple(planned), tuple(prompts))
 
 
 def _with_shot_noise(windows: tuple[Window, ...], shot: int) -> list[Window]:

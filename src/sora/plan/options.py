@@ -16,15 +16,17 @@ RANDOM_SEED = -1  # asks for one that is drawn, as in ComfyUI and A1111
 MAX_INT64 = 2**63 - 1
 MAX_PATH_CHARACTERS = 4096  # characters
 MAX_ITEMS = 256  # of a list: shots, LoRAs
+MAX_REFERENCES = 8  # each is sampled along with a film, as long as a latent of it
 
 VerbName = Literal["generate", "image", "img2vid", "extend", "loop", "bridge", "edit"]
 DeviceName = Literal["cuda", "mps", "cpu"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
-SamplerName = Literal["euler", "heun", "unipc"]
+SamplerName = Literal["euler", "heun", "unipc", "lcm"]
 CameraMove = Literal["pan-left", "pan-right", "tilt-up", "tilt-down", "zoom-in", "zoom-out", "orbit", "static"]
 SubjectMove = Literal["left", "right", "up", "down", "bounce", "spin", "grow", "shrink", "still"]
 TransitionName = Literal["cut", "flow"]
 EditMethod = Literal["noise", "flow"]
+ReferenceBackgroundName = Literal["keep", "white"]
 ControlKindName = Literal["as-is", "edges", "grey", "flow", "pose", "depth"]
 
 
@@ -70,6 +72,14 @@ Then = Annotated[
 ]
 Transition = Annotated[TransitionName, option("How one shot becomes the next.", shown="cut")]
 Subject = Annotated[str, text("Who or what every shot is about; put before each prompt.", metavar="WORDS")]
+SubjectReference = Annotated[
+    bool,
+    option(
+        "Show later shots a frame of the first, if the model can.",
+        flags=("--subject-reference", "--no-subject-reference"),
+        shown="on",
+    ),
+]
 Refine = Annotated[
     float,
     option(
@@ -80,6 +90,20 @@ Refine = Annotated[
     ),
 ]
 LastImage = Annotated[str, file("The picture that becomes the last frame.", metavar="IMAGE")]
+References = Annotated[
+    tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
+    option(
+        "Picture of what the film shows; may be repeated.",
+        flags=("--reference",),
+        metavar="FILE",
+        longest=MAX_REFERENCES,
+        path=True,
+    ),
+]
+ReferenceBackground = Annotated[
+    ReferenceBackgroundName,
+    option("What lies around the subject of each.", metavar="WAY", shown="keep"),
+]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
 Camera = Annotated[CameraMove, option("Move of the camera.")]
 Motion = Annotated[SubjectMove, option("Motion.")]
@@ -189,7 +213,7 @@ Steps = Annotated[
 ]
 Guidance = Annotated[
     float,
-    option("Guidance scale, 0 to 100; 1 disables guidance.", shown="the model's", low=0, high=100),
+    option("Guidance scale, 0 to 100; 1 disables it.", shown="the model's", low=0, high=100),
 ]
 GuidanceLow = Annotated[
     float,

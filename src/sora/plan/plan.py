@@ -118,7 +118,9 @@ class Plan:
     part of each frame that the model paints, at ``format.model_size``; None is all. retiming: how a film of another
     rate is made of these frames; None where they are the film. references: pictures of what every window shows, uint8
     RGB (Y, X, 3), each of a size of its own. control: a signal for what is painted. guide_scales: weights of both, one
-    for all the layers of the model that take them or one for each.
+    for all the layers of the model that take them or one for each. subject_from_first_shot: whether a frame of
+    the first shot, which is chosen when that is painted, is the reference of later ones where there are no
+    ``references``.
     """
 
     format: Format
@@ -133,6 +135,17 @@ class Plan:
     references: tuple[np.ndarray, ...] = ()
     control: Control | None = None
     guide_scales: tuple[float, ...] = (1.0,)
+    subject_from_first_shot: bool = False
+
+    @property
+    def shows_first_shot(self) -> bool:
+        """Whether windows of later shots are given a frame of the first one as a reference."""
+        return self.subject_from_first_shot and not self.references
+
+    @property
+    def reference_count(self) -> int:
+        """The most references that a window is shown."""
+        return len(self.references) or int(self.shows_first_shot)
 
     @property
     def film_frames(self) -> int:

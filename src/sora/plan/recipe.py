@@ -106,19 +106,22 @@ def _finite(text: str) -> float:
 def from_record(record: dict[str, Any]) -> Recipe:
     """A recipe of this format. Keys that it does not know are passed over, but not in its request. Raises
     InputError."""
-    request = from_data(_with_new_names(record.get("request")), "the recipe's request")
+    request = from_data(with_new_names(record.get("request")), "the recipe's request")
     try:
         return msgspec.convert(record | {"request": request}, Recipe)
     except (msgspec.ValidationError, UnicodeError) as error:  # a lone surrogate among the keys
         raise InputError(f"the recipe is incomplete ({error}); it was cut short or is not sora's") from None
 
 
-def _with_new_names(request: Any) -> Any:
-    """A recipe's request with the fields that earlier versions called otherwise under their present names."""
+def with_new_names(request: Any) -> Any:
+    """A recorded request with the fields that earlier versions called otherwise under their present names, and with
+    what they did where they had no choice."""
     if not isinstance(request, dict):
         return request
     new_names = {old: new for new, old in OLD_NAMES.items() if new not in request}
-    return {new_names.get(name, name): value for name, value in request.items()}
+    named = {new_names.get(name, name): value for name, value in request.items()}
+    # A film of several shots from before there was a choice was painted without.
+    return {"subject_reference": False, **named} if named.get("then") else named
 
 
 def prompt_in(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from sora.plan.request import Request, fields
+from sora.plan.request import Request, with_files
 
 IN_MEMORY = re.compile(r"memory:[0-9a-f]{64}")
 """What stands in a request and among a recipe's inputs for a clip or a picture that was in no file: its sha256."""
@@ -61,11 +61,9 @@ def with_paths(request: Request, paths: Mapping[str, str]) -> Request:
     def changed_model(text: str) -> str:
         return ",".join(map(changed, model_paths(text, paths)))
 
-    path_fields = [name for name, field in fields().items() if field.is_path]
-    values = {name: changed(value) for name in path_fields if (value := getattr(request, name)) is not None}
-    if request.model is not None and "model" in values:
-        values["model"] = changed_model(request.model)
-    return msgspec.structs.replace(request, **values, loras=tuple(map(changed_lora, request.loras)))
+    model = None if request.model is None else changed_model(request.model)
+    loras = tuple(map(changed_lora, request.loras))
+    return msgspec.structs.replace(with_files(request, changed), model=model, loras=loras)
 
 
 def model_paths(model: str, known: Collection[str]) -> list[str]:

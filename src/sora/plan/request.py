@@ -6,7 +6,7 @@ None, an empty tuple and False mean that an option was not given; of one that ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from sora.errors import InputError, UsageError
 from sora.plan import options as o
+from sora.plan import shot
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -32,8 +33,12 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     then: o.Then = ()
     transition: o.Transition | None = None
     subject: o.Subject | None = None
+    shots: shot.Shots = ()
+    subject_reference: o.SubjectReference | None = None
     refine: o.Refine | None = None
     last_image: o.LastImage | None = None
+    references: o.References = ()
+    reference_background: o.ReferenceBackground | None = None
     backward: o.Backward = False
     camera: o.Camera | None = None
     motion: o.Motion | None = None
@@ -82,6 +87,11 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     def source(self) -> str | None:
         """The file the film is made of, the first where there are two."""
         return self.draft_file or self.clip or self.image
+
+    @property
+    def shot_words(self) -> tuple[str | None, ...]:
+        """The words of each shot, with their alternatives; None for a first one that has none of its own."""
+        return tuple(each.prompt for each in self.shots) or (self.prompt, *self.then)
 
 
 class RequestField(Struct, frozen=True):
@@ -154,11 +164,17 @@ def within(flag: str, value: float | None, low: float, high: float) -> None:
 def check(request: Request) -> None:
     """Raises UsageError for a number outside its range, or a name that is none of those there are."""
     for field in fields().values():
-        value = getattr(request, field.name)
-        if field.minimum is not None and field.maximum is not None:
-            within(field.flag, value, field.minimum, field.maximum)
-        if field.choices and value is not None and value not in field.choices:
-            raise UsageError(f"{field.flag} {value!r} is not known; expected {', '.join(field.choices)}")
+        _check_value(field, getattr(request, field.name))
+    for each in request.shots:
+        for name in shot.OPTIONS:
+            _check_value(fields()[name], getattr(each, name))
+
+
+def _check_value(field: RequestField, value: Any) -> None:
+    if field.minimum is not None and field.maximum is not None:
+        within(field.flag, value, field.minimum, field.maximum)
+    if field.choices and value is not None and value not in field.choices:
+        raise UsageError(f"{field.flag} {value!r} is not known; expected {', '.join(field.choices)}")
 
 
 def changed(request: Request, values: Mapping[str, Any]) -> Request:
@@ -174,8 +190,31 @@ RIVALS = {
     "frames": ("seconds",),
     "region": ("mask",),
     "mask": ("region",),
+    "shots": ("prompt", "then", "transition", "seconds", "frames"),
 }
 """Fields that take the place of others."""
+
+
+def files_of(request: Request) -> dict[str, tuple[str, ...]]:
+    """The paths of files that a request names, by field; its model and its LoRAs are not among them."""
+    paths: dict[str, tuple[str, ...]] = {}
+    for name in _file_fields():
+        value = getattr(request, name)
+        several = value if fields()[name].is_list else () if value is None else (value,)
+        paths |= {name: several} if several else {}
+    return paths
+
+
+def with_files(request: Request, change: Callable[[str], str]) -> Request:
+    """The request with another path in the place of each of ``files_of``."""
+    values = {name: tuple(map(change, paths)) for name, paths in files_of(request).items()}
+    single = {name: paths[0] for name, paths in values.items() if not fields()[name].is_list}
+    return msgspec.structs.replace(request, **values | single)
+
+
+@cache
+def _file_fields() -> tuple[str, ...]:
+    return tuple(name for name, field in fields().items() if field.is_path and name != "model")
 
 
 def _nothing(name: str) -> Any:
@@ -197,6 +236,7 @@ def from_data(data: Any, what: str) -> Request:
     if request.seed is not None and not 0 <= request.seed <= o.MAX_SEED:  # one that was drawn is recorded as such
         raise InputError(f"{what} holds a seed outside 0 to {o.MAX_SEED}; it was damaged or is not sora's")
     numbers = [getattr(request, f.name) for f in fields().values() if f.kind is float]
+    numbers += [each.seconds for each in request.shots]
     if any(number is not None and not math.isfinite(number) for number in numbers):
         raise InputError(f"{what} holds a number that is not finite; it was damaged or is not sora's")
     return request

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from sora.plan import operations
 from sora.plan.clip import Clip
-from sora.plan.operations import TRANSITION_FRAMES
 from sora.plan.plan import Format, Plan, Retiming, Stretch
+from sora.plan.shot_spans import TRANSITION_FRAMES, Spans
 from sora.plan.windows import plan_windows
 
 TOLERANCE = 1 / 12
@@ -51,6 +51,42 @@ def generate(prompts: Sequence[str], *, frames: int, fps: float, format: Format,
     plan = operations.generate(prompts, frames=each * len(film), format=format, transition=transition)
     stretches = tuple(Stretch(shot, range(n * each, (n + 1) * each)) for n, shot in enumerate(film))
     return replace(plan, retiming=Retiming(fps, frames, (), stretches))
+
+
+def film(prompts: Sequence[str], spans: Spans, *, fps: float, format: Format) -> Plan:
+    """As ``operations.film`` for spans of a film at ``fps``, painted at the format's rate. Shots that flow into one
+    another are one stretch."""
+    painted: list[range] = []
+    stretches: list[Stretch] = []
+    for group in _without_cuts(spans):
+        shown, between = range(group[0].start, group[-1].stop), TRANSITION_FRAMES * (len(group) - 1)
+        begin = painted[-1].stop if painted else 0
+        count = 1 + max(_intervals(len(shown) - 1, format.fps / fps), between and between + len(group) - 1)
+        lengths = _shared([len(span) for span in group], count - between)
+        for n, end in enumerate(accumulate(lengths)):
+            painted.append(range(begin + end - lengths[n] + n * TRANSITION_FRAMES, begin + end + n * TRANSITION_FRAMES))
+        stretches.append(Stretch(shown, range(begin, begin + count)))
+    plan = operations.film(prompts, tuple(painted), format=format)
+    return replace(plan, retiming=Retiming(fps, spans[-1].stop, (), tuple(stretches)))
+
+
+def _without_cuts(spans: Spans) -> list[list[range]]:
+    """The spans in groups, between which there is a cut."""
+    groups: list[list[range]] = []
+    for span in spans:
+        if groups and groups[-1][-1].stop < span.start:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    return groups
+
+
+def _shared(lengths: Sequence[int], total: int) -> list[int]:
+    """Whole numbers in the ratio of the lengths, as nearly as can be, each 1 or more. total: of all of them, which is
+    no less than they are many."""
+    spare, whole = total - len(lengths), sum(lengths)
+    ends = [round(spare * end / whole) for end in accumulate(lengths)]
+    return [1 + end - start for start, end in pairwise([0, *ends])]
 
 
 def text_loop(prompt: str, *, frames: int, fps: float, format: Format) -> Plan:

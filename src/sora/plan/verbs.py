@@ -20,6 +20,8 @@ SHAPE = ("aspect", "size")
 LENGTH = ("seconds", "frames")
 PART = ("start", "end", "deinterlace")
 MOVES = ("camera", "motion")
+SHOTS = ("shots", "subject_reference")
+REFERENCES = ("references", "reference_background")
 CONTROL = ("control", "control_kind", "control_strength", "control_frames")
 
 PAINTED = "Length to paint."
@@ -63,17 +65,8 @@ VERBS: dict[str, Verb] = {
         "Generate a film from a prompt. `sora ideas` lists what the embedded model can paint.",
         required=("prompt",),
         options=(
-            "then",
-            "transition",
-            "subject",
-            *MOVES,
-            *LENGTH,
-            "fps",
-            *SHAPE,
-            "background",
-            *CONTROL,
-            "draft",
-            *SAMPLING,
+            *("then", "transition", "subject", *SHOTS, *REFERENCES, *MOVES, *LENGTH, "fps", *SHAPE),
+            *("background", *CONTROL, "draft", *SAMPLING),
         ),
         help_for={"prompt": ALTERNATIVES},
         reads_prompt_files=True,
@@ -81,28 +74,33 @@ VERBS: dict[str, Verb] = {
     "image": Verb(
         "Generate a picture from a prompt.",
         required=("prompt",),
-        options=("refine", "camera", *SHAPE, "draft", *SAMPLING),
-        help_for={"prompt": ALTERNATIVES},
+        options=("refine", *REFERENCES, "control_strength", "camera", *SHAPE, "draft", *SAMPLING),
+        help_for={"prompt": ALTERNATIVES, "control_strength": "Weight of references, 0 to 10; N,N,... by layer."},
         reads_prompt_files=True,
     ),
     "img2vid": Verb(
         "Set a picture in motion. It becomes the first frame, and gives the film its shape.",
         required=("image",),
         optional=("prompt",),
-        options=("last_image", *MOVES, *LENGTH, "fps", *SHAPE, "background", *CONTROL, "draft", *SAMPLING),
+        options=("last_image", *REFERENCES, *MOVES, *LENGTH, "fps", *SHAPE, "background", *CONTROL, "draft", *SAMPLING),
         help_for={"prompt": WHAT_HAPPENS},
     ),
     "extend": Verb(
         "Continue a clip, or begin before it. Its own frames stay as they are.",
         required=("clip",),
         optional=("prompt",),
-        options=("backward", "seconds", *MOVES, "frames", *PART, "background", *CONTROL, "draft", *SAMPLING),
+        options=(
+            *("backward", *REFERENCES, "seconds", *MOVES, "frames", *PART, "background", *CONTROL, "draft", *SAMPLING),
+        ),
         help_for={"prompt": WHAT_HAPPENS, "seconds": PAINTED},
     ),
     "loop": Verb(
         "Make a seamless loop, of a clip or of a prompt alone.",
         optional=("clip",),
-        options=("prompt", "seconds", "frames", "fps", *SHAPE, *PART, "background", *CONTROL, "draft", *SAMPLING),
+        options=(
+            *("prompt", *REFERENCES, "seconds", "frames", "fps", *SHAPE, *PART),
+            *("background", *CONTROL, "draft", *SAMPLING),
+        ),
         help_for={
             "clip": "The clip to lead back to its beginning.",
             "prompt": "What to show; without CLIP the whole loop is made of it.",
@@ -114,7 +112,10 @@ VERBS: dict[str, Verb] = {
         "Join two clips by painting the frames between them.",
         required=("clip", "clip_b"),
         optional=("prompt",),
-        options=("seconds", "start_b", "end_b", "frames", *PART, "background", *CONTROL, "draft", *SAMPLING),
+        options=(
+            *(*REFERENCES, "seconds", "start_b", "end_b", "frames", *PART),
+            *("background", *CONTROL, "draft", *SAMPLING),
+        ),
         help_for={"prompt": WHAT_HAPPENS, "clip": "The clip to start from.", "seconds": PAINTED},
         metavar_for={"clip": "A"},
     ),
@@ -123,6 +124,7 @@ VERBS: dict[str, Verb] = {
         required=("clip", "prompt"),
         options=(
             *("strength", "region", "mask", "frame_range", "method", "source_prompt"),
+            *REFERENCES,
             *(*PART, "background", *CONTROL, "draft", *SAMPLING),
         ),
         help_for={"prompt": ALTERNATIVES},

@@ -22,11 +22,13 @@ OPTIMIZATIONS = {
     "compile": "blocks compiled, on CUDA",
     "distinct-times": "a time that many tokens share is embedded once",
     "fused": "queries, keys and values in one product",
+    "half-vae": "the autoencoder in float16, on CUDA; float32 where that overflows",
+    "kept-latents": "painted latents are handed to the next window, not encoded again; the film drifts less",
     "overlap": "frames are encoded while the next are decoded",
     "text-once": "keys and values of the text once a clip, not once a pass",
     "winograd": "3x3 convolutions with fewer multiplications on a CPU",
 }
-"""The exact optimisations, by the name that ``--disable`` takes."""
+"""The exact optimisations, by the name that ``--disable`` takes. ``kept-latents`` loses less than an encoding would."""
 
 
 @dataclass(frozen=True)

@@ -87,14 +87,14 @@ def load_checkpoint(
             scales = scale.numbers if scale else 0
             store(module, name.removesuffix(".weight"), plan[name].format, scales=scales, dtype=dtypes[name])
     place = device if callable(device) else lambda _: device
-    reader = Reader()
     tensors: dict[str, Tensor] = {}
     done, total = 0, sum(entry.nbytes for entry in plan.values())
-    for name, entry in sorted(plan.items(), key=lambda item: (item[1].file, item[1].start)):
-        tensors |= _read(reader, name, entry, name in quantized, dtypes[name], place(name))
-        done += entry.nbytes
-        if on_bytes:
-            on_bytes(done, total)
+    with Reader() as reader:
+        for name, entry in sorted(plan.items(), key=lambda item: (item[1].file, item[1].start)):
+            tensors |= _read(reader, name, entry, name in quantized, dtypes[name], place(name))
+            done += entry.nbytes
+            if on_bytes:
+                on_bytes(done, total)
     return fill(module, tensors)
 
 

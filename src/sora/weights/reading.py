@@ -6,6 +6,7 @@ casting a file of float32 would cost half as much again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from io import FileIO
 from typing import TYPE_CHECKING
 
@@ -16,16 +17,29 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from sora.weights.read_ahead import ReadAhead
+
 PIECE = 2**22  # bytes read at a time
 
 
 class Reader:
-    """Reads tensors through one buffer, since buffers that come and go leave holes between tensors that stay."""
+    """Reads tensors through a few buffers, since buffers that come and go leave holes between tensors that stay. For a
+    GPU they are filled in threads while the ones before are copied. Close it at the end, or use it in a with
+    statement."""
 
     def __init__(self) -> None:
         import torch
 
         self.buffer = torch.empty(PIECE, dtype=torch.uint8)
+        self._ahead: ReadAhead | None = None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     def numbers(self, entry: TensorEntry, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """The tensor in ``dtype`` on ``device``, multiplied by its scale if it has one. Raises ModelError for a file
@@ -44,13 +58,12 @@ class Reader:
         out_RK = out.view(rows, -1)
         scale_R = None if entry.scale is None else self.numbers(entry.scale, torch.float32, device).view(-1)
         step = max(1, PIECE // row)
-        with entry.file.open("rb", buffering=0) as file:
-            file.seek(entry.start)
-            for start in range(0, rows, step):
-                rows_read = slice(start, min(rows, start + step))
-                bytes_RS = self._next(file, (rows_read.stop - start) * row).view(-1, row).to(device)
-                scale = scale_R[rows_read] if scale_R is not None and len(scale_R) > 1 else scale_R
-                unpack_into(out_RK[rows_read], bytes_RS, entry.format, scale)
+        spans = [slice(start, min(rows, start + step)) for start in range(0, rows, step)]
+        pieces = self._pieces(entry, [(span.stop - span.start) * row for span in spans], out.device)
+        for span, piece in zip(spans, pieces, strict=True):
+            bytes_RS = piece.view(-1, row).to(device, non_blocking=out.is_cuda)
+            scale = scale_R[span] if scale_R is not None and len(scale_R) > 1 else scale_R
+            unpack_into(out_RK[span], bytes_RS, entry.format, scale)
         return out
 
     def blocks(self, entry: TensorEntry, device: torch.device | str) -> Tensor:
@@ -63,13 +76,31 @@ class Reader:
 
     def _fill(self, entry: TensorEntry, out: Tensor) -> None:
         """The file's bytes into a flat uint8 tensor on any device."""
+        if out.device.type == "cpu":
+            with entry.file.open("rb", buffering=0) as file:
+                file.seek(entry.start)
+                _read_into(file, out)
+            return
+        places = out.split(PIECE) if len(out) else ()
+        for place, piece in zip(places, self._pieces(entry, [len(p) for p in places], out.device), strict=True):
+            place.copy_(piece, non_blocking=out.is_cuda)
+
+    def _pieces(self, entry: TensorEntry, counts: Sequence[int], device: torch.device) -> Iterator[Tensor]:
+        """The entry's bytes in pieces of so many, each good until the next is asked for."""
+        if device.type == "cuda" and max(counts, default=0) <= PIECE:
+            yield from self._read_ahead(device).pieces(entry.file, entry.start, counts)
+            return
         with entry.file.open("rb", buffering=0) as file:
             file.seek(entry.start)
-            for piece in out.split(PIECE) if len(out) else ():
-                if piece.device.type == "cpu":
-                    _read_into(file, piece)
-                else:
-                    piece.copy_(self._next(file, len(piece)))
+            for count in counts:
+                yield self._next(file, count)
+
+    def _read_ahead(self, device: torch.device) -> ReadAhead:
+        from sora.weights.read_ahead import ReadAhead
+
+        if self._ahead is None:
+            self._ahead = ReadAhead(device, PIECE)
+        return self._ahead
 
     def _next(self, file: FileIO, count: int) -> Tensor:
         """The next bytes of a file, good until more are asked for."""

@@ -32,7 +32,13 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
 
 
 def memory_needs(
-    spec: ModelSpec, shape_FYX: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, encodes: bool
+    spec: ModelSpec,
+    shape_FYX: tuple[int, int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    encodes: bool,
+    references: int = 0,
 ) -> Needs:
     from .model import needs
 

@@ -133,7 +133,9 @@ class Toy:
     def dit(self) -> nn.Module:
         return self.components["transformer"]
 
-    def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
+    def plan_memory(
+        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+    ) -> str:
         memory_needs = needs(self.spec, shape_FYX, self.device, self.components.dtype, encodes=encodes)
         return self.memory.choose_plan(memory_needs, forced)
 

@@ -13,7 +13,7 @@ from minitrain.eval.verbs import cases
 from minitrain.eval.verbs.eval_model import JUDGED_FRAMES, EvalModel, answer_is_right, run_python
 from minitrain.eval.verdicts import log_progress
 from minitrain.scene import Film
-from sora.plan import operations
+from sora.plan import operations, shot_spans
 
 LONG_FRAMES, SHORT_FRAMES = 480, 32  # frames
 MAX_MEMORY_RATIO, MAX_COLOUR_DRIFT = 1.15, 6.0  # times, grey levels
@@ -76,7 +76,7 @@ def shots(evaluator: EvalModel, report: Report, count: int) -> None:
         for n in range(count):
             log_progress(f"shots, {transition}: {n + 1} of {count}")
             scripts, texts = _films_of_one_subject(800 + SHOT_COUNT * n)
-            between = operations.TRANSITION_FRAMES if transition == "flow" else 0
+            between = shot_spans.TRANSITION_FRAMES if transition == "flow" else 0
             frames = SHOT_COUNT * JUDGED_FRAMES + (SHOT_COUNT - 1) * between
             plan = operations.generate(
                 texts, frames=frames, format=evaluator.form(cases.training_size(n)), transition=transition

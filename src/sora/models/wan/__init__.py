@@ -26,10 +26,18 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
 
 
 def memory_needs(
-    spec: ModelSpec, shape_FYX: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, encodes: bool
+    spec: ModelSpec,
+    shape_FYX: tuple[int, int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    encodes: bool,
+    references: int = 0,
 ) -> Needs:
     """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
-    from sora.models.wan import layout, needs
+    from sora.models.wan import components, layout, needs
 
     paths = layout.component_paths(spec) if spec.folder or hub.local_copy(spec).state == hub.COMPLETE else None
-    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, encodes=encodes)
+    vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
+    shown = {"encodes": encodes, "references": references}
+    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)

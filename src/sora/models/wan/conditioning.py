@@ -52,7 +52,7 @@ class Conditioning:
     patch: int | None = None
     share_timesteps: bool = True
 
-    def model_input(self, x: Tensor, timestep: int) -> tuple[Tensor, Tensor | SharedTimesteps]:
+    def model_input(self, x: Tensor, timestep: float) -> tuple[Tensor, Tensor | SharedTimesteps]:
         """What the transformer is given for the sampler's x: latents (B, C, T, H, W) and timesteps. timestep: in [0,
         1000]."""
         batch = x.shape[0]
@@ -63,7 +63,7 @@ class Conditioning:
             x = torch.cat([x, self.concat_latents.to(x).expand(batch, -1, -1, -1, -1)], dim=1)
         return x, torch.full((batch,), timestep, device=x.device)
 
-    def _timesteps(self, timestep: int) -> Tensor | SharedTimesteps:
+    def _timesteps(self, timestep: float) -> Tensor | SharedTimesteps:
         """Timesteps by token: 0 for known tokens."""
         known_N = self._known_N
         if not self.share_timesteps:

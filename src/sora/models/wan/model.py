@@ -29,6 +29,7 @@ from sora.models.wan.components import Components
 from sora.models.wan.conditioning import CONDITIONERS, Conditioning, ConditioningInputs
 from sora.models.wan.layout import component_paths
 from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
+from sora.networks.wan.vae import Float16Overflow
 from sora.runtime import attention_backend
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.storage import cache
@@ -60,13 +61,17 @@ class Wan:
     def meta_dit(self) -> nn.Module:
         return self.components.meta_module(self.components.experts[0])
 
-    def plan_memory(self, shape_FYX: tuple[int, int, int], *, encodes: bool, forced: str | None = None) -> str:
-        p = self.components
-        needed = needs.memory_needs(p.spec, p.component_paths, shape_FYX, p.device, p.dtype, encodes=encodes)
+    def plan_memory(
+        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+    ) -> str:
+        p, shown = self.components, {"encodes": encodes, "references": references}
+        needed = needs.memory_needs(
+            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype
+        )
         return self.memory.choose_plan(needed, forced)
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
-        return schedule.schedule(sampler, steps, shift, strength)
+        return schedule.schedule(sampler, steps, shift, strength, defaults=self.spec.defaults)
 
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
         self.components.add_lora(tensors, strength, name)
@@ -85,10 +90,7 @@ class Wan:
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
         stills = [references.still_of(picture, canvas) for picture in reversed(canvas.guides.references)]
-        return [
-            self.memory.retry_on_oom("encode", lambda still=still: self.components.vae.encode(still, tile=self._tile))
-            for still in stills
-        ]
+        return [self.memory.retry_on_oom("encode", lambda still=still: self._encode_pixels(still)) for still in stills]
 
     @property
     def _tile(self) -> int | None:
@@ -105,13 +107,24 @@ class Wan:
                 self.memory.fall_back("decode", error)
                 stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
                 continue
+            except Float16Overflow:
+                self.components.widen_vae()
+                stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
+                continue
             if chunk is None:
                 return
             yielded += 1
             yield rearrange(chunk, "1 c f y x -> f c y x").float()
 
     def _encode_frames(self, canvas: Canvas) -> Tensor:
-        return self.components.vae.encode(masked_video(canvas), tile=self._tile)
+        return self._encode_pixels(masked_video(canvas))
+
+    def _encode_pixels(self, pixels_BCFYX: Tensor) -> Tensor:
+        try:
+            return self.components.vae.encode(pixels_BCFYX, tile=self._tile)
+        except Float16Overflow:
+            self.components.widen_vae()
+            return self.components.vae.encode(pixels_BCFYX, tile=self._tile)
 
     def _decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         yield from self.components.vae.stream(latents_BCTHW, tile=self._tile)
@@ -128,7 +141,7 @@ class Wan:
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             nonlocal last_expert
-            timestep = int(schedule.network_timestep(t))
+            timestep = schedule.network_timestep(t, self.spec.defaults.timesteps).item()
             expert = self._expert_at(timestep)
             if expert != last_expert:
                 transformer.restore({})  # it was the other expert's
@@ -154,7 +167,7 @@ class Wan:
     def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
         text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
         dtype, (_, t, h, w) = self.components.dtype, self.spec.grid.latent_shape(*canvas.shape)
-        tokens = t * h * w // self.spec.grid.patch**2
+        tokens = (len(canvas.guides.references) + t) * h * w // self.spec.grid.patch**2
         cache_text = self.speed.uses("text-once")
         batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
         return GuidedTransformer(
@@ -219,7 +232,7 @@ class Wan:
         embedding = self.components.image_encoder(image.preprocess(image_YXC).to(self.device, self.components.dtype))
         return embedding if canvas.known_F1YX[frame].all() else torch.zeros_like(embedding)
 
-    def _expert_at(self, timestep: int) -> int:
+    def _expert_at(self, timestep: float) -> int:
         """Which expert predicts at a timestep in [0, 1000]: 0 at high noise, 1 at low noise."""
         boundary = self.spec.boundary
         if boundary is None or len(self.components.experts) == 1:
@@ -229,7 +242,7 @@ class Wan:
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
     """Load a Wan model; its networks are loaded when they are first used. dtype: of the text and image encoders and the
-    transformer; the VAE stays in float32, as in its reference. Raises ModelError."""
+    transformer; the VAE has its own. Raises ModelError."""
     paths = component_paths(spec)
     tokenizer = wan_text.T5Tokenizer(paths["tokenizer"] / "tokenizer.json")
     encoder_id = f"{weights.fingerprint(paths['text_encoder'])} {dtype} {device.type}"

@@ -26,10 +26,13 @@ def memory_needs(
     dtype: torch.dtype,
     *,
     encodes: bool,
+    references: int = 0,
+    vae_dtype: torch.dtype = torch.float32,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
-    largest canvas. encodes: whether any pixel is known, so that the VAE's encoder runs. The prompt and the negative
-    prompt are counted as passes of their own."""
+    largest canvas. encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are
+    shown with it. vae_dtype: in which the VAE runs. The prompt and the negative prompt are counted as passes of their
+    own."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
     experts = len([name for name in EXPERTS if name in paths]) if paths else 1 + (spec.boundary is not None)
@@ -42,8 +45,13 @@ def memory_needs(
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
-        vae=Autoencoder.of(meta_module(spec, "vae", paths.get("vae"))),
+        vae=Autoencoder.of(
+            meta_module(spec, "vae", paths.get("vae")),
+            vae_dtype.itemsize,
+            copies=device.type == "cuda" and vae_dtype == torch.float32,
+        ),
         latents=spec.grid.latent_shape(*shape_FYX),
+        references=references,
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
         batch=1,
         itemsize=itemsize,

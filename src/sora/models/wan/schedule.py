@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sora.catalog.spec import Defaults
 from sora.engine.sampler import shift_from, shift_times, timesteps
 
 
@@ -34,13 +35,35 @@ SCHEDULES = {"unipc": unipc_timesteps, "euler": euler_timesteps}
 """By sampler; others use ``sampler.timesteps``."""
 
 
-def schedule(sampler: str, steps: int, shift: float, strength: float = 1.0) -> Tensor:
+def few_step_times(timesteps: tuple[float, ...], shift: float) -> Tensor:
+    """The times, float32 with a last 0, of the steps at which a network is shown these timesteps in (0, 1000]: for
+    each the nearest one of a thousand evenly spaced before the shift, as FastVideo and LightX2V look them up."""
+    shown = torch.tensor(timesteps, dtype=torch.float64) / 1000
+    even = (shift_times(shown, 1 / shift) * 1000).round() / 1000
+    return shift_from(torch.cat([even, even.new_zeros(1)]), shift, 1.0)
+
+
+def schedule(
+    sampler: str, steps: int, shift: float, strength: float = 1.0, *, defaults: Defaults | None = None
+) -> Tensor:
     """The last ``strength`` in (0, 1] of a whole run's times, for the sampler of that name. As in diffusers, whole
-    steps are dropped from the beginning: int(steps * strength) are kept, at least one."""
+    steps are dropped from the beginning: int(steps * strength) are kept, at least one. defaults: of the model; those of
+    a few-step network have timesteps, and its times fall evenly before the shift where it takes others."""
     kept = max(1, min(int(steps * strength), steps))
-    return SCHEDULES.get(sampler, timesteps)(steps, shift)[steps - kept :]
+    return _whole(sampler, steps, shift, defaults)[steps - kept :]
 
 
-def network_timestep(t: Tensor) -> Tensor:
-    """The timestep that Wan's pipelines give the network for t in [0, 1]: 1000 t rounded down, int64."""
-    return (t.float() * 1000).to(torch.int64)
+def _whole(sampler: str, steps: int, shift: float, defaults: Defaults | None) -> Tensor:
+    if defaults is None or not defaults.timesteps:
+        return SCHEDULES.get(sampler, timesteps)(steps, shift)
+    if (steps, shift) == (len(defaults.timesteps), defaults.shift):
+        return few_step_times(defaults.timesteps, shift)
+    return timesteps(steps, shift)
+
+
+def network_timestep(t: Tensor, trained: tuple[float, ...] = ()) -> Tensor:
+    """The timestep that Wan's pipelines give the network for t in [0, 1]: 1000 t rounded down, int64. trained: the
+    timesteps of a few-step network; where one is next to 1000 t, it is that one, float32."""
+    exact = t.float() * 1000
+    known = [timestep for timestep in trained if abs(timestep - float(exact)) < 0.5]
+    return torch.tensor(known[0]) if known else exact.to(torch.int64)

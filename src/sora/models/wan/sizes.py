@@ -23,8 +23,9 @@ NOTHING = WeightsSize()
 class Transformer:
     """A Wan transformer. weights: of one expert, of which ``in_blocks`` parameters are in its ``blocks`` blocks and
     ``largest`` in the largest; only blocks can be offloaded. width, head_dim, ffn: channels of a token, of a head, and
-    inside the feed-forward. channels: of the input, with the control latents. text: (tokens, channels) of text. patch:
-    latents of a token. experts: how many such networks the model has. control: whether it has VACE's branch."""
+    inside the feed-forward. channels: of the input, with the control latents, of which
+    there are ``control_channels``. text: (tokens, channels) of text. patch:
+    latents of a token. experts: how many such networks the model has."""
 
     weights: WeightsSize
     in_blocks: int
@@ -37,14 +38,14 @@ class Transformer:
     text: tuple[int, int] = (512, 4096)
     patch: tuple[int, int, int] = (1, 2, 2)
     experts: int = 1
-    control: bool = False
+    control_channels: int = 0
 
     @classmethod
     def of(cls, network: nn.Module, bytes_per_parameter: float = 2.0, *, experts: int = 1) -> Transformer:
         """The sizes of a ``WanDiT`` or a ``WanVACE``, which needs no weights."""
         config: Any = network.config
-        control = bool(config.vace_layers)
-        blocks: Any = [*network.blocks, *(network.vace_blocks if control else ())]  # type: ignore[misc]
+        control_channels = config.vace_in_channels if config.vace_layers else 0
+        blocks: Any = [*network.blocks, *(network.vace_blocks if control_channels else ())]  # type: ignore[misc]
         return cls(
             WeightsSize.of(network, bytes_per_parameter),
             in_blocks=count(blocks),
@@ -53,11 +54,11 @@ class Transformer:
             width=config.dim,
             head_dim=config.head_dim,
             ffn=config.ffn_dim,
-            channels=config.in_channels + (config.vace_in_channels if control else 0),
+            channels=config.in_channels + control_channels,
             text=(512, config.text_dim),
             patch=config.patch,
             experts=experts,
-            control=control,
+            control_channels=control_channels,
         )
 
 
@@ -95,7 +96,8 @@ class Autoencoder:
     residual blocks at each of the encoder's scales; the decoder has one more. halve_time: which steps from scale to
     scale halve the frame rate. residual: whether it has Wan 2.2's shortcuts. patch: the side of the pixel patches that
     its input is folded into. itemsize: bytes of a number in its feature maps. tile_by_tile: whether all frames of one
-    tile are decoded before the next tile; otherwise the feature caches of all tiles stay on the device."""
+    tile are decoded before the next tile; otherwise the feature caches of all tiles stay on the device. copies: whether
+    convolutions copy what goes in and comes out into another order in memory, as cuDNN does in float32."""
 
     weights: WeightsSize
     encoder: tuple[int, ...] = (96, 192, 384, 384)
@@ -107,9 +109,10 @@ class Autoencoder:
     patch: int = 1
     itemsize: int = 4
     tile_by_tile: bool = False
+    copies: bool = False
 
     @classmethod
-    def of(cls, network: nn.Module, itemsize: int = 4) -> Autoencoder:
+    def of(cls, network: nn.Module, itemsize: int = 4, *, copies: bool = False) -> Autoencoder:
         """The sizes of a ``WanVAE``, which needs no weights. itemsize: bytes of a number in weights and feature
         maps."""
         config: Any = network.config
@@ -124,12 +127,14 @@ class Autoencoder:
             residual=config.is_residual,
             patch=config.patch_size,
             itemsize=itemsize,
+            copies=copies,
         )
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is painted, and with which networks. latents: (C, T, H, W) of the largest canvas. image: an image encoder's
+    """What is painted, and with which networks. latents: (C, T, H, W) of the largest canvas. references: pictures
+    that are shown with it, a latent of its size for each. image: an image encoder's
     weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. itemsize: bytes of a number in
     the transformer's computations. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
     attention scores are in memory at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified:
@@ -145,8 +150,15 @@ class Workload:
     encodes: bool = False
     scores: int = 0
     unified: bool = False
+    references: int = 0
+
+    @property
+    def sampled_latents(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of what is sampled: the canvas, and the references before it."""
+        channels, length, height, width = self.latents
+        return channels, self.references + length, height, width
 
     @property
     def tokens(self) -> int:
         """How many tokens one sample has."""
-        return prod(self.latents[1:]) // prod(self.transformer.patch)
+        return prod(self.sampled_latents[1:]) // prod(self.transformer.patch)

@@ -33,12 +33,11 @@ def kept_text(workload: Workload) -> int:
 
 
 def sampler(workload: Workload) -> int:
-    """Of the latents around a pass: the noise, the velocity, the known latents, the history of a multistep sampler; and
-    the input, as latents and as patches."""
-    channels = (
-        6 * workload.latents[0] * FLOAT32 + 2 * workload.batch * workload.transformer.channels * workload.itemsize
-    )
-    return channels * prod(workload.latents[1:])
+    """Of the latents around a pass: the noise, the velocity, the known latents, the history of a multistep sampler,
+    VACE's control latents; and the input, as latents and as patches."""
+    t, (channels, *shape) = workload.transformer, workload.sampled_latents
+    kept = (6 * channels + t.control_channels) * FLOAT32
+    return (kept + 2 * workload.batch * t.channels * workload.itemsize) * prod(shape)
 
 
 def _per_token(workload: Workload) -> int:
@@ -50,7 +49,7 @@ def _per_token(workload: Workload) -> int:
     # Feed-forward: tokens before the block and within, and in three norms; its inside before and after activation.
     feed_forward = t.width * 5 * c + t.ffn * 2 * c
     # First block of VACE's branch: tokens before layer 0, and those of the control latents before they are added.
-    control = 2 * t.width * c if t.control else 0
+    control = 2 * t.width * c if t.control_channels else 0
     return max(rotary, feed_forward) + control
 
 

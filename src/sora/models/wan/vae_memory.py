@@ -55,7 +55,7 @@ def _peak(
     cache, peak = h * w * untiled + (0 if length == 1 else sum(cached)), 0
     for scale, of_scale in zip(scales, cached, strict=True):
         cache += of_scale if length == 1 else 0
-        maps = scale.frames * _positions(scale, h, w, tile) * _peak_of_block(scale, vae.itemsize)
+        maps = scale.frames * _positions(scale, h, w, tile) * _peak_of_block(scale, vae.itemsize, copies=vae.copies)
         peak = max(peak, cache * vae.itemsize + maps)
     pixels = 3 * 3 * max(s.frames for s in scales) * (h * w) * (2 ** len(vae.halve_time) * vae.patch) ** 2
     return peak + pixels * vae.itemsize
@@ -99,14 +99,17 @@ def _encoder_scales(vae: Autoencoder, length: int) -> list[_Scale]:
     return scales[::-1]
 
 
-def _peak_of_block(scale: _Scale, itemsize: int) -> int:
+def _peak_of_block(scale: _Scale, itemsize: int, *, copies: bool) -> int:
     """The most bytes at each position of each frame while a residual block runs: in a norm, which makes two float32
-    copies whatever the dtype, or in a convolution, whose input is concatenated with its cache."""
+    copies whatever the dtype, or in a convolution, whose input is concatenated with its cache. copies: as in
+    ``Autoencoder``."""
     with_cache = (scale.frames + CACHED_FRAMES) / scale.frames
     a, b = scale.in_channels, scale.width
     n = itemsize
-    first = max(8 * a, n * (a + with_cache * a + b), n * b + 8 * b, n * (3 + with_cache) * b) + n * a
-    later = max(n * b + 8 * b, n * (3 + with_cache) * b) + n * scale.waiting
+    first_copy, copy = (n * (with_cache * a + b), n * (with_cache + 1) * b) if copies else (0, 0)
+    second = n * (3 + with_cache) * b + copy
+    first = max(8 * a, n * (a + with_cache * a + b) + first_copy, n * b + 8 * b, second) + n * a
+    later = max(n * b + 8 * b, second) + n * scale.waiting
     return math.ceil(max(first, later))
 
 

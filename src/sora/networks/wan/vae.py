@@ -245,6 +245,7 @@ class WanVAE(nn.Module):
     """
 
     convolver: NewConvolver | None = None
+    is_channels_last = False
 
     def __init__(self, config: WanVAEConfig) -> None:
         super().__init__()
@@ -276,13 +277,14 @@ class WanVAE(nn.Module):
                 f"pixels of {tuple(pixels_BCFYX.shape)} (B, C, F, Y, X) cannot be encoded; expected {known}"
             )
         scale, h, w = self.config.scale, height // space, width // space
-        past, latents = self._past(), []
+        past, latents = self._past(), list[Tensor]()
         chain = TiledLayers(
             self.encoder.steps(), (h * scale, w * scale), tile_spans(h, tile), tile_spans(w, tile), past
         )
         for start, stop in [(0, 1), *((i, i + time) for i in range(1, frames, time))]:
             chunk = patchify(pixels_BCFYX[:, :, start:stop].to(self.quant_conv.weight), self.config.patch_size)
-            latents.append(self.quant_conv(self.encoder.head(chain(chunk), past)))
+            encoded = self.quant_conv(self.encoder.head(chain(self._in_order(chunk)), past))
+            latents.append(_check_overflow(encoded))
         mean, logvar = torch.cat(latents, dim=2).chunk(2, dim=1)
         return mean, logvar.clamp(-30.0, 20.0)
 
@@ -317,8 +319,21 @@ class WanVAE(nn.Module):
     def _decode_chunk(self, latents_BCTHW: Tensor, past: FrameCache, chain: TiledLayers) -> Tensor:
         middle, deviation = self._statistics(latents_BCTHW)
         z = (latents_BCTHW.float() * deviation + middle).to(self.post_quant_conv.weight)
-        x = chain(self.decoder.root(self.post_quant_conv(z), past))
+        x = _check_overflow(chain(self.decoder.root(self.post_quant_conv(self._in_order(z)), past)))
         return unpatchify(x, self.config.patch_size).clamp(-1.0, 1.0)
+
+    def in_channels_last(self) -> WanVAE:
+        """Order the weights of convolutions, and with them all that flows, with channels side by side in memory, which
+        tensor cores read without copies. Changes the network in place and returns it."""
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        for parameter in self.parameters():
+            if parameter.dim() in formats:
+                parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
+        self.is_channels_last = True
+        return self
+
+    def _in_order(self, x_BCTHW: Tensor) -> Tensor:
+        return x_BCTHW.contiguous(memory_format=torch.channels_last_3d) if self.is_channels_last else x_BCTHW
 
     def _past(self) -> FrameCache:
         return FrameCache(None if self.convolver is None else self.convolver(True))
@@ -329,6 +344,18 @@ class WanVAE(nn.Module):
         pair = torch.tensor(numbers, dtype=torch.float32, device=like.device)
         mean, deviation = pair[:, :, None, None, None]
         return mean, deviation
+
+
+class Float16Overflow(ArithmeticError):
+    """Numbers of the autoencoder grew beyond float16, in which it runs."""
+
+
+def _check_overflow(x: Tensor) -> Tensor:
+    """x, before anything hides what is not finite in it. Raises Float16Overflow; waits for the device, in float16
+    alone."""
+    if x.dtype == torch.float16 and not bool(torch.isfinite(x).all()):
+        raise Float16Overflow("the autoencoder's numbers overflow float16")
+    return x
 
 
 def tile_spans(size: int, max_size: int | None, scale: int = 1) -> list[Span]:

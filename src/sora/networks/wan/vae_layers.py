@@ -48,7 +48,9 @@ class FrameCache:
         kept = self._kept.get(layer)
         if kept is None:
             b, c, _, h, w = x_BCTHW.shape
-            kept = self._kept[layer] = x_BCTHW.new_zeros(b, c, frames, h, w)
+            kept = x_BCTHW.new_zeros(b, c, frames, h, w)
+            # In the order of x in memory: joined to another, x would be copied into that.
+            kept = self._kept[layer] = in_order_of(x_BCTHW, kept)
         # Joined, not padded: F.pad of five axes is wrong on MPS.
         line = torch.cat([kept, x_BCTHW], dim=2)
         kept.copy_(line[:, :, -frames:])
@@ -85,6 +87,13 @@ class ReceptiveField:
 
 
 LayerStep = tuple[Callable[[Tensor, FrameCache], Tensor], ReceptiveField]
+
+
+def in_order_of(like_BCTHW: Tensor, x_BCTHW: Tensor) -> Tensor:
+    """x, its channels side by side in memory where those of ``like`` are."""
+    if like_BCTHW.is_contiguous(memory_format=torch.channels_last_3d) and not like_BCTHW.is_contiguous():
+        return x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
+    return x_BCTHW
 
 
 def causal_conv(
@@ -235,7 +244,8 @@ class Upsample(nn.Module):
     def forward(self, x_BCTHW: Tensor, past: FrameCache) -> Tensor:
         b = x_BCTHW.shape[0]
         if self.time_conv is not None and not past.first:
-            x_BCTHW = rearrange(causal_conv(self.time_conv, x_BCTHW, past), "B (t C) T H W -> B C (T t) H W", t=2)
+            y = rearrange(causal_conv(self.time_conv, x_BCTHW, past), "B (t C) T H W -> B C (T t) H W", t=2)
+            x_BCTHW = in_order_of(x_BCTHW, y)
         conv: nn.Conv2d = self.resample[1]  # type: ignore[assignment]
         h, w = x_BCTHW.shape[-2:]
         if past.convolver is not None and past.convolver.is_faster(conv, 2 * h, 2 * w, x_BCTHW):
