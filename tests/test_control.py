@@ -419,7 +419,8 @@ def test_a_weight_of_references_alone(tmp_path: Path) -> None:
     for verb, more in (("generate", shown), ("image", shown), ("generate", {"then": ("a dog",), "size": "32x32"})):
         asked: dict[str, Any] = {"verb": verb, "prompt": "a cat", "model": VACE, "control_strength": "0.5", **more}
         assert resolve(Request(**asked)).plan.guide_scales == (0.5,)
-        assert "expected 0 to 10" in refusal(Request(**asked | {"control_strength": "12"}))
+        asked["control_strength"] = "12"
+        assert "expected 0 to 10" in refusal(Request(**asked))
 
 
 def test_without_opencv_what_is_computed_is_refused_with_the_command_that_installs_it(
