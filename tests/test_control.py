@@ -19,7 +19,7 @@ from PIL import Image
 import sora
 from conftest import Footage, Studio
 from sora import media
-from sora.engine.engine import crop_canvas
+from sora.engine.resizing import crop_canvas
 from sora.engine.timeline import Timeline
 from sora.errors import SoraError
 from sora.jobs import control
