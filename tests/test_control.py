@@ -19,7 +19,7 @@ from PIL import Image
 import sora
 from conftest import Footage, Studio
 from sora import media
-from sora.engine.engine import crop_canvas
+from sora.engine.resizing import crop_canvas
 from sora.engine.timeline import Timeline
 from sora.errors import SoraError
 from sora.jobs import control
@@ -142,7 +142,8 @@ def rising(path: Path, frames: int, fps: float, size: tuple[int, int] = (SIDE, S
 def resolved(verb: str, path: str | None, **more: Any) -> ResolvedRequest:
     if verb == "generate":
         more = {"size": f"{SIDE}x{SIDE}", **more}
-    return resolve(Request(verb=verb, **{"prompt": "a cat", "model": VACE, "control": path, **more}))  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"verb": verb, "prompt": "a cat", "model": VACE, "control": path, **more}
+    return resolve(Request(**asked))
 
 
 def followed(plan: Plan) -> np.ndarray:
@@ -288,10 +289,9 @@ def test_every_window_follows_its_own_stretch(verb: str, clips: dict[str, str], 
         for n, frame in enumerate(span):
             if frame in window.kept:
                 assert shown[n] == frame - begin and bool(guides.controlled_F[n]) == (frame >= 100)
+            elif verb == "generate" and frame >= plan.frames:  # it only fills up the grid, and follows the last frame
+                assert shown[n] == 119 and guides.controlled_F[n]
         assert guides.scales == (0.5,)
-    fills = plan.windows[-1].first + plan.windows[-1].frames - plan.frames
-    if verb == "generate" and fills > 0:  # what only fills up the grid follows the last frame
-        assert guides.controlled_F[-fills:].all() and (shown[-fills:] == 119).all()
 
 
 def test_a_region_sees_its_part_of_the_control_clip() -> None:
@@ -407,19 +407,30 @@ def test_what_control_cannot_do_is_refused(
 ) -> None:
     Image.fromarray(np.zeros((SIDE, SIDE, 3), np.uint8)).save(tmp_path / "c.png")
     names = {"CLIP": str(footage("c.mkv", 6, (SIDE, SIDE), 16.0)), "PICTURE": str(tmp_path / "c.png")}
-    asked = {"verb": "generate", "prompt": "a cat", "model": VACE, "size": "32x32", **request_}
-    message = refusal(Request(**{name: names.get(value, value) for name, value in asked.items()}))
+    asked: dict[str, Any] = {"verb": "generate", "prompt": "a cat", "model": VACE, "size": "32x32", **request_}
+    named: dict[str, Any] = {name: names.get(value, value) for name, value in asked.items()}
+    message = refusal(Request(**named))
     assert fragment in message and len(message.splitlines()) == 1
+
+
+def test_a_weight_of_references_alone(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((SIDE, SIDE, 3), np.uint8)).save(tmp_path / "r.png")
+    shown: dict[str, Any] = {"references": (str(tmp_path / "r.png"),), "size": "32x32"}
+    for verb, more in (("generate", shown), ("image", shown), ("generate", {"then": ("a dog",), "size": "32x32"})):
+        asked: dict[str, Any] = {"verb": verb, "prompt": "a cat", "model": VACE, "control_strength": "0.5", **more}
+        assert resolve(Request(**asked)).plan.guide_scales == (0.5,)
+        asked["control_strength"] = "12"
+        assert "expected 0 to 10" in refusal(Request(**asked))
 
 
 def test_without_opencv_what_is_computed_is_refused_with_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = rising(tmp_path / "c.mkv", 5, 16.0)
-    monkeypatch.setattr(media.control, "find_spec", lambda name: None)
+    monkeypatch.setattr("sora.media.control.find_spec", lambda name: None)
     for kind in control.COMPUTED:
-        asked = Request(verb="generate", prompt="a", model=VACE, control=path, control_kind=kind)  # type: ignore[arg-type]
-        assert "pip install 'sora-video[control]'" in refusal(asked)
+        asked: dict[str, Any] = {"prompt": "a", "model": VACE, "control": path, "control_kind": kind}
+        assert "pip install 'sora-video[control]'" in refusal(Request(verb="generate", **asked))
     assert resolved("generate", path, control_kind="pose").plan.control is not None
 
 

@@ -36,8 +36,10 @@ def check(request: Request, spec: ModelSpec) -> None:
         for flag, value in (("--control-kind", request.control_kind), ("--control-frames", request.control_frames)):
             if value is not None:
                 raise UsageError(f"{flag} is about a control clip, and there is none; add --control FILE")
-        if request.control_strength is not None:
-            raise UsageError("--control-strength weighs a control clip, and there is none; add --control FILE")
+        if request.control_strength is not None and not _shows_references(request, spec):
+            problem = "--control-strength weighs a control clip and references, and there is neither"
+            raise UsageError(f"{problem}; add --control FILE or --reference FILE")
+        scales_of(request.control_strength, spec)
         return
     if not spec.takes_control:
         rows = ", ".join(name for name, row in catalog.MODELS.items() if row.takes_control)
@@ -50,6 +52,12 @@ def check(request: Request, spec: ModelSpec) -> None:
     if (kind := request.control_kind or "") in COMPUTED:
         media.check_control_installed(kind)
     scales_of(request.control_strength, spec)
+
+
+def _shows_references(request: Request, spec: ModelSpec) -> bool:
+    """Whether the model is shown a picture in any window: a person's own, or a frame of the first shot."""
+    later_shots = (request.then or request.shots) and request.subject_reference is not False
+    return bool(request.references or (spec.takes_references and later_shots))
 
 
 def scales_of(text: str | None, spec: ModelSpec) -> tuple[float, ...]:

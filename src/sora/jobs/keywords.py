@@ -173,6 +173,7 @@ class GenerateOptions(
 class ImageOptions(SamplingOptions, ReferenceOptions, ShapeOptions, DraftOption, total=False):
     """Options of ``image``."""
 
+    control_strength: str | float | Sequence[float] | None
     refine: float | None
     camera: CameraMove | None
 

@@ -22,11 +22,15 @@ from sora.errors import UsageError
 
 LINE_SHARE = 256  # pixels of the short side to each pixel of a line's width; 2 at 480, as scribbles have it
 BLUR = 1.4  # pixels, the standard deviation, as in Canny's own example: the noise of a film is no edge
-MIN_GRADIENT = 60.0  # of a strong edge, in grey levels as Sobel's 3x3 kernels sum them; a step of 20 levels, blurred
+MIN_GRADIENT = 40.0  # of a strong edge, in grey levels as Sobel's 3x3 kernels sum them; a step of 20 levels, blurred
 WEAK_SHARE = (
     0.4  # of the gradient of a strong edge, that of a weak one, which counts where it goes on from a strong one
 )
-SLOWEST = 0.5  # pixels a frame; where nothing is faster, noise is not made to look as if it were
+HUES = 4096  # of the colour wheel, at equal angles
+FLOW_SIDE = (
+    256  # pixels of the short side at which flow is computed: in a larger picture it gets holes and takes longer
+)
+SLOWEST = 0.5  # of these pixels a frame; where nothing is faster, noise is not made to look as if it were
 WHEEL = (("red", 15), ("yellow", 6), ("green", 4), ("cyan", 11), ("blue", 13), ("magenta", 6))
 """Hues of the colour wheel that lie between each colour and the next, from that of motion to the right clockwise."""
 
@@ -75,10 +79,13 @@ def _flow(frames_FYXC: np.ndarray) -> Iterator[np.ndarray]:
     if len(frames_FYXC) < 2:
         raise ValueError("optical flow lies between two frames, and there is one")
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    before_YX = _luma(frames_FYXC[0])
+    (height, width), scale = frames_FYXC.shape[1:3], max(1, min(frames_FYXC.shape[1:3]) / FLOW_SIDE)
+    size, small = (width, height), (round(width / scale), round(height / scale))
+    before_YX = cv2.resize(_luma(frames_FYXC[0]), small, interpolation=cv2.INTER_AREA)
     for n, frame_YXC in enumerate(frames_FYXC[1:]):
-        after_YX = _luma(frame_YXC)
-        shown_YXC = flow_picture(method.calc(before_YX, after_YX, np.zeros((*after_YX.shape, 2), np.float32)))
+        after_YX = cv2.resize(_luma(frame_YXC), small, interpolation=cv2.INTER_AREA)
+        flow_YX2 = method.calc(before_YX, after_YX, np.zeros((*after_YX.shape, 2), np.float32))
+        shown_YXC = cv2.resize(flow_picture(flow_YX2), size, interpolation=cv2.INTER_LINEAR)
         before_YX = after_YX
         if n == 0:
             yield shown_YXC
@@ -117,26 +124,29 @@ def _lines(frame_YXC: np.ndarray) -> np.ndarray:
 def flow_picture(flow_YX2: np.ndarray) -> np.ndarray:
     """Optical flow in pixels, float (Y, X, 2), to the right and down, as uint8 RGB (Y, X, 3) of the colour wheel, full
     colours at its fastest pixel."""
-    right_YX, down_YX = flow_YX2[..., 0], flow_YX2[..., 1]
-    speed_YX = np.hypot(right_YX, down_YX)
+    import cv2
+
+    right_YX, down_YX = (np.ascontiguousarray(flow_YX2[..., n], np.float32) for n in (0, 1))
+    speed_YX, angle_YX = cv2.cartToPolar(right_YX, down_YX)
     share_YX1 = (speed_YX / max(SLOWEST, float(speed_YX.max())))[..., None]
     wheel_N3 = _wheel()
-    place_YX = (np.arctan2(down_YX, right_YX) / (2 * np.pi) % 1) * (len(wheel_N3) - 1)
-    low_YX = np.minimum(place_YX.astype(int), len(wheel_N3) - 2)
-    between_YX1 = (place_YX - low_YX)[..., None]
-    hue_YX3 = wheel_N3[low_YX] * (1 - between_YX1) + wheel_N3[low_YX + 1] * between_YX1
-    return (255 - share_YX1 * (255 - hue_YX3) + 0.5).astype(np.uint8)
+    hue_YX3 = wheel_N3[(angle_YX * (len(wheel_N3) / (2 * np.pi))).astype(int) % len(wheel_N3)]
+    return (255.5 - share_YX1 * (255 - hue_YX3)).astype(np.uint8)
 
 
 @cache
 def _wheel() -> np.ndarray:
-    """The hues of the colour wheel, float (N, 3), 0 to 255; the last is that of the first again but one step."""
+    """The hues of the colour wheel at HUES angles, float32 (N, 3), 0 to 255. As it is usually drawn, the wheel ends one
+    hue before it is round."""
     names = [name for name, _ in WHEEL]
     stretches = []
     for n, (name, count) in enumerate(WHEEL):
         begin, end = (np.array(_CORNERS[each], float) for each in (name, names[(n + 1) % len(names)]))
         stretches.append(begin + (end - begin) * (np.arange(count) / count)[:, None])
-    return np.concatenate(stretches)
+    hues_N3 = np.concatenate(stretches)
+    places = np.linspace(0, len(hues_N3) - 1, HUES)
+    channels = [np.interp(places, np.arange(len(hues_N3)), hues_N3[:, n]) for n in range(3)]
+    return np.stack(channels, axis=1).astype(np.float32)
 
 
 @contextmanager

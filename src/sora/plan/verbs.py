@@ -74,8 +74,8 @@ VERBS: dict[str, Verb] = {
     "image": Verb(
         "Generate a picture from a prompt.",
         required=("prompt",),
-        options=("refine", *REFERENCES, "camera", *SHAPE, "draft", *SAMPLING),
-        help_for={"prompt": ALTERNATIVES},
+        options=("refine", *REFERENCES, "control_strength", "camera", *SHAPE, "draft", *SAMPLING),
+        help_for={"prompt": ALTERNATIVES, "control_strength": "Weight of references, 0 to 10; N,N,... by layer."},
         reads_prompt_files=True,
     ),
     "img2vid": Verb(
