@@ -75,7 +75,7 @@ Subject = Annotated[str, text("Who or what every shot is about; put before each 
 SubjectReference = Annotated[
     bool,
     option(
-        "Show later shots a frame of the first, if the model can.",
+        "Show later shots a frame of the first.",
         flags=("--subject-reference", "--no-subject-reference"),
         shown="on",
     ),
@@ -105,7 +105,7 @@ ReferenceBackground = Annotated[
     option("What lies around the subject of each.", metavar="WAY", shown="keep"),
 ]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
-Camera = Annotated[CameraMove, option("Move of the camera.")]
+Camera = Annotated[CameraMove, option("Camera.")]
 Motion = Annotated[SubjectMove, option("Motion.")]
 Strength = Annotated[
     float,
