@@ -7,7 +7,8 @@ PART is one of these, all by default, the most telling first:
     guides    a pass of VACE with references and a control signal: seconds, memory against the estimate
     passes    a pass of the 1.3B and of the 5B, compiled and not, MFU; against diffusers where it is installed
     text      the text encoder, two texts of 512 words
-    films     the embedded model: one window and a minute, seconds; windows in a batch
+    batches   windows that are sampled at once: a window's share of a pass, and a film of five shots
+    films     the embedded model: one window and a minute, seconds
 Weights are random, of true sizes. Nothing is downloaded. Each part has a share of the seconds (``--seconds``, 220) and
 is left out where none are left; results are appended to FILE as they come, as lines of JSON, so that a run that is cut
 off has shown what it measured. ``--small`` runs everything at sizes for a CPU, to see that it runs.
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from gpu_parts import agree, decode, films, guides, loading, passes, text
+from gpu_parts import agree, batches, decode, films, guides, loading, passes, text
 from gpu_parts.result import Machine, Result
 from minitrain.eval.verdicts import machine_summary, markdown_table
 
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[Machine], Iterator[Result]]] = {
     "guides": guides.measure,
     "passes": passes.measure,
     "text": text.measure,
+    "batches": batches.measure,
     "films": films.measure,
 }
 

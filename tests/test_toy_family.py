@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from typer.testing import CliRunner, Result
 
 from sora import catalog, media, memory, models, weights
 from sora.cli import app
+from sora.engine import engine
+from sora.engine.engine import Settings
 from sora.errors import OutOfMemory
 from sora.memory import PLANS_BY_SPEED, FreeMemory, MemoryPlan, manager
 from sora.memory.choose import RESERVED_BYTES
+from sora.plan import operations
+from sora.plan.clip import Clip
 from sora.weights import lora_file
 from toy_family import rows, toy
 from toy_family.toy import model as toy_model
@@ -200,6 +205,38 @@ EXPECTED = {
     "no CPU memory for what streams": "of CPU memory hold what streams",
     "nothing fits": "are needed at least",
 }
+
+
+# Schedules.
+
+
+@pytest.mark.parametrize("method", ["words", "noise", "flow"])
+def test_all_windows_are_sampled_at_the_same_times(toys: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """The toy's times depend on its tokens, and its last window has fewer than the first."""
+    model, form = models.load(rows.TOY, torch.device("cpu"), torch.float32), rows.TOY.format((SIDE, SIDE), 8.0)
+    form, footage = replace(form, window=17), Clip(np.full((20, SIDE, SIDE, 3), 90, np.uint8), 8.0)
+    plan = operations.generate(("a ball",), frames=20, format=form)
+    if method != "words":
+        options: dict[str, Any] = {"strength": 0.6, "method": method, "source_prompt": "a cat"}
+        plan = operations.edit(footage, "a ball", format=form, **options)
+    assert [window.frames for window in plan.windows] == [17, 9]
+    times: list[list[float]] = []
+    bind = toy_model.Toy.bind
+
+    def recording(toy: toy_model.Toy, canvas: Any, *args: Any) -> Any:
+        velocity, seen = bind(toy, canvas, *args), list[float]()
+        times.append(seen)
+        return lambda x, t: (seen.append(float(t)), velocity(x, t))[1]
+
+    monkeypatch.setattr(toy_model.Toy, "bind", recording)
+    settings = Settings.from_spec(rows.TOY, 1, steps=5)
+    for _ in engine.paint(model, plan, settings):
+        pass
+    assert len(times) == (4 if method == "flow" else 2) and len(times[0]) == (5 if method == "words" else 3)
+    assert all(each == times[0] for each in times)
+    latents = 5 * (SIDE // 8) ** 2
+    expected = model.schedule("euler", 5, settings.shift, 1.0 if method == "words" else 0.6, latents)  # type: ignore[attr-defined]
+    assert times[0] == expected[:-1].tolist()
 
 
 # LoRA.

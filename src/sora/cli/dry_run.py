@@ -34,7 +34,7 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
     spec, plan, request = resolved.spec, resolved.plan, resolved.request
     shape_FYX, known = resolved.largest_canvas
     _, length, height, width = spec.grid.latent_shape(*shape_FYX)
-    length += plan.reference_count  # each is sampled along
+    length += resolved.pictures  # each is sampled along
     if spec.repo or spec.folder:
         local = hub.local_copy(spec)
         fetch = "nothing" if local.state == hub.COMPLETE else hub.gigabytes(max(0, spec.bytes - local.bytes))
@@ -58,7 +58,7 @@ def facts(resolved: ResolvedRequest) -> dict[str, Any]:
 
 def _memory_line(resolved: ResolvedRequest, shape_FYX: tuple[int, int, int], known: bool) -> str:
     """What a run would say of its memory plan; empty for models that are always in memory."""
-    request, shown = resolved.request, resolved.plan.reference_count
+    request, shown = resolved.request, resolved.pictures
     options: dict[str, Any] = {"encodes": known, "references": shown, "forced": request.memory}
     device = memory.choose_device(request.device)
     dtype = memory.choose_dtype(request.dtype, device)

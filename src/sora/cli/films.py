@@ -18,7 +18,7 @@ from sora.cli import dry_run, signals, streams
 from sora.cli.commands import ConsoleOptions
 from sora.cli.progress import Clock, note, print_path, progress
 from sora.errors import OutOfMemory, SomeFailed, SoraError, UsageError
-from sora.jobs import advice, journal, replay
+from sora.jobs import advice, drift, journal, replay
 from sora.jobs import job as jobs
 from sora.jobs.delivery import STANDARD_OUTPUT, Delivery
 from sora.jobs.job import Job
@@ -27,6 +27,7 @@ from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.session import Session
 from sora.jobs.variants import Variant
 from sora.media import target
+from sora.media.drift import Drift
 from sora.plan.geometry import wxh
 from sora.storage import staging
 
@@ -216,17 +217,22 @@ def _paint_film(kept: Journal, film: FilmToPaint, console: ConsoleOptions, sessi
     clock.lap("start")
     with progress(clock, film.label, console.quiet) as on_event:
         checkpoints = kept.checkpoints(film.number) if kept.may_be_kept else None
+        meter = None if console.quiet and not console.as_json else drift.meter_of(resolved.plan)
         options: dict[str, Any] = {"force": force, "keeps_recipe": kept.delivery.recipe, "checkpoints": checkpoints}
+        options |= {"meter": meter}
         with _place_of(kept, film) as place:
             path = session.write(resolved, variant, place, on_progress=on_event, **options)
     clock.lap("write")
     path = Path(film.path) if kept.delivery.is_piped else path
     kept.film_done(film.number, path)
+    found = None if meter is None else meter.drift()
     if console.as_json:
-        typer.echo(json.dumps(facts(resolved, variant, path, clock)))
+        typer.echo(json.dumps(facts(resolved, variant, path, clock, found)))
     elif not kept.delivery.is_piped:
         print_path(path)
     note(summary(resolved, variant, path, clock.total), console.quiet or console.as_json)
+    if found is not None and (line := drift.summary(found)):
+        note(f"drift: {line}", console.quiet or console.as_json)
     if (reason := signals.requested()) is not None and film.number < len(resolved.variants):
         raise reason
 
@@ -277,8 +283,11 @@ def summary(resolved: ResolvedRequest, variant: Variant, path: Path, seconds: fl
     return f"{name}: {', '.join(parts)}, painted in {seconds:.1f} s (seed {variant.seed})"
 
 
-def facts(resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock) -> dict[str, Any]:
-    """One file's line of ``--json``. size: [width, height] in pixels. seconds: by phase."""
+def facts(
+    resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock, found: Drift | None = None
+) -> dict[str, Any]:
+    """One file's line of ``--json``. size: [width, height] in pixels. seconds: by phase. drift: None for a film of one
+    window."""
     return {
         "path": str(path),
         "prompt": variant.prompt,
@@ -288,5 +297,6 @@ def facts(resolved: ResolvedRequest, variant: Variant, path: Path, clock: Clock)
         "frames": resolved.plan.film_frames,
         "fps": resolved.plan.film_fps,
         "notes": [*resolved.notes, *variant.notes],
+        "drift": None if found is None else drift.to_data(found, resolved.plan.film_fps),
         "seconds": clock.summary(),
     }

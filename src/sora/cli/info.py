@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sora.cli import film_drift
 from sora.cli import options as o
-from sora.errors import InputError, ModelError, printable
+from sora.errors import InputError, ModelError, UsageError, printable
 from sora.plan import shot_lines
 from sora.plan.flags import spelled
 from sora.plan.recipe import from_record, record_of
@@ -27,6 +28,9 @@ def info(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A film, a picture, a LoRA or a model.", show_default=False)
     ],
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Measure how far colors, contrast and sharpness drift.")
+    ] = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Show what a file holds, and how sora made it."""
@@ -35,10 +39,15 @@ def info(
 
     file = lora_file.located(file) if file.is_dir() and lora_file.peft_folder(file) else file
     if weights.is_weights(file) or _holds_model(file):
+        if drift:
+            raise UsageError(f"{file} holds weights; --drift measures films, expected one")
         facts = weights_facts(file) if weights.is_weights(file) else model_facts(file)
         typer.echo(json.dumps(facts)) if as_json else print_facts({k: v for k, v in facts.items() if v})
         return
     facts, made_with = media_facts(file)
+    if drift:
+        film_drift.report(file, facts, as_json=as_json)
+        return
     if as_json:
         typer.echo(json.dumps(facts))
         return

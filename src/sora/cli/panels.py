@@ -116,7 +116,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "info": (
         "sora info balloon.mp4",
-        "sora info balloon.mp4 --json",
+        "sora info --drift film.mp4",
     ),
     "doctor": (
         "sora doctor",

@@ -20,13 +20,26 @@ class Guides:
     references: pictures of what the canvas shows, uint8 RGB (3, Y, X), each of a size of its own. control_FCYX: uint8
     RGB of the canvas's size, a control signal for the pixels to paint, as edges or depth; None for none.
     controlled_F: bool, the frames in which it holds. scales: weights of what the model makes of both, one for all its
-    layers that take them or one for each.
+    layers that take them or one for each. anchors: known frames of the clip that the canvas does not contain, uint8 RGB
+    (3, Y, X), each with its frame counted from the canvas's first: below 0 where it comes before.
     """
 
     references: tuple[Tensor, ...] = ()
     control_FCYX: Tensor | None = None
     controlled_F: Tensor | None = None
     scales: tuple[float, ...] = (1.0,)
+    anchors: tuple[tuple[int, Tensor], ...] = ()
+
+    @property
+    def pictures(self) -> tuple[Tensor, ...]:
+        """References, then anchors, for a model that takes either as references."""
+        return (*self.references, *(picture_CYX for _, picture_CYX in self.anchors))
+
+    @property
+    def start(self) -> Tensor | None:
+        """The frame from which the clip goes on, where it comes before the canvas; None where there is none."""
+        before = [picture_CYX for frame, picture_CYX in self.anchors if frame < 0]
+        return before[0] if before else None
 
 
 NO_GUIDES = Guides()

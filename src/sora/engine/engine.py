@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,18 +13,19 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from sora.engine import blend, cyclic, finite, matching, sampler
+from sora.engine.batches import Batches
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.checkpoint import NO_CHECKPOINT, Checkpoint, Checkpoints, keep_nothing
 from sora.engine.flowedit import flow_edit
 from sora.engine.kept_latents import KeptLatents, PlacedLatents, spliced
 from sora.engine.matching import Statistics
-from sora.engine.model import Scheduled
 from sora.engine.progress import Listener, ProgressEvent
 from sora.engine.resizing import crop_canvas, resize_canvas, to_uint8
+from sora.engine.schedule import largest_tokens, schedule
 from sora.engine.seeds import derive_seed
 from sora.engine.subject import SubjectFrame
 from sora.engine.timeline import Timeline
-from sora.engine.velocity import Velocity, wrapped
+from sora.engine.velocity import Velocity, profiled
 from sora.errors import OutOfMemory
 from sora.plan.crop import Crop
 from sora.plan.plan import Plan, SourceClip, Window
@@ -42,7 +44,7 @@ class Settings:
     sampler: a name in ``sampler.SAMPLERS``. negative_prompt: what to steer away from. stream: frames are yielded as
     soon as nothing changes them any more, so that they can be written while the next are decoded; otherwise a window at
     a time. keep_latents: windows that go on from painted frames are given the latents that were painted, instead of an
-    encoding of the frames."""
+    encoding of the frames. tokens: of the canvas whose schedule is used, None for the one that is painted."""
 
     seed: int
     steps: int
@@ -52,6 +54,7 @@ class Settings:
     negative_prompt: str = ""
     stream: bool = True
     keep_latents: bool = True
+    tokens: int | None = None
 
     @classmethod
     def from_spec(
@@ -97,13 +100,19 @@ def paint(
     """
     timeline, subject, firsts = Timeline(plan), SubjectFrame(plan), dict[int, Statistics]()
     kept = KeptLatents(plan, enabled=settings.keep_latents)
+    settings = replace(settings, tokens=largest_tokens(plan, model.spec.grid))
+
+    def canvas_of(window: Window) -> Canvas:
+        return _at_model_size(plan, timeline.canvas_for(window))
+
+    batches = Batches(model, plan, checkpoints, canvas_of, partial(_window_settings, model, plan, settings))
     yield from timeline.pop_ready()
     for number, window in enumerate(plan.windows, start=1):
         if number > 1:
             heap.trim()
         report = _number_windows(on_event, plan, number)
         with _report_out_of_memory(window.frames, plan.format.model_size):
-            checkpoint, begin = checkpoints(f"window-{number:04d}"), 0
+            checkpoint, begin = batches.checkpoint(number - 1, report), 0
             finished = checkpoint.frames()
             if finished is None or not kept.restore(window, checkpoint):
                 canvas = subject.shown_to(window, timeline.canvas_for(window))
@@ -161,15 +170,11 @@ def _paint_window(
     kept: KeptLatents,
 ) -> Iterator[Tensor]:
     """A window's frames as the model decodes them, at the clip's size, uint8 (F, 3, Y, X), before any blending."""
-    small = resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
-    share = 1.0 if plan.source else _guidance_fraction(model, window)
-    seed = derive_seed(settings.seed, window=window.noise_index)
-    window_settings = replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
     latents = paint_latents(
         model,
-        small,
+        _at_model_size(plan, canvas),
         plan.prompts[window.shot],
-        window_settings,
+        _window_settings(model, plan, settings, window),
         on_event,
         source=plan.source,
         cyclic=_is_cyclic(plan),
@@ -201,6 +206,18 @@ class _Coder:
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         on_device = latents_BCTHW.to(self.model.device)
         return torch.cat(list(_decode(self.model, self.plan, on_device, 0, lambda _: None)))
+
+
+def _at_model_size(plan: Plan, canvas: Canvas) -> Canvas:
+    """What the model sees of a canvas."""
+    return resize_canvas(canvas if plan.crop is None else crop_canvas(canvas, plan.crop), plan.format.model_size)
+
+
+def _window_settings(model: Model, plan: Plan, settings: Settings, window: Window) -> Settings:
+    """How one window is sampled."""
+    share = 1.0 if plan.source else _guidance_fraction(model, window)
+    seed = derive_seed(settings.seed, window=window.noise_index)
+    return replace(settings, seed=seed, guidance=1 + (settings.guidance - 1) * share)
 
 
 def _guidance_fraction(model: Model, window: Window) -> float:
@@ -247,14 +264,14 @@ def paint_latents(
     channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
     noise = sampler.initial_noise((channels, latents.lead + length - cyclic, height, width), settings.seed)
     strength = 1.0 if source is None else source.strength
-    times = _schedule(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
+    times = schedule(model, settings, strength, noise[0, 0].numel() // model.spec.grid.patch**2)
 
     def on_step(done: int, total: int) -> None:
         on_event(ProgressEvent("sample", done, total))
 
     with record_function("sample"):
         if source is not None and source.method == "flow":
-            source_velocity = _profile(
+            source_velocity = profiled(
                 "pass", model.bind(canvas, latents, source.source_prompt, settings.negative_prompt, 1.0)
             )
             clean, seed = latents.clean_BCTHW, settings.seed
@@ -268,12 +285,6 @@ def paint_latents(
     finished = finished[:, :, latents.lead :]
     checkpoint.keep_latents(finished)
     return finished
-
-
-def _schedule(model: Model, settings: Settings, strength: float, tokens: int) -> Tensor:
-    if isinstance(model, Scheduled):
-        return model.schedule(settings.sampler, settings.steps, settings.shift, strength, tokens)
-    return sampler.timesteps_for_strength(settings.steps, settings.shift, strength)
 
 
 def _encode_and_bind(
@@ -296,7 +307,7 @@ def _encode_and_bind(
         begins = spliced(replace(latents, clean_BCTHW=model.encode(everything).clean_BCTHW), painted_before)
     if cyclic_latents:
         begins = _without_first(begins)
-    return begins, _profile("pass", velocity)
+    return begins, profiled("pass", velocity)
 
 
 def _without_first(latents: Latents) -> Latents:
@@ -304,16 +315,6 @@ def _without_first(latents: Latents) -> Latents:
     lead, cut = latents.lead, [latents.clean_BCTHW, latents.unknown_B1THW]
     clean, unknown = (torch.cat([each[:, :, :lead], each[:, :, lead + 1 :]], dim=2) for each in cut)
     return Latents(clean, unknown, lead)
-
-
-def _profile(name: str, velocity: Velocity) -> Velocity:
-    """The same velocity, each call of which is recorded under ``name`` in a profile."""
-
-    def profiled(x: Tensor, t: Tensor) -> Tensor:
-        with record_function(name):
-            return velocity(x, t)
-
-    return wrapped(velocity, profiled)
 
 
 def _decode(model: Model, plan: Plan, latents_BCTHW: Tensor, total: int, on_event: Listener) -> Iterator[Tensor]:

@@ -56,7 +56,24 @@ class Scheduled(Protocol):
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:
         """Times in [0, 1] that fall to 0, float32 on the CPU: the last ``strength`` in (0, 1] of a whole run's.
-        sampler: a name in ``sampler.SAMPLERS``. tokens: how many tokens the transformer makes of the canvas."""
+        sampler: a name in ``sampler.SAMPLERS``. tokens: how many tokens the transformer makes of the
+        canvas; of the largest, where a clip is painted in several."""
+        ...
+
+
+@runtime_checkable
+class Batchable(Protocol):
+    """A model that samples several canvases at once which are alike in all but their prompts."""
+
+    def batched_windows(self, shape_FYX: tuple[int, int, int]) -> int:
+        """How many canvases of (frames, height, width) of which nothing is known should be sampled at once: where that
+        pays, and as many as fit in memory. 1 is none."""
+        ...
+
+    def bind_batch(
+        self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float
+    ) -> Velocity:
+        """As ``Model.bind``, for x of (B, C, T, H, W) with a prompt for each sample. Nothing of the canvas is known."""
         ...
 
 

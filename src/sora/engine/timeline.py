@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sora.engine.canvas import NO_GUIDES, Canvas, Guides, to_FCYX
+from sora.plan import anchors
 from sora.plan.plan import Plan, Window
 
 
@@ -33,19 +34,21 @@ class Timeline:
         known = torch.zeros(len(span), 1, *self.plan.format.size, dtype=torch.bool)
         for n, i in enumerate(span):
             known[n] = self._source_mask(i) if i in inside else True
-        return Canvas(frames, known, self.plan.format.fps, self._guides(span))
+        return Canvas(frames, known, self.plan.format.fps, self._guides(window))
 
-    def _guides(self, span: range) -> Guides:
-        """What the model is shown with these frames of the plan."""
-        plan = self.plan
+    def _guides(self, window: Window) -> Guides:
+        """What the model is shown with a window."""
+        plan, span = self.plan, range(window.first, window.first + window.frames)
         references = tuple(torch.from_numpy(picture.copy()).permute(2, 0, 1) for picture in plan.references)
+        anchored = tuple((i - window.first, self._context_frame(i)) for i in anchors.shown_with(plan, window))
         if plan.control is None:
-            return Guides(references, scales=plan.guide_scales) if references else NO_GUIDES
+            plain = Guides(references, scales=plan.guide_scales, anchors=anchored)
+            return plain if references or anchored else NO_GUIDES
         # What a window paints beyond the film's ends only fills up the model's grid: it follows the nearest frame.
         places = [min(max(i, 0), len(plan.control.clip) - 1) for i in span]
         control = torch.cat([to_FCYX(plan.control.clip[n : n + 1]) for n in places])
         controlled = torch.tensor([n in plan.control.frames for n in places])
-        return Guides(references, control, controlled, plan.guide_scales)
+        return Guides(references, control, controlled, plan.guide_scales, anchored)
 
     def add(self, window: Window, frames_FCYX: Tensor, begin: int = 0) -> None:
         """Add painted frames of a window, from the window's frame ``begin`` on; the timeline keeps those that belong to

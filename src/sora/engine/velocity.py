@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.profiler import record_function
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x, t) -> noise - data, of x's shape. t: a 0-d float32 tensor on the CPU, in [0, 1], 1 is pure noise."""
@@ -38,3 +39,13 @@ def restore_state(velocity: Velocity, state: Mapping[str, Tensor]) -> None:
 def wrapped(inner: Velocity, outer: Velocity) -> Velocity:
     """``outer``, which calls ``inner`` and remembers nothing itself, with what ``inner`` remembers."""
     return StatefulVelocity(outer, inner.state, inner.restore) if isinstance(inner, StatefulVelocity) else outer
+
+
+def profiled(name: str, velocity: Velocity) -> Velocity:
+    """The same velocity, each call of which is recorded under ``name`` in a profile."""
+
+    def recorded(x: Tensor, t: Tensor) -> Tensor:
+        with record_function(name):
+            return velocity(x, t)
+
+    return wrapped(velocity, recorded)

@@ -28,13 +28,13 @@ class CanvasJournal:
         self._journal, self._name, self._film, self._canvas = journal, name, film, canvas
         self._mark, self._saved_at, self._save_seconds = time.monotonic(), 0.0, 0.0
         self._latents: Tensor | None = None
-        self._steps_before = journal.progress.steps_done
+        self._counted = 0  # steps of this canvas, among those of the job that are done
 
     def state(self) -> SamplerState | None:
         folder = self._journal.folder(self._film, self._name)
         state = None if folder is None else checkpoints.read_state(folder)
         # The count of the steps that are kept includes those of this canvas already.
-        self._steps_before -= 0 if state is None else state.step
+        self._counted = 0 if state is None else state.step
         self._mark = time.monotonic()
         return state
 
@@ -66,7 +66,8 @@ class CanvasJournal:
         """How far the job is, if what there is now is kept."""
         progress, journal = self._journal.progress, self._journal
         progress.film, progress.canvas, progress.step, progress.steps = self._film, self._canvas, done, total
-        progress.steps_done = self._steps_before + done
+        progress.steps_done += done - self._counted  # other canvases may be painted at once with this one
+        self._counted = done
         progress.steps_total = max(progress.steps_done, len(journal.resolved.variants) * journal.canvases * total)
 
     def latents(self) -> Tensor | None:

@@ -27,6 +27,7 @@ from sora.jobs.delivery import provenance_of
 from sora.jobs.job import Machine
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
+from sora.media.drift import DriftMeter
 from sora.plan.plan import Plan
 from sora.plan.recipe import WEIGHTS, Recipe, absolute, digest_of, sha256_of
 from sora.runtime import threads
@@ -89,7 +90,7 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
-    shown, forced = resolved.plan.reference_count, resolved.request.memory
+    shown, forced = resolved.pictures, resolved.request.memory
     return models.plan_memory(model, shape_FYX, encodes=known, references=shown, forced=forced)
 
 
@@ -144,10 +145,12 @@ def write(
     on_event: Listener,
     keeps_recipe: bool = True,
     checkpoints: Checkpoints = keep_nothing,
+    meter: DriftMeter | None = None,
 ) -> Path:
     """Paint one variant into a file and return where it stands. Nothing is left there when painting does not finish.
     path: where it goes; a name that was taken meanwhile is left alone. force: overwrite what is there.
-    keeps_recipe: whether its recipe is in the file. checkpoints: what they hold is not painted again."""
+    keeps_recipe: whether its recipe is in the file. checkpoints: what they hold is not painted again. meter: measures
+    the frames as they pass."""
     plan, overlap = resolved.plan, resolved.speed.uses("overlap")
     recipe = recipe_of(resolved, variant, loaded) if keeps_recipe else None
     options: dict[str, Any] = {"sounds": resolved.sounds, "provenance": provenance_of(resolved.source_type)}
@@ -156,7 +159,10 @@ def write(
         opened = media.writer(path, plan.film_fps, plan.format.size, text, force, overlap=overlap, **options)
         file = written.enter_context(opened)
         for frames_FCYX in frames_of(resolved, variant, loaded.model, on_event, checkpoints):
-            file.write(frames_FCYX.permute(0, 2, 3, 1).numpy())
+            frames_FYXC = frames_FCYX.permute(0, 2, 3, 1).numpy()
+            file.write(frames_FYXC)
+            if meter is not None:
+                meter.add(frames_FYXC)
         with record_function("write"):  # what is left to do after the last frame
             written.close()
     if recipe is not None:

@@ -22,7 +22,7 @@ from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, at_models_rate, method_of
 from sora.media import GENERATED, Sound, background_of
 from sora.memory import plans
-from sora.plan import foreign_syntax, prompts, retiming, shot_lines, weighting
+from sora.plan import anchors, foreign_syntax, prompts, retiming, shot_lines, weighting
 from sora.plan import verbs as rows
 from sora.plan.clip import Clip
 from sora.plan.geometry import Size
@@ -69,6 +69,11 @@ class ResolvedRequest:
         known = bool(plan.known_clips) or plan.source is not None or len(plan.windows) > 1
         known = known or plan.control is not None
         return (frames, *self.model_size), known
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures the model is shown with a window at most: references and anchors."""
+        return anchors.most_pictures(self.plan) if self.spec.takes_references else 0
 
     def plan_of(self, variant: Variant) -> Plan:
         """The same plan with a variant's words."""

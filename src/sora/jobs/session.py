@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sora.jobs.job import Extent, Job, Machine
     from sora.jobs.keywords import ModelOptions
     from sora.jobs.paint import Loaded
+    from sora.media.drift import DriftMeter
     from sora.plan.geometry import Size
 
 
@@ -94,16 +95,19 @@ class Session(Verbs):
         on_progress: Listener,
         keeps_recipe: bool = True,
         checkpoints: Checkpoints | None = None,
+        meter: DriftMeter | None = None,
     ) -> Path:
         """Paint one variant of a prepared request into a file as its frames are finished, and return where the file
         stands. Nothing is left there if painting fails. force: replace a file that exists. keeps_recipe: whether its
-        recipe is in the file. checkpoints: what they hold is not painted again, None to keep nothing."""
+        recipe is in the file. checkpoints: what they hold is not painted again, None to keep nothing. meter: measures
+        the frames as they pass."""
         from sora.engine.checkpoint import keep_nothing
         from sora.jobs import paint
 
         kept = checkpoints or keep_nothing
         with self._painting(on_progress) as (loaded, listener), room.explained():
             options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe, "checkpoints": kept}
+            options |= {"meter": meter}
             return paint.write(resolved, variant, loaded, path, on_event=listener, **options)
 
     def decode(

@@ -12,7 +12,9 @@ from sora import media
 from sora.jobs import input_paths, notebook
 from sora.jobs.arguments import in_keywords, row_of
 from sora.jobs.delivery import check_frames, provenance_of
+from sora.jobs.drift import windows_in
 from sora.media import GENERATED, Sound
+from sora.media.drift import Drift, DriftMeter
 from sora.plan.geometry import wxh
 from sora.plan.recipe import Recipe
 from sora.plan.request import Request
@@ -74,6 +76,15 @@ class Video:
         """The seed it was painted with."""
         assert self.request.seed is not None
         return self.request.seed
+
+    @property
+    def drift(self) -> Drift | None:
+        """How far colours, contrast and sharpness move from the first window that was painted, and in a video of
+        several shots from the first one of each; measured anew each time. None for a video of one window."""
+        meter = DriftMeter(windows_in(self.request, len(self), self.fps))
+        meter.add(self.frames)
+        found = meter.drift()
+        return found if found is not None and found.from_first is not None else None
 
     def save(self, path: str | Path, *, force: bool = False, recipe: bool = True) -> Path:
         """Write the video and return where it stands. The suffix chooses the kind of file: .mp4, .mkv (lossless), .gif,

@@ -7,6 +7,7 @@
 ``picture``  files opened as pictures, pixels as RGB
 ``control``  control signals, computed of frames
 ``interpolate``  frames between frames
+``drift``    how far a film moves from how it began
 ``background``  what transparency lies over
 ``cutout``   a picture's subject alone, on white
 ``profiles``  pictures in other colours than sRGB, and their conversion

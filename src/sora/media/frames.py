@@ -30,22 +30,24 @@ def rgb_frames(
     first: int,
     last: int,
     *,
+    size: tuple[int, int] | None = None,
     deinterlace: bool | None = None,
     on_note: picture.Note = picture.ignore,
 ) -> Iterator[np.ndarray]:
     """The frames from ``first`` to before ``last``, counted at the constant rate, fewer if damaged: RGB (Y, X, 3), or
     RGBA (Y, X, 4) where the stream has alpha.
 
-    deinterlace: None for frames that say they are interlaced. on_note: called behind the last one, with
-    what is to stand behind the file's name. Raises InputError where nothing comes any more.
+    size: (height, width) of the frames, None for the stream's own. deinterlace: None for frames that say they are
+    interlaced. on_note: called behind the last one, with what is to stand behind the file's name. Raises InputError
+    where nothing comes any more.
     """
-    shape = (facts.height, facts.width, 4 if facts.has_alpha else 3)
-    size, memory = math.prod(shape), decoder.memory_for(facts.height * facts.width)
+    shape = (*(size or (facts.height, facts.width)), 4 if facts.has_alpha else 3)
+    frame_bytes, memory = math.prod(shape), decoder.memory_for(facts.height * facts.width)
     patience = decoder.PATIENCE + first / _SLOWEST_DECODING  # where no jump is possible, all before it is decoded
-    arguments = _decoding(path, facts, times, first, last, deinterlace)
+    arguments = _decoding(path, facts, times, first, last, deinterlace, shape[:2])
     count = 0
     with decoder.running(["-v", "info", "-nostats", *arguments], memory=memory) as output:
-        while len(data := output.read(size, patience)) == size:
+        while len(data := output.read(frame_bytes, patience)) == frame_bytes:
             yield np.frombuffer(data, np.uint8).reshape(shape)
             count, patience = count + 1, decoder.PATIENCE
         if output.stalled:
@@ -81,7 +83,13 @@ def _notes(facts: Stream, times: FrameTiming, deinterlace: bool | None, log: str
 
 
 def _decoding(
-    path: Path, facts: Stream, times: FrameTiming, first: int, last: int, deinterlace: bool | None
+    path: Path,
+    facts: Stream,
+    times: FrameTiming,
+    first: int,
+    last: int,
+    deinterlace: bool | None,
+    size: tuple[int, int],
 ) -> list[str]:
     # A jump goes to a keyframe well before the first frame (the reordering of frames counts), and no frame on the way
     # is thrown away: the fps filter drops them by their time, so that the cut is that of a full read.
@@ -91,7 +99,9 @@ def _decoding(
         jump = ["-noaccurate_seek", "-ss", f"{float(times.origin + lead):.6f}", "-copyts", "-start_at_zero"]
     fields = deinterlacing(facts, deinterlace)
     convert = facts.colours.filters(facts.width, facts.height, alpha=facts.has_alpha)
-    steps = (*facts.colours.disguise, *fitting(facts), *fields, *timing(times, first), *convert)
+    # After the conversion, whose matrix may go by the stream's own size.
+    smaller = () if size == (facts.height, facts.width) else (f"scale={size[1]}:{size[0]}:flags=area",)
+    steps = (*facts.colours.disguise, *fitting(facts), *fields, *timing(times, first), *convert, *smaller)
     # Anew for each change of the stream, the filters would forget which frames they gave. Those that ffmpeg puts before
     # ours to turn or crop frames need it, though.
     once = [] if facts.turned else ["-reinit_filter", "0"]

@@ -124,10 +124,12 @@ def open_video(
     *,
     deinterlace: bool | None = None,
     background: Background = WHITE,
+    max_pixels: int | None = None,
     on_note: picture.Note = picture.ignore,
 ) -> Iterator[VideoSource]:
-    """A film, open while the block runs. ``pixels`` says what becomes of each frame, RGB where there is none; the rest
-    is as in ``read_clip``. Raises InputError."""
+    """A film, open while the block runs. ``pixels`` says what becomes of each frame, RGB where there is none.
+    max_pixels: of a frame of a video, whose larger frames come smaller. The rest is as in ``read_clip``. Raises
+    InputError."""
     file, notes = picture.existing(path), set[str]()
 
     def note_once(note: str) -> None:
@@ -145,7 +147,7 @@ def open_video(
         if image is not None:
             yield _animation(file, image, made)
         else:
-            yield _video(file, made, deinterlace, note_once, special=pixels is not None)
+            yield _video(file, made, deinterlace, note_once, special=pixels is not None, max_pixels=max_pixels)
 
 
 def _frame_range(film: VideoSource, start: float | None, end: float | None) -> tuple[int, int]:
@@ -185,9 +187,16 @@ def check_room(film: VideoSource, frames: int, cut: bool) -> None:
 
 
 def _video(
-    file: Path, pixels: Pixels, deinterlace: bool | None, on_note: picture.Note, *, special: bool
+    file: Path,
+    pixels: Pixels,
+    deinterlace: bool | None,
+    on_note: picture.Note,
+    *,
+    special: bool,
+    max_pixels: int | None = None,
 ) -> VideoSource:
-    """special: whether ``pixels`` makes something else than RGB, which most frames are already."""
+    """special: whether ``pixels`` makes something else than RGB, which most frames are already. max_pixels: None for
+    frames of the film's own size."""
     facts = stream.stream(file)
     if facts.height * facts.width > picture.MAX_PIXELS:
         size, most = f"{facts.width}x{facts.height}", picture.MAX_PIXELS // 10**6
@@ -195,12 +204,20 @@ def _video(
     times = timing.probe_timing(file, facts.rate, facts.begin)
     if missing := shortfall(file, facts, times):
         on_note(f"is incomplete: {missing}")
+    size = (facts.height, facts.width) if max_pixels is None else within(facts.height, facts.width, max_pixels)
 
     def decode(first: int, last: int) -> Iterator[np.ndarray]:
-        for frame_YXC in frames.rgb_frames(file, facts, times, first, last, deinterlace=deinterlace, on_note=on_note):
+        options: dict[str, Any] = {"size": size, "deinterlace": deinterlace, "on_note": on_note}
+        for frame_YXC in frames.rgb_frames(file, facts, times, first, last, **options):
             yield pixels(Image.fromarray(frame_YXC)) if special or facts.has_alpha else frame_YXC
 
-    return VideoSource(file, times.frames, float(times.rate), (facts.height, facts.width), decode)
+    return VideoSource(file, times.frames, float(times.rate), size, decode)
+
+
+def within(height: int, width: int, pixels: int) -> tuple[int, int]:
+    """(height, width) of the same shape with at most so many pixels; itself where it has no more."""
+    share = (pixels / (height * width)) ** 0.5
+    return (height, width) if share >= 1 else (max(1, int(height * share)), max(1, int(width * share)))
 
 
 def shortfall(file: Path, facts: stream.Stream, times: timing.FrameTiming) -> str | None:

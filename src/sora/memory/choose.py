@@ -124,16 +124,17 @@ def _fit(plan: MemoryPlan, needs: Needs, free_bytes: int) -> MemoryPlan:
         plan = replace(plan, sequential_guidance=False)
     if plan.tile is not None and needs.latent_side <= plan.tile:
         plan = replace(plan, tile=None)
-    if plan.text_encoder == "dropped" and not needs.unified_memory and not _phase_fits(plan, needs, "text", free_bytes):
+    if plan.text_encoder == "dropped" and not needs.unified_memory and not phase_fits(plan, needs, "text", free_bytes):
         plan = replace(plan, text_encoder="streamed")
     if plan.resident_blocks is None:
         return plan
     counts = range(max(0, needs.transformer.block_count - SLOTS - 1), 0, -1)
     fitting = (replace(plan, resident_blocks=n) for n in counts)
-    return next((p for p in fitting if _phase_fits(p, needs, "sample", free_bytes)), plan)
+    return next((p for p in fitting if phase_fits(p, needs, "sample", free_bytes)), plan)
 
 
-def _phase_fits(plan: MemoryPlan, needs: Needs, phase: str, free_bytes: int) -> bool:
+def phase_fits(plan: MemoryPlan, needs: Needs, phase: str, free_bytes: int) -> bool:
+    """Whether one phase fits into so many bytes under a plan, with a margin."""
     return _with_margin(estimate(needs, plan), phase) <= free_bytes - RESERVED_BYTES
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from sora.memory.choose import fallback, plan_memory
+from sora.memory.choose import fallback, phase_fits, plan_memory
 from sora.memory.free import measure_free
 from sora.memory.needs import Needs
 from sora.memory.plans import MemoryPlan
@@ -35,18 +35,30 @@ class ManagedNetworks(Protocol):
 
 @dataclass
 class MemoryManager:
-    """Applies a memory plan to one model's networks. needs: of the current workload, None until it is known."""
+    """Applies a memory plan to one model's networks. needs: of the current workload, None until it is known. free:
+    bytes that were free on the device when the plan was chosen."""
 
     networks: ManagedNetworks
     needs: Needs | None = None
+    free: int = 0
 
     def choose_plan(self, needs: Needs, forced: str | None = None) -> str:
         """Choose and apply a plan; returns a line that describes it. forced: a name of ``memory.PLAN_NAMES``. Raises
         OutOfMemory and UsageError."""
         self.needs = needs
-        plan, line = plan_memory(needs, measure_free(self.networks.device), forced)
+        free = measure_free(self.networks.device)
+        self.free = free.device
+        plan, line = plan_memory(needs, free, forced)
         self.networks.apply_plan(plan)
         return line
+
+    def most_that_fit(self, phase: str, most: int, needs_of: Callable[[int], Needs]) -> int:
+        """The largest number up to ``most``, at least 1, whose needs fit in a phase under the plan that was chosen;
+        ``most`` where none was."""
+        if self.needs is None:
+            return most
+        fitting = (n for n in range(most, 1, -1) if phase_fits(self.networks.plan, needs_of(n), phase, self.free))
+        return next(fitting, 1)
 
     def retry_on_oom(self, phase: str, work: Callable[[], Result]) -> Result:
         """Return the work's result, retrying with every smaller plan when memory runs out. phase: of ``memory.PHASES``.

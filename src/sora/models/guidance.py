@@ -50,7 +50,8 @@ class GuidedTransformer:
     image embeddings, if any. cache_text: whether the keys and values of the text are cached between steps; it is called
     at every pass, since offloaded weights cannot be cached for. While any weight is being trained there is no cache.
     batch_guidance: whether both passes of a guided step run as one batch; called likewise. step_cache_threshold: see
-    ``runtime.step_cache``; 0 for no step cache.
+    ``runtime.step_cache``; 0 for no step cache. samples: canvases that are sampled at once, as many prompts, and as
+    many negative prompts.
     """
 
     text_BLD: Tensor
@@ -58,6 +59,7 @@ class GuidedTransformer:
     cache_text: Callable[[], bool] = lambda: True
     batch_guidance: Callable[[], bool] = lambda: False
     step_cache_threshold: float = 0.0
+    samples: int = 1
     # Networks are held by weak references, so that a memory plan can free one before it loads the next.
     _text_caches: dict[BatchRows, tuple[ref[Transformer], Any]] = field(default_factory=dict)
     _step_caches: dict[BatchRows, tuple[ref[Transformer], FirstBlockCache]] = field(default_factory=dict)
@@ -66,22 +68,29 @@ class GuidedTransformer:
     def velocities(
         self,
         dit: Callable[[], Transformer],
-        x_1CTHW: Tensor,
+        x_BCTHW: Tensor,
         times: Any,
         *,
         guided: bool,
         retry_on_oom: Retry = lambda work: work(),
         extra_inputs: Callable[[Any], dict[str, Any]] = lambda _: {},
     ) -> Tensor:
-        """The velocity under the prompt, (1, C, T, H, W), or where guided that and the one under the negative prompt,
-        (2, C, T, H, W). The caller combines them. retry_on_oom: runs each pass. extra_inputs: further keyword arguments
-        of the network, given the network."""
-        rows = [(0, 1), (1, 2)] if guided else [(0, 1)]
+        """The velocity under the prompt of each sample, (B, C, T, H, W), or where guided these and those under the
+        negative prompts, (2 B, C, T, H, W). The caller combines them. retry_on_oom: runs each pass. extra_inputs:
+        further keyword arguments of the network, given the network."""
+        n = self.samples
+        rows = [(0, n), (n, 2 * n)] if guided else [(0, n)]
         if guided and self.batch_guidance():
-            rows = [(0, 2)]
+            rows = [(0, 2 * n)]
+            if n > 1:  # one sample serves for a whole batch of texts, several do not
+                x_BCTHW, times = x_BCTHW.repeat(2, 1, 1, 1, 1), self._for_both(times)
         return torch.cat(
-            [retry_on_oom(lambda r=r: self._forward(dit(), r, x_1CTHW, times, extra_inputs)) for r in rows]
+            [retry_on_oom(lambda r=r: self._forward(dit(), r, x_BCTHW, times, extra_inputs)) for r in rows]
         )
+
+    def _for_both(self, times: Any) -> Any:
+        """Times of the samples, for both passes; one for all samples stays as it is."""
+        return times.repeat(2) if isinstance(times, Tensor) and times.shape == (self.samples,) else times
 
     def _forward(
         self, dit: Transformer, rows: BatchRows, x: Tensor, times: Any, extra: Callable[[Any], dict[str, Any]]

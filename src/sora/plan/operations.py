@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from sora.errors import UsageError
-from sora.plan import shot_spans
+from sora.plan import anchors, shot_spans
 from sora.plan.clip import Clip
 from sora.plan.crop import Crop
 from sora.plan.plan import Format, Plan, SourceClip, Window
@@ -69,13 +69,7 @@ def img2vid(
             raise UsageError("a film from one picture to another has 2 frames at least; ask for more --seconds")
         known_clips.append((frames - 1, _still(last_image_YXC, format)))
     gap = range(1, frames - len(known_clips) + 1)
-    return Plan(
-        format,
-        frames,
-        plan_windows(gap, format, known_before=1, known_after=len(known_clips) - 1),
-        (prompt,),
-        tuple(known_clips),
-    )
+    return _filled(format, frames, gap, (1, len(known_clips) - 1), prompt, tuple(known_clips))
 
 
 def extend(clip: Clip, prompt: str, *, frames: int, format: Format, backward: bool = False) -> Plan:
@@ -83,18 +77,16 @@ def extend(clip: Clip, prompt: str, *, frames: int, format: Format, backward: bo
     _check(clip, format)
     total = len(clip) + frames
     if backward:
-        planned = plan_windows(range(frames), format, known_before=0, known_after=len(clip))
-        return Plan(format, total, planned, (prompt,), ((frames, clip),))
-    planned = plan_windows(range(len(clip), total), format, known_before=len(clip), known_after=0)
-    return Plan(format, total, planned, (prompt,), ((0, clip),))
+        return _filled(format, total, range(frames), (0, len(clip)), prompt, ((frames, clip),))
+    return _filled(format, total, range(len(clip), total), (len(clip), 0), prompt, ((0, clip),))
 
 
 def loop(clip: Clip, prompt: str, *, frames: int, format: Format) -> Plan:
     """A clip and a painted way back from its end to its beginning."""
     _check(clip, format)
     total = len(clip) + frames
-    planned = plan_windows(range(len(clip), total), format, known_before=len(clip), known_after=len(clip))
-    return Plan(format, total, planned, (prompt,), ((0, clip),), cyclic=True)
+    gap = range(len(clip), total)
+    return replace(_filled(format, total, gap, (len(clip), len(clip)), prompt, ((0, clip),)), cyclic=True)
 
 
 def text_loop(prompt: str, *, frames: int, format: Format) -> Plan:
@@ -112,8 +104,7 @@ def bridge(a: Clip, b: Clip, prompt: str, *, frames: int, format: Format) -> Pla
     _check(a, format)
     _check(b, format)
     gap = range(len(a), len(a) + frames)
-    planned = plan_windows(gap, format, known_before=len(a), known_after=len(b))
-    return Plan(format, gap.stop + len(b), planned, (prompt,), ((0, a), (gap.stop, b)))
+    return _filled(format, gap.stop + len(b), gap, (len(a), len(b)), prompt, ((0, a), (gap.stop, b)))
 
 
 def edit(
@@ -143,6 +134,22 @@ def edit(
     planned = plan_windows(gap, format, known_before=gap.start, known_after=known_after)
     known_clips = [(0, clip[: gap.start]) if gap.start else None, (gap.stop, clip[gap.stop :]) if known_after else None]
     return Plan(format, len(clip), planned, (prompt,), tuple(p for p in known_clips if p), source, crop=crop)
+
+
+def _filled(
+    format: Format,
+    frames: int,
+    gap: range,
+    known: tuple[int, int],
+    prompt: str,
+    known_clips: tuple[tuple[int, Clip], ...],
+) -> Plan:
+    """A film of so many frames whose ``gap`` is painted between known frames. known: how many are before and after
+    it."""
+    before, after = known
+    planned = plan_windows(gap, format, known_before=before, known_after=after)
+    shown = anchors.of_gap(gap, known_before=before, known_after=after)
+    return Plan(format, frames, planned, (prompt,), known_clips, anchors=shown)
 
 
 def _still(picture_YXC: np.ndarray, format: Format) -> Clip:

@@ -120,7 +120,8 @@ class Plan:
     RGB (Y, X, 3), each of a size of its own. control: a signal for what is painted. guide_scales: weights of both, one
     for all the layers of the model that take them or one for each. subject_from_first_shot: whether a frame of
     the first shot, which is chosen when that is painted, is the reference of later ones where there are no
-    ``references``.
+    ``references``. anchors: known frames that are shown as pictures with windows that do not contain them, see
+    ``anchors``.
     """
 
     format: Format
@@ -136,6 +137,7 @@ class Plan:
     control: Control | None = None
     guide_scales: tuple[float, ...] = (1.0,)
     subject_from_first_shot: bool = False
+    anchors: tuple[int, ...] = ()
 
     @property
     def shows_first_shot(self) -> bool:
@@ -144,7 +146,7 @@ class Plan:
 
     @property
     def reference_count(self) -> int:
-        """The most references that a window is shown."""
+        """The most references that a window is shown, without anchors."""
         return len(self.references) or int(self.shows_first_shot)
 
     @property

@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from sora.plan import operations
+from sora.plan import anchors, operations
 from sora.plan.clip import Clip
 from sora.plan.plan import Format, Plan, Retiming, Stretch
 from sora.plan.shot_spans import TRANSITION_FRAMES, Spans
@@ -116,7 +116,9 @@ def at_rate(plan: Plan, fps: float, sample: Sample = nearest) -> Plan:
     painted = range(begin - lead, begin + count + trail)
     retiming = Retiming(plan.format.fps, plan.frames, plan.known_clips, (Stretch(gap, painted, lead, trail),))
     frames = begin + count + sum(map(len, known_after))
-    return Plan(format, frames, windows, plan.prompts, clips, retiming=retiming)
+    painted_gap = range(begin, begin + count)
+    shown = anchors.of_gap(painted_gap, known_before=lead, known_after=trail) if plan.anchors else ()
+    return Plan(format, frames, windows, plan.prompts, clips, retiming=retiming, anchors=shown)
 
 
 def at_painted_frames(plan: Plan, film: Clip) -> Clip:

@@ -19,6 +19,7 @@ MODES = {
 OPTIMIZATIONS = {
     "attention": "the attention kernel that was measured to be the fastest here",
     "batched-guidance": "both passes of a guided step at once where the canvas is small",
+    "batched-windows": "windows that do not depend on each other at once where the canvas is small, on CUDA",
     "compile": "blocks compiled, on CUDA",
     "distinct-times": "a time that many tokens share is embedded once",
     "fused": "queries, keys and values in one product",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.velocity import StatefulVelocity, Velocity
 from sora.errors import ModelError
+from sora.models.batching import batched_windows
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
 from sora.models.mini import prompt_expansion, vocabulary
@@ -143,9 +144,23 @@ class Mini:
             yield chunk
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
+        return self.bind_batch(canvas, latents, [prompt], negative_prompt, guidance)
+
+    def batched_windows(self, shape_FYX: tuple[int, int, int]) -> int:
+        return batched_windows(self.speed, self.device, self._tokens(shape_FYX))
+
+    def _tokens(self, shape_FYX: tuple[int, int, int]) -> int:
+        _, t, h, w = self.spec.grid.latent_shape(*shape_FYX)
+        return t * h * w // self.spec.grid.patch**2
+
+    def bind_batch(
+        self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float
+    ) -> Velocity:
         known = self._known_mask(canvas).to(self.device)
         expands = not canvas.known_F1YX.any()  # known frames show the setting and motion
-        text_BLD = self._encode_texts([prompt] if guidance == 1 else [prompt, negative_prompt], expands=expands)
+        negative = [] if guidance == 1 else [negative_prompt]
+        texts = [self._encode_texts([prompt, *negative], expands=expands) for prompt in prompts]
+        text_BLD = torch.stack(texts, dim=1).flatten(0, 1)  # all prompts, then all negative ones
         dtype = self.dit.proj_out.weight.dtype
         conditioning = conditioning_channels(latents.clean_BCTHW, known).to(dtype)
         tokens = latents.clean_BCTHW[0, 0].numel() // self.spec.grid.patch**2
@@ -156,6 +171,7 @@ class Mini:
             cache_text=lambda: cache_text,
             batch_guidance=lambda: batch_guidance,
             step_cache_threshold=step_cache_threshold(self.spec, self.speed),
+            samples=len(prompts),
         )
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:

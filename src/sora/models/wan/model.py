@@ -6,7 +6,7 @@ guidance, and switch between two experts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -20,7 +20,9 @@ from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.velocity import StatefulVelocity, Velocity
+from sora.memory import Needs
 from sora.memory.manager import MemoryManager
+from sora.models.batching import batched_windows
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
 from sora.models.wan import image, needs, references, schedule
@@ -81,7 +83,7 @@ class Wan:
         return LORA_TARGETS
 
     def encode(self, canvas: Canvas) -> Latents:
-        grid, lead = self.spec.grid, len(canvas.guides.references)
+        grid, lead = self.spec.grid, len(self._pictures(canvas))
         clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
         known = known_latent_mask(known_pixel_mask(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
         unknown = F.pad((1 - known).to(self.device), (0, 0, 0, 0, lead, 0), value=1.0)
@@ -89,8 +91,12 @@ class Wan:
 
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
-        stills = [references.still_of(picture, canvas) for picture in reversed(canvas.guides.references)]
+        stills = [references.still_of(picture, canvas) for picture in reversed(self._pictures(canvas))]
         return [self.memory.retry_on_oom("encode", lambda still=still: self._encode_pixels(still)) for still in stills]
+
+    def _pictures(self, canvas: Canvas) -> tuple[Tensor, ...]:
+        """What stands before the canvas as references: for a model that is not conditioned on any, nothing."""
+        return canvas.guides.pictures if self.spec.takes_references else ()
 
     @property
     def _tile(self) -> int | None:
@@ -130,11 +136,31 @@ class Wan:
         yield from self.components.vae.stream(latents_BCTHW, tile=self._tile)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
+        return self.bind_batch(canvas, latents, [prompt], negative_prompt, guidance)
+
+    def batched_windows(self, shape_FYX: tuple[int, int, int]) -> int:
+        p, grid = self.components, self.spec.grid
+        _, t, h, w = grid.latent_shape(*shape_FYX)
+        most = batched_windows(self.speed, self.device, t * h * w // grid.patch**2)
+        if self.spec.takes_references or p.plan.resident_blocks is not None:
+            return 1  # a control is of one sample; streamed weights mean that there is no memory to spare
+        return self.memory.most_that_fit("sample", most, lambda n: self._needs_of_batch(n, shape_FYX))
+
+    def _needs_of_batch(self, windows: int, shape_FYX: tuple[int, int, int]) -> Needs:
+        """Of so many windows at once, as of one with all their latents. Attention takes more in that."""
+        p, (frames, y, x), time = self.components, shape_FYX, self.spec.grid.time
+        shape = 1 + time * (windows * (1 + (frames - 1) // time) - 1), y, x
+        return needs.memory_needs(p.spec, p.component_paths, shape, p.device, p.dtype, encodes=False)
+
+    def bind_batch(
+        self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float
+    ) -> Velocity:
         conditioning = CONDITIONERS[self.spec.conditioning](
             ConditioningInputs(canvas, latents, self.encode, self.spec.grid)
         )
         conditioning = replace(conditioning, share_timesteps=self.speed.uses("distinct-times"))
-        transformer = self._guided_transformer([prompt, negative_prompt] if guidance != 1 else [prompt], canvas)
+        texts = [*prompts, *([negative_prompt] * len(prompts) if guidance != 1 else ())]
+        transformer = replace(self._guided_transformer(texts, canvas), samples=len(prompts))
         low_noise_scale = self.spec.defaults.guidance_low if guidance != 1 else None
         scales = (guidance, guidance if low_noise_scale is None else low_noise_scale)
         last_expert = -1
@@ -167,7 +193,7 @@ class Wan:
     def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
         text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
         dtype, (_, t, h, w) = self.components.dtype, self.spec.grid.latent_shape(*canvas.shape)
-        tokens = (len(canvas.guides.references) + t) * h * w // self.spec.grid.patch**2
+        tokens = (len(self._pictures(canvas)) + t) * h * w // self.spec.grid.patch**2
         cache_text = self.speed.uses("text-once")
         batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
         return GuidedTransformer(
@@ -197,6 +223,8 @@ class Wan:
             return extra | {"control_BCTHW": control.to(self.components.dtype), "control_scale": scale}
 
         def with_retry(work: Callable[[], Tensor]) -> Tensor:
+            if transformer.samples > 1:  # a batch that does not fit is given up before any plan is
+                return self._with_fastest_attention(work)
             return self.memory.retry_on_oom("sample", lambda: self._with_fastest_attention(work))
 
         dit, x = lambda: self.components.expert(expert), x.to(self.components.dtype)
@@ -221,16 +249,24 @@ class Wan:
 
     def _encode_images(self, canvas: Canvas) -> Tensor | None:
         """Image embeddings (1, M, D) of the first frame, or the first and the last; zeros for a frame that is not
-        known. None for a model without an image encoder."""
+        known. None for a model without an image encoder.
+
+        A window that goes on from painted frames is shown the picture that the clip began from, and not its own first
+        frame, so that what was given stays in sight. The last frame is always the window's own: a window that does not
+        end there would hurry to it.
+        """
         if not self.components.has("image_encoder"):
             return None
         ends = [0, len(canvas.frames_FCYX) - 1] if self.components.uses_last_image else [0]
         return torch.cat([self._encode_image(canvas, end) for end in ends], dim=1)
 
     def _encode_image(self, canvas: Canvas, frame: int) -> Tensor:
-        image_YXC = canvas.frames_FCYX[frame].permute(1, 2, 0).numpy()
-        embedding = self.components.image_encoder(image.preprocess(image_YXC).to(self.device, self.components.dtype))
-        return embedding if canvas.known_F1YX[frame].all() else torch.zeros_like(embedding)
+        known, shown = bool(canvas.known_F1YX[frame].all()), canvas.frames_FCYX[frame]
+        if frame == 0 and known and canvas.guides.start is not None:
+            shown = canvas.guides.start
+        pixels = image.preprocess(shown.permute(1, 2, 0).numpy())
+        embedding = self.components.image_encoder(pixels.to(self.device, self.components.dtype))
+        return embedding if known else torch.zeros_like(embedding)
 
     def _expert_at(self, timestep: float) -> int:
         """Which expert predicts at a timestep in [0, 1000]: 0 at high noise, 1 at low noise."""
