@@ -20,7 +20,7 @@ TYPED = "sora.typed"  # where a context keeps its command's own words
 
 def page(command: CommandHelp, width: int) -> str:
     """All of a help page, in lines of at most ``width`` columns."""
-    lines = [f"Usage: {command.usage}"]
+    lines = [f"Usage: {command.usage}", ""]
     for paragraph in command.help.split("\n\n"):
         lines += [*textwrap.wrap(" ".join(paragraph.split()), width), ""]
     names = [len(_short(row.name)) for row in command.rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,23 +21,11 @@ def typer_option(field: RequestField) -> Any:
     if field.choices:
         metavar = "|".join(field.choices)
         if len(metavar) > MAX_METAVAR or len(f"{field.flag} {metavar}") > MAX_NAME_WIDTH:
-            metavar, help = (
-                field.metavar or field.name.upper(),
-                f"{help.rstrip('.')}: {', '.join(_grouped(field.choices))}.",
-            )
+            metavar, help = field.metavar or field.name.upper(), f"{help.rstrip('.')}: {', '.join(field.choices)}."
     settings: dict[str, Any] = {"metavar": metavar} if metavar else {}
     panel = panel_of(field.name)
     names = ("/".join(field.flags),) if field.flag_for_no else field.flags
     return typer.Option(*names, help=help, show_default=field.default_text, rich_help_panel=panel, **settings)
-
-
-def _grouped(choices: Sequence[str]) -> list[str]:
-    """Choices, those that begin with the same word in one: "pan-left|right"."""
-    groups: dict[str, list[str]] = {}
-    for choice in choices:
-        word, _, end = choice.partition("-")
-        groups.setdefault(word, []).append(end)
-    return [f"{word}-{'|'.join(ends)}" if any(ends) else word for word, ends in groups.items()]
 
 
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
