@@ -12,7 +12,6 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Arguments": (),
     "What to make": (
         *("prompt", "then", "transition", "subject", "shots", "subject_reference"),
-        *("references", "reference_background"),
         *("camera", "motion", "last_image", "backward", "strength"),
         *("region", "mask", "frame_range", "method", "source_prompt", "draft_strength", "refine", "background"),
         *("references", "reference_background"),
