@@ -78,6 +78,7 @@ def test_short_shots_with_cuts_are_independent() -> None:
 
 
 def test_what_makes_each_window_another_canvas_makes_no_batch() -> None:
+    assert batches.independent_runs(replace(shots(), subject_from_first_shot=True)) == ()
     footage = Clip(np.zeros((60, 64, 64, 3), np.uint8), 8.0)
     assert batches.independent_runs(replace(shots(), control=Control(footage[:15], range(15)))) == ()
     assert batches.independent_runs(operations.edit(footage, "a", format=FORM, strength=0.5)) == ()

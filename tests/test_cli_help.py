@@ -77,7 +77,7 @@ def test_rarely_used_options_stand_in_a_panel_of_their_own_at_the_end(run: Run):
     text = run("generate", "--help").stdout
     panels = re.findall(r"^(\S.*):$", text, re.MULTILINE)
     assert panels == [
-        *("Arguments", "What to make", "Size and length", "Model and sampling", "Output", "Expert", "Examples"),
+        *("What to make", "Size and length", "Model and sampling", "Output", "Expert", "Examples"),
     ]
     assert "--shift" in text.split("Expert:")[1]
 

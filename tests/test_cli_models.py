@@ -334,7 +334,7 @@ def test_show(run: Run, cache: Path):
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "fits"), [(8, []), (16, ["streamed-tiled"]), (24, ["one-expert", "streamed-tiled"]), (48, [*MEMORY])]
+    ("gigabytes", "fits"), [(8, []), (12, ["streamed-tiled"]), (16, ["one-expert", "streamed-tiled"]), (48, [*MEMORY])]
 )
 def test_what_fits_this_machine(run: Run, monkeypatch: pytest.MonkeyPatch, gigabytes: int, fits: list[str]):
     monkeypatch.setattr(models, "_device_memory", lambda device: gigabytes * 10**9)

@@ -21,6 +21,8 @@ from sora.media import drift
 from sora.media.drift import DriftMeter, FilmWindow
 from sora.plan.clip import Clip
 from sora.plan.request import Request
+from sora.plan.shot import Shot
+from sora.plan.shot_spans import TRANSITION_FRAMES
 
 SECONDS = 2 * 8  # frames of a window where nothing says how a film was painted, at 8 frames a second
 
@@ -155,6 +157,17 @@ def test_the_recipe_knows_the_windows_that_were_painted(fps: int, transition: Li
     covered = sum(len(each.frames) for each in found)
     gaps = 2 * round(8 * fps / 8) if transition == "flow" else 0
     assert covered == pytest.approx(plan.film_frames - gaps, abs=2 * fps / 8)
+
+
+@pytest.mark.parametrize("fps", [8, 24])
+def test_shots_of_any_length_are_known(fps: int):
+    shots = (Shot(prompt="a ball", seconds=6), Shot(prompt="a dog", seconds=5, transition="flow"), Shot(prompt="a cat"))
+    resolved = resolve(Request(verb="generate", shots=shots, fps=fps, seed=1), InMemory(anyway=True))
+    plan = resolved.plan
+    found = windows.windows_of(plan)
+    assert windows.windows_in(resolved.request_of(resolved.variants[0]), plan.film_frames, plan.film_fps) == found
+    begins = [next(each.frames.start for each in found if each.shot == shot) for shot in range(3)]
+    assert begins == pytest.approx([0, 6 * fps + TRANSITION_FRAMES, 11 * fps], abs=fps / 4)
 
 
 def test_windows_are_those_of_the_plan():

@@ -246,6 +246,17 @@ def test_a_film_goes_on_to_the_same_frames_from_any_window(
         assert [name for name in names if records[name].sampled] == names[finished:]
 
 
+@pytest.mark.parametrize("frames", [70, 75, 83])
+def test_so_does_a_film_whose_shots_flow_into_each_other(frames: int) -> None:
+    model = Copyist(growth=1.1)
+    plan = operations.generate(("a", "b", "c"), frames=frames, format=FORM, transition="flow")
+    records: dict[str, Recorded] = {}
+    whole = painted(plan, model, records)
+    for number, name in enumerate(sorted(records)):
+        records[name].holds = ("latents", "frames") if number < len(records) // 2 else ()
+    assert torch.equal(painted(plan, model, records), whole)
+
+
 def test_no_more_is_kept_than_later_windows_need() -> None:
     plan = windows_of(17 + 20 * 8)
     kept = KeptLatents(plan)

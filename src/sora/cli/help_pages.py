@@ -25,7 +25,10 @@ def page(command: CommandHelp, width: int) -> str:
         lines += [*textwrap.wrap(" ".join(paragraph.split()), width), ""]
     names = [len(_short(row.name)) for row in command.rows]
     name_width = max((length for length in names if length <= MAX_NAME_WIDTH), default=0)
-    for panel, rows in groupby(command.rows, key=lambda row: row.panel):
+    panels = {row.panel for row in command.rows}
+    # What a command makes is said by its arguments first, so they need no heading of their own.
+    headings = {"Arguments": "What to make"} if "What to make" in panels else {}
+    for panel, rows in groupby(command.rows, key=lambda row: headings.get(row.panel, row.panel)):
         lines.append(f"{panel}:")
         for row in rows:
             lines += _row(_short(row.name), row.help, name_width, width)

@@ -190,7 +190,8 @@ class Batches:
             bound = model.bind_batch(canvas, latents, prompts, settings.negative_prompt, settings.guidance)
         on_event(ProgressEvent("encode", 1, 1))
         finite.check(latents.clean_BCTHW, "the latents of what is known")
-        shape = model.spec.grid.latent_shape(*canvas.shape)
+        channels, length, height, width = model.spec.grid.latent_shape(*canvas.shape)
+        shape = channels, latents.lead + length, height, width
         noise = torch.cat([sampler.initial_noise(shape, own.seed) for own in each]).to(latents.clean_BCTHW)
         times = schedule(model, settings, 1.0, noise[0, 0].numel() // model.spec.grid.patch**2)
         checkpoint = MembersCheckpoint(members)
@@ -204,7 +205,7 @@ class Batches:
                 on_step=lambda done, total: on_event(ProgressEvent("sample", done, total)),
                 checkpoint=checkpoint,
             )
-        checkpoint.keep_latents(finished)
+        checkpoint.keep_latents(finished[:, :, latents.lead :])
 
 
 def _for_each(work: Callable[[int, Member], None], members: Sequence[tuple[int, Member]]) -> None:

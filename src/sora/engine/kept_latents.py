@@ -138,7 +138,7 @@ class KeptLatents:
         for painter in sorted({run.painter for run in runs} & self._restored.keys()):
             decoded, first = model.decode(self._restored.pop(painter)), self._windows[painter].first
             self._decoded |= {i: decoded[i - first].clone() for i in self._frames_needed_of(painter)}
-        encoded = self._encoded(window, canvas, model, runs)
+        encoded = self._encoded(window, canvas, model, runs) if runs else None
         return tuple(
             PlacedLatents(
                 run.target,

@@ -11,7 +11,7 @@ from sora.errors import UsageError
 from sora.media import drift
 from sora.media.drift import Change, Changes, Drift, DriftMeter, FilmWindow
 from sora.media.read import MAX_CLIP_FRAMES
-from sora.plan import operations, retiming
+from sora.plan import operations, retiming, shot_spans
 from sora.plan.plan import Format, Plan
 from sora.plan.request import Request
 
@@ -136,14 +136,25 @@ def _cut(frames: range, format: Format, rate: float, shot: int = 0) -> Windows:
 
 def _plan_of(request: Request, spec: ModelSpec, frames: int, fps: float) -> Plan | None:
     """Of a film made from words alone; None where its recipe does not fit the film."""
-    words, transition = tuple(text or "" for text in (request.prompt, *request.then)), request.transition or "cut"
+    words, transition = tuple(text or "" for text in request.shot_words), request.transition or "cut"
     size = (spec.grid.space, spec.grid.space)  # any will do
     if frames * spec.defaults.fps / fps > MAX_CLIP_FRAMES:
         return None  # at no rate that sora paints
+    frame_by_frame = retiming.is_near(fps, spec.defaults.fps)
+    format = spec.format(size, fps if frame_by_frame else spec.defaults.fps)
     try:
-        if retiming.is_near(fps, spec.defaults.fps):
-            return operations.generate(words, frames=frames, format=spec.format(size, fps), transition=transition)
-        format = spec.format(size, spec.defaults.fps)
-        return retiming.generate(words, frames=frames, fps=fps, format=format, transition=transition)
+        if not frame_by_frame and not request.shots:
+            return retiming.generate(words, frames=frames, fps=fps, format=format, transition=transition)
+        if request.shots:
+            spans = shot_spans.of(request.shots, fps=fps, default=1, total=None, transition=transition)
+        else:
+            spans = shot_spans.even(frames, len(words), transition)
+        if spans[-1].stop != frames:
+            return None
+        return (
+            operations.film(words, spans, format=format)
+            if frame_by_frame
+            else retiming.film(words, spans, fps=fps, format=format)
+        )
     except UsageError:
         return None

@@ -75,7 +75,7 @@ Subject = Annotated[str, text("Who or what every shot is about; put before each 
 SubjectReference = Annotated[
     bool,
     option(
-        "Show later shots a frame of the first if possible.",
+        "Show later shots a frame of the first, where possible.",
         flags=("--subject-reference", "--no-subject-reference"),
         shown="on",
     ),
