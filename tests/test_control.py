@@ -283,7 +283,7 @@ def test_every_window_follows_its_own_stretch(verb: str, clips: dict[str, str], 
     timeline = Timeline(plan)
     for window in plan.windows:
         span = range(window.first, window.first + window.frames)
-        guides = timeline._guides(span)  # of the canvas, whose frames are yet to be painted
+        guides = timeline._guides(window)  # of the canvas, whose frames are yet to be painted
         assert guides.control_FCYX is not None and guides.controlled_F is not None
         shown = guides.control_FCYX[:, 0, 0, 0].numpy() // STEP
         for n, frame in enumerate(span):
