@@ -4,6 +4,7 @@ Paints films of 60 s with the embedded model through the command line, each in a
 watched from outside, measures them as ``sora info --drift`` does, and asks the judge what they show in the end:
 
     one       of one shot
+    fresh     of one shot, other prompts, which nothing was ever chosen by
     five      of five shots: the same subject in the same setting, other motions and cameras
     settings  of five shots in five settings, for information: each shot is compared with its own first window
 

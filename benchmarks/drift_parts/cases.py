@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("one", "five", "settings")
+KINDS = ("one", "fresh", "five", "settings")
 
 MOTIONS = {
     "left": "moves to the left",
@@ -32,6 +32,18 @@ ONE = (  # (subject as the judge calls it, prompt)
     ("dinosaur", "a dinosaur grows in the desert at dusk"),
     ("crab", "a crab moves to the left on the beach"),
     ("sunflower", "a sunflower falls in the village"),
+)
+FRESH = (  # as ONE; written when the limits of the matching had been chosen with films of that list in view
+    ("taxi", "a taxi moves to the right in the city, it is raining"),
+    ("panda", "a panda stands still in the forest"),
+    ("fish", "a fish moves to the left over a coral reef"),
+    ("flying saucer", "a flying saucer rises over the mountains at night"),
+    ("snail", "a snail moves to the right in the meadow"),
+    ("strawberry", "a strawberry bounces on the farm"),
+    ("yellow star", "a yellow star spins at night"),
+    ("elephant", "an elephant grows in the village"),
+    ("apple", "an apple shrinks on the beach"),
+    ("ghost", "a ghost falls in the forest at dusk, the camera pans right"),
 )
 FIVE = (  # (subject, with its article, where, motions of the shots)
     ("lion", "a lion", "in the meadow", ("left", "still", "bounce", "pan-right", "grow")),
@@ -69,7 +81,11 @@ class Case:
 
 def cases(films: int) -> list[Case]:
     """The first ``films`` of each kind. Their lists were written before any of them was painted."""
-    one = [Case("one", n, subject, (prompt,)) for n, (subject, prompt) in enumerate(ONE[:films])]
+    one = [
+        Case(kind, n, subject, (prompt,))
+        for kind, listed in (("one", ONE), ("fresh", FRESH))
+        for n, (subject, prompt) in enumerate(listed[:films])
+    ]
     five = [
         Case("five", n, subject, tuple(_shot(noun, MOTIONS[motion], where) for motion in motions))
         for n, (subject, noun, where, motions) in enumerate(FIVE[:films])
