@@ -168,7 +168,7 @@ _ROWS = (
         conditioning="control", accepts="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
         sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
-        memory=_memory(52.8, 41.5, 41.2, 11.5),
+        memory=_memory(52.9, 41.5, 41.3, 11.5),
     ),
     _row(
         "wan2.1-fun-1.3b-inp", "weizhou03/Wan2.1-Fun-1.3B-InP-Diffusers", "main", 27.65, SEEING,
@@ -210,7 +210,7 @@ _ROWS = (
         conditioning="control", accepts="words and any known frames and regions", boundary=0.875,
         defaults=_defaults(guidance=5.0, shift=12.0),
         sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
-        memory=_memory(87.5, 76.1, 41.2, 11.5),
+        memory=_memory(87.6, 76.2, 41.3, 11.5),
     ),
     _row(
         "fastwan2.1-1.3b", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", "main", 26.2, _TEXT,

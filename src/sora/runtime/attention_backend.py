@@ -7,6 +7,7 @@ attention is faster. A CPU and MPS have one kernel each.
 from __future__ import annotations
 
 import statistics
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -56,7 +57,8 @@ def time_backend(kernel: SDPBackend, device: torch.device, dtype: torch.dtype, h
     """Median seconds of one self-attention of ``TOKENS`` tokens; None where the kernel does not support it."""
     q = torch.randn(1, HEADS, TOKENS, head_dim, device=device, dtype=dtype)
     try:
-        with sdpa_kernel(kernel), torch.no_grad():
+        with sdpa_kernel(kernel), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says at length why a kernel does not apply, and None says enough
             return statistics.median(_once(q) for _ in range(RUNS))
     except RuntimeError:
         return None
