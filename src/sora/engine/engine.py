@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,7 +117,7 @@ def paint(
             if finished is None or not kept.restore(window, checkpoint):
                 canvas = subject.shown_to(window, timeline.canvas_for(window))
                 painted = _paint_window(model, plan, window, canvas, settings, report, checkpoint, kept)
-                target = None if window.context_after else firsts.get(window.colour_group)
+                target = None if window.context_after else _target(timeline, window, firsts)
                 can_stream = settings.stream and target is None and not canvas.known_F1YX.any()
                 finished = painted if can_stream else _blend_window(model, canvas, painted, window, target, kept)
                 finished = checkpoint.keep_frames(finished)
@@ -132,6 +132,19 @@ def paint(
                 yield from timeline.pop_ready()
 
 
+def _target(timeline: Timeline, window: Window, firsts: Mapping[int, Statistics]) -> Statistics | None:
+    """What a window is matched to: the first one of its colour group; in an edit, as its source has changed since.
+    firsts: of the groups' first windows that are painted. None for such a first window."""
+    first = firsts.get(window.colour_group)
+    source = None if first is None else timeline.source_frames(window)
+    if first is None or source is None:
+        return first
+    beginning = next(w for w in timeline.plan.windows if w.colour_group == window.colour_group)
+    source_first = timeline.source_frames(beginning)
+    assert source_first is not None
+    return matching.followed(first, Statistics.of(source_first), Statistics.of(source))
+
+
 def _blend_window(
     model: Model,
     canvas: Canvas,
@@ -143,14 +156,23 @@ def _blend_window(
     """A window's frames, matched to the target and blended with the known pixels. They come in one chunk, since each
     frame may depend on all."""
     decoded_FCYX = torch.cat(list(chunks))
-    film_FCYX = decoded_FCYX if target is None else matching.match(decoded_FCYX, target)
-    known = canvas.known_F1YX
-    if known.any() and (model.spec.defaults.blend_at_images or not _only_images_known(window, known)):
-        film_FCYX = blend.blend_known(canvas, film_FCYX)
-    elif known.any():
-        film_FCYX = torch.where(known, canvas.frames_FCYX, film_FCYX)
+    matched_FCYX = decoded_FCYX if target is None else matching.match(decoded_FCYX, target)
+    film_FCYX = _with_known_pixels(model, canvas, window, matched_FCYX)
+    if target is not None:
+        # The known frames give the painted ones detail, too, which counts with what the matching left.
+        own = slice(window.kept.start - window.first, window.kept.stop - window.first)
+        if (nearer := matching.nearer(target, matched_FCYX, film_FCYX[own])) is not None:
+            film_FCYX = _with_known_pixels(model, canvas, window, matching.match(decoded_FCYX, nearer))
     kept.add_frames(window, decoded_FCYX, film_FCYX)
     yield film_FCYX
+
+
+def _with_known_pixels(model: Model, canvas: Canvas, window: Window, painted_FCYX: Tensor) -> Tensor:
+    """A window's frames with the known pixels pasted back, and blended with them where that is the model's way."""
+    known = canvas.known_F1YX
+    if known.any() and (model.spec.defaults.blend_at_images or not _only_images_known(window, known)):
+        return blend.blend_known(canvas, painted_FCYX)
+    return torch.where(known, canvas.frames_FCYX, painted_FCYX) if known.any() else painted_FCYX
 
 
 def _only_images_known(window: Window, known_F1YX: Tensor) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +51,28 @@ def match(frames_FCYX: Tensor, target: Statistics) -> Tensor:
     """The uint8 frames with colours, contrast and sharpness moved towards the target's, within limits: they must not
     drift, but what happens in a film may change them."""
     return match_sharpness(match_colours(frames_FCYX, target), target)
+
+
+def followed(first: Statistics, source_first: Statistics, source: Statistics) -> Statistics:
+    """The target of a later window of an edit, whose source may change by itself: what the edit made of the first
+    window, changed as the source has changed since. first: of the first window. source_first, source: of the frames
+    that it and the later window started from."""
+    contrast = source.deviation / source_first.deviation.clamp(min=1)
+    detail = source.sharpness / source_first.sharpness if source_first.sharpness else 1.0
+    return Statistics(
+        first.mean + source.mean - source_first.mean,
+        first.deviation * contrast,
+        first.sharpness * detail,
+    )
+
+
+def nearer(target: Statistics, matched_FCYX: Tensor, shown_FCYX: Tensor) -> Statistics | None:
+    """A target by which a window comes nearer to the sharpness of ``target`` than with it; None where it is near
+    enough. matched: its frames, matched by ``target``. shown: those of them that the film shows, blended."""
+    reached = Statistics.of(shown_FCYX).sharpness
+    if not reached or target.sharpness / SHARPNESS_TOLERANCE <= reached <= target.sharpness * SHARPNESS_TOLERANCE:
+        return None
+    return replace(target, sharpness=Statistics.of(matched_FCYX).sharpness * target.sharpness / reached)
 
 
 def match_colours(frames_FCYX: Tensor, target: Statistics) -> Tensor:

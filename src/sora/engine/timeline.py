@@ -106,6 +106,14 @@ class Timeline:
         i = i % (last + 1) if self.plan.cyclic else min(max(i, 0), last)
         return to_FCYX(self.plan.source.clip[i : i + 1])[0]
 
+    def source_frames(self, window: Window) -> Tensor | None:
+        """The frames of the clip that is edited from which a window's own start, uint8 (F, 3, Y, X); None for films
+        that start from none."""
+        if self.plan.source is None:
+            return None
+        black = torch.zeros(3, *self.plan.format.size, dtype=torch.uint8)
+        return torch.stack([self._source_frame(i, black) for i in window.kept])
+
     def _source_mask(self, i: int) -> Tensor | bool:
         """Which pixels of frame i an edit leaves alone."""
         source = self.plan.source
