@@ -156,15 +156,25 @@ def _blend_window(
     """A window's frames, matched to the target and blended with the known pixels. They come in one chunk, since each
     frame may depend on all."""
     decoded_FCYX = torch.cat(list(chunks))
-    matched_FCYX = decoded_FCYX if target is None else matching.match(decoded_FCYX, target)
-    film_FCYX = _with_known_pixels(model, canvas, window, matched_FCYX)
-    if target is not None:
-        # The known frames give the painted ones detail, too, which counts with what the matching left.
-        own = slice(window.kept.start - window.first, window.kept.stop - window.first)
-        if (nearer := matching.nearer(target, matched_FCYX, film_FCYX[own])) is not None:
-            film_FCYX = _with_known_pixels(model, canvas, window, matching.match(decoded_FCYX, nearer))
+    film_FCYX, nearer = _matched(model, canvas, window, decoded_FCYX, target)
+    if nearer is not None:
+        del film_FCYX  # one more film of the window is in memory than has to be
+        film_FCYX, _ = _matched(model, canvas, window, decoded_FCYX, nearer)
     kept.add_frames(window, decoded_FCYX, film_FCYX)
     yield film_FCYX
+
+
+def _matched(
+    model: Model, canvas: Canvas, window: Window, decoded_FCYX: Tensor, target: Statistics | None
+) -> tuple[Tensor, Statistics | None]:
+    """(a window's frames, matched to the target and with the known pixels; a target by which they come nearer to it).
+    The known frames give the painted ones detail, too, which counts with what the matching left."""
+    if target is None:
+        return _with_known_pixels(model, canvas, window, decoded_FCYX), None
+    matched_FCYX = matching.match(decoded_FCYX, target)
+    film_FCYX = _with_known_pixels(model, canvas, window, matched_FCYX)
+    own = film_FCYX[window.kept.start - window.first : window.kept.stop - window.first]
+    return film_FCYX, matching.nearer(target, matched_FCYX, own)
 
 
 def _with_known_pixels(model: Model, canvas: Canvas, window: Window, painted_FCYX: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ not drift: what a window does to them would be handed on to the next, which does
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,8 +82,7 @@ def match_colours(frames_FCYX: Tensor, target: Statistics) -> Tensor:
     stretch = (target.deviation / current.deviation.clamp(min=1)).clamp(1 / MAX_STRETCH, MAX_STRETCH)
     shift = (target.mean - current.mean).clamp(-MAX_SHIFT, MAX_SHIFT)
     mean, shift, stretch = (v.view(3, 1, 1) for v in (current.mean, shift, stretch))
-    moved = ((_to_parts(frame_CYX) - mean) * stretch + mean + shift for frame_CYX in frames_FCYX)
-    return torch.stack([_to_uint8(_to_colours(parts_CYX)) for parts_CYX in moved])
+    return _each(frames_FCYX, lambda f: _to_colours((_to_parts(f) - mean) * stretch + mean + shift))
 
 
 def match_sharpness(frames_FCYX: Tensor, target: Statistics) -> Tensor:
@@ -92,7 +91,7 @@ def match_sharpness(frames_FCYX: Tensor, target: Statistics) -> Tensor:
     detail = _detail_factor(frames_FCYX, target.sharpness)
     if detail == 1:
         return frames_FCYX
-    return torch.stack([_to_uint8(f.float() + (detail - 1) * (f.float() - _softened(f))) for f in frames_FCYX])
+    return _each(frames_FCYX, lambda f: f.float() + (detail - 1) * (f.float() - _softened(f)))
 
 
 def _detail_factor(frames_FCYX: Tensor, target: float) -> float:
@@ -109,6 +108,14 @@ def _detail_factor(frames_FCYX: Tensor, target: float) -> float:
         return 1.0
     gain = (-cross + math.sqrt(max(0.0, cross**2 - fine * (own - wanted)))) / fine
     return min(max(1 + gain, 1 / MAX_DETAIL), MAX_DETAIL)
+
+
+def _each(frames_FCYX: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """uint8 frames of what ``change`` makes of each, in grey levels; no frame is in memory twice."""
+    changed = torch.empty_like(frames_FCYX)
+    for frame_CYX, place in zip(frames_FCYX, changed, strict=True):
+        place.copy_(_to_uint8(change(frame_CYX)))
+    return changed
 
 
 def _softened(frame_CYX: Tensor) -> Tensor:
