@@ -105,7 +105,7 @@ def test_it_is_chosen_where_it_pays() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-@pytest.mark.parametrize("sampler", ["euler", "unipc"])
+@pytest.mark.parametrize("sampler", ["euler", "unipc", "lcm"])
 def test_the_frames_are_those_of_one_at_a_time(
     mini: Mini, monkeypatch: pytest.MonkeyPatch, scale: float, sampler: str
 ) -> None:
@@ -188,7 +188,7 @@ def kept_in(folder: Path, saves: Callable[[int, int], bool], stop_after: int | N
     return checkpoints
 
 
-@pytest.mark.parametrize(("sampler", "uneven"), [("euler", False), ("unipc", True)])
+@pytest.mark.parametrize(("sampler", "uneven"), [("euler", False), ("unipc", True), ("lcm", True)])
 def test_a_batch_that_was_stopped_goes_on_bit_for_bit(
     mini: Mini, batching_here: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sampler: str, uneven: bool
 ) -> None:

@@ -85,7 +85,7 @@ def test_same_picture_where_each_step_adds_noise(monkeypatch: pytest.MonkeyPatch
         x = noise
         scheduler.set_timesteps(steps)
         for i, (t, sigma) in enumerate(zip(scheduler.timesteps, scheduler.sigmas, strict=False)):
-            drawn = step_noise(x, 7, i + 1)
+            drawn = step_noise(x, (7,), i + 1)
             monkeypatch.setattr(scheduling_flow_match_lcm, "randn_tensor", lambda *_, drawn=drawn, **__: drawn)
             x = scheduler.step(velocity(x, sigma), t, x, return_dict=False)[0]
         got = sample(velocity, latents, noise, scheduler.sigmas, sampler=seeded("lcm", 7))

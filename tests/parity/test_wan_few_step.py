@@ -78,7 +78,7 @@ def test_fastwan(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ready.save_pretrained(folder)
     with_gates(folder)
     steps = iter(range(1, 4))
-    draw = lambda shape, **_: step_noise(torch.empty(shape), 7, next(steps))  # noqa: E731
+    draw = lambda shape, **_: step_noise(torch.empty(shape), (7,), next(steps))  # noqa: E731
     monkeypatch.setattr(scheduling_flow_match_lcm, "randn_tensor", draw)
     wish = theirs(ready, FastVideo())
     got = painted(folder, tmp_path / "a.mkv")

@@ -201,7 +201,7 @@ class Batches:
                 latents,
                 noise,
                 times,
-                sampler=checkpoint.placing(sampler.SAMPLERS[settings.sampler]),
+                sampler=checkpoint.placing(sampler.seeded(settings.sampler, *(own.seed for own in each))),
                 on_step=lambda done, total: on_event(ProgressEvent("sample", done, total)),
                 checkpoint=checkpoint,
             )

@@ -88,11 +88,11 @@ def initial_noise(shape_CTHW: tuple[int, int, int, int], seed: int) -> Tensor:
     return torch.randn((1, *shape_CTHW), generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
 
 
-def step_noise(like: Tensor, seed: int, step: int) -> Tensor:
-    """Standard normal noise of a tensor's shape, dtype and device, other at each step from 1 on. It is drawn as
-    ``initial_noise`` is."""
-    generator = torch.Generator("cpu").manual_seed(derive_seed(seed, step=step))
-    return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like)
+def step_noise(like: Tensor, seeds: Sequence[int], step: int) -> Tensor:
+    """Standard normal noise of a tensor's shape, dtype and device, other at each step from 1 on. seeds: of the samples
+    of a batch. The noise of each is drawn as ``initial_noise`` is, whatever else is in the batch."""
+    shape_CTHW = (like.shape[1], like.shape[2], like.shape[3], like.shape[4])
+    return torch.cat([initial_noise(shape_CTHW, derive_seed(seed, step=step)) for seed in seeds]).to(like)
 
 
 def add_noise(clean: Tensor, noise: Tensor, t: float) -> Tensor:
@@ -198,20 +198,20 @@ def _weighted_sum(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor
     return sum(terms[1:], terms[0])
 
 
-def lcm(times: Sequence[float], seed: int = 0) -> SamplerStep:
+def lcm(times: Sequence[float], seeds: Sequence[int] = (0,)) -> SamplerStep:
     """Multistep sampling of consistency models (Song et al., arXiv 2303.01469, algorithm 1): each step predicts the
     data and adds new noise to it, up to the next time. One evaluation a step. For weights that were distilled to
     predict data in few steps.
 
-    The noise of each step is drawn from the seed and the step's number alone, so that a run that is taken up again
-    adds the same. seed: in [0, 2**63).
+    The noise of each step is drawn from a sample's seed and the step's number alone, so that a run that is taken up
+    again adds the same. seeds: of the samples of the batch, in [0, 2**63).
     """
 
     def step(velocity: FloatTimeVelocity, x: Tensor, i: int, _: History) -> tuple[Tensor, History]:
         data = x - times[i] * velocity(x, times[i])
         if times[i + 1] == 0:
             return data, Prediction(data)
-        return add_noise(data, step_noise(x, seed, i + 1), times[i + 1]), Prediction(data)
+        return add_noise(data, step_noise(x, seeds, i + 1), times[i + 1]), Prediction(data)
 
     return step
 
@@ -219,9 +219,10 @@ def lcm(times: Sequence[float], seed: int = 0) -> SamplerStep:
 SAMPLERS: dict[str, Sampler] = {"euler": euler, "heun": heun, "unipc": unipc, "lcm": lcm}
 
 
-def seeded(name: str, seed: int) -> Sampler:
-    """The sampler of that name. seed: in [0, 2**63), of the noise that a sampler adds along the way."""
-    return partial(lcm, seed=seed) if name == "lcm" else SAMPLERS[name]
+def seeded(name: str, *seeds: int) -> Sampler:
+    """The sampler of that name. seeds: of the samples of the batch, in [0, 2**63), for the noise that a sampler adds
+    along the way."""
+    return partial(lcm, seeds=seeds) if name == "lcm" else SAMPLERS[name]
 
 
 # The run ------------------------------------------------------------------------------------------------------------
