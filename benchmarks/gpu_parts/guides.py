@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from gpu_parts.networks import filled
+from gpu_parts.networks import filled, with_fastest_attention
 from gpu_parts.result import GIB, Machine, Result
 from passes_parts import rows
 from sora.models.guidance import GuidedTransformer
@@ -17,7 +17,6 @@ from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workloa
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.vace import WanVACE
 from sora.networks.wan.vae import WAN21, WanVAE
-from sora.runtime import attention_backend
 
 SHAPE, SMALL_SHAPE = (21, 60, 104), (3, 4, 6)  # latents of 81 frames of 832x480
 
@@ -33,16 +32,13 @@ def measure(machine: Machine) -> Iterator[Result]:
     t, h, w = SMALL_SHAPE if machine.small else SHAPE
     text = torch.randn(1, rows.WORDS, config.text_dim, device=machine.device, dtype=torch.bfloat16)
     seconds: dict[str, float] = {}
+    with_backend = with_fastest_attention(machine.device, config.head_dim)
     for what, lead, controlled in (("alone", 0, False), ("control", 0, True), ("3 references", 3, True)):
         shape = (t + lead, h, w)
         x = torch.randn(1, 16, *shape, device=machine.device, dtype=torch.bfloat16)
         control = torch.randn(1, 96, *shape, device=machine.device, dtype=torch.bfloat16) if controlled else None
         passes = GuidedTransformer(text, cache_text=lambda: True, batch_guidance=lambda: False)
         extra = {} if control is None else {"control_BCTHW": control, "control_scale": 1.0}
-
-        def with_backend(one):
-            with attention_backend.use_fastest_backend(machine.device, torch.bfloat16, config.head_dim):
-                return one()
 
         @torch.inference_mode()
         def work(x=x, extra=extra, passes=passes) -> torch.Tensor:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from gpu_parts.networks import filled
+from gpu_parts.networks import filled, with_fastest_attention
 from gpu_parts.result import GIB, Machine, Result
 from passes_parts import rows
 from passes_parts.rows import Row
 from sora.models.guidance import GuidedTransformer
 from sora.networks.wan.dit import SharedTimesteps, WanDiT
-from sora.runtime import attention_backend, float8
+from sora.runtime import float8
 from sora.runtime.compile import compile_blocks
 
 NAMES = ("Wan 2.2 TI2V-5B, 1280x704, 121 frames", "Wan 2.1 1.3B, 832x480, 81 frames")
@@ -73,9 +73,7 @@ def pass_of(network: WanDiT, row: Row, machine: Machine):
         times = SharedTimesteps(distinct, ((0, frame, 1), (frame, row.tokens, 0)))
     passes = GuidedTransformer(text, cache_text=lambda: True, batch_guidance=lambda: False)
 
-    def with_backend(one):
-        with attention_backend.use_fastest_backend(machine.device, torch.bfloat16, config.head_dim):
-            return one()
+    with_backend = with_fastest_attention(machine.device, config.head_dim)
 
     @torch.inference_mode()
     def work() -> torch.Tensor:

@@ -89,15 +89,10 @@ class ResolvedRequest:
 
 
 def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | None = None) -> ResolvedRequest:
-    """What a request means. files: hold what it names and is in
-    memory. Raises UsageError, InputError or ModelError for anything that cannot be honoured."""
+    """What a request means. files: hold what it names and is in memory. Raises UsageError, InputError or ModelError for
+    anything that cannot be honoured."""
     delivery, files = delivery or Delivery(), Inputs(files, background_of(request.background))
-    check(request)
-    _check_complete(request)
-    within("--count", delivery.count, 1, MAX_FILES)
-    within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
-    request = _normalized(request)
-    _check_shots(request)
+    request = _checked(request, delivery)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
     references.check(request, spec)
     control.check(request, spec)
@@ -139,6 +134,17 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
         notes=(*_notes(request, spec, variants, recorded_prompt, few_step), *verb_plan.notes, *sound_notes),
         source_type=provenance.source_type(request, verb_plan.plan, sounds, files),
     )
+
+
+def _checked(request: Request, delivery: Delivery) -> Request:
+    """The request, normalized, once all is checked that needs no model and no file. Raises UsageError."""
+    check(request)
+    _check_complete(request)
+    within("--count", delivery.count, 1, MAX_FILES)
+    within("--seed", request.seed, RANDOM_SEED, MAX_SEED - delivery.count + 1)
+    request = _normalized(request)
+    _check_shots(request)
+    return request
 
 
 def _check_complete(request: Request) -> None:

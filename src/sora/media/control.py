@@ -23,13 +23,9 @@ from sora.errors import UsageError
 LINE_SHARE = 256  # pixels of the short side to each pixel of a line's width; 2 at 480, as scribbles have it
 BLUR = 1.4  # pixels, the standard deviation, as in Canny's own example: the noise of a film is no edge
 MIN_GRADIENT = 40.0  # of a strong edge, in grey levels as Sobel's 3x3 kernels sum them; a step of 20 levels, blurred
-WEAK_SHARE = (
-    0.4  # of the gradient of a strong edge, that of a weak one, which counts where it goes on from a strong one
-)
+WEAK_SHARE = 0.4  # of a strong edge's gradient, that of a weak one, which counts where it goes on from a strong one
 HUES = 4096  # of the colour wheel, at equal angles
-FLOW_SIDE = (
-    256  # pixels of the short side at which flow is computed: in a larger picture it gets holes and takes longer
-)
+FLOW_SIDE = 256  # pixels of the short side at which flow is computed: in a larger picture it gets holes
 SLOWEST = 0.5  # of these pixels a frame; where nothing is faster, noise is not made to look as if it were
 WHEEL = (("red", 15), ("yellow", 6), ("green", 4), ("cyan", 11), ("blue", 13), ("magenta", 6))
 """Hues of the colour wheel that lie between each colour and the next, from that of motion to the right clockwise."""
