@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,12 @@ MPS_ATTENTION_LIMIT = 2**31 - 1
 EXPLICIT_LIMIT = 2**17
 """Most queries x keys for which training on a CPU writes attention out in full: forward and backward took 0.7 to 1.0
 times the fused kernel's time up to 320 x 320 (one thread, torch 2.13), and 1.7 to 1.9 times from 640 x 640 on."""
+
+
+class AttentionFunction(Protocol):
+    """What computes attention: ``attention`` below, or another kernel with the same result but for rounding."""
+
+    def __call__(self, q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor, mask_BM: Tensor | None = None) -> Tensor: ...
 
 
 def attention(

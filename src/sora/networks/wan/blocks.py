@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sora.networks.layers import attention, layer_norm, rms_norm, rope, tanh_gelu
+from sora.networks.layers import AttentionFunction, attention, layer_norm, rms_norm, rope, tanh_gelu
 from sora.networks.wan.config import WanConfig
 
 TimestepIndex = tuple[tuple[int, int, int], ...] | Tensor
@@ -58,7 +58,8 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention with an RMS norm of queries and keys across all heads.
 
-    with_image: whether there are keys and values of image tokens too. The two results are added.
+    with_image: whether there are keys and values of image tokens too. The two results are added. attend: the function
+    through which every attention goes, which ``WanDiT.use_attention`` replaces.
     """
 
     def __init__(self, config: WanConfig, with_image: bool = False) -> None:
@@ -71,6 +72,7 @@ class Attention(nn.Module):
         if with_image:
             self.add_k_proj, self.add_v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
             self.norm_added_k = RMSNorm(dim, config.eps)
+        self.attend: AttentionFunction = attention
         self._fused: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
@@ -82,16 +84,16 @@ class Attention(nn.Module):
             q = self._rotate(self.norm_q, self.to_q(x_BND), rotary_emb)
             k = self._rotate(self.norm_k, self.to_k(x_BND), rotary_emb)
             v = self.to_v(x_BND)
-        return self._out(attention(q, k, self._split(v)))
+        return self._out(self.attend(q, k, self._split(v)))
 
     def cross_attend(self, x_BND: Tensor, kv: BlockKV, mask_BM: Tensor | None = None) -> Tensor:
         """Cross-attention to cached keys and values. x may be one sample, which then serves for the whole batch of
         ``kv``."""
         q = self._split(self.norm_q(self.to_q(x_BND)))
         q = q.expand(len(kv.keys), -1, -1, -1)
-        seen_BhNk = attention(q, kv.keys, kv.values, mask_BM)
+        seen_BhNk = self.attend(q, kv.keys, kv.values, mask_BM)
         if kv.image_keys is not None and kv.image_values is not None:
-            seen_BhNk = seen_BhNk + attention(q, kv.image_keys, kv.image_values)
+            seen_BhNk = seen_BhNk + self.attend(q, kv.image_keys, kv.image_values)
         return self._out(seen_BhNk)
 
     def project_context(self, context: TextContext) -> BlockKV:

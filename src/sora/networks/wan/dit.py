@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from sora.networks.layers import layer_norm, rope_tables, timestep_embedding
+from sora.networks.layers import AttentionFunction, layer_norm, rope_tables, timestep_embedding
 from sora.networks.wan.blocks import (
     Block,
     BlockKV,
@@ -210,6 +210,12 @@ class WanDiT(nn.Module):
         """Fuse queries, keys and values of every block's self-attention; see ``Attention.fuse_qkv``."""
         for block in self.blocks_in_order():
             block.attn1.fuse_qkv()  # type: ignore[operator]
+
+    def use_attention(self, own: AttentionFunction, text: AttentionFunction) -> None:
+        """Let every block attend through these functions: ``own`` among the tokens, ``text`` to text and image
+        tokens."""
+        for block in self.blocks_in_order():
+            block.attn1.attend, block.attn2.attend = own, text  # type: ignore[union-attr]
 
     def blocks_in_order(self) -> list[nn.Module]:
         """The blocks in the order in which a forward pass calls them."""
