@@ -65,6 +65,9 @@ class FrameCache:
             self._kept[layer] = x_BCTHW.new_empty(b, frames, h, w, c).permute(0, 4, 1, 2, 3)  # channels side by side
         return self._kept[layer], fresh
 
+    def overwritten(self, layer: nn.Module) -> None:
+        """What ``frames_of`` gave for a layer now holds that layer's last frames."""
+
 
 @dataclass(frozen=True)
 class ReceptiveField:
@@ -89,9 +92,14 @@ class ReceptiveField:
 LayerStep = tuple[Callable[[Tensor, FrameCache], Tensor], ReceptiveField]
 
 
+def is_channels_last(x_BCTHW: Tensor) -> bool:
+    """Whether channels, and not places, are side by side in memory."""
+    return x_BCTHW.is_contiguous(memory_format=torch.channels_last_3d) and not x_BCTHW.is_contiguous()
+
+
 def in_order_of(like_BCTHW: Tensor, x_BCTHW: Tensor) -> Tensor:
     """x, its channels side by side in memory where those of ``like`` are."""
-    if like_BCTHW.is_contiguous(memory_format=torch.channels_last_3d) and not like_BCTHW.is_contiguous():
+    if is_channels_last(like_BCTHW):
         return x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
     return x_BCTHW
 
@@ -113,7 +121,7 @@ def causal_conv(
     if cache.convolver is not None and cache.convolver.is_faster(conv, h, w, x_BCTHW):
         kept, past_is_zero = cache.frames_of(conv, x_BCTHW, 2)
         in_place = in_place and conv.in_channels == conv.out_channels and x_BCTHW.stride(1) == 1
-        return cache.convolver.convolve(
+        y = cache.convolver.convolve(
             conv,
             x_BCTHW,
             past_BCFHW=kept,
@@ -122,6 +130,8 @@ def causal_conv(
             residual_BDTHW=residual_BDTHW,
             in_place=in_place,
         )
+        cache.overwritten(conv)
+        return y
     y = x_BCTHW if norm is None else norm_silu(norm, x_BCTHW)
     y = conv(cache.prepend(conv, y, conv.kernel_size[0] - 1))
     if residual_BDTHW is not None:
