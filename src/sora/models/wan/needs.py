@@ -45,11 +45,7 @@ def memory_needs(
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
-        vae=Autoencoder.of(
-            meta_module(spec, "vae", paths.get("vae")),
-            vae_dtype.itemsize,
-            copies=device.type == "cuda" and vae_dtype == torch.float32,
-        ),
+        vae=autoencoder_sizes(meta_module(spec, "vae", paths.get("vae")), device, vae_dtype),
         latents=spec.grid.latent_shape(*shape_FYX),
         references=references,
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
@@ -86,6 +82,11 @@ def memory_needs_of(workload: Workload) -> Needs:
         dtype_bytes=workload.itemsize,
         unified_memory=workload.unified,
     )
+
+
+def autoencoder_sizes(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Autoencoder:
+    """Of a ``WanVAE`` that runs on a device in a dtype. cuDNN reorders float32; what is smaller is in its order."""
+    return Autoencoder.of(network, dtype.itemsize, copies=device.type == "cuda" and dtype == torch.float32)
 
 
 def _bytes_per_parameter(network: nn.Module, path: Path | None, itemsize: int) -> float:

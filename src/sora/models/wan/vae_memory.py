@@ -31,23 +31,26 @@ class _Scale:
     halo: int
 
 
-def decoding(vae: Autoencoder, latents: tuple[int, int, int, int], tile: int | None) -> int:
-    """Of decoding latents (C, T, H, W), one latent frame at a time. tile: latents along a tile's side, at most; None
-    for no tiles."""
+Latents = tuple[int, int, int, int]
+
+
+def decoding(vae: Autoencoder, latents: Latents, tile: int | None, latents_at_once: int = 1) -> int:
+    """Of decoding latents (C, T, H, W), so many latent frames at a time. tile: latents along a tile's side, at most;
+    None for no tiles."""
     root = CACHED_FRAMES * (vae.channels + 4 * vae.decoder[-1])
-    return _peak(vae, _decoder_scales(vae, latents[1]), latents, tile, root)
+    frames = _frames(vae, latents[1], latents_at_once)
+    return _peak(vae, _decoder_scales(vae, frames), latents, tile, root)
 
 
-def encoding(vae: Autoencoder, latents: tuple[int, int, int, int], tile: int | None) -> int:
-    """Of encoding to latents (C, T, H, W), as many frames at a time as make one latent frame. tile: as for
+def encoding(vae: Autoencoder, latents: Latents, tile: int | None, latents_at_once: int = 1) -> int:
+    """Of encoding to latents (C, T, H, W), as many frames at a time as make so many latent frames. tile: as for
     ``decoding``."""
     head = CACHED_FRAMES * 5 * vae.encoder[-1]
-    return _peak(vae, _encoder_scales(vae, latents[1]), latents, tile, head)
+    frames = _frames(vae, latents[1], latents_at_once)
+    return _peak(vae, _encoder_scales(vae, frames), latents, tile, head)
 
 
-def _peak(
-    vae: Autoencoder, scales: list[_Scale], latents: tuple[int, int, int, int], tile: int | None, untiled: int
-) -> int:
+def _peak(vae: Autoencoder, scales: list[_Scale], latents: Latents, tile: int | None, untiled: int) -> int:
     """untiled: numbers in the feature caches at each position, of the layers that always see whole frames."""
     _, length, h, w = latents
     cached = [s.cached * _positions(s, h, w, tile, all_tiles=not vae.tile_by_tile) for s in scales]
@@ -61,17 +64,18 @@ def _peak(
     return peak + pixels * vae.itemsize
 
 
-def _frames(vae: Autoencoder, length: int) -> list[int]:
+def _frames(vae: Autoencoder, length: int, latents_at_once: int) -> list[int]:
     """Frames of a chunk at each scale, from pixels to latents."""
     if length == 1:
         return [1] * (len(vae.halve_time) + 1)
-    return [2 ** sum(vae.halve_time[i:]) for i in range(len(vae.halve_time) + 1)]
+    count = min(latents_at_once, length - 1)
+    return [count * 2 ** sum(vae.halve_time[i:]) for i in range(len(vae.halve_time) + 1)]
 
 
-def _decoder_scales(vae: Autoencoder, length: int) -> list[_Scale]:
+def _decoder_scales(vae: Autoencoder, frames: list[int]) -> list[_Scale]:
     """The decoder's scales, from latents to pixels. One more convolution after the last reads a position on each
     side."""
-    frames, blocks, scales, halo = _frames(vae, length), vae.blocks + 1, [], 1
+    blocks, scales, halo = vae.blocks + 1, [], 1
     for i, width in enumerate(vae.decoder):
         last = i + 1 == len(vae.decoder)
         before = width if last else vae.decoder[i + 1]
@@ -83,9 +87,9 @@ def _decoder_scales(vae: Autoencoder, length: int) -> list[_Scale]:
     return scales[::-1]
 
 
-def _encoder_scales(vae: Autoencoder, length: int) -> list[_Scale]:
+def _encoder_scales(vae: Autoencoder, frames: list[int]) -> list[_Scale]:
     """The encoder's scales, from pixels to latents."""
-    frames, scales, halo = _frames(vae, length), [], 0
+    scales, halo = [], 0
     for i in reversed(range(len(vae.encoder))):
         width, in_channels = vae.encoder[i], vae.encoder[max(0, i - 1)]
         halved = i < len(vae.halve_time)

@@ -132,19 +132,19 @@ class WanVAE(nn.Module):
         self.post_quant_conv = nn.Conv3d(config.z_dim, config.z_dim, 1)
         self.decoder = Decoder(config)
 
-    def encode(self, pixels_BCFYX: Tensor, tile: int | None = None) -> Tensor:
+    def encode(self, pixels_BCFYX: Tensor, tile: int | None = None, latents_at_once: int = 1) -> Tensor:
         """latents_BCTHW of about unit scale, float32: the posterior's means, normalised. As ``moments`` otherwise."""
-        mean, _ = self.moments(pixels_BCFYX, tile)
+        mean, _ = self.moments(pixels_BCFYX, tile, latents_at_once)
         middle, deviation = self._statistics(mean)
         return (mean.float() - middle) / deviation
 
-    def moments(self, pixels_BCFYX: Tensor, tile: int | None = None) -> tuple[Tensor, Tensor]:
+    def moments(self, pixels_BCFYX: Tensor, tile: int | None = None, latents_at_once: int = 1) -> tuple[Tensor, Tensor]:
         """The posterior's means and logarithms of variances, the latter in [-30, 20], each (B, z_dim, T, H, W) as the
         network has them, not normalised, in the dtype of the weights.
 
         pixels_BCFYX: in [-1, 1], C = 3, F = 1 + time * k, Y and X multiples of space; read a few frames at a time, on
         whatever device and in whatever float they stand. tile: most latents of a tile's side, None for no tiles.
-        Raises ValueError for pixels of other sizes or a tile below 1.
+        latents_at_once: as for ``stream``. Raises ValueError for pixels of other sizes or a number below 1.
         """
         _, c, frames, height, width = pixels_BCFYX.shape
         space, time = self.config.space, self.config.time
@@ -158,7 +158,7 @@ class WanVAE(nn.Module):
         chain = TiledLayers(
             self.encoder.steps(), (h * scale, w * scale), tile_spans(h, tile), tile_spans(w, tile), past
         )
-        for start, stop in [(0, 1), *((i, i + time) for i in range(1, frames, time))]:
+        for start, stop in _pieces(frames, time, latents_at_once):
             chunk = patchify(pixels_BCFYX[:, :, start:stop].to(self.quant_conv.weight), self.config.patch_size)
             encoded = self.quant_conv(self.encoder.head(chain(self._in_order(chunk), start == 0), past))
             latents.append(check_overflow(encoded))
@@ -193,8 +193,7 @@ class WanVAE(nn.Module):
             raise ValueError(
                 f"latents of {tuple(latents_BCTHW.shape)} (B, C, T, H, W) cannot be decoded; expected {known}"
             )
-        if latents_at_once < 1:
-            raise ValueError(f"{latents_at_once} latents at once decode nothing; give 1 or more")
+        pieces = _pieces(length, 1, latents_at_once)
         rows, columns = (tile_spans(size, tile, self.config.scale) for size in (h, w))
         past = self.new_cache() if past is None else past
         chain = TiledLayers(self.decoder.steps(), (h, w), rows, columns, past)
@@ -205,8 +204,7 @@ class WanVAE(nn.Module):
             decode = partial(self._decode_chunk, latents_BCTHW[:, :, start:stop], past, chain, start == 0)
             return Chunk(shape, decode)
 
-        starts = range(1, length, latents_at_once)
-        return [chunk(0, 1), *(chunk(start, min(length, start + latents_at_once)) for start in starts)]
+        return [chunk(start, stop) for start, stop in pieces]
 
     def _decode_chunk(self, latents_BCTHW: Tensor, past: FrameCache, chain: TiledLayers, first: bool) -> Tensor:
         middle, deviation = self._statistics(latents_BCTHW)
@@ -249,6 +247,14 @@ def check_overflow(x: Tensor) -> Tensor:
     if x.dtype == torch.float16 and not bool(torch.isfinite(x).all()):
         raise Float16Overflow("the autoencoder's numbers overflow float16")
     return x
+
+
+def _pieces(length: int, time: int, latents_at_once: int) -> list[Span]:
+    """Chunks of a clip: the first of its frames or latents, then those of so many latents, each of ``time``."""
+    if latents_at_once < 1:
+        raise ValueError(f"{latents_at_once} latents at once are none; give 1 or more")
+    step = time * latents_at_once
+    return [(0, 1), *((start, min(length, start + step)) for start in range(1, length, step))]
 
 
 def tile_spans(size: int, max_size: int | None, scale: int = 1) -> list[Span]:
