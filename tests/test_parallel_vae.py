@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sora.networks.wan.vae import Float16Overflow, WanVAE, WanVAEConfig
 from sora.networks.wan.vae_split import split_chunks
+from sora.runtime.norm_silu import FusedActivation, norm_silu_in_torch
 from sora.runtime.parallel_vae import DecodeRing
 from sora.runtime.winograd import Winograd
 
@@ -35,7 +36,7 @@ CASES: list[Case] = [
     ("2.1", 6, 5, 1, "winograd"),
     ("2.1", 9, None, 2, "channels last"),
     ("2.2", 6, None, 1, "plain"),
-    ("2.2", 5, 5, 1, "channels last"),
+    ("2.2", 5, 5, 1, "fused"),
     ("2.2", 7, 5, 3, "winograd"),
     ("2.1", 2, 5, 1, "channels last"),
     ("2.2", 1, None, 1, "plain"),
@@ -51,7 +52,9 @@ def network(name: str, how: str) -> WanVAE:
         parameter.normal_(std=1.2 * fan_in**-0.5)
     if how == "winograd":
         vae.convolver = Winograd
-    return vae.in_channels_last() if how == "channels last" else vae
+    if how == "fused":
+        vae.activation = FusedActivation(norm_silu_in_torch)
+    return vae.in_channels_last() if how in ("channels last", "fused") else vae
 
 
 def latents(length: int) -> Tensor:

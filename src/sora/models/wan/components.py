@@ -25,6 +25,7 @@ from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vae import WanVAE
 from sora.runtime import float8, lora
 from sora.runtime.compile import compile_blocks
+from sora.runtime.norm_silu import fused_activation
 from sora.runtime.offload import offload_blocks
 from sora.runtime.quantized import quantize_to_float8, replace_with_quantized
 from sora.runtime.speed import DEFAULT_SPEED, Speed
@@ -182,7 +183,7 @@ class Components:
         if isinstance(network, WanVAE):
             network.convolver = Winograd if self.speed.uses("winograd") else None
             if dtype != torch.float32:
-                network.in_channels_last()
+                network.in_channels_last().activation = fused_activation(self.device, dtype)
         return network
 
     def _optimize(self, dit: WanDiT) -> None:

@@ -16,6 +16,7 @@ from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.layers import MPS_ATTENTION_LIMIT
+from sora.runtime.norm_silu import may_fuse_activation
 
 
 def memory_needs(
@@ -86,7 +87,8 @@ def memory_needs_of(workload: Workload) -> Needs:
 
 def autoencoder_sizes(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Autoencoder:
     """Of a ``WanVAE`` that runs on a device in a dtype. cuDNN reorders float32; what is smaller is in its order."""
-    return Autoencoder.of(network, dtype.itemsize, copies=device.type == "cuda" and dtype == torch.float32)
+    copies = device.type == "cuda" and dtype == torch.float32
+    return Autoencoder.of(network, dtype.itemsize, copies=copies, fused=may_fuse_activation(device, dtype))
 
 
 def _bytes_per_parameter(network: nn.Module, path: Path | None, itemsize: int) -> float:

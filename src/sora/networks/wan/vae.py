@@ -24,7 +24,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from sora.networks.convolver import NewConvolver
+from sora.networks.convolver import Activation, NewConvolver
 from sora.networks.wan import vae_layers as parts
 from sora.networks.wan.vae_config import WAN21, WAN22, WanVAEConfig
 from sora.networks.wan.vae_layers import FrameCache, LayerStep, ReceptiveField, Span
@@ -118,10 +118,11 @@ class WanVAE(nn.Module):
     """encode and decode. Freshly made weights are torch's own: load a file.
 
     convolver: makes what does 3x3 convolutions where that is faster, with the same result but for rounding; None for
-    torch's own.
+    torch's own. activation: computes the norms before them likewise.
     """
 
     convolver: NewConvolver | None = None
+    activation: Activation | None = None
     is_channels_last = False
 
     def __init__(self, config: WanVAEConfig) -> None:
@@ -227,7 +228,7 @@ class WanVAE(nn.Module):
 
     def new_cache(self) -> FrameCache:
         """An empty one, for a clip."""
-        return FrameCache(None if self.convolver is None else self.convolver(True))
+        return FrameCache(None if self.convolver is None else self.convolver(True), self.activation)
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of latents, float32 of (C, 1, 1, 1). No buffers, since the files have none."""

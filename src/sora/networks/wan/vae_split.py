@@ -14,7 +14,6 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from sora.networks.convolver import Convolver
 from sora.networks.wan.vae import Chunk, Float16Overflow, WanVAE
 from sora.networks.wan.vae_layers import FrameCache, Upsample, is_channels_last
 
@@ -28,7 +27,7 @@ def split_chunks(
     upsamplers = [module for module in vae.decoder.modules() if isinstance(module, Upsample)]
     late = frozenset(module.time_conv for module in upsamplers if module.time_conv is not None)
     position = _Position(0, 0)
-    cache = _ExchangedCache(vae.new_cache().convolver, exchange, late, position)
+    cache = _ExchangedCache(vae.new_cache(), exchange, late, position)
     chunks = vae.chunks(latents_BCTHW, tile, latents_at_once, cache)
     position.count = len(chunks)
 
@@ -66,13 +65,14 @@ class _ExchangedCache(FrameCache):
     """A cache whose frames come from an exchange. late: layers that the first chunk passes by."""
 
     def __init__(
-        self, convolver: Convolver | None, exchange: FrameExchange, late: frozenset[nn.Module], position: _Position
+        self, like: FrameCache, exchange: FrameExchange, late: frozenset[nn.Module], position: _Position
     ) -> None:
-        super().__init__(convolver)
+        """like: a cache with the same convolver and activation."""
+        super().__init__(like.convolver, like.activation)
         self._exchange, self._late, self._position = exchange, late, position
 
     def new(self) -> _ExchangedCache:
-        return _ExchangedCache(self.convolver, self._exchange, self._late, self._position)
+        return _ExchangedCache(self, self._exchange, self._late, self._position)
 
     def prepend(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> Tensor:
         self._kept.pop(layer, None)
