@@ -65,7 +65,9 @@ def memory_needs_of(workload: Workload) -> Needs:
 
     def sampling(*, sequential_guidance: bool, quantized: bool, caches_text: bool) -> int:
         one_pass = replace(workload, batch=1) if sequential_guidance else workload
-        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, quantized=quantized)
+        # Where all blocks stay, they keep the text, and fuse what is not quantized.
+        how = {"quantized": quantized, "fused": caches_text and not quantized, "keeps_text": caches_text}
+        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, **how)
         return bytes_needed + (work.kept_text(workload) if caches_text else 0)
 
     return Needs(
