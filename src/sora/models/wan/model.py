@@ -67,7 +67,7 @@ class Wan:
     ) -> str:
         p, shown = self.components, {"encodes": encodes, "references": references}
         needed = needs.memory_needs(
-            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype
+            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype, speed=self.speed
         )
         return self.memory.choose_plan(needed, forced)
 
@@ -123,10 +123,10 @@ class Wan:
         return self.memory.most_that_fit("sample", most, lambda n: self._needs_of_batch(n, shape_FYX))
 
     def _needs_of_batch(self, windows: int, shape_FYX: tuple[int, int, int]) -> Needs:
-        """Of so many windows at once, as of one with all their latents. Attention takes more in that."""
-        p, (frames, y, x), time = self.components, shape_FYX, self.spec.grid.time
-        shape = 1 + time * (windows * (1 + (frames - 1) // time) - 1), y, x
-        return needs.memory_needs(p.spec, p.component_paths, shape, p.device, p.dtype, encodes=False)
+        """Of so many windows at once."""
+        p = self.components
+        how = {"vae_dtype": p.vae_dtype, "speed": self.speed, "windows": windows}
+        return needs.memory_needs(p.spec, p.component_paths, shape_FYX, p.device, p.dtype, encodes=False, **how)
 
     def bind_batch(
         self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float

@@ -138,7 +138,8 @@ class Autoencoder:
 class Workload:
     """What is painted, and with which networks. latents: (C, T, H, W) of the largest canvas. references: pictures
     that are shown with it, a latent of its size for each. image: an image encoder's
-    weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. itemsize: bytes of a number in
+    weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. windows: canvases of this size
+    that are sampled at once, of each of which there is a batch. itemsize: bytes of a number in
     the transformer's computations. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
     attention scores are in memory at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified:
     as in ``memory.Needs``."""
@@ -154,6 +155,7 @@ class Workload:
     scores: int = 0
     unified: bool = False
     references: int = 0
+    windows: int = 1
 
     @property
     def sampled_latents(self) -> tuple[int, int, int, int]:

@@ -21,9 +21,9 @@ def transformer(workload: Workload, *, quantized: bool, fused: bool = False, kee
     dequantised on every use. fused: whether queries, keys and values are one product. keeps_text: whether keys and
     values of the text are there already, as ``kept_text`` counts them."""
     t, c = workload.transformer, workload.itemsize
-    samples = workload.batch * workload.tokens
+    samples = workload.windows * workload.batch * workload.tokens
     tables = workload.tokens * t.head_dim * 2 * FLOAT32
-    text = 0 if keeps_text else workload.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
+    text = 0 if keeps_text else workload.windows * workload.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
     peak = samples * _per_token(workload, fused)
     if quantized:  # the feed-forward's second weight, once its input is there
         peak = max(peak, samples * (5 * t.width + t.ffn) * c + _dequantized(workload, t.width * t.ffn))
@@ -43,7 +43,7 @@ def _dequantized(workload: Workload, numbers: int) -> int:
 def kept_text(workload: Workload) -> int:
     """Of the cached keys and values of the prompt and the negative prompt, in every block."""
     t = workload.transformer
-    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * workload.itemsize
+    return workload.windows * PROMPTS * t.blocks * 2 * t.text[0] * t.width * workload.itemsize
 
 
 def sampler(workload: Workload) -> int:
@@ -51,7 +51,7 @@ def sampler(workload: Workload) -> int:
     VACE's control latents; and the input, as latents and as patches."""
     t, (channels, *shape) = workload.transformer, workload.sampled_latents
     kept = (6 * channels + t.control_channels) * FLOAT32
-    return (kept + 2 * workload.batch * t.channels * workload.itemsize) * prod(shape)
+    return workload.windows * (kept + 2 * workload.batch * t.channels * workload.itemsize) * prod(shape)
 
 
 def _per_token(workload: Workload, fused: bool) -> int:
@@ -69,7 +69,7 @@ def _per_token(workload: Workload, fused: bool) -> int:
 def _scores(workload: Workload) -> int:
     """Of attention scores before and after softmax, where no fused kernel is used."""
     heads = workload.transformer.width // workload.transformer.head_dim
-    return 2 * min(workload.scores, workload.batch * heads * workload.tokens**2) * workload.itemsize
+    return 2 * min(workload.scores, workload.windows * workload.batch * heads * workload.tokens**2) * workload.itemsize
 
 
 def text(encoder: TextEncoder, texts: int, itemsize: int) -> int:
