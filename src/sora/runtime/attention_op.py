@@ -53,7 +53,13 @@ def _attend(q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor, kernel: str) -> Tens
 def attention_op(q: Tensor, k: Tensor, v: Tensor, kernel: str) -> Tensor:
     """The kernel's attention as (B, N, H, K), contiguous: the layout in which nearly all kernels write it and in which
     the heads are joined next. A compiler must know strides beforehand."""
+    q, k, v = (x.contiguous() if _is_expanded(x) else x for x in (q, k, v))
     return _attend(q, k, v, kernel).transpose(1, 2).contiguous()
+
+
+def _is_expanded(x: Tensor) -> bool:
+    """Whether one sample stands for several, in a layout that some kernels cannot read."""
+    return any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape, strict=True))
 
 
 @attention_op.register_fake
