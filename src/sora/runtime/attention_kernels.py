@@ -8,6 +8,7 @@ and values (B, H, M, K) with any strides between the heads and tokens, and no ma
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -136,10 +137,15 @@ def _by_tokens(function: Callable[..., Any]) -> KernelFunction:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what packages say as they are imported from the terminal."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    """Keeps what packages print, warn and log as they are imported from the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
