@@ -346,6 +346,22 @@ def lively() -> tuple[WanDiT, tuple[Tensor, Tensor, Tensor]]:
     return dit, (torch.randn(2, 4, 3, 4, 6), torch.full((2,), 700.0), torch.randn(2, 5, 8))
 
 
+def test_a_network_is_given_its_kernels_when_they_change(bench: Bench) -> None:
+    bench.add("one", plain, 1)
+    dit, _ = lively()
+    given: list[Any] = []
+    bench.monkeypatch.setattr(dit, "use_attention", lambda *functions: given.append(functions))
+
+    def use(shape: tuple[int, int, int], speed: Speed = EXACT) -> None:
+        choices.use_fastest_attention(dit, shape, CPU, torch.float32, speed)
+
+    disabled = Speed(disabled=frozenset({"attention"}))
+    for shape, speed in (((3, 4, 6), disabled), ((3, 4, 6), EXACT), ((3, 4, 8), EXACT), ((3, 4, 6), disabled)):
+        use(shape, speed)
+    kernel = attention_by("one")
+    assert given == [(kernel, kernel), (attention, attention)]
+
+
 def test_a_kernel_that_fails_gives_way_with_one_warning(bench: Bench) -> None:
     bench.add("quick", broken, 1)
     dit, given = lively()

@@ -9,6 +9,7 @@ from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import msgspec
 import torch
@@ -88,8 +89,14 @@ def use_fastest_attention(
     """Let a network attend by the kernels that are fastest for latents of this shape."""
     config = network.config
     tokens = prod(config.token_shape(shape_THW))
-    choice = fastest_attention(device, dtype, config.heads, config.head_dim, tokens, speed)
-    network.use_attention(*choice.functions)
+    functions = fastest_attention(device, dtype, config.heads, config.head_dim, tokens, speed).functions
+    if _functions_of.get(network, (attention, attention)) != functions:
+        network.use_attention(*functions)
+        _functions_of[network] = functions
+
+
+_functions_of: WeakKeyDictionary[Attending, tuple[AttentionFunction, AttentionFunction]] = WeakKeyDictionary()
+"""What each network was given here, so that a pass gives it nothing anew: what wraps the functions stays, too."""
 
 
 def fastest_attention(
