@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import sora
-from conftest import Studio
 from real_files_parts import tiny_wan
+from sora import memory
+from sora.cli import doctor_checks
 from sora.models import attention as choices
 from sora.models.attention import Choice, attention_by, fastest_attention, read_choices
 from sora.networks.layers import attention
@@ -455,7 +456,10 @@ def test_flash_attention_3_is_found_and_called(bench: Bench, monkeypatch: pytest
     expected = attention(q, k, v)
     torch.testing.assert_close(KernelAttention("flash3", attention)(q, k, v), expected, rtol=0, atol=1e-6)
     assert 0.01 < relative_error(KernelAttention("flash3-fp8", attention)(q, k, v), expected) < 0.08
-    assert KernelAttention("flash3-fp8", attention)(q, k, v).dtype == q.dtype
+    for dtype in (torch.bfloat16, torch.float16):
+        half = KernelAttention("flash3-fp8", attention)(*(x.to(dtype) for x in (1e-3 * q, k, v)))
+        assert half.dtype == dtype and relative_error(half, attention(1e-3 * q, k, v)) < 0.08
+    assert not KernelAttention("flash3-fp8", attention)(q, k, 0 * v).any()
 
 
 KERNELS_SOURCE = """
@@ -520,13 +524,18 @@ def test_sage_attention_leaves_the_keys_as_they_are(
 # The doctor
 
 
-def test_the_doctor_names_the_kernels(bench: Bench, studio: Studio) -> None:
-    assert choices.summary(CPU, torch.float32) == "cpu by torch's default"
+def test_the_doctor_names_the_kernels(bench: Bench) -> None:
+    bench.monkeypatch.setattr(memory, "devices", lambda: ("cpu",))
+    found = {"kernels": "0.17.2", "sageattention": ""}
+    bench.monkeypatch.setattr(attention_kernels, "installed_version", found.get)
+    assert doctor_checks.attention() == "cpu by torch's default; kernels 0.17.2, sageattention installed"
     bench.forget()
+    found.clear()
     bench.add("own", plain, 1, text=2)
     bench.add("text", plain, 2, text=1)
     bench.monkeypatch.setattr(choices, "TYPICAL", (2, 16, 300))
-    assert choices.summary(CPU, torch.float32) == "cpu by the own kernel among tokens and the text kernel to text"
-    bench.monkeypatch.setattr(choices, "TYPICAL", (2, 16, 500))
+    chosen = "cpu by the own kernel among tokens and the text kernel to text"
+    assert doctor_checks.attention() == f"{chosen}; no package of kernels installed"
     bench.add("text", plain, 2, text=3)
+    bench.monkeypatch.setattr(choices, "TYPICAL", (2, 16, 500))
     assert choices.summary(CPU, torch.float32) == "cpu by the own kernel"

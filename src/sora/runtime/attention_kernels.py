@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -194,8 +195,10 @@ def _flash3_float8() -> KernelFunction:
 def _to_float8(x_BHNK: Tensor) -> tuple[Tensor, Tensor]:
     """In float8, and the scale (B, H) by which each head was divided."""
     largest = torch.finfo(torch.float8_e4m3fn).max
-    scale_BH = x_BHNK.abs().amax(dim=(2, 3)).float().clamp(min=1e-12) / largest
-    return (x_BHNK / scale_BH[..., None, None]).to(torch.float8_e4m3fn), scale_BH
+    peak_BH = torch.linalg.vector_norm(x_BHNK, ord=math.inf, dim=(2, 3), dtype=torch.float32)
+    scale_BH = peak_BH.clamp(min=1e-12) / largest
+    factor_BH = scale_BH.reciprocal().to(torch.promote_types(x_BHNK.dtype, torch.bfloat16))  # float16 could overflow
+    return (x_BHNK * factor_BH[..., None, None]).to(torch.float8_e4m3fn), scale_BH
 
 
 def _flash4() -> KernelFunction:
