@@ -29,7 +29,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 HALF = frozenset({torch.bfloat16, torch.float16})
 ANY_CAPABILITY = ((0, 0), (99, 0))
 FROM_AMPERE, HOPPER, FROM_HOPPER = ((8, 0), (99, 0)), ((9, 0), (9, 0)), ((9, 0), (12, 99))
-FLASH3_REPOSITORY, FLASH3_VERSION = "kernels-community/flash-attn3", 1
+HUB_PACKAGE, FLASH3_REPOSITORY, FLASH3_VERSION = "kernels", "kernels-community/flash-attn3", 1
 """FlashAttention-3 on the Hugging Face hub, in the layout of the package ``kernels``."""
 
 KernelFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -70,7 +70,7 @@ class Kernel:
         where none is."""
         if not self.packages:
             return f"torch {torch.__version__}"
-        versions = ((package, installed_version(package)) for package in self.packages)
+        versions = ((package, _usable_version(package)) for package in self.packages)
         return next((f"{package} {found}".strip() for package, found in versions if found is not None), None)
 
 
@@ -89,6 +89,19 @@ def installed_version(package: str) -> str | None:
         return ""
     except Exception:  # the package around a part of it is missing, or does not import
         return None
+
+
+def _usable_version(package: str) -> str | None:
+    """As ``installed_version``, but of the hub's package only where it has the kernel on disk."""
+    found = installed_version(package)
+    if package == HUB_PACKAGE:
+        if not found:  # a folder of that name is not it
+            return None
+        try:
+            _flash3_function()
+        except Exception:  # not downloaded, or for another card
+            return None
+    return found
 
 
 PRIORITY: dict[str, Any] = {"set_priority": True} if "set_priority" in signature(sdpa_kernel).parameters else {}
@@ -169,7 +182,7 @@ def _flash3_function() -> Callable[..., Any]:
     with _quiet():
         if find_spec("flash_attn_interface") is not None:
             return import_module("flash_attn_interface").flash_attn_func
-        kernels: Any = import_module("kernels")
+        kernels: Any = import_module(HUB_PACKAGE)
         with _offline():
             return kernels.get_kernel(FLASH3_REPOSITORY, version=FLASH3_VERSION).flash_attn_func
 
@@ -223,7 +236,7 @@ def _sage() -> KernelFunction:
     return attend
 
 
-FLASH3: dict[str, Any] = {"packages": ("flash_attn_interface", "kernels"), "capabilities": HOPPER}
+FLASH3: dict[str, Any] = {"packages": ("flash_attn_interface", HUB_PACKAGE), "capabilities": HOPPER}
 
 KERNELS: dict[str, Kernel] = {
     "cudnn": _torch_row("cudnn", SDPBackend.CUDNN_ATTENTION, capabilities=FROM_AMPERE, max_head_dim=128),
