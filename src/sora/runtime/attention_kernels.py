@@ -18,7 +18,6 @@ from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from inspect import signature
 from typing import Any
 
 import torch
@@ -104,18 +103,13 @@ def _usable_version(package: str) -> str | None:
     return found
 
 
-PRIORITY: dict[str, Any] = {"set_priority": True} if "set_priority" in signature(sdpa_kernel).parameters else {}
-"""What makes a list of torch's kernels an order; torch 2.6 knows none."""
-
-
 def _torch_kernel(backend: SDPBackend) -> KernelFunction:
-    """torch's attention by this kernel, or by another of its own where it cannot compute that (in torch 2.6 it
-    raises)."""
-    others = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH) if PRIORITY else ()
+    """torch's attention by this kernel, or by another of its own where it cannot compute that."""
+    others = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
     order = list(dict.fromkeys((backend, *others)))
 
     def attend(q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor) -> Tensor:
-        with sdpa_kernel(order, **PRIORITY):
+        with sdpa_kernel(order, set_priority=True):
             return F.scaled_dot_product_attention(q_BHNK, k_BHMK, v_BHMK)
 
     return attend
