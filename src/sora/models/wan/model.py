@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -86,8 +85,9 @@ class Wan:
         grid, lead = self.spec.grid, len(self._pictures(canvas))
         clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
         known = known_latent_mask(known_pixel_mask(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
-        unknown = F.pad((1 - known).to(self.device), (0, 0, 0, 0, lead, 0), value=1.0)
-        return Latents(torch.cat([*self._encode_references(canvas), clean], dim=2), unknown, lead)
+        # Joined, not padded: F.pad of five axes is wrong on MPS.
+        unknown = torch.cat([torch.ones_like(known[:, :, :1]).repeat(1, 1, lead, 1, 1), 1 - known], dim=2)
+        return Latents(torch.cat([*self._encode_references(canvas), clean], dim=2), unknown.to(self.device), lead)
 
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
