@@ -79,9 +79,9 @@ def run(*argv: str) -> Result:
     return CliRunner().invoke(app, list(argv))
 
 
-def keep(agrees: bool = False, **identity: str) -> None:
+def keep(agrees: bool = False) -> None:
     found = "decode in float32: 9 frames 0.0 %, 81 frames 34 %"
-    verdicts.keep("mps", Verdict(replace(HERE, **identity), agrees, found, "2026-11-27"))
+    verdicts.keep("mps", Verdict(HERE, agrees, found, "2026-11-27"))
 
 
 # --- what doctor says -------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_a_person_can_insist(mac: None, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("changed", ["name", "system", "torch"])
 def test_a_verdict_ends_with_the_machine_that_it_was_of(mac: None, changed: str):
-    keep(**{changed: "another"})
+    verdicts.keep("mps", Verdict(replace(HERE, **{changed: "another"}), False, "decode: 9 frames 34 %", "2026-11-27"))
     assert verdicts.verdict_on("mps") is None and memory.choose_device(None).type == "mps"
 
 
