@@ -3,10 +3,9 @@
 The transformer and the autoencoder are those of the 1.3B. The text encoder has the true one's width and 4 of its 24
 layers, and a small vocabulary, since all of it would take longer to write than to measure. Weights are random.
 
-- cold: nothing is in the system's cache of files, nothing compiled, no text encoded
-- without load-ahead: the same, but that a network is loaded only once it is used
-- compiled before: files in the cache, blocks compiled; another text
-- warm: the second film of one process
+- cold: no file is in the system's cache, nothing compiled, no text encoded
+- from the disk: no file is in the system's cache, no text encoded; with and without loading ahead
+- warm: a later film of one process, as frames in memory
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
@@ -48,39 +48,45 @@ COMPONENTS = ("text_encoder", "transformer", "vae")
 
 
 def measure(machine: Machine) -> Iterator[Result]:
-    size = ("--frames", "5", "--size", "64x64") if machine.small else ("--frames", "81", "--size", "832x480")
+    frames, size = (5, "64x64") if machine.small else (81, "832x480")
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         model = write_folder(place / "model", SMALL if machine.small else TRUE, machine.device)
-        words = ["--model", str(model), "--device", machine.device.type, "--steps", "4", "--guidance", "1", *size]
-        yield _result("cold", film(place / "a", model, words, cold=True))
-        yield _result("cold, without load-ahead", film(place / "b", model, [*words, "--disable", "load-ahead"], True))
-        yield _result("compiled before", film(place / "a", model, [*words, "--force"], prompt="a red boat"))
+        words = ["--model", str(model), "--device", machine.device.type, "--steps", "4", "--guidance", "1"]
+        words += ["--frames", str(frames), "--size", size]
+        yield _result("cold", film(place / "cold", model, words))
+        yield _result("from the disk", film(place / "disk", model, words))
+        without = film(place / "without", model, [*words, "--disable", "load-ahead"])
+        yield _result("from the disk, without load-ahead", without)
         options: dict[str, Any] = {"model": str(model), "device": machine.device.type, "steps": 4, "guidance": 1.0}
-        options |= {"frames": int(size[1]), "size": size[3]}
-        seconds = machine.seconds(lambda: sora.generate("a cat", **options), runs=1, warm_ups=1)
-        yield Result("warm", seconds, "s", note="its frames in memory, no file")
-        sora.unload()
+        with patch.dict(os.environ, _environment(place / "warm")):
+            seconds = machine.seconds(lambda: sora.generate("a cat", frames=frames, size=size, **options), 1, 1)
+            sora.unload()
+        yield Result("warm", seconds, "s")
 
 
 def _result(what: str, seconds: Mapping[str, float]) -> Result:
     return Result(what, seconds["total"], "s", note=", ".join(f"{phase} {seconds[phase]:.2f}" for phase in PHASES))
 
 
-def film(
-    place: Path, model: Path, words: list[str], cold: bool = False, prompt: str = "a red cat"
-) -> Mapping[str, float]:
-    """Seconds of each phase of a film in a process of its own. place: of what it writes, and of its cache."""
+def film(place: Path, model: Path, words: list[str], cold: bool = True) -> Mapping[str, float]:
+    """Seconds of each phase of a film in a process of its own. place: of what it writes, and of its cache. cold:
+    whether the model's files come from the disk."""
     place.mkdir(exist_ok=True)
     if cold:
         forget(model)
-    environment = {**os.environ, "SORA_CACHE": str(place / "cache"), "SORA_STATE": str(place / "state")}
-    environment |= {"TORCHINDUCTOR_CACHE_DIR": str(place / "compiled")}
-    argv = [sys.executable, "-m", "sora", "generate", prompt, *words, "--json", "-o", str(place / "film.mp4")]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    argv = [sys.executable, "-m", "sora", "generate", "a red cat", *words, "--json", "-o", str(place / "film.mp4")]
+    done = subprocess.run(argv, env={**os.environ, **_environment(place)}, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        raise RuntimeError((done.stderr.strip().splitlines() or ["the film failed without a word"])[-1])
     return json.loads(done.stdout.splitlines()[-1])["seconds"]
+
+
+def _environment(place: Path) -> dict[str, str]:
+    """Texts are cached by place, and what is compiled for all places."""
+    found = {"SORA_CACHE": place / "cache", "SORA_STATE": place / "state"}
+    found |= {"TORCHINDUCTOR_CACHE_DIR": place.parent / "compiled"}
+    return {name: str(path) for name, path in found.items()}
 
 
 def forget(model: Path) -> None:

@@ -45,7 +45,7 @@ class Background(Generic[Result]):
         self._futures = {work.name: future for work, future in tasks if work.is_result}
         # The thread knows this object by its event alone, and so does not keep it.
         self._thread = threading.Thread(target=_work_off, args=(tasks, self._stop), name="sora-background")
-        weakref.finalize(self, self._stop.set)
+        weakref.finalize(self, _end, self._stop, self._thread)
         self._thread.start()
 
     def take(self, name: str) -> Result | None:
@@ -60,11 +60,17 @@ class Background(Generic[Result]):
 
     def stop(self) -> None:
         """Drop what was not taken, and wait for the thread to end."""
-        self._stop.set()
         if self._thread is not None:
-            while self._thread.is_alive():
-                self._thread.join(POLL_SECONDS)
+            _end(self._stop, self._thread)
         self._futures, self._thread = {}, None
+
+
+def _end(stop: threading.Event, thread: threading.Thread) -> None:
+    """Ask the thread to end and wait for it, so that what it held is free. The thread itself may be who collects the
+    garbage that calls this."""
+    stop.set()
+    while thread.is_alive() and thread is not threading.current_thread():
+        thread.join(POLL_SECONDS)
 
 
 def _work_off(tasks: list[tuple[Work[Result], Future[Result]]], stop: threading.Event) -> None:
