@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from msgspec import structs
 from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner, Result
@@ -202,7 +203,9 @@ def test_a_person_can_insist(mac: None, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("changed", ["name", "system", "torch"])
 def test_a_verdict_ends_with_the_machine_that_it_was_of(mac: None, changed: str):
-    verdicts.keep("mps", Verdict(replace(HERE, **{changed: "another"}), False, "decode: 9 frames 34 %", "2026-11-27"))
+    verdicts.keep(
+        "mps", Verdict(structs.replace(HERE, **{changed: "another"}), False, "decode: 9 frames 34 %", "2026-11-27")
+    )
     assert verdicts.verdict_on("mps") is None and memory.choose_device(None).type == "mps"
 
 

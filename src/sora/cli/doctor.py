@@ -62,13 +62,19 @@ def _agreement_at_several_lengths() -> str:
     """Each device against the CPU, a line for each test as it ends. What is found of a device is kept."""
     from sora.cli import doctor_checks
 
-    return doctor_checks.deep_agreement(on_start=_show_start, on_line=lambda line: typer.echo(printable(line)))
+    def show(line: str) -> None:
+        _show_progress("")
+        typer.echo(printable(line))
+
+    found = doctor_checks.deep_agreement(on_start=lambda what: _show_progress(f"{what} ..."), on_line=show)
+    _show_progress("")
+    return found
 
 
-def _show_start(what: str) -> None:
-    """What is computed now, on a terminal; the next line takes its place."""
+def _show_progress(what: str) -> None:
+    """What is computed now, in the last line of a terminal, in place of what was there."""
     if sys.stderr.isatty():
-        typer.echo(f"\r\033[K{printable(what)} ...\r", err=True, nl=False)
+        typer.echo(f"\r\033[K{printable(what)}\r", err=True, nl=False)
 
 
 def _ffmpeg() -> str:

@@ -6,13 +6,12 @@ device, system, driver and torch are what they were.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import msgspec
 
 from sora.errors import printable
 from sora.storage import atomic, regular, state
@@ -23,8 +22,7 @@ TRUST = "SORA_TRUST_DEVICE"
 MAX_BYTES, MAX_CHARACTERS = 64 << 10, 400  # of the file, and of a text in it
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a verdict holds for. name: of the device. system: its version, and the driver's. torch: its version."""
 
     name: str
@@ -32,8 +30,7 @@ class Identity:
     torch: str
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of one device. found: for a person, as "decode: 9 frames 0.0 %, 33 frames 34 %". date: as 2026-11-27."""
 
     identity: Identity
@@ -64,8 +61,11 @@ def identity_of(device: str) -> Identity:
 
 def verdict_on(device: str) -> Verdict | None:
     """What was found of a device, None where nothing was or where the machine has changed since."""
-    found = _read().get(device)
-    return found if found is not None and found.identity == identity_of(device) else None
+    verdict = _read().get(device)
+    if verdict is None or verdict.identity != identity_of(device):
+        return None
+    found, date = (printable(text, MAX_CHARACTERS) for text in (verdict.found, verdict.date))
+    return Verdict(verdict.identity, verdict.agrees, found, date)
 
 
 def is_trusted(device: str) -> bool:
@@ -75,32 +75,14 @@ def is_trusted(device: str) -> bool:
 
 def keep(device: str, verdict: Verdict) -> None:
     """Replace what was found of a device. Raises OSError."""
-    kept = {name: asdict(each) for name, each in (_read() | {device: verdict}).items()}
     path = verdict_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(path, json.dumps(kept, indent=1).encode(), replace=True)
+    atomic.write(path, msgspec.json.encode(_read() | {device: verdict}), replace=True)
 
 
 def _read() -> dict[str, Verdict]:
     """All verdicts, by device. What is damaged counts as not there."""
     try:
-        kept = regular.read_json(verdict_file(), MAX_BYTES)
-        return {str(device): _verdict(entry) for device, entry in kept.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return msgspec.json.decode(regular.read(verdict_file(), MAX_BYTES), type=dict[str, Verdict])
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
         return {}
-
-
-def _verdict(entry: Mapping[str, object]) -> Verdict:
-    """Raises ValueError and KeyError for an entry that is none."""
-    identity, agrees = entry["identity"], entry["agrees"]
-    if not isinstance(identity, dict) or not isinstance(agrees, bool):
-        raise ValueError("it holds no verdict")
-    name, system, torch = (_text(identity[key]) for key in ("name", "system", "torch"))
-    found, date = (printable(_text(entry[key]), MAX_CHARACTERS) for key in ("found", "date"))
-    return Verdict(Identity(name, system, torch), agrees, found, date)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("it is no text")
-    return value

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from sora.models.attention import use_fastest_attention
 from sora.models.device_tests import DeviceTest
 from sora.models.wan.components import usual_vae_dtype
 from sora.networks.wan.config import WanConfig
@@ -53,7 +54,9 @@ def _velocity(
     config: WanConfig, sides: tuple[int, int], frames: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     network = _filled(WanDiT(config)).to(device, dtype)
-    latents = _random(1, config.in_channels, _latents(frames), *(side // 8 for side in sides))
+    shape = _latents(frames), sides[0] // 8, sides[1] // 8
+    use_fastest_attention(network, shape, device, dtype, DEFAULT_SPEED)
+    latents = _random(1, config.in_channels, *shape)
     inputs = latents.to(device, dtype), torch.tensor([500.0], device=device)
     return network(*inputs, _random(1, WORDS, config.text_dim).to(device, dtype)).float()
 
