@@ -66,9 +66,10 @@ def _agreement_at_several_lengths() -> str:
         _show_progress("")
         typer.echo(printable(line))
 
-    found = doctor_checks.deep_agreement(on_start=lambda what: _show_progress(f"{what} ..."), on_line=show)
-    _show_progress("")
-    return found
+    try:
+        return doctor_checks.deep_agreement(on_start=lambda what: _show_progress(f"{what} ..."), on_line=show)
+    finally:
+        _show_progress("")
 
 
 def _show_progress(what: str) -> None:

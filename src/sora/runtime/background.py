@@ -6,7 +6,8 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
@@ -17,7 +18,8 @@ class Stopped(Exception):
     """Raised by a work's ``check`` once nobody wants its result any more."""
 
 
-class Work(NamedTuple, Generic[Result]):
+@dataclass(frozen=True)
+class Work(Generic[Result]):
     """run: is given a function that it calls every now and then, and that raises Stopped. is_result: whether it makes
     something that is taken later, and not only prepares for what follows."""
 
