@@ -317,6 +317,14 @@ def test_a_model_that_goes_leaves_no_thread(folders: dict[str, Path], monkeypatc
     until(is_idle)
 
 
+def test_a_network_that_was_loaded_ahead_is_free_once_it_is_unloaded(folders: dict[str, Path]) -> None:
+    components = model(folders["i2v"]).components
+    kept = [weakref.ref(network) for network in networks(components)]
+    until(is_idle)
+    components.unload()
+    assert [network() for network in kept] == [None] * 4
+
+
 def test_a_network_that_is_loading_is_waited_for(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     gate, components = Gate(monkeypatch), model(folders["i2v"]).components
     assert components.text_encoder is not None and gate.begun.wait(SECONDS)

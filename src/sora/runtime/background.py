@@ -47,7 +47,7 @@ class Background(Generic[Result]):
         self._futures = {work.name: future for work, future in tasks if work.is_result}
         # The thread knows this object by its event alone, and so does not keep it.
         self._thread = threading.Thread(target=_work_off, args=(tasks, self._stop), name="sora-background")
-        weakref.finalize(self, _end, self._stop, self._thread)
+        self._finalizer = weakref.finalize(self, _end, self._stop, self._thread)
         self._thread.start()
 
     def take(self, name: str) -> Result | None:
@@ -63,6 +63,7 @@ class Background(Generic[Result]):
     def stop(self) -> None:
         """Drop what was not taken, and wait for the thread to end."""
         if self._thread is not None:
+            self._finalizer.detach()
             _end(self._stop, self._thread)
         self._futures, self._thread = {}, None
 
