@@ -177,9 +177,24 @@ def test_every_verb_refuses_the_device(mac: None, studio: Studio, footage: Foota
     assert not Path("out.mkv").exists()
 
 
+def test_what_was_made_before_is_not_made_on_it_either(mac: None, studio: Studio):
+    """The recipe names the device."""
+    verdicts.keep("mps", Verdict(HERE, True, "", "2026-11-26"))
+    made = studio("generate", "a red ball", "--device", "mps", "--draft", "--frames", "5", "--anyway", "-o", "a.mkv")
+    assert made.exit_code == 0, made.stderr
+    keep()
+    for command in ("remake", "finish"):
+        result = studio(command, "a.mkv", "-o", "b.mkv")
+        assert result.exit_code == 2 and "mps differed from the CPU" in result.stderr
+        assert studio(command, "a.mkv", "--device", "cpu", "-o", f"{command}.mkv").exit_code == 0
+    dry = studio("generate", "a red ball", "--device", "mps", "--anyway", "--dry-run")
+    assert dry.exit_code == 2 and "mps differed from the CPU" in dry.stderr
+    assert not Path("b.mkv").exists()
+
+
 def test_python_refuses_the_device(mac: None, stand_in: list[str]):
     keep()
-    with pytest.raises(UsageError, match="mps differed from the CPU on 2026-11-27"):
+    with pytest.raises(UsageError, match=r"mps differed from the CPU on 2026-11-27.* paint with device cpu"):
         sora.generate("a red ball", device="mps", anyway=True)
     assert stand_in == []
 
