@@ -80,6 +80,17 @@ def test_an_error_is_raised_where_the_result_is_taken_and_the_next_work_goes_on(
     assert background.take("good") == "good" and background.take("bad") is None
 
 
+def test_waiting_is_for_all_results_and_takes_none() -> None:
+    background = Background[str]()
+    background.wait()
+    slow = lambda check: time.sleep(0.05) or "there"  # noqa: E731
+    background.start([Work("a", slow), Work("b", slow), Work("c", forever, is_result=False)])
+    background.wait()
+    assert all(future.done() for future in background._futures.values())
+    assert background.take("a") == background.take("b") == "there"
+    background.stop()
+
+
 def test_stopping_ends_the_work_and_drops_what_was_not_taken() -> None:
     background = Background[str]()
     background.start([Work("done", lambda check: "done"), Work("long", forever), Work("never", forever)])

@@ -142,6 +142,24 @@ def test_what_does_not_stay_is_read_and_not_loaded(
     assert [name for name, _ in loads] == ["text_encoder", "transformer", "transformer_2"]
 
 
+def test_on_a_card_nothing_is_loaded_while_a_transformer_works(
+    folders: dict[str, Path], loads: Loads, files_read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wan_components, "UNDISTURBED_ON", ("cpu",))
+    gate, components = Gate(monkeypatch), model(folders["t2v-a14b"]).components
+    assert components.text_encoder is not None and gate.begun.wait(SECONDS)
+    threading.Timer(0.1, lambda: setattr(gate, "open", True)).start()
+    components.expert(0)  # with it, the others are there
+    assert list(gate.counts) == ["text_encoder", "transformer", "transformer_2", "vae"]
+    assert gate.counts["vae"] == len(components.meta_module("vae").state_dict())
+    components.unload()
+    until(is_idle)
+    gate.counts.clear()
+    components.expert(0)
+    until(is_idle)
+    assert [*gate.counts] == ["transformer"] and files_read == ["transformer_2", "vae"]
+
+
 def test_files_are_read_only_into_memory_that_is_free(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

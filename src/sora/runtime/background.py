@@ -60,6 +60,11 @@ class Background(Generic[Result]):
             wait([future], timeout=POLL_SECONDS)
         return None if isinstance(future.exception(), Stopped) else future.result()
 
+    def wait(self) -> None:
+        """Wait until all results that were not taken are there."""
+        while wait(self._futures.values(), timeout=POLL_SECONDS).not_done:
+            pass
+
     def stop(self) -> None:
         """Drop what was not taken, and wait for the thread to end."""
         if self._thread is not None:

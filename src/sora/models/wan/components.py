@@ -41,6 +41,10 @@ ENCODERS = ("text_encoder", "image_encoder")
 IN_ORDER = (*ENCODERS, *EXPERTS, "vae")
 """The networks as a film uses them. An autoencoder that encodes first is loaded by itself."""
 
+UNDISTURBED_ON = ("cuda",)
+"""Devices on which nothing is loaded while a transformer works: attention kernels may be timed then, which what is
+copied would falsify, and copies would wait for its passes. Files are read all the same."""
+
 MAX_SHARE_OF_RAM = 0.75
 """Of the memory that is free: the most bytes of files that are read ahead."""
 
@@ -89,7 +93,10 @@ class Components:
         return self._get("image_encoder")  # type: ignore[return-value]
 
     def expert(self, number: int) -> WanDiT:
-        return self._get(self.experts[number])  # type: ignore[return-value]
+        network = self._get(self.experts[number])
+        if self.device.type in UNDISTURBED_ON:
+            self._ahead.wait()
+        return network  # type: ignore[return-value]
 
     def meta_module(self, name: str) -> nn.Module:
         """A network without its weights, on the meta device. Raises ModelError."""
@@ -164,17 +171,18 @@ class Components:
 
     def _works_after(self, name: str) -> Iterator[Work[nn.Module | None]]:
         """What a thread does while a network works: it loads those that are used next where the plan keeps them in
-        memory together with all that is there, and reads the files of the others into the system's cache."""
+        memory together with all that is there, then reads the files of the others into the system's cache."""
+        later = IN_ORDER[1 + IN_ORDER.index(name) :]
+        later = [other for other in later if self.has(other) and other not in self._loaded]
         together = [name, *self._loaded]
-        for other in IN_ORDER[1 + IN_ORDER.index(name) :]:
-            if not self.has(other) or other in self._loaded:
-                continue
-            if any(self._excludes(other, one) for one in together):
-                yield Work(other, partial(_read_ahead, self.component_paths[other]), is_result=False)
-            else:
+        for other in later if name in ENCODERS or self.device.type not in UNDISTURBED_ON else ():
+            if not any(self._excludes(other, one) for one in together):
                 together.append(other)
                 # Of a copy, so that the thread does not keep these components, nor see what changes in them.
                 yield Work(other, partial(_load_on, self._cuda_device, replace(self, _loaded={}), other))
+        for other in later:
+            if other not in together:
+                yield Work(other, partial(_read_ahead, self.component_paths[other]), is_result=False)
 
     @property
     def _cuda_device(self) -> int | None:
