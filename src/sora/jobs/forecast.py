@@ -1,0 +1,242 @@
+"""How long painting will take: the work of a request by the rates of a device, corrected by this machine's own runs.
+
+Nothing is loaded. A phase is what ``sora --json`` reports, but that networks count as loaded where they are first used
+wherever that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sora import memory
+from sora.errors import ModelError
+from sora.jobs import own_runs, passes
+from sora.jobs.own_runs import Measured, RunKey
+from sora.jobs.passes import CanvasRuns
+from sora.jobs.phase_clock import PhaseClock
+from sora.jobs.resolve import ResolvedRequest
+from sora.memory.plans import MemoryPlan
+from sora.runtime.rates import DeviceRates
+from sora.storage import cache
+
+if TYPE_CHECKING:
+    import torch
+
+PHASES = ("load", "compile", "encode", "sample", "decode", "write")
+ONCE = ("load", "compile")  # for all files together
+PASS_BYTES, COMPILED_PASS_BYTES = 320, 72  # moved for each element of a pass
+OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutions, in half precision and in float32
+TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
+COMPILING, COMPILED_BEFORE = 16.0, 2.4  # seconds of the first compiled pass, with a cold cache and a warm one
+TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
+CLOSING = 0.15  # seconds to close a file and verify it
+PIXELS_A_SECOND = 40e6  # of a film that is fitted, blended and encoded, whatever paints it
+MIN_SECONDS = 0.03  # of a phase, below which it says nothing
+CODEC_OVERHEAD = 0.02  # seconds to begin encoding or decoding a canvas
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """seconds: by phase, of all files together. basis: "measured", "measured while busy", "measured on other models"
+    or "rates". device: for a person. files: how many."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    basis: str = "rates"
+    device: str = ""
+    files: int = 1
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What paints. rates: of the device. key: what own runs are kept under. half: whether the transformer computes in
+    half precision; half_vae: the same of the autoencoder. itemsize: bytes of a number of the transformer's. plan: the
+    memory plan, None for a model that is always in memory whole. float8, compiled: how its linear layers and blocks
+    run."""
+
+    rates: DeviceRates
+    key: RunKey
+    half: bool
+    half_vae: bool
+    itemsize: int
+    plan: MemoryPlan | None = None
+    float8: bool = False
+    compiled: bool = False
+
+
+def of(resolved: ResolvedRequest, plan: MemoryPlan | None) -> Forecast | None:
+    """Seconds that a command will take here under a memory plan, with the loading; None where they cannot be known: on
+    a device of unknown rates, or for a model whose family does not count its work. plan: None for a model that is
+    always in memory whole. Raises UsageError for a device that is not here."""
+    device = memory.choose_device(resolved.request.device)
+    dtype = memory.choose_dtype(resolved.request.dtype, device)
+    machine, canvases = machine_of(resolved, device, dtype, plan), _canvases(resolved)
+    if machine is None or canvases is None:
+        return None
+    known, files = own_runs.of(own_runs.read(), machine.key), len(resolved.variants)
+    by_rates = film_seconds(resolved, machine, canvases)
+    by_rates = {name: each * (1 if name in ONCE else files) for name, each in by_rates.items()}
+    seconds = {name: each * known[name].ratio if name in known else each for name, each in by_rates.items()}
+    return Forecast(seconds, _basis(by_rates, known), machine.rates.name, files)
+
+
+def sampling_seconds(resolved: ResolvedRequest, device: torch.device, dtype: torch.dtype) -> float | None:
+    """Seconds that all passes of a request's films take on a device, uncompiled and from weights that stay there; None
+    where that is not known."""
+    machine, canvases = machine_of(resolved, device, dtype, None), _canvases(resolved)
+    if machine is None or canvases is None:
+        return None
+    ratio = own_runs.of(own_runs.read(), machine.key).get("sample", Measured(1.0)).ratio
+    return ratio * len(resolved.variants) * sum(_sampling(machine, each, compiled=False) for each in canvases)
+
+
+def machine_of(
+    resolved: ResolvedRequest, device: torch.device, dtype: torch.dtype, plan: MemoryPlan | None, *, threads: int = 0
+) -> Machine | None:
+    """What a request is painted with; None for a device of unknown rates. threads: of a CPU, 0 for those that it would
+    be painted with on an idle machine."""
+    import torch
+
+    from sora.runtime import device as devices
+
+    count = threads or resolved.request.threads or torch.get_num_threads()
+    found, speed = devices.described(device, count), resolved.speed
+    if found.rates is None:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    # The name of a person's own file says something of them.
+    model = resolved.spec.name if resolved.spec.repo or resolved.spec.folder is None else "own"
+    half, is_whole = dtype != torch.float32, plan is None or (plan.resident_blocks is None and plan.is_exact)
+    return Machine(
+        found.rates,
+        RunKey(found.key, name, resolved.spec.family, model, speed.mode),
+        half=half,
+        half_vae=half and device.type == "cuda" and speed.uses("half-vae"),
+        itemsize=dtype.itemsize,
+        plan=plan,
+        float8=speed.fast and half and device.type == "cuda" and is_whole and found.rates.float8 > 0,
+        compiled=speed.uses("compile") and device.type == "cuda" and is_whole and plan is not None,
+    )
+
+
+def film_seconds(resolved: ResolvedRequest, machine: Machine, canvases: Iterable[CanvasRuns]) -> dict[str, float]:
+    """Seconds of one film by phase, as the device's rates promise them, with the loading of everything."""
+    listed = tuple(canvases)
+    return {
+        "load": _loading(resolved, machine, listed),
+        "compile": _compiling(machine),
+        "encode": sum(_encoding(machine, each) for each in listed),
+        "sample": sum(_sampling(machine, each, compiled=machine.compiled) for each in listed),
+        "decode": sum(_decoding(machine, each) for each in listed),
+        "write": CLOSING + _film_pixels(resolved) / PIXELS_A_SECOND,
+    }
+
+
+def record(resolved: ResolvedRequest, machine: Machine, clock: PhaseClock, *, load: float | None, busy: bool) -> None:
+    """Keep what a film took, for later forecasts. load: seconds until the model was there, None where torch was there
+    before. busy: whether other programs kept the CPU busy."""
+    canvases = _canvases(resolved)
+    if canvases is None:
+        return
+    promised, took = film_seconds(resolved, machine, canvases), dict(clock.seconds)
+    if machine.compiled:
+        steps, took["sample"] = clock.later_steps
+        promised["sample"] *= steps / max(1, clock.steps)
+    if load is None:
+        del took["load"]
+    else:
+        took["load"] += load
+    if not clock.whole:
+        took = {name: took[name] for name in took.keys() & {"load"}}
+    ratios = {
+        name: seconds / promised[name]
+        for name, seconds in took.items()
+        if promised.get(name) and max(seconds, promised[name]) >= MIN_SECONDS
+    }
+    own_runs.add(machine.key, ratios, busy=busy)
+
+
+def _canvases(resolved: ResolvedRequest) -> tuple[CanvasRuns, ...] | None:
+    try:
+        return passes.of_film(resolved)
+    except ModelError:  # files that are damaged, which loading says better
+        return None
+
+
+def _basis(by_rates: dict[str, float], known: dict[str, Measured]) -> str:
+    """What the most of the time rests on."""
+    longest = max((name for name in by_rates if name not in ONCE), key=lambda name: by_rates[name])
+    if longest not in known:
+        return "rates"
+    if known[longest].runs == 0:
+        return "measured on other models"
+    return "measured while busy" if known[longest].busy else "measured"
+
+
+def _pass(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> float:
+    """Seconds of one pass over one sample: those of its work, or of streaming its blocks, whichever is more."""
+    r, work, full = machine.rates, canvas.work, 0 if machine.half else 1
+    product_rate = r.float8 if machine.float8 and compiled else r.matrix[full]
+    moved = work.elements * (COMPILED_PASS_BYTES if compiled else PASS_BYTES) * machine.itemsize / 2
+    seconds = work.linear / product_rate + work.attention / r.attention[full]
+    seconds += work.text_attention / r.text_attention[full] + moved / 1e3 / r.memory
+    return max(seconds, r.call, _streaming(machine, canvas))
+
+
+def _streaming(machine: Machine, canvas: CanvasRuns) -> float:
+    plan, work = machine.plan, canvas.work
+    if plan is None or plan.resident_blocks is None:
+        return 0.0
+    streamed = work.in_blocks * max(0.0, 1 - plan.resident_blocks / work.blocks)
+    return streamed * machine.itemsize / machine.rates.transfer
+
+
+def _sampling(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> float:
+    return canvas.passes * _pass(machine, canvas, compiled=compiled)
+
+
+def _compiling(machine: Machine) -> float:
+    if not machine.compiled:
+        return 0.0
+    folder = cache.folder() / "compiled"
+    return COMPILED_BEFORE if folder.is_dir() and any(folder.iterdir()) else COMPILING
+
+
+def _encoding(machine: Machine, canvas: CanvasRuns) -> float:
+    r, work, full = machine.rates, canvas.work, 0 if machine.half else 1
+    words = (canvas.texts * work.text + work.image) / (TEXT_SHARE * r.matrix[full])
+    return CODEC_OVERHEAD + words + _convolving(machine, canvas.encode.operations, canvas.encode.outputs)
+
+
+def _decoding(machine: Machine, canvas: CanvasRuns) -> float:
+    return CODEC_OVERHEAD + _convolving(machine, canvas.decode.operations, canvas.decode.outputs)
+
+
+def _convolving(machine: Machine, operations: float, outputs: float) -> float:
+    r, full = machine.rates, 0 if machine.half_vae else 1
+    tiled = TILED if machine.plan is not None and machine.plan.tile is not None else 1.0
+    return tiled * (operations / r.convolution[full] + outputs * OUTPUT_BYTES[full] / 1e3 / r.memory)
+
+
+def _loading(resolved: ResolvedRequest, machine: Machine, canvases: tuple[CanvasRuns, ...]) -> float:
+    """Of torch, and of every network as often as the memory plan lets it come."""
+    r, plan, windows = machine.rates, machine.plan, max(1, len(canvases))
+    sizes = dict(canvases[0].work.parameters) if canvases else {}
+    if plan is not None and resolved.spec.boundary is not None:
+        sizes["transformer"] *= 2 * (windows if plan.single_expert else 1)
+    if plan is not None and plan.separate_vae:
+        sizes = {name: size * (windows if name in ("transformer", "vae") else 1) for name, size in sizes.items()}
+        sizes["vae"] = sizes.get("vae", 0) * 2
+    vae_bytes = 2 if machine.half_vae else 4
+    moved = sum(size * (vae_bytes if name == "vae" else machine.itemsize) for name, size in sizes.items())
+    return r.start + moved / r.loading
+
+
+def _film_pixels(resolved: ResolvedRequest) -> float:
+    height, width = resolved.size
+    return resolved.plan.film_frames * height * width
