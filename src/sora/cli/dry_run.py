@@ -22,13 +22,13 @@ from sora.plan.geometry import wxh
 def report(resolved: ResolvedRequest, *, as_json: bool) -> None:
     """On stdout, one line a fact, or one object with ``--json``."""
     planned = _memory_plan(resolved)
-    known_facts, expected = facts(resolved, planned), _expected(resolved, planned)
+    known_facts, expected_seconds = facts(resolved, planned), expected(resolved, planned)
     notes = [*resolved.notes, *advice.note_lines(resolved.variants)]
     if as_json:
-        typer.echo(json.dumps(known_facts | {"seconds": duration.facts(expected), "notes": notes}))
+        typer.echo(json.dumps(known_facts | {"seconds": duration.facts(expected_seconds), "notes": notes}))
         return
-    if planned.fits:
-        known_facts["time"] = duration.line(expected)
+    if expected_seconds is not None:
+        known_facts["time"] = duration.line(expected_seconds)
     width = max(map(len, known_facts))
     for name, value in known_facts.items():
         typer.echo(f"{name.ljust(width)}  {printable(str(value))}")
@@ -85,5 +85,8 @@ def _memory_plan(resolved: ResolvedRequest) -> PlannedMemory:
     return PlannedMemory(plan, line.removeprefix("memory: "))
 
 
-def _expected(resolved: ResolvedRequest, planned: PlannedMemory) -> Forecast | None:
+def expected(resolved: ResolvedRequest, planned: PlannedMemory | None = None) -> Forecast | None:
+    """How long it will take here; None where that is not known, and where it does not fit in memory. planned: None to
+    find that out."""
+    planned = planned or _memory_plan(resolved)
     return forecast.of(resolved, planned.plan) if planned.fits else None

@@ -17,7 +17,7 @@ NAMES = {
     "write": "writing",
 }
 WORTH_A_WORD = 0.05  # of the whole; less is not listed
-UNKNOWN = "not known on this device before a first film"
+UNKNOWN = "not known on this device until a film was painted on it"
 UNITS = (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48), ("days", 86400, math.inf))
 """(what it is called, its seconds, how many there are at most before the next one is taken)."""
 STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
@@ -29,9 +29,9 @@ BASES = {
 }
 
 
-def line(expected: Forecast | None) -> str:
+def line(expected: Forecast) -> str:
     """For a person: "about 40 s: 3 s loading, 28 s sampling, 9 s decoding (measured here)"."""
-    if expected is None:
+    if not expected.seconds:
         return UNKNOWN
     exact = expected.basis != "rates"
     listed = [name for name in NAMES if expected.seconds.get(name, 0) >= WORTH_A_WORD * expected.total]
@@ -42,8 +42,8 @@ def line(expected: Forecast | None) -> str:
 
 
 def facts(expected: Forecast | None) -> dict[str, Any] | None:
-    """For a script: seconds by phase and in all, and what they rest on."""
-    if expected is None:
+    """For a script: seconds by phase and in all, and what they rest on. None where they are not known."""
+    if expected is None or not expected.seconds:
         return None
     seconds = {name: round(each, 3) for name, each in expected.seconds.items()}
     return seconds | {"total": round(expected.total, 3), "basis": expected.basis, "device": expected.device}

@@ -6,6 +6,7 @@ wherever that is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from sora.storage import cache
 if TYPE_CHECKING:
     import torch
 
+MILLION = 1e6
 PHASES = ("load", "compile", "encode", "sample", "decode", "write")
 ONCE = ("load", "compile")  # for all files together
 PASS_BYTES, COMPILED_PASS_BYTES = 320, 72  # moved for each element of a pass
@@ -31,16 +33,19 @@ OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutio
 TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
 COMPILING, COMPILED_BEFORE = 16.0, 2.4  # seconds of the first compiled pass, with a cold cache and a warm one
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
-CLOSING = 0.15  # seconds to close a file and verify it
-PIXELS_A_SECOND = 40e6  # of a film that is fitted, blended and encoded, whatever paints it
-MIN_SECONDS = 0.03  # of a phase, below which it says nothing
-CODEC_OVERHEAD = 0.02  # seconds to begin encoding or decoding a canvas
+CLOSING = 0.12  # seconds to close a file and verify it
+WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.05, 0.025, 0.2, 0.45, 0.25
+"""Seconds of a CPU for a million pixels, whatever paints: encoded into a file; fitted to the film's size from another;
+the same of a canvas before it is painted; blended with known frames; matched to an earlier window's; made between
+painted frames. Measured on two cores with the embedded model."""
+MIN_SECONDS = 0.05  # of a phase by the rates, below which it says nothing
+CODEC_OVERHEAD = 0.03  # seconds to begin encoding or decoding a canvas
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """seconds: by phase, of all files together. basis: "measured", "measured while busy", "measured on other models"
-    or "rates". device: for a person. files: how many."""
+    """seconds: by phase, of all files together; empty where the device is not known. basis: "measured", "measured while
+    busy", "measured on other models", "rates" or "unknown". device: for a person. files: how many."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     basis: str = "rates"
@@ -54,10 +59,10 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Machine:
-    """What paints. rates: of the device. key: what own runs are kept under. half: whether the transformer computes in
-    half precision; half_vae: the same of the autoencoder. itemsize: bytes of a number of the transformer's. plan: the
-    memory plan, None for a model that is always in memory whole. float8, compiled: how its linear layers and blocks
-    run."""
+    """What paints. rates: of the device; nominal ones where ``is_known`` is false. key: what own runs are kept under.
+    half: whether the transformer computes in half precision; half_vae: the same of the autoencoder. itemsize: bytes of
+    a number of the transformer's. plan: the memory plan, None for a model that is always in memory whole. float8,
+    compiled: how its linear layers and blocks run."""
 
     rates: DeviceRates
     key: RunKey
@@ -67,18 +72,21 @@ class Machine:
     plan: MemoryPlan | None = None
     float8: bool = False
     compiled: bool = False
+    is_known: bool = True
 
 
 def of(resolved: ResolvedRequest, plan: MemoryPlan | None) -> Forecast | None:
-    """Seconds that a command will take here under a memory plan, with the loading; None where they cannot be known: on
-    a device of unknown rates, or for a model whose family does not count its work. plan: None for a model that is
-    always in memory whole. Raises UsageError for a device that is not here."""
+    """Seconds that a command will take here under a memory plan, with the loading; none on a device of unknown rates
+    before a film was painted there. None for a model whose family does not count its work. plan: None for a model that
+    is always in memory whole. Raises UsageError for a device that is not here."""
     device = memory.choose_device(resolved.request.device)
     dtype = memory.choose_dtype(resolved.request.dtype, device)
     machine, canvases = machine_of(resolved, device, dtype, plan), _canvases(resolved)
-    if machine is None or canvases is None:
+    if canvases is None:
         return None
     known, files = own_runs.of(own_runs.read(), machine.key), len(resolved.variants)
+    if not machine.is_known and "sample" not in known:
+        return Forecast(basis="unknown", files=files)
     by_rates = film_seconds(resolved, machine, canvases)
     by_rates = {name: each * (1 if name in ONCE else files) for name, each in by_rates.items()}
     seconds = {name: each * known[name].ratio if name in known else each for name, each in by_rates.items()}
@@ -89,16 +97,17 @@ def sampling_seconds(resolved: ResolvedRequest, device: torch.device, dtype: tor
     """Seconds that all passes of a request's films take on a device, uncompiled and from weights that stay there; None
     where that is not known."""
     machine, canvases = machine_of(resolved, device, dtype, None), _canvases(resolved)
-    if machine is None or canvases is None:
+    measured = own_runs.of(own_runs.read(), machine.key).get("sample")
+    if canvases is None or (measured is None and not machine.is_known):
         return None
-    ratio = own_runs.of(own_runs.read(), machine.key).get("sample", Measured(1.0)).ratio
+    ratio = 1.0 if measured is None else measured.ratio
     return ratio * len(resolved.variants) * sum(_sampling(machine, each, compiled=False) for each in canvases)
 
 
 def machine_of(
     resolved: ResolvedRequest, device: torch.device, dtype: torch.dtype, plan: MemoryPlan | None, *, threads: int = 0
-) -> Machine | None:
-    """What a request is painted with; None for a device of unknown rates. threads: of a CPU, 0 for those that it would
+) -> Machine:
+    """What a request is painted with. threads: of a CPU, 0 for those that it would
     be painted with on an idle machine."""
     import torch
 
@@ -106,21 +115,20 @@ def machine_of(
 
     count = threads or resolved.request.threads or torch.get_num_threads()
     found, speed = devices.described(device, count), resolved.speed
-    if found.rates is None:
-        return None
     name = str(dtype).removeprefix("torch.")
     # The name of a person's own file says something of them.
     model = resolved.spec.name if resolved.spec.repo or resolved.spec.folder is None else "own"
     half, is_whole = dtype != torch.float32, plan is None or (plan.resident_blocks is None and plan.is_exact)
     return Machine(
-        found.rates,
+        found.usual_rates,
         RunKey(found.key, name, resolved.spec.family, model, speed.mode),
         half=half,
         half_vae=half and device.type == "cuda" and speed.uses("half-vae"),
         itemsize=dtype.itemsize,
         plan=plan,
-        float8=speed.fast and half and device.type == "cuda" and is_whole and found.rates.float8 > 0,
+        float8=speed.fast and half and device.type == "cuda" and is_whole and found.usual_rates.float8 > 0,
         compiled=speed.uses("compile") and device.type == "cuda" and is_whole and plan is not None,
+        is_known=found.rates is not None,
     )
 
 
@@ -130,16 +138,25 @@ def film_seconds(resolved: ResolvedRequest, machine: Machine, canvases: Iterable
     return {
         "load": _loading(resolved, machine, listed),
         "compile": _compiling(machine),
-        "encode": sum(_encoding(machine, each) for each in listed),
+        "encode": sum(_encoding(machine, each) + CANVAS * _fitted_pixels(resolved, each) for each in listed),
         "sample": sum(_sampling(machine, each, compiled=machine.compiled) for each in listed),
-        "decode": sum(_decoding(machine, each) for each in listed),
-        "write": CLOSING + _film_pixels(resolved) / PIXELS_A_SECOND,
+        "decode": sum(_decoding(machine, each) + FITTED * _fitted_pixels(resolved, each) for each in listed)
+        + sum(_finishing(resolved, each) for each in listed[:-1]),
+        "write": CLOSING + sum(_finishing(resolved, each) for each in listed[-1:]) + _writing(resolved),
     }
 
 
-def record(resolved: ResolvedRequest, machine: Machine, clock: PhaseClock, *, load: float | None, busy: bool) -> None:
+def record(
+    resolved: ResolvedRequest,
+    machine: Machine,
+    clock: PhaseClock,
+    *,
+    load: float | None,
+    busy: bool,
+    writes: bool = True,
+) -> None:
     """Keep what a film took, for later forecasts. load: seconds until the model was there, None where torch was there
-    before. busy: whether other programs kept the CPU busy."""
+    before. busy: whether other programs kept the CPU busy. writes: whether the film went to a file."""
     canvases = _canvases(resolved)
     if canvases is None:
         return
@@ -151,12 +168,12 @@ def record(resolved: ResolvedRequest, machine: Machine, clock: PhaseClock, *, lo
         del took["load"]
     else:
         took["load"] += load
+    if not writes:
+        del took["write"]
     if not clock.whole:
         took = {name: took[name] for name in took.keys() & {"load"}}
     ratios = {
-        name: seconds / promised[name]
-        for name, seconds in took.items()
-        if promised.get(name) and max(seconds, promised[name]) >= MIN_SECONDS
+        name: seconds / promised[name] for name, seconds in took.items() if promised.get(name, 0.0) >= MIN_SECONDS
     }
     own_runs.add(machine.key, ratios, busy=busy)
 
@@ -237,6 +254,20 @@ def _loading(resolved: ResolvedRequest, machine: Machine, canvases: tuple[Canvas
     return r.start + moved / r.loading
 
 
-def _film_pixels(resolved: ResolvedRequest) -> float:
-    height, width = resolved.size
-    return resolved.plan.film_frames * height * width
+def _finishing(resolved: ResolvedRequest, canvas: CanvasRuns) -> float:
+    """Of a canvas's decoded frames, until they are those of the film."""
+    pixels = canvas.frames * math.prod(resolved.size) / MILLION
+    return pixels * (BLENDED * canvas.blended + MATCHED * canvas.matched)
+
+
+def _fitted_pixels(resolved: ResolvedRequest, canvas: CanvasRuns) -> float:
+    """Millions, of a canvas that is painted at another size than the film's; 0 where there is none."""
+    if resolved.request.refine or resolved.size == resolved.plan.format.model_size:
+        return 0.0
+    return canvas.frames * math.prod(resolved.size) / MILLION
+
+
+def _writing(resolved: ResolvedRequest) -> float:
+    plan, pixels = resolved.plan, math.prod(resolved.size) / MILLION
+    made = 0 if plan.retiming is None else sum(len(stretch.film) for stretch in plan.retiming.stretches)
+    return pixels * (WRITTEN * plan.film_frames + INTERPOLATED * made)

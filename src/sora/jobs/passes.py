@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 from sora import models
 from sora.jobs.resolve import ResolvedRequest
@@ -23,13 +22,17 @@ CYCLIC_LATENTS = 5  # that a cycle is decoded further than it is long
 @dataclass(frozen=True)
 class CanvasRuns:
     """What runs for one canvas. work: of the canvas. passes: of one sample through the transformer, as many as take the
-    time of whole ones. encode, decode: of all that is encoded and decoded. texts: that are encoded."""
+    time of whole ones. encode, decode: of all that is encoded and decoded. texts: that are encoded. frames: of the
+    canvas. blended, matched: whether its frames are blended with known ones, and matched to an earlier window's."""
 
     work: CanvasWork
     passes: float
     encode: Work
     decode: Work
     texts: int
+    frames: int
+    blended: bool = False
+    matched: bool = False
 
 
 def of_film(resolved: ResolvedRequest) -> tuple[CanvasRuns, ...] | None:
@@ -43,11 +46,19 @@ def _windowed(resolved: ResolvedRequest) -> Iterator[CanvasRuns | None]:
     plan = resolved.plan
     size = resolved.model_size if resolved.request.refine else plan.format.model_size
     strength = 1.0 if plan.source is None else plan.source.strength
-    of_canvas = partial(_canvas, resolved, strength=strength)
+    begun = set[int]()
     for window in plan.windows:
-        guidance = _guidance(resolved, window)
-        pictures = _pictures(resolved, window)
-        yield of_canvas((window.frames, *size), known=_is_known(resolved, window), guidance=guidance, pictures=pictures)
+        known, is_later = _is_known(resolved, window), window.colour_group in begun
+        begun.add(window.colour_group)
+        found = _canvas(
+            resolved,
+            (window.frames, *size),
+            known=known,
+            guidance=_guidance(resolved, window),
+            pictures=_pictures(resolved, window),
+            strength=strength,
+        )
+        yield found and replace(found, blended=known, matched=is_later)
 
 
 def _tiled(resolved: ResolvedRequest) -> Iterator[CanvasRuns | None]:
@@ -83,7 +94,8 @@ def _canvas(
     latents = 1 + (shape_FYX[0] - 1) // resolved.spec.grid.time
     is_cyclic = resolved.plan.cyclic and not resolved.plan.known_clips
     decoded = (latents - 1 + CYCLIC_LATENTS) / latents if is_cyclic else 1.0
-    return CanvasRuns(work, passes, encode, decoded * work.decode, texts=1 + (guidance != 1) + is_flow)
+    texts = 1 + (guidance != 1) + is_flow
+    return CanvasRuns(work, passes, encode, decoded * work.decode, texts, frames=shape_FYX[0])
 
 
 def _passes(resolved: ResolvedRequest, strength: float, guidance: float, *, is_flow: bool) -> float:

@@ -161,7 +161,7 @@ class Session(Verbs):
 
             with self._painting(on_progress or _ignore) as (loaded, listener), room.explained():
                 recipe = paint.recipe_of(resolved, variant, loaded)
-                with self._recorded(resolved, loaded, listener) as on_event:
+                with self._recorded(resolved, loaded, listener, writes=False) as on_event:
                     frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, on_event)
         kind = Picture if recipe.request.verb == "image" else Video
         notes = [*resolved.notes, *variant.notes, *loaded.notes, *([memory_plan] if memory_plan else [])]
@@ -230,19 +230,21 @@ class Session(Verbs):
 
     @contextmanager
     def _recorded(
-        self, resolved: ResolvedRequest, loaded: Loaded, listener: Listener, records: bool = True
+        self, resolved: ResolvedRequest, loaded: Loaded, listener: Listener, records: bool = True, writes: bool = True
     ) -> Iterator[Listener]:
         """A listener for the engine, which also measures the film that is painted in the block; its seconds are kept
-        for later forecasts where ``records``."""
+        for later forecasts where ``records``. writes: whether the film goes to a file."""
         from sora.jobs import forecast, paint
 
         clock, watch = PhaseClock(), threads.LoadMonitor()
         yield clock.before(listener)
         clock.stop()
         load, self._load_seconds = self._load_seconds, None
-        if records and (machine := paint.forecast_machine(resolved, loaded, self._thread_count)) is not None:
+        if records:
+            machine = paint.forecast_machine(resolved, loaded, self._thread_count)
             is_cpu, other_load = loaded.model.device.type == "cpu", watch.other_load()
-            forecast.record(resolved, machine, clock, load=load, busy=is_cpu and other_load >= threads.BUSY_CORES)
+            busy = is_cpu and other_load >= threads.BUSY_CORES
+            forecast.record(resolved, machine, clock, load=load, busy=busy, writes=writes)
 
     @contextmanager
     def _painting(self, on_progress: Listener) -> Iterator[tuple[Loaded, Listener]]:

@@ -19,6 +19,11 @@ class Device:
     key: str
     rates: DeviceRates | None
 
+    @property
+    def usual_rates(self) -> DeviceRates:
+        """Its rates, or nominal ones, against which measurements can be kept all the same."""
+        return self.rates or rates.NOMINAL
+
 
 def described(device: torch.device, threads: int | None = None) -> Device:
     """The device as it is here. threads: that a CPU computes with, None for as many as torch takes."""

@@ -149,6 +149,10 @@ def _lasting(name: str, sheet: Datasheet) -> DeviceRates:
     )
 
 
+NOMINAL = _lasting("a card", CARDS["A100"])
+"""To compare measurements with, on a device of which nothing is known."""
+
+
 def of_apple(chip: str) -> DeviceRates | None:
     """Of the GPU of a chip, by the name that the system gives it ("Apple M2 Max"); None for an unknown one."""
     found = [key for key in APPLE if re.search(rf"\b{key}\b", chip)]
