@@ -81,7 +81,7 @@ def of(resolved: ResolvedRequest, plan: MemoryPlan | None) -> Forecast | None:
     is always in memory whole. Raises UsageError for a device that is not here."""
     device = memory.choose_device(resolved.request.device)
     dtype = memory.choose_dtype(resolved.request.dtype, device)
-    machine, canvases = machine_of(resolved, device, dtype, plan), _canvases(resolved)
+    machine, canvases = machine_of(resolved, device, dtype, plan), canvases_of(resolved)
     if canvases is None:
         return None
     known, files = own_runs.of(own_runs.read(), machine.key), len(resolved.variants)
@@ -96,7 +96,7 @@ def of(resolved: ResolvedRequest, plan: MemoryPlan | None) -> Forecast | None:
 def sampling_seconds(resolved: ResolvedRequest, device: torch.device, dtype: torch.dtype) -> float | None:
     """Seconds that all passes of a request's films take on a device, uncompiled and from weights that stay there; None
     where that is not known."""
-    machine, canvases = machine_of(resolved, device, dtype, None), _canvases(resolved)
+    machine, canvases = machine_of(resolved, device, dtype, None), canvases_of(resolved)
     measured = own_runs.of(own_runs.read(), machine.key).get("sample")
     if canvases is None or (measured is None and not machine.is_known):
         return None
@@ -157,7 +157,7 @@ def record(
 ) -> None:
     """Keep what a film took, for later forecasts. load: seconds until the model was there, None where torch was there
     before. busy: whether other programs kept the CPU busy. writes: whether the film went to a file."""
-    canvases = _canvases(resolved)
+    canvases = canvases_of(resolved)
     if canvases is None:
         return
     promised, took = film_seconds(resolved, machine, canvases), dict(clock.seconds)
@@ -178,7 +178,8 @@ def record(
     own_runs.add(machine.key, ratios, busy=busy)
 
 
-def _canvases(resolved: ResolvedRequest) -> tuple[CanvasRuns, ...] | None:
+def canvases_of(resolved: ResolvedRequest) -> tuple[CanvasRuns, ...] | None:
+    """What runs for one film of a request; None for a model whose family does not count its work."""
     try:
         return passes.of_film(resolved)
     except ModelError:  # files that are damaged, which loading says better

@@ -101,7 +101,7 @@ def _canvas(
 def _passes(resolved: ResolvedRequest, strength: float, guidance: float, *, is_flow: bool) -> float:
     request, spec = resolved.request, resolved.spec
     steps = max(1, round((request.steps or spec.defaults.steps) * strength))
-    evaluations = steps * EVALUATIONS.get(request.sampler or "", 1)
+    evaluations = steps * (1 if is_flow else EVALUATIONS.get(request.sampler or "", 1))
     evaluations -= evaluations > steps  # the last step of two evaluations has one
     guided = 0.0 if guidance == 1 else _guided_share(resolved, steps)
     passes = evaluations * (1 + guided + is_flow)

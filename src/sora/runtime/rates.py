@@ -120,7 +120,7 @@ def of_card(name: str, multiprocessors: int = 0, capability: tuple[int, int] = (
     """Of a card by the name that torch gives it, or where that is in no row by its multiprocessors and its compute
     capability; None for one of which neither is known."""
     found = [key for key in CARDS if re.search(rf"\b{re.escape(key)}\b", _spaced(name), re.IGNORECASE)]
-    if found:
+    if found and "laptop" not in name.lower():
         key = max(found, key=len)
         return _lasting(key, CARDS[key])
     peak = multiprocessors * HALF_PER_CLOCK.get(capability, 0) * CLOCK / 1e12
