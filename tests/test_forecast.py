@@ -28,6 +28,7 @@ from sora.plan.request import Request
 from sora.runtime import device as devices
 from sora.runtime import rates
 from sora.runtime.device import Device
+from sora.storage import cache
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 H100 = rates.of_card("NVIDIA H100 80GB HBM3")
@@ -96,7 +97,7 @@ def test_loading_and_text_of_an_h100(monkeypatch: pytest.MonkeyPatch) -> None:
     resolved = asked("wan2.1-1.3b")
     machine = on_h100(resolved, monkeypatch)
     assert machine.rates.loading == 14.6
-    work = (forecast.canvases_of(resolved) or ())[0].work
+    work = next(iter(forecast.canvases_of(resolved) or ())).work
     assert 2 * work.text / (forecast.TEXT_SHARE * machine.rates.matrix[0]) == pytest.approx(0.030, rel=0.1)
     gigabytes = 2 * (work.parameters["transformer"] + work.parameters["text_encoder"] + work.parameters["vae"])
     assert phases(resolved, machine)["load"] == pytest.approx(machine.rates.start + gigabytes / 14.6)
@@ -141,7 +142,7 @@ def test_memory_plans_count(monkeypatch: pytest.MonkeyPatch) -> None:
     # 14 billion parameters of blocks, two bytes each, at 50 GB/s in every one of 100 passes.
     assert streamed["sample"] == pytest.approx(100 * 2 * 14.05 / 50, rel=0.02) and streamed["sample"] > whole["sample"]
     assert tiled["decode"] > 1.2 * whole["decode"] and tiled["load"] > whole["load"]
-    (Path(forecast.cache.folder()) / "compiled" / "ab").mkdir(parents=True)
+    (cache.folder() / "compiled" / "ab").mkdir(parents=True)
     again = phases(resolved, on_h100(resolved, monkeypatch))
     assert again["compile"] < whole["compile"] / 4
 

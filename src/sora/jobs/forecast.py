@@ -210,8 +210,8 @@ def _streaming(machine: Machine, canvas: CanvasRuns) -> float:
     plan, work = machine.plan, canvas.work
     if plan is None or plan.resident_blocks is None:
         return 0.0
-    streamed = work.in_blocks * max(0.0, 1 - plan.resident_blocks / work.blocks)
-    return streamed * machine.itemsize / machine.rates.transfer
+    offloaded = work.in_blocks * max(0.0, 1 - plan.resident_blocks / work.blocks)
+    return offloaded * machine.itemsize / machine.rates.transfer
 
 
 def _sampling(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> float:

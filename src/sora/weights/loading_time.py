@@ -1,4 +1,4 @@
-"""How long this thread has been loading checkpoints, so that it can be told from what it does with them."""
+"""How long this thread has been loading checkpoints, to tell that from what it does with them."""
 
 from __future__ import annotations
 

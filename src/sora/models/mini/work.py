@@ -38,7 +38,7 @@ def _counted(
     latents = length, height, width
     dit = _transformer(sizes["dit"], slots=sizes["text"]["slots"], patch=spec.grid.patch**2)
     tokens = length * height * width // spec.grid.patch**2
-    stored = {"transformer": dit.parameters, "vae": _vae_parameters(sizes["vae"])}
+    parameters = {"transformer": dit.parameters, "vae": _vae_parameters(sizes["vae"])}
     return CanvasWork(
         dit.linear(tokens) / TERA,
         dit.attention(tokens) / TERA,
@@ -46,7 +46,7 @@ def _counted(
         dit.elements(tokens) / GIGA,
         encode=work_of(_encoder_layers(sizes["vae"], latents)) if encodes else Work(),
         decode=work_of(_decoder_layers(sizes["vae"], latents)),
-        parameters={name: count / GIGA for name, count in stored.items()},
+        parameters={name: count / GIGA for name, count in parameters.items()},
         in_blocks=dit.in_blocks / GIGA,
         blocks=dit.blocks,
     )

@@ -37,10 +37,10 @@ def canvas_work(
     clip, picture = (length, height, width), (1, height, width)
     tokens = (length + references) * height * width // prod(config.patch)
     dit = _transformer(config)
-    stored = {"transformer": dit.parameters, "vae": vae.parameters, "text_encoder": _text_parameters(folder)}
+    parameters = {"transformer": dit.parameters, "vae": vae.parameters, "text_encoder": _text_parameters(folder)}
     has_image_encoder = config.image_dim is not None
     if has_image_encoder:
-        stored["image_encoder"] = IMAGE_LAYERS * _block(IMAGE_WIDTH, IMAGE_FFN)
+        parameters["image_encoder"] = IMAGE_LAYERS * _block(IMAGE_WIDTH, IMAGE_FFN)
     return CanvasWork(
         dit.linear(tokens) / TERA,
         dit.attention(tokens) / TERA,
@@ -49,8 +49,8 @@ def canvas_work(
         encode=(2 if config.vace_layers else 1) * encoding(vae, clip) + references * encoding(vae, picture),
         decode=decoding(vae, clip),
         text=2 * WORDS * _text_blocks(folder) / TERA,
-        image=2 * IMAGE_TOKENS * stored.get("image_encoder", 0) / TERA,
-        parameters={name: count / GIGA for name, count in stored.items()},
+        image=2 * IMAGE_TOKENS * parameters.get("image_encoder", 0) / TERA,
+        parameters={name: count / GIGA for name, count in parameters.items()},
         in_blocks=dit.in_blocks / GIGA,
         blocks=dit.blocks,
         loads_late=True,
