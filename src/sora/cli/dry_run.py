@@ -17,12 +17,15 @@ from sora.jobs.forecast import Forecast
 from sora.jobs.resolve import ResolvedRequest
 from sora.memory import MemoryPlan
 from sora.plan.geometry import wxh
+from sora.runtime import threads
 
 
 def report(resolved: ResolvedRequest, *, as_json: bool) -> None:
     """On stdout, one line a fact, or one object with ``--json``."""
+    watch = threads.LoadMonitor()
     planned = _memory_plan(resolved)
-    known_facts, expected_seconds = facts(resolved, planned), expected(resolved, planned)
+    known_facts = facts(resolved, planned)
+    expected_seconds = expected(resolved, planned, busy_cores=watch.other_load())
     notes = [*resolved.notes, *advice.note_lines(resolved.variants)]
     if as_json:
         typer.echo(json.dumps(known_facts | {"seconds": duration.facts(expected_seconds), "notes": notes}))
@@ -85,8 +88,10 @@ def _memory_plan(resolved: ResolvedRequest) -> PlannedMemory:
     return PlannedMemory(plan, line.removeprefix("memory: "))
 
 
-def expected(resolved: ResolvedRequest, planned: PlannedMemory | None = None) -> Forecast | None:
+def expected(
+    resolved: ResolvedRequest, planned: PlannedMemory | None = None, *, busy_cores: float = 0.0
+) -> Forecast | None:
     """How long it will take here; None where that is not known, and where it does not fit in memory. planned: None to
-    find that out."""
+    find that out. busy_cores: that other programs use."""
     planned = planned or _memory_plan(resolved)
-    return forecast.of(resolved, planned.plan) if planned.fits else None
+    return forecast.of(resolved, planned.plan, busy_cores=busy_cores) if planned.fits else None

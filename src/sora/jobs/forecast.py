@@ -19,6 +19,7 @@ from sora.jobs.passes import CanvasRuns
 from sora.jobs.phase_clock import PhaseClock
 from sora.jobs.resolve import ResolvedRequest
 from sora.memory.plans import MemoryPlan
+from sora.runtime import threads
 from sora.runtime.rates import DeviceRates
 from sora.storage import cache
 
@@ -75,13 +76,16 @@ class Machine:
     is_known: bool = True
 
 
-def of(resolved: ResolvedRequest, plan: MemoryPlan | None) -> Forecast | None:
+def of(resolved: ResolvedRequest, plan: MemoryPlan | None, *, busy_cores: float = 0.0) -> Forecast | None:
     """Seconds that a command will take here under a memory plan, with the loading; none on a device of unknown rates
     before a film was painted there. None for a model whose family does not count its work. plan: None for a model that
-    is always in memory whole. Raises UsageError for a device that is not here."""
+    is always in memory whole. busy_cores: that other programs use. Raises UsageError for a device that is not here."""
+    import torch
+
     device = memory.choose_device(resolved.request.device)
     dtype = memory.choose_dtype(resolved.request.dtype, device)
-    machine, canvases = machine_of(resolved, device, dtype, plan), canvases_of(resolved)
+    count = threads.thread_count(resolved.request.threads, busy_cores, torch.get_num_threads())
+    machine, canvases = machine_of(resolved, device, dtype, plan, thread_count=count), canvases_of(resolved)
     if canvases is None:
         return None
     known, files = own_runs.of(own_runs.read(), machine.key), len(resolved.variants)
@@ -105,15 +109,19 @@ def sampling_seconds(resolved: ResolvedRequest, device: torch.device, dtype: tor
 
 
 def machine_of(
-    resolved: ResolvedRequest, device: torch.device, dtype: torch.dtype, plan: MemoryPlan | None, *, threads: int = 0
+    resolved: ResolvedRequest,
+    device: torch.device,
+    dtype: torch.dtype,
+    plan: MemoryPlan | None,
+    *,
+    thread_count: int = 0,
 ) -> Machine:
-    """What a request is painted with. threads: of a CPU, 0 for those that it would
-    be painted with on an idle machine."""
+    """What a request is painted with. thread_count: of a CPU, 0 for those of an idle machine."""
     import torch
 
     from sora.runtime import device as devices
 
-    count = threads or resolved.request.threads or torch.get_num_threads()
+    count = thread_count or resolved.request.threads or torch.get_num_threads()
     found, speed = devices.described(device, count), resolved.speed
     name = str(dtype).removeprefix("torch.")
     # The name of a person's own file says something of them.

@@ -218,7 +218,7 @@ def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
 def forecast_machine(resolved: ResolvedRequest, loaded: Loaded, thread_count: int | None) -> forecast.Machine:
     """The same for a forecast, under the memory plan that the model follows."""
     plan = models.followed_plan(loaded.model)
-    return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, threads=thread_count or 0)
+    return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, thread_count=thread_count or 0)
 
 
 def weights_identity(spec: ModelSpec) -> str:

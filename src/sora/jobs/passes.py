@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from sora import models
 from sora.jobs.resolve import ResolvedRequest
@@ -46,18 +47,12 @@ def _windowed(resolved: ResolvedRequest) -> Iterator[CanvasRuns | None]:
     plan = resolved.plan
     size = resolved.model_size if resolved.request.refine else plan.format.model_size
     strength = 1.0 if plan.source is None else plan.source.strength
-    begun = set[int]()
+    begun, of_canvas = set[int](), cache(partial(_canvas, resolved, strength=strength))
     for window in plan.windows:
         known, is_later = _is_known(resolved, window), window.colour_group in begun
         begun.add(window.colour_group)
-        found = _canvas(
-            resolved,
-            (window.frames, *size),
-            known=known,
-            guidance=_guidance(resolved, window),
-            pictures=_pictures(resolved, window),
-            strength=strength,
-        )
+        guidance, pictures = _guidance(resolved, window), _pictures(resolved, window)
+        found = of_canvas((window.frames, *size), known=known, guidance=guidance, pictures=pictures)
         yield found and replace(found, blended=known, matched=is_later)
 
 

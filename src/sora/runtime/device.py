@@ -33,7 +33,7 @@ def described(device: torch.device, threads: int | None = None) -> Device:
         chip = _apple_chip()
         return Device(f"mps {chip}", rates.of_apple(chip))
     capability, count = torch.backends.cpu.get_cpu_capability(), threads or torch.get_num_threads()
-    return Device(f"{device.type} {capability} {count}", rates.of_cpu(capability, count))
+    return Device(f"{device.type} {capability}", rates.of_cpu(capability, count))
 
 
 def _card(device: torch.device) -> Device:
