@@ -1,11 +1,13 @@
 """How well the seconds of paintings are predicted, on the machine where this runs.
 
-    python benchmarks/forecast.py [--rounds N] [--only NAME]
+    python benchmarks/forecast.py [--rounds N] [--only NAME] [--cpu]
 
 The embedded model paints clips of several lengths, sizes and commands, by turns, in one process. Before anything is
 recorded they are predicted from the rates of the device; then after one default clip was painted; then after all were.
 A Markdown table of seconds without the loading, which a last row measures in a process of its own. Medians of the
-rounds. The records are in a folder of their own.
+rounds. The records are in a folder of their own. ``--cpu`` takes the seconds that one thread of this process computes
+in place of those that pass, for a machine on which other programs run: predictions are of an idle one. The encoder of
+films, a process of its own, is then not counted.
 """
 
 from __future__ import annotations
@@ -18,23 +20,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from sora import media
 from sora.jobs import forecast
+from sora.jobs import session as sessions
 from sora.jobs.delivery import Delivery
+from sora.jobs.phase_clock import PhaseClock
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.session import Session
 from sora.plan.request import Request
 
 PROMPT = "a red balloon floats up over a green meadow"
+Clock = Callable[[], float]
 FIRST = "17 frames"
 WITHIN_AFTER, WITHIN_RATES = 1.25, 2.0
 
@@ -87,13 +94,13 @@ def predicted(case: ResolvedRequest) -> dict[str, float]:
     return {name: each for name, each in found.seconds.items() if name not in ("load", "compile")}
 
 
-def painted(session: Session, case: ResolvedRequest, path: Path) -> float:
-    """Seconds of one film."""
+def painted(session: Session, case: ResolvedRequest, path: Path, now: Clock) -> float:
+    """Seconds of one film, by a clock."""
     session.prepare(case)
     suffix = ".png" if case.request.verb == "image" else ".mp4"
-    began = time.perf_counter()
+    began = now()
     session.write(case, case.variants[0], str(path.with_suffix(suffix)), force=True, on_progress=lambda _: None)
-    return time.perf_counter() - began
+    return now() - began
 
 
 def cold(folder: Path) -> tuple[float, float]:
@@ -109,26 +116,30 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="Cases whose names hold this.")
+    parser.add_argument("--cpu", action="store_true", help="Seconds that this process computes, with one thread.")
     options = parser.parse_args()
+    if options.cpu:
+        torch.set_num_threads(1)
+        sessions.PhaseClock = partial(PhaseClock, time.process_time)  # type: ignore[misc, assignment]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         os.environ["SORA_STATE"] = str(folder / "state")
-        table(folder, options.rounds, options.only)
+        table(folder, options.rounds, options.only, time.process_time if options.cpu else time.perf_counter)
 
 
-def table(folder: Path, rounds: int, only: str) -> None:
+def table(folder: Path, rounds: int, only: str, now: Clock) -> None:
     found, session, path = resolved_cases(folder, only), Session(), folder / "made.mp4"
     for case in found.values():  # what a first run alone pays for, not recorded
         os.environ["SORA_STATE"] = str(folder / "unused")
-        painted(session, case, path)
+        painted(session, case, path, now)
     os.environ["SORA_STATE"] = str(folder / "state")
     by_rates = {name: predicted(case) for name, case in found.items()}
-    painted(session, found[FIRST], path)
+    painted(session, found[FIRST], path, now)
     after_one = {name: sum(predicted(case).values()) for name, case in found.items()}
     real: dict[str, list[float]] = {name: [] for name in found}
     for number in range(rounds):
         for name, case in list(found.items()) if number % 2 == 0 else list(found.items())[::-1]:
-            real[name].append(painted(session, case, path))
+            real[name].append(painted(session, case, path, now))
     after_all = {name: sum(predicted(case).values()) for name, case in found.items()}
     print(f"| film | took s | spread | rates | after one | after all |\n|{' --- |' * 6}")
     misses: list[tuple[float, float, float]] = []

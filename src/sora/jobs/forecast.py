@@ -33,6 +33,7 @@ PASS_BYTES, COMPILED_PASS_BYTES = 320, 72  # moved for each element of a pass
 OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutions, in half precision and in float32
 TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
 COMPILING, COMPILED_BEFORE = 16.0, 2.4  # seconds of the first compiled pass, with a cold cache and a warm one
+SHARE_SAVED = 0.2  # of a pass, by compiling
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
 CLOSING = 0.12  # seconds to close a file and verify it
 WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.05, 0.025, 0.2, 0.45, 0.25
@@ -63,7 +64,7 @@ class Machine:
     """What paints. rates: of the device; nominal ones where ``is_known`` is false. key: what own runs are kept under.
     half: whether the transformer computes in half precision; half_vae: the same of the autoencoder. itemsize: bytes of
     a number of the transformer's. plan: the memory plan, None for a model that is always in memory whole. float8,
-    compiled: how its linear layers and blocks run."""
+    may_compile: whether its linear layers compute so, and whether its blocks are compiled where that pays."""
 
     rates: DeviceRates
     key: RunKey
@@ -72,7 +73,7 @@ class Machine:
     itemsize: int
     plan: MemoryPlan | None = None
     float8: bool = False
-    compiled: bool = False
+    may_compile: bool = False
     is_known: bool = True
 
 
@@ -135,7 +136,7 @@ def machine_of(
         itemsize=dtype.itemsize,
         plan=plan,
         float8=speed.fast and half and device.type == "cuda" and is_whole and found.usual_rates.float8 > 0,
-        compiled=speed.uses("compile") and device.type == "cuda" and is_whole and plan is not None,
+        may_compile=speed.uses("compile") and device.type == "cuda" and is_whole and plan is not None,
         is_known=found.rates is not None,
     )
 
@@ -143,11 +144,12 @@ def machine_of(
 def film_seconds(resolved: ResolvedRequest, machine: Machine, canvases: Iterable[CanvasRuns]) -> dict[str, float]:
     """Seconds of one film by phase, as the device's rates promise them, with the loading of everything."""
     listed = tuple(canvases)
+    compiled = is_compiled(resolved, machine, listed)
     return {
         "load": _loading(resolved, machine, listed),
-        "compile": _compiling(machine),
+        "compile": _compile_seconds() if compiled else 0.0,
         "encode": sum(_encoding(machine, each) + CANVAS * _fitted_pixels(resolved, each) for each in listed),
-        "sample": sum(_sampling(machine, each, compiled=machine.compiled) for each in listed),
+        "sample": sum(_sampling(machine, each, compiled=compiled) for each in listed),
         "decode": sum(_decoding(machine, each) + FITTED * _fitted_pixels(resolved, each) for each in listed)
         + sum(_finishing(resolved, each) for each in listed[:-1]),
         "write": CLOSING + sum(_finishing(resolved, each) for each in listed[-1:]) + _writing(resolved),
@@ -169,7 +171,7 @@ def record(
     if canvases is None:
         return
     promised, took = film_seconds(resolved, machine, canvases), dict(clock.seconds)
-    if machine.compiled:
+    if is_compiled(resolved, machine, canvases):
         steps, took["sample"] = clock.later_steps
         promised["sample"] *= steps / max(1, clock.steps)
     if load is None:
@@ -226,9 +228,15 @@ def _sampling(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> float:
     return canvas.passes * _pass(machine, canvas, compiled=compiled)
 
 
-def _compiling(machine: Machine) -> float:
-    if not machine.compiled:
-        return 0.0
+def is_compiled(resolved: ResolvedRequest, machine: Machine, canvases: Iterable[CanvasRuns]) -> bool:
+    """Whether blocks are compiled, as is done where the passes of all films gain more by it than it costs."""
+    if not machine.may_compile:
+        return False
+    plain = len(resolved.variants) * sum(_sampling(machine, each, compiled=False) for each in canvases)
+    return plain * SHARE_SAVED >= _compile_seconds()
+
+
+def _compile_seconds() -> float:
     folder = cache.folder() / "compiled"
     return COMPILED_BEFORE if folder.is_dir() and any(folder.iterdir()) else COMPILING
 
