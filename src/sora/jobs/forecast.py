@@ -36,7 +36,7 @@ COMPILING, COMPILED_BEFORE = 16.0, 2.4  # seconds of the first compiled pass, wi
 SHARE_SAVED = 0.2  # of a pass, by compiling
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
 CLOSING = 0.12  # seconds to close a file and verify it
-WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.03, 0.02, 0.15, 0.3, 0.25
+WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.03, 0.02, 0.12, 0.2, 0.25
 """Seconds of a CPU for a million pixels, whatever paints: encoded into a file; fitted to the film's size from another;
 the same of a canvas before it is painted; blended with known frames; matched to an earlier window's; made between
 painted frames. Measured on two cores with the embedded model."""
