@@ -10,12 +10,14 @@ from sora.catalog.wan_keys import KEY_MAPS
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from sora.memory import Needs
     from sora.models.wan.model import Wan
 
-__all__ = ["KEY_MAPS", "load", "memory_needs"]
+__all__ = ["KEY_MAPS", "attention_heads", "load", "memory_needs"]
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
@@ -23,6 +25,21 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     from sora.models.wan import model
 
     return model.load(spec, device, dtype, speed)
+
+
+def attention_heads(spec: ModelSpec) -> int:
+    """See ``models.parallel.DividedFamily``."""
+    from sora.models.wan import layout
+
+    paths = _paths(spec) or {}
+    return layout.meta_module(spec, layout.EXPERTS[0], paths.get(layout.EXPERTS[0])).config.heads  # type: ignore
+
+
+def _paths(spec: ModelSpec) -> dict[str, Path] | None:
+    """Of the components, None for a model that is not downloaded."""
+    from sora.models.wan import layout
+
+    return layout.component_paths(spec) if spec.folder or hub.local_copy(spec).state == hub.COMPLETE else None
 
 
 def memory_needs(
@@ -35,9 +52,9 @@ def memory_needs(
     references: int = 0,
 ) -> Needs:
     """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
-    from sora.models.wan import components, layout, needs
+    from sora.models.wan import components, needs
 
-    paths = layout.component_paths(spec) if spec.folder or hub.local_copy(spec).state == hub.COMPLETE else None
+    paths = _paths(spec)
     vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
     shown = {"encodes": encodes, "references": references}
     return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)
