@@ -12,6 +12,7 @@ from sora.catalog import hub
 from sora.errors import OutOfMemory, printable
 from sora.jobs import advice, room
 from sora.jobs.resolve import ResolvedRequest
+from sora.models import parallel
 from sora.plan.geometry import wxh
 
 
@@ -60,7 +61,9 @@ def _memory_line(resolved: ResolvedRequest, shape_FYX: tuple[int, int, int], kno
     """What a run would say of its memory plan; empty for models that are always in memory."""
     request, shown = resolved.request, resolved.pictures
     options: dict[str, Any] = {"encodes": known, "references": shown, "forced": request.memory}
+    options |= {"processes": request.gpus or 1}
     device = memory.choose_device(request.device)
+    parallel.check(resolved.spec, request.gpus or 1, device, guided=request.guidance != 1)
     dtype = memory.choose_dtype(request.dtype, device)
     try:
         line = models.preview_memory_plan(resolved.spec, shape_FYX, device, dtype, **options)

@@ -83,21 +83,17 @@ class Batchable(Protocol):
 class Parallelizable(Protocol):
     """A model whose passes several processes can compute together, each on a device of its own."""
 
+    @property
+    def workers(self) -> Workers | None:
+        """The other processes, None for this one alone."""
+        ...
+
     def parallelize(self, workers: Workers) -> Model:
         """The same model on rank 0, which computes with these from now on."""
         ...
 
     def serve(self, ranks: Ranks) -> Callable[[Any], Any]:
         """What handles the messages of rank 0 in another process."""
-        ...
-
-    def close(self) -> None:
-        """End the other processes, if any. The model cannot be used after that."""
-        ...
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether all processes are there."""
         ...
 
 

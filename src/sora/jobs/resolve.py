@@ -80,12 +80,12 @@ class ResolvedRequest:
         return replace(self.plan, prompts=variant.texts)
 
     def request_of(self, variant: Variant) -> Request:
-        """The request of one variant alone; how many threads paint says nothing about the film."""
+        """The request of one variant alone; how many threads and devices paint says nothing about the film."""
         first, *then = words = [prompts.escaped(text) for text in variant.shots]
         own: dict[str, Any] = {"prompt": first or None, "then": tuple(then)}
         if self.request.shots:
             own = {"shots": tuple(map(shot_lines.with_words, self.request.shots, words))}
-        return msgspec.structs.replace(self.request, **own, seed=variant.seed, threads=None)
+        return msgspec.structs.replace(self.request, **own, seed=variant.seed, threads=None, gpus=None)
 
 
 def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | None = None) -> ResolvedRequest:

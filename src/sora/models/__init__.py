@@ -95,15 +95,16 @@ def preview_memory_plan(
     encodes: bool,
     references: int = 0,
     forced: str | None = None,
+    processes: int = 1,
 ) -> str:
     """The line that ``plan_memory`` would return for the same canvas, without loading the model. Takes and raises the
-    same."""
+    same. processes: that paint it together."""
     from sora import memory  # not at the top: commands that only list models do not need it
 
     needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes, references=references)
     if needs is None:
         return _no_memory_plan(spec, forced)
-    return memory.plan_memory(needs, memory.measure_free(device), forced)[1]
+    return memory.plan_memory(needs, memory.measure_free(device).shared(processes), forced)[1]
 
 
 def plan_memory(

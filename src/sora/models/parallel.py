@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from sora.engine.model import Model
+    from sora.runtime.parallel.workers import Workers
 
 WORKER = "sora.models.worker"
 
@@ -57,25 +58,33 @@ def _check_devices(gpus: int, device: torch.device) -> None:
         raise UsageError(f"--gpus {gpus}: this machine has {torch.cuda.device_count()}; say at most that many")
 
 
+def start(gpus: int, device: torch.device) -> Workers:
+    """Start the other processes that paint, to be closed at the end. device: of this process. Raises UsageError."""
+    import torch
+
+    from sora.runtime.parallel.workers import Workers
+
+    workers = Workers(WORKER, gpus, device)
+    workers.connect(torch.get_num_threads() if device.type == "cpu" else 0)
+    return workers
+
+
 def parallelize(
     model: Model,
-    gpus: int,
+    workers: Workers,
     dtype: torch.dtype,
     speed: Speed,
     *,
     loras: Sequence[tuple[Path, float]] = (),
     strict: bool = False,
 ) -> Model:
-    """The same model, whose passes are computed by ``gpus`` processes: this one, and others that are started here and
-    load the same weights. dtype, speed, loras, strict: that the model was loaded with. ``close`` it at the end."""
-    import torch
-
+    """The same model, whose passes are computed together with these processes, which load the same weights in place of
+    whatever they had. dtype, speed, loras, strict: that the model was loaded with."""
     from sora.engine.model import Parallelizable
     from sora.models.worker import ModelJob
-    from sora.runtime.parallel.workers import Workers
+    from sora.runtime.parallel.workers import Begin
 
     assert isinstance(model, Parallelizable)
-    workers = Workers(WORKER, gpus, model.device)
-    threads = torch.get_num_threads() if model.device.type == "cpu" else 0
-    workers.connect(ModelJob(model.spec, dtype, speed, tuple(loras), strict), threads)
+    with workers.guarded():
+        workers.send(Begin(ModelJob(model.spec, dtype, speed, tuple(loras), strict)))
     return model.parallelize(workers)

@@ -14,7 +14,6 @@ from sora.catalog.spec import ModelSpec
 from sora.engine.model import Parallelizable
 from sora.runtime.parallel import worker
 from sora.runtime.parallel.ranks import Ranks
-from sora.runtime.parallel.workers import Setup
 from sora.runtime.speed import Speed
 
 
@@ -29,9 +28,8 @@ class ModelJob:
     strict: bool = False
 
 
-def begin(setup: Setup, ranks: Ranks) -> Callable[[Any], Any]:
+def prepare(job: ModelJob, ranks: Ranks) -> Callable[[Any], Any]:
     """Make the model ready; its weights are loaded once rank 0 asks for them."""
-    job: ModelJob = setup.job
     model = models.load(job.spec, ranks.device, job.dtype, job.speed)
     for path, strength in job.loras:
         models.add_lora(model, path, strength, strict=job.strict)
@@ -41,6 +39,6 @@ def begin(setup: Setup, ranks: Ranks) -> Callable[[Any], Any]:
 
 if __name__ == "__main__":
     # By its full name, so that what is pickled in one process is the same class in the other.
-    from sora.models.worker import begin as begin_by_name
+    from sora.models.worker import prepare as prepare_by_name
 
-    worker.serve(begin_by_name)
+    worker.serve(prepare_by_name)

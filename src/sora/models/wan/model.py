@@ -248,14 +248,6 @@ class Wan:
 
         return parallel.Server(ranks, load, bind)
 
-    def close(self) -> None:
-        if self.workers is not None:
-            self.workers.close()
-
-    @property
-    def is_usable(self) -> bool:
-        return self.workers is None or self.workers.failure is None
-
     def _predict(
         self,
         transformer: GuidedTransformer,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -37,17 +38,16 @@ class Ranks:
         if device.type == "cpu":
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(
-            backend, store=dist.FileStore(store, size), rank=rank, world_size=size, timeout=MAX_WAIT
-        )
-        self._halves = [dist.new_group(list(ranks)) for ranks in _halves(size)] if size % 2 == 0 else []
+        shared = dist.FileStore(store, size)  # pyright: ignore[reportPrivateImportUsage]
+        dist.init_process_group(backend, store=shared, rank=rank, world_size=size, timeout=MAX_WAIT)
+        self._all, *self._halves = [_group(range(size)), *map(_group, _halves(size) if size % 2 == 0 else ())]
         self.half = 0 if size == 1 else rank // max(1, size // 2)
         self.sequence = UlyssesSequence()
 
     def use(self, config: ParallelConfig) -> bool:
         """Divide the next pass by this configuration; returns whether this process has a part in it."""
         if config.ulysses_degree == self.size:
-            self.sequence.use(dist.group.WORLD)
+            self.sequence.use(self._all)
             return True
         self.sequence.use(self._halves[self.half])
         return config.cfg_degree == 2 or self.half == 0
@@ -83,6 +83,11 @@ def abort() -> None:
     May be called from another thread."""
     if (end := getattr(dist.distributed_c10d, "_abort_process_group", None)) is not None:
         end()
+
+
+def _group(ranks: range) -> Any:
+    """The group of these ranks, which all processes must make; of no use to those that are not in it."""
+    return dist.new_group(list(ranks))
 
 
 def _halves(size: int) -> tuple[range, range]:

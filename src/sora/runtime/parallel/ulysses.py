@@ -43,14 +43,14 @@ class UlyssesSequence:
         begin = sum(self._sizes[: self._rank])
         return slice(begin, begin + self._sizes[self._rank])
 
-    def gather(self, x_BnC: Tensor) -> Tensor:
+    def gather(self, x_BNC: Tensor) -> Tensor:
         """The shares of all processes, (B, N, C)."""
         if self._degree == 1:
-            return x_BnC
+            return x_BNC
         longest = max(self._sizes)  # gloo gathers tensors of one size alone
-        b, n, c = x_BnC.shape
-        padded = x_BnC.new_zeros(b, longest, c)
-        padded[:, :n] = x_BnC
+        b, n, c = x_BNC.shape
+        padded = x_BNC.new_zeros(b, longest, c)
+        padded[:, :n] = x_BNC
         shares = [torch.empty_like(padded) for _ in self._sizes]
         dist.all_gather(shares, padded, group=self._group)
         self.bytes_sent += padded.nbytes * (self._degree - 1)

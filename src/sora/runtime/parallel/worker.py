@@ -18,21 +18,25 @@ import torch
 from sora.errors import SoraError
 from sora.runtime.parallel.messages import unpacked
 from sora.runtime.parallel.ranks import Ranks
-from sora.runtime.parallel.workers import Reply, Setup, memory_error
+from sora.runtime.parallel.workers import Begin, Reply, Setup, memory_error
 
 Handler = Callable[[Any], Any]
 """Computes what a message asks for, and returns what is to be answered, None for nothing."""
 
 
-def serve(begin: Callable[[Setup, Ranks], Handler]) -> None:
-    """Join the group and handle messages for ever. begin: makes ready for it. Rank 0 is sent an error, which ends the
+Prepare = Callable[[Any, Ranks], Handler]
+"""Makes ready for the messages that follow the job of a ``Begin``."""
+
+
+def serve(prepare: Prepare) -> None:
+    """Join the group and handle messages for ever. Rank 0 is sent an error, which ends the
     process, since the others wait for it in a collective."""
     pipe = Connection(int(sys.argv[1]))
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
     setup: Setup = pickle.loads(inbox.get())
     try:
-        _handle_messages(setup, pipe, inbox, begin)
+        _handle_messages(setup, pipe, inbox, prepare)
     except SoraError as error:
         _answer(pipe, Reply(error=error))
         raise
@@ -44,18 +48,19 @@ def serve(begin: Callable[[Setup, Ranks], Handler]) -> None:
         raise
 
 
-def _handle_messages(
-    setup: Setup, pipe: Connection, inbox: queue.SimpleQueue[bytes], begin: Callable[[Setup, Ranks], Handler]
-) -> None:
+def _handle_messages(setup: Setup, pipe: Connection, inbox: queue.SimpleQueue[bytes], prepare: Prepare) -> None:
     if setup.threads:
         torch.set_num_threads(setup.threads)
     _answer(pipe, Reply())
     ranks = Ranks(setup.rank, setup.size, torch.device(setup.device), setup.store)
-    handle = begin(setup, ranks)
+    handle: Handler | None = None
     while True:
         message, tensors = unpacked(inbox.get(), ranks.device)
         ranks.broadcast(tensors)
-        if (answer := handle(message)) is not None:
+        if isinstance(message, Begin):
+            handle = None  # frees one model before another is loaded
+            handle = prepare(message.job, ranks)
+        elif handle is not None and (answer := handle(message)) is not None:
             _answer(pipe, Reply(answer))
 
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -36,13 +36,20 @@ MAX_ERROR_BYTES = 4000  # of what a worker wrote before it ended
 @dataclass(frozen=True)
 class Setup:
     """What a worker is sent first. rank, size, store: as in ``Ranks``. device: "cuda" or "cpu", of all processes.
-    threads: of torch; 0 for as many as it has. job: what else its module needs to begin."""
+    threads: of torch; 0 for as many as it has."""
 
     rank: int
     size: int
     device: str
     store: str
     threads: int
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Makes workers ready for the messages that follow, and forget what they had before. job: what their module needs
+    for that."""
+
     job: Any
 
 
@@ -101,22 +108,24 @@ class Workers:
         self._folder = tempfile.TemporaryDirectory(prefix="sora-gpus-")
         self._ends = threading.Event()
         self._workers: list[_Worker] = []
-        self._finalizer = weakref.finalize(self, _end_all, self._workers, self._ends)
+        self._leave: list[Callable[[], None]] = []
+        self._finalizer = weakref.finalize(self, _end_all, self._workers, self._ends, self._leave)
         for rank in range(1, size):
             self._workers.append(_Worker(module, rank, device))
         for worker in self._workers:
             arguments = (weakref.ref(self), worker, self._ends)
             threading.Thread(target=_watch, args=arguments, name=f"rank {worker.rank}", daemon=True).start()
 
-    def connect(self, job: Any, threads: int = 0) -> None:
-        """Tell each what it needs to begin, and form the group. job: the same for all. Raises what a worker raises."""
+    def connect(self, threads: int = 0) -> None:
+        """Form the group. threads: of torch in each; 0 for as many as it has. Raises what a worker raises."""
         store = str(Path(self._folder.name) / "store")
         with self.guarded():
             for worker in self._workers:
-                setup = Setup(worker.rank, self.size, self.device.type, store, threads, job)
+                setup = Setup(worker.rank, self.size, self.device.type, store, threads)
                 self._send_bytes(worker, packed(setup)[0])
             self.replies()  # all have imported what they need, and are about to join
             self.ranks = Ranks(0, self.size, self.device, store)
+            self._leave.append(self.ranks.leave)
 
     def send(self, message: object) -> None:
         """Send a message to all; its tensors go by broadcast. Within ``guarded``."""
@@ -155,9 +164,6 @@ class Workers:
         """End all workers, whatever they compute: they keep nothing. May be called more than once."""
         self.failure = self.failure or SoraError("the processes of --gpus were stopped")
         self._finalizer()
-        if self.ranks is not None:
-            self.ranks.leave()
-            self.ranks = None
         self._folder.cleanup()
 
     def fail(self, worker: _Worker, error: SoraError | None) -> None:
@@ -198,8 +204,8 @@ def _watch(workers: weakref.ref[Workers], worker: _Worker, ends: threading.Event
         own.fail(worker, error)
 
 
-def _end_all(workers: list[_Worker], ends: threading.Event) -> None:
-    """End all processes and wait until they are gone."""
+def _end_all(workers: list[_Worker], ends: threading.Event, leave: list[Callable[[], None]]) -> None:
+    """End all processes and wait until they are gone. leave: leaves their group, where there is one."""
     ends.set()
     for worker in workers:
         worker.process.kill()
@@ -207,6 +213,8 @@ def _end_all(workers: list[_Worker], ends: threading.Event) -> None:
         worker.process.wait()
         worker.pipe.close()
         worker.errors.close()
+    for each in leave:
+        each()
 
 
 def _out_of_memory(rank: int, error: BaseException) -> SoraError | None:
