@@ -29,15 +29,19 @@ class DividedFamily(Protocol):
         ...
 
 
+def check_family(spec: ModelSpec, gpus: int) -> None:
+    """Raises UsageError for a model that one device alone can paint with. Imports no torch."""
+    if gpus > 1 and not hasattr(models.family(spec), "attention_heads"):
+        raise UsageError(f"--gpus is for open weights; {spec.name} is small and painted by one device")
+
+
 def check(spec: ModelSpec, gpus: int, device: torch.device, *, guided: bool) -> None:
     """Raises UsageError where so many devices cannot paint together. guided: whether two passes a step are computed."""
     if gpus == 1:
         return
-    family = models.family(spec)
-    if not hasattr(family, "attention_heads"):
-        raise UsageError(f"--gpus is for open weights; {spec.name} is small and painted by one device")
+    check_family(spec, gpus)
     _check_devices(gpus, device)
-    heads = cast("DividedFamily", family).attention_heads(spec)
+    heads = cast("DividedFamily", models.family(spec)).attention_heads(spec)
     if choose_config(gpus, heads, guided=guided) is None:
         counts = ", ".join(map(str, usable_counts(heads, guided=guided)))
         with_guidance = "with" if guided else "without"

@@ -87,10 +87,13 @@ class _Worker:
         except subprocess.TimeoutExpired:
             return "closed its pipe"
         if status < 0:
-            return f"was ended by {signal.Signals(-status).name}"
+            why = ", as Linux does where its memory runs out" if status == -signal.SIGKILL else ""
+            return f"was ended by {signal.Signals(-status).name}{why}"
         self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - MAX_ERROR_BYTES))
         lines = self.errors.read().decode(errors="replace").strip().splitlines()  # the last says which exception
-        return f"ended with status {status}" + (f": {printable(lines[-1], 300)}" if lines else "")
+        return f"ended with status {status}" + (
+            f": {printable(lines[-1].removeprefix(f'[rank{self.rank}]: '), 300)}" if lines else ""
+        )
 
 
 class Workers:
