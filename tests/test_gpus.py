@@ -114,7 +114,7 @@ def test_processes_do_one_job_after_another(start: Any) -> None:
 
 
 def check_compiled_blocks(workers: Workers) -> None:
-    """They divide their tokens: attention is left out of what is compiled, and a block's graph is in two pieces."""
+    """They divide their tokens, and each is one graph: attention is an operator to the compiler."""
     x, text = torch.randn(1, 4, 3, 6, 2), torch.randn(1, 5, 8)
     with torch.no_grad():
         alone = gpus_worker.network_of_a_seed()(x, torch.tensor([500.0]), text)

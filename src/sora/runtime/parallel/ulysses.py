@@ -9,8 +9,10 @@ Axis letters: B batch; H heads; N tokens of all processes; n tokens of one; K ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary, ref
 
 import torch
 import torch.distributed as dist
@@ -28,6 +30,7 @@ class UlyssesSequence:
     def __init__(self) -> None:
         self._group: dist.ProcessGroup | None = None
         self._rank, self._degree, self._sizes = 0, 1, [0]
+        self._attentions: dict[Attend, UlyssesAttention] = {}
         self.bytes_sent = 0
 
     def use(self, group: dist.ProcessGroup | None) -> None:
@@ -65,27 +68,28 @@ class UlyssesSequence:
         return (total[0] / total[1]).to(x.dtype)
 
     def attention(self, inner: Attend) -> Attend:
-        """Attention among the tokens of all processes, computed through ``inner``, as ``networks.layers.attention``."""
+        """Attention among the tokens of all processes, computed through ``inner``, as ``networks.layers.attention``.
+        The same object for the same function, so that blocks are compiled once."""
+        if inner not in self._attentions:
+            self._attentions[inner] = UlyssesAttention(self, inner)
+        return self._attentions[inner]
 
-        def attend(q_BHnK: Tensor, k_BHnK: Tensor, v_BHnK: Tensor, mask_BM: Tensor | None = None) -> Tensor:
-            if self._degree == 1:
-                return inner(q_BHnK, k_BHnK, v_BHnK, mask_BM)
-            q, k, v = self._to_heads(torch.stack([q_BHnK, k_BHnK, v_BHnK]))
-            return self._to_tokens(inner(q, k, v, mask_BM))
+    def attend(self, inner: Attend, q_BHnK: Tensor, k_BHnK: Tensor, v_BHnK: Tensor) -> Tensor:
+        """What ``attention(inner)`` computes."""
+        if self._degree == 1:
+            return inner(q_BHnK, k_BHnK, v_BHnK)
+        q, k, v = self._to_heads([q_BHnK, k_BHnK, v_BHnK])
+        return self._to_tokens(inner(q, k, v))
 
-        # As torch.compiler.disable does, but that this does not import the compiler: a block is compiled around it.
-        attend.__dict__["_torchdynamo_disable"] = True
-        return attend
-
-    def _to_heads(self, x_SBHnK: Tensor) -> Tensor:
-        """All tokens of this process's heads, (S, B, H / degree, N, K). S: of whatever goes together."""
-        s, b, h, n, k = x_SBHnK.shape
-        by_heads = x_SBHnK.unflatten(2, (self._degree, h // self._degree)).movedim(2, 0)
-        unit = s * b * (h // self._degree) * k
-        flat = self._exchange(by_heads, [n * unit] * self._degree, [size * unit for size in self._sizes])
-        shares = flat.split([size * unit for size in self._sizes])
-        whole = [each.view(s, b, -1, size, k) for each, size in zip(shares, self._sizes, strict=True)]
-        return torch.cat(whole, dim=3)
+    def _to_heads(self, tensors_BHnK: list[Tensor]) -> Tensor:
+        """All tokens of this process's heads, (S, B, H / degree, N, K). S: of the tensors, which go together."""
+        b, h, _, k = tensors_BHnK[0].shape
+        own = h // self._degree
+        by_heads = torch.stack([x.unflatten(1, (self._degree, own)).movedim(1, 0) for x in tensors_BHnK], dim=1)
+        units = [len(tensors_BHnK) * b * own * size * k for size in self._sizes]
+        flat = self._exchange(by_heads, [units[self._rank]] * self._degree, units)
+        shares = [each.view(-1, b, own, size, k) for each, size in zip(flat.split(units), self._sizes, strict=True)]
+        return torch.cat(shares, dim=3)
 
     def _to_tokens(self, x_BHNK: Tensor) -> Tensor:
         """All heads of this process's tokens, (B, H, n, K)."""
@@ -102,3 +106,45 @@ class UlyssesSequence:
         dist.all_to_all_single(out, x.contiguous().view(-1), group=self._group, **arguments)
         self.bytes_sent += (sum(sent) - sent[self._rank]) * x.itemsize
         return out
+
+
+class UlyssesAttention:
+    """An ``AttentionFunction`` among the tokens of all processes. A compiler sees it as one operator, without a break
+    in its graph."""
+
+    _by_number: ClassVar[WeakValueDictionary[int, UlyssesAttention]] = WeakValueDictionary()
+    _numbers: ClassVar[Iterator[int]] = count()
+
+    def __init__(self, sequence: UlyssesSequence, inner: Attend) -> None:
+        self.sequence, self.inner, self.number = ref(sequence), inner, next(self._numbers)
+        self._by_number[self.number] = self
+
+    def __call__(self, q_BHnK: Tensor, k_BHnK: Tensor, v_BHnK: Tensor, mask_BM: None = None) -> Tensor:
+        """mask_BM: tokens attend to all tokens. Raises ValueError for a mask."""
+        if mask_BM is not None:
+            raise ValueError("attention among the tokens of several processes takes no mask")
+        if torch.compiler.is_compiling():
+            return torch.ops.sora.ulysses_attention(q_BHnK, k_BHnK, v_BHnK, self.number)
+        return self.attend(q_BHnK, k_BHnK, v_BHnK)
+
+    def attend(self, q_BHnK: Tensor, k_BHnK: Tensor, v_BHnK: Tensor) -> Tensor:
+        sequence = self.sequence()
+        assert sequence is not None
+        return sequence.attend(self.inner, q_BHnK, k_BHnK, v_BHnK)
+
+    @classmethod
+    def of(cls, number: int) -> UlyssesAttention:
+        return cls._by_number[number]
+
+
+@torch.library.custom_op(
+    "sora::ulysses_attention", mutates_args=(), schema="(Tensor q, Tensor k, Tensor v, int number) -> Tensor"
+)
+def ulysses_attention(q: Tensor, k: Tensor, v: Tensor, number: int) -> Tensor:
+    """By the function of that number."""
+    return UlyssesAttention.of(number).attend(q, k, v).contiguous()
+
+
+@ulysses_attention.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, number: int) -> Tensor:  # noqa: ARG001
+    return q.new_empty(q.shape)
