@@ -180,16 +180,18 @@ def test_what_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     row = catalog.find("wan2.1-1.3b")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     with pytest.raises(UsageError, match=r"--gpus 5 cannot divide the 12 attention heads .* expected 1, 2, 3, 4, 6, 8"):
-        parallel.check(row, 5, torch.device("cuda"), guided=True)
+        parallel.check(row, 5, torch.device("cuda"), named=False, guided=True)
     with pytest.raises(UsageError, match=r"without guidance; expected 1, 2, 3, 4, 6, 12$"):
-        parallel.check(row, 8, torch.device("cuda"), guided=False)
+        parallel.check(row, 8, torch.device("cuda"), named=False, guided=False)
     with pytest.raises(UsageError, match="this machine has 8"):
-        parallel.check(row, 12, torch.device("cuda"), guided=True)
+        parallel.check(row, 12, torch.device("cuda"), named=False, guided=True)
     with pytest.raises(UsageError, match="MPS"):
-        parallel.check(row, 2, torch.device("mps"), guided=True)
+        parallel.check(row, 2, torch.device("mps"), named=False, guided=True)
+    with pytest.raises(UsageError, match="no graphics card; --device cpu tries it"):
+        parallel.check(row, 2, torch.device("cpu"), named=False, guided=True)
     with pytest.raises(UsageError, match="mini is small"):
         resolve(Request(verb="generate", prompt="a red ball", gpus=2))
-    parallel.check(row, 8, torch.device("cuda"), guided=True)
+    parallel.check(row, 8, torch.device("cuda"), named=False, guided=True)
 
 
 def test_a_recipe_and_a_job_are_the_same_on_any_number_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:

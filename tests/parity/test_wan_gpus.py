@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,7 @@ FAST = Speed("fast", frozenset({"batched-guidance"}))  # one decision for each p
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """folders(kind): a checkpoint of that kind with four heads."""
     root = tmp_path_factory.mktemp("models")
-
-    def made(kind: str) -> Path:
-        if not (root / kind).exists():
-            with pytest.MonkeyPatch.context() as patch:
-                heads = {"num_attention_heads": 4, "attention_head_dim": 6, "num_layers": 3}
-                patch.setattr(wan_folders, "transformer", partial(wan_folders.transformer, **heads))
-                wan_folders.pipeline(kind).save_pretrained(root / kind)
-        return root / kind
-
-    return made
+    return cache(lambda kind: wan_folders.with_four_heads(kind, root / kind))
 
 
 @pytest.fixture(scope="module", params=[2, 4])

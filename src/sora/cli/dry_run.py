@@ -63,7 +63,8 @@ def _memory_line(resolved: ResolvedRequest, shape_FYX: tuple[int, int, int], kno
     options: dict[str, Any] = {"encodes": known, "references": shown, "forced": request.memory}
     options |= {"processes": request.gpus or 1}
     device = memory.choose_device(request.device)
-    parallel.check(resolved.spec, request.gpus or 1, device, guided=request.guidance != 1)
+    named, guided = request.device is not None, request.guidance != 1
+    parallel.check(resolved.spec, request.gpus or 1, device, named=named, guided=guided)
     dtype = memory.choose_dtype(request.dtype, device)
     try:
         line = models.preview_memory_plan(resolved.spec, shape_FYX, device, dtype, **options)

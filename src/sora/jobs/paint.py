@@ -124,7 +124,8 @@ def _parallelized(
 def check_gpus(resolved: ResolvedRequest, device: torch.device) -> None:
     """Raises UsageError where as many devices as are asked for cannot paint this together."""
     request = resolved.request
-    parallel.check(resolved.spec, request.gpus or 1, device, guided=request.guidance != 1)
+    named, guided = request.device is not None, request.guidance != 1
+    parallel.check(resolved.spec, request.gpus or 1, device, named=named, guided=guided)
 
 
 def arrange(resolved: ResolvedRequest, model: Model) -> str:

@@ -35,12 +35,13 @@ def check_family(spec: ModelSpec, gpus: int) -> None:
         raise UsageError(f"--gpus is for open weights; {spec.name} is small and painted by one device")
 
 
-def check(spec: ModelSpec, gpus: int, device: torch.device, *, guided: bool) -> None:
-    """Raises UsageError where so many devices cannot paint together. guided: whether two passes a step are computed."""
+def check(spec: ModelSpec, gpus: int, device: torch.device, *, named: bool, guided: bool) -> None:
+    """Raises UsageError where so many devices cannot paint together. named: whether a person named the device. guided:
+    whether two passes a step are computed."""
     if gpus == 1:
         return
     check_family(spec, gpus)
-    _check_devices(gpus, device)
+    _check_devices(gpus, device, named)
     heads = cast("DividedFamily", models.family(spec)).attention_heads(spec)
     if choose_config(gpus, heads, guided=guided) is None:
         counts = ", ".join(map(str, usable_counts(heads, guided=guided)))
@@ -49,7 +50,7 @@ def check(spec: ModelSpec, gpus: int, device: torch.device, *, guided: bool) -> 
         raise UsageError(f"{problem}; expected 1{', ' if counts else ''}{counts}")
 
 
-def _check_devices(gpus: int, device: torch.device) -> None:
+def _check_devices(gpus: int, device: torch.device, named: bool) -> None:
     import os
 
     import torch
@@ -60,6 +61,8 @@ def _check_devices(gpus: int, device: torch.device) -> None:
         raise UsageError("--gpus is for CUDA, and this machine computes on MPS, which has one device; leave it out")
     if device.type == "cuda" and torch.cuda.device_count() < gpus:
         raise UsageError(f"--gpus {gpus}: this machine has {torch.cuda.device_count()}; say at most that many")
+    if device.type == "cpu" and not named:
+        raise UsageError(f"--gpus {gpus}: this machine has no graphics card; --device cpu tries it without, no faster")
 
 
 def start(gpus: int, device: torch.device) -> Workers:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from weakref import WeakSet
 
 import torch
 import torch.distributed as dist
@@ -31,7 +32,9 @@ class Ranks:
         """Waits for all other processes. store: a file that is not there yet, the same for all. Raises UsageError where
         this process belongs to a group already."""
         if dist.is_initialized():
-            raise UsageError("this process is in a group of torch.distributed already; --gpus makes one of its own")
+            other = "another session" if _in_group else "another program's group of torch.distributed"
+            raise UsageError(f"this process paints for --gpus in {other} already; close that first")
+        _in_group.add(self)
         self.rank, self.size, self.device = rank, size, device
         # The end of a process is for ``workers`` to notice: NCCL's own watch would end this one without a word.
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
@@ -70,12 +73,17 @@ class Ranks:
 
     def leave(self) -> None:
         """Leave the group, whose other processes are gone."""
+        _in_group.discard(self)
         if not dist.is_initialized():
             return
         if self.device.type == "cuda":
             abort()
         else:
             dist.destroy_process_group()
+
+
+_in_group: WeakSet[Ranks] = WeakSet()
+"""This process's place in a group that was made here; torch.distributed has one group for a process."""
 
 
 def abort() -> None:
