@@ -17,7 +17,9 @@ from torch import Tensor
 
 from sora.memory import MemoryPlan
 from sora.models.guidance import GuidedTransformer
+from sora.models.wan.components import Components
 from sora.models.wan.conditioning import Conditioning
+from sora.models.wan.parallel_decoding import Decode, decode_share
 from sora.networks.wan.dit import SharedTimesteps
 from sora.runtime.parallel.config import ParallelConfig, config_of_canvas
 
@@ -64,6 +66,10 @@ class Pass:
     x: Tensor
     times: Times
     guided: bool
+
+
+Followed = Load | Pass | Decode
+"""Messages that say which memory plan to follow."""
 
 
 @dataclass(frozen=True)
@@ -184,23 +190,25 @@ class SharedPasses:
 
 
 class Server:
-    """Handles rank 0's messages in another process. load: the first expert's transformer, by a plan. bind: the passes
-    of a canvas."""
+    """Handles rank 0's messages in another process. bind: makes the passes of a canvas."""
 
-    def __init__(self, ranks: Ranks, load: Callable[[Load | Pass], object], bind: Callable[[Bind], Passes]) -> None:
-        self._ranks, self._load, self._bind = ranks, load, bind
+    def __init__(self, ranks: Ranks, components: Components, bind: Callable[[Bind], Passes]) -> None:
+        self._ranks, self._components, self._bind = ranks, components, bind
         self._canvases: dict[int, RankPasses] = {}
 
     @torch.inference_mode()
     def __call__(self, message: Any) -> Any:
+        if isinstance(message, Followed):
+            self._components.apply_plan(message.plan)
         if isinstance(message, Load):
-            self._load(message)
+            self._components.expert(0)
+        elif isinstance(message, Decode):
+            decode_share(self._components, self._ranks, message)
         elif isinstance(message, Bind):
             self._canvases = {n: each for n, each in self._canvases.items() if n not in message.released}
             passes = RankPasses(self._bind(message), self._ranks, message.tokens, message.config)
             self._canvases[message.number] = passes
         elif isinstance(message, Pass):
-            self._load(message)
             self._canvases[message.number](message.expert, message.x, message.times, message.guided)
         elif isinstance(message, Restore):
             self._canvases[message.number].restore(message.state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 from weakref import WeakSet
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from sora.errors import UsageError
 from sora.runtime.parallel.config import ParallelConfig
 from sora.runtime.parallel.ulysses import UlyssesSequence
+from sora.runtime.parallel_vae import DecodeRing
 
 MAX_WAIT = timedelta(hours=4)  # for another process in a collective; one that ends is noticed at once, by its pipe
 
@@ -70,6 +72,11 @@ class Ranks:
         if self.rank == second:
             dist.send(flow.contiguous(), dst=0)
         return flow
+
+    @cached_property
+    def ring(self) -> DecodeRing:
+        """Of all processes, which ask for it at the same time when they do so first."""
+        return DecodeRing(self._all)
 
     def leave(self) -> None:
         """Leave the group, whose other processes are gone."""
