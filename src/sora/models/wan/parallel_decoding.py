@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,6 @@ def decode_share(components: Components, ranks: Ranks, message: Decode) -> None:
         pass
 
 
-def _stream(components: Components, ranks: Ranks, message: Decode) -> Iterator[Tensor]:
-    ring = ranks.ring
-    return ring.stream(split_chunks(components.vae, message.latents_BCTHW, ring, message.tile, message.latents_at_once))
+def _stream(components: Components, ranks: Ranks, message: Decode) -> Generator[Tensor, None, None]:
+    ring, latents_BCTHW = ranks.ring, message.latents_BCTHW
+    yield from ring.stream(split_chunks(components.vae, latents_BCTHW, ring, message.tile, message.latents_at_once))
