@@ -97,10 +97,11 @@ def load(resolved: ResolvedRequest, workers: Workers | None = None) -> tuple[Loa
     check_gpus(resolved, device)
     with record_function("load"), ExitStack() as on_error:
         model = models.load(resolved.spec, device, dtype, resolved.speed)
-        painting, notes = _parallelized(resolved, model, dtype, workers, on_error), []
+        painting = _parallelized(resolved, model, dtype, workers, on_error)
         memory_plan = arrange(resolved, painting)
-        for lora in resolved.loras:
-            notes.append(models.add_lora(model, lora.path, lora.strength, strict=request.strict))
+        strict = request.strict
+        notes = [memory.device_note(request.device, device)]
+        notes += [models.add_lora(model, lora.path, lora.strength, strict=strict) for lora in resolved.loras]
         on_error.pop_all()
     return Loaded(painting, dtype, resolved, tuple(filter(None, notes))), memory_plan
 

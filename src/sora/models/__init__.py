@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sora.engine.model import Model, Trainable
     from sora.memory import Needs
+    from sora.models.device_tests import DeviceTest
     from sora.weights import LayoutRules
 
 
@@ -51,6 +52,15 @@ class Family(Protocol):
         """The memory that painting a canvas of (frames, height, width) needs; the weights need not be downloaded.
         encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with
         it. None for a family that is never offloaded."""
+        ...
+
+
+class Tested(Protocol):
+    """What a family also exposes if ``sora doctor --deep`` can try it on a device."""
+
+    def device_tests(self, device: torch.device, dtype: torch.dtype) -> tuple[DeviceTest, ...]:
+        """Work to compare with the CPU's: small, without downloaded weights. dtype: in which a model would be
+        there."""
         ...
 
 

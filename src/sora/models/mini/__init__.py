@@ -11,6 +11,7 @@ from sora.runtime.speed import DEFAULT_SPEED, Speed
 if TYPE_CHECKING:
     import torch
 
+    from sora.models.device_tests import DeviceTest
     from sora.models.mini.ideas import Repertoire
     from sora.models.mini.model import Mini
 
@@ -26,6 +27,13 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
 
 def memory_needs(*_: Any, encodes: bool, references: int = 0) -> None:
     """None: the model is small and never offloaded."""
+
+
+def device_tests(device: torch.device, dtype: torch.dtype) -> tuple[DeviceTest, ...]:  # noqa: ARG001, the protocol's
+    """See ``probes.device_tests``."""
+    from sora.models.mini import probes
+
+    return probes.device_tests(dtype)
 
 
 def advise(spec: ModelSpec, prompt: str, *, allow_unknown: bool) -> Advice:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import torch
 
     from sora.memory import Needs
+    from sora.models.device_tests import DeviceTest
     from sora.models.wan.model import Wan
 
-__all__ = ["KEY_MAPS", "attention_heads", "load", "memory_needs"]
+__all__ = ["KEY_MAPS", "attention_heads", "device_tests", "load", "memory_needs"]
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
@@ -58,3 +59,10 @@ def memory_needs(
     vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
     shown = {"encodes": encodes, "references": references}
     return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)
+
+
+def device_tests(device: torch.device, dtype: torch.dtype) -> tuple[DeviceTest, ...]:
+    """See ``probes.device_tests``."""
+    from sora.models.wan import probes
+
+    return probes.device_tests(device, dtype)
