@@ -34,7 +34,7 @@ from sora.runtime.quantized import quantize_to_float8, replace_with_quantized
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.runtime.winograd import Winograd
 from sora.storage import cache
-from sora.weights import source
+from sora.weights import loading_time, source
 from sora.weights.page_cache import read_into_page_cache
 
 OFFLOADED_BLOCKS = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # stay in CPU memory under block offload
@@ -162,7 +162,8 @@ class Components:
     def _taken(self, name: str) -> nn.Module | None:
         """A network that was loaded ahead. What failed there for want of memory is tried again by the caller."""
         try:
-            return self._ahead.take(name)
+            with loading_time.counted():
+                return self._ahead.take(name)
         except (torch.OutOfMemoryError, MemoryError):
             return None
 
