@@ -190,7 +190,10 @@ def record(
 
 
 def canvases_of(resolved: ResolvedRequest) -> tuple[CanvasRuns, ...] | None:
-    """What runs for one film of a request; None for a model whose family does not count its work."""
+    """What runs for one film of a request; None for a model whose family does not count its work, and for several
+    devices together, of which no rates are known."""
+    if (resolved.request.gpus or 1) > 1:
+        return None
     try:
         return passes.of_film(resolved)
     except ModelError:  # files that are damaged, which loading says better
