@@ -42,9 +42,9 @@ def quantize_rows(x_RK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
 def quantize_rows_in_torch(x_RK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
     """``quantize_rows`` for any device and for a compiler. Only a row's scale is divided, so that whoever computes this
     has the same bits; no clamp is needed, because a quotient exceeds the largest by rounding alone."""
-    x_RK = (F.gelu(x_RK, approximate="tanh") if gelu else x_RK).float()
-    scale_R1 = (x_RK.abs().amax(dim=1, keepdim=True) * (1 / FLOAT8_MAX)).clamp(min=MIN_SCALE)
-    return scale_R1, (x_RK * scale_R1.reciprocal()).to(FLOAT8)
+    x_RK = F.gelu(x_RK, approximate="tanh") if gelu else x_RK
+    scale_R1 = (x_RK.abs().amax(dim=1, keepdim=True).float() * (1 / FLOAT8_MAX)).clamp(min=MIN_SCALE)
+    return scale_R1, (x_RK.float() * scale_R1.reciprocal()).to(FLOAT8)
 
 
 @cache
