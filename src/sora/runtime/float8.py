@@ -94,17 +94,24 @@ class Float8Linear(nn.Module):
 
 
 def scaled_matmul(
-    x_NK: Tensor, weight_RK: Tensor, scale_N1: Tensor, scale_R1: Tensor, bias_R: Tensor | None, dtype: torch.dtype
+    x_NK: Tensor,
+    weight_RK: Tensor,
+    scale_N1: Tensor,
+    scale_R1: Tensor,
+    bias_R: Tensor | None,
+    dtype: torch.dtype,
+    fast_accum: bool = True,
 ) -> Tensor:
     """(N, R) in ``dtype``: float8 ``x_NK`` and ``weight_RK``, each row times its float32 scale, multiplied, plus a bias
     in the same ``dtype``.
 
-    Sums are kept in the tensor cores throughout (use_fast_accum), as is usual for inference, and as torch's own kernels
-    with row scales are made for: without it they are slower on Hopper (pytorch/pytorch #147971). Other devices take no
+    fast_accum: whether sums stay in the tensor cores throughout, as is usual for inference and as torch's kernels with
+    row scales are made for: without it they are slower on Hopper (pytorch/pytorch #147971). Other devices take no
     notice of it.
     """
+    scales = {"scale_a": scale_N1, "scale_b": scale_R1.t()}
     return torch._scaled_mm(  # type: ignore[attr-defined]
-        x_NK, weight_RK.t(), scale_a=scale_N1, scale_b=scale_R1.t(), bias=bias_R, out_dtype=dtype, use_fast_accum=True
+        x_NK, weight_RK.t(), **scales, bias=bias_R, out_dtype=dtype, use_fast_accum=fast_accum
     )
 
 
