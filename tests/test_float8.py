@@ -77,12 +77,25 @@ def test_the_largest_number_of_a_row_becomes_the_largest_there_is() -> None:
     assert (apart <= torch.maximum(x.abs() / 16, scale * 2**-10) * 1.0001).all()  # three bits of mantissa
 
 
+def test_a_gelu_comes_before_the_rounding() -> None:
+    x = torch.stack([torch.linspace(-6, 6, 400), torch.linspace(-6, -0.1, 400), torch.linspace(-0.8, 0.1, 400)])
+    activated = nn.functional.gelu(x, approximate="tanh")
+    scale, rounded = quantize_rows(x, gelu=True)
+    assert rounded.float().abs().max() == FLOAT8_MAX and scale[0] > scale[1] == scale[2]
+    apart = (rounded.float() * scale - activated).abs()
+    assert (apart <= torch.maximum(activated.abs() / 16, scale * 2**-10) * 1.0001).all()
+    compiled = torch.compile(quantize_rows, backend="eager")(x, gelu=True)
+    torch.testing.assert_close(compiled[0], scale, rtol=1e-6, atol=0)
+    assert (compiled[1].float() != rounded.float()).float().mean() < 0.01  # near ties
+
+
 def test_what_is_not_finite_does_not_become_finite() -> None:
     x = torch.randn(3, 32)
     x[0, 3], x[1, 2] = torch.nan, -torch.inf
-    scale, rounded = quantize_rows(x)
-    finite = (scale * rounded.float()).sum(dim=1).isfinite()
-    assert finite.tolist() == [False, False, True]
+    for gelu in (False, True):
+        scale, rounded = quantize_rows(x, gelu)
+        finite = (scale * rounded.float()).sum(dim=1).isfinite()
+        assert finite.tolist() == [False, False, True]
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
@@ -109,7 +122,7 @@ def compare_triton_with_torch() -> None:
             assert torch.equal(scale, expected_scale)
             assert torch.equal(quotients.to(FLOAT8).view(torch.uint8), expected.view(torch.uint8))
             scale, quotients = quantize_rows_in_triton(x, gelu=True, dtype=torch.float32)
-            expected_scale, expected = quantize_rows_in_torch(x.float(), gelu=True)
+            expected_scale, expected = quantize_rows_in_torch(x, gelu=True)
             torch.testing.assert_close(scale, expected_scale, rtol=1e-6, atol=0)
             assert (quotients.to(FLOAT8).float() != expected.float()).float().mean() < 0.01  # near ties
             x[0, 5] = torch.nan

@@ -8,6 +8,7 @@ Axis letters: R rows; K numbers in a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -20,6 +21,9 @@ FLOAT8_MAX = torch.finfo(FLOAT8).max
 MIN_SCALE = 1e-12
 """Of a row of zeros, which has no largest number to go by."""
 
+GELU_DEPTH = 0.1701
+"""How far a GELU, by its tanh approximation, goes below 0: it falls to -0.17004 and grows from x = -0.75 on."""
+
 MAX_COLUMNS = 32768
 """Numbers in a row that the Triton kernel can hold at once."""
 
@@ -29,8 +33,8 @@ RoundingFunction = Callable[[Tensor, bool], tuple[Tensor, Tensor]]
 def quantize_rows(x_RK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
     """Return (a scale for each row, float32 (R, 1); the rows divided by their scales, float8 (R, K)).
 
-    gelu: whether the tanh approximation of GELU comes first. A row's largest number becomes float8's largest. NaN stays
-    NaN, and infinity becomes NaN.
+    gelu: whether the tanh approximation of GELU comes first. A row's largest number becomes float8's largest; after a
+    GELU the smallest that there can be, -0.17, counts as one of the row. NaN stays NaN, and infinity becomes NaN.
     """
     if x_RK.is_cuda and not torch.compiler.is_compiling() and x_RK.shape[1] <= MAX_COLUMNS:
         kernel = triton_rounding(x_RK.device)
@@ -42,9 +46,20 @@ def quantize_rows(x_RK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
 def quantize_rows_in_torch(x_RK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
     """``quantize_rows`` for any device and for a compiler. Only a row's scale is divided, so that whoever computes this
     has the same bits; no clamp is needed, because a quotient exceeds the largest by rounding alone."""
-    x_RK = F.gelu(x_RK, approximate="tanh") if gelu else x_RK
-    scale_R1 = (x_RK.abs().amax(dim=1, keepdim=True).float() * (1 / FLOAT8_MAX)).clamp(min=MIN_SCALE)
+    if gelu:  # of the largest number alone where the scale is computed, since a GELU takes longer than a maximum
+        largest_R1 = _tanh_gelu(x_RK.amax(dim=1, keepdim=True).float()).clamp(min=GELU_DEPTH)
+        x_RK = _tanh_gelu(x_RK.float())
+    else:
+        largest_R1 = x_RK.abs().amax(dim=1, keepdim=True).float()
+    scale_R1 = (largest_R1 * (1 / FLOAT8_MAX)).clamp(min=MIN_SCALE)
     return scale_R1, (x_RK.float() * scale_R1.reciprocal()).to(FLOAT8)
+
+
+def _tanh_gelu(x: Tensor) -> Tensor:
+    """Of float32. Compiled by the sigmoid, the same number: compilers make more of a tanh."""
+    if not torch.compiler.is_compiling():
+        return F.gelu(x, approximate="tanh")
+    return x * torch.sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
 
 
 @cache

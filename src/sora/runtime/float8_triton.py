@@ -1,7 +1,6 @@
 """Rounding to eight-bit floats as one Triton kernel: a program for each row reads it once and keeps it in registers.
 
-Bit for bit what torch computes, but for the GELU, whose result is not rounded to sixteen bits on its way, which is what
-compiled code does too.
+Bit for bit what torch computes, but for the rounding of the GELU in float32.
 """
 
 from __future__ import annotations
@@ -17,14 +16,22 @@ FLOAT8 = torch.float8_e4m3fn
 
 
 @triton.jit
+def _tanh_gelu(x):
+    return x * tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))  # x / 2 * (1 + tanh(u)) = x * sigmoid(2 u)
+
+
+@triton.jit
 def _quantize_row(x, rounded, scales, row_stride, columns, GELU: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, BLOCK)
     values = tl.load(x + row * row_stride + place, mask=place < columns, other=0).to(tl.float32)
-    if GELU:  # x / 2 * (1 + tanh(u)) = x * sigmoid(2 u)
-        values = values * tl.sigmoid(1.5957691216057308 * (values + 0.044715 * values * values * values))
     # Among the bits of floats read as whole numbers NaN is the largest, so that it reaches the scale.
-    largest = tl.max(tl.abs(values).to(tl.int32, bitcast=True), axis=0).to(tl.float32, bitcast=True)
+    if GELU:
+        largest = _tanh_gelu(tl.max(values.to(tl.int32, bitcast=True), axis=0).to(tl.float32, bitcast=True))
+        largest = tl.where(largest < 0.1701, 0.1701, largest)
+        values = _tanh_gelu(values)
+    else:
+        largest = tl.max(tl.abs(values).to(tl.int32, bitcast=True), axis=0).to(tl.float32, bitcast=True)
     scale = largest * (1 / 448)
     scale = tl.where(scale < 1e-12, 1e-12, scale)
     tl.store(scales + row, scale)
