@@ -17,6 +17,7 @@ import typer
 from sora.cli import dry_run, signals, streams
 from sora.cli.commands import ConsoleOptions
 from sora.cli.progress import Clock, note, print_path, progress
+from sora.cli.warning_notes import as_notes
 from sora.errors import OutOfMemory, SomeFailed, SoraError, UsageError
 from sora.jobs import advice, drift, journal, replay
 from sora.jobs import job as jobs
@@ -81,7 +82,7 @@ def paint(
             progress=found.progress if found else jobs.Progress(),
         )
         _announce_job(kept, console)
-        with _closing(kept, console):
+        with _closing(kept, console), as_notes(label, console.quiet):
             _paint_films(kept, console, session, clock, label)
 
 
@@ -219,7 +220,7 @@ def _paint_film(kept: Journal, film: FilmToPaint, console: ConsoleOptions, sessi
         checkpoints = kept.checkpoints(film.number) if kept.may_be_kept else None
         meter = None if console.quiet and not console.as_json else drift.meter_of(resolved.plan)
         options: dict[str, Any] = {"force": force, "keeps_recipe": kept.delivery.recipe, "checkpoints": checkpoints}
-        options |= {"meter": meter}
+        options |= {"meter": meter, "records": not console.no_journal}
         with _place_of(kept, film) as place:
             path = session.write(resolved, variant, place, on_progress=on_event, **options)
     clock.lap("write")

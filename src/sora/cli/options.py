@@ -42,6 +42,7 @@ Size = Annotated[str | None, typer_option(fields()["size"])]
 Aspect = Annotated[str | None, typer_option(fields()["aspect"])]
 DeviceName = Annotated[plan.DeviceName | None, typer_option(fields()["device"])]
 DtypeName = Annotated[plan.DtypeName | None, typer_option(fields()["dtype"])]
+Gpus = Annotated[int | None, typer_option(fields()["gpus"])]
 MemoryPlanName = Annotated[str | None, typer_option(fields()["memory"])]
 Output = Annotated[
     str | None,  # not a Path, which would drop the slash that says "folder"
@@ -71,7 +72,7 @@ PromptFile = Annotated[
 NoRecipe = Annotated[bool, _output("--no-recipe", help="Keep words, names and settings out of the file.")]
 Force = Annotated[bool, _output("--force", help="Replace a file that exists.")]
 AsJson = Annotated[bool, _output("--json", help="Print facts as JSON, one object a line.")]
-DryRun = Annotated[bool, _output("--dry-run", help="Print what would be made and the memory it takes; make nothing.")]
+DryRun = Annotated[bool, _output("--dry-run", help="Print what would be made, its memory and time; make nothing.")]
 Quiet = Annotated[bool, _output("--quiet", "-q", help="Print nothing on stderr but errors.")]
 RecipeFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A film or a picture that sora made.", show_default=False)

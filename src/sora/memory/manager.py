@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from sora.memory.choose import fallback, phase_fits, plan_memory
 from sora.memory.free import measure_free
 from sora.memory.needs import Needs
-from sora.memory.plans import MemoryPlan
+from sora.memory.plans import TILE, MemoryPlan
 
 Result = TypeVar("Result")
 
@@ -36,29 +36,46 @@ class ManagedNetworks(Protocol):
 @dataclass
 class MemoryManager:
     """Applies a memory plan to one model's networks. needs: of the current workload, None until it is known. free:
-    bytes that were free on the device when the plan was chosen."""
+    bytes that were free on the device when the plan was chosen. processes: that load the same on this machine, each on
+    its device."""
 
     networks: ManagedNetworks
     needs: Needs | None = None
     free: int = 0
+    processes: int = 1
 
     def choose_plan(self, needs: Needs, forced: str | None = None) -> str:
         """Choose and apply a plan; returns a line that describes it. forced: a name of ``memory.PLAN_NAMES``. Raises
         OutOfMemory and UsageError."""
         self.needs = needs
-        free = measure_free(self.networks.device)
+        free = measure_free(self.networks.device).shared(self.processes)
         self.free = free.device
         plan, line = plan_memory(needs, free, forced)
         self.networks.apply_plan(plan)
         return line
 
-    def most_that_fit(self, phase: str, most: int, needs_of: Callable[[int], Needs]) -> int:
-        """The largest number up to ``most``, at least 1, whose needs fit in a phase under the plan that was chosen;
-        ``most`` where none was."""
+    def most_that_fit(self, phase: str, most: int, needs_of: Callable[[int], Needs], share: float = 1.0) -> int:
+        """The largest number up to ``most``, at least 1, whose needs fit in a phase under the plan that was chosen, in
+        this share of the memory that was free then; ``most`` where no plan was chosen."""
         if self.needs is None:
             return most
-        fitting = (n for n in range(most, 1, -1) if phase_fits(self.networks.plan, needs_of(n), phase, self.free))
+        free = int(share * self.free)
+        fitting = (n for n in range(most, 1, -1) if phase_fits(self.networks.plan, needs_of(n), phase, free))
         return next(fitting, 1)
+
+    def adopt(self, phase: str, needs_of: Callable[[], Needs]) -> bool:
+        """Take over needs that changed since the plan was chosen, where they fit in a phase under the plan, or else
+        under the same with the autoencoder in tiles. False, and nothing changes, where they do not; True where no plan
+        was chosen."""
+        if self.needs is None:
+            return True
+        needs = needs_of()
+        for plan in (self.networks.plan, replace(self.networks.plan, tile=TILE)):
+            if phase_fits(plan, needs, phase, self.free):
+                self.needs = needs
+                self.networks.apply_plan(plan)
+                return True
+        return False
 
     def retry_on_oom(self, phase: str, work: Callable[[], Result]) -> Result:
         """Return the work's result, retrying with every smaller plan when memory runs out. phase: of ``memory.PHASES``.
@@ -75,4 +92,5 @@ class MemoryManager:
         if self.needs is None:
             raise error
         self.networks.unload()
-        self.networks.apply_plan(fallback(self.needs, self.networks.plan, phase, measure_free(self.networks.device))[0])
+        free = measure_free(self.networks.device).shared(self.processes)
+        self.networks.apply_plan(fallback(self.needs, self.networks.plan, phase, free)[0])

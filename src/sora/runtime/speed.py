@@ -17,14 +17,15 @@ MODES = {
 }
 
 OPTIMIZATIONS = {
-    "attention": "the attention kernel that was measured to be the fastest here",
+    "attention": "the attention kernels that were measured to be the fastest on this GPU",
     "batched-guidance": "both passes of a guided step at once where the canvas is small",
     "batched-windows": "windows that do not depend on each other at once where the canvas is small, on CUDA",
     "compile": "blocks compiled, on CUDA",
     "distinct-times": "a time that many tokens share is embedded once",
     "fused": "queries, keys and values in one product",
-    "half-vae": "the autoencoder in float16, on CUDA; float32 where that overflows",
+    "half-vae": "the autoencoder in float16, on CUDA; float32 or bfloat16 where that overflows",
     "kept-latents": "painted latents are handed to the next window, not encoded again; the film drifts less",
+    "load-ahead": "networks are loaded, or their files read, while those before them work",
     "overlap": "frames are encoded while the next are decoded",
     "text-once": "keys and values of the text once a clip, not once a pass",
     "winograd": "3x3 convolutions with fewer multiplications on a CPU",

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -22,27 +20,33 @@ from sora.engine.canvas import Canvas, Latents
 from sora.engine.velocity import StatefulVelocity, Velocity
 from sora.memory import Needs
 from sora.memory.manager import MemoryManager
+from sora.models.attention import use_fastest_attention
 from sora.models.batching import batched_windows
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
-from sora.models.wan import image, needs, references, schedule
+from sora.models.wan import image, needs, parallel, references, schedule
 from sora.models.wan import text as wan_text
+from sora.models.wan.autoencoding import Autoencoding
 from sora.models.wan.components import Components
 from sora.models.wan.conditioning import CONDITIONERS, Conditioning, ConditioningInputs
 from sora.models.wan.layout import component_paths
 from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
-from sora.networks.wan.vae import Float16Overflow
-from sora.runtime import attention_backend
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.storage import cache
 
-HEAD_DIM = 128  # of every Wan transformer
+if TYPE_CHECKING:
+    from sora.runtime.parallel.ranks import Ranks
+    from sora.runtime.parallel.workers import Workers
+
+ALWAYS_ENCODED_ON = ("cpu",)
+"""Devices on which grey frames are encoded where nothing is known: a schedule that begins at 1 - 1e-6 keeps a millionth
+of their latents, and a film there stays to the last bit what it has been."""
 
 
 @dataclass(frozen=True)
 class Wan:
-    """A Wan model. Its methods are those of ``engine.model.Model``, ``Offloadable``, ``Scheduled``,
-    ``LoadedLate`` and ``Trainable``."""
+    """A Wan model. Its methods are those of ``engine.model.Model``, ``Offloadable``, ``Scheduled``, ``LoadedLate``,
+    ``Parallelizable`` and ``Trainable``. workers: compute the passes together with this process; None for it alone."""
 
     spec: ModelSpec
     components: Components
@@ -50,6 +54,7 @@ class Wan:
     tokenizer: wan_text.T5Tokenizer
     cache: wan_text.EmbeddingCache
     speed: Speed = DEFAULT_SPEED
+    workers: Workers | None = None
 
     @property
     def device(self) -> torch.device:
@@ -68,9 +73,13 @@ class Wan:
     ) -> str:
         p, shown = self.components, {"encodes": encodes, "references": references}
         needed = needs.memory_needs(
-            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype
+            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype, speed=self.speed
         )
-        return self.memory.choose_plan(needed, forced)
+        line = self.memory.choose_plan(needed, forced)
+        if self.workers is not None and len(p.experts) == 1:  # of two, nobody knows yet which comes first
+            with self.workers.guarded():
+                self.workers.send(parallel.Load(p.plan))
+        return line
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
         return schedule.schedule(sampler, steps, shift, strength, defaults=self.spec.defaults)
@@ -84,10 +93,19 @@ class Wan:
 
     def encode(self, canvas: Canvas) -> Latents:
         grid, lead = self.spec.grid, len(self._pictures(canvas))
-        clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
+        if self._is_unseen(canvas):
+            clean = torch.zeros(1, *grid.latent_shape(*canvas.shape), device=self.device)
+        else:
+            clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
         known = known_latent_mask(known_pixel_mask(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
-        unknown = F.pad((1 - known).to(self.device), (0, 0, 0, 0, lead, 0), value=1.0)
-        return Latents(torch.cat([*self._encode_references(canvas), clean], dim=2), unknown, lead)
+        # Joined, not padded: F.pad of five axes is wrong on MPS.
+        unknown = torch.cat([torch.ones_like(known[:, :, :1]).repeat(1, 1, lead, 1, 1), 1 - known], dim=2)
+        return Latents(torch.cat([*self._encode_references(canvas), clean], dim=2), unknown.to(self.device), lead)
+
+    def _is_unseen(self, canvas: Canvas) -> bool:
+        """Whether no pass sees an encoding of the canvas, of which nothing is known."""
+        sees = self.spec.conditioning in ("channels", "control") or self.device.type in ALWAYS_ENCODED_ON
+        return not sees and not bool(canvas.known_F1YX.any())
 
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
@@ -99,41 +117,18 @@ class Wan:
         return canvas.guides.pictures if self.spec.takes_references else ()
 
     @property
-    def _tile(self) -> int | None:
-        """The side of the tiles in which the VAE works; None for whole frames."""
-        return self.components.plan.tile
+    def _autoencoding(self) -> Autoencoding:
+        return Autoencoding(self.components, self.memory, self.workers)
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        stream, yielded = self._decode_stream(latents_BCTHW), 0
-        while True:
-            try:
-                with torch.inference_mode():  # not around the yield: it would apply to the caller
-                    chunk = next(stream, None)
-            except torch.OutOfMemoryError as error:
-                self.memory.fall_back("decode", error)
-                stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
-                continue
-            except Float16Overflow:
-                self.components.widen_vae()
-                stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
-                continue
-            if chunk is None:
-                return
-            yielded += 1
+        for chunk in self._autoencoding.decode(latents_BCTHW):
             yield rearrange(chunk, "1 c f y x -> f c y x").float()
 
     def _encode_frames(self, canvas: Canvas) -> Tensor:
         return self._encode_pixels(masked_video(canvas))
 
     def _encode_pixels(self, pixels_BCFYX: Tensor) -> Tensor:
-        try:
-            return self.components.vae.encode(pixels_BCFYX, tile=self._tile)
-        except Float16Overflow:
-            self.components.widen_vae()
-            return self.components.vae.encode(pixels_BCFYX, tile=self._tile)
-
-    def _decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        yield from self.components.vae.stream(latents_BCTHW, tile=self._tile)
+        return self._autoencoding.encode(pixels_BCFYX)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         return self.bind_batch(canvas, latents, [prompt], negative_prompt, guidance)
@@ -142,15 +137,15 @@ class Wan:
         p, grid = self.components, self.spec.grid
         _, t, h, w = grid.latent_shape(*shape_FYX)
         most = batched_windows(self.speed, self.device, t * h * w // grid.patch**2)
-        if self.spec.takes_references or p.plan.resident_blocks is not None:
-            return 1  # a control is of one sample; streamed weights mean that there is no memory to spare
+        if self.spec.takes_references or p.plan.resident_blocks is not None or self.workers is not None:
+            return 1  # a control is of one sample; streamed weights mean no memory to spare; several devices, no load
         return self.memory.most_that_fit("sample", most, lambda n: self._needs_of_batch(n, shape_FYX))
 
     def _needs_of_batch(self, windows: int, shape_FYX: tuple[int, int, int]) -> Needs:
-        """Of so many windows at once, as of one with all their latents. Attention takes more in that."""
-        p, (frames, y, x), time = self.components, shape_FYX, self.spec.grid.time
-        shape = 1 + time * (windows * (1 + (frames - 1) // time) - 1), y, x
-        return needs.memory_needs(p.spec, p.component_paths, shape, p.device, p.dtype, encodes=False)
+        """Of so many windows at once."""
+        p = self.components
+        how = {"vae_dtype": p.vae_dtype, "speed": self.speed, "windows": windows}
+        return needs.memory_needs(p.spec, p.component_paths, shape_FYX, p.device, p.dtype, encodes=False, **how)
 
     def bind_batch(
         self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float
@@ -160,7 +155,7 @@ class Wan:
         )
         conditioning = replace(conditioning, share_timesteps=self.speed.uses("distinct-times"))
         texts = [*prompts, *([negative_prompt] * len(prompts) if guidance != 1 else ())]
-        transformer = replace(self._guided_transformer(texts, canvas), samples=len(prompts))
+        passes = self._passes(texts, canvas, conditioning, samples=len(prompts))
         low_noise_scale = self.spec.defaults.guidance_low if guidance != 1 else None
         scales = (guidance, guidance if low_noise_scale is None else low_noise_scale)
         last_expert = -1
@@ -170,39 +165,69 @@ class Wan:
             timestep = schedule.network_timestep(t, self.spec.defaults.timesteps).item()
             expert = self._expert_at(timestep)
             if expert != last_expert:
-                transformer.restore({})  # it was the other expert's
+                passes.restore({})  # it was the other expert's
             last_expert = expert
             latents_in, times = conditioning.model_input(x, timestep)
             guided = guidance != 1 and is_guided(self.spec, self.speed, float(t))
-            flow = self._predict(transformer, expert, latents_in, times, conditioning, guided).to(x)
+            flow = passes(expert, latents_in, times, guided).to(x)
             if guided:
                 flow, negative_flow = flow.chunk(2)
                 flow = negative_flow + scales[expert] * (flow - negative_flow)
             return conditioning.keep_known(x, t, flow)
 
         def state() -> dict[str, Tensor]:
-            return transformer.state() | {"expert": torch.tensor(last_expert)}
+            return passes.state() | {"expert": torch.tensor(last_expert)}
 
         def restore(state: Mapping[str, Tensor]) -> None:
             nonlocal last_expert
             last_expert = int(state["expert"])
-            transformer.restore(state)
+            passes.restore({name: each for name, each in state.items() if name != "expert"})
 
         return StatefulVelocity(velocity, state, restore)
 
-    def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
+    def _passes(
+        self, texts: list[str], canvas: Canvas, conditioning: Conditioning, samples: int
+    ) -> parallel.Passes | parallel.SharedPasses:
+        """The passes under these texts: the prompts of so many samples, and their negative prompts where guided."""
         text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
         dtype, (_, t, h, w) = self.components.dtype, self.spec.grid.latent_shape(*canvas.shape)
         tokens = (len(self._pictures(canvas)) + t) * h * w // self.spec.grid.patch**2
+        image_1MD = None if image_1MD is None else image_1MD.to(dtype)
+        transformer = self._transformer(text_BLD.to(dtype), image_1MD, samples, tokens)
+        passes = parallel.Passes(transformer, conditioning, self._predict)
+        if self.workers is None:
+            return passes
+        heads, guided = self.meta_dit.config.heads, len(texts) > samples  # type: ignore[union-attr]
+        plan = lambda: self.components.plan  # noqa: E731
+        return parallel.SharedPasses(passes, self.workers, plan, tokens=tokens, heads=heads, guided=guided)
+
+    def _transformer(self, text_BLD: Tensor, image_1MD: Tensor | None, samples: int, tokens: int) -> GuidedTransformer:
         cache_text = self.speed.uses("text-once")
         batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
         return GuidedTransformer(
-            text_BLD.to(dtype),
-            None if image_1MD is None else image_1MD.to(dtype),
+            text_BLD,
+            image_1MD,
             cache_text=lambda: cache_text and self.components.plan.resident_blocks is None,
             batch_guidance=lambda: batch_guidance and not self.components.plan.sequential_guidance,
             step_cache_threshold=step_cache_threshold(self.spec, self.speed),
+            samples=samples,
         )
+
+    def parallelize(self, workers: Workers) -> Wan:
+        assert workers.ranks is not None
+        self.components.sequence = workers.ranks.sequence
+        return replace(self, workers=workers, memory=MemoryManager(self.components, processes=workers.size))
+
+    def serve(self, ranks: Ranks) -> Callable[[Any], Any]:
+        components = self.components
+        components.sequence = ranks.sequence
+
+        def bind(message: parallel.Bind) -> parallel.Passes:
+            shown = Conditioning(control_latents=message.control_latents, control_scales=message.control_scales)
+            transformer = self._transformer(message.text_BLD, message.image_1MD, message.samples, message.tokens)
+            return parallel.Passes(transformer, shown, self._predict)
+
+        return parallel.Server(ranks, components, bind)
 
     def _predict(
         self,
@@ -223,18 +248,19 @@ class Wan:
             return extra | {"control_BCTHW": control.to(self.components.dtype), "control_scale": scale}
 
         def with_retry(work: Callable[[], Tensor]) -> Tensor:
-            if transformer.samples > 1:  # a batch that does not fit is given up before any plan is
-                return self._with_fastest_attention(work)
-            return self.memory.retry_on_oom("sample", lambda: self._with_fastest_attention(work))
+            # A batch that does not fit is given up before any plan is; and no device tries alone what all must.
+            if transformer.samples > 1 or self.components.sequence is not None:
+                return work()
+            return self.memory.retry_on_oom("sample", work)
 
-        dit, x = lambda: self.components.expert(expert), x.to(self.components.dtype)
+        dit, x = lambda: self._attending(self.components.expert(expert), x), x.to(self.components.dtype)
         return transformer.velocities(dit, x, times, guided=guided, retry_on_oom=with_retry, extra_inputs=extra_inputs)
 
-    def _with_fastest_attention(self, work: Callable[[], Tensor]) -> Tensor:
-        if not self.speed.uses("attention"):
-            return work()
-        with attention_backend.use_fastest_backend(self.device, self.components.dtype, HEAD_DIM):
-            return work()
+    def _attending(self, dit: WanDiT, x_BCTHW: Tensor) -> WanDiT:
+        """The network, with the attention kernels that are fastest for these latents."""
+        t, h, w = x_BCTHW.shape[2:]
+        use_fastest_attention(dit, (t, h, w), self.device, self.components.dtype, self.speed)
+        return dit
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
         """Embeddings (B, L, D) of texts, with the weights of their words; the text encoder is loaded only where some
