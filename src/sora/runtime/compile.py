@@ -9,6 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+MAX_GRAPHS = 64
+"""Graphs that a process may have of one function: two for each kind of network and of numbers that it paints with."""
+
 COMPILER_MODULES = ("torch._dynamo", "torch._inductor", "torch._functorch", "torch.fx", "triton")
 
 
@@ -27,21 +30,26 @@ class Graph:
     on_compiled: is called once, when the first run is done."""
 
     def __init__(self, function: Callable[..., Tensor], backend: str, on_compiled: Callable[[], object]) -> None:
-        self._compiled: Callable[..., Tensor] | None = torch.compile(function, backend=backend)
+        self._function, self._backend = function, backend
+        self._compiled: Callable[..., Tensor] | None = None
         self._on_compiled: Callable[[], object] | None = on_compiled
+        self._failed = False
 
     def __call__(self, *inputs: Any) -> Tensor | None:
         """The function's result; None from its first failure to compile on."""
-        if self._compiled is None:
+        if self._failed:
             return None
         try:
+            if self._compiled is None:
+                # In one graph or not at all: where it breaks, all modulations of all tokens would stand in memory.
+                self._compiled = torch.compile(self._function, backend=self._backend, fullgraph=True)
             result = self._compiled(*inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a compiler fails in many ways, and none of them should end a film
             if not _of_the_compiler(error):
                 raise
-            self._compiled = None
+            self._failed = True
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             warnings.warn(f"blocks run uncompiled, which is slower: {reason}", RuntimeWarning, stacklevel=2)
             return None
@@ -59,6 +67,8 @@ def compile_blocks(
     on_compiled: is called once the first block has run."""
     # torch advises programmers to round float32 products to TF32, which whoever asks for float32 does not want.
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores", category=UserWarning)
+    config: Any = torch._dynamo.config
+    config.cache_size_limit = max(MAX_GRAPHS, config.cache_size_limit)
     graphs: dict[Any, Graph] = {}
     for block in blocks:
         function = block.compilable
@@ -68,9 +78,9 @@ def compile_blocks(
 
 
 def _of_the_compiler(error: Exception) -> bool:
-    """Whether the compiler raised it, itself or one of its helpers, such as a missing C compiler or a cache folder
-    that cannot be written."""
-    if type(error).__module__.startswith(COMPILER_MODULES):
+    """Whether the compiler raised it: itself, one of its helpers, such as where there is no C compiler, or the system,
+    such as for a cache that cannot be written to. Networks raise no OSError."""
+    if isinstance(error, OSError) or type(error).__module__.startswith(COMPILER_MODULES):
         return True
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

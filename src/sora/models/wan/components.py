@@ -3,7 +3,6 @@ in memory together with the next one."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,18 +17,17 @@ from sora.catalog.spec import ModelSpec
 from sora.catalog.wan_experts import expert_of
 from sora.catalog.wan_keys import KEY_MAPS
 from sora.memory import PLANS_BY_SPEED, MemoryPlan
+from sora.models.compiling import Compiling
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.networks.clip_vision import CLIPVision
 from sora.networks.umt5 import UMT5
 from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vae import WanVAE
 from sora.runtime import float8, lora
-from sora.runtime.compile import compile_blocks
 from sora.runtime.offload import offload_blocks
 from sora.runtime.quantized import quantize_to_float8, replace_with_quantized
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.runtime.winograd import Winograd
-from sora.storage import cache
 
 OFFLOADED_BLOCKS = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # stay in CPU memory under block offload
 ENCODERS = ("text_encoder", "image_encoder")
@@ -54,6 +52,19 @@ class Components:
 
     def has(self, name: str) -> bool:
         return name in self.component_paths
+
+    @cached_property
+    def compiling(self) -> Compiling:
+        """The choice whether the transformers are compiled."""
+        return Compiling(self.device, self.speed)
+
+    def expect(self, sampling_seconds: float | None) -> None:
+        """Before a job whose passes are predicted to take so many seconds uncompiled; None: unknown. Transformers in
+        memory are compiled if that pays by now."""
+        self.compiling.expect(sampling_seconds)
+        for name in self.experts:
+            if name in self._loaded:
+                self._compile(self._loaded[name])
 
     @property
     def experts(self) -> tuple[str, ...]:
@@ -173,6 +184,8 @@ class Components:
             )
         elif isinstance(network, WanDiT):
             self._optimize(network)
+        if name in EXPERTS:
+            self._compile(network)
         if isinstance(network, WanVAE):
             network.convolver = Winograd if self.speed.uses("winograd") else None
             if dtype == torch.float16:
@@ -185,9 +198,10 @@ class Components:
             float8.convert_to_float8(dit.blocks_in_order())
         if self.speed.uses("fused"):
             dit.fuse_qkv()
-        if self.speed.uses("compile") and self.device.type == "cuda":
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.folder() / "compiled"))
-            compile_blocks(dit.blocks_in_order())
+
+    def _compile(self, network: nn.Module) -> None:
+        assert isinstance(network, WanDiT)
+        self.compiling.apply(network, "" if self.plan.resident_blocks is None else "streamed")
 
 
 def usual_vae_dtype(device: torch.device, dtype: torch.dtype, speed: Speed) -> torch.dtype:

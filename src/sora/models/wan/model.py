@@ -64,13 +64,21 @@ class Wan:
         return self.components.meta_module(self.components.experts[0])
 
     def plan_memory(
-        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+        self,
+        shape_FYX: tuple[int, int, int],
+        *,
+        encodes: bool,
+        references: int = 0,
+        forced: str | None = None,
+        sampling_seconds: float | None = None,
     ) -> str:
         p, shown = self.components, {"encodes": encodes, "references": references}
         needed = needs.memory_needs(
             p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype
         )
-        return self.memory.choose_plan(needed, forced)
+        line = self.memory.choose_plan(needed, forced)
+        p.expect(sampling_seconds)
+        return line
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
         return schedule.schedule(sampler, steps, shift, strength, defaults=self.spec.defaults)
