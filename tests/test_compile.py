@@ -253,16 +253,16 @@ def compiles_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, counter: Comp
     return tmp_path / "compiled"
 
 
-def choice(*seconds: float | None, speed: Speed | None = None) -> Compiling:
-    choice = Compiling(CPU, speed or Speed())
+def choice(*seconds: float | None) -> Compiling:
+    choice = Compiling()
     for each in seconds:
         choice.expect(each)
     return choice
 
 
-def is_compiled(choice: Compiling, network: WanDiT | None = None) -> bool:
+def is_compiled(choice: Compiling, network: WanDiT | None = None, speed: Speed | None = None) -> bool:
     network = network or lively(TINY)
-    choice.apply(network)
+    choice.apply(network, CPU, speed or Speed())
     return network.blocks[0].graph is not None
 
 
@@ -278,7 +278,7 @@ def test_blocks_are_compiled_where_the_jobs_are_long_enough(
 
 @pytest.mark.usefixtures("compiles_here")
 def test_never_where_it_is_disabled_or_the_device_has_no_use_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not is_compiled(choice(LONG, speed=Speed(disabled=frozenset({"compile"}))))
+    assert not is_compiled(choice(LONG), speed=Speed(disabled=frozenset({"compile"})))
     monkeypatch.setattr(compiling, "DEVICES", ("cuda",))
     assert not is_compiled(choice(LONG))
 

@@ -43,36 +43,32 @@ class Network(Protocol):
 @dataclass
 class Compiling:
     """The choice for the networks of one model. expected_seconds: that the passes of all jobs since the model was
-    loaded are predicted to take uncompiled; None before the first job, infinite where one is unknown. Either
-    compiles."""
+    loaded are predicted to take uncompiled; None before the first job, infinite where one is unknown. Both mean that
+    blocks are compiled."""
 
-    device: torch.device
-    speed: Speed
     expected_seconds: float | None = None
 
     def expect(self, seconds: float | None) -> None:
         """Add a job whose passes are predicted to take so many seconds uncompiled; None: unknown."""
         self.expected_seconds = (self.expected_seconds or 0.0) + (math.inf if seconds is None else seconds)
 
-    def apply(self, network: Network, variant: str = "") -> None:
+    def apply(self, network: Network, device: torch.device, speed: Speed, variant: str = "") -> None:
         """Compile the network's blocks if that pays, unless they are compiled already. variant: what distinguishes how
         it runs from other networks of the same layers."""
         blocks = network.blocks_in_order()
-        if not self._is_possible(blocks) or getattr(blocks[0], "graph", None) is not None:
+        if getattr(blocks[0], "graph", None) is not None or not _is_possible(blocks, device, speed):
             return
         _choose_cache_folder()
-        key = graph_key(blocks[0], self.device, variant)
-        if self._pays(key):
+        key = graph_key(blocks[0], device, variant)
+        if self.expected_seconds is None or self.expected_seconds * SHARE_SAVED >= compile_seconds(key):
             compile_blocks(blocks, BACKEND, lambda: remember(key))
 
-    def _is_possible(self, blocks: list[nn.Module]) -> bool:
-        if not self.speed.uses("compile") or self.device.type not in DEVICES:
-            return False
-        converts = self.device.type != "cuda" or torch.cuda.get_device_capability(self.device) >= MIN_CAPABILITY
-        return converts or not any(_is_float8(module) for block in blocks for module in block.modules())
 
-    def _pays(self, key: str) -> bool:
-        return self.expected_seconds is None or self.expected_seconds * SHARE_SAVED >= compile_seconds(key)
+def _is_possible(blocks: list[nn.Module], device: torch.device, speed: Speed) -> bool:
+    if not speed.uses("compile") or device.type not in DEVICES:
+        return False
+    converts = device.type != "cuda" or torch.cuda.get_device_capability(device) >= MIN_CAPABILITY
+    return converts or not any(_is_float8(module) for block in blocks for module in block.modules())
 
 
 def _is_float8(module: nn.Module) -> bool:

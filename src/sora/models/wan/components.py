@@ -38,7 +38,7 @@ KEY_MAP_OF = {"vae": "vae", "text_encoder": "text", "image_encoder": "image", **
 class Components:
     """The networks of one model. component_paths: of ``layout.component_paths``. dtype: of the text and image encoders
     and the transformer. plan: how networks are loaded from now on. needs_wide_vae: whether the VAE has overflowed
-    float16."""
+    float16. compiling: the choice whether transformers are compiled."""
 
     spec: ModelSpec
     component_paths: Mapping[str, Path]
@@ -47,16 +47,12 @@ class Components:
     speed: Speed = DEFAULT_SPEED
     plan: MemoryPlan = PLANS_BY_SPEED[0]
     needs_wide_vae: bool = False
+    compiling: Compiling = field(default_factory=Compiling)
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
         return name in self.component_paths
-
-    @cached_property
-    def compiling(self) -> Compiling:
-        """The choice whether the transformers are compiled."""
-        return Compiling(self.device, self.speed)
 
     def expect(self, sampling_seconds: float | None) -> None:
         """Before a job whose passes are predicted to take so many seconds uncompiled; None: unknown. Transformers in
@@ -201,7 +197,7 @@ class Components:
 
     def _compile(self, network: nn.Module) -> None:
         assert isinstance(network, WanDiT)
-        self.compiling.apply(network, "" if self.plan.resident_blocks is None else "streamed")
+        self.compiling.apply(network, self.device, self.speed, "" if self.plan.resident_blocks is None else "streamed")
 
 
 def usual_vae_dtype(device: torch.device, dtype: torch.dtype, speed: Speed) -> torch.dtype:
