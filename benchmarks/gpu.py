@@ -1,27 +1,31 @@
 """What a GPU says of the program, in one run of a few minutes: ``python benchmarks/gpu.py [PART ...] [-o FILE]``.
 
 PART is one of these, all by default, the most telling first:
-    agree     tiny Wan models of each kind, painted on the card and on the CPU: grey levels between the frames
+    agree     tiny Wan models of each kind and memory plan, painted on the card and on the CPU: grey levels between them
+    passes    a pass of the 1.3B and of the 5B, compiled and not, MFU; against diffusers where it is installed
     decode    the autoencoders at true size: float16 against float32, seconds, decibels, memory against the estimate
     loading   a checkpoint from the page cache to the card, GB/s
     guides    a pass of VACE with references and a control signal: seconds, memory against the estimate
-    passes    a pass of the 1.3B and of the 5B, compiled and not, MFU; against diffusers where it is installed
     text      the text encoder, two texts of 512 words
     batches   windows that are sampled at once: a window's share of a pass, and a film of five shots
     films     the embedded model: one window and a minute, seconds
-Weights are random, of true sizes. Nothing is downloaded. Each part has a share of the seconds (``--seconds``, 220) and
-is left out where none are left; results are appended to FILE as they come, as lines of JSON, so that a run that is cut
-off has shown what it measured. ``--small`` runs everything at sizes for a CPU, to see that it runs.
+Weights are random, of true sizes. Nothing is downloaded. Each part has seconds of its own, after which it is cut off,
+and the whole run has ``--seconds`` (220), after which parts are left out; results are appended to FILE as they come, as
+lines of JSON, so that a run that is cut off has shown what it measured. ``--small`` runs everything at sizes for a CPU,
+to see that it runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -29,15 +33,23 @@ from gpu_parts import agree, batches, decode, films, guides, loading, passes, te
 from gpu_parts.result import Machine, Result
 from minitrain.eval.verdicts import machine_summary, markdown_table
 
-PARTS: dict[str, Callable[[Machine], Iterator[Result]]] = {
-    "agree": agree.measure,
-    "decode": decode.measure,
-    "loading": loading.measure,
-    "guides": guides.measure,
-    "passes": passes.measure,
-    "text": text.measure,
-    "batches": batches.measure,
-    "films": films.measure,
+
+class Part(NamedTuple):
+    """seconds: the most that it may take on a card."""
+
+    measure: Callable[[Machine], Iterator[Result]]
+    seconds: float
+
+
+PARTS = {
+    "agree": Part(agree.measure, 40),
+    "passes": Part(passes.measure, 90),
+    "decode": Part(decode.measure, 50),
+    "loading": Part(loading.measure, 15),
+    "guides": Part(guides.measure, 20),
+    "text": Part(text.measure, 10),
+    "batches": Part(batches.measure, 20),
+    "films": Part(films.measure, 20),
 }
 
 
@@ -54,31 +66,54 @@ def main() -> None:
     print(f"{machine_summary()} {name}, torch {torch.__version__}\n", flush=True)
     began, lines = time.monotonic(), list[tuple[str, ...]]()
     for part in args.parts or PARTS:
-        if time.monotonic() - began > args.seconds:
+        left = args.seconds - (time.monotonic() - began)
+        if left < 1:
             print(f"{part}: left out, no time left", flush=True)
+            lines.append((part, "left out", "no time left", "", "no"))
             continue
-        lines += run(part, machine, args.output)
+        lines += run(part, machine, args.output, min(left, PARTS[part].seconds))
     print("\n" + markdown_table(("part", "what", "found", "target", "met"), lines))
     print(f"{time.monotonic() - began:.0f} s in all")
 
 
-def run(part: str, machine: Machine, output: Path | None) -> Iterator[tuple[str, ...]]:
-    """A part's results as lines of a table. What fails ends the part alone."""
+def run(part: str, machine: Machine, output: Path | None, seconds: float) -> Iterator[tuple[str, ...]]:
+    """A part's results as lines of a table. What fails, or takes more than ``seconds``, ends the part alone."""
     began = time.monotonic()
     try:
-        for result in PARTS[part](machine):
-            line = (part, result.what, result.shown, result.target, result.verdict)
-            print(" | ".join(line), flush=True)
-            if output is not None:
-                with output.open("a") as file:
-                    file.write(json.dumps({"part": part, **result.as_dict(), "after": time.monotonic() - began}) + "\n")
-            yield line
-            if machine.is_cuda:
-                torch.cuda.empty_cache()
+        with time_limit(seconds):
+            for result in PARTS[part].measure(machine):
+                line = (part, result.what, result.shown, result.target, result.verdict)
+                print(" | ".join(line), flush=True)
+                if output is not None:
+                    with output.open("a") as file:
+                        after = time.monotonic() - began
+                        file.write(json.dumps({"part": part, **result.as_dict(), "after": after}) + "\n")
+                yield line
+                machine.empty_cache()
+    except TimeoutError:
+        yield part, "cut off", f"after {seconds:.0f} s", "", "no"
     except Exception:
         traceback.print_exc()
         yield part, "failed", "", "", "no"
+    machine.empty_cache()
     print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block once it has taken so long: between two calls of the interpreter, so that a call
+    that is under way is finished first."""
+
+    def expired(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 if __name__ == "__main__":

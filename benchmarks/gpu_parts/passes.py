@@ -33,7 +33,7 @@ def measure(machine: Machine) -> Iterator[Result]:
     if machine.is_cuda and find_spec("diffusers"):
         script = Path(__file__).parents[1] / "passes.py"
         for name in NAMES:
-            argv = [sys.executable, str(script), "--device", "cuda", "--rows", name, "--runs", "5"]
+            argv = [sys.executable, str(script), "--device", "cuda", "--rows", name, "--runs", "5", "--no-ablate"]
             subprocess.run(argv, check=False, timeout=150)
 
 

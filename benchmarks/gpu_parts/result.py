@@ -49,6 +49,11 @@ class Machine:
         if self.is_cuda:
             torch.cuda.synchronize()
 
+    def empty_cache(self) -> None:
+        """Give back what the allocator keeps, so that one measurement does not shape the next."""
+        if self.is_cuda:
+            torch.cuda.empty_cache()
+
     def seconds(self, work: Callable[[], object], runs: int = 5, warm_ups: int = 2) -> float:
         """The median of some runs."""
         for _ in range(warm_ups):
