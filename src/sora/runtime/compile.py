@@ -79,8 +79,8 @@ def compile_blocks(
 
 def _of_the_compiler(error: Exception) -> bool:
     """Whether the compiler raised it: itself, one of its helpers, such as where there is no C compiler, or the system,
-    such as for a cache that cannot be written to. Networks raise no OSError."""
-    if isinstance(error, OSError) or type(error).__module__.startswith(COMPILER_MODULES):
+    such as for a cache that cannot be written to. Networks raise no OSError, and a caller's own has no number."""
+    if (isinstance(error, OSError) and error.errno is not None) or type(error).__module__.startswith(COMPILER_MODULES):
         return True
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
