@@ -14,7 +14,6 @@ from weakref import ref
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend
 
 from conftest import Studio
 from sora import catalog, models
@@ -26,7 +25,6 @@ from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import SharedTimesteps, WanDiT
 from sora.plan import operations
 from sora.runtime import lora
-from sora.runtime.attention_backend import rank_backends, use_fastest_backend
 from sora.runtime.compile import compile_blocks
 from sora.runtime.float8 import Float8Linear, convert_to_float8, is_fast, is_supported
 from sora.runtime.speed import OPTIMIZATIONS, Speed
@@ -130,14 +128,6 @@ def test_gelu_is_its_tanh_form() -> None:
     learnt = x[:, :9].clone().requires_grad_()
     tanh_gelu(learnt).sum().backward()
     assert learnt.grad is not None
-
-
-def test_the_fastest_kernel_that_works_comes_first() -> None:
-    took = {SDPBackend.CUDNN_ATTENTION: 2.0, SDPBackend.FLASH_ATTENTION: 1.0, SDPBackend.EFFICIENT_ATTENTION: None}
-    order = rank_backends(torch.device("cuda"), torch.bfloat16, 128, tuple(took), lambda kernel, *_: took[kernel])
-    assert order == (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION)
-    with use_fastest_backend(CPU, torch.float32, 128):
-        pass
 
 
 def test_a_block_that_does_not_compile_runs_as_it_is() -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 import sora
-from gpu_parts.networks import filled, with_fastest_attention
+from gpu_parts.networks import filled
 from gpu_parts.result import Machine, Result
 from passes_parts import rows
+from sora.models.attention import use_fastest_attention
 from sora.models.batching import MAX_BATCHED_TOKENS
 from sora.models.guidance import GuidedTransformer
 from sora.networks.wan.dit import WanDiT
+from sora.runtime.speed import DEFAULT_SPEED
 
 SHAPES = ((5, 28, 50), (9, 28, 50), (9, 44, 80))  # latents: 17 and 33 frames of 400x224, 33 of 640x352
 SMALL_SHAPES = ((2, 4, 6),)
@@ -48,11 +50,11 @@ def _pass_of(network: WanDiT, shape: tuple[int, int, int], samples: int, machine
     text = torch.randn(samples, rows.WORDS, config.text_dim, **made)
     passes, times = GuidedTransformer(text, samples=samples), torch.full((samples,), 700, device=machine.device)
 
-    with_backend = with_fastest_attention(machine.device, config.head_dim)
+    use_fastest_attention(network, shape, machine.device, torch.bfloat16, DEFAULT_SPEED)
 
     @torch.inference_mode()
     def work() -> torch.Tensor:
-        return passes.velocities(lambda: network, x, times, guided=False, retry_on_oom=with_backend)
+        return passes.velocities(lambda: network, x, times, guided=False)
 
     return work
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import torch
 
-from gpu_parts.networks import filled, with_fastest_attention
+from gpu_parts.networks import filled
 from gpu_parts.result import GIB, Machine, Result
 from passes_parts import rows
+from sora.models.attention import use_fastest_attention
 from sora.models.guidance import GuidedTransformer
 from sora.models.wan import transformer_memory
 from sora.models.wan.layout import CONFIGS
@@ -17,6 +18,7 @@ from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workloa
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.vace import WanVACE
 from sora.networks.wan.vae import WAN21, WanVAE
+from sora.runtime.speed import DEFAULT_SPEED
 
 SHAPE, SMALL_SHAPE = (21, 60, 104), (3, 4, 6)  # latents of 81 frames of 832x480
 
@@ -32,9 +34,9 @@ def measure(machine: Machine) -> Iterator[Result]:
     t, h, w = SMALL_SHAPE if machine.small else SHAPE
     text = torch.randn(1, rows.WORDS, config.text_dim, device=machine.device, dtype=torch.bfloat16)
     seconds: dict[str, float] = {}
-    with_backend = with_fastest_attention(machine.device, config.head_dim)
     for what, lead, controlled in (("alone", 0, False), ("control", 0, True), ("3 references", 3, True)):
         shape = (t + lead, h, w)
+        use_fastest_attention(network, shape, machine.device, torch.bfloat16, DEFAULT_SPEED)
         x = torch.randn(1, 16, *shape, device=machine.device, dtype=torch.bfloat16)
         control = torch.randn(1, 96, *shape, device=machine.device, dtype=torch.bfloat16) if controlled else None
         passes = GuidedTransformer(text, cache_text=lambda: True, batch_guidance=lambda: False)
@@ -43,9 +45,7 @@ def measure(machine: Machine) -> Iterator[Result]:
         @torch.inference_mode()
         def work(x=x, extra=extra, passes=passes) -> torch.Tensor:
             times = torch.full((1,), 700, device=machine.device)
-            return passes.velocities(
-                lambda: network, x, times, guided=False, retry_on_oom=with_backend, extra_inputs=lambda _: extra
-            )
+            return passes.velocities(lambda: network, x, times, guided=False, extra_inputs=lambda _: extra)
 
         seconds[what], peak = machine.seconds(work, runs=3), machine.peak(work)
         yield Result(f"VACE 1.3B, a pass, {what}", seconds[what], "s", note=f"{seconds[what] / seconds['alone']:.2f} x")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sora.runtime import attention_backend
-
-Pass = Callable[[], Tensor]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -24,13 +20,3 @@ def filled(network: ModuleT, device: torch.device, dtype: torch.dtype) -> Module
         if ("norm" in name and name.endswith("weight")) or name.endswith("gamma"):
             parameter.add_(1.0)
     return network
-
-
-def with_fastest_attention(device: torch.device, head_dim: int) -> Callable[[Pass], Tensor]:
-    """What runs a pass in bfloat16 as the product does."""
-
-    def run(one: Pass) -> Tensor:
-        with attention_backend.use_fastest_backend(device, torch.bfloat16, head_dim):
-            return one()
-
-    return run

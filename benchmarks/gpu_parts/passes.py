@@ -10,14 +10,16 @@ from pathlib import Path
 
 import torch
 
-from gpu_parts.networks import filled, with_fastest_attention
+from gpu_parts.networks import filled
 from gpu_parts.result import GIB, Machine, Result
 from passes_parts import rows
 from passes_parts.rows import Row
+from sora.models.attention import use_fastest_attention
 from sora.models.guidance import GuidedTransformer
 from sora.networks.wan.dit import SharedTimesteps, WanDiT
 from sora.runtime import float8
 from sora.runtime.compile import compile_blocks
+from sora.runtime.speed import DEFAULT_SPEED
 
 NAMES = ("Wan 2.2 TI2V-5B, 1280x704, 121 frames", "Wan 2.1 1.3B, 832x480, 81 frames")
 TARGETS = {NAMES[0]: 0.85}  # seconds, exact
@@ -73,11 +75,11 @@ def pass_of(network: WanDiT, row: Row, machine: Machine):
         times = SharedTimesteps(distinct, ((0, frame, 1), (frame, row.tokens, 0)))
     passes = GuidedTransformer(text, cache_text=lambda: True, batch_guidance=lambda: False)
 
-    with_backend = with_fastest_attention(machine.device, config.head_dim)
+    use_fastest_attention(network, row.shape, machine.device, torch.bfloat16, DEFAULT_SPEED)
 
     @torch.inference_mode()
     def work() -> torch.Tensor:
-        return passes.velocities(lambda: network, x, times, guided=False, retry_on_oom=with_backend)
+        return passes.velocities(lambda: network, x, times, guided=False)
 
     return work
 

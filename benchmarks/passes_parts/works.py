@@ -13,9 +13,9 @@ from torch import Tensor
 
 from passes_parts.networks import PassInputs
 from passes_parts.rows import Row
+from sora.models.attention import use_fastest_attention
 from sora.models.guidance import GuidedTransformer, should_batch_guidance
 from sora.networks.wan.dit import SharedTimesteps, WanDiT
-from sora.runtime import attention_backend
 from sora.runtime.compile import compile_blocks
 from sora.runtime.speed import Speed
 
@@ -73,15 +73,11 @@ class Variant:
         )
         self._optimize(network, x.device)
 
-        def with_backend(one: Pass) -> Tensor:
-            if not speed.uses("attention"):
-                return one()
-            with attention_backend.use_fastest_backend(x.device, x.dtype, network.config.head_dim):
-                return one()
+        use_fastest_attention(network, x.shape[2:], x.device, x.dtype, speed)  # type: ignore[arg-type]
 
         @torch.inference_mode()
         def work() -> Tensor:
-            return passes.velocities(lambda: network, x, times, guided=guided, retry_on_oom=with_backend)
+            return passes.velocities(lambda: network, x, times, guided=guided)
 
         return work
 

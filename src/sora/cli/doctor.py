@@ -25,6 +25,7 @@ def doctor() -> None:
         "threads": _with_torch("threads"),
         "ffmpeg": _ffmpeg,
         "disk": _disk,
+        "attention": _with_torch("attention"),
         "weights": _with_torch("embedded_weights"),
         "painting": _with_torch("painting"),
         "agreement": _with_torch("agreement"),

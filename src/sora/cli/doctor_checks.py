@@ -11,6 +11,7 @@ from sora import catalog, memory, models, weights
 from sora.engine import engine
 from sora.engine.model import Model
 from sora.errors import ModelError
+from sora.models import attention as attention_choice
 from sora.plan import operations
 
 MAX_DIFFERENCE = 0.01  # relative distance of frames up to which two devices paint the same
@@ -26,6 +27,14 @@ def devices() -> str:
 
 def threads() -> str:
     return f"{torch.get_num_threads()} of {os.cpu_count()} processors"
+
+
+def attention() -> str:
+    """The attention kernels of each device, which are measured where they are not known yet."""
+    devices = [torch.device(name) for name in memory.devices()]
+    chosen = [attention_choice.summary(device, memory.choose_dtype(None, device)) for device in devices]
+    packages = ", ".join(attention_choice.installed_packages()) or "no package of kernels"
+    return f"{', '.join(chosen)}; {packages} installed"
 
 
 def embedded_weights() -> str:

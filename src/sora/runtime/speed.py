@@ -17,7 +17,7 @@ MODES = {
 }
 
 OPTIMIZATIONS = {
-    "attention": "the attention kernel that was measured to be the fastest here",
+    "attention": "the attention kernels that were measured to be the fastest on this GPU",
     "batched-guidance": "both passes of a guided step at once where the canvas is small",
     "batched-windows": "windows that do not depend on each other at once where the canvas is small, on CUDA",
     "compile": "blocks compiled, on CUDA",

@@ -22,6 +22,7 @@ from sora.engine.canvas import Canvas, Latents
 from sora.engine.velocity import StatefulVelocity, Velocity
 from sora.memory import Needs
 from sora.memory.manager import MemoryManager
+from sora.models.attention import use_fastest_attention
 from sora.models.batching import batched_windows
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
@@ -32,11 +33,8 @@ from sora.models.wan.conditioning import CONDITIONERS, Conditioning, Conditionin
 from sora.models.wan.layout import component_paths
 from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
 from sora.networks.wan.vae import Float16Overflow
-from sora.runtime import attention_backend
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.storage import cache
-
-HEAD_DIM = 128  # of every Wan transformer
 
 
 @dataclass(frozen=True)
@@ -232,17 +230,17 @@ class Wan:
 
         def with_retry(work: Callable[[], Tensor]) -> Tensor:
             if transformer.samples > 1:  # a batch that does not fit is given up before any plan is
-                return self._with_fastest_attention(work)
-            return self.memory.retry_on_oom("sample", lambda: self._with_fastest_attention(work))
+                return work()
+            return self.memory.retry_on_oom("sample", work)
 
-        dit, x = lambda: self.components.expert(expert), x.to(self.components.dtype)
+        dit, x = lambda: self._attending(self.components.expert(expert), x), x.to(self.components.dtype)
         return transformer.velocities(dit, x, times, guided=guided, retry_on_oom=with_retry, extra_inputs=extra_inputs)
 
-    def _with_fastest_attention(self, work: Callable[[], Tensor]) -> Tensor:
-        if not self.speed.uses("attention"):
-            return work()
-        with attention_backend.use_fastest_backend(self.device, self.components.dtype, HEAD_DIM):
-            return work()
+    def _attending(self, dit: WanDiT, x_BCTHW: Tensor) -> WanDiT:
+        """The network, with the attention kernels that are fastest for these latents."""
+        t, h, w = x_BCTHW.shape[2:]
+        use_fastest_attention(dit, (t, h, w), self.device, self.components.dtype, self.speed)
+        return dit
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
         """Embeddings (B, L, D) of texts, with the weights of their words; the text encoder is loaded only where some
