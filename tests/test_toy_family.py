@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from sora import catalog, media, memory, models, weights
+from sora.catalog.spec import ModelSpec
 from sora.cli import app
 from sora.engine import engine
 from sora.engine.engine import Settings
 from sora.errors import OutOfMemory
+from sora.jobs import passes
+from sora.jobs.resolve import ResolvedRequest
+from sora.jobs.session import Session
 from sora.memory import PLANS_BY_SPEED, FreeMemory, MemoryPlan, manager
 from sora.memory.choose import RESERVED_BYTES
+from sora.models.work import CanvasWork, Work
 from sora.plan import operations
 from sora.plan.clip import Clip
 from sora.weights import lora_file
@@ -205,6 +211,51 @@ EXPECTED = {
     "no CPU memory for what streams": "of CPU memory hold what streams",
     "nothing fits": "are needed at least",
 }
+
+
+# Seconds.
+
+
+def toy_work(spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0) -> CanvasWork:
+    """What the family would give, were it to count its work: tokens alone."""
+    tokens = prod(spec.grid.latent_shape(*shape_FYX)[1:]) / 1e12
+    return CanvasWork(tokens, 0.0, 0.0, 0.0, encode=Work(encodes * tokens), decode=Work(tokens))
+
+
+def test_seconds_are_predicted_once_the_family_counts_its_work(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dry = (*GENERATE, "--model", "toy", "--device", "cpu", "--dry-run")
+    assert "time" not in run(*dry).stdout and json.loads(run(*dry, "--json").stdout)["seconds"] is None
+    monkeypatch.setattr(toy, "canvas_work", toy_work, raising=False)
+    assert "about " in run(*dry).stdout.splitlines()[-1]
+    first = json.loads(run(*dry, "--json").stdout)["seconds"]
+    assert first["total"] > 0 and first["basis"] == "rates"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("more", [(), ("--sampler", "heun", "--steps", 3), ("--guidance", 1)])
+def test_as_many_passes_are_counted_as_run(
+    toys: Path, monkeypatch: pytest.MonkeyPatch, verb: str, more: tuple[object, ...]
+) -> None:
+    tokens, forward, resolved = list[int](), toy_model.Dit.forward, list[ResolvedRequest]()
+    prepare = Session.prepare
+
+    def counting(dit: toy_model.Dit, x: torch.Tensor, t: float, text: torch.Tensor) -> torch.Tensor:
+        tokens.append(x[0, 0].numel())
+        return forward(dit, x, t, text)
+
+    def seeing(session: Session, request: ResolvedRequest, *rest: Any) -> str:
+        resolved.append(request)
+        return prepare(session, request, *rest)
+
+    monkeypatch.setattr(toy, "canvas_work", toy_work, raising=False)
+    monkeypatch.setattr(toy_model.Dit, "forward", counting)
+    monkeypatch.setattr(Session, "prepare", seeing)
+    argv, _ = VERBS[verb]
+    made(*argv, *more, out="out.png" if verb == "image" else "out.mkv")
+    canvases = passes.of_film(resolved[0])
+    assert canvases is not None and sum(each.passes for each in canvases) == len(tokens)
+    work = sum(each.passes * each.work.linear * 1e12 for each in canvases)
+    assert work == pytest.approx(sum(tokens), rel=0.35 if verb == "circle" else 1e-6)  # a cycle has a latent less
 
 
 # Schedules.

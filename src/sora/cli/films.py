@@ -219,7 +219,7 @@ def _paint_film(kept: Journal, film: FilmToPaint, console: ConsoleOptions, sessi
         checkpoints = kept.checkpoints(film.number) if kept.may_be_kept else None
         meter = None if console.quiet and not console.as_json else drift.meter_of(resolved.plan)
         options: dict[str, Any] = {"force": force, "keeps_recipe": kept.delivery.recipe, "checkpoints": checkpoints}
-        options |= {"meter": meter}
+        options |= {"meter": meter, "records": not console.no_journal}
         with _place_of(kept, film) as place:
             path = session.write(resolved, variant, place, on_progress=on_event, **options)
     clock.lap("write")

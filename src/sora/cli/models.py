@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,13 +17,18 @@ from sora import models as families
 from sora.catalog import download, hub, repositories
 from sora.catalog.repositories import Fetched
 from sora.catalog.spec import MEMORY, Fetchable, ModelSpec
+from sora.cli import duration
 from sora.cli import options as o
 from sora.cli.help_pages import Command, Group
 from sora.cli.info import print_facts
 from sora.cli.progress import note, print_path
-from sora.errors import ModelError, UsageError, printable
+from sora.errors import ModelError, SoraError, UsageError, printable
 from sora.plan.geometry import wxh
 from sora.plan.options import MAX_REFERENCES
+from sora.plan.request import Request
+
+if TYPE_CHECKING:
+    from sora.jobs.forecast import Forecast
 
 app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode=None, add_completion=False)
 
@@ -74,6 +79,7 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         typer.echo(json.dumps(facts)) if as_json else print_facts({key: str(value) for key, value in facts.items()})
         return
     spec = catalog.find(model)
+    expected = _expected(model)
     row = _facts(spec) | {
         "repo": spec.repo,
         "revision": spec.revision,
@@ -90,11 +96,12 @@ def show(model: o.Model, as_json: o.AsJson = False) -> None:
         "speeds": dict(spec.speeds),
         **_repertoire(spec),
         **_machine_facts(spec),
+        "seconds": duration.facts(expected),
     }
     if as_json:
         typer.echo(json.dumps(row))
     else:
-        print_facts(_described(spec, row))
+        print_facts(_described(spec, row) | ({} if expected is None else {"time here": duration.line(expected)}))
     if spec.folder is not None:
         hub.check(spec)
 
@@ -318,6 +325,19 @@ def _machine_facts(spec: ModelSpec) -> dict[str, Any]:
     memory = _device_memory(device.type)
     fits = [plan for plan in MEMORY if plan in spec.memory and spec.memory[plan] * 1e9 <= memory]
     return {"device": device.type, "device_memory": memory, "fits": fits}
+
+
+def _expected(model: str) -> Forecast | None:
+    """How long a clip by default takes here; None where that is not known, and where it does not fit in memory."""
+    from sora.cli import dry_run
+    from sora.jobs.delivery import InMemory
+    from sora.jobs.resolve import resolve
+
+    try:
+        resolved = resolve(Request(verb="generate", prompt="anything", model=model), InMemory(anyway=True))
+        return dry_run.expected(resolved)
+    except SoraError:  # of what is missing or damaged, which is shown otherwise
+        return None
 
 
 def _device_memory(device: str) -> int:

@@ -71,7 +71,7 @@ PromptFile = Annotated[
 NoRecipe = Annotated[bool, _output("--no-recipe", help="Keep words, names and settings out of the file.")]
 Force = Annotated[bool, _output("--force", help="Replace a file that exists.")]
 AsJson = Annotated[bool, _output("--json", help="Print facts as JSON, one object a line.")]
-DryRun = Annotated[bool, _output("--dry-run", help="Print what would be made and the memory it takes; make nothing.")]
+DryRun = Annotated[bool, _output("--dry-run", help="Print what would be made, its memory and time; make nothing.")]
 Quiet = Annotated[bool, _output("--quiet", "-q", help="Print nothing on stderr but errors.")]
 RecipeFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A film or a picture that sora made.", show_default=False)

@@ -45,7 +45,7 @@ def refine(
     checkpoints: of "tile-0000" and so on."""
     tile = (picture_FCYX.shape[2], picture_FCYX.shape[3])
     stages = list(_stage_sizes(tile, size))
-    total = sum(len(split_into_tiles(stage, tile, TILE_OVERLAP)) for stage in stages)
+    total = tile_count(tile, size)
     report, done = on_event or (lambda _: None), 0
 
     def on_tile() -> None:
@@ -59,6 +59,11 @@ def refine(
         pixels = _refine_tiles(model, picture_FCYX, numbered_tiles, prompt, settings, strength, on_tile, checkpoints)
         picture_FCYX = _to_uint8(blend_tiles(stage, pixels))
     return _to_uint8(resize(picture_FCYX.float(), size))
+
+
+def tile_count(tile: tuple[int, int], size: tuple[int, int]) -> int:
+    """How many tiles of (height, width) are repainted on the way to a picture of ``size``."""
+    return sum(len(split_into_tiles(stage, tile, TILE_OVERLAP)) for stage in _stage_sizes(tile, size))
 
 
 def _stage_sizes(start: tuple[int, int], size: tuple[int, int]) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings
 from sora.engine.model import Model
 from sora.engine.progress import ProgressEvent
-from sora.jobs import input_paths, retime
+from sora.jobs import forecast, input_paths, retime
 from sora.jobs.delivery import provenance_of
 from sora.jobs.job import Machine
 from sora.jobs.resolve import ResolvedRequest
@@ -213,6 +213,12 @@ def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
         threads=thread_count or torch.get_num_threads(),
         torch=str(torch.__version__),
     )
+
+
+def forecast_machine(resolved: ResolvedRequest, loaded: Loaded, thread_count: int | None) -> forecast.Machine:
+    """The same for a forecast, under the memory plan that the model follows."""
+    plan = models.followed_plan(loaded.model)
+    return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, thread_count=thread_count or 0)
 
 
 def weights_identity(spec: ModelSpec) -> str:

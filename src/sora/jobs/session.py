@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +20,7 @@ from sora.jobs import lora_tags, replay, room
 from sora.jobs.arguments import check_names, in_keywords, paths_of, row_of, values_of, with_keywords
 from sora.jobs.delivery import InMemory
 from sora.jobs.inputs import Inputs
+from sora.jobs.phase_clock import PhaseClock
 from sora.jobs.resolve import ResolvedRequest, resolve
 from sora.jobs.variants import Variant
 from sora.jobs.verb_methods import Verbs
@@ -51,6 +54,7 @@ class Session(Verbs):
         self._loaded: Loaded | None = None
         self._watch = threads.LoadMonitor()
         self._thread_count: int | None = None
+        self._load_seconds: float | None = None  # of a load that imported torch, until it is recorded
         self._lock = threading.RLock()
 
     def load(self) -> None:
@@ -68,6 +72,7 @@ class Session(Verbs):
         with self._lock, without_garbage_collection():
             room.check(resolved)
             threads.wait_passively(os.environ, self._watch.other_load())
+            began, is_first = time.perf_counter(), "torch" not in sys.modules
             with room.explained():
                 from sora.jobs import paint  # the first import of torch
 
@@ -83,6 +88,7 @@ class Session(Verbs):
                     loaded, memory_plan = paint.load(resolved)
                 self._loaded = loaded
                 report(ProgressEvent("load", 1, 1))
+                self._load_seconds = time.perf_counter() - began if is_first else None
                 return memory_plan
 
     def write(
@@ -96,11 +102,12 @@ class Session(Verbs):
         keeps_recipe: bool = True,
         checkpoints: Checkpoints | None = None,
         meter: DriftMeter | None = None,
+        records: bool = True,
     ) -> Path:
         """Paint one variant of a prepared request into a file as its frames are finished, and return where the file
         stands. Nothing is left there if painting fails. force: replace a file that exists. keeps_recipe: whether its
         recipe is in the file. checkpoints: what they hold is not painted again, None to keep nothing. meter: measures
-        the frames as they pass."""
+        the frames as they pass. records: whether its seconds are kept for later forecasts."""
         from sora.engine.checkpoint import keep_nothing
         from sora.jobs import paint
 
@@ -108,7 +115,8 @@ class Session(Verbs):
         with self._painting(on_progress) as (loaded, listener), room.explained():
             options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe, "checkpoints": kept}
             options |= {"meter": meter}
-            return paint.write(resolved, variant, loaded, path, on_event=listener, **options)
+            with self._recorded(resolved, loaded, listener, records) as on_event:
+                return paint.write(resolved, variant, loaded, path, on_event=on_event, **options)
 
     def decode(
         self,
@@ -153,7 +161,8 @@ class Session(Verbs):
 
             with self._painting(on_progress or _ignore) as (loaded, listener), room.explained():
                 recipe = paint.recipe_of(resolved, variant, loaded)
-                frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, listener)
+                with self._recorded(resolved, loaded, listener, writes=False) as on_event:
+                    frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, on_event)
         kind = Picture if recipe.request.verb == "image" else Video
         notes = [*resolved.notes, *variant.notes, *loaded.notes, *([memory_plan] if memory_plan else [])]
         row = row_of(recipe.request.verb)
@@ -218,6 +227,24 @@ class Session(Verbs):
         """Free the model's memory. A later request loads it anew."""
         with self._lock:
             self._loaded = None
+
+    @contextmanager
+    def _recorded(
+        self, resolved: ResolvedRequest, loaded: Loaded, listener: Listener, records: bool = True, writes: bool = True
+    ) -> Iterator[Listener]:
+        """A listener for the engine, which also measures the film that is painted in the block; its seconds are kept
+        for later forecasts where ``records``. writes: whether the film goes to a file."""
+        from sora.jobs import forecast, paint
+
+        clock, watch = PhaseClock(), threads.LoadMonitor()
+        yield clock.before(listener)
+        clock.stop()
+        load, self._load_seconds = self._load_seconds, None
+        if records:
+            machine = paint.forecast_machine(resolved, loaded, self._thread_count)
+            is_cpu, other_load = loaded.model.device.type == "cpu", watch.other_load()
+            busy = is_cpu and other_load >= threads.BUSY_CORES
+            forecast.record(resolved, machine, clock, load=load, busy=busy, writes=writes)
 
     @contextmanager
     def _painting(self, on_progress: Listener) -> Iterator[tuple[Loaded, Listener]]:

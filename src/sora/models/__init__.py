@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from sora.engine.model import Model, Trainable
-    from sora.memory import Needs
+    from sora.memory import MemoryPlan, Needs
+    from sora.models.work import CanvasWork
     from sora.weights import LayoutRules
 
 
@@ -51,6 +52,17 @@ class Family(Protocol):
         """The memory that painting a canvas of (frames, height, width) needs; the weights need not be downloaded.
         encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with
         it. None for a family that is never offloaded."""
+        ...
+
+
+class CountsWork(Protocol):
+    """What a family also exposes if the seconds of its paintings can be predicted. It imports no torch."""
+
+    def canvas_work(
+        self, spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0
+    ) -> CanvasWork:
+        """The arithmetic of painting a canvas of (frames, height, width); the weights need not be downloaded. encodes,
+        references: as for ``Family.memory_needs``."""
         ...
 
 
@@ -86,6 +98,16 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     return family(spec).load(spec, device, dtype, speed or Speed())
 
 
+def canvas_work(
+    spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0
+) -> CanvasWork | None:
+    """As ``CountsWork.canvas_work``; None for a family that does not count. Imports no torch."""
+    package = family(spec)
+    if not hasattr(package, "canvas_work"):
+        return None
+    return cast("CountsWork", package).canvas_work(spec, shape_FYX, encodes=encodes, references=references)
+
+
 def preview_memory_plan(
     spec: ModelSpec,
     shape_FYX: tuple[int, int, int],
@@ -95,15 +117,15 @@ def preview_memory_plan(
     encodes: bool,
     references: int = 0,
     forced: str | None = None,
-) -> str:
-    """The line that ``plan_memory`` would return for the same canvas, without loading the model. Takes and raises the
-    same."""
+) -> tuple[MemoryPlan | None, str]:
+    """The plan that ``plan_memory`` would follow for the same canvas, None for a family that is never offloaded, and
+    the line that it would return, without loading the model. Takes and raises the same."""
     from sora import memory  # not at the top: commands that only list models do not need it
 
     needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes, references=references)
     if needs is None:
-        return _no_memory_plan(spec, forced)
-    return memory.plan_memory(needs, memory.measure_free(device), forced)[1]
+        return None, _no_memory_plan(spec, forced)
+    return memory.plan_memory(needs, memory.measure_free(device), forced)
 
 
 def plan_memory(
@@ -129,6 +151,14 @@ def plan_memory(
         return _no_memory_plan(model.spec, forced)
     options: dict[str, Any] = {"encodes": encodes, "references": references, "forced": forced}
     return model.plan_memory(shape_FYX, **options, sampling_seconds=sampling_seconds)
+
+
+def followed_plan(model: Model) -> MemoryPlan | None:
+    """The memory plan that a model follows; None for one that is never offloaded."""
+    from sora.memory.manager import MemoryManager
+
+    manager = getattr(model, "memory", None)
+    return manager.networks.plan if isinstance(manager, MemoryManager) else None
 
 
 def _no_memory_plan(spec: ModelSpec, forced: str | None) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sora.errors import ModelError
 from sora.storage import regular
-from sora.weights import finite, source
+from sora.weights import finite, loading_time, source
 from sora.weights.held import SIZES, Table, TensorEntry
 from sora.weights.names import LayoutRules, renamed
 from sora.weights.reading import Reader
@@ -49,6 +49,7 @@ def checkpoint_shapes(path: Path, *, rules: LayoutRules) -> dict[str, tuple[int,
     return {name: entry.shape for name, entry in _table(path, rules).items()}
 
 
+@loading_time.counted()
 def load_checkpoint(
     module: ModuleT,
     path: Path,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sora.models.mini.ideas import Repertoire
     from sora.models.mini.model import Mini
+    from sora.models.work import CanvasWork
 
 KEY_MAPS = {"transformer": WAN_KEY_MAPS["transformer"]}  # its transformer is Wan's, only smaller
 
@@ -26,6 +27,13 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
 
 def memory_needs(*_: Any, encodes: bool, references: int = 0) -> None:
     """None: the model is small and never offloaded."""
+
+
+def canvas_work(spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0) -> CanvasWork:
+    """See ``work.canvas_work``. Imports no torch."""
+    from sora.models.mini import work
+
+    return work.canvas_work(spec, shape_FYX, encodes=encodes, references=references)
 
 
 def advise(spec: ModelSpec, prompt: str, *, allow_unknown: bool) -> Advice:

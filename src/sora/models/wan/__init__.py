@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from sora.memory import Needs
     from sora.models.wan.model import Wan
+    from sora.models.work import CanvasWork
 
-__all__ = ["KEY_MAPS", "load", "memory_needs"]
+__all__ = ["KEY_MAPS", "canvas_work", "load", "memory_needs"]
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
@@ -41,3 +42,10 @@ def memory_needs(
     vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
     shown = {"encodes": encodes, "references": references}
     return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)
+
+
+def canvas_work(spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0) -> CanvasWork:
+    """See ``work.canvas_work``. Imports no torch."""
+    from sora.models.wan import work
+
+    return work.canvas_work(spec, shape_FYX, encodes=encodes, references=references)

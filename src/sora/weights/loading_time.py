@@ -1,0 +1,30 @@
+"""How long this thread has been loading checkpoints, to tell that from what it does with them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class _Total(threading.local):
+    seconds = 0.0
+
+
+_total = _Total()
+
+
+def seconds() -> float:
+    """Spent by this thread since it began. Only differences mean anything."""
+    return _total.seconds
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    """The time of the block counts as loading; also a decorator."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        _total.seconds += time.perf_counter() - began

@@ -1,0 +1,388 @@
+"""Seconds that are predicted: from the rates of devices, from what was painted here, and how they are shown."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from conftest import Blotches
+from sora import memory, models
+from sora.cli import app, duration
+from sora.engine.progress import ProgressEvent
+from sora.jobs import forecast, own_runs
+from sora.jobs.delivery import InMemory
+from sora.jobs.forecast import Forecast, Machine
+from sora.jobs.own_runs import Measured, RunKey
+from sora.jobs.phase_clock import PhaseClock
+from sora.jobs.resolve import ResolvedRequest, resolve
+from sora.memory.plans import find
+from sora.plan.request import Request
+from sora.runtime import device as devices
+from sora.runtime import rates
+from sora.runtime.device import Device
+from sora.storage import cache
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+H100 = rates.of_card("NVIDIA H100 80GB HBM3")
+KEY = RunKey("a card", "bfloat16", "wan", "wan2.1-1.3b", "exact")
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SORA_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("SORA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "state"
+
+
+def asked(model: str, **values: Any) -> ResolvedRequest:
+    fields: dict[str, Any] = {"verb": "generate", "prompt": "a red ball", "seed": 1, "model": model}
+    return resolve(Request(**fields | values), InMemory(anyway=True))
+
+
+def on_h100(resolved: ResolvedRequest, monkeypatch: pytest.MonkeyPatch, plan: str = "resident") -> Machine:
+    monkeypatch.setattr(devices, "described", lambda device, threads: Device("H100", H100))
+    return forecast.machine_of(resolved, CUDA, torch.bfloat16, find(plan))
+
+
+def phases(resolved: ResolvedRequest, machine: Machine) -> dict[str, float]:
+    canvases = forecast.canvases_of(resolved)
+    assert canvases is not None
+    return forecast.film_seconds(resolved, machine, canvases)
+
+
+# Against what a card took.
+
+PASSES = {  # seconds of a pass on an H100: plain, compiled
+    "wan2.2-ti2v-5b": (1.125, 0.878),
+    "wan2.1-1.3b": (0.649, 0.515),
+    "wan2.1-vace-1.3b": (1.004, None),
+}
+
+
+@pytest.mark.parametrize("model", PASSES)
+def test_passes_of_an_h100(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = asked(model, steps=200, sampler="euler", guidance=1.0)
+    plain, compiled = PASSES[model]
+    found = forecast.sampling_seconds(resolved, CUDA, torch.bfloat16) if on_h100(resolved, monkeypatch) else None
+    assert found is not None and found / 200 == pytest.approx(plain, rel=0.06)
+    if compiled:
+        assert phases(resolved, on_h100(resolved, monkeypatch))["sample"] / 200 == pytest.approx(compiled, rel=0.06)
+
+
+CODERS = {  # seconds of decoding and encoding on an H100: float16, float32
+    "wan2.1-1.3b": ((1.54, 0.93), (2.84, 1.76)),
+    "wan2.2-ti2v-5b": ((5.37, 1.58), (9.40, 3.24)),
+}
+
+
+@pytest.mark.parametrize("model", CODERS)
+@pytest.mark.parametrize("half", [True, False])
+def test_autoencoders_of_an_h100(model: str, half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = asked(model, disable=() if half else ("half-vae",))
+    found, (decode, encode) = phases(resolved, on_h100(resolved, monkeypatch)), CODERS[model][0 if half else 1]
+    assert found["decode"] == pytest.approx(decode, rel=0.2)
+    assert found["encode"] == pytest.approx(encode, rel=0.25)  # with two texts, 0.03 s
+
+
+def test_loading_and_text_of_an_h100(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two texts of 512 words took 0.030 s, and a checkpoint came at 14.6 GB/s."""
+    resolved = asked("wan2.1-1.3b")
+    machine = on_h100(resolved, monkeypatch)
+    assert machine.rates.loading == 14.6
+    work = next(iter(forecast.canvases_of(resolved) or ())).work
+    assert 2 * work.text / (forecast.TEXT_SHARE * machine.rates.matrix[0]) == pytest.approx(0.030, rel=0.1)
+    gigabytes = 2 * (work.parameters["transformer"] + work.parameters["text_encoder"] + work.parameters["vae"])
+    assert phases(resolved, machine)["load"] == pytest.approx(machine.rates.start + gigabytes / 14.6)
+
+
+# What changes them.
+
+
+@pytest.mark.parametrize(
+    ("values", "times"),
+    [
+        ({"guidance": 1.0}, 0.5),
+        ({"steps": 25}, 0.5),
+        ({"sampler": "heun"}, 2 - 1 / 50),
+        ({"speed": "fast", "steps": 6, "guidance": 1.0}, 6 / 100),
+        ({"draft": True, "guidance": 1.0, "size": "416x240", "frames": 1}, None),
+    ],
+)
+def test_sampling_follows_its_settings(values: dict[str, Any], times: float | None) -> None:
+    usual, other = (forecast.sampling_seconds(asked("wan2.1-1.3b", **v), CPU, torch.float32) for v in ({}, values))
+    assert usual is not None and other is not None
+    assert other / usual < 0.01 if times is None else other / usual == pytest.approx(times, rel=1e-6)
+
+
+def test_variants_and_windows_add_up() -> None:
+    def of(**values: Any) -> float:
+        found = forecast.sampling_seconds(asked("mini", **values), CPU, torch.float32)
+        assert found is not None
+        return found
+
+    assert of(prompt="a {red|blue} ball") == pytest.approx(2 * of())
+    assert of(frames=33) > of() > of(draft=True)
+    assert 2 * of(frames=33) < of(frames=100) < 5 * of(frames=33)
+
+
+def test_memory_plans_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = asked("wan2.1-14b", size="416x240", frames=17, steps=500)
+    whole, streamed, tiled = (
+        phases(resolved, on_h100(resolved, monkeypatch, plan)) for plan in ("resident", "streamed", "streamed-tiled")
+    )
+    assert whole["compile"] > 0 == streamed["compile"]
+    # 14 billion parameters of blocks, two bytes each, at 50 GB/s in every one of 1000 passes.
+    assert streamed["sample"] == pytest.approx(1000 * 2 * 14.05 / 50, rel=0.02) and streamed["sample"] > whole["sample"]
+    assert tiled["decode"] > 1.2 * whole["decode"] and tiled["load"] > whole["load"]
+    (cache.folder() / "compiled" / "ab").mkdir(parents=True)
+    again = phases(resolved, on_h100(resolved, monkeypatch))
+    assert again["compile"] < whole["compile"] / 4
+    short = asked("wan2.1-1.3b", size="416x240", frames=5, steps=2)
+    assert phases(short, on_h100(short, monkeypatch))["compile"] == 0, "too little to gain"
+
+
+def test_two_experts_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = asked("wan2.1-14b"), asked("wan2.2-t2v-a14b")
+    seconds = [phases(each, on_h100(each, monkeypatch))["load"] for each in (one, two)]
+    assert seconds[1] - seconds[0] == pytest.approx(2 * 14.28 / 14.6, rel=0.05)
+
+
+# Devices.
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA A100-SXM4-80GB", "A100"),
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        ("NVIDIA GeForce RTX 4070 Ti SUPER", "RTX 4070 Ti"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA L4", "L4"),
+        ("Tesla T4", "T4"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada"),
+    ],
+)
+def test_cards_are_found_by_their_names(name: str, row: str) -> None:
+    found = rates.of_card(name)
+    assert found is not None and found.name == row
+
+
+def test_a_card_of_no_row_is_estimated_by_its_multiprocessors() -> None:
+    for name, sms, capability in (("H100", 132, (9, 0)), ("A100", 108, (8, 0)), ("RTX 4090", 128, (8, 9))):
+        row, estimate = rates.of_card(name), rates.of_card("Quux 1", sms, capability)
+        assert row is not None and estimate is not None and estimate.name == "Quux 1"
+        assert 1 / 1.6 < estimate.matrix[0] / row.matrix[0] < 1.6
+    assert rates.of_card("Quux 1") is None and rates.of_card("Quux 1", 10, (1, 2)) is None
+    laptop = rates.of_card("NVIDIA GeForce RTX 4090 Laptop GPU", 76, (8, 9))
+    assert laptop is not None and laptop.matrix[0] < 110
+
+
+def test_apples_and_cpus() -> None:
+    found = [rates.of_apple(f"Apple {chip}") for chip in ("M2", "M2 Max")]
+    assert [each and each.name for each in found] == ["M2", "M2 Max"] and rates.of_apple("Apple Z9") is None
+    assert rates.of_cpu("AVX2", 8).matrix[1] == pytest.approx(4 * rates.of_cpu("AVX2", 2).matrix[1])
+    three, four = devices.described(CPU, 3), devices.described(CPU, 4)
+    assert three.key == four.key and three.usual_rates.matrix[1] < four.usual_rates.matrix[1]
+    assert devices.described(torch.device("cuda")).key  # also where there is none
+
+
+# What was painted here.
+
+
+def test_own_runs_are_kept_and_come_first(own_state: Path) -> None:
+    assert own_runs.read() == {}
+    own_runs.add(KEY, {"sample": 2.0, "decode": math.nan, "load": 1e9}, busy=False)
+    assert own_runs.of(own_runs.read(), KEY) == {"sample": Measured(2.0)}
+    own_runs.add(KEY, {"sample": 8.0}, busy=False)
+    assert own_runs.of(own_runs.read(), KEY)["sample"] == Measured(4.0, 2), "a mean of logarithms"
+    for _ in range(20):
+        own_runs.add(KEY, {"sample": 3.0}, busy=False)
+    assert own_runs.of(own_runs.read(), KEY)["sample"].ratio == pytest.approx(3.0, rel=0.01), "the newest count most"
+
+
+def test_busy_runs_count_until_there_are_others() -> None:
+    own_runs.add(KEY, {"sample": 5.0}, busy=True)
+    assert own_runs.of(own_runs.read(), KEY)["sample"].busy
+    own_runs.add(KEY, {"sample": 1.0}, busy=False)
+    own_runs.add(KEY, {"sample": 5.0}, busy=True)
+    assert own_runs.of(own_runs.read(), KEY)["sample"] == Measured(1.0)
+
+
+def test_another_model_of_the_family_stands_in() -> None:
+    for model, ratio in (("wan2.1-14b", 2.0), ("wan2.2-ti2v-5b", 0.5)):
+        own_runs.add(replace(KEY, model=model), {"sample": ratio}, busy=False)
+    own_runs.add(replace(KEY, family="other", model="x"), {"sample": 100.0, "write": 3.0}, busy=False)
+    own_runs.add(replace(KEY, device="another card"), {"sample": 100.0}, busy=False)
+    found = own_runs.of(own_runs.read(), KEY)
+    assert found == {"sample": Measured(pytest.approx(1.0), 0)}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", '{"rates": 1}', '{"rates": 0, "runs": {}}', '{"rates": 1, "runs": [1]}'),
+        '{"rates": 1, "runs": {"a": {"sample": {"ratio": -1, "runs": 1, "busy": false}}}}',
+        '{"rates": 1, "runs": {"a": {"sample": {"ratio": "1", "runs": 1, "busy": false}}}}',
+        '{"rates": 1, "runs": {"a": {"sample": {"ratio": 1, "runs": 1.5, "busy": false}}}}',
+        '{"rates": 1, "runs": {"a": {"sample": {"ratio": NaN, "runs": 1, "busy": false}}}}',
+        '{"rates": 1, "runs": {"a": 3}}',
+        "[" * 100_000,
+        " " * (1 << 19) + "{}",
+    ],
+)
+def test_a_damaged_file_is_as_good_as_none(text: str, own_state: Path) -> None:
+    own_state.mkdir()
+    own_runs.file().write_text(text)
+    assert own_runs.read() == {}
+    own_runs.add(KEY, {"sample": 2.0}, busy=False)
+    assert own_runs.of(own_runs.read(), KEY) == {"sample": Measured(2.0)}
+
+
+def test_the_file_is_bounded(own_state: Path) -> None:
+    for n in range(own_runs.MAX_RECORDS + 5):
+        own_runs.add(replace(KEY, model=f"{n:04d} {'x' * 500}"), {"sample": 2.0}, busy=False)
+    found = own_runs.read()
+    assert len(found) == own_runs.MAX_RECORDS and own_runs.file().stat().st_size < own_runs.MAX_FILE_BYTES
+    assert not any("0000" in key for key in found), "the oldest went"
+
+
+def test_a_folder_that_cannot_be_written_fails_nothing(own_state: Path) -> None:
+    own_state.write_text("a file where the folder would be")
+    own_runs.add(KEY, {"sample": 2.0}, busy=False)
+    assert own_runs.read() == {}
+
+
+def test_a_clock_of_phases() -> None:
+    seconds = iter([0, 0.5, 1.5, 4.5, 5, 5.5, 6.5, 7, 9, 9.5, 10, 13, 13.25])
+    loaded = iter([0, 0, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3])
+    clock, passed = PhaseClock(lambda: next(seconds), lambda: next(loaded)), list[ProgressEvent]()
+    listener = clock.before(passed.append)
+    events = [("encode", 0), ("encode", 1), ("sample", 1), ("sample", 2), ("decode", 4), ("decode", 8)]
+    events += [("encode", 0), ("encode", 1), ("sample", 1), ("sample", 2), ("decode", 8)]
+    for phase, done in events:
+        listener(ProgressEvent(phase, done, 8))
+    clock.stop()
+    assert len(passed) == len(events) and clock.whole and (clock.steps, clock.later_steps) == (4, (2, 1.0))
+    taken = {"load": 3.0, "encode": 2.5, "sample": 2.5, "decode": 5.0, "write": 0.25}
+    assert clock.seconds == pytest.approx(taken)
+
+
+@pytest.mark.parametrize("first", [ProgressEvent("sample", 3, 4), ProgressEvent("refine", 1, 9)])
+def test_what_was_painted_in_part_is_not_measured(first: ProgressEvent) -> None:
+    clock, resolved = PhaseClock(), asked("mini")
+    clock.on_event(first)
+    clock.stop()
+    assert not clock.whole
+    forecast.record(resolved, forecast.machine_of(resolved, CPU, torch.float32, None), clock, load=None, busy=False)
+    assert own_runs.read() == {}
+
+
+def test_a_record_gives_back_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = asked("wan2.1-1.3b", steps=200, guidance=1.0)
+    for machine in (on_h100(resolved, monkeypatch), replace(on_h100(resolved, monkeypatch), may_compile=False)):
+        promised, clock = phases(resolved, machine), PhaseClock()
+        clock.steps, clock.later_steps = 10, (9, 9 * 3 * promised["sample"] / 10)
+        clock.seconds |= {name: 3 * promised[name] for name in ("encode", "sample", "decode", "write")}
+        forecast.record(resolved, machine, clock, load=3 * promised["load"], busy=False)
+        found = own_runs.of(own_runs.read(), machine.key)
+        assert {name: each.ratio for name, each in found.items()} == pytest.approx(
+            dict.fromkeys(("load", "encode", "sample", "decode", "write"), 3.0), rel=1e-3
+        )
+
+
+# What a person sees.
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Commands in an empty folder, which paint with a model that needs no weights."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(models, "load", lambda spec, device, dtype, speed=None: Blotches(spec, device))
+    return lambda *argv: CliRunner().invoke(app, [str(a) for a in argv])
+
+
+DRY = ("generate", "a red ball", "--anyway", "--dry-run")
+
+
+def test_a_dry_run_says_how_long(run: Callable[..., Result]) -> None:
+    line = run(*DRY, "--threads", 2).stdout.splitlines()[-1]
+    assert line.startswith("time ") and "about " in line and "sampling" in line
+    assert line.endswith("(from the usual rates of 2 cores)")
+    seconds = json.loads(run(*DRY, "--json").stdout)["seconds"]
+    assert seconds["basis"] == "rates" and set(forecast.PHASES) < set(seconds)
+    assert seconds["total"] == pytest.approx(sum(seconds[name] for name in forecast.PHASES), abs=0.01)
+
+
+def test_after_a_film_a_dry_run_says_what_it_took(run: Callable[..., Result], own_state: Path) -> None:
+    before = json.loads(run(*DRY, "--json").stdout)["seconds"]
+    assert run("generate", "a red ball", "--anyway", "-o", "a.mkv").exit_code == 0
+    after = json.loads(run(*DRY, "--json").stdout)["seconds"]
+    assert after["basis"].startswith("measured") and after["sample"] < before["sample"] / 2, "the stand-in is fast"
+    assert "measured here" in run(*DRY).stdout
+    kept = own_runs.file().read_text()
+    assert "ball" not in kept and str(own_state.parent) not in kept and "a.mkv" not in kept
+    assert "measured here" in run("models", "show", "mini").stdout
+
+
+def test_no_journal_keeps_nothing(run: Callable[..., Result]) -> None:
+    assert run("generate", "a red ball", "--anyway", "--no-journal", "-o", "a.mkv").exit_code == 0
+    assert not own_runs.file().exists()
+
+
+def test_an_unknown_device_is_known_after_a_film(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "described", lambda device, threads: Device("Quux 1", None))
+    assert duration.UNKNOWN in run(*DRY).stdout
+    assert json.loads(run(*DRY, "--json").stdout)["seconds"] is None
+    assert forecast.sampling_seconds(asked("mini"), CPU, torch.float32) is None
+    assert run("generate", "a red ball", "--anyway", "-o", "a.mkv").exit_code == 0
+    assert "measured here" in run(*DRY).stdout
+    assert forecast.sampling_seconds(asked("mini"), CPU, torch.float32)
+
+
+def test_models_show_says_how_long(run: Callable[..., Result]) -> None:
+    assert "time here" in run("models", "show", "mini").stdout
+    shown = json.loads(run("models", "show", "wan2.1-1.3b", "--json").stdout)["seconds"]
+    assert shown is None or shown["sample"] > 1000 or memory.choose_device(None).type != "cpu"
+
+
+def test_a_persons_own_weights_are_kept_without_a_name(tmp_path: Path) -> None:
+    resolved = asked("mini")
+    spec = replace(resolved.spec, name="secret", folder=tmp_path)
+    machine = forecast.machine_of(replace(resolved, spec=spec), CPU, torch.float32, None)
+    assert "secret" not in machine.key.text and machine.key.model == "own"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "exact", "text"),
+    [
+        (0.04, True, "under 0.1 s"),
+        (0.437, True, "0.44 s"),
+        (28.4, True, "28 s"),
+        (28.4, False, "30 s"),
+        (89, True, "89 s"),
+        (99, True, "1.6 min"),
+        (99.6 * 60, True, "1.7 h"),
+        (3600 * 24 * 3.14, True, "3.1 days"),
+        (130, False, "2 min"),
+    ],
+)
+def test_durations(seconds: float, exact: bool, text: str) -> None:
+    assert duration.rounded(seconds, exact=exact) == text
+
+
+def test_a_line_for_a_person() -> None:
+    seconds = {"load": 3.0, "compile": 0.0, "encode": 0.2, "sample": 28.0, "decode": 9.0, "write": 0.3}
+    found = Forecast(seconds, "measured", "H100", files=2)
+    assert duration.line(found) == "about 40 s for 2 files: 3 s loading, 28 s sampling, 9 s decoding (measured here)"
+    assert duration.line(replace(found, basis="rates", files=1)).endswith("(from the usual rates of H100)")
