@@ -18,19 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
+import sora
 from real_files_parts import tiny_wan
 from sora import catalog, models
 from sora.engine import engine
+from sora.jobs import forecast
 from sora.models import compiling
-from sora.models.compiling import (
-    CACHED_SECONDS,
-    COLD_SECONDS,
-    SHARE_SAVED,
-    Compiling,
-    compile_seconds,
-    graph_key,
-    remember,
-)
+from sora.models.compile_cost import CACHED_SECONDS, COLD_SECONDS, SHARE_SAVED
+from sora.models.compiling import Compiling, compile_seconds, graph_key, remember
 from sora.models.guidance import GuidedTransformer
 from sora.networks.wan.blocks import update_gathered
 from sora.networks.wan.config import WanConfig
@@ -387,5 +382,18 @@ def test_a_second_job_makes_a_model_in_memory_worth_compiling(compiles_here: Pat
     for _ in range(2):
         models.plan_memory(model, shape, encodes=False, sampling_seconds=SHORT)
         film(model, 5)
-        compiled.append(model.dit.blocks[0].graph is not None)
+        compiled.append(models.runs_compiled(model))
     assert compiled == [False, True]
+
+
+def test_commands_say_how_long_their_passes_take(
+    compiles_here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is given what a forecast predicts of the request."""
+    given: list[float | None] = []
+    monkeypatch.setattr(Compiling, "expect", lambda _, seconds: given.append(seconds))
+    monkeypatch.setattr(forecast, "sampling_seconds", lambda resolved, *_: 7.0 * resolved.request.frames)
+    folder = str(tiny_wan.folder(tmp_path / "t2v", "t2v"))
+    for frames in (5, 9):
+        sora.generate("a red cat", model=folder, device="cpu", size="64x64", frames=frames, steps=1)
+    assert given == [35.0, 63.0]

@@ -20,7 +20,7 @@ from sora.catalog.spec import ModelSpec
 from sora.engine import engine, upscale
 from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings
-from sora.engine.model import Model
+from sora.engine.model import Model, Offloadable
 from sora.engine.progress import ProgressEvent
 from sora.jobs import forecast, input_paths, retime
 from sora.jobs.delivery import provenance_of
@@ -90,8 +90,11 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
-    shown, forced = resolved.pictures, resolved.request.memory
-    return models.plan_memory(model, shape_FYX, encodes=known, references=shown, forced=forced)
+    options: dict[str, Any] = {"references": resolved.pictures, "forced": resolved.request.memory}
+    if isinstance(model, Offloadable):
+        dtype = memory.choose_dtype(resolved.request.dtype, model.device)
+        options |= {"sampling_seconds": forecast.sampling_seconds(resolved, model.device, dtype)}
+    return models.plan_memory(model, shape_FYX, encodes=known, **options)
 
 
 def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
@@ -217,8 +220,9 @@ def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
 
 def forecast_machine(resolved: ResolvedRequest, loaded: Loaded, thread_count: int | None) -> forecast.Machine:
     """The same for a forecast, under the memory plan that the model follows."""
-    plan = models.followed_plan(loaded.model)
-    return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, thread_count=thread_count or 0)
+    plan, compiled = models.followed_plan(loaded.model), models.runs_compiled(loaded.model)
+    options: dict[str, Any] = {"thread_count": thread_count or 0, "compiled": compiled}
+    return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, **options)
 
 
 def weights_identity(spec: ModelSpec) -> str:

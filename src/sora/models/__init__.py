@@ -161,6 +161,11 @@ def followed_plan(model: Model) -> MemoryPlan | None:
     return manager.networks.plan if isinstance(manager, MemoryManager) else None
 
 
+def runs_compiled(model: Model) -> bool:
+    """Whether compiled blocks of a model have run."""
+    return bool(getattr(model, "runs_compiled", False))
+
+
 def _no_memory_plan(spec: ModelSpec, forced: str | None) -> str:
     if forced is not None:
         raise UsageError(f"--memory is for open weights; {spec.name} is small and always in memory")

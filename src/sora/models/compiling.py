@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import nn
 
 from sora import __version__
+from sora.models import compile_cost
 from sora.runtime.compile import compile_blocks
 from sora.runtime.float8 import MIN_CAPABILITY
 from sora.runtime.quantized import QuantizedLinear
 from sora.runtime.speed import Speed
-from sora.storage import cache
 
 DEVICES = ("cuda",)
 """Where blocks are compiled."""
 
 BACKEND = "inductor"
-
-SHARE_SAVED = 0.2
-"""The share of a pass that compiling saves: on an H100 0.219 of the 5B's, 0.207 of the 1.3B's (torch 2.11)."""
-
-COLD_SECONDS, CACHED_SECONDS = 20.0, 2.5
-"""What the first compiled pass takes longer: 13 to 20 s there, 2.4 s from torch's cache on disk."""
 
 _compiled: set[str] = set()  # graphs that this process has
 
@@ -44,9 +35,11 @@ class Network(Protocol):
 class Compiling:
     """The choice for the networks of one model. expected_seconds: that the passes of all jobs since the model was
     loaded are predicted to take uncompiled; None before the first job, infinite where one is unknown. Both mean that
-    blocks are compiled."""
+    blocks are compiled. has_run: whether compiled blocks have run since.
+    """
 
     expected_seconds: float | None = None
+    has_run: bool = False
 
     def expect(self, seconds: float | None) -> None:
         """Add a job whose passes are predicted to take so many seconds uncompiled; None: unknown."""
@@ -58,10 +51,14 @@ class Compiling:
         blocks = network.blocks_in_order()
         if getattr(blocks[0], "graph", None) is not None or not _is_possible(blocks, device, speed):
             return
-        _choose_cache_folder()
+        compile_cost.choose_folder()
         key = graph_key(blocks[0], device, variant)
-        if self.expected_seconds is None or self.expected_seconds * SHARE_SAVED >= compile_seconds(key):
-            compile_blocks(blocks, BACKEND, lambda: remember(key))
+        if self.expected_seconds is None or compile_cost.pays(self.expected_seconds, compile_seconds(key)):
+            compile_blocks(blocks, BACKEND, lambda: self._ran(key))
+
+    def _ran(self, key: str) -> None:
+        self.has_run = True
+        remember(key)
 
 
 def _is_possible(blocks: list[nn.Module], device: torch.device, speed: Speed) -> bool:
@@ -89,32 +86,10 @@ def graph_key(block: nn.Module, device: torch.device, variant: str = "") -> str:
 def compile_seconds(key: str) -> float:
     """What compiling a graph would take in this process: nothing once it has it, little where an earlier process had it
     and torch's cache is still there."""
-    if key in _compiled:
-        return 0.0
-    with suppress(OSError):
-        if (_markers() / key).is_file() and any((_markers().parent / "fxgraph").iterdir()):
-            return CACHED_SECONDS
-    return COLD_SECONDS
+    return 0.0 if key in _compiled else compile_cost.cost_of(key)
 
 
 def remember(key: str) -> None:
-    """Note that this process has compiled a graph, with an empty file in torch's cache for the next ones. A folder that
-    cannot be written to only costs time."""
+    """Note that this process has compiled a graph, for itself and for the next ones."""
     _compiled.add(key)
-    with suppress(OSError):
-        _markers().mkdir(parents=True, exist_ok=True)
-        (_markers() / key).touch()
-
-
-def _choose_cache_folder() -> None:
-    """Let torch keep what it compiles in our cache, unless a person chose another place or it cannot be written to."""
-    if not os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
-        folder = cache.folder() / "compiled"
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
-
-
-def _markers() -> Path:
-    """In the folder of torch's cache, so that whoever empties that removes them, too."""
-    return Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cache.folder() / "compiled") / "sora"
+    compile_cost.mark(key)

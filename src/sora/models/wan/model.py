@@ -78,6 +78,11 @@ class Wan:
         p.expect(sampling_seconds)
         return line
 
+    @property
+    def runs_compiled(self) -> bool:
+        """Whether compiled blocks have run."""
+        return self.components.compiling.has_run
+
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
         return schedule.schedule(sampler, steps, shift, strength, defaults=self.spec.defaults)
 
