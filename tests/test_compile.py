@@ -279,6 +279,21 @@ def test_never_where_it_is_disabled_or_the_device_has_no_use_for_it(monkeypatch:
     assert not is_compiled(choice(LONG))
 
 
+@pytest.mark.parametrize(("capability", "compiled"), [((8, 0), False), ((8, 9), True)])
+@pytest.mark.usefixtures("compiles_here")
+def test_weights_in_float8_are_compiled_only_for_cards_that_convert_them(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], compiled: bool
+) -> None:
+    monkeypatch.setattr(compiling, "DEVICES", ("cuda",))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
+    network, plain = lively(TINY), lively(TINY)
+    quantize_to_float8(network)
+    for each in (network, plain):
+        choice().apply(each, torch.device("cuda"), Speed())
+    assert (network.blocks[0].graph is not None) == compiled and plain.blocks[0].graph is not None
+
+
 @pytest.mark.usefixtures("compiles_here")
 def test_what_was_compiled_in_this_process_is_compiled_for_the_shortest_job() -> None:
     first, other = lively(TINY), lively(dataclasses.replace(TINY, ffn_dim=48))
