@@ -3,6 +3,7 @@
 PART is one of these, all by default, the most telling first:
     agree     tiny Wan models of each kind and memory plan, painted on the card and on the CPU: grey levels between them
     passes    a pass of the 1.3B and of the 5B, compiled and not, MFU; against diffusers where it is installed
+    attention each attention kernel that is installed, among tokens and to text: TFLOP/s, distance from torch's own
     decode    the autoencoders at true size: float16 against float32, seconds, decibels, memory against the estimate
     loading   a checkpoint from the page cache to the card, GB/s
     guides    a pass of VACE with references and a control signal: seconds, memory against the estimate
@@ -29,7 +30,7 @@ from typing import NamedTuple
 
 import torch
 
-from gpu_parts import agree, batches, decode, films, guides, loading, passes, text
+from gpu_parts import agree, attention, batches, decode, films, guides, loading, passes, text
 from gpu_parts.result import Machine, Result
 from minitrain.eval.verdicts import machine_summary, markdown_table
 
@@ -44,6 +45,7 @@ class Part(NamedTuple):
 PARTS = {
     "agree": Part(agree.measure, 40),
     "passes": Part(passes.measure, 90),
+    "attention": Part(attention.measure, 30),
     "decode": Part(decode.measure, 50),
     "loading": Part(loading.measure, 15),
     "guides": Part(guides.measure, 20),

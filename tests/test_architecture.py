@@ -49,7 +49,7 @@ NARROWER: dict[str, set[str]] = {
     "media": {"errors", "storage", "plan"},
     "networks": {"networks"},
     "runtime": {"runtime", "errors", "weights.formats"},
-    "memory": {"errors"},
+    "memory": {"errors", "storage"},
     "engine": {"plan", "errors", "runtime.heap", "weights.finite"},
 }
 """Rooms that may import less than their layer allows: what of ours, beside themselves."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from typer.testing import CliRunner, Result
 from wan_folders import pipeline
@@ -64,6 +65,20 @@ def frames(path: str | Path) -> np.ndarray:
 
 def done(result: Result) -> None:
     assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+
+
+def test_no_film_pads_five_axes(run: Sora, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MPS computes that wrong."""
+    real, tensors = F.pad, list[int]()
+
+    def pad(x: torch.Tensor, by: tuple[int, ...], *more: Any, **options: Any) -> torch.Tensor:
+        tensors.append(x.ndim)
+        assert x.ndim < 5 or len(by) < 5
+        return real(x, by, *more, **options)
+
+    monkeypatch.setattr(F, "pad", pad)
+    done(run(*GENERATE, *REFERENCES, *SMALL, "-o", "a.mkv"))
+    assert tensors
 
 
 def test_a_film_is_painted_again_from_its_recipe(run: Sora, tmp_path: Path) -> None:

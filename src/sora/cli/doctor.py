@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -15,7 +16,15 @@ from sora.storage import refusal, staging, state
 Check = Callable[[], str]  # the fact to show; raises with the problem
 
 
-def doctor() -> None:
+def doctor(
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Compare GPUs with the CPU at several lengths, some two minutes, and refuse those that differ.",
+        ),
+    ] = False,
+) -> None:
     """Check this installation. Versions, devices, ffmpeg, weights, and a tiny painting, timed."""
     checks: dict[str, Check] = {
         "sora": lambda: __version__,
@@ -30,6 +39,8 @@ def doctor() -> None:
         "painting": _with_torch("painting"),
         "agreement": _with_torch("agreement"),
     }
+    if deep:
+        checks |= {"agreement": _agreement_at_several_lengths}
     passed = [_report(name, check) for name, check in checks.items()]
     if not all(passed):
         raise typer.Exit(ModelError.exit_code)
@@ -45,6 +56,26 @@ def _report(name: str, check: Check) -> bool:
     first_line = (message.splitlines() or [""])[0]
     typer.echo(f"{name.ljust(9)}  {'ok      ' if passed else 'problem '}  {printable(first_line)}")
     return passed
+
+
+def _agreement_at_several_lengths() -> str:
+    """Each device against the CPU, a line for each test as it ends. What is found of a device is kept."""
+    from sora.cli import doctor_checks
+
+    def show(line: str) -> None:
+        _show_progress("")
+        typer.echo(printable(line))
+
+    try:
+        return doctor_checks.deep_agreement(on_start=lambda what: _show_progress(f"{what} ..."), on_line=show)
+    finally:
+        _show_progress("")
+
+
+def _show_progress(what: str) -> None:
+    """What is computed now, in the last line of a terminal, in place of what was there."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r\033[K{printable(what)}\r", err=True, nl=False)
 
 
 def _ffmpeg() -> str:

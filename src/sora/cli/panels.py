@@ -120,7 +120,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "doctor": (
         "sora doctor",
-        "sora --version",
+        "sora doctor --deep",
     ),
     "help": (
         "sora help generate",

@@ -78,6 +78,8 @@ def run(job: TrainJob) -> dict[str, Any]:
     """Train and write the file. What was done, as --json tells it. Raises InputError where another program trains in
     the same folder."""
     device = memory.choose_device(job.device)
+    if line := memory.device_note(job.device, device):
+        note(line, job.quiet)
     model = models.load(job.spec, device, memory.choose_dtype(job.dtype, device))
     clock = Clock()
     with progress(clock, "", job.quiet) as on_event:

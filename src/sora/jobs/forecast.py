@@ -34,10 +34,11 @@ OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutio
 TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
 CLOSING = 0.12  # seconds to close a file and verify it
-WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.05, 0.025, 0.2, 0.45, 0.25
+WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.03, 0.02, 0.12, 0.2, 0.25
 """Seconds of a CPU for a million pixels, whatever paints: encoded into a file; fitted to the film's size from another;
 the same of a canvas before it is painted; blended with known frames; matched to an earlier window's; made between
 painted frames. Measured on two cores with the embedded model."""
+REGION = 0.25  # seconds of a CPU to blend a frame with known pixels around a region; at most 256 pixels are blurred
 MIN_SECONDS = 0.05  # of a phase by the rates, below which it says nothing
 CODEC_OVERHEAD = 0.03  # seconds to begin encoding or decoding a canvas
 
@@ -272,7 +273,9 @@ def _loading(resolved: ResolvedRequest, machine: Machine, canvases: tuple[Canvas
 def _finishing(resolved: ResolvedRequest, canvas: CanvasRuns) -> float:
     """Of a canvas's decoded frames, until they are those of the film."""
     pixels = canvas.frames * math.prod(resolved.size) / MILLION
-    return pixels * (BLENDED * canvas.blended + MATCHED * canvas.matched)
+    source = resolved.plan.source
+    around = REGION * canvas.frames if source is not None and source.known_FYX is not None else 0.0
+    return around + pixels * (BLENDED * canvas.blended + MATCHED * canvas.matched)
 
 
 def _fitted_pixels(resolved: ResolvedRequest, canvas: CanvasRuns) -> float:

@@ -83,7 +83,8 @@ def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
         model = models.load(resolved.spec, device, dtype, resolved.speed)
         memory_plan = arrange(resolved, model)
         strict = request.strict
-        notes = [models.add_lora(model, lora.path, lora.strength, strict=strict) for lora in resolved.loras]
+        notes = [memory.device_note(request.device, device)]
+        notes += [models.add_lora(model, lora.path, lora.strength, strict=strict) for lora in resolved.loras]
     return Loaded(model, dtype, resolved, tuple(filter(None, notes))), memory_plan
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sora.errors import UsageError
 from sora.memory.choose import choose_plan, fallback, fits, plan_memory, summary
+from sora.memory.device_choice import DEVICES, choose_device, device_note, devices, refusal_of
 from sora.memory.estimate import PHASES, Estimate, Phase, estimate
 from sora.memory.free import FreeMemory, free_memory, free_ram, free_with_swap, measure_free
 from sora.memory.needs import Needs, NetworkSize, WeightsSize
@@ -37,6 +38,7 @@ __all__ = [
     "choose_device",
     "choose_dtype",
     "choose_plan",
+    "device_note",
     "devices",
     "estimate",
     "fallback",
@@ -46,31 +48,11 @@ __all__ = [
     "free_with_swap",
     "measure_free",
     "plan_memory",
+    "refusal_of",
     "summary",
 ]
 
-DEVICES = ("cuda", "mps", "cpu")  # best first
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-def devices() -> tuple[str, ...]:
-    """What this machine offers, best first. ``cpu`` is always there."""
-    import torch
-
-    offered = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return tuple(name for name in DEVICES if offered[name])
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device called ``name``, or the best there is. Raises UsageError for one that this machine lacks."""
-    import torch
-
-    offered = devices()
-    if name is None:
-        return torch.device(offered[0])
-    if name not in offered:
-        raise UsageError(f"this machine has no device {name!r} that torch can use; try --device {' or '.join(offered)}")
-    return torch.device(name)
 
 
 def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:

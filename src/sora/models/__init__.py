@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sora.engine.model import Model, Trainable
     from sora.memory import MemoryPlan, Needs
+    from sora.models.device_tests import DeviceTest
     from sora.models.work import CanvasWork
     from sora.weights import LayoutRules
 
@@ -63,6 +64,15 @@ class CountsWork(Protocol):
     ) -> CanvasWork:
         """The arithmetic of painting a canvas of (frames, height, width); the weights need not be downloaded. encodes,
         references: as for ``Family.memory_needs``."""
+        ...
+
+
+class Tested(Protocol):
+    """What a family also exposes if ``sora doctor --deep`` can try it on a device."""
+
+    def device_tests(self, device: torch.device, dtype: torch.dtype) -> tuple[DeviceTest, ...]:
+        """Work to compare with the CPU's: small, without downloaded weights. dtype: in which a model would be
+        there."""
         ...
 
 

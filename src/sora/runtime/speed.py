@@ -25,6 +25,7 @@ OPTIMIZATIONS = {
     "fused": "queries, keys and values in one product",
     "half-vae": "the autoencoder in float16, on CUDA; float32 where that overflows",
     "kept-latents": "painted latents are handed to the next window, not encoded again; the film drifts less",
+    "load-ahead": "networks are loaded, or their files read, while those before them work",
     "overlap": "frames are encoded while the next are decoded",
     "text-once": "keys and values of the text once a clip, not once a pass",
     "winograd": "3x3 convolutions with fewer multiplications on a CPU",

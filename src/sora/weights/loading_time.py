@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 class _Total(threading.local):
     seconds = 0.0
+    is_counting = False
 
 
 _total = _Total()
@@ -22,9 +23,13 @@ def seconds() -> float:
 
 @contextmanager
 def counted() -> Iterator[None]:
-    """The time of the block counts as loading; also a decorator."""
-    began = time.perf_counter()
+    """The time of the block counts as loading, once where blocks are inside each other; also a decorator."""
+    if _total.is_counting:
+        yield
+        return
+    began, _total.is_counting = time.perf_counter(), True
     try:
         yield
     finally:
         _total.seconds += time.perf_counter() - began
+        _total.is_counting = False

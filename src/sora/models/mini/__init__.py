@@ -11,6 +11,7 @@ from sora.runtime.speed import DEFAULT_SPEED, Speed
 if TYPE_CHECKING:
     import torch
 
+    from sora.models.device_tests import DeviceTest
     from sora.models.mini.ideas import Repertoire
     from sora.models.mini.model import Mini
     from sora.models.work import CanvasWork
@@ -34,6 +35,13 @@ def canvas_work(spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bo
     from sora.models.mini import work
 
     return work.canvas_work(spec, shape_FYX, encodes=encodes, references=references)
+
+
+def device_tests(device: torch.device, dtype: torch.dtype) -> tuple[DeviceTest, ...]:  # noqa: ARG001, the protocol's
+    """See ``probes.device_tests``."""
+    from sora.models.mini import probes
+
+    return probes.device_tests(dtype)
 
 
 def advise(spec: ModelSpec, prompt: str, *, allow_unknown: bool) -> Advice:

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     import torch
 
     from sora.memory import Needs
+    from sora.models.device_tests import DeviceTest
     from sora.models.wan.model import Wan
     from sora.models.work import CanvasWork
 
-__all__ = ["KEY_MAPS", "canvas_work", "load", "memory_needs"]
+__all__ = ["KEY_MAPS", "canvas_work", "device_tests", "load", "memory_needs"]
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
@@ -49,3 +50,10 @@ def canvas_work(spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bo
     from sora.models.wan import work
 
     return work.canvas_work(spec, shape_FYX, encodes=encodes, references=references)
+
+
+def device_tests(device: torch.device, dtype: torch.dtype) -> tuple[DeviceTest, ...]:
+    """See ``probes.device_tests``."""
+    from sora.models.wan import probes
+
+    return probes.device_tests(device, dtype)

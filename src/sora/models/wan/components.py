@@ -4,9 +4,10 @@ in memory together with the next one."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.catalog.wan_experts import expert_of
 from sora.catalog.wan_keys import KEY_MAPS
-from sora.memory import PLANS_BY_SPEED, MemoryPlan
+from sora.errors import ModelError
+from sora.memory import PLANS_BY_SPEED, MemoryPlan, free_ram
 from sora.models.compiling import Compiling
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.networks.clip_vision import CLIPVision
@@ -24,13 +26,26 @@ from sora.networks.umt5 import UMT5
 from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vae import WanVAE
 from sora.runtime import float8, lora
+from sora.runtime.background import Background, Work
 from sora.runtime.offload import offload_blocks
 from sora.runtime.quantized import quantize_to_float8, replace_with_quantized
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.runtime.winograd import Winograd
+from sora.weights import loading_time, source
+from sora.weights.page_cache import read_into_page_cache
 
 OFFLOADED_BLOCKS = re.compile(r"(vace_)?blocks\.|encoder\.block\.")  # stay in CPU memory under block offload
 ENCODERS = ("text_encoder", "image_encoder")
+IN_ORDER = (*ENCODERS, *EXPERTS, "vae")
+"""The networks as a film uses them. An autoencoder that encodes first is loaded by itself."""
+
+UNDISTURBED_ON = ("cuda",)
+"""Devices on which nothing is loaded while a transformer works: attention kernels may be timed then, which what is
+copied would falsify, and copies would wait for its passes. Files are read all the same."""
+
+MAX_SHARE_OF_RAM = 0.75
+"""Of the memory that is free: the most bytes of files that are read ahead."""
+
 KEY_MAP_OF = {"vae": "vae", "text_encoder": "text", "image_encoder": "image", **dict.fromkeys(EXPERTS, "transformer")}
 
 
@@ -50,6 +65,7 @@ class Components:
     compiling: Compiling = field(default_factory=Compiling)
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
+    _ahead: Background[nn.Module | None] = field(default_factory=Background, init=False)
 
     def has(self, name: str) -> bool:
         return name in self.component_paths
@@ -84,7 +100,10 @@ class Components:
         return self._get("image_encoder")  # type: ignore[return-value]
 
     def expert(self, number: int) -> WanDiT:
-        return self._get(self.experts[number])  # type: ignore[return-value]
+        network = self._get(self.experts[number])
+        if self.device.type in UNDISTURBED_ON:
+            self._ahead.wait()
+        return network  # type: ignore[return-value]
 
     def meta_module(self, name: str) -> nn.Module:
         """A network without its weights, on the meta device. Raises ModelError."""
@@ -99,6 +118,7 @@ class Components:
     def widen_vae(self) -> None:
         """Load the VAE in float32 from now on."""
         self.needs_wide_vae = True
+        self._ahead.stop()
         self._loaded.pop("vae", None)
 
     def apply_plan(self, plan: MemoryPlan) -> None:
@@ -109,6 +129,7 @@ class Components:
 
     def unload(self) -> None:
         """Unload all networks; each is loaded again when it is next used."""
+        self._ahead.stop()
         self._loaded.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -116,6 +137,7 @@ class Components:
     def add_lora(self, tensors: Mapping[str, Tensor], strength: float, name: str) -> None:
         """Add a LoRA to the experts that it is for. It is merged whenever they are loaded from now on, since the
         weights of offloaded blocks must not change in place. Raises ModelError where it does not fit."""
+        self._ahead.stop()
         for expert in self._lora_experts(name):
             lora.check_fits(self.meta_module(expert), tensors, name)
             self._loaded.pop(expert, None)
@@ -131,12 +153,51 @@ class Components:
 
     def _get(self, name: str) -> nn.Module:
         if name not in self._loaded:
-            for other in [other for other in self._loaded if self._excludes(name, other)]:
-                del self._loaded[other]
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            self._loaded[name] = self._load(name)
+            ahead = self._taken(name)
+            self._loaded[name] = self._load_alone(name) if ahead is None else ahead
+            if name in EXPERTS:
+                self._compile(self._loaded[name])
         return self._loaded[name]
+
+    def _taken(self, name: str) -> nn.Module | None:
+        """A network that was loaded ahead. What failed there for want of memory is tried again by the caller."""
+        try:
+            with loading_time.counted():
+                return self._ahead.take(name)
+        except (torch.OutOfMemoryError, MemoryError):
+            return None
+
+    def _load_alone(self, name: str) -> nn.Module:
+        """Load a network now, and then in a thread those that are used after it."""
+        self._ahead.stop()
+        for other in [other for other in self._loaded if self._excludes(name, other)]:
+            del self._loaded[other]
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        network = self._load(name)
+        if self.speed.uses("load-ahead"):
+            self._ahead.start(list(self._works_after(name)))
+        return network
+
+    def _works_after(self, name: str) -> Iterator[Work[nn.Module | None]]:
+        """What a thread does while a network works: it loads those that are used next where the plan keeps them in
+        memory together with all that is there, then reads the files of the others into the system's cache."""
+        later = IN_ORDER[1 + IN_ORDER.index(name) :]
+        later = [other for other in later if self.has(other) and other not in self._loaded]
+        together = [name, *self._loaded]
+        for other in later if name in ENCODERS or self.device.type not in UNDISTURBED_ON else ():
+            if not any(self._excludes(other, one) for one in together):
+                together.append(other)
+                # Of a copy, so that the thread does not keep these components, nor see what changes in them.
+                yield Work(other, partial(_load_on, self._cuda_device, replace(self, _loaded={}), other))
+        for other in later:
+            if other not in together:
+                yield Work(other, partial(_read_ahead, self.component_paths[other]), is_result=False)
+
+    @property
+    def _cuda_device(self) -> int | None:
+        """The current device, which is another in each thread."""
+        return torch.cuda.current_device() if self.device.type == "cuda" else None
 
     def _excludes(self, name: str, other: str) -> bool:
         """Whether the plan does not keep these two networks in memory together."""
@@ -147,7 +208,11 @@ class Components:
             return plan.separate_vae
         return plan.single_expert
 
-    def _load(self, name: str) -> nn.Module:
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _load(self, name: str, check: Callable[[], None] = lambda: None) -> nn.Module:
+        """Load a network as the plan says. Not in inference mode, so that it is the same whenever it is loaded. check:
+        called after each tensor; what it raises ends the loading."""
         network, plan = self.meta_module(name), self.plan
         dtype = self.vae_dtype if name == "vae" else self.dtype
         quantise = name in EXPERTS and plan.storage == "fp8"
@@ -165,6 +230,7 @@ class Components:
             device=device_of,
             dtype=dtype,
             store=replace_with_quantized,
+            on_bytes=lambda *_: check(),
         )
         if name in EXPERTS:
             for tensors, strength, called in self._loras:
@@ -180,8 +246,6 @@ class Components:
             )
         elif isinstance(network, WanDiT):
             self._optimize(network)
-        if name in EXPERTS:
-            self._compile(network)
         if isinstance(network, WanVAE):
             network.convolver = Winograd if self.speed.uses("winograd") else None
             if dtype == torch.float16:
@@ -198,6 +262,19 @@ class Components:
     def _compile(self, network: nn.Module) -> None:
         assert isinstance(network, WanDiT)
         self.compiling.apply(network, self.device, self.speed, "" if self.plan.resident_blocks is None else "streamed")
+
+
+def _load_on(cuda_device: int | None, components: Components, name: str, check: Callable[[], None]) -> nn.Module:
+    """Load a network in this thread."""
+    if cuda_device is not None:
+        torch.cuda.set_device(cuda_device)
+    return components._load(name, check)
+
+
+def _read_ahead(path: Path, check: Callable[[], None]) -> None:
+    """Read a network's files into the system's cache, where there is room for them in memory that nobody uses."""
+    with suppress(ModelError):  # whoever loads it says what is wrong
+        read_into_page_cache(source.files(path), round(MAX_SHARE_OF_RAM * free_ram()), check)
 
 
 def usual_vae_dtype(device: torch.device, dtype: torch.dtype, speed: Speed) -> torch.dtype:

@@ -128,7 +128,9 @@ def vace_control(inputs: ConditioningInputs) -> Conditioning:
     mask_latents = rearrange(mask, "b 1 f (h p) (w q) -> b (p q) f h w", p=space, q=space)
     mask_latents = F.interpolate(mask_latents, inputs.latents.without_lead.clean_BCTHW.shape[2:], mode="nearest-exact")
     # What is repainted is as long as the film: nothing of it stands before, nor of the mask.
-    repainted = F.pad(torch.cat([reactive, mask_latents], dim=1), (0, 0, 0, 0, lead, 0))
+    repainted = torch.cat([reactive, mask_latents], dim=1)
+    # Joined, not padded: F.pad of five axes is wrong on MPS.
+    repainted = torch.cat([torch.zeros_like(repainted[:, :, :1]).repeat(1, 1, lead, 1, 1), repainted], dim=2)
     control_latents = torch.cat([clean, repainted], dim=1)
     return Conditioning(control_latents=control_latents, control_scales=canvas.guides.scales)
 

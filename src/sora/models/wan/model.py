@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -35,6 +34,10 @@ from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
 from sora.networks.wan.vae import Float16Overflow
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.storage import cache
+
+ALWAYS_ENCODED_ON = ("cpu",)
+"""Devices on which grey frames are encoded where nothing is known: a schedule that begins at 1 - 1e-6 keeps a millionth
+of their latents, and a film there stays to the last bit what it has been."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,19 @@ class Wan:
 
     def encode(self, canvas: Canvas) -> Latents:
         grid, lead = self.spec.grid, len(self._pictures(canvas))
-        clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
+        if self._is_unseen(canvas):
+            clean = torch.zeros(1, *grid.latent_shape(*canvas.shape), device=self.device)
+        else:
+            clean = self.memory.retry_on_oom("encode", lambda: self._encode_frames(canvas))
         known = known_latent_mask(known_pixel_mask(canvas), grid.space, grid.time).amin(dim=1, keepdim=True)
-        unknown = F.pad((1 - known).to(self.device), (0, 0, 0, 0, lead, 0), value=1.0)
-        return Latents(torch.cat([*self._encode_references(canvas), clean], dim=2), unknown, lead)
+        # Joined, not padded: F.pad of five axes is wrong on MPS.
+        unknown = torch.cat([torch.ones_like(known[:, :, :1]).repeat(1, 1, lead, 1, 1), 1 - known], dim=2)
+        return Latents(torch.cat([*self._encode_references(canvas), clean], dim=2), unknown.to(self.device), lead)
+
+    def _is_unseen(self, canvas: Canvas) -> bool:
+        """Whether no pass sees an encoding of the canvas, of which nothing is known."""
+        sees = self.spec.conditioning in ("channels", "control") or self.device.type in ALWAYS_ENCODED_ON
+        return not sees and not bool(canvas.known_F1YX.any())
 
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
