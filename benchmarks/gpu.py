@@ -7,6 +7,7 @@ PART is one of these, all by default, the most telling first:
     decode    the autoencoders at true size: float16 against float32, seconds, decibels, memory against the estimate
     loading   a checkpoint from the page cache to the card, GB/s
     guides    a pass of VACE with references and a control signal: seconds, memory against the estimate
+    cold      a film of true size from a command line, cold and warm: seconds by phase
     text      the text encoder, two texts of 512 words
     batches   windows that are sampled at once: a window's share of a pass, and a film of five shots
     films     the embedded model: one window and a minute, seconds
@@ -30,7 +31,7 @@ from typing import NamedTuple
 
 import torch
 
-from gpu_parts import agree, attention, batches, decode, films, guides, loading, passes, text
+from gpu_parts import agree, attention, batches, cold, decode, films, guides, loading, passes, text
 from gpu_parts.result import Machine, Result
 from minitrain.eval.verdicts import machine_summary, markdown_table
 
@@ -49,6 +50,7 @@ PARTS = {
     "decode": Part(decode.measure, 50),
     "loading": Part(loading.measure, 15),
     "guides": Part(guides.measure, 20),
+    "cold": Part(cold.measure, 60),
     "text": Part(text.measure, 10),
     "batches": Part(batches.measure, 20),
     "films": Part(films.measure, 20),

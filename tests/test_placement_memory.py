@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_tensors import live_peak, painting_of, transformer_run, vae_runs
-from sora import memory
+from sora import catalog, memory
 from sora.errors import OutOfMemory, UsageError
 from sora.memory import PLANS_BY_SPEED, Estimate, FreeMemory, MemoryPlan, WeightsSize, free, plans
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import CONFIGS
-from sora.models.wan.needs import memory_needs_of
+from sora.models.wan.needs import memory_needs, memory_needs_of
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan.config import WanConfig
@@ -70,8 +70,61 @@ def test_a_pass_takes_what_is_estimated(case: str, number: int):
     needs = painting_of(config, shape, 2, number)
     needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
     # As on an accelerator; a CPU turns queries and keys in less.
-    taken = live_peak(transformer_run(config, shape, needs, times=times))
+    taken = live_peak(transformer_run(config, shape, needs, times="runs" if times else ""))
     assert taken == pytest.approx(work.transformer(needs, quantized=False), rel=0.15)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "fused": {"fused": True},
+    "text kept": {"keeps_text": True},
+    "fused, text kept": {"fused": True, "keeps_text": True},
+    "quantized": {"quantized": True},
+    "quantized, text kept": {"quantized": True, "keeps_text": True},
+}
+
+
+@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("case", ["attention dearest", "feed-forward dearest", "control"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_pass_takes_what_is_estimated_for_how_it_runs(variant: str, case: str, number: int):
+    how, (config, _), shape = VARIANTS[variant], CASES[case], (3, 24, 32)
+    needs = painting_of(config, shape, 2, number)
+    needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
+    taken = live_peak(transformer_run(config, shape, needs, **how))
+    assert taken == pytest.approx(work.transformer(needs, **{"quantized": False, **how}), rel=0.15)
+
+
+@pytest.mark.parametrize("index", ["runs", "tokens"])
+def test_shared_timesteps_take_no_more(index: Any):
+    config, shape = CASES["attention dearest"][0], (5, 24, 32)
+    needs = painting_of(config, shape, 1, 2)
+    needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
+    taken = live_peak(transformer_run(config, shape, needs, times=index, fused=True, keeps_text=True))
+    assert taken == pytest.approx(work.transformer(needs, quantized=False, fused=True, keeps_text=True), rel=0.15)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_windows_at_once_take_a_pass_of_all(batch: int):
+    config, shape = CASES["attention dearest"][0], (2, 16, 20)
+    needs = replace(painting_of(config, shape, batch, 2), windows=3)
+    needs = replace(needs, transformer=replace(needs.transformer, text=(16, config.text_dim)))
+    taken = live_peak(transformer_run(config, shape, replace(needs, windows=1, batch=3 * batch)))
+    assert taken == pytest.approx(work.transformer(needs, quantized=False), rel=0.15)
+    one = replace(needs, windows=1)
+    assert work.sampler(needs) == 3 * work.sampler(one) and work.kept_text(needs) == 3 * work.kept_text(one)
+    assert memory_needs_of(needs).decoding_bytes(None) == memory_needs_of(one).decoding_bytes(None)
+
+
+@pytest.mark.parametrize(
+    ("device", "frames", "guidance", "expected"),
+    [("cuda", 5, 5.0, True), ("cuda", 81, 5.0, False), ("cuda", 5, 1.0, False), ("cpu", 1, 5.0, True)],
+)
+def test_guidance_is_one_batch_where_the_model_makes_it_one(device: str, frames: int, guidance: float, expected: bool):
+    spec = catalog.find("wan2.1-1.3b")
+    spec = replace(spec, defaults=replace(spec.defaults, guidance=guidance))
+    shape = frames, 256, 256 if frames == 5 else 832
+    found = memory_needs(spec, None, shape, torch.device(device), torch.bfloat16, encodes=False)
+    assert found.batches_guidance == expected
 
 
 def test_a_reference_takes_a_latent_of_a_pass_and_none_of_the_autoencoder():
@@ -105,6 +158,22 @@ def test_an_autoencoder_takes_what_is_estimated(config: Any, length: int, number
     latents = (config.z_dim, length, 16, 20)
     assert live_peak(runs["encode"]) == pytest.approx(maps.encoding(sizes, latents, tile), rel=0.15)
     assert live_peak(runs["decode"]) == pytest.approx(maps.decoding(sizes, latents, tile), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("length", "at_once", "tile", "fused"),
+    [(1, 1, None, True), (2, 1, None, True), (4, 2, None, False), (4, 3, None, True), (4, 3, 16, True)],
+)
+@pytest.mark.parametrize("config", [WAN21, WAN22], ids=["2.1", "2.2"])
+def test_several_latents_and_fused_norms_take_what_is_estimated(
+    config: Any, length: int, at_once: int, tile: int | None, fused: bool
+):
+    with torch.device("meta"):
+        sizes = Autoencoder.of(WanVAE(config), 2, fused=fused)
+    runs = vae_runs(config, (length, 16, 20), torch.bfloat16, tile, latents_at_once=at_once, fused=fused)
+    latents = (config.z_dim, length, 16, 20)
+    assert live_peak(runs["encode"]) == pytest.approx(maps.encoding(sizes, latents, tile, at_once), rel=0.15)
+    assert live_peak(runs["decode"]) == pytest.approx(maps.decoding(sizes, latents, tile, at_once), rel=0.15)
 
 
 def test_attention_that_is_not_fused_holds_scores():
@@ -254,7 +323,9 @@ def test_weights_that_are_small_already_stay_so_in_fp8():
     needs = replace(T2V_14B, transformer=small)
     fp8, native = (estimate(needs, plans.find(name)) for name in ("fp8", "one-expert"))
     assert fp8.sample == native.sample
-    assert native.sample.work > estimate(T2V_14B, plans.find("one-expert")).sample.work
+    few = (16, 1, 16, 16)  # where dequantizing takes more than tokens do
+    small_work = estimate(replace(needs, latents=few), plans.find("one-expert")).sample.work
+    assert small_work > estimate(replace(T2V_14B, latents=few), plans.find("one-expert")).sample.work
 
 
 def test_nothing_fits_says_what_is_needed_and_what_to_do():

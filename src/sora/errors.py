@@ -55,6 +55,10 @@ class SomeFailed(SoraError):
     exit_code = 6
 
 
+class SoraWarning(RuntimeWarning):
+    """What a person should know of work that goes on, in one line: what happened, and what follows from it."""
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """ "did you mean --seed? " for the known name that is nearest to ``name``, for a message; empty where none is."""
     from difflib import get_close_matches  # only once something went wrong

@@ -17,6 +17,7 @@ import typer
 from sora.cli import dry_run, signals, streams
 from sora.cli.commands import ConsoleOptions
 from sora.cli.progress import Clock, note, print_path, progress
+from sora.cli.warning_notes import as_notes
 from sora.errors import OutOfMemory, SomeFailed, SoraError, UsageError
 from sora.jobs import advice, drift, journal, replay
 from sora.jobs import job as jobs
@@ -81,7 +82,7 @@ def paint(
             progress=found.progress if found else jobs.Progress(),
         )
         _announce_job(kept, console)
-        with _closing(kept, console):
+        with _closing(kept, console), as_notes(label, console.quiet):
             _paint_films(kept, console, session, clock, label)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from sora.memory.choose import fallback, phase_fits, plan_memory
 from sora.memory.free import measure_free
 from sora.memory.needs import Needs
-from sora.memory.plans import MemoryPlan
+from sora.memory.plans import TILE, MemoryPlan
 
 Result = TypeVar("Result")
 
@@ -52,13 +52,28 @@ class MemoryManager:
         self.networks.apply_plan(plan)
         return line
 
-    def most_that_fit(self, phase: str, most: int, needs_of: Callable[[int], Needs]) -> int:
-        """The largest number up to ``most``, at least 1, whose needs fit in a phase under the plan that was chosen;
-        ``most`` where none was."""
+    def most_that_fit(self, phase: str, most: int, needs_of: Callable[[int], Needs], share: float = 1.0) -> int:
+        """The largest number up to ``most``, at least 1, whose needs fit in a phase under the plan that was chosen, in
+        this share of the memory that was free then; ``most`` where no plan was chosen."""
         if self.needs is None:
             return most
-        fitting = (n for n in range(most, 1, -1) if phase_fits(self.networks.plan, needs_of(n), phase, self.free))
+        free = int(share * self.free)
+        fitting = (n for n in range(most, 1, -1) if phase_fits(self.networks.plan, needs_of(n), phase, free))
         return next(fitting, 1)
+
+    def adopt(self, phase: str, needs_of: Callable[[], Needs]) -> bool:
+        """Take over needs that changed since the plan was chosen, where they fit in a phase under the plan, or else
+        under the same with the autoencoder in tiles. False, and nothing changes, where they do not; True where no plan
+        was chosen."""
+        if self.needs is None:
+            return True
+        needs = needs_of()
+        for plan in (self.networks.plan, replace(self.networks.plan, tile=TILE)):
+            if phase_fits(plan, needs, phase, self.free):
+                self.needs = needs
+                self.networks.apply_plan(plan)
+                return True
+        return False
 
     def retry_on_oom(self, phase: str, work: Callable[[], Result]) -> Result:
         """Return the work's result, retrying with every smaller plan when memory runs out. phase: of ``memory.PHASES``.

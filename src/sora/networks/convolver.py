@@ -1,4 +1,5 @@
-"""The interface of 3x3 convolutions: networks name the layers, and how they are computed is decided outside.
+"""The interfaces of 3x3 convolutions and of what comes before them: networks name the layers, and how they are computed
+is decided outside.
 
 Axis letters: B batch; N frames; C D channels in and out; T frames, F the two before them; H W height and width.
 """
@@ -59,3 +60,16 @@ class Convolver(Protocol):
 NewConvolver = Callable[[bool], Convolver]
 """A fresh one for a pass. Its argument: whether transformed weights may be kept with the layers, which pays where a few
 frames come at a time, again and again."""
+
+
+class Activation(Protocol):
+    """Computes SiLU of a norm over channels, equal to the layers themselves up to rounding."""
+
+    def is_faster(self, x_BCTHW: Tensor) -> bool:
+        """Whether it can do so with x, and is faster than the layers."""
+        ...
+
+    def __call__(self, x_BCTHW: Tensor, gamma: Tensor, out_BCTHW: Tensor) -> None:
+        """Write silu(x / |x| * sqrt(C) * gamma) to ``out``, whose channels are side by side in memory and whose frames
+        follow one another; |x| is over the channels at each place. gamma: C numbers in any shape."""
+        ...

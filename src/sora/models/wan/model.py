@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import torch
@@ -27,11 +26,11 @@ from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
 from sora.models.wan import image, needs, references, schedule
 from sora.models.wan import text as wan_text
+from sora.models.wan.autoencoding import Autoencoding
 from sora.models.wan.components import Components
 from sora.models.wan.conditioning import CONDITIONERS, Conditioning, ConditioningInputs
 from sora.models.wan.layout import component_paths
 from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
-from sora.networks.wan.vae import Float16Overflow
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.storage import cache
 
@@ -75,7 +74,7 @@ class Wan:
     ) -> str:
         p, shown = self.components, {"encodes": encodes, "references": references}
         needed = needs.memory_needs(
-            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype
+            p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype, speed=self.speed
         )
         line = self.memory.choose_plan(needed, forced)
         p.expect(sampling_seconds)
@@ -122,41 +121,18 @@ class Wan:
         return canvas.guides.pictures if self.spec.takes_references else ()
 
     @property
-    def _tile(self) -> int | None:
-        """The side of the tiles in which the VAE works; None for whole frames."""
-        return self.components.plan.tile
+    def _autoencoding(self) -> Autoencoding:
+        return Autoencoding(self.components, self.memory)
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        stream, yielded = self._decode_stream(latents_BCTHW), 0
-        while True:
-            try:
-                with torch.inference_mode():  # not around the yield: it would apply to the caller
-                    chunk = next(stream, None)
-            except torch.OutOfMemoryError as error:
-                self.memory.fall_back("decode", error)
-                stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
-                continue
-            except Float16Overflow:
-                self.components.widen_vae()
-                stream = islice(self._decode_stream(latents_BCTHW), yielded, None)
-                continue
-            if chunk is None:
-                return
-            yielded += 1
+        for chunk in self._autoencoding.decode(latents_BCTHW):
             yield rearrange(chunk, "1 c f y x -> f c y x").float()
 
     def _encode_frames(self, canvas: Canvas) -> Tensor:
         return self._encode_pixels(masked_video(canvas))
 
     def _encode_pixels(self, pixels_BCFYX: Tensor) -> Tensor:
-        try:
-            return self.components.vae.encode(pixels_BCFYX, tile=self._tile)
-        except Float16Overflow:
-            self.components.widen_vae()
-            return self.components.vae.encode(pixels_BCFYX, tile=self._tile)
-
-    def _decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        yield from self.components.vae.stream(latents_BCTHW, tile=self._tile)
+        return self._autoencoding.encode(pixels_BCFYX)
 
     def bind(self, canvas: Canvas, latents: Latents, prompt: str, negative_prompt: str, guidance: float) -> Velocity:
         return self.bind_batch(canvas, latents, [prompt], negative_prompt, guidance)
@@ -170,10 +146,10 @@ class Wan:
         return self.memory.most_that_fit("sample", most, lambda n: self._needs_of_batch(n, shape_FYX))
 
     def _needs_of_batch(self, windows: int, shape_FYX: tuple[int, int, int]) -> Needs:
-        """Of so many windows at once, as of one with all their latents. Attention takes more in that."""
-        p, (frames, y, x), time = self.components, shape_FYX, self.spec.grid.time
-        shape = 1 + time * (windows * (1 + (frames - 1) // time) - 1), y, x
-        return needs.memory_needs(p.spec, p.component_paths, shape, p.device, p.dtype, encodes=False)
+        """Of so many windows at once."""
+        p = self.components
+        how = {"vae_dtype": p.vae_dtype, "speed": self.speed, "windows": windows}
+        return needs.memory_needs(p.spec, p.component_paths, shape_FYX, p.device, p.dtype, encodes=False, **how)
 
     def bind_batch(
         self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float

@@ -11,11 +11,14 @@ from torch import nn
 
 from sora.catalog.spec import ModelSpec
 from sora.memory import Needs, NetworkSize, WeightsSize
+from sora.models.guidance import should_batch_guidance
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.layers import MPS_ATTENTION_LIMIT
+from sora.runtime.norm_silu import may_fuse_activation
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 
 def memory_needs(
@@ -28,11 +31,13 @@ def memory_needs(
     encodes: bool,
     references: int = 0,
     vae_dtype: torch.dtype = torch.float32,
+    speed: Speed = DEFAULT_SPEED,
+    windows: int = 1,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
     largest canvas. encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are
-    shown with it. vae_dtype: in which the VAE runs. The prompt and the negative prompt are counted as passes of their
-    own."""
+    shown with it. vae_dtype: in which the VAE runs. windows: canvases that are sampled at once. The prompt and the
+    negative prompt are counted as one batch where ``models.guidance`` makes them one."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
     experts = len([name for name in EXPERTS if name in paths]) if paths else 1 + (spec.boundary is not None)
@@ -42,18 +47,18 @@ def memory_needs(
     text_encoder = meta_module(spec, "text_encoder", paths.get("text_encoder"))
     dit_bytes = _bytes_per_parameter(dit, paths.get(EXPERTS[0]), itemsize)
     text_encoder_bytes = _bytes_per_parameter(text_encoder, paths.get("text_encoder"), itemsize)
+    _, t, h, w = latents = spec.grid.latent_shape(*shape_FYX)
+    tokens = (references + t) * h * w // spec.grid.patch**2
+    batches_guidance = spec.defaults.guidance != 1 and should_batch_guidance(speed, device, tokens)
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
-        vae=Autoencoder.of(
-            meta_module(spec, "vae", paths.get("vae")),
-            vae_dtype.itemsize,
-            copies=device.type == "cuda" and vae_dtype == torch.float32,
-        ),
-        latents=spec.grid.latent_shape(*shape_FYX),
+        vae=autoencoder_sizes(meta_module(spec, "vae", paths.get("vae")), device, vae_dtype),
+        latents=latents,
         references=references,
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
-        batch=1,
+        batch=2 if batches_guidance else 1,
+        windows=windows,
         itemsize=itemsize,
         encodes=encodes or spec.conditioning in ("channels", "control"),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
@@ -68,7 +73,9 @@ def memory_needs_of(workload: Workload) -> Needs:
 
     def sampling(*, sequential_guidance: bool, quantized: bool, caches_text: bool) -> int:
         one_pass = replace(workload, batch=1) if sequential_guidance else workload
-        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, quantized=quantized)
+        # Where all blocks stay, they keep the text, and fuse what is not quantized.
+        how = {"quantized": quantized, "fused": caches_text and not quantized, "keeps_text": caches_text}
+        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, **how)
         return bytes_needed + (work.kept_text(workload) if caches_text else 0)
 
     return Needs(
@@ -80,12 +87,18 @@ def memory_needs_of(workload: Workload) -> Needs:
         encoding_bytes=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
         text=NetworkSize(text.weights, text.in_blocks, text.blocks),
         image=workload.image,
-        text_bytes=work.text(text, workload.batch, workload.itemsize),
+        text_bytes=work.text(text, workload.windows * work.PROMPTS, workload.itemsize),
         experts=t.experts,
         batches_guidance=workload.batch > 1,
         dtype_bytes=workload.itemsize,
         unified_memory=workload.unified,
     )
+
+
+def autoencoder_sizes(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Autoencoder:
+    """Of a ``WanVAE`` that runs on a device in a dtype. cuDNN reorders float32; what is smaller is in its order."""
+    copies = device.type == "cuda" and dtype == torch.float32
+    return Autoencoder.of(network, dtype.itemsize, copies=copies, fused=may_fuse_activation(device, dtype))
 
 
 def _bytes_per_parameter(network: nn.Module, path: Path | None, itemsize: int) -> float:

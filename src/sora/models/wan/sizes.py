@@ -97,7 +97,8 @@ class Autoencoder:
     scale halve the frame rate. residual: whether it has Wan 2.2's shortcuts. patch: the side of the pixel patches that
     its input is folded into. itemsize: bytes of a number in its feature maps. tile_by_tile: whether all frames of one
     tile are decoded before the next tile; otherwise the feature caches of all tiles stay on the device. copies: whether
-    convolutions copy what goes in and comes out into another order in memory, as cuDNN does in float32."""
+    convolutions copy what goes in and comes out into another order in memory, as cuDNN does in float32. fused: whether
+    norms before convolutions are one kernel, which makes nothing on the way."""
 
     weights: WeightsSize
     encoder: tuple[int, ...] = (96, 192, 384, 384)
@@ -110,9 +111,10 @@ class Autoencoder:
     itemsize: int = 4
     tile_by_tile: bool = False
     copies: bool = False
+    fused: bool = False
 
     @classmethod
-    def of(cls, network: nn.Module, itemsize: int = 4, *, copies: bool = False) -> Autoencoder:
+    def of(cls, network: nn.Module, itemsize: int = 4, *, copies: bool = False, fused: bool = False) -> Autoencoder:
         """The sizes of a ``WanVAE``, which needs no weights. itemsize: bytes of a number in weights and feature
         maps."""
         config: Any = network.config
@@ -128,6 +130,7 @@ class Autoencoder:
             patch=config.patch_size,
             itemsize=itemsize,
             copies=copies,
+            fused=fused,
         )
 
 
@@ -135,7 +138,8 @@ class Autoencoder:
 class Workload:
     """What is painted, and with which networks. latents: (C, T, H, W) of the largest canvas. references: pictures
     that are shown with it, a latent of its size for each. image: an image encoder's
-    weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. itemsize: bytes of a number in
+    weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. windows: canvases of this size
+    that are sampled at once, of each of which there is a batch. itemsize: bytes of a number in
     the transformer's computations. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
     attention scores are in memory at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified:
     as in ``memory.Needs``."""
@@ -151,6 +155,7 @@ class Workload:
     scores: int = 0
     unified: bool = False
     references: int = 0
+    windows: int = 1
 
     @property
     def sampled_latents(self) -> tuple[int, int, int, int]:

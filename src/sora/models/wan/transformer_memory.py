@@ -16,20 +16,34 @@ UNPACKED_AT_ONCE = 2**24
 """How many numbers of a quantized weight ``runtime.quantized`` dequantises to float32 at a time."""
 
 
-def transformer(workload: Workload, *, quantized: bool) -> int:
-    """Of one pass of the transformer. quantized: whether weights are dequantised on every use."""
+def transformer(workload: Workload, *, quantized: bool, fused: bool = False, keeps_text: bool = False) -> int:
+    """Of one pass of the transformer, not compiled; a compiled one takes less. quantized: whether weights are
+    dequantised on every use. fused: whether queries, keys and values are one product. keeps_text: whether keys and
+    values of the text are there already, as ``kept_text`` counts them."""
     t, c = workload.transformer, workload.itemsize
-    samples = workload.batch * workload.tokens
+    samples = workload.windows * workload.batch * workload.tokens
     tables = workload.tokens * t.head_dim * 2 * FLOAT32
-    text = workload.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
-    unpacked = t.width * t.ffn * c + 4 * FLOAT32 * min(t.width * t.ffn, UNPACKED_AT_ONCE) if quantized else 0
-    return samples * _per_token(workload) + _scores(workload) + tables + text + unpacked
+    text = 0 if keeps_text else workload.windows * workload.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
+    peak = samples * _per_token(workload, fused)
+    if quantized:  # the feed-forward's second weight, once its input is there
+        peak = max(peak, samples * (5 * t.width + t.ffn) * c + _dequantized(workload, t.width * t.ffn))
+    # First block of VACE's branch: tokens before layer 0, and those of the control latents before they are added.
+    control = samples * 2 * t.width * c if t.control_channels else 0
+    return peak + control + _scores(workload) + tables + text
+
+
+def _dequantized(workload: Workload, numbers: int) -> int:
+    """Of a weight of so many numbers while it is dequantized: a float32 copy and the same times its scale, and more for
+    blocks of fewer than eight bits; from the second piece on also what is left of the piece before."""
+    pieces = 8 if workload.transformer.weights.bytes_per_parameter >= 1 else 14
+    pieces += FLOAT32 if numbers > UNPACKED_AT_ONCE else 0
+    return numbers * workload.itemsize + pieces * min(numbers, UNPACKED_AT_ONCE)
 
 
 def kept_text(workload: Workload) -> int:
     """Of the cached keys and values of the prompt and the negative prompt, in every block."""
     t = workload.transformer
-    return PROMPTS * t.blocks * 2 * t.text[0] * t.width * workload.itemsize
+    return workload.windows * PROMPTS * t.blocks * 2 * t.text[0] * t.width * workload.itemsize
 
 
 def sampler(workload: Workload) -> int:
@@ -37,26 +51,25 @@ def sampler(workload: Workload) -> int:
     VACE's control latents; and the input, as latents and as patches."""
     t, (channels, *shape) = workload.transformer, workload.sampled_latents
     kept = (6 * channels + t.control_channels) * FLOAT32
-    return (kept + 2 * workload.batch * t.channels * workload.itemsize) * prod(shape)
+    return workload.windows * (kept + 2 * workload.batch * t.channels * workload.itemsize) * prod(shape)
 
 
-def _per_token(workload: Workload) -> int:
+def _per_token(workload: Workload, fused: bool) -> int:
     """Of a token, at the point of a block where it takes the most."""
     t, c = workload.transformer, workload.itemsize
     copy = FLOAT32 if c < FLOAT32 else 0  # norms in float32 need a copy only where the dtype is smaller
-    # Rotary embedding of the keys: tokens, the same modulated, q, k, v, rotated queries; three float32 copies besides.
-    rotary = t.width * (6 * c + copy + 3 * FLOAT32)
+    # Rotary embedding of the keys: tokens, the same modulated, rotated queries, keys before and after their norm, three
+    # float32 copies; and values, with queries and keys as they were, where these are one product.
+    rotary = t.width * ((8 if fused else 6) * c + copy + 3 * FLOAT32)
     # Feed-forward: tokens before the block and within, and in three norms; its inside before and after activation.
     feed_forward = t.width * 5 * c + t.ffn * 2 * c
-    # First block of VACE's branch: tokens before layer 0, and those of the control latents before they are added.
-    control = 2 * t.width * c if t.control_channels else 0
-    return max(rotary, feed_forward) + control
+    return max(rotary, feed_forward)
 
 
 def _scores(workload: Workload) -> int:
     """Of attention scores before and after softmax, where no fused kernel is used."""
     heads = workload.transformer.width // workload.transformer.head_dim
-    return 2 * min(workload.scores, workload.batch * heads * workload.tokens**2) * workload.itemsize
+    return 2 * min(workload.scores, workload.windows * workload.batch * heads * workload.tokens**2) * workload.itemsize
 
 
 def text(encoder: TextEncoder, texts: int, itemsize: int) -> int:

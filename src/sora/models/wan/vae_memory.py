@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sora.models.wan.sizes import Autoencoder
 
 CACHED_FRAMES = 2  # by a causal convolution over three
+FLOAT32 = 4
 
 
 @dataclass(frozen=True)
@@ -31,23 +32,26 @@ class _Scale:
     halo: int
 
 
-def decoding(vae: Autoencoder, latents: tuple[int, int, int, int], tile: int | None) -> int:
-    """Of decoding latents (C, T, H, W), one latent frame at a time. tile: latents along a tile's side, at most; None
-    for no tiles."""
+Latents = tuple[int, int, int, int]
+
+
+def decoding(vae: Autoencoder, latents: Latents, tile: int | None, latents_at_once: int = 1) -> int:
+    """Of decoding latents (C, T, H, W), so many latent frames at a time. tile: latents along a tile's side, at most;
+    None for no tiles."""
     root = CACHED_FRAMES * (vae.channels + 4 * vae.decoder[-1])
-    return _peak(vae, _decoder_scales(vae, latents[1]), latents, tile, root)
+    frames = _frames(vae, latents[1], latents_at_once)
+    return _peak(vae, _decoder_scales(vae, frames), latents, tile, root)
 
 
-def encoding(vae: Autoencoder, latents: tuple[int, int, int, int], tile: int | None) -> int:
-    """Of encoding to latents (C, T, H, W), as many frames at a time as make one latent frame. tile: as for
+def encoding(vae: Autoencoder, latents: Latents, tile: int | None, latents_at_once: int = 1) -> int:
+    """Of encoding to latents (C, T, H, W), as many frames at a time as make so many latent frames. tile: as for
     ``decoding``."""
     head = CACHED_FRAMES * 5 * vae.encoder[-1]
-    return _peak(vae, _encoder_scales(vae, latents[1]), latents, tile, head)
+    frames = _frames(vae, latents[1], latents_at_once)
+    return _peak(vae, _encoder_scales(vae, frames), latents, tile, head)
 
 
-def _peak(
-    vae: Autoencoder, scales: list[_Scale], latents: tuple[int, int, int, int], tile: int | None, untiled: int
-) -> int:
+def _peak(vae: Autoencoder, scales: list[_Scale], latents: Latents, tile: int | None, untiled: int) -> int:
     """untiled: numbers in the feature caches at each position, of the layers that always see whole frames."""
     _, length, h, w = latents
     cached = [s.cached * _positions(s, h, w, tile, all_tiles=not vae.tile_by_tile) for s in scales]
@@ -55,37 +59,39 @@ def _peak(
     cache, peak = h * w * untiled + (0 if length == 1 else sum(cached)), 0
     for scale, of_scale in zip(scales, cached, strict=True):
         cache += of_scale if length == 1 else 0
-        maps = scale.frames * _positions(scale, h, w, tile) * _peak_of_block(scale, vae.itemsize, copies=vae.copies)
+        maps = scale.frames * _positions(scale, h, w, tile) * _peak_of_block(scale, vae)
         peak = max(peak, cache * vae.itemsize + maps)
     pixels = 3 * 3 * max(s.frames for s in scales) * (h * w) * (2 ** len(vae.halve_time) * vae.patch) ** 2
     return peak + pixels * vae.itemsize
 
 
-def _frames(vae: Autoencoder, length: int) -> list[int]:
+def _frames(vae: Autoencoder, length: int, latents_at_once: int) -> list[int]:
     """Frames of a chunk at each scale, from pixels to latents."""
     if length == 1:
         return [1] * (len(vae.halve_time) + 1)
-    return [2 ** sum(vae.halve_time[i:]) for i in range(len(vae.halve_time) + 1)]
+    count = min(latents_at_once, length - 1)
+    return [count * 2 ** sum(vae.halve_time[i:]) for i in range(len(vae.halve_time) + 1)]
 
 
-def _decoder_scales(vae: Autoencoder, length: int) -> list[_Scale]:
+def _decoder_scales(vae: Autoencoder, frames: list[int]) -> list[_Scale]:
     """The decoder's scales, from latents to pixels. One more convolution after the last reads a position on each
     side."""
-    frames, blocks, scales, halo = _frames(vae, length), vae.blocks + 1, [], 1
+    blocks, scales, halo = vae.blocks + 1, [], 1
     for i, width in enumerate(vae.decoder):
         last = i + 1 == len(vae.decoder)
         before = width if last else vae.decoder[i + 1]
         in_channels = before if last or vae.residual else before // 2
         halo = (halo if i == 0 else math.ceil((halo + 1) / 2)) + 2 * blocks
-        numbers = in_channels + (2 * blocks - 1) * width + (width if i == 0 or vae.halve_time[i - 1] else 0)
+        doubles = i > 0 and vae.halve_time[i - 1] and max(frames) > 1  # a still picture passes by what doubles frames
+        numbers = in_channels + (2 * blocks - 1) * width + (width if i == 0 or doubles else 0)
         zoom = 2 ** (len(vae.halve_time) - i)
         scales.append(_Scale(zoom, frames[i], in_channels, width, in_channels + width, CACHED_FRAMES * numbers, halo))
     return scales[::-1]
 
 
-def _encoder_scales(vae: Autoencoder, length: int) -> list[_Scale]:
+def _encoder_scales(vae: Autoencoder, frames: list[int]) -> list[_Scale]:
     """The encoder's scales, from pixels to latents."""
-    frames, scales, halo = _frames(vae, length), [], 0
+    scales, halo = [], 0
     for i in reversed(range(len(vae.encoder))):
         width, in_channels = vae.encoder[i], vae.encoder[max(0, i - 1)]
         halved = i < len(vae.halve_time)
@@ -99,18 +105,18 @@ def _encoder_scales(vae: Autoencoder, length: int) -> list[_Scale]:
     return scales[::-1]
 
 
-def _peak_of_block(scale: _Scale, itemsize: int, *, copies: bool) -> int:
-    """The most bytes at each position of each frame while a residual block runs: in a norm, which makes two float32
-    copies whatever the dtype, or in a convolution, whose input is concatenated with its cache. copies: as in
-    ``Autoencoder``."""
+def _peak_of_block(scale: _Scale, vae: Autoencoder) -> int:
+    """The most bytes at each position of each frame while a residual block runs: in a norm, which works in float32
+    unless it is fused, or in a convolution, whose input is concatenated with its cache."""
     with_cache = (scale.frames + CACHED_FRAMES) / scale.frames
-    a, b = scale.in_channels, scale.width
-    n = itemsize
-    first_copy, copy = (n * (with_cache * a + b), n * (with_cache + 1) * b) if copies else (0, 0)
-    second = n * (3 + with_cache) * b + copy
-    first = max(8 * a, n * (a + with_cache * a + b) + first_copy, n * b + 8 * b, second) + n * a
-    later = max(n * b + 8 * b, second) + n * scale.waiting
-    return math.ceil(max(first, later))
+    a, b, n = scale.in_channels, scale.width, vae.itemsize
+    norm = 0 if vae.fused else FLOAT32 + (n if n < FLOAT32 else 0)
+    joined = with_cache * n if vae.fused else (1 + with_cache) * n
+    copies = n if vae.copies else 0
+    shortcut = n * b if a != b else 0
+    one = max(norm * a, joined * a, (n + copies) * (with_cache * a + b))
+    two = n * b + max(norm * b, joined * b, (n + copies) * (with_cache + 1) * b)
+    return math.ceil(max(n * a + max(one, shortcut + two), n * scale.waiting + two))
 
 
 def _positions(scale: _Scale, h: int, w: int, tile: int | None, *, all_tiles: bool = False) -> int:

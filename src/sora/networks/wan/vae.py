@@ -16,157 +16,21 @@ Axis letters: B batch; C channels; F Y X pixels in time, height and width; T H W
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from sora.networks.convolver import NewConvolver
+from sora.networks.convolver import Activation, NewConvolver
 from sora.networks.wan import vae_layers as parts
+from sora.networks.wan.vae_config import WAN21, WAN22, WanVAEConfig
 from sora.networks.wan.vae_layers import FrameCache, LayerStep, ReceptiveField, Span
 from sora.networks.wan.vae_tiling import TiledLayers
 
-MEAN_21 = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508)
-MEAN_21 += (0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921)
-STD_21 = (2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743)
-STD_21 += (3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160)
-
-
-MAX_COUNT = 1 << 13  # of anything in a VAE's configuration
-_MAX_SCALES, _MAX_BLOCKS = 8, 32
-
-
-@dataclass(frozen=True)
-class WanVAEConfig:
-    """Sizes, under the names of the files' config.json; the defaults are Wan 2.1's. ValueError where they disagree.
-
-    base_dim, decoder_base_dim: width at the pixels' end; None is the encoder's. z_dim: channels of a latent. dim_mult:
-    width of each scale, in base_dims; each but the last is halved into the next. temperal_downsample (sic): which of
-    these halvings are in time too. num_res_blocks: at each scale; the decoder has one more. latents_mean, latents_std:
-    of each channel. is_residual: Wan 2.2's shortcuts. in_channels, out_channels: of the pixels once folded. patch_size:
-    pixels folded at the door, along each side.
-    """
-
-    base_dim: int = 96
-    decoder_base_dim: int | None = None
-    z_dim: int = 16
-    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
-    num_res_blocks: int = 2
-    temperal_downsample: tuple[bool, ...] = (False, True, True)
-    latents_mean: tuple[float, ...] = MEAN_21
-    latents_std: tuple[float, ...] = STD_21
-    is_residual: bool = False
-    in_channels: int = 3
-    out_channels: int = 3
-    patch_size: int = 1
-
-    def __post_init__(self) -> None:
-        folded = 3 * self.patch_size**2
-        if not self.in_channels == self.out_channels == folded:
-            raise ValueError(f"{self.in_channels} channels go in and {self.out_channels} out; {folded} are expected")
-        widest = max(self.base_dim, self.decoder_base_dim or 0) * max(self.dim_mult)
-        if len(self.dim_mult) > _MAX_SCALES or self.num_res_blocks > _MAX_BLOCKS or widest > 1 << 16:
-            raise ValueError(f"{self.dim_mult} scales of {self.num_res_blocks} blocks, {widest} wide, are no VAE's")
-        if len(self.temperal_downsample) != len(self.dim_mult) - 1:
-            raise ValueError(f"{self.temperal_downsample} does not say for {self.dim_mult} which scales halve time")
-        if not len(self.latents_mean) == len(self.latents_std) == self.z_dim:
-            counts = f"{len(self.latents_mean)} means and {len(self.latents_std)} deviations"
-            raise ValueError(f"{counts} are given for {self.z_dim} channels of latents")
-        if min(self.latents_std) <= 0:
-            raise ValueError(f"latents_std holds {min(self.latents_std)}; deviations are above 0")
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> WanVAEConfig:
-        """What a folder's vae/config.json says. Keys it lacks are Wan 2.1's, as for diffusers; others are ignored.
-
-        Raises ValueError for values of the wrong kind, sizes that disagree, and attention at further scales.
-        """
-        if not isinstance(values, Mapping):
-            raise ValueError(f"the VAE's config.json holds {type(values).__name__}, where an object belongs")
-        if values.get("attn_scales"):
-            raise ValueError(f"attn_scales is {values['attn_scales']!r} in the VAE's config.json; only none is known")
-        found: dict[str, Any] = {}
-        for key, (fits, expected) in _KINDS.items():
-            value = values.get(key)
-            if value is None and (key not in values or key in _MAY_BE_NULL):
-                continue
-            if not fits(value):
-                raise ValueError(f"{key} is {value!r} in the VAE's config.json, where {expected} belongs")
-            found[key] = tuple(value) if isinstance(value, list | tuple) else value
-        return cls(**found)
-
-    @property
-    def time(self) -> int:
-        """Frames behind a latent, all but the first."""
-        return 2 ** sum(self.temperal_downsample)
-
-    @property
-    def scale(self) -> int:
-        """How much smaller a latent's side is than that of the folded pixels."""
-        return 2 ** len(self.temperal_downsample)
-
-    @property
-    def space(self) -> int:
-        """Pixels behind a latent's side."""
-        return self.scale * self.patch_size
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 < value <= MAX_COUNT
-
-
-def _is_truth(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
-
-
-def _many(fits: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, list | tuple) and 0 < len(value) <= MAX_COUNT and all(map(fits, value))
-
-
-_KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
-    **dict.fromkeys(["base_dim", "decoder_base_dim", "z_dim", "num_res_blocks"], (_is_count, "a count")),
-    **dict.fromkeys(["in_channels", "out_channels", "patch_size"], (_is_count, "a count")),
-    "dim_mult": (_many(_is_count), "a list of counts"),
-    "temperal_downsample": (_many(_is_truth), "a list of true and false"),
-    **dict.fromkeys(["latents_mean", "latents_std"], (_many(_is_number), "a list of numbers")),
-    "is_residual": (_is_truth, "true or false"),
-}
-_MAY_BE_NULL = {"decoder_base_dim", "patch_size"}
-
-WAN21 = WanVAEConfig()
-"""The autoencoder of all Wan 2.1 and of Wan 2.2 A14B, with its published numbers."""
-
-_MEAN22 = """
--0.2289 -0.0052 -0.1323 -0.2339 -0.2799 0.0174 0.1838 0.1557 -0.1382 0.0542 0.2813 0.0891
-0.1570 -0.0098 0.0375 -0.1825 -0.2246 -0.1207 -0.0698 0.5109 0.2665 -0.2108 -0.2158 0.2502
--0.2055 -0.0322 0.1109 0.1567 -0.0729 0.0899 -0.2799 -0.1230 -0.0313 -0.1649 0.0117 0.0723
--0.2839 -0.2083 -0.0520 0.3748 0.0152 0.1957 0.1433 -0.2944 0.3573 -0.0548 -0.1681 -0.0667
-"""
-_STD22 = """
-0.4765 1.0364 0.4514 1.1677 0.5313 0.4990 0.4818 0.5013 0.8158 1.0344 0.5894 1.0901
-0.6885 0.6165 0.8454 0.4978 0.5759 0.3523 0.7135 0.6804 0.5833 1.4146 0.8986 0.5659
-0.7069 0.5338 0.4889 0.4917 0.4069 0.4999 0.6866 0.4093 0.5709 0.6065 0.6415 0.4944
-0.5726 1.2042 0.5458 1.6887 0.3971 1.0600 0.3943 0.5537 0.5444 0.4089 0.7468 0.7744
-"""
-WAN22 = WanVAEConfig(
-    base_dim=160,
-    decoder_base_dim=256,
-    z_dim=48,
-    latents_mean=tuple(map(float, _MEAN22.split())),
-    latents_std=tuple(map(float, _STD22.split())),
-    is_residual=True,
-    in_channels=12,
-    out_channels=12,
-    patch_size=2,
-)
-"""The autoencoder of Wan 2.2 TI2V-5B, with its published numbers (github.com/Wan-Video/Wan2.2, wan/modules)."""
+__all__ = ["WAN21", "WAN22", "Chunk", "Decoder", "Encoder", "Float16Overflow", "WanVAE", "WanVAEConfig"]
 
 
 class Encoder(nn.Module):
@@ -237,14 +101,28 @@ def _steps(layers: nn.ModuleList) -> list[LayerStep]:
     return [(layer, layer.reach) for layer in layers]  # type: ignore[misc]
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a clip. shape: (B, 3, F, Y, X) of its pixels. decode: returns these, in [-1, 1], in the dtype of the
+    weights. Raises Float16Overflow."""
+
+    shape: tuple[int, int, int, int, int]
+    decode: Callable[[], Tensor]
+
+    def check(self, pixels_BCFYX: Tensor) -> Tensor:
+        """Return what ``decode`` gave elsewhere. Raises Float16Overflow, as there."""
+        return check_overflow(pixels_BCFYX)
+
+
 class WanVAE(nn.Module):
     """encode and decode. Freshly made weights are torch's own: load a file.
 
     convolver: makes what does 3x3 convolutions where that is faster, with the same result but for rounding; None for
-    torch's own.
+    torch's own. activation: computes the norms before them likewise.
     """
 
     convolver: NewConvolver | None = None
+    activation: Activation | None = None
     is_channels_last = False
 
     def __init__(self, config: WanVAEConfig) -> None:
@@ -255,19 +133,19 @@ class WanVAE(nn.Module):
         self.post_quant_conv = nn.Conv3d(config.z_dim, config.z_dim, 1)
         self.decoder = Decoder(config)
 
-    def encode(self, pixels_BCFYX: Tensor, tile: int | None = None) -> Tensor:
+    def encode(self, pixels_BCFYX: Tensor, tile: int | None = None, latents_at_once: int = 1) -> Tensor:
         """latents_BCTHW of about unit scale, float32: the posterior's means, normalised. As ``moments`` otherwise."""
-        mean, _ = self.moments(pixels_BCFYX, tile)
+        mean, _ = self.moments(pixels_BCFYX, tile, latents_at_once)
         middle, deviation = self._statistics(mean)
         return (mean.float() - middle) / deviation
 
-    def moments(self, pixels_BCFYX: Tensor, tile: int | None = None) -> tuple[Tensor, Tensor]:
+    def moments(self, pixels_BCFYX: Tensor, tile: int | None = None, latents_at_once: int = 1) -> tuple[Tensor, Tensor]:
         """The posterior's means and logarithms of variances, the latter in [-30, 20], each (B, z_dim, T, H, W) as the
         network has them, not normalised, in the dtype of the weights.
 
         pixels_BCFYX: in [-1, 1], C = 3, F = 1 + time * k, Y and X multiples of space; read a few frames at a time, on
         whatever device and in whatever float they stand. tile: most latents of a tile's side, None for no tiles.
-        Raises ValueError for pixels of other sizes or a tile below 1.
+        latents_at_once: as for ``stream``. Raises ValueError for pixels of other sizes or a number below 1.
         """
         _, c, frames, height, width = pixels_BCFYX.shape
         space, time = self.config.space, self.config.time
@@ -277,14 +155,14 @@ class WanVAE(nn.Module):
                 f"pixels of {tuple(pixels_BCFYX.shape)} (B, C, F, Y, X) cannot be encoded; expected {known}"
             )
         scale, h, w = self.config.scale, height // space, width // space
-        past, latents = self._past(), list[Tensor]()
+        past, latents = self.new_cache(), list[Tensor]()
         chain = TiledLayers(
             self.encoder.steps(), (h * scale, w * scale), tile_spans(h, tile), tile_spans(w, tile), past
         )
-        for start, stop in [(0, 1), *((i, i + time) for i in range(1, frames, time))]:
+        for start, stop in _pieces(frames, time, latents_at_once):
             chunk = patchify(pixels_BCFYX[:, :, start:stop].to(self.quant_conv.weight), self.config.patch_size)
-            encoded = self.quant_conv(self.encoder.head(chain(self._in_order(chunk)), past))
-            latents.append(_check_overflow(encoded))
+            encoded = self.quant_conv(self.encoder.head(chain(self._in_order(chunk), start == 0), past))
+            latents.append(check_overflow(encoded))
         mean, logvar = torch.cat(latents, dim=2).chunk(2, dim=1)
         return mean, logvar.clamp(-30.0, 20.0)
 
@@ -300,26 +178,39 @@ class WanVAE(nn.Module):
         more memory and may take less time. Neither changes the pixels beyond rounding. Raises ValueError for latents of
         other channels or a number below 1.
         """
-        _, c, length, h, w = latents_BCTHW.shape
+        return (chunk.decode() for chunk in self.chunks(latents_BCTHW, tile, latents_at_once))
+
+    def chunks(
+        self, latents_BCTHW: Tensor, tile: int | None = None, latents_at_once: int = 1, past: FrameCache | None = None
+    ) -> list[Chunk]:
+        """The pieces of ``stream``, to be decoded in their order.
+
+        past: what keeps frames from chunk to chunk (``vae_split``); None for an ordinary cache, with which each chunk
+        follows the one before. Raises as ``stream`` does.
+        """
+        b, c, length, h, w = latents_BCTHW.shape
         if c != self.config.z_dim or latents_BCTHW.numel() == 0:
             known = f"{self.config.z_dim} channels"
             raise ValueError(
                 f"latents of {tuple(latents_BCTHW.shape)} (B, C, T, H, W) cannot be decoded; expected {known}"
             )
-        if latents_at_once < 1:
-            raise ValueError(f"{latents_at_once} latents at once decode nothing; give 1 or more")
+        pieces = _pieces(length, 1, latents_at_once)
         rows, columns = (tile_spans(size, tile, self.config.scale) for size in (h, w))
-        past = self._past()
+        past = self.new_cache() if past is None else past
         chain = TiledLayers(self.decoder.steps(), (h, w), rows, columns, past)
-        return (
-            self._decode_chunk(latents_BCTHW[:, :, start:stop], past, chain)
-            for start, stop in [(0, 1), *((i, i + latents_at_once) for i in range(1, length, latents_at_once))]
-        )
 
-    def _decode_chunk(self, latents_BCTHW: Tensor, past: FrameCache, chain: TiledLayers) -> Tensor:
+        def chunk(start: int, stop: int) -> Chunk:
+            frames = self.config.time * (stop - start) if start else 1
+            shape = b, 3, frames, h * self.config.space, w * self.config.space
+            decode = partial(self._decode_chunk, latents_BCTHW[:, :, start:stop], past, chain, start == 0)
+            return Chunk(shape, decode)
+
+        return [chunk(start, stop) for start, stop in pieces]
+
+    def _decode_chunk(self, latents_BCTHW: Tensor, past: FrameCache, chain: TiledLayers, first: bool) -> Tensor:
         middle, deviation = self._statistics(latents_BCTHW)
         z = (latents_BCTHW.float() * deviation + middle).to(self.post_quant_conv.weight)
-        x = _check_overflow(chain(self.decoder.root(self.post_quant_conv(self._in_order(z)), past)))
+        x = check_overflow(chain(self.decoder.root(self.post_quant_conv(self._in_order(z)), past), first))
         return unpatchify(x, self.config.patch_size).clamp(-1.0, 1.0)
 
     def in_channels_last(self) -> WanVAE:
@@ -335,8 +226,9 @@ class WanVAE(nn.Module):
     def _in_order(self, x_BCTHW: Tensor) -> Tensor:
         return x_BCTHW.contiguous(memory_format=torch.channels_last_3d) if self.is_channels_last else x_BCTHW
 
-    def _past(self) -> FrameCache:
-        return FrameCache(None if self.convolver is None else self.convolver(True))
+    def new_cache(self) -> FrameCache:
+        """An empty one, for a clip."""
+        return FrameCache(None if self.convolver is None else self.convolver(True), self.activation)
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of latents, float32 of (C, 1, 1, 1). No buffers, since the files have none."""
@@ -350,12 +242,20 @@ class Float16Overflow(ArithmeticError):
     """Numbers of the autoencoder grew beyond float16, in which it runs."""
 
 
-def _check_overflow(x: Tensor) -> Tensor:
-    """x, before anything hides what is not finite in it. Raises Float16Overflow; waits for the device, in float16
-    alone."""
+def check_overflow(x: Tensor) -> Tensor:
+    """Return x, to be called before anything hides what is not finite in it. In float16 alone it waits for the device,
+    and raises Float16Overflow."""
     if x.dtype == torch.float16 and not bool(torch.isfinite(x).all()):
         raise Float16Overflow("the autoencoder's numbers overflow float16")
     return x
+
+
+def _pieces(length: int, time: int, latents_at_once: int) -> list[Span]:
+    """Chunks of a clip: the first of its frames or latents, then those of so many latents, each of ``time``."""
+    if latents_at_once < 1:
+        raise ValueError(f"{latents_at_once} latents at once are none; give 1 or more")
+    step = time * latents_at_once
+    return [(0, 1), *((start, min(length, start + step)) for start in range(1, length, step))]
 
 
 def tile_spans(size: int, max_size: int | None, scale: int = 1) -> list[Span]:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce, repeat
+from einops import rearrange, reduce
 from torch import Tensor, nn
 
-from sora.networks.convolver import Convolver
+from sora.networks.convolver import Activation, Convolver
 from sora.networks.layers import attention
 
 Span = tuple[int, int]
@@ -30,17 +30,17 @@ Span = tuple[int, int]
 class FrameCache:
     """The last frames that each causal layer saw in the chunks before; its size does not grow with the clip.
 
-    first: whether the current chunk is the clip's first, which is one frame. convolver: computes 3x3 convolutions where
-    it can, None to do without one.
+    first: whether the current chunk is the clip's first, which is one frame. convolver, activation: compute 3x3
+    convolutions, and norms before them, where they can; None to do without.
     """
 
-    def __init__(self, convolver: Convolver | None = None) -> None:
-        self.first, self.convolver = True, convolver
+    def __init__(self, convolver: Convolver | None = None, activation: Activation | None = None) -> None:
+        self.first, self.convolver, self.activation = True, convolver, activation
         self._kept: dict[nn.Module, Tensor] = {}
 
     def new(self) -> FrameCache:
-        """An empty cache with the same convolver."""
-        return FrameCache(self.convolver)
+        """An empty cache with the same convolver and activation."""
+        return FrameCache(self.convolver, self.activation)
 
     def prepend(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> Tensor:
         """Return x with the layer's last ``frames`` frames before it, zeros at the clip's start, and cache x's own last
@@ -56,6 +56,19 @@ class FrameCache:
         kept.copy_(line[:, :, -frames:])
         return line
 
+    def prepend_activated(self, layer: nn.Module, x_BCTHW: Tensor, norm: ChannelNorm, frames: int) -> Tensor:
+        """As ``prepend``, of SiLU of the norm of x."""
+        if self.activation is None or not self.activation.is_faster(x_BCTHW):
+            return self.prepend(layer, norm_silu(norm, x_BCTHW), frames)
+        b, c, t, h, w = x_BCTHW.shape
+        kept, is_zero = self.frames_of(layer, x_BCTHW, frames)
+        line = x_BCTHW.new_empty(b, frames + t, h, w, c).permute(0, 4, 1, 2, 3)
+        line[:, :, :frames] = 0 if is_zero else kept
+        self.activation(x_BCTHW, norm.gamma, line[:, :, frames:])
+        kept.copy_(line[:, :, -frames:])
+        self.overwritten(layer)
+        return line
+
     def frames_of(self, layer: nn.Module, x_BCTHW: Tensor, frames: int) -> tuple[Tensor, bool]:
         """The frames that ``prepend`` would join to x, for the caller to read and then to overwrite; and whether they
         are still uninitialised and stand for zeros."""
@@ -64,6 +77,9 @@ class FrameCache:
             b, c, _, h, w = x_BCTHW.shape
             self._kept[layer] = x_BCTHW.new_empty(b, frames, h, w, c).permute(0, 4, 1, 2, 3)  # channels side by side
         return self._kept[layer], fresh
+
+    def overwritten(self, layer: nn.Module) -> None:
+        """What ``frames_of`` gave for a layer now holds that layer's last frames."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +105,14 @@ class ReceptiveField:
 LayerStep = tuple[Callable[[Tensor, FrameCache], Tensor], ReceptiveField]
 
 
+def is_channels_last(x_BCTHW: Tensor) -> bool:
+    """Whether channels, and not places, are side by side in memory."""
+    return x_BCTHW.is_contiguous(memory_format=torch.channels_last_3d) and not x_BCTHW.is_contiguous()
+
+
 def in_order_of(like_BCTHW: Tensor, x_BCTHW: Tensor) -> Tensor:
     """x, its channels side by side in memory where those of ``like`` are."""
-    if like_BCTHW.is_contiguous(memory_format=torch.channels_last_3d) and not like_BCTHW.is_contiguous():
+    if is_channels_last(like_BCTHW):
         return x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
     return x_BCTHW
 
@@ -113,7 +134,7 @@ def causal_conv(
     if cache.convolver is not None and cache.convolver.is_faster(conv, h, w, x_BCTHW):
         kept, past_is_zero = cache.frames_of(conv, x_BCTHW, 2)
         in_place = in_place and conv.in_channels == conv.out_channels and x_BCTHW.stride(1) == 1
-        return cache.convolver.convolve(
+        y = cache.convolver.convolve(
             conv,
             x_BCTHW,
             past_BCFHW=kept,
@@ -122,8 +143,11 @@ def causal_conv(
             residual_BDTHW=residual_BDTHW,
             in_place=in_place,
         )
-    y = x_BCTHW if norm is None else norm_silu(norm, x_BCTHW)
-    y = conv(cache.prepend(conv, y, conv.kernel_size[0] - 1))
+        cache.overwritten(conv)
+        return y
+    past = conv.kernel_size[0] - 1
+    y = cache.prepend(conv, x_BCTHW, past) if norm is None else cache.prepend_activated(conv, x_BCTHW, norm, past)
+    y = conv(y)
     if residual_BDTHW is not None:
         y += residual_BDTHW
     return y
@@ -143,7 +167,9 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
-        return (x * (math.sqrt(x.shape[1]) / length.clamp_min(1e-12)) * self.gamma).type_as(x)
+        y = x * (math.sqrt(x.shape[1]) / length.clamp_min(1e-12))
+        has_graph = torch.is_grad_enabled() and (y.requires_grad or self.gamma.requires_grad)
+        return (y * self.gamma if has_graph else y.mul_(self.gamma)).type_as(x)
 
     def activate(self, x_THWC: Tensor) -> None:
         """SiLU of the norm, in place, of float32."""
@@ -334,14 +360,17 @@ class ResidualUpBlock(nn.Module):
         if self.upsampler is None:
             return y
         y = self.upsampler(y, past)
-        dealt = repeat_shortcut(x_BCTHW, y.shape[1], self.time, 2)
-        y += dealt[:, :, self.time - 1 :] if past.first else dealt
+        add_shortcut(x_BCTHW, y, self.time, past.first)
         return y
 
 
-def repeat_shortcut(x_BCTHW: Tensor, channels: int, time: int, space: int) -> Tensor:
-    """Unfold channels to time x space x space positions of ``channels`` each, repeating channels where there are too
-    few."""
-    copies = channels * time * space**2 // x_BCTHW.shape[1]
-    x = repeat(x_BCTHW, "B C T H W -> B (C copies) T H W", copies=copies)
-    return rearrange(x, "B (D t p q) T H W -> B D (T t) (H p) (W q)", t=time, p=space, q=space)
+def add_shortcut(x_BCTHW: Tensor, y_BDTHW: Tensor, time: int, first: bool) -> None:
+    """Add to y the channels of x unfolded to time x 2 x 2 positions, each repeated where there are too few. first: y
+    has only the last of the positions in time. Nothing of the size of y is made on the way."""
+    b, c, t, h, w = x_BCTHW.shape
+    d = y_BDTHW.shape[1]
+    copies = d * time * 4 // c
+    repeated = x_BCTHW.unflatten(1, (d, c // d)).unsqueeze(3).expand(b, d, c // d, copies, t, h, w)
+    unfolded = repeated.reshape(b, d, time, 2, 2, t, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    places = y_BDTHW.unflatten(4, (w, 2)).unflatten(3, (h, 2)).unflatten(2, (t, -1))
+    places += unfolded[:, :, :, -1:] if first else unfolded

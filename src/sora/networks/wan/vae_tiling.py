@@ -46,8 +46,10 @@ class TiledLayers:
         across = [trace_spans(reaches, span, size[1]) for span in columns]
         self._tiles = [_Tile(trace_spans(reaches, span, size[0]), c, past.new()) for span in rows for c in across]
 
-    def __call__(self, x_BCTHW: Tensor) -> Tensor:
-        """The next chunk of the film."""
+    def __call__(self, x_BCTHW: Tensor, first: bool) -> Tensor:
+        """The next chunk of a clip. first: whether it is the clip's first, which is one frame."""
+        for tile in self._tiles:
+            tile.past.first = first
         if len(self._tiles) == 1:
             return self._run(x_BCTHW, self._tiles[0])
         whole: Tensor | None = None
@@ -64,7 +66,6 @@ class TiledLayers:
         for i, (step, reach) in enumerate(self._steps):
             x = step(x, tile.past)
             x = _cut(x, *(_within(s[i], s[i + 1], reach.scale) for s in (tile.rows, tile.columns)))
-        tile.past.first = False
         return x
 
 
