@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_skyreels_v2 import SkyReelsV2Transformer3DModel
@@ -138,3 +141,12 @@ def pipeline(kind: str, seed: int = 0) -> Any:
     made = PIPELINES[kind]()
     made.set_progress_bar_config(disable=True)
     return made
+
+
+def with_four_heads(kind: str, folder: Path) -> Path:
+    """The folder, in which the pipeline of that kind is saved with a transformer that four processes can divide."""
+    heads = {"num_attention_heads": 4, "attention_head_dim": 6, "num_layers": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "transformer", partial(transformer, **heads))
+        pipeline(kind).save_pretrained(folder)
+    return folder

@@ -56,7 +56,7 @@ def write(
     if film > job.record.films:
         raise UsageError(f"job {job.id} has {job.record.films} films; --film {film} is none of them")
     resolved, _ = job.resolve(InMemory(count=job.delivery.count, anyway=True))
-    request = msgspec.structs.replace(resolved.request, memory=memory or resolved.request.memory)
+    request = msgspec.structs.replace(resolved.request, memory=memory or resolved.request.memory, gpus=None)
     resolved, wanted = replace(resolved, request=request), parse_size(size) if size else None
     if output == STANDARD_OUTPUT:
         raise UsageError("-o - takes a film as it is painted; name a file to decode into")

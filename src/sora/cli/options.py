@@ -42,6 +42,7 @@ Size = Annotated[str | None, typer_option(fields()["size"])]
 Aspect = Annotated[str | None, typer_option(fields()["aspect"])]
 DeviceName = Annotated[plan.DeviceName | None, typer_option(fields()["device"])]
 DtypeName = Annotated[plan.DtypeName | None, typer_option(fields()["dtype"])]
+Gpus = Annotated[int | None, typer_option(fields()["gpus"])]
 MemoryPlanName = Annotated[str | None, typer_option(fields()["memory"])]
 Output = Annotated[
     str | None,  # not a Path, which would drop the slash that says "folder"

@@ -32,7 +32,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Training": (),
     "Model and sampling": (
-        *("seed", "steps", "guidance", "negative_prompt", "model", "loras", "device", "memory", "speed"),
+        *("seed", "steps", "guidance", "negative_prompt", "model", "loras", "device", "memory", "gpus", "speed"),
     ),
     "Output": (),
     "Options": (),

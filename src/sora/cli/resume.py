@@ -18,6 +18,7 @@ def resume(
     job: o.JobName = None,
     output: o.Output = None,
     memory: o.MemoryPlanName = None,
+    gpus: o.Gpus = None,
     stop_after: o.StopAfter = None,
     force: o.Force = False,
     as_json: o.AsJson = False,
@@ -28,8 +29,8 @@ def resume(
     found.check_idle()
     delivery = replace(found.delivery, output=output or found.delivery.output, force=force or found.delivery.force)
     resolved, delivery = found.resolve(delivery)
-    if memory is not None:
-        resolved = replace(resolved, request=msgspec.structs.replace(resolved.request, memory=memory))
+    given = {name: value for name, value in (("memory", memory), ("gpus", gpus)) if value is not None}
+    resolved = replace(resolved, request=msgspec.structs.replace(resolved.request, **given))
     console = ConsoleOptions(as_json=as_json, quiet=quiet, stop_after=stop_after)
     with streams.kept_for_film(delivery.is_piped):
         films.paint(resolved, delivery, console, Session(), clock, job=found)

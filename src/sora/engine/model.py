@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sora.catalog.spec import ModelSpec
     from sora.engine.canvas import Canvas, Latents
     from sora.engine.velocity import Velocity
+    from sora.runtime.parallel.ranks import Ranks
+    from sora.runtime.parallel.workers import Workers
 
 
 class Model(Protocol):
@@ -74,6 +76,24 @@ class Batchable(Protocol):
         self, canvas: Canvas, latents: Latents, prompts: Sequence[str], negative_prompt: str, guidance: float
     ) -> Velocity:
         """As ``Model.bind``, for x of (B, C, T, H, W) with a prompt for each sample. Nothing of the canvas is known."""
+        ...
+
+
+@runtime_checkable
+class Parallelizable(Protocol):
+    """A model whose passes several processes can compute together, each on a device of its own."""
+
+    @property
+    def workers(self) -> Workers | None:
+        """The other processes, None for this one alone."""
+        ...
+
+    def parallelize(self, workers: Workers) -> Model:
+        """The same model on rank 0, which computes with these from now on."""
+        ...
+
+    def serve(self, ranks: Ranks) -> Callable[[Any], Any]:
+        """What handles the messages of rank 0 in another process."""
         ...
 
 

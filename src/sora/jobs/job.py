@@ -247,7 +247,7 @@ def unfinished(key: str) -> Job | None:
 
 def key_of(resolved: ResolvedRequest, delivery: Delivery) -> str:
     """What two commands have in common that ask for the same films at the same place."""
-    request = to_data(msgspec.structs.replace(resolved.request, threads=None))
+    request = to_data(msgspec.structs.replace(resolved.request, threads=None, gpus=None))
     asked = json.dumps([request, _delivery_data(delivery)], sort_keys=True)
     return hashlib.sha256(asked.encode(errors="surrogateescape")).hexdigest()
 

@@ -72,6 +72,7 @@ class ModelOptions(TypedDict, total=False):
     device: DeviceName | None
     dtype: DtypeName | None
     memory: str | None
+    gpus: int | None
     speed: str | None
     disable: str | Sequence[str]
     threads: int | None

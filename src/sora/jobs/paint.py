@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from sora.catalog.spec import ModelSpec
 from sora.engine import engine, upscale
 from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings
-from sora.engine.model import Model
+from sora.engine.model import Model, Parallelizable
 from sora.engine.progress import ProgressEvent
 from sora.jobs import forecast, input_paths, retime
 from sora.jobs.delivery import provenance_of
@@ -28,9 +28,13 @@ from sora.jobs.job import Machine
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
 from sora.media.drift import DriftMeter
+from sora.models import parallel
 from sora.plan.plan import Plan
 from sora.plan.recipe import WEIGHTS, Recipe, absolute, digest_of, sha256_of
 from sora.runtime import threads
+
+if TYPE_CHECKING:
+    from sora.runtime.parallel.workers import Workers
 
 Listener = Callable[[ProgressEvent], None]
 
@@ -49,8 +53,19 @@ class Loaded:
         """Whether another request is painted with the very same."""
         mine, other = self.resolved, resolved
         same = [(each.spec, each.loras, each.speed) for each in (mine, other)]
-        same_request = [(each.request.device, each.request.dtype, each.request.strict) for each in (mine, other)]
-        return same[0] == same[1] and same_request[0] == same_request[1]
+        fields = ("device", "dtype", "strict", "gpus")
+        same_request = [[getattr(each.request, name) for name in fields] for each in (mine, other)]
+        return same[0] == same[1] and same_request[0] == same_request[1] and self.is_usable
+
+    @property
+    def workers(self) -> Workers | None:
+        """The other processes that paint with it."""
+        return self.model.workers if isinstance(self.model, Parallelizable) else None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether all processes that paint with it are there."""
+        return self.workers is None or self.workers.failure is None
 
 
 def thread_count(requested: int | None, busy_cores: float) -> int:
@@ -73,19 +88,45 @@ def painting_threads(count: int | None) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def load(resolved: ResolvedRequest) -> tuple[Loaded, str]:
-    """(the model with its LoRAs, its memory plan as ``arrange`` returns it). Raises ModelError, InputError and
-    OutOfMemory."""
+def load(resolved: ResolvedRequest, workers: Workers | None = None) -> tuple[Loaded, str]:
+    """(the model with its LoRAs, its memory plan as ``arrange`` returns it). workers: that painted with another model;
+    they are closed if they do not serve. Raises ModelError, InputError and OutOfMemory."""
     request = resolved.request
     device = memory.choose_device(request.device)
     dtype = memory.choose_dtype(request.dtype, device)
-    with record_function("load"):
+    check_gpus(resolved, device)
+    with record_function("load"), ExitStack() as on_error:
         model = models.load(resolved.spec, device, dtype, resolved.speed)
-        memory_plan = arrange(resolved, model)
+        painting = _parallelized(resolved, model, dtype, workers, on_error)
+        memory_plan = arrange(resolved, painting)
         strict = request.strict
         notes = [memory.device_note(request.device, device)]
         notes += [models.add_lora(model, lora.path, lora.strength, strict=strict) for lora in resolved.loras]
-    return Loaded(model, dtype, resolved, tuple(filter(None, notes))), memory_plan
+        on_error.pop_all()
+    return Loaded(painting, dtype, resolved, tuple(filter(None, notes))), memory_plan
+
+
+def _parallelized(
+    resolved: ResolvedRequest, model: Model, dtype: torch.dtype, workers: Workers | None, on_error: ExitStack
+) -> Model:
+    """The model that paints on as many devices as are asked for. on_error: closes what is begun here."""
+    gpus = resolved.request.gpus or 1
+    if workers is not None and (workers.size, workers.device, workers.failure) != (gpus, model.device, None):
+        workers.close()
+        workers = None
+    if gpus == 1:
+        return model
+    workers = workers or parallel.start(gpus, model.device)
+    on_error.callback(workers.close)
+    loras, strict = [(lora.path, lora.strength) for lora in resolved.loras], resolved.request.strict
+    return parallel.parallelize(model, workers, dtype, resolved.speed, loras=loras, strict=strict)
+
+
+def check_gpus(resolved: ResolvedRequest, device: torch.device) -> None:
+    """Raises UsageError where as many devices as are asked for cannot paint this together."""
+    request = resolved.request
+    named, guided = request.device is not None, request.guidance != 1
+    parallel.check(resolved.spec, request.gpus or 1, device, named=named, guided=guided)
 
 
 def arrange(resolved: ResolvedRequest, model: Model) -> str:

@@ -84,7 +84,7 @@ def holds(file: Path, request: Request) -> bool:
 def _without_folders(request: Request) -> dict[str, Any]:
     model = request.model and Path(request.model).name
     loras = tuple(Path(text).name for text in request.loras)
-    bare = msgspec.structs.replace(request, threads=None, model=model, loras=loras)
+    bare = msgspec.structs.replace(request, threads=None, gpus=None, model=model, loras=loras)
     return to_data(with_files(bare, lambda path: Path(path).name))
 
 

@@ -22,6 +22,7 @@ from sora.jobs.variants import MAX_FILES, Variant, variants_of
 from sora.jobs.verbs import VERBS, VerbContext, VerbPlan, at_models_rate, method_of
 from sora.media import GENERATED, Sound, background_of
 from sora.memory import plans
+from sora.models import parallel
 from sora.plan import anchors, foreign_syntax, prompts, retiming, shot_lines, weighting
 from sora.plan import verbs as rows
 from sora.plan.clip import Clip
@@ -80,12 +81,12 @@ class ResolvedRequest:
         return replace(self.plan, prompts=variant.texts)
 
     def request_of(self, variant: Variant) -> Request:
-        """The request of one variant alone; how many threads paint says nothing about the film."""
+        """The request of one variant alone; how many threads and devices paint says nothing about the film."""
         first, *then = words = [prompts.escaped(text) for text in variant.shots]
         own: dict[str, Any] = {"prompt": first or None, "then": tuple(then)}
         if self.request.shots:
             own = {"shots": tuple(map(shot_lines.with_words, self.request.shots, words))}
-        return msgspec.structs.replace(self.request, **own, seed=variant.seed, threads=None)
+        return msgspec.structs.replace(self.request, **own, seed=variant.seed, threads=None, gpus=None)
 
 
 def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | None = None) -> ResolvedRequest:
@@ -94,6 +95,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
     delivery, files = delivery or Delivery(), Inputs(files, background_of(request.background))
     request = _checked(request, delivery)
     spec = _with_low_noise_guidance(catalog.find(request.model or catalog.DEFAULT), request)
+    parallel.check_family(spec, request.gpus or 1)
     references.check(request, spec)
     control.check(request, spec)
     if spec.folder is not None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sora.jobs.paint import Loaded
     from sora.media.drift import DriftMeter
     from sora.plan.geometry import Size
+    from sora.runtime.parallel.workers import Workers
 
 
 class Session(Verbs):
@@ -81,11 +82,11 @@ class Session(Verbs):
             with paint.painting_threads(self._thread_count):
                 if self._loaded is not None and self._loaded.serves(resolved):
                     return paint.arrange(resolved, self._loaded.model)
-                self._loaded = None  # frees one model before another is loaded
+                workers = self._release()  # frees one model before another is loaded
                 report = on_progress or _ignore
                 report(ProgressEvent("load", 0, 1))
                 with room.explained():
-                    loaded, memory_plan = paint.load(resolved)
+                    loaded, memory_plan = paint.load(resolved, workers)
                 self._loaded = loaded
                 report(ProgressEvent("load", 1, 1))
                 self._load_seconds = time.perf_counter() - began if is_first else None
@@ -226,7 +227,18 @@ class Session(Verbs):
     def close(self) -> None:
         """Free the model's memory. A later request loads it anew."""
         with self._lock:
-            self._loaded = None
+            self._unload()
+
+    def _unload(self) -> None:
+        if (workers := self._release()) is not None:
+            workers.close()
+
+    def _release(self) -> Workers | None:
+        """Free the model's memory in this process. Returns the other processes that painted with it, which may serve
+        another model."""
+        workers = None if self._loaded is None else self._loaded.workers
+        self._loaded = None
+        return workers
 
     @contextmanager
     def _recorded(
@@ -268,7 +280,7 @@ class Session(Verbs):
                 yield self._loaded, listener
             except BaseException as error:
                 if isinstance(error, MemoryError):
-                    self._loaded = None
+                    self._unload()
                 if raised and raised[0] is not error:  # taken for another, as a MemoryError of the caller's own
                     raise raised[0] from None
                 raise

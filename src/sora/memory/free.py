@@ -40,6 +40,12 @@ class FreeMemory:
     device: int
     host: int | None = None
 
+    def shared(self, processes: int) -> FreeMemory:
+        """What each of several processes has, of which each has a device of its own, but on a CPU."""
+        if self.host is None:
+            return FreeMemory(self.device // processes)
+        return FreeMemory(self.device, self.host // processes)
+
 
 def measure_free(device: torch.device) -> FreeMemory:
     """The memory that is free now for a model on the device."""

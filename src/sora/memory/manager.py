@@ -36,17 +36,19 @@ class ManagedNetworks(Protocol):
 @dataclass
 class MemoryManager:
     """Applies a memory plan to one model's networks. needs: of the current workload, None until it is known. free:
-    bytes that were free on the device when the plan was chosen."""
+    bytes that were free on the device when the plan was chosen. processes: that load the same on this machine, each on
+    its device."""
 
     networks: ManagedNetworks
     needs: Needs | None = None
     free: int = 0
+    processes: int = 1
 
     def choose_plan(self, needs: Needs, forced: str | None = None) -> str:
         """Choose and apply a plan; returns a line that describes it. forced: a name of ``memory.PLAN_NAMES``. Raises
         OutOfMemory and UsageError."""
         self.needs = needs
-        free = measure_free(self.networks.device)
+        free = measure_free(self.networks.device).shared(self.processes)
         self.free = free.device
         plan, line = plan_memory(needs, free, forced)
         self.networks.apply_plan(plan)
@@ -90,4 +92,5 @@ class MemoryManager:
         if self.needs is None:
             raise error
         self.networks.unload()
-        self.networks.apply_plan(fallback(self.needs, self.networks.plan, phase, measure_free(self.networks.device))[0])
+        free = measure_free(self.networks.device).shared(self.processes)
+        self.networks.apply_plan(fallback(self.needs, self.networks.plan, phase, free)[0])

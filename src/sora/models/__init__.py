@@ -127,15 +127,17 @@ def preview_memory_plan(
     encodes: bool,
     references: int = 0,
     forced: str | None = None,
+    processes: int = 1,
 ) -> tuple[MemoryPlan | None, str]:
     """The plan that ``plan_memory`` would follow for the same canvas, None for a family that is never offloaded, and
-    the line that it would return, without loading the model. Takes and raises the same."""
+    the line that it would return, without loading the model. Takes and raises the same. processes: that paint it
+    together."""
     from sora import memory  # not at the top: commands that only list models do not need it
 
     needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes, references=references)
     if needs is None:
         return None, _no_memory_plan(spec, forced)
-    return memory.plan_memory(needs, memory.measure_free(device), forced)
+    return memory.plan_memory(needs, memory.measure_free(device).shared(processes), forced)
 
 
 def plan_memory(

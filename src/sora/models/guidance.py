@@ -42,6 +42,16 @@ class Transformer(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
+class GuidanceHalves(Protocol):
+    """Two halves of the processes that paint together, one for each pass of a guided step. half: this process's."""
+
+    half: int
+
+    def join(self, flow: Tensor) -> Tensor:
+        """On the first process, the velocities of both halves, one after the other."""
+        ...
+
+
 @dataclass
 class GuidedTransformer:
     """A transformer with the embeddings of one canvas.
@@ -51,7 +61,8 @@ class GuidedTransformer:
     at every pass, since offloaded weights cannot be cached for. While any weight is being trained there is no cache.
     batch_guidance: whether both passes of a guided step run as one batch; called likewise. step_cache_threshold: see
     ``runtime.step_cache``; 0 for no step cache. samples: canvases that are sampled at once, as many prompts, and as
-    many negative prompts.
+    many negative prompts. halves: compute a guided step's passes at the same time, None for one process after another.
+    mean: over all tokens, of which this process may have a share.
     """
 
     text_BLD: Tensor
@@ -60,6 +71,8 @@ class GuidedTransformer:
     batch_guidance: Callable[[], bool] = lambda: False
     step_cache_threshold: float = 0.0
     samples: int = 1
+    halves: GuidanceHalves | None = None
+    mean: Callable[[Tensor], Tensor] = torch.mean
     # Networks are held by weak references, so that a memory plan can free one before it loads the next.
     _text_caches: dict[BatchRows, tuple[ref[Transformer], Any]] = field(default_factory=dict)
     _step_caches: dict[BatchRows, tuple[ref[Transformer], FirstBlockCache]] = field(default_factory=dict)
@@ -80,6 +93,9 @@ class GuidedTransformer:
         further keyword arguments of the network, given the network."""
         n = self.samples
         rows = [(0, n), (n, 2 * n)] if guided else [(0, n)]
+        if guided and self.halves is not None:
+            own = rows[self.halves.half]
+            return self.halves.join(retry_on_oom(lambda: self._forward(dit(), own, x_BCTHW, times, extra_inputs)))
         if guided and self.batch_guidance():
             rows = [(0, 2 * n)]
             if n > 1:  # one sample serves for a whole batch of texts, several do not
@@ -119,7 +135,7 @@ class GuidedTransformer:
             return None
         cached = self._step_caches.get(rows)
         if cached is None or cached[0]() is not dit:
-            cached = self._step_caches[rows] = ref(dit), FirstBlockCache(self.step_cache_threshold)
+            cached = self._step_caches[rows] = ref(dit), FirstBlockCache(self.step_cache_threshold, self.mean)
             if rows in self._restored:
                 change, others = self._restored.pop(rows)
                 cached[1].state = change.to(self.text_BLD), others.to(self.text_BLD)

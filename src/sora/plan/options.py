@@ -264,6 +264,16 @@ Disable = Annotated[
         longest=MAX_ITEMS,
     ),
 ]
+Gpus = Annotated[
+    int,
+    option(
+        "Graphics cards that paint one film together.",
+        metavar="N",
+        shown="1",
+        low=1,
+        high=64,
+    ),
+]
 Shift = Annotated[
     float,
     option("Timestep shift; above 1 favours high noise.", shown="the model's", low=0.01, high=100),

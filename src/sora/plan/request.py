@@ -77,6 +77,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     device: o.Device | None = None
     dtype: o.Dtype | None = None
     memory: o.Memory | None = None
+    gpus: o.Gpus | None = None
     speed: o.Speed | None = None
     disable: o.Disable = ()
     shift: o.Shift | None = None

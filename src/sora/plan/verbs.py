@@ -14,7 +14,7 @@ from sora.plan.request import RequestField, fields
 
 SAMPLING = (
     *("seed", "steps", "guidance", "guidance_low", "negative_prompt", "model", "loras", "strict", "device", "dtype"),
-    *("memory", "speed", "disable", "shift", "sampler", "threads"),
+    *("memory", "gpus", "speed", "disable", "shift", "sampler", "threads"),
 )
 SHAPE = ("aspect", "size")
 LENGTH = ("seconds", "frames")

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
 class FirstBlockCache:
     """For one run over falling timesteps with one text. threshold: how far the first block's change may differ from the
     last one, relative to the mean size of that, for the other blocks to be skipped; 0 skips nothing. calls, skipped:
-    how many passes there were, and how many skipped the other blocks."""
+    how many passes there were, and how many skipped the other blocks. mean: of all tokens, where those that are given
+    are a share of them."""
 
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
+    def __init__(self, threshold: float, mean: Callable[[Tensor], Tensor] = torch.mean) -> None:
+        self.threshold, self._mean = threshold, mean
         self.calls = self.skipped = 0
         self._last: tuple[Tensor, Tensor] | None = None
 
@@ -46,4 +48,4 @@ class FirstBlockCache:
     def _is_similar(self, change_BND: Tensor, last_BND: Tensor) -> bool:
         if change_BND.shape != last_BND.shape:
             return False
-        return bool((change_BND - last_BND).abs().mean() < self.threshold * last_BND.abs().mean())
+        return bool(self._mean((change_BND - last_BND).abs()) < self.threshold * self._mean(last_BND.abs()))

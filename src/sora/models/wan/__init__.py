@@ -10,6 +10,8 @@ from sora.catalog.wan_keys import KEY_MAPS
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from sora.memory import Needs
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from sora.models.wan.model import Wan
     from sora.models.work import CanvasWork
 
-__all__ = ["KEY_MAPS", "canvas_work", "device_tests", "load", "memory_needs"]
+__all__ = ["KEY_MAPS", "attention_heads", "canvas_work", "device_tests", "load", "memory_needs"]
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
@@ -25,6 +27,21 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     from sora.models.wan import model
 
     return model.load(spec, device, dtype, speed)
+
+
+def attention_heads(spec: ModelSpec) -> int:
+    """See ``models.parallel.DividedFamily``."""
+    from sora.models.wan import layout
+
+    paths = _paths(spec) or {}
+    return layout.meta_module(spec, layout.EXPERTS[0], paths.get(layout.EXPERTS[0])).config.heads  # type: ignore
+
+
+def _paths(spec: ModelSpec) -> dict[str, Path] | None:
+    """Of the components, None for a model that is not downloaded."""
+    from sora.models.wan import layout
+
+    return layout.component_paths(spec) if spec.folder or hub.local_copy(spec).state == hub.COMPLETE else None
 
 
 def memory_needs(
@@ -37,9 +54,9 @@ def memory_needs(
     references: int = 0,
 ) -> Needs:
     """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
-    from sora.models.wan import components, layout, needs
+    from sora.models.wan import components, needs
 
-    paths = layout.component_paths(spec) if spec.folder or hub.local_copy(spec).state == hub.COMPLETE else None
+    paths = _paths(spec)
     vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
     shown = {"encodes": encodes, "references": references}
     return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)

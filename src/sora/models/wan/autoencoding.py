@@ -6,6 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,8 +16,12 @@ from sora.memory import Needs
 from sora.memory.manager import MemoryManager
 from sora.models.wan import needs, vae_memory
 from sora.models.wan.components import Components
+from sora.models.wan.parallel_decoding import shared_stream
 from sora.networks.wan.vae import Float16Overflow, WanVAE
 from sora.weights.finite import NotFinite
+
+if TYPE_CHECKING:
+    from sora.runtime.parallel.workers import Workers
 
 SHARE_OF_MEMORY = 0.5
 """Of what is free: the most that is taken for several latents at once. They save a few hundredths of the time, which is
@@ -27,10 +32,12 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Autoencoding:
-    """Encodes and decodes with ``components.vae``, in what ``memory`` has for it."""
+    """Encodes and decodes with ``components.vae``, in what ``memory`` has for it. workers: decode together with this
+    process; None for it alone."""
 
     components: Components
     memory: MemoryManager
+    workers: Workers | None = None
 
     def encode(self, pixels_BCFYX: Tensor) -> Tensor:
         """latents_BCTHW, as ``WanVAE.encode``. Raises torch.OutOfMemoryError."""
@@ -79,7 +86,11 @@ class Autoencoding:
 
     def _stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         at_once = self._latents_at_once("decode", _shape_of(latents_BCTHW))
-        yield from self._vae().stream(latents_BCTHW, self._tile, at_once)
+        vae = self._vae()
+        if self.workers is None or latents_BCTHW.shape[2] == 1:
+            yield from vae.stream(latents_BCTHW, self._tile, at_once)
+        else:
+            yield from shared_stream(self.components, self.workers, latents_BCTHW, self._tile, at_once)
 
     def _latents_at_once(self, phase: str, shape: Shape) -> int:
         """How many latents of (C, T, H, W) go through together: as many as pay and fit."""

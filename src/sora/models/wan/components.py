@@ -23,7 +23,7 @@ from sora.memory import PLANS_BY_SPEED, MemoryPlan, free_ram
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.networks.clip_vision import CLIPVision
 from sora.networks.umt5 import UMT5
-from sora.networks.wan.dit import WanDiT
+from sora.networks.wan.dit import SequenceParallel, WanDiT
 from sora.networks.wan.vae import WanVAE
 from sora.runtime import float8, lora
 from sora.runtime.background import Background, Work
@@ -59,7 +59,8 @@ KEY_MAP_OF = {"vae": "vae", "text_encoder": "text", "image_encoder": "image", **
 class Components:
     """The networks of one model. component_paths: of ``layout.component_paths``. dtype: of the text and image encoders
     and the transformer. plan: how networks are loaded from now on. wide_vae: the dtype of a VAE that has overflowed
-    float16, None as long as it has not. most_latents_at_once: in a chunk of the VAE's."""
+    float16, None as long as it has not. most_latents_at_once: in a chunk of the VAE's. sequence: divides the
+    transformer's tokens among several processes; None for one."""
 
     spec: ModelSpec
     component_paths: Mapping[str, Path]
@@ -69,6 +70,7 @@ class Components:
     plan: MemoryPlan = PLANS_BY_SPEED[0]
     wide_vae: torch.dtype | None = None
     most_latents_at_once: int = field(default=1, init=False)
+    sequence: SequenceParallel | None = None
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
     _ahead: Background[nn.Module | None] = field(default_factory=Background, init=False)
@@ -235,6 +237,8 @@ class Components:
             for tensors, strength, called in self._loras:
                 if name in self._lora_experts(called):
                     lora.merge(network, tensors, strength, label=called)
+            if self.sequence is not None and isinstance(network, WanDiT):
+                network.parallelize(self.sequence)
         if quantise:
             for block in _blocks_in_order(network):
                 quantize_to_float8(block)

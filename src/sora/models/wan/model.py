@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange
@@ -24,7 +24,7 @@ from sora.models.attention import use_fastest_attention
 from sora.models.batching import batched_windows
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
-from sora.models.wan import image, needs, references, schedule
+from sora.models.wan import image, needs, parallel, references, schedule
 from sora.models.wan import text as wan_text
 from sora.models.wan.autoencoding import Autoencoding
 from sora.models.wan.components import Components
@@ -34,6 +34,10 @@ from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.storage import cache
 
+if TYPE_CHECKING:
+    from sora.runtime.parallel.ranks import Ranks
+    from sora.runtime.parallel.workers import Workers
+
 ALWAYS_ENCODED_ON = ("cpu",)
 """Devices on which grey frames are encoded where nothing is known: a schedule that begins at 1 - 1e-6 keeps a millionth
 of their latents, and a film there stays to the last bit what it has been."""
@@ -41,8 +45,8 @@ of their latents, and a film there stays to the last bit what it has been."""
 
 @dataclass(frozen=True)
 class Wan:
-    """A Wan model. Its methods are those of ``engine.model.Model``, ``Offloadable``, ``Scheduled``,
-    ``LoadedLate`` and ``Trainable``."""
+    """A Wan model. Its methods are those of ``engine.model.Model``, ``Offloadable``, ``Scheduled``, ``LoadedLate``,
+    ``Parallelizable`` and ``Trainable``. workers: compute the passes together with this process; None for it alone."""
 
     spec: ModelSpec
     components: Components
@@ -50,6 +54,7 @@ class Wan:
     tokenizer: wan_text.T5Tokenizer
     cache: wan_text.EmbeddingCache
     speed: Speed = DEFAULT_SPEED
+    workers: Workers | None = None
 
     @property
     def device(self) -> torch.device:
@@ -70,7 +75,11 @@ class Wan:
         needed = needs.memory_needs(
             p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype, speed=self.speed
         )
-        return self.memory.choose_plan(needed, forced)
+        line = self.memory.choose_plan(needed, forced)
+        if self.workers is not None and len(p.experts) == 1:  # of two, nobody knows yet which comes first
+            with self.workers.guarded():
+                self.workers.send(parallel.Load(p.plan))
+        return line
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
         return schedule.schedule(sampler, steps, shift, strength, defaults=self.spec.defaults)
@@ -109,7 +118,7 @@ class Wan:
 
     @property
     def _autoencoding(self) -> Autoencoding:
-        return Autoencoding(self.components, self.memory)
+        return Autoencoding(self.components, self.memory, self.workers)
 
     def decode(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         for chunk in self._autoencoding.decode(latents_BCTHW):
@@ -128,8 +137,8 @@ class Wan:
         p, grid = self.components, self.spec.grid
         _, t, h, w = grid.latent_shape(*shape_FYX)
         most = batched_windows(self.speed, self.device, t * h * w // grid.patch**2)
-        if self.spec.takes_references or p.plan.resident_blocks is not None:
-            return 1  # a control is of one sample; streamed weights mean that there is no memory to spare
+        if self.spec.takes_references or p.plan.resident_blocks is not None or self.workers is not None:
+            return 1  # a control is of one sample; streamed weights mean no memory to spare; several devices, no load
         return self.memory.most_that_fit("sample", most, lambda n: self._needs_of_batch(n, shape_FYX))
 
     def _needs_of_batch(self, windows: int, shape_FYX: tuple[int, int, int]) -> Needs:
@@ -146,7 +155,7 @@ class Wan:
         )
         conditioning = replace(conditioning, share_timesteps=self.speed.uses("distinct-times"))
         texts = [*prompts, *([negative_prompt] * len(prompts) if guidance != 1 else ())]
-        transformer = replace(self._guided_transformer(texts, canvas), samples=len(prompts))
+        passes = self._passes(texts, canvas, conditioning, samples=len(prompts))
         low_noise_scale = self.spec.defaults.guidance_low if guidance != 1 else None
         scales = (guidance, guidance if low_noise_scale is None else low_noise_scale)
         last_expert = -1
@@ -156,39 +165,69 @@ class Wan:
             timestep = schedule.network_timestep(t, self.spec.defaults.timesteps).item()
             expert = self._expert_at(timestep)
             if expert != last_expert:
-                transformer.restore({})  # it was the other expert's
+                passes.restore({})  # it was the other expert's
             last_expert = expert
             latents_in, times = conditioning.model_input(x, timestep)
             guided = guidance != 1 and is_guided(self.spec, self.speed, float(t))
-            flow = self._predict(transformer, expert, latents_in, times, conditioning, guided).to(x)
+            flow = passes(expert, latents_in, times, guided).to(x)
             if guided:
                 flow, negative_flow = flow.chunk(2)
                 flow = negative_flow + scales[expert] * (flow - negative_flow)
             return conditioning.keep_known(x, t, flow)
 
         def state() -> dict[str, Tensor]:
-            return transformer.state() | {"expert": torch.tensor(last_expert)}
+            return passes.state() | {"expert": torch.tensor(last_expert)}
 
         def restore(state: Mapping[str, Tensor]) -> None:
             nonlocal last_expert
             last_expert = int(state["expert"])
-            transformer.restore(state)
+            passes.restore({name: each for name, each in state.items() if name != "expert"})
 
         return StatefulVelocity(velocity, state, restore)
 
-    def _guided_transformer(self, texts: list[str], canvas: Canvas) -> GuidedTransformer:
+    def _passes(
+        self, texts: list[str], canvas: Canvas, conditioning: Conditioning, samples: int
+    ) -> parallel.Passes | parallel.SharedPasses:
+        """The passes under these texts: the prompts of so many samples, and their negative prompts where guided."""
         text_BLD, image_1MD = self._encode_texts(texts), self._encode_images(canvas)
         dtype, (_, t, h, w) = self.components.dtype, self.spec.grid.latent_shape(*canvas.shape)
         tokens = (len(self._pictures(canvas)) + t) * h * w // self.spec.grid.patch**2
+        image_1MD = None if image_1MD is None else image_1MD.to(dtype)
+        transformer = self._transformer(text_BLD.to(dtype), image_1MD, samples, tokens)
+        passes = parallel.Passes(transformer, conditioning, self._predict)
+        if self.workers is None:
+            return passes
+        heads, guided = self.meta_dit.config.heads, len(texts) > samples  # type: ignore[union-attr]
+        plan = lambda: self.components.plan  # noqa: E731
+        return parallel.SharedPasses(passes, self.workers, plan, tokens=tokens, heads=heads, guided=guided)
+
+    def _transformer(self, text_BLD: Tensor, image_1MD: Tensor | None, samples: int, tokens: int) -> GuidedTransformer:
         cache_text = self.speed.uses("text-once")
         batch_guidance = should_batch_guidance(self.speed, self.device, tokens)
         return GuidedTransformer(
-            text_BLD.to(dtype),
-            None if image_1MD is None else image_1MD.to(dtype),
+            text_BLD,
+            image_1MD,
             cache_text=lambda: cache_text and self.components.plan.resident_blocks is None,
             batch_guidance=lambda: batch_guidance and not self.components.plan.sequential_guidance,
             step_cache_threshold=step_cache_threshold(self.spec, self.speed),
+            samples=samples,
         )
+
+    def parallelize(self, workers: Workers) -> Wan:
+        assert workers.ranks is not None
+        self.components.sequence = workers.ranks.sequence
+        return replace(self, workers=workers, memory=MemoryManager(self.components, processes=workers.size))
+
+    def serve(self, ranks: Ranks) -> Callable[[Any], Any]:
+        components = self.components
+        components.sequence = ranks.sequence
+
+        def bind(message: parallel.Bind) -> parallel.Passes:
+            shown = Conditioning(control_latents=message.control_latents, control_scales=message.control_scales)
+            transformer = self._transformer(message.text_BLD, message.image_1MD, message.samples, message.tokens)
+            return parallel.Passes(transformer, shown, self._predict)
+
+        return parallel.Server(ranks, components, bind)
 
     def _predict(
         self,
@@ -209,7 +248,8 @@ class Wan:
             return extra | {"control_BCTHW": control.to(self.components.dtype), "control_scale": scale}
 
         def with_retry(work: Callable[[], Tensor]) -> Tensor:
-            if transformer.samples > 1:  # a batch that does not fit is given up before any plan is
+            # A batch that does not fit is given up before any plan is; and no device tries alone what all must.
+            if transformer.samples > 1 or self.components.sequence is not None:
                 return work()
             return self.memory.retry_on_oom("sample", work)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -70,10 +70,28 @@ class BlockInputs:
     text_mask_BL: Tensor | None
     timestep_index: TimestepIndex | None
 
+    def share(self, own: slice, tokens: int) -> BlockInputs:
+        """The same for a share of the tokens. tokens: how many there are in all."""
+        cos_NK, sin_NK = self.rotary_emb
+        modulation, index = self.modulation_BU6D, self.timestep_index
+        return replace(
+            self,
+            modulation_BU6D=modulation[:, own] if index is None and modulation.shape[1] == tokens else modulation,
+            rotary_emb=(cos_NK[own], sin_NK[own]),
+            timestep_index=None if index is None else _share_of_index(index, own),
+        )
+
     def for_block(self, block: nn.Module) -> tuple[Any, ...]:
         """The arguments of one block, in the order in which it takes them."""
         context = self.context.kv_by_block[id(block)] if isinstance(self.context, CrossAttnCache) else self.context
         return context, self.modulation_BU6D, self.rotary_emb, self.text_mask_BL, self.timestep_index
+
+
+def _share_of_index(index: TimestepIndex, own: slice) -> TimestepIndex:
+    if isinstance(index, Tensor):
+        return index[own]
+    runs = ((max(i, own.start), min(j, own.stop), u) for i, j, u in index)
+    return tuple((i - own.start, j - own.start, u) for i, j, u in runs if i < j)
 
 
 class StepCache(Protocol):
@@ -82,6 +100,22 @@ class StepCache(Protocol):
     def run(self, before_BND: Tensor, after_BND: Tensor, rest: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the tokens after all blocks: rest(after), or an approximation of it. before, after: the tokens before
         and after the first block."""
+        ...
+
+
+class SequenceParallel(Protocol):
+    """Divides the tokens of a pass among several processes. Each runs the blocks on a share of its own."""
+
+    def share_of(self, tokens: int) -> slice:
+        """This process's share of so many tokens, which every other tensor of the pass with as many is divided by."""
+        ...
+
+    def gather(self, x_BNC: Tensor) -> Tensor:
+        """The shares of all processes as one tensor, in order."""
+        ...
+
+    def attention(self, inner: AttentionFunction) -> AttentionFunction:
+        """Attention among the tokens of all processes, computed through ``inner``."""
         ...
 
 
@@ -159,6 +193,7 @@ class WanDiT(nn.Module):
         if config.inject_sample_info:
             self.fps_embedding = nn.Embedding(2, config.dim)
             self.fps_projection = FeedForward(config.dim, config.dim, 6 * config.dim, nn.SiLU())
+        self.sequence: SequenceParallel | None = None
 
     def forward(
         self,
@@ -214,8 +249,15 @@ class WanDiT(nn.Module):
     def use_attention(self, own: AttentionFunction, text: AttentionFunction) -> None:
         """Let every block attend through these functions: ``own`` among the tokens, ``text`` to text and image
         tokens."""
+        own = own if self.sequence is None else self.sequence.attention(own)
         for block in self.blocks_in_order():
             block.attn1.attend, block.attn2.attend = own, text  # type: ignore[union-attr]
+
+    def parallelize(self, sequence: SequenceParallel) -> None:
+        """Compute this process's share of the tokens from now on, and attend to those of all processes."""
+        self.sequence = sequence
+        for block in self.blocks_in_order():
+            block.attn1.attend = sequence.attention(block.attn1.attend)  # type: ignore[union-attr]
 
     def blocks_in_order(self) -> list[nn.Module]:
         """The blocks in the order in which a forward pass calls them."""
@@ -236,8 +278,8 @@ class WanDiT(nn.Module):
         image_BLD: Tensor | None,
         fps: float | None,
     ) -> tuple[Tensor, Tensor, BlockInputs]:
-        """Return tokens (B, N, D), the timestep's embedding, and the blocks' other inputs. Arguments as in
-        ``forward``."""
+        """Return tokens (B, N, D), the timestep's embedding, and the blocks' other inputs: of this process's share,
+        where several have one each. Arguments as in ``forward``."""
         shape = x_BCTHW.shape[2], x_BCTHW.shape[3], x_BCTHW.shape[4]
         rotary_emb = rope_tables(self.config.token_shape(shape), self.config.head_dim, x_BCTHW.device)
         x_BND = self._embed_patches(x_BCTHW, self.patch_embedding)
@@ -254,11 +296,13 @@ class WanDiT(nn.Module):
             else timestep
         )
         time_BUD, modulation_BU6D = self.condition_embedder.embed_timestep(t_BU, x_BND.dtype)
-        return (
-            x_BND,
-            time_BUD,
-            BlockInputs(context, self._add_fps(modulation_BU6D, fps), rotary_emb, text_mask_BL, timestep_index),
-        )
+        inputs = BlockInputs(context, self._add_fps(modulation_BU6D, fps), rotary_emb, text_mask_BL, timestep_index)
+        if self.sequence is None:
+            return x_BND, time_BUD, inputs
+        tokens = x_BND.shape[1]
+        own = self.sequence.share_of(tokens)
+        time_BUD = time_BUD[:, own] if timestep_index is None and time_BUD.shape[1] == tokens else time_BUD
+        return x_BND[:, own], time_BUD, inputs.share(own, tokens)
 
     def _embed_context(self, text_BLD: Tensor, image_BLD: Tensor | None) -> TextContext:
         """Embed text and image tokens. Raises ValueError for an image that the network cannot take, and for one whose
@@ -289,6 +333,7 @@ class WanDiT(nn.Module):
         """Project tokens to a velocity of the time, height and width of ``like_BCTHW``."""
         shift, scale = (self.scale_shift_table + time_BUD.float()[:, :, None]).unbind(dim=2)
         x_BNP = self.proj_out(modulate(x_BND, shift, scale, self.config.eps, timestep_index))
+        x_BNP = x_BNP if self.sequence is None else self.sequence.gather(x_BNP)
         p, q, r = self.config.patch
         t, h, w = self.config.token_shape((like_BCTHW.shape[2], like_BCTHW.shape[3], like_BCTHW.shape[4]))
         return rearrange(x_BNP, "B (T H W) (p q r C) -> B C (T p) (H q) (W r)", T=t, H=h, W=w, p=p, q=q, r=r)

@@ -1,0 +1,219 @@
+"""A transformer's passes, computed by this process alone or together with others (``runtime.parallel``).
+
+Rank 0 samples. Before a pass it sends the others what they need for theirs: the embeddings of a canvas once, then the
+latents and the time of each pass. All run the same code on their own weights, and rank 0 gets the velocity.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sora.memory import MemoryPlan
+from sora.models.guidance import GuidedTransformer
+from sora.models.wan.components import Components
+from sora.models.wan.conditioning import Conditioning
+from sora.models.wan.parallel_decoding import Decode, decode_share
+from sora.networks.wan.dit import SharedTimesteps
+from sora.runtime.parallel.config import ParallelConfig, config_of_canvas
+
+if TYPE_CHECKING:
+    from sora.runtime.parallel.ranks import Ranks
+    from sora.runtime.parallel.workers import Workers
+
+Times = Tensor | SharedTimesteps
+Predict = Callable[[GuidedTransformer, int, Tensor, Times, Conditioning, bool], Tensor]
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load the first expert's transformer, as the plan says, before it is used."""
+
+    plan: MemoryPlan
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A canvas. number: names it in the messages about it. text_BLD, image_1MD, samples: as in ``GuidedTransformer``.
+    tokens: that the transformer makes of it. control_latents, control_scales: as in ``Conditioning``. config: how its
+    passes are divided. released: canvases that are done with."""
+
+    number: int
+    text_BLD: Tensor
+    image_1MD: Tensor | None
+    samples: int
+    tokens: int
+    control_latents: Tensor | None
+    control_scales: tuple[float, ...]
+    config: ParallelConfig
+    released: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one step needs of the transformer. number: of the canvas. plan: that rank 0 follows; others are as in
+    ``Passes.__call__``."""
+
+    number: int
+    plan: MemoryPlan
+    expert: int
+    x: Tensor
+    times: Times
+    guided: bool
+
+
+Followed = Load | Pass | Decode
+"""Messages that say which memory plan to follow."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Asks for what the step caches of a canvas hold. number: of the canvas."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Gives back what ``State`` got. number: of the canvas."""
+
+    number: int
+    state: Mapping[str, Tensor]
+
+
+@dataclass
+class Passes:
+    """The passes of one canvas, in this process. predict: runs the transformer."""
+
+    transformer: GuidedTransformer
+    conditioning: Conditioning
+    predict: Predict
+
+    def __call__(self, expert: int, x: Tensor, times: Times, guided: bool) -> Tensor:
+        """As ``GuidedTransformer.velocities``. expert: 0 or 1. x, times: of ``Conditioning.model_input``."""
+        return self.predict(self.transformer, expert, x, times, self.conditioning, guided)
+
+    def state(self) -> dict[str, Tensor]:
+        return self.transformer.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.transformer.restore(state)
+
+
+@dataclass
+class RankPasses:
+    """The share of one process in the passes of a canvas. tokens, config: as in ``Bind``."""
+
+    passes: Passes
+    ranks: Ranks
+    tokens: int
+    config: ParallelConfig
+
+    def __post_init__(self) -> None:
+        halves = self.ranks if self.config.cfg_degree == 2 else None
+        self.passes.transformer = replace(self.passes.transformer, halves=halves, mean=self.ranks.sequence.mean)
+
+    def __call__(self, expert: int, x: Tensor, times: Times, guided: bool) -> Tensor | None:
+        """The velocity on rank 0; elsewhere nothing of meaning. Half of the processes rest where guidance does."""
+        config = self.config if guided else replace(self.config, cfg_degree=1)
+        return self.passes(expert, x, times, guided) if self.ranks.use(config) else None
+
+    def state(self) -> dict[str, Tensor]:
+        """What this half's step caches hold, of all tokens."""
+        return {name: self._sequence().gather(each) for name, each in self.passes.state().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        own = self._sequence().share_of(self.tokens)
+        self.passes.restore({name: each[:, own] for name, each in state.items()})
+
+    def _sequence(self) -> Any:
+        self.ranks.use(self.config)
+        self.ranks.sequence.share_of(self.tokens)
+        return self.ranks.sequence
+
+
+class SharedPasses:
+    """The passes of a canvas on rank 0, together with all workers. As ``Passes``."""
+
+    _numbers = count()
+
+    def __init__(self, passes: Passes, workers: Workers, plan: Callable[[], MemoryPlan], **canvas: Any) -> None:
+        """plan: that is followed now. canvas: tokens, heads (of the transformer) and guided (whether there is a
+        negative prompt)."""
+        assert workers.ranks is not None
+        self._workers, self._plan, self._number = workers, plan, next(self._numbers)
+        config = config_of_canvas(workers.size, canvas["heads"], guided=canvas["guided"])
+        assert config is not None, "the number of processes was checked before they were started"
+        transformer, conditioning = passes.transformer, passes.conditioning
+        bind = Bind(
+            self._number,
+            transformer.text_BLD,
+            transformer.image_1MD,
+            transformer.samples,
+            canvas["tokens"],
+            conditioning.control_latents,
+            conditioning.control_scales,
+            config,
+            tuple(workers.released),
+        )
+        workers.released.clear()
+        with workers.guarded():
+            workers.send(bind)
+        self._own = RankPasses(passes, workers.ranks, canvas["tokens"], config)
+        weakref.finalize(self, workers.released.append, self._number)
+
+    def __call__(self, expert: int, x: Tensor, times: Times, guided: bool) -> Tensor:
+        with self._workers.guarded():
+            self._workers.send(Pass(self._number, self._plan(), expert, x, times, guided))
+            flow = self._own(expert, x, times, guided)
+        assert flow is not None
+        return flow
+
+    def state(self) -> dict[str, Tensor]:
+        with self._workers.guarded():
+            self._workers.send(State(self._number))
+            state = self._own.state()
+            for reply in self._workers.replies():
+                state |= {name: each.to(self._workers.device) for name, each in reply.items()}
+        return state
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        with self._workers.guarded():
+            self._workers.send(Restore(self._number, dict(state)))
+            self._own.restore(state)
+
+
+class Server:
+    """Handles rank 0's messages in another process. bind: makes the passes of a canvas."""
+
+    def __init__(self, ranks: Ranks, components: Components, bind: Callable[[Bind], Passes]) -> None:
+        self._ranks, self._components, self._bind = ranks, components, bind
+        self._canvases: dict[int, RankPasses] = {}
+
+    @torch.inference_mode()
+    def __call__(self, message: Any) -> Any:
+        if isinstance(message, Followed):
+            self._components.apply_plan(message.plan)
+        if isinstance(message, Load):
+            self._components.expert(0)
+        elif isinstance(message, Decode):
+            decode_share(self._components, self._ranks, message)
+        elif isinstance(message, Bind):
+            self._canvases = {n: each for n, each in self._canvases.items() if n not in message.released}
+            passes = RankPasses(self._bind(message), self._ranks, message.tokens, message.config)
+            self._canvases[message.number] = passes
+        elif isinstance(message, Pass):
+            self._canvases[message.number](message.expert, message.x, message.times, message.guided)
+        elif isinstance(message, Restore):
+            self._canvases[message.number].restore(message.state)
+        elif isinstance(message, State):
+            state = self._canvases[message.number].state()
+            leads = self._ranks.half == 1 and self._ranks.rank == self._ranks.size // 2
+            return {name: each.cpu() for name, each in state.items()} if leads else {}
+        return None
