@@ -308,7 +308,7 @@ CHANGES: dict[str, Change] = {
     "unload": lambda components: components.unload(),
     "plan": lambda components: components.apply_plan(PLANS["streamed"]),
     "lora": lambda components: components.add_lora(LORA, 1.0, "lora.safetensors"),
-    "wide": lambda components: components.widen_vae(),
+    "wide": lambda components: components.widen_vae(torch.float32),
 }
 
 

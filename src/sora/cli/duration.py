@@ -14,6 +14,7 @@ NAMES = {
     "encode": "encoding",
     "sample": "sampling",
     "decode": "decoding",
+    "blend": "blending",
     "write": "writing",
 }
 WORTH_A_WORD = 0.05  # of the whole; less is not listed

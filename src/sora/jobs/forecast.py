@@ -1,7 +1,7 @@
 """How long painting will take: the work of a request by the rates of a device, corrected by this machine's own runs.
 
-Nothing is loaded. A phase is what ``sora --json`` reports, but that networks count as loaded where they are first used
-wherever that is.
+Nothing is loaded. A phase is what ``sora --json`` reports, but that networks are loaded where they are first used, the
+first compiled pass is apart, and so is blending, which comes after decoding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 MILLION = 1e6
-PHASES = ("load", "compile", "encode", "sample", "decode", "write")
+PHASES = ("load", "compile", "encode", "sample", "decode", "blend", "write")
 ONCE = ("load", "compile")  # for all files together
 PASS_BYTES, COMPILED_PASS_BYTES = 320, 72  # moved for each element of a pass
 OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutions, in half precision and in float32
@@ -41,6 +41,7 @@ WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.03, 0.02, 0.12
 the same of a canvas before it is painted; blended with known frames; matched to an earlier window's; made between
 painted frames. Measured on two cores with the embedded model."""
 REGION = 0.25  # seconds of a CPU to blend a frame with known pixels around a region; at most 256 pixels are blurred
+MIN_LEFT = 0.1  # of a phase that holds blending, for the phase itself
 MIN_SECONDS = 0.05  # of a phase by the rates, below which it says nothing
 CODEC_OVERHEAD = 0.03  # seconds to begin encoding or decoding a canvas
 
@@ -151,9 +152,9 @@ def film_seconds(resolved: ResolvedRequest, machine: Machine, canvases: Iterable
         "compile": _compile_seconds() if compiled else 0.0,
         "encode": sum(_encoding(machine, each) + CANVAS * _fitted_pixels(resolved, each) for each in listed),
         "sample": sum(_sampling(machine, each, compiled=compiled) for each in listed),
-        "decode": sum(_decoding(machine, each) + FITTED * _fitted_pixels(resolved, each) for each in listed)
-        + sum(_finishing(resolved, each) for each in listed[:-1]),
-        "write": CLOSING + sum(_finishing(resolved, each) for each in listed[-1:]) + _writing(resolved),
+        "decode": sum(_decoding(machine, each) + FITTED * _fitted_pixels(resolved, each) for each in listed),
+        "blend": sum(_blending(resolved, each) for each in listed),
+        "write": CLOSING + _writing(resolved),
     }
 
 
@@ -172,6 +173,10 @@ def record(
     if canvases is None:
         return
     promised, took = film_seconds(resolved, machine, canvases), dict(clock.seconds)
+    # Blending is no phase of the engine's: it comes after decoding, and that of the last window while it is written.
+    last = _blending(resolved, canvases[-1]) if canvases else 0.0
+    took["decode"] = _without(took["decode"], promised["blend"] - last)
+    took["write"] = _without(took["write"], last)
     if is_compiled(resolved, machine, canvases):
         steps, took["sample"] = clock.later_steps
         promised["sample"] *= steps / max(1, clock.steps)
@@ -187,6 +192,11 @@ def record(
         name: seconds / promised[name] for name, seconds in took.items() if promised.get(name, 0.0) >= MIN_SECONDS
     }
     own_runs.add(machine.key, ratios, busy=busy)
+
+
+def _without(seconds: float, blending: float) -> float:
+    """What is left of a phase without its blending, which is predicted and may have taken less."""
+    return max(seconds - blending, seconds * MIN_LEFT)
 
 
 def canvases_of(resolved: ResolvedRequest) -> tuple[CanvasRuns, ...] | None:
@@ -275,7 +285,7 @@ def _loading(resolved: ResolvedRequest, machine: Machine, canvases: tuple[Canvas
     return r.start + moved / r.loading
 
 
-def _finishing(resolved: ResolvedRequest, canvas: CanvasRuns) -> float:
+def _blending(resolved: ResolvedRequest, canvas: CanvasRuns) -> float:
     """Of a canvas's decoded frames, until they are those of the film."""
     pixels = canvas.frames * math.prod(resolved.size) / MILLION
     source = resolved.plan.source

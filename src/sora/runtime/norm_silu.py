@@ -56,10 +56,10 @@ def fused_activation(device: torch.device, dtype: torch.dtype) -> FusedActivatio
 
 def agrees_with_torch(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether a kernel gives what torch does, but for rounding, on frames with gaps between samples and a zero."""
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 3, 5, 7, 96, generator=draw).to(device, dtype).permute(0, 4, 1, 2, 3)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 5, 7, 96, generator=generator).to(device, dtype).permute(0, 4, 1, 2, 3)
     x[0, :, 0, 0, 0] = 0
-    gamma = torch.randn(96, generator=draw).to(device, dtype)
+    gamma = torch.randn(96, generator=generator).to(device, dtype)
     both = [x.new_zeros(2, 5, 5, 7, 96).permute(0, 4, 1, 2, 3) for _ in range(2)]
     for function, out in zip((kernel, norm_silu_in_torch), both, strict=True):
         function(x, gamma, out[:, :, 2:])

@@ -23,7 +23,7 @@ OPTIMIZATIONS = {
     "compile": "blocks compiled, on CUDA",
     "distinct-times": "a time that many tokens share is embedded once",
     "fused": "queries, keys and values in one product",
-    "half-vae": "the autoencoder in float16, on CUDA; float32 where that overflows",
+    "half-vae": "the autoencoder in float16, on CUDA; float32 or bfloat16 where that overflows",
     "kept-latents": "painted latents are handed to the next window, not encoded again; the film drifts less",
     "load-ahead": "networks are loaded, or their files read, while those before them work",
     "overlap": "frames are encoded while the next are decoded",

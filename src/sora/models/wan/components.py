@@ -69,6 +69,7 @@ class Components:
     speed: Speed = DEFAULT_SPEED
     plan: MemoryPlan = PLANS_BY_SPEED[0]
     wide_vae: torch.dtype | None = None
+    most_latents_at_once: int = field(default=1, init=False)
     sequence: SequenceParallel | None = None
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
