@@ -32,10 +32,13 @@ Predict = Callable[[GuidedTransformer, int, Tensor, Times, Conditioning, bool], 
 
 
 @dataclass(frozen=True)
-class Load:
-    """Load the first expert's transformer, as the plan says, before it is used."""
+class Prepare:
+    """Before a job. plan: to follow. sampling_seconds: as in ``Components.expect``. loads: whether the first expert's
+    transformer is loaded before it is used."""
 
     plan: MemoryPlan
+    sampling_seconds: float | None
+    loads: bool
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Pass:
     guided: bool
 
 
-Followed = Load | Pass | Decode
+Followed = Prepare | Pass | Decode
 """Messages that say which memory plan to follow."""
 
 
@@ -200,8 +203,10 @@ class Server:
     def __call__(self, message: Any) -> Any:
         if isinstance(message, Followed):
             self._components.apply_plan(message.plan)
-        if isinstance(message, Load):
-            self._components.expert(0)
+        if isinstance(message, Prepare):
+            self._components.expect(message.sampling_seconds)
+            if message.loads:
+                self._components.expert(0)
         elif isinstance(message, Decode):
             decode_share(self._components, self._ranks, message)
         elif isinstance(message, Bind):

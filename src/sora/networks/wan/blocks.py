@@ -6,8 +6,8 @@ channels of a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sora.networks.layers import AttentionFunction, attention, layer_norm, rms_norm, rope, tanh_gelu
 from sora.networks.wan.config import WanConfig
+from sora.networks.wan.graph_inputs import MODULATIONS, graph_inputs
 
 TimestepIndex = tuple[tuple[int, int, int], ...] | Tensor
 """Which distinct timestep each token has: runs of tokens, (first token, one past the last, index) in order; or, where
@@ -166,9 +167,79 @@ class TanhGELU(nn.Module):
         return tanh_gelu(x)
 
 
+class BlockLayers(NamedTuple):
+    """What a block consists of, whatever its class; as ``Block`` has it."""
+
+    attn1: Attention
+    attn2: Attention
+    norm2: nn.LayerNorm | None
+    ffn: FeedForward
+    scale_shift_table: Tensor
+    eps: float
+
+
+def update_gathered(
+    layers: BlockLayers,
+    x_BND: Tensor,
+    kv: BlockKV,
+    rows_RD: Tensor,
+    index_BN: Tensor,
+    rotary_emb: tuple[Tensor, Tensor],
+    text_mask_BL: Tensor | None,
+) -> Tensor:
+    """The tokens after a block, from ``graph_inputs``. This is what is compiled: the compiler gathers each modulation
+    where it uses it, and one graph serves all blocks, those of a control branch too."""
+    first_BN = MODULATIONS * index_BN
+    modulation = [layers.scale_shift_table[0, i] + rows_RD[first_BN + i].float() for i in range(MODULATIONS)]
+    return _update(layers, x_BND, kv, modulation, rotary_emb, text_mask_BL)
+
+
+def _update(
+    layers: BlockLayers,
+    x_BND: Tensor,
+    kv: BlockKV,
+    modulation: Sequence[Tensor],
+    rotary_emb: tuple[Tensor, Tensor],
+    text_mask_BL: Tensor | None,
+    timestep_index: TimestepIndex | None = None,
+) -> Tensor:
+    """modulation: shift, scale and gate of attention and of feed-forward, as ``modulate`` takes them."""
+    shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = modulation
+    seen = modulate(x_BND, shift, scale, layers.eps, timestep_index)
+    x_BND = add_gated(x_BND, layers.attn1(seen, rotary_emb), gate, timestep_index)
+    x_BND = x_BND + layers.attn2.cross_attend(_before_text(x_BND, layers), kv, text_mask_BL)
+    seen = modulate(x_BND, shift_ffn, scale_ffn, layers.eps, timestep_index)
+    return add_gated(x_BND, layers.ffn(seen), gate_ffn, timestep_index)
+
+
+def _before_text(x_BND: Tensor, layers: BlockLayers) -> Tensor:
+    if layers.norm2 is None:
+        return x_BND
+    return layer_norm(x_BND, layers.eps, layers.norm2.weight, layers.norm2.bias).type_as(x_BND)
+
+
+class BlockGraph(Protocol):
+    """What runs ``update_gathered`` compiled."""
+
+    def __call__(
+        self,
+        layers: BlockLayers,
+        x_BND: Tensor,
+        kv: BlockKV,
+        rows_RD: Tensor,
+        index_BN: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
+        text_mask_BL: Tensor | None,
+    ) -> Tensor | None:
+        """The tokens after the block; None where it cannot be compiled."""
+        ...
+
+
 class Block(nn.Module):
     """Self-attention, cross-attention to text and image tokens, and feed-forward. Norms, modulation and residual sums
-    are computed in float32."""
+    are computed in float32. compilable: the function that may be compiled. graph: runs it compiled; None does not."""
+
+    compilable = staticmethod(update_gathered)
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -177,7 +248,8 @@ class Block(nn.Module):
         self.attn2 = Attention(config, with_image=config.image_dim is not None)
         self.norm2 = nn.LayerNorm(config.dim, config.eps) if config.cross_attn_norm else None
         self.ffn = FeedForward(config.dim, config.ffn_dim, config.dim, TanhGELU())
-        self.scale_shift_table = nn.Parameter(torch.zeros(1, 6, config.dim))
+        self.scale_shift_table = nn.Parameter(torch.zeros(1, MODULATIONS, config.dim))
+        self.graph: BlockGraph | None = None
 
     def forward(
         self,
@@ -195,20 +267,17 @@ class Block(nn.Module):
         distinct timestep. rotary_emb: (cosines, sines) of ``rope_tables``.
         """
         kv = context if isinstance(context, BlockKV) else self.attn2.project_context(context)
+        if self.graph is not None:
+            x, rows_RD, index_BN = graph_inputs(x_BND, kv, rotary_emb, modulation_BU6D, timestep_index)
+            updated_BND = self.graph(self._layers, x, kv, rows_RD, index_BN, rotary_emb, text_mask_BL)
+            if updated_BND is not None:
+                return updated_BND
         modulation = (self.scale_shift_table + modulation_BU6D.float()).unbind(dim=2)
-        shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = modulation
+        return _update(self._layers, x_BND, kv, modulation, rotary_emb, text_mask_BL, timestep_index)
 
-        seen = modulate(x_BND, shift, scale, self.eps, timestep_index)
-        x_BND = add_gated(x_BND, self.attn1(seen, rotary_emb), gate, timestep_index)
-        x_BND = x_BND + self.attn2.cross_attend(self._before_text(x_BND), kv, text_mask_BL)
-        return add_gated(
-            x_BND, self.ffn(modulate(x_BND, shift_ffn, scale_ffn, self.eps, timestep_index)), gate_ffn, timestep_index
-        )
-
-    def _before_text(self, x_BND: Tensor) -> Tensor:
-        if self.norm2 is None:
-            return x_BND
-        return layer_norm(x_BND, self.eps, self.norm2.weight, self.norm2.bias).type_as(x_BND)
+    @property
+    def _layers(self) -> BlockLayers:
+        return BlockLayers(self.attn1, self.attn2, self.norm2, self.ffn, self.scale_shift_table, self.eps)
 
 
 def modulate(
