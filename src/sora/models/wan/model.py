@@ -85,8 +85,9 @@ class Wan:
         p.expect(sampling_seconds)
         if self.workers is not None:
             with self.workers.guarded():
-                # Of two experts nobody knows yet which comes first.
-                self.workers.send(parallel.Prepare(p.plan, sampling_seconds, loads=len(p.experts) == 1))
+                self.workers.send(parallel.Expect(sampling_seconds))
+                if len(p.experts) == 1:  # of two, nobody knows yet which comes first
+                    self.workers.send(parallel.Load(p.plan))
         return line
 
     @property

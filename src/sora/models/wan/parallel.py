@@ -32,13 +32,17 @@ Predict = Callable[[GuidedTransformer, int, Tensor, Times, Conditioning, bool], 
 
 
 @dataclass(frozen=True)
-class Prepare:
-    """Before a job. plan: to follow. sampling_seconds: as in ``Components.expect``. loads: whether the first expert's
-    transformer is loaded before it is used."""
+class Expect:
+    """A job begins whose passes are predicted to take so many seconds, by which every process chooses to compile."""
+
+    sampling_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load the first expert's transformer, as the plan says, before it is used."""
 
     plan: MemoryPlan
-    sampling_seconds: float | None
-    loads: bool
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Pass:
     guided: bool
 
 
-Followed = Prepare | Pass | Decode
+Followed = Load | Pass | Decode
 """Messages that say which memory plan to follow."""
 
 
@@ -203,10 +207,10 @@ class Server:
     def __call__(self, message: Any) -> Any:
         if isinstance(message, Followed):
             self._components.apply_plan(message.plan)
-        if isinstance(message, Prepare):
+        if isinstance(message, Load):
+            self._components.expert(0)
+        elif isinstance(message, Expect):
             self._components.expect(message.sampling_seconds)
-            if message.loads:
-                self._components.expert(0)
         elif isinstance(message, Decode):
             decode_share(self._components, self._ranks, message)
         elif isinstance(message, Bind):
