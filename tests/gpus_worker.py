@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from sora.errors import ModelError
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
+from sora.runtime.compile import compile_blocks
 from sora.runtime.parallel import worker
 from sora.runtime.parallel.config import ParallelConfig
 from sora.runtime.parallel.ranks import Ranks
@@ -28,10 +30,10 @@ def compiled_pass(ranks: Ranks, x: Tensor, text: Tensor) -> Tensor:
     """A pass through compiled blocks, whose tokens are divided among two processes."""
     network = network_of_a_seed()
     network.parallelize(ranks.sequence)
-    for block in network.blocks_in_order():
-        block.forward = torch.compile(block.forward, backend="eager", fullgraph=True)
+    compile_blocks(network.blocks_in_order(), backend="eager")
     ranks.use(ParallelConfig(1, 2))
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # which says that blocks run uncompiled
         return network(x, torch.tensor([500.0]), text)
 
 

@@ -145,7 +145,7 @@ def test_what_ends_one_process_ends_all_with_its_error(
         workers.send((what, size - 1))
         torch.distributed.all_reduce(torch.zeros(1))
     assert str(caught.value).startswith(message) and type(caught.value) is kind
-    assert time.monotonic() - began < 20 and not children(os.getpid()) & {w.process.pid for w in workers._workers}
+    assert time.monotonic() - began < 60 and not children(os.getpid()) & {w.process.pid for w in workers._workers}
     with pytest.raises(kind), workers.guarded():
         pytest.fail("a group that failed is of no more use")
 

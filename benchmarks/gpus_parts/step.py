@@ -13,12 +13,14 @@ from torch import Tensor
 from gpu_parts.networks import filled
 from passes_parts import rows
 from passes_parts.rows import Row
+from sora.models.attention import use_fastest_attention
 from sora.models.guidance import GuidedTransformer
 from sora.networks.wan.dit import SharedTimesteps, WanDiT
 from sora.runtime.compile import compile_blocks
 from sora.runtime.parallel import worker
 from sora.runtime.parallel.config import choose_config
 from sora.runtime.parallel.ranks import Ranks
+from sora.runtime.speed import DEFAULT_SPEED
 
 SMALL = {name.replace("384", "512"): replace(row, config=rows.scaled(4, 2)) for name, row in rows.QUICK.items()}
 """For a CPU: four heads, which two and four processes can divide."""
@@ -38,6 +40,7 @@ class Step:
         self.network.fuse_qkv()
         if ranks is not None:
             self.network.parallelize(ranks.sequence)
+        use_fastest_attention(self.network, self.row.shape, device, self.dtype, DEFAULT_SPEED)
         if device.type == "cuda":
             compile_blocks(self.network.blocks_in_order())
         guided, size = self.row.guided, 1 if ranks is None else ranks.size

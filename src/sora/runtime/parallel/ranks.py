@@ -6,6 +6,7 @@ Rank 0 is the program itself. NCCL connects CUDA devices, gloo everything else.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -40,9 +41,10 @@ class Ranks:
         self.rank, self.size, self.device = rank, size, device
         # The end of a process is for ``workers`` to notice: NCCL's own watch would end this one without a word.
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
-        if device.type == "cpu":
+        if sys.platform == "linux":  # all are on this machine
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
         shared = dist.FileStore(store, size)  # pyright: ignore[reportPrivateImportUsage]
         dist.init_process_group(backend, store=shared, rank=rank, world_size=size, timeout=MAX_WAIT)
         self._all, *self._halves = [_group(range(size)), *map(_group, _halves(size) if size % 2 == 0 else ())]

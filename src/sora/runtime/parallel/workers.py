@@ -237,6 +237,7 @@ def _environment(rank: int, device: torch.device) -> dict[str, str]:
     package = str(Path(__file__).parents[3])
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    environment["PYTHONSAFEPATH"] = "1"  # and no module of the folder that the program was started in
     if device.type == "cuda":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         cards = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
