@@ -20,6 +20,7 @@ from sora.catalog.wan_keys import KEY_MAPS
 from sora.errors import ModelError
 from sora.memory import PLANS_BY_SPEED, MemoryPlan, free_ram
 from sora.models.compiling import Compiling
+from sora.models.wan.float8_blocks import convert_blocks_to_float8
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.networks.clip_vision import CLIPVision
 from sora.networks.umt5 import UMT5
@@ -268,7 +269,7 @@ class Components:
     def _optimize(self, dit: WanDiT) -> None:
         """Optimise a transformer whose weights all stay on the device."""
         if self.speed.fast and float8.is_fast(self.device) and self.dtype == torch.bfloat16:
-            float8.convert_to_float8(dit.blocks_in_order())
+            convert_blocks_to_float8(dit)
         if self.speed.uses("fused"):
             dit.fuse_qkv()
 

@@ -7,7 +7,7 @@ channels of a head.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +56,28 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
+@runtime_checkable
+class RowwiseLinear(Protocol):
+    """A linear layer of another kind than ``nn.Linear`` all of whose tensors have a row for each channel out, so that
+    several with the same inputs are one whose tensors are theirs joined."""
+
+    def row_tensors(self) -> dict[str, Tensor]:
+        """By the names of the attributes, in the order in which ``product`` takes them."""
+        ...
+
+    @staticmethod
+    def product(x: Tensor, *row_tensors: Tensor) -> Tensor: ...
+
+
+class FusedLinear(NamedTuple):
+    """Several linear layers in one matrix product. kind: of each layer. tensors: theirs joined, which ``product`` takes
+    after the input."""
+
+    kind: type[nn.Module]
+    product: Callable[..., Tensor]
+    tensors: tuple[Tensor, ...]
+
+
 class Attention(nn.Module):
     """Multi-head attention with an RMS norm of queries and keys across all heads.
 
@@ -74,12 +96,13 @@ class Attention(nn.Module):
             self.add_k_proj, self.add_v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
             self.norm_added_k = RMSNorm(dim, config.eps)
         self.attend: AttentionFunction = attention
-        self._fused: tuple[Tensor, Tensor] | None = None
+        self._fused: FusedLinear | None = None
 
     def forward(self, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
         """Self-attention of the tokens. rotary_emb: (cosines, sines) of ``rope_tables``."""
-        if self._fused is not None and all(map(_is_frozen, (self.to_q, self.to_k, self.to_v))):
-            q, k, v = F.linear(x_BND, *self._fused).chunk(3, dim=-1)
+        fused = self._fused
+        if fused is not None and all(_is_frozen(m, fused.kind) for m in (self.to_q, self.to_k, self.to_v)):
+            q, k, v = fused.product(x_BND, *fused.tensors).chunk(3, dim=-1)
             q, k = self._rotate(self.norm_q, q, rotary_emb), self._rotate(self.norm_k, k, rotary_emb)
         else:  # one after the other, so that no more stands at once than must
             q = self._rotate(self.norm_q, self.to_q(x_BND), rotary_emb)
@@ -109,16 +132,22 @@ class Attention(nn.Module):
     @torch.no_grad()
     def fuse_qkv(self) -> None:
         """Compute queries, keys and values in one matrix product from now on, where no gradients are wanted. The
-        weights keep their names and become views of one tensor. Quantized weights and weights on different devices are
-        left as they are. Call it once the weights are on the device where they will be used."""
+        weights keep their names and become views of one tensor. Weights that are dequantized on every use and weights
+        on different devices are left as they are. Call it once the weights are on the device where they will be
+        used."""
         maps = [self.to_q, self.to_k, self.to_v]
-        kinds = {(type(m), m.weight.dtype, m.weight.device) for m in maps if isinstance(m, nn.Linear)}
-        if len(kinds) != 1 or not all(type(m) is nn.Linear for m in maps):
+        tensors = [_row_tensors(m) for m in maps]
+        kinds = {
+            (type(m), *((t.dtype, t.device) for t in rows.values())) for m, rows in zip(maps, tensors, strict=True)
+        }
+        if len(kinds) != 1 or not all(tensors):
             return
-        weight, bias = torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps])
-        for m, w, b in zip(maps, weight.chunk(3), bias.chunk(3), strict=True):
-            m.weight.data, m.bias.data = w, b
-        self._fused = weight, bias
+        joined = {name: torch.cat([rows[name] for rows in tensors]) for name in tensors[0]}
+        for name, tensor in joined.items():
+            for m, view in zip(maps, tensor.chunk(3), strict=True):
+                getattr(m, name).data = view
+        product = maps[0].product if isinstance(maps[0], RowwiseLinear) else F.linear
+        self._fused = FusedLinear(type(maps[0]), product, tuple(joined.values()))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         self._fused = None  # weights that move or change dtype are no longer parts of one tensor
@@ -134,9 +163,16 @@ class Attention(nn.Module):
         return self.to_out[0](seen_BhNk.transpose(1, 2).flatten(2))
 
 
-def _is_frozen(module: nn.Module) -> bool:
-    """Whether the module is a plain linear layer that does not train and carries no adapter."""
-    return type(module) is nn.Linear and not module.weight.requires_grad
+def _is_frozen(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether the module is a linear layer of this kind that does not train and carries no adapter."""
+    return type(module) is kind and not module.weight.requires_grad  # type: ignore[union-attr]
+
+
+def _row_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a linear layer that can be fused, in the order in which its product takes them; none of others."""
+    if isinstance(module, RowwiseLinear):
+        return module.row_tensors()
+    return dict(module.named_parameters()) if type(module) is nn.Linear else {}
 
 
 class ActivatedLinear(nn.Module):
