@@ -84,6 +84,18 @@ def test_rope_keeps_lengths_and_sees_only_differences_of_place() -> None:
     torch.testing.assert_close(scores[2, 3, 4, 0, 1, 2], scores[2, 2, 3, 0, 0, 1])
 
 
+def test_rope_in_real_arithmetic_is_that_of_complex_numbers() -> None:
+    """Compiled code, CUDA and MPS turn pairs of channels without complex numbers, and without stacking them."""
+    x, (cos, sin) = torch.randn(2, 3, 60, 24), rope_tables((3, 4, 5), 24, CPU)
+    real = torch.compile(rope, backend="eager", fullgraph=True)(x, cos, sin)
+    stacked = torch.stack([-x[..., 1::2], x[..., 0::2]], dim=-1).flatten(-2)
+    assert torch.equal(real, torch.addcmul(x * cos, stacked, sin))
+    torch.testing.assert_close(real, rope(x, cos, sin), rtol=0, atol=1e-6)
+    half = x.bfloat16()
+    found = torch.compile(rope, backend="eager")(half, cos, sin)
+    torch.testing.assert_close(found, rope(half, cos, sin), rtol=2**-7, atol=2**-7)
+
+
 def test_rope_tables_made_for_sampling_serve_training() -> None:
     with torch.inference_mode():
         tables = rope_tables((1, 1, 7), 24, CPU)

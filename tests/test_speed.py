@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from math import isqrt
 from pathlib import Path
@@ -26,7 +25,6 @@ from sora.networks.wan.dit import SharedTimesteps, WanDiT
 from sora.plan import operations
 from sora.runtime import lora
 from sora.runtime.compile import compile_blocks
-from sora.runtime.float8 import Float8Linear, convert_to_float8, is_fast, is_supported
 from sora.runtime.speed import OPTIMIZATIONS, Speed
 from sora.runtime.step_cache import FirstBlockCache
 
@@ -189,46 +187,6 @@ def test_a_network_that_is_let_go_is_not_kept() -> None:
     loaded.clear()
     gc.collect()
     assert gone() is None
-
-
-# Products in float8
-
-
-@pytest.mark.skipif(not is_supported(CPU), reason="this build of torch has no float8 products with row scales on CPUs")
-def test_products_in_float8_are_near() -> None:
-    config = replace(TINY, head_dim=16, ffn_dim=64)
-    dit, (x, t, text) = lively(config).bfloat16(), given()
-    plain = dit(x, t, text).float()
-    convert_to_float8(dit.blocks_in_order())
-    dit.fuse_qkv()  # leaves them alone
-    kinds = [type(part) for name, part in dit.named_modules() if name.endswith(("to_q", "to_out.0", "net.2"))]
-    assert kinds and set(kinds) == {Float8Linear}
-    apart = (dit(x, t, text).float() - plain).square().mean().sqrt() / plain.square().mean().sqrt()
-    assert 0 < apart < 0.1
-
-
-def test_float8_is_not_used_on_cpus() -> None:
-    assert not is_fast(CPU)
-
-
-def no_row_scales(x: Tensor, y: Tensor, **_: Any) -> Tensor:
-    raise RuntimeError("only per-tensor scaling")
-
-
-def first_scales_alone(x: Tensor, y: Tensor, *, scale_a: Tensor, scale_b: Tensor, out_dtype: torch.dtype) -> Tensor:
-    return (x.float() @ y.float() * scale_a[0, 0] * scale_b[0, 0]).to(out_dtype)
-
-
-def row_scales(x: Tensor, y: Tensor, *, scale_a: Tensor, scale_b: Tensor, out_dtype: torch.dtype) -> Tensor:
-    return (x.float() @ y.float() * scale_a * scale_b).to(out_dtype)
-
-
-@pytest.mark.parametrize(("build", "has"), [(no_row_scales, False), (first_scales_alone, False), (row_scales, True)])
-def test_float8_is_supported_where_torch_scales_each_row(
-    monkeypatch: pytest.MonkeyPatch, build: Callable[..., Tensor], has: bool
-) -> None:
-    monkeypatch.setattr(torch, "_scaled_mm", build, raising=False)
-    assert is_supported(CPU) is has
 
 
 # The whole model

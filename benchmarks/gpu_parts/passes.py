@@ -16,6 +16,7 @@ from passes_parts import rows
 from passes_parts.rows import Row
 from sora.models.attention import use_fastest_attention
 from sora.models.guidance import GuidedTransformer
+from sora.models.wan.float8_blocks import convert_blocks_to_float8
 from sora.networks.wan.dit import SharedTimesteps, WanDiT
 from sora.runtime import float8
 from sora.runtime.compile import compile_blocks
@@ -50,7 +51,7 @@ def of(name: str, row: Row, machine: Machine, rate: float) -> Iterator[Result]:
         if "float8" in kind:
             if not float8.is_fast(machine.device):
                 continue
-            float8.convert_to_float8(network.blocks_in_order())
+            convert_blocks_to_float8(network)
         network.fuse_qkv()
         if "compiled" in kind:
             compile_blocks(network.blocks_in_order())

@@ -44,11 +44,19 @@ class Offloadable(Protocol):
     """A model that may be too large for the device, and whose networks can then be offloaded."""
 
     def plan_memory(
-        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+        self,
+        shape_FYX: tuple[int, int, int],
+        *,
+        encodes: bool,
+        references: int = 0,
+        forced: str | None = None,
+        sampling_seconds: float | None = None,
     ) -> str:
-        """Choose and apply the memory plan for canvases of (frames, height, width); returns a line that describes it.
-        encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with
-        each. forced: the name of a plan, one of ``memory.NAMES``; None to choose. Raises OutOfMemory and UsageError."""
+        """Choose and apply the memory plan of a job with canvases of (frames, height, width); returns a line that
+        describes it. encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are
+        shown with each. forced: the name of a plan, one of ``memory.NAMES``; None to choose. sampling_seconds: that the
+        job's passes are predicted to take uncompiled, by which the model may choose to compile; None: unknown. Raises
+        OutOfMemory and UsageError."""
         ...
 
 

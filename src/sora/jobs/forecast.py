@@ -19,9 +19,9 @@ from sora.jobs.passes import CanvasRuns
 from sora.jobs.phase_clock import PhaseClock
 from sora.jobs.resolve import ResolvedRequest
 from sora.memory.plans import MemoryPlan
+from sora.models import compile_cost
 from sora.runtime import threads
 from sora.runtime.rates import DeviceRates
-from sora.storage import cache
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +32,6 @@ ONCE = ("load", "compile")  # for all files together
 PASS_BYTES, COMPILED_PASS_BYTES = 320, 72  # moved for each element of a pass
 OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutions, in half precision and in float32
 TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
-COMPILING, COMPILED_BEFORE = 16.0, 2.4  # seconds of the first compiled pass, with a cold cache and a warm one
-SHARE_SAVED = 0.2  # of a pass, by compiling
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
 CLOSING = 0.12  # seconds to close a file and verify it
 WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.03, 0.02, 0.12, 0.2, 0.25
@@ -66,7 +64,8 @@ class Machine:
     """What paints. rates: of the device; nominal ones where ``is_known`` is false. key: what own runs are kept under.
     half: whether the transformer computes in half precision; half_vae: the same of the autoencoder. itemsize: bytes of
     a number of the transformer's. plan: the memory plan, None for a model that is always in memory whole. float8,
-    may_compile: whether its linear layers compute so, and whether its blocks are compiled where that pays."""
+    may_compile: whether its linear layers compute so, and whether its blocks are compiled where that pays. compiled:
+    whether they were; None before they have run."""
 
     rates: DeviceRates
     key: RunKey
@@ -76,6 +75,7 @@ class Machine:
     plan: MemoryPlan | None = None
     float8: bool = False
     may_compile: bool = False
+    compiled: bool | None = None
     is_known: bool = True
 
 
@@ -118,8 +118,10 @@ def machine_of(
     plan: MemoryPlan | None,
     *,
     thread_count: int = 0,
+    compiled: bool | None = None,
 ) -> Machine:
-    """What a request is painted with. thread_count: of a CPU, 0 for those of an idle machine."""
+    """What a request is painted with. thread_count: of a CPU, 0 for those of an idle machine. compiled: as in
+    ``Machine``."""
     import torch
 
     from sora.runtime import device as devices
@@ -138,7 +140,8 @@ def machine_of(
         itemsize=dtype.itemsize,
         plan=plan,
         float8=speed.fast and half and device.type == "cuda" and is_whole and found.usual_rates.float8 > 0,
-        may_compile=speed.uses("compile") and device.type == "cuda" and is_whole and plan is not None,
+        may_compile=speed.uses("compile") and device.type == "cuda" and plan is not None,
+        compiled=compiled,
         is_known=found.rates is not None,
     )
 
@@ -149,7 +152,7 @@ def film_seconds(resolved: ResolvedRequest, machine: Machine, canvases: Iterable
     compiled = is_compiled(resolved, machine, listed)
     return {
         "load": _loading(resolved, machine, listed),
-        "compile": _compile_seconds() if compiled else 0.0,
+        "compile": compile_cost.cost_of() if compiled else 0.0,
         "encode": sum(_encoding(machine, each) + CANVAS * _fitted_pixels(resolved, each) for each in listed),
         "sample": sum(_sampling(machine, each, compiled=compiled) for each in listed),
         "decode": sum(_decoding(machine, each) + FITTED * _fitted_pixels(resolved, each) for each in listed),
@@ -244,15 +247,10 @@ def _sampling(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> float:
 
 def is_compiled(resolved: ResolvedRequest, machine: Machine, canvases: Iterable[CanvasRuns]) -> bool:
     """Whether blocks are compiled, as is done where the passes of all films gain more by it than it costs."""
-    if not machine.may_compile:
-        return False
+    if machine.compiled is not None:
+        return machine.compiled
     plain = len(resolved.variants) * sum(_sampling(machine, each, compiled=False) for each in canvases)
-    return plain * SHARE_SAVED >= _compile_seconds()
-
-
-def _compile_seconds() -> float:
-    folder = cache.folder() / "compiled"
-    return COMPILED_BEFORE if folder.is_dir() and any(folder.iterdir()) else COMPILING
+    return machine.may_compile and compile_cost.pays(plain, compile_cost.cost_of())
 
 
 def _encoding(machine: Machine, canvas: CanvasRuns) -> float:

@@ -20,7 +20,7 @@ from sora.catalog.spec import ModelSpec
 from sora.engine import engine, upscale
 from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings
-from sora.engine.model import Model, Parallelizable
+from sora.engine.model import Model, Offloadable, Parallelizable
 from sora.engine.progress import ProgressEvent
 from sora.jobs import forecast, input_paths, retime
 from sora.jobs.delivery import provenance_of
@@ -132,8 +132,11 @@ def check_gpus(resolved: ResolvedRequest, device: torch.device) -> None:
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
-    shown, forced = resolved.pictures, resolved.request.memory
-    return models.plan_memory(model, shape_FYX, encodes=known, references=shown, forced=forced)
+    options: dict[str, Any] = {"references": resolved.pictures, "forced": resolved.request.memory}
+    if isinstance(model, Offloadable):
+        dtype = memory.choose_dtype(resolved.request.dtype, model.device)
+        options |= {"sampling_seconds": forecast.sampling_seconds(resolved, model.device, dtype)}
+    return models.plan_memory(model, shape_FYX, encodes=known, **options)
 
 
 def settings_of(resolved: ResolvedRequest, variant: Variant) -> Settings:
@@ -259,8 +262,9 @@ def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
 
 def forecast_machine(resolved: ResolvedRequest, loaded: Loaded, thread_count: int | None) -> forecast.Machine:
     """The same for a forecast, under the memory plan that the model follows."""
-    plan = models.followed_plan(loaded.model)
-    return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, thread_count=thread_count or 0)
+    plan, compiled = models.followed_plan(loaded.model), models.runs_compiled(loaded.model)
+    options: dict[str, Any] = {"thread_count": thread_count or 0, "compiled": compiled}
+    return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, **options)
 
 
 def weights_identity(spec: ModelSpec) -> str:

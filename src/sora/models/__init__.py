@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sora.catalog.spec import Advice, ModelSpec
 from sora.errors import ModelError, UsageError
@@ -147,19 +147,22 @@ def plan_memory(
     encodes: bool,
     references: int = 0,
     forced: str | None = None,
+    sampling_seconds: float | None = None,
 ) -> str:
     """Choose and apply the memory plan of a model for canvases of (frames, height, width). Returns a line that
     describes it; an empty one for a model that is never offloaded.
 
     encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with each.
-    forced: the name of a plan, one of ``memory.NAMES``; None to choose. Raises OutOfMemory where no plan fits, and
-    UsageError for an unknown name or a model that is never offloaded.
+    forced: the name of a plan, one of ``memory.NAMES``; None to choose. sampling_seconds: that the job's passes are
+    predicted to take uncompiled; None: unknown. Raises OutOfMemory where no plan fits, and UsageError for an unknown
+    name or a model that is never offloaded.
     """
     from sora.engine.model import Offloadable
 
     if not isinstance(model, Offloadable):
         return _no_memory_plan(model.spec, forced)
-    return model.plan_memory(shape_FYX, encodes=encodes, references=references, forced=forced)
+    options: dict[str, Any] = {"encodes": encodes, "references": references, "forced": forced}
+    return model.plan_memory(shape_FYX, **options, sampling_seconds=sampling_seconds)
 
 
 def followed_plan(model: Model) -> MemoryPlan | None:
@@ -168,6 +171,11 @@ def followed_plan(model: Model) -> MemoryPlan | None:
 
     manager = getattr(model, "memory", None)
     return manager.networks.plan if isinstance(manager, MemoryManager) else None
+
+
+def runs_compiled(model: Model) -> bool:
+    """Whether compiled blocks of a model have run."""
+    return bool(getattr(model, "runs_compiled", False))
 
 
 def _no_memory_plan(spec: ModelSpec, forced: str | None) -> str:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sora.errors import SoraWarning
 from sora.runtime.attention_kernels import KERNELS, KernelFunction
 
 Attention = Callable[[Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
@@ -43,7 +44,7 @@ def _attend(q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor, kernel: str) -> Tens
             _failed.add(kernel)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             message = f"{KERNELS[kernel].name} failed, so attention is left to torch: {reason}"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            warnings.warn(message, SoraWarning, stacklevel=2)
     return F.scaled_dot_product_attention(q_BHNK, k_BHMK, v_BHMK)
 
 

@@ -1,44 +1,88 @@
-"""Blocks compiled one by one: they are alike, so one graph serves all, and what fails to compile runs as it is."""
+"""Blocks compiled: they are alike, so one graph serves all, and what fails to compile runs as it is."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor
+
+MAX_GRAPHS = 64
+"""Graphs that a process may have of one function: two for each kind of network and of numbers that it paints with."""
+
+COMPILER_MODULES = ("torch._dynamo", "torch._inductor", "torch._functorch", "torch.fx", "triton")
 
 
-def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor") -> None:
-    """From now on these blocks run compiled. What the compiler makes is kept by torch between processes, under
-    TORCHINDUCTOR_CACHE_DIR. Where it fails, a warning says so once and the block runs as before."""
-    for block in blocks:
-        block.forward = _guarded(block.forward, torch.compile(block.forward, backend=backend))  # type: ignore
+class CompilableBlock(Protocol):
+    """A block that a function of its layers and of tensors can run. graph: what runs that function compiled, None for
+    nothing."""
+
+    graph: Any
+
+    @property
+    def compilable(self) -> Callable[..., Tensor]: ...
 
 
-def _guarded(plain: Callable[..., Any], quick: Callable[..., Any]) -> Callable[..., Any]:
-    """quick, and from its first failure to compile on, plain."""
-    chosen = quick
+class Graph:
+    """Runs a function of many blocks compiled. It holds no block, so that a network is freed as soon as it is dropped.
+    on_compiled: is called once, when the first run is done."""
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        nonlocal chosen
-        if chosen is plain:
-            return plain(*args, **kwargs)
+    def __init__(self, function: Callable[..., Tensor], backend: str, on_compiled: Callable[[], object]) -> None:
+        self._function, self._backend = function, backend
+        self._compiled: Callable[..., Tensor] | None = None
+        self._on_compiled: Callable[[], object] | None = on_compiled
+        self._failed = False
+
+    def __call__(self, *inputs: Any) -> Tensor | None:
+        """The function's result; None from its first failure to compile on."""
+        if self._failed:
+            return None
         try:
-            return chosen(*args, **kwargs)
+            if self._compiled is None:
+                # In one graph or not at all: where it breaks, all modulations of all tokens would stand in memory.
+                self._compiled = torch.compile(self._function, backend=self._backend, fullgraph=True)
+            result = self._compiled(*inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a compiler fails in many ways, and none of them should end a film
             if not _of_the_compiler(error):
                 raise
-            chosen = plain
+            self._failed = True
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             warnings.warn(f"blocks run uncompiled, which is slower: {reason}", RuntimeWarning, stacklevel=2)
-            return plain(*args, **kwargs)
+            return None
+        if self._on_compiled is not None:
+            self._on_compiled()
+            self._on_compiled = None
+        return result
 
-    return forward
+
+def compile_blocks(
+    blocks: Iterable[Any], backend: str = "inductor", on_compiled: Callable[[], object] = lambda: None
+) -> None:
+    """From now on these blocks (``CompilableBlock``) run compiled. What the compiler makes is kept by torch between
+    processes, under TORCHINDUCTOR_CACHE_DIR. Where it fails, a warning says so once and the blocks run as before.
+    on_compiled: is called once the first block has run."""
+    # torch advises programmers to round float32 products to TF32, which whoever asks for float32 does not want.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores", category=UserWarning)
+    config: Any = torch._dynamo.config
+    config.cache_size_limit = max(MAX_GRAPHS, config.cache_size_limit)
+    graphs: dict[Any, Graph] = {}
+    for block in blocks:
+        function = block.compilable
+        if function not in graphs:
+            graphs[function] = Graph(function, backend, on_compiled)
+        block.graph = graphs[function]
 
 
 def _of_the_compiler(error: Exception) -> bool:
-    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "triton"))
+    """Whether the compiler raised it: itself, one of its helpers, such as where there is no C compiler, or the system,
+    such as for a cache that cannot be written to. Networks raise no OSError, and a caller's own has no number."""
+    if (isinstance(error, OSError) and error.errno is not None) or type(error).__module__.startswith(COMPILER_MODULES):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(COMPILER_MODULES)

@@ -7,15 +7,22 @@ letters: N tokens; K channels in; R channels out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
-FLOAT8 = torch.float8_e4m3fn
-FLOAT8_MAX = torch.finfo(FLOAT8).max
+from sora.runtime import float8_rounding
+from sora.runtime.float8_rounding import FLOAT8
+
 CHANNEL_MULTIPLE = 16
-"""Channels in and out are multiples of it, or the product is not to be had."""
+"""Channels in and out are multiples of it, or the product is not to be had. The number of tokens is free."""
+
+MIN_CHANNELS_OUT = 1024
+"""A product with fewer costs as much in rounding as it saves. A token of K channels is read and written in 3 K bytes to
+be rounded, and saves 2 K R operations times the difference between the rates. On an H100, with 3 TB/s and 750 against
+1,170 TFLOP/s, the two meet at R = 1,045 channels out; a faster product or rounding that is fused into what precedes it
+moves that down."""
 
 MIN_CAPABILITY = (8, 9)
 """CUDA's compute capability from which on accelerators multiply eight-bit floats themselves."""
@@ -33,51 +40,97 @@ def is_supported(device: torch.device) -> bool:
     scale_R1 = 2.0 ** (
         torch.arange(CHANNEL_MULTIPLE, device=device, dtype=torch.float32)[:, None] - CHANNEL_MULTIPLE // 2
     )
+    bias_R = scale_R1.flatten().bfloat16()
     try:
-        y_RR = scaled_matmul(ones_RK, ones_RK, scale_R1, scale_R1.T.contiguous(), torch.bfloat16)
+        y_RR = scaled_matmul(ones_RK, ones_RK, scale_R1, scale_R1, bias_R, torch.bfloat16)
     except (RuntimeError, ValueError, TypeError, AttributeError):  # no operator, no such scales, or another signature
         return False
-    return torch.equal(y_RR.float(), CHANNEL_MULTIPLE * scale_R1 * scale_R1.T)
+    return torch.equal(y_RR, (CHANNEL_MULTIPLE * scale_R1 * scale_R1.T + bias_R).bfloat16())
 
 
 class Float8Linear(nn.Module):
-    """Replaces a trained ``nn.Linear``, with inputs and outputs in its dtype, bfloat16 or float16."""
+    """Replaces a trained ``nn.Linear``, with inputs and outputs in its dtype, bfloat16 or float16. gelu: whether the
+    tanh approximation of GELU is applied to its inputs, which costs no pass over memory there.
+
+    Every tensor of ``row_tensors`` has a row for each channel out: layers with the same inputs are one layer, bit for
+    bit, whose tensors are theirs joined.
+    """
 
     scale: Tensor
     weight: Tensor
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, gelu: bool = False) -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        scale_R1, weight_RK = quantize_rows(linear.weight.detach())
-        self.register_buffer("scale", scale_R1.T.contiguous())
+        self.in_features, self.out_features, self.gelu = linear.in_features, linear.out_features, gelu
+        scale_R1, weight_RK = float8_rounding.quantize_rows(linear.weight.detach())
+        self.register_buffer("scale", scale_R1)
         self.register_buffer("weight", weight_RK)
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        scale_N1, x_NK = quantize_rows(x.reshape(-1, self.in_features))
-        y_NR = scaled_matmul(x_NK, self.weight, scale_N1, self.scale, x.dtype)
-        y_NR = y_NR if self.bias is None else y_NR + self.bias
-        return y_NR.view(*x.shape[:-1], self.out_features)
+        return self.product(x, self.weight, self.scale, self.bias, gelu=self.gelu)
+
+    def row_tensors(self) -> dict[str, Tensor]:
+        """By their names here, in the order in which ``product`` takes them."""
+        tensors = {"weight": self.weight, "scale": self.scale}
+        return tensors if self.bias is None else tensors | {"bias": self.bias}
+
+    @staticmethod
+    def product(
+        x: Tensor, weight_RK: Tensor, scale_R1: Tensor, bias_R: Tensor | None = None, *, gelu: bool = False
+    ) -> Tensor:
+        """(..., R) in the dtype of x (..., K), which is rounded to float8 once, whatever the number of rows."""
+        scale_N1, x_NK = float8_rounding.quantize_rows(x.reshape(-1, x.shape[-1]), gelu)
+        y_NR = scaled_matmul(x_NK, weight_RK, scale_N1, scale_R1, bias_R, x.dtype)
+        return y_NR.view(*x.shape[:-1], len(weight_RK))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        """Weight and scale move with the module and keep their number formats, as the bytes that they are."""
+
+        def keep_format(t: Tensor) -> Tensor:
+            return fn(t) if isinstance(t, nn.Parameter) else fn(t.view(torch.uint8)).view(t.dtype)
+
+        return super()._apply(keep_format, recurse)
 
 
-def scaled_matmul(x_NK: Tensor, weight_RK: Tensor, scale_N1: Tensor, scale_1R: Tensor, dtype: torch.dtype) -> Tensor:
-    """(N, R) in ``dtype``: float8 ``x_NK`` and ``weight_RK``, each row times its float32 scale, multiplied."""
-    return torch._scaled_mm(x_NK, weight_RK.t(), scale_a=scale_N1, scale_b=scale_1R, out_dtype=dtype)  # type: ignore
+def scaled_matmul(
+    x_NK: Tensor,
+    weight_RK: Tensor,
+    scale_N1: Tensor,
+    scale_R1: Tensor,
+    bias_R: Tensor | None,
+    dtype: torch.dtype,
+    fast_accum: bool = True,
+) -> Tensor:
+    """(N, R) in ``dtype``: float8 ``x_NK`` and ``weight_RK``, each row times its float32 scale, multiplied, plus a bias
+    in the same ``dtype``.
+
+    fast_accum: whether sums stay in the tensor cores throughout, as is usual for inference and as torch's kernels with
+    row scales are made for: without it they are slower on Hopper (pytorch/pytorch #147971). Other devices take no
+    notice of it.
+    """
+    scales = {"scale_a": scale_N1, "scale_b": scale_R1.t()}
+    return torch._scaled_mm(  # type: ignore[attr-defined]
+        x_NK, weight_RK.t(), **scales, bias=bias_R, out_dtype=dtype, use_fast_accum=fast_accum
+    )
 
 
-def quantize_rows(x_RK: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (a scale for each row, float32 (R, 1); the rows divided by their scales, float8 (R, K))."""
-    scale_R1 = (x_RK.abs().amax(dim=1, keepdim=True).float() / FLOAT8_MAX).clamp(min=1e-12)
-    return scale_R1, (x_RK.float() / scale_R1).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
+def pays(linear: nn.Linear) -> bool:
+    """Whether a layer of this size is faster in float8, where it multiplies thousands of tokens."""
+    return linear.out_features >= MIN_CHANNELS_OUT
 
 
-def convert_to_float8(modules: Iterable[nn.Module]) -> None:
-    """Replace every plain linear layer inside whose sizes allow it with a ``Float8Linear``, one by one."""
+def convert_to_float8(
+    modules: Iterable[nn.Module], wanted: Callable[[str, nn.Linear], bool] = lambda _, linear: pays(linear)
+) -> None:
+    """Replace every plain linear layer inside whose sizes allow it with a ``Float8Linear``, one by one. wanted: given a
+    layer and its dotted name in the module, decides whether it is replaced."""
     for module in modules:
-        for parent in module.modules():
-            for name, child in list(parent.named_children()):
-                if type(child) is nn.Linear and not (
-                    child.in_features % CHANNEL_MULTIPLE or child.out_features % CHANNEL_MULTIPLE
-                ):
-                    setattr(parent, name, Float8Linear(child))
+        for path, linear in list(module.named_modules()):
+            if type(linear) is nn.Linear and _is_possible(linear) and wanted(path, linear):
+                parent, _, name = path.rpartition(".")
+                setattr(module.get_submodule(parent), name, Float8Linear(linear))
+
+
+def _is_possible(linear: nn.Linear) -> bool:
+    return not (linear.in_features % CHANNEL_MULTIPLE or linear.out_features % CHANNEL_MULTIPLE)

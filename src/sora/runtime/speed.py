@@ -20,7 +20,7 @@ OPTIMIZATIONS = {
     "attention": "the attention kernels that were measured to be the fastest on this GPU",
     "batched-guidance": "both passes of a guided step at once where the canvas is small",
     "batched-windows": "windows that do not depend on each other at once where the canvas is small, on CUDA",
-    "compile": "blocks compiled, on CUDA",
+    "compile": "blocks compiled where that saves time, on CUDA",
     "distinct-times": "a time that many tokens share is embedded once",
     "fused": "queries, keys and values in one product",
     "half-vae": "the autoencoder in float16, on CUDA; float32 or bfloat16 where that overflows",

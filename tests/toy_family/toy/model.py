@@ -134,7 +134,13 @@ class Toy:
         return self.components["transformer"]
 
     def plan_memory(
-        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+        self,
+        shape_FYX: tuple[int, int, int],
+        *,
+        encodes: bool,
+        references: int = 0,
+        forced: str | None = None,
+        sampling_seconds: float | None = None,
     ) -> str:
         memory_needs = needs(self.spec, shape_FYX, self.device, self.components.dtype, encodes=encodes)
         return self.memory.choose_plan(memory_needs, forced)

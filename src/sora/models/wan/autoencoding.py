@@ -85,12 +85,12 @@ class Autoencoding:
         return self.components.plan.tile
 
     def _stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        at_once = self._latents_at_once("decode", _shape_of(latents_BCTHW))
         vae = self._vae()
         if self.workers is None or latents_BCTHW.shape[2] == 1:
+            at_once = self._latents_at_once("decode", _shape_of(latents_BCTHW))
             yield from vae.stream(latents_BCTHW, self._tile, at_once)
-        else:
-            yield from shared_stream(self.components, self.workers, latents_BCTHW, self._tile, at_once)
+        else:  # one latent at a time, so that the chunks divide evenly among the processes
+            yield from shared_stream(self.components, self.workers, latents_BCTHW, self._tile, 1)
 
     def _latents_at_once(self, phase: str, shape: Shape) -> int:
         """How many latents of (C, T, H, W) go through together: as many as pay and fit."""

@@ -3,7 +3,6 @@ in memory together with the next one."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -20,6 +19,8 @@ from sora.catalog.wan_experts import expert_of
 from sora.catalog.wan_keys import KEY_MAPS
 from sora.errors import ModelError
 from sora.memory import PLANS_BY_SPEED, MemoryPlan, free_ram
+from sora.models.compiling import Compiling
+from sora.models.wan.float8_blocks import convert_blocks_to_float8
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.networks.clip_vision import CLIPVision
 from sora.networks.umt5 import UMT5
@@ -27,13 +28,11 @@ from sora.networks.wan.dit import SequenceParallel, WanDiT
 from sora.networks.wan.vae import WanVAE
 from sora.runtime import float8, lora
 from sora.runtime.background import Background, Work
-from sora.runtime.compile import compile_blocks
 from sora.runtime.norm_silu import fused_activation
 from sora.runtime.offload import offload_blocks
 from sora.runtime.quantized import quantize_to_float8, replace_with_quantized
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.runtime.winograd import Winograd
-from sora.storage import cache
 from sora.weights import loading_time, source
 from sora.weights.page_cache import read_into_page_cache
 
@@ -60,7 +59,8 @@ class Components:
     """The networks of one model. component_paths: of ``layout.component_paths``. dtype: of the text and image encoders
     and the transformer. plan: how networks are loaded from now on. wide_vae: the dtype of a VAE that has overflowed
     float16, None as long as it has not. most_latents_at_once: in a chunk of the VAE's. sequence: divides the
-    transformer's tokens among several processes; None for one."""
+    transformer's tokens among several processes; None for one. compiling: the choice whether transformers are
+    compiled."""
 
     spec: ModelSpec
     component_paths: Mapping[str, Path]
@@ -71,6 +71,7 @@ class Components:
     wide_vae: torch.dtype | None = None
     most_latents_at_once: int = field(default=1, init=False)
     sequence: SequenceParallel | None = None
+    compiling: Compiling = field(default_factory=Compiling)
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _loras: list[tuple[Mapping[str, Tensor], float, str]] = field(default_factory=list)
     _ahead: Background[nn.Module | None] = field(default_factory=Background, init=False)
@@ -80,6 +81,14 @@ class Components:
 
     def has(self, name: str) -> bool:
         return name in self.component_paths
+
+    def expect(self, sampling_seconds: float | None) -> None:
+        """Before a job whose passes are predicted to take so many seconds uncompiled; None: unknown. Transformers in
+        memory are compiled if that pays by now."""
+        self.compiling.expect(sampling_seconds)
+        for name in self.experts:
+            if name in self._loaded:
+                self._compile(self._loaded[name])
 
     @property
     def experts(self) -> tuple[str, ...]:
@@ -158,6 +167,8 @@ class Components:
         if name not in self._loaded:
             ahead = self._taken(name)
             self._loaded[name] = self._load_alone(name) if ahead is None else ahead
+            if name in EXPERTS:
+                self._compile(self._loaded[name])
         return self._loaded[name]
 
     def _taken(self, name: str) -> nn.Module | None:
@@ -258,12 +269,13 @@ class Components:
     def _optimize(self, dit: WanDiT) -> None:
         """Optimise a transformer whose weights all stay on the device."""
         if self.speed.fast and float8.is_fast(self.device) and self.dtype == torch.bfloat16:
-            float8.convert_to_float8(dit.blocks_in_order())
+            convert_blocks_to_float8(dit)
         if self.speed.uses("fused"):
             dit.fuse_qkv()
-        if self.speed.uses("compile") and self.device.type == "cuda":
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.folder() / "compiled"))
-            compile_blocks(dit.blocks_in_order())
+
+    def _compile(self, network: nn.Module) -> None:
+        assert isinstance(network, WanDiT)
+        self.compiling.apply(network, self.device, self.speed, "" if self.plan.resident_blocks is None else "streamed")
 
 
 def _load_on(cuda_device: int | None, components: Components, name: str, check: Callable[[], None]) -> nn.Module:

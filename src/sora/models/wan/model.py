@@ -69,17 +69,31 @@ class Wan:
         return self.components.meta_module(self.components.experts[0])
 
     def plan_memory(
-        self, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0, forced: str | None = None
+        self,
+        shape_FYX: tuple[int, int, int],
+        *,
+        encodes: bool,
+        references: int = 0,
+        forced: str | None = None,
+        sampling_seconds: float | None = None,
     ) -> str:
         p, shown = self.components, {"encodes": encodes, "references": references}
         needed = needs.memory_needs(
             p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype, speed=self.speed
         )
         line = self.memory.choose_plan(needed, forced)
-        if self.workers is not None and len(p.experts) == 1:  # of two, nobody knows yet which comes first
+        p.expect(sampling_seconds)
+        if self.workers is not None:
             with self.workers.guarded():
-                self.workers.send(parallel.Load(p.plan))
+                self.workers.send(parallel.Expect(sampling_seconds))
+                if len(p.experts) == 1:  # of two, nobody knows yet which comes first
+                    self.workers.send(parallel.Load(p.plan))
         return line
+
+    @property
+    def runs_compiled(self) -> bool:
+        """Whether compiled blocks have run."""
+        return self.components.compiling.has_run
 
     def schedule(self, sampler: str, steps: int, shift: float, strength: float, tokens: int) -> Tensor:  # noqa: ARG002
         return schedule.schedule(sampler, steps, shift, strength, defaults=self.spec.defaults)

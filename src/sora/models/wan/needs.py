@@ -28,15 +28,15 @@ def memory_needs(
     device: torch.device,
     dtype: torch.dtype,
     *,
-    encodes: bool,
+    encodes: bool,  # noqa: ARG001
     references: int = 0,
     vae_dtype: torch.dtype = torch.float32,
     speed: Speed = DEFAULT_SPEED,
     windows: int = 1,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
-    largest canvas. encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are
-    shown with it. vae_dtype: in which the VAE runs. windows: canvases that are sampled at once. The prompt and the
+    largest canvas. encodes: whether any pixel is known; the VAE's encoder runs in any case. references: pictures that
+    are shown with it. vae_dtype: in which the VAE runs. windows: canvases that are sampled at once. The prompt and the
     negative prompt are counted as one batch where ``models.guidance`` makes them one."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
@@ -60,7 +60,7 @@ def memory_needs(
         batch=2 if batches_guidance else 1,
         windows=windows,
         itemsize=itemsize,
-        encodes=encodes or spec.conditioning in ("channels", "control"),
+        encodes=True,  # the engine encodes a canvas whether or not any of it is known
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
     )

@@ -32,6 +32,13 @@ Predict = Callable[[GuidedTransformer, int, Tensor, Times, Conditioning, bool], 
 
 
 @dataclass(frozen=True)
+class Expect:
+    """A job begins whose passes are predicted to take so many seconds, by which every process chooses to compile."""
+
+    sampling_seconds: float | None
+
+
+@dataclass(frozen=True)
 class Load:
     """Load the first expert's transformer, as the plan says, before it is used."""
 
@@ -202,6 +209,8 @@ class Server:
             self._components.apply_plan(message.plan)
         if isinstance(message, Load):
             self._components.expert(0)
+        elif isinstance(message, Expect):
+            self._components.expect(message.sampling_seconds)
         elif isinstance(message, Decode):
             decode_share(self._components, self._ranks, message)
         elif isinstance(message, Bind):

@@ -20,6 +20,7 @@ from sora.models.wan.components import usual_vae_dtype
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.runtime.norm_silu import fused_activation
 from sora.runtime.speed import DEFAULT_SPEED
 from sora.runtime.winograd import Winograd
 
@@ -78,7 +79,9 @@ def _vae(config: WanVAEConfig, device: torch.device, dtype: torch.dtype) -> WanV
     """As the product has it there."""
     vae = _filled(WanVAE(config)).to(device, dtype)
     vae.convolver = Winograd if device.type == "cpu" else None
-    return vae.in_channels_last() if dtype == torch.float16 else vae
+    if dtype != torch.float32:
+        vae.in_channels_last().activation = fused_activation(device, dtype)
+    return vae
 
 
 def _latents(frames: int) -> int:

@@ -6,8 +6,8 @@ channels of a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sora.networks.layers import AttentionFunction, attention, layer_norm, rms_norm, rope, tanh_gelu
 from sora.networks.wan.config import WanConfig
+from sora.networks.wan.graph_inputs import MODULATIONS, graph_inputs
 
 TimestepIndex = tuple[tuple[int, int, int], ...] | Tensor
 """Which distinct timestep each token has: runs of tokens, (first token, one past the last, index) in order; or, where
@@ -55,6 +56,28 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
+@runtime_checkable
+class RowwiseLinear(Protocol):
+    """A linear layer of another kind than ``nn.Linear`` all of whose tensors have a row for each channel out, so that
+    several with the same inputs are one whose tensors are theirs joined."""
+
+    def row_tensors(self) -> dict[str, Tensor]:
+        """By the names of the attributes, in the order in which ``product`` takes them."""
+        ...
+
+    @staticmethod
+    def product(x: Tensor, *row_tensors: Tensor) -> Tensor: ...
+
+
+class FusedLinear(NamedTuple):
+    """Several linear layers in one matrix product. kind: of each layer. tensors: theirs joined, which ``product`` takes
+    after the input."""
+
+    kind: type[nn.Module]
+    product: Callable[..., Tensor]
+    tensors: tuple[Tensor, ...]
+
+
 class Attention(nn.Module):
     """Multi-head attention with an RMS norm of queries and keys across all heads.
 
@@ -73,12 +96,13 @@ class Attention(nn.Module):
             self.add_k_proj, self.add_v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
             self.norm_added_k = RMSNorm(dim, config.eps)
         self.attend: AttentionFunction = attention
-        self._fused: tuple[Tensor, Tensor] | None = None
+        self._fused: FusedLinear | None = None
 
     def forward(self, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
         """Self-attention of the tokens. rotary_emb: (cosines, sines) of ``rope_tables``."""
-        if self._fused is not None and all(map(_is_frozen, (self.to_q, self.to_k, self.to_v))):
-            q, k, v = F.linear(x_BND, *self._fused).chunk(3, dim=-1)
+        fused = self._fused
+        if fused is not None and all(_is_frozen(m, fused.kind) for m in (self.to_q, self.to_k, self.to_v)):
+            q, k, v = fused.product(x_BND, *fused.tensors).chunk(3, dim=-1)
             q, k = self._rotate(self.norm_q, q, rotary_emb), self._rotate(self.norm_k, k, rotary_emb)
         else:  # one after the other, so that no more stands at once than must
             q = self._rotate(self.norm_q, self.to_q(x_BND), rotary_emb)
@@ -108,16 +132,22 @@ class Attention(nn.Module):
     @torch.no_grad()
     def fuse_qkv(self) -> None:
         """Compute queries, keys and values in one matrix product from now on, where no gradients are wanted. The
-        weights keep their names and become views of one tensor. Quantized weights and weights on different devices are
-        left as they are. Call it once the weights are on the device where they will be used."""
+        weights keep their names and become views of one tensor. Weights that are dequantized on every use and weights
+        on different devices are left as they are. Call it once the weights are on the device where they will be
+        used."""
         maps = [self.to_q, self.to_k, self.to_v]
-        kinds = {(type(m), m.weight.dtype, m.weight.device) for m in maps if isinstance(m, nn.Linear)}
-        if len(kinds) != 1 or not all(type(m) is nn.Linear for m in maps):
+        tensors = [_row_tensors(m) for m in maps]
+        kinds = {
+            (type(m), *((t.dtype, t.device) for t in rows.values())) for m, rows in zip(maps, tensors, strict=True)
+        }
+        if len(kinds) != 1 or not all(tensors):
             return
-        weight, bias = torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps])
-        for m, w, b in zip(maps, weight.chunk(3), bias.chunk(3), strict=True):
-            m.weight.data, m.bias.data = w, b
-        self._fused = weight, bias
+        joined = {name: torch.cat([rows[name] for rows in tensors]) for name in tensors[0]}
+        for name, tensor in joined.items():
+            for m, view in zip(maps, tensor.chunk(3), strict=True):
+                getattr(m, name).data = view
+        product = maps[0].product if isinstance(maps[0], RowwiseLinear) else F.linear
+        self._fused = FusedLinear(type(maps[0]), product, tuple(joined.values()))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         self._fused = None  # weights that move or change dtype are no longer parts of one tensor
@@ -133,9 +163,16 @@ class Attention(nn.Module):
         return self.to_out[0](seen_BhNk.transpose(1, 2).flatten(2))
 
 
-def _is_frozen(module: nn.Module) -> bool:
-    """Whether the module is a plain linear layer that does not train and carries no adapter."""
-    return type(module) is nn.Linear and not module.weight.requires_grad
+def _is_frozen(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether the module is a linear layer of this kind that does not train and carries no adapter."""
+    return type(module) is kind and not module.weight.requires_grad  # type: ignore[union-attr]
+
+
+def _row_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a linear layer that can be fused, in the order in which its product takes them; none of others."""
+    if isinstance(module, RowwiseLinear):
+        return module.row_tensors()
+    return dict(module.named_parameters()) if type(module) is nn.Linear else {}
 
 
 class ActivatedLinear(nn.Module):
@@ -166,9 +203,79 @@ class TanhGELU(nn.Module):
         return tanh_gelu(x)
 
 
+class BlockLayers(NamedTuple):
+    """What a block consists of, whatever its class; as ``Block`` has it."""
+
+    attn1: Attention
+    attn2: Attention
+    norm2: nn.LayerNorm | None
+    ffn: FeedForward
+    scale_shift_table: Tensor
+    eps: float
+
+
+def update_gathered(
+    layers: BlockLayers,
+    x_BND: Tensor,
+    kv: BlockKV,
+    rows_RD: Tensor,
+    index_BN: Tensor,
+    rotary_emb: tuple[Tensor, Tensor],
+    text_mask_BL: Tensor | None,
+) -> Tensor:
+    """The tokens after a block, from ``graph_inputs``. This is what is compiled: the compiler gathers each modulation
+    where it uses it, and one graph serves all blocks, those of a control branch too."""
+    first_BN = MODULATIONS * index_BN
+    modulation = [layers.scale_shift_table[0, i] + rows_RD[first_BN + i].float() for i in range(MODULATIONS)]
+    return _update(layers, x_BND, kv, modulation, rotary_emb, text_mask_BL)
+
+
+def _update(
+    layers: BlockLayers,
+    x_BND: Tensor,
+    kv: BlockKV,
+    modulation: Sequence[Tensor],
+    rotary_emb: tuple[Tensor, Tensor],
+    text_mask_BL: Tensor | None,
+    timestep_index: TimestepIndex | None = None,
+) -> Tensor:
+    """modulation: shift, scale and gate of attention and of feed-forward, as ``modulate`` takes them."""
+    shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = modulation
+    seen = modulate(x_BND, shift, scale, layers.eps, timestep_index)
+    x_BND = add_gated(x_BND, layers.attn1(seen, rotary_emb), gate, timestep_index)
+    x_BND = x_BND + layers.attn2.cross_attend(_before_text(x_BND, layers), kv, text_mask_BL)
+    seen = modulate(x_BND, shift_ffn, scale_ffn, layers.eps, timestep_index)
+    return add_gated(x_BND, layers.ffn(seen), gate_ffn, timestep_index)
+
+
+def _before_text(x_BND: Tensor, layers: BlockLayers) -> Tensor:
+    if layers.norm2 is None:
+        return x_BND
+    return layer_norm(x_BND, layers.eps, layers.norm2.weight, layers.norm2.bias).type_as(x_BND)
+
+
+class BlockGraph(Protocol):
+    """What runs ``update_gathered`` compiled."""
+
+    def __call__(
+        self,
+        layers: BlockLayers,
+        x_BND: Tensor,
+        kv: BlockKV,
+        rows_RD: Tensor,
+        index_BN: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
+        text_mask_BL: Tensor | None,
+    ) -> Tensor | None:
+        """The tokens after the block; None where it cannot be compiled."""
+        ...
+
+
 class Block(nn.Module):
     """Self-attention, cross-attention to text and image tokens, and feed-forward. Norms, modulation and residual sums
-    are computed in float32."""
+    are computed in float32. compilable: the function that may be compiled. graph: runs it compiled; None does not."""
+
+    compilable = staticmethod(update_gathered)
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -177,7 +284,8 @@ class Block(nn.Module):
         self.attn2 = Attention(config, with_image=config.image_dim is not None)
         self.norm2 = nn.LayerNorm(config.dim, config.eps) if config.cross_attn_norm else None
         self.ffn = FeedForward(config.dim, config.ffn_dim, config.dim, TanhGELU())
-        self.scale_shift_table = nn.Parameter(torch.zeros(1, 6, config.dim))
+        self.scale_shift_table = nn.Parameter(torch.zeros(1, MODULATIONS, config.dim))
+        self.graph: BlockGraph | None = None
 
     def forward(
         self,
@@ -195,20 +303,17 @@ class Block(nn.Module):
         distinct timestep. rotary_emb: (cosines, sines) of ``rope_tables``.
         """
         kv = context if isinstance(context, BlockKV) else self.attn2.project_context(context)
+        if self.graph is not None:
+            x, rows_RD, index_BN = graph_inputs(x_BND, kv, rotary_emb, modulation_BU6D, timestep_index)
+            updated_BND = self.graph(self._layers, x, kv, rows_RD, index_BN, rotary_emb, text_mask_BL)
+            if updated_BND is not None:
+                return updated_BND
         modulation = (self.scale_shift_table + modulation_BU6D.float()).unbind(dim=2)
-        shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = modulation
+        return _update(self._layers, x_BND, kv, modulation, rotary_emb, text_mask_BL, timestep_index)
 
-        seen = modulate(x_BND, shift, scale, self.eps, timestep_index)
-        x_BND = add_gated(x_BND, self.attn1(seen, rotary_emb), gate, timestep_index)
-        x_BND = x_BND + self.attn2.cross_attend(self._before_text(x_BND), kv, text_mask_BL)
-        return add_gated(
-            x_BND, self.ffn(modulate(x_BND, shift_ffn, scale_ffn, self.eps, timestep_index)), gate_ffn, timestep_index
-        )
-
-    def _before_text(self, x_BND: Tensor) -> Tensor:
-        if self.norm2 is None:
-            return x_BND
-        return layer_norm(x_BND, self.eps, self.norm2.weight, self.norm2.bias).type_as(x_BND)
+    @property
+    def _layers(self) -> BlockLayers:
+        return BlockLayers(self.attn1, self.attn2, self.norm2, self.ffn, self.scale_shift_table, self.eps)
 
 
 def modulate(
