@@ -1,20 +1,23 @@
 """What a GPU says of the program, in one run of a few minutes: ``python benchmarks/gpu.py [PART ...] [-o FILE]``.
 
 PART is one of these, all by default, the most telling first:
-    agree     tiny Wan models of each kind and memory plan, painted on the card and on the CPU: grey levels between them
-    passes    a pass of the 1.3B and of the 5B, compiled and not, MFU; against diffusers where it is installed
-    attention each attention kernel that is installed, among tokens and to text: TFLOP/s, distance from torch's own
-    decode    the autoencoders at true size: float16 against float32, seconds, decibels, memory against the estimate
-    loading   a checkpoint from the page cache to the card, GB/s
-    guides    a pass of VACE with references and a control signal: seconds, memory against the estimate
-    cold      a film of true size from a command line, cold and warm: seconds by phase
-    text      the text encoder, two texts of 512 words
-    batches   windows that are sampled at once: a window's share of a pass, and a film of five shots
-    films     the embedded model: one window and a minute, seconds
+    agree      tiny Wan models of each kind and memory plan, painted on the card and on the CPU: grey levels apart
+    passes     a pass of the 1.3B and of the 5B, compiled and not, MFU; against diffusers where it is installed
+    decode     the autoencoders at true size: float16 against float32, seconds, decibels, memory against the estimate
+    loading    a checkpoint from the page cache to the card, GB/s
+    attention  each attention kernel that is installed, among tokens and to text: TFLOP/s, distance from torch's own
+    float8     products in float8 at the 5B's sizes, by who rounds: TFLOP/s
+    guides     a pass of VACE with references and a control signal: seconds, memory against the estimate
+    text       the text encoder, two texts of 512 words
+    compiling  first calls with a cold and a warm cache, graphs by length, streamed blocks
+    cold       a film of true size from a command line, cold and warm: seconds by phase
+    batches    windows that are sampled at once: a window's share of a pass, and a film of five shots
+    films      the embedded model: one window and a minute, seconds
+    forecast   seconds that are predicted, against those that are taken
 Weights are random, of true sizes. Nothing is downloaded. Each part has seconds of its own, after which it is cut off,
-and the whole run has ``--seconds`` (220), after which parts are left out; results are appended to FILE as they come, as
-lines of JSON, so that a run that is cut off has shown what it measured. ``--small`` runs everything at sizes for a CPU,
-to see that it runs.
+and the whole run has ``--seconds`` (220), after which parts are left out: all of them want about twice as many. Results
+are appended to FILE as they come, as lines of JSON, so that a run that is cut off has shown what it measured.
+``--small`` runs everything at sizes for a CPU, to see that it runs.
 """
 
 from __future__ import annotations
@@ -31,7 +34,21 @@ from typing import NamedTuple
 
 import torch
 
-from gpu_parts import agree, attention, batches, cold, decode, films, guides, loading, passes, text
+from gpu_parts import (
+    agree,
+    attention,
+    batches,
+    cold,
+    compiling,
+    decode,
+    films,
+    float8,
+    forecast,
+    guides,
+    loading,
+    passes,
+    text,
+)
 from gpu_parts.result import Machine, Result
 from minitrain.eval.verdicts import machine_summary, markdown_table
 
@@ -46,14 +63,17 @@ class Part(NamedTuple):
 PARTS = {
     "agree": Part(agree.measure, 40),
     "passes": Part(passes.measure, 90),
-    "attention": Part(attention.measure, 30),
     "decode": Part(decode.measure, 50),
     "loading": Part(loading.measure, 15),
+    "attention": Part(attention.measure, 30),
+    "float8": Part(float8.measure, 30),
     "guides": Part(guides.measure, 20),
-    "cold": Part(cold.measure, 60),
     "text": Part(text.measure, 10),
+    "compiling": Part(compiling.measure, 60),
+    "cold": Part(cold.measure, 60),
     "batches": Part(batches.measure, 20),
     "films": Part(films.measure, 20),
+    "forecast": Part(forecast.measure, 20),
 }
 
 
@@ -94,7 +114,7 @@ def run(part: str, machine: Machine, output: Path | None, seconds: float) -> Ite
                         file.write(json.dumps({"part": part, **result.as_dict(), "after": after}) + "\n")
                 yield line
                 machine.empty_cache()
-    except TimeoutError:
+    except OutOfTime:
         yield part, "cut off", f"after {seconds:.0f} s", "", "no"
     except Exception:
         traceback.print_exc()
@@ -103,13 +123,17 @@ def run(part: str, machine: Machine, output: Path | None, seconds: float) -> Ite
     print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)
 
 
+class OutOfTime(BaseException):
+    """No error of the program's own, so that nothing takes it for one."""
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block once it has taken so long: between two calls of the interpreter, so that a call
+    """Raise OutOfTime in the block once it has taken so long: between two calls of the interpreter, so that a call
     that is under way is finished first."""
 
     def expired(*_: object) -> None:
-        raise TimeoutError
+        raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, expired)
     signal.setitimer(signal.ITIMER_REAL, seconds)

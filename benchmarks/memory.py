@@ -35,6 +35,7 @@ from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import SharedTimesteps
 from sora.networks.wan.vace import build_transformer
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.runtime.norm_silu import FusedActivation
 from sora.runtime.winograd import Winograd
 
 GB = 2**30
@@ -117,11 +118,31 @@ def transformer_run(config: WanConfig, shape: Shape, needs: Workload, device: st
     return lambda: network(x, t, text, **further)
 
 
-def vae_runs(config: WanVAEConfig, shape: Shape, number: torch.dtype, device: str, tile: int | None) -> dict[str, Run]:
+@torch.library.custom_op("sora_memory::norm_silu", mutates_args=("out",))
+def _norm_silu(x: Tensor, gamma: Tensor, out: Tensor) -> None:
+    """As the kernel on a card: nothing is made on the way."""
+
+
+class OnACard(FusedActivation):
+    """The meta device does not keep track of the order in memory."""
+
+    def is_faster(self, x_BCTHW: Tensor) -> bool:  # noqa: ARG002
+        return True
+
+
+def _kernel(x: Tensor, gamma: Tensor, out: Tensor) -> None:
+    _norm_silu(x, gamma, out)
+
+
+def vae_runs(
+    config: WanVAEConfig, shape: Shape, number: torch.dtype, device: str, tile: int | None, *, fused: bool = False
+) -> dict[str, Run]:
+    """fused: with norms in one kernel, as on a card."""
     time, height, width = shape
     with torch.device(device):
         network = WanVAE(config).to(number).eval()
         network.convolver = Winograd
+        network.activation = OnACard(_kernel) if fused else None
         latents = torch.zeros(1, config.z_dim, *shape, dtype=number)
         frames = 1 + config.time * (time - 1)
         pixels = torch.zeros(1, 3, frames, height * config.space, width * config.space, dtype=number)
@@ -163,14 +184,16 @@ def true_sizes() -> Iterator[Row]:
         case = f"{name} {size} {'float32' if number == 4 else 'bfloat16'}{' two times' if times else ''}"
         yield case, live_peak(run), transformer.transformer(needs, quantized=False)
     for number in (torch.float32, torch.bfloat16):
+        fusions = (False,) if number == torch.float32 else (False, True)
         for name, vae, size in (("wan 2.1", WAN21, "480p"), ("wan 2.2", WAN22, "5B 704p")):
-            with torch.device("meta"):
-                sizes = Autoencoder.of(WanVAE(vae), number.itemsize)
-            for tile in (None, plans.TILE):
+            for fused, tile in ((f, t) for f in fusions for t in (None, plans.TILE)):
+                with torch.device("meta"):
+                    sizes = Autoencoder.of(WanVAE(vae), number.itemsize, fused=fused)
                 shape = (4, *SIZES[size][1:])
-                for direction, run in vae_runs(vae, shape, number, "meta", tile).items():
+                for direction, run in vae_runs(vae, shape, number, "meta", tile, fused=fused).items():
                     count = maps.decoding if direction == "decode" else maps.encoding
-                    case = f"{name} {direction} {size} {str(number)[6:]}{' in tiles' if tile else ''}"
+                    case = f"{name} {direction} {size} {str(number)[6:]}"
+                    case += f"{' norms fused' if fused else ''}{' in tiles' if tile else ''}"
                     yield case, live_peak(run), count(sizes, (vae.z_dim, *shape), tile)
         with torch.device("meta"):
             encoder = TextEncoder.of(UMT5(UMT5Config()))

@@ -231,8 +231,13 @@ def test_seconds_are_predicted_once_the_family_counts_its_work(toys: Path, monke
     assert first["total"] > 0 and first["basis"] == "rates"
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("more", [(), ("--sampler", "heun", "--steps", 3), ("--guidance", 1)])
+SETTINGS: list[tuple[object, ...]] = [(), ("--sampler", "heun", "--steps", 3), ("--guidance", 1)]
+
+
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [*((verb, ()) for verb in VERBS), *((verb, more) for verb in ("shots", "noise", "flow") for more in SETTINGS[1:])],
+)
 def test_as_many_passes_are_counted_as_run(
     toys: Path, monkeypatch: pytest.MonkeyPatch, verb: str, more: tuple[object, ...]
 ) -> None:

@@ -24,9 +24,9 @@ SMALL = {"2.1 scaled": (replace(WAN21, base_dim=8), (3, 2, 3))}
 
 
 def measure(machine: Machine) -> Iterator[Result]:
-    cases = SMALL if machine.small else SIZES
-    for part in (against_float32, at_once, step_by_step):
-        for name, (config, shape) in cases.items():
+    for name, (config, shape) in (SMALL if machine.small else SIZES).items():
+        # The larger one takes too long for all.
+        for part in (against_float32,) if config is WAN22 else (against_float32, at_once, step_by_step):
             with torch.inference_mode():
                 yield from part(name, config, shape, machine)
             machine.empty_cache()
@@ -71,7 +71,9 @@ def one(
         return network.encode(given, latents_at_once=at_once)
 
     output = work().float().cpu()
-    seconds, peak = machine.seconds(work, runs=runs, warm_ups=0), machine.peak(work)
+    times: list[float] = []
+    peak = machine.peak(lambda: times.append(machine.seconds(work, runs=runs, warm_ups=0)))
+    seconds = times[0]
     has_goal = direction == "decode" and dtype == "float16" and network.config == WAN21
     met = seconds <= 1.55 if has_goal and machine.is_cuda else None
     yield Result(name, seconds, "s", "<= 1.55 s" if has_goal else "", met)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sora.errors import SoraWarning
+
 MAX_GRAPHS = 64
 """Graphs that a process may have of one function: two for each kind of network and of numbers that it paints with."""
 
@@ -51,7 +53,7 @@ class Graph:
                 raise
             self._failed = True
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            warnings.warn(f"blocks run uncompiled, which is slower: {reason}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"blocks run uncompiled, which is slower: {reason}", SoraWarning, stacklevel=2)
             return None
         if self._on_compiled is not None:
             self._on_compiled()
