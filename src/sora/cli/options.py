@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,11 +23,20 @@ def typer_option(field: RequestField) -> Any:
     if field.choices:
         metavar = "|".join(field.choices)
         if len(metavar) > MAX_METAVAR or len(f"{field.flag} {metavar}") > MAX_NAME_WIDTH:
-            metavar, help = field.metavar or field.name.upper(), f"{help.rstrip('.')}: {', '.join(field.choices)}."
+            metavar, help = field.metavar or field.name.upper(), f"{help.rstrip('.')}: {_listed(field.choices)}."
     settings: dict[str, Any] = {"metavar": metavar} if metavar else {}
     panel = panel_of(field.name)
     names = ("/".join(field.flags),) if field.flag_for_no else field.flags
     return typer.Option(*names, help=help, show_default=field.default_text, rich_help_panel=panel, **settings)
+
+
+def _listed(choices: Sequence[str]) -> str:
+    """Choices in a row, those that begin alike in one: "pan-left|right, static"."""
+    found: list[str] = []
+    for stem, group in groupby(choices, lambda choice: choice.partition("-")[0]):
+        ends = [choice.partition("-")[2] for choice in group]
+        found.append(f"{stem}-{'|'.join(ends)}" if any(ends) else stem)
+    return ", ".join(found)
 
 
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}

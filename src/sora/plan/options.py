@@ -105,7 +105,7 @@ ReferenceBackground = Annotated[
     option("What lies around the subject of each.", metavar="WAY", shown="keep"),
 ]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
-Camera = Annotated[CameraMove, option("Move of the camera.")]
+Camera = Annotated[CameraMove, option("Camera.")]
 Motion = Annotated[SubjectMove, option("Motion.")]
 Strength = Annotated[
     float,
