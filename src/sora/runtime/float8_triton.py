@@ -6,6 +6,7 @@ Bit for bit what torch computes, but for the rounding of the GELU in float32.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import triton  # type: ignore[import-not-found]
@@ -27,11 +28,13 @@ def _quantize_row(x, rounded, scales, row_stride, columns, GELU: tl.constexpr, B
     values = tl.load(x + row * row_stride + place, mask=place < columns, other=0).to(tl.float32)
     # Among the bits of floats read as whole numbers NaN is the largest, so that it reaches the scale.
     if GELU:
-        largest = _tanh_gelu(tl.max(values.to(tl.int32, bitcast=True), axis=0).to(tl.float32, bitcast=True))
+        largest = tl.max(values.to(tl.int32, bitcast=True), axis=0)
+        largest = _tanh_gelu(largest.to(tl.float32, bitcast=True))  # type: ignore[union-attr]
         largest = tl.where(largest < 0.1701, 0.1701, largest)
         values = _tanh_gelu(values)
     else:
-        largest = tl.max(tl.abs(values).to(tl.int32, bitcast=True), axis=0).to(tl.float32, bitcast=True)
+        largest = tl.max(tl.abs(values).to(tl.int32, bitcast=True), axis=0)
+        largest = largest.to(tl.float32, bitcast=True)  # type: ignore[union-attr]
     scale = largest * (1 / 448)
     scale = tl.where(scale < 1e-12, 1e-12, scale)
     tl.store(scales + row, scale)
@@ -55,7 +58,6 @@ def quantize_rows_in_triton(x_RK: Tensor, gelu: bool = False, dtype: torch.dtype
     warps = min(max(block // 512, 1), 16)
     with torch.cuda.device(x_RK.device) if x_RK.is_cuda else nullcontext():
         if rows:
-            _quantize_row[(rows,)](  # type: ignore[index]
-                x_RK, rounded_RK, scale_R1, x_RK.stride(0), columns, GELU=gelu, BLOCK=block, num_warps=warps
-            )
+            launch: Any = _quantize_row[(rows,)]  # type: ignore[index]
+            launch(x_RK, rounded_RK, scale_R1, x_RK.stride(0), columns, GELU=gelu, BLOCK=block, num_warps=warps)
     return scale_R1, rounded_RK

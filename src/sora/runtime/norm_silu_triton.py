@@ -7,6 +7,7 @@ all.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import triton  # type: ignore[import-not-found]
@@ -42,7 +43,8 @@ def norm_silu_in_triton(x_BCTHW: Tensor, gamma: Tensor, out_BCTHW: Tensor) -> No
     block = triton.next_power_of_2(c)
     tile = max(1, TILE // block)
     with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
-        _norm_silu[(triton.cdiv(b * t * h * w, tile),)](  # type: ignore[index]
+        launch: Any = _norm_silu[(triton.cdiv(b * t * h * w, tile),)]  # type: ignore[index]
+        launch(
             x,
             gamma,
             out_BCTHW,
