@@ -154,7 +154,9 @@ def test_variants_and_windows_add_up() -> None:
     assert 2 * of(frames=33) < of(frames=100) < 5 * of(frames=33)
 
 
-def test_memory_plans_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_plans_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SORA_CACHE", str(tmp_path))  # where nothing was compiled before
+    monkeypatch.delenv(compile_cost.VARIABLE, raising=False)  # torch sets it where something was
     resolved = asked("wan2.1-14b", size="416x240", frames=17, steps=500)
     whole, streamed, tiled = (
         phases(resolved, on_h100(resolved, monkeypatch, plan)) for plan in ("resident", "streamed", "streamed-tiled")

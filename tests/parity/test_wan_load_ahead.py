@@ -27,7 +27,7 @@ from sora.errors import ModelError
 from sora.memory import PLANS_BY_SPEED, MemoryPlan
 from sora.models.conditioning import masked_video
 from sora.models.wan import components as wan_components
-from sora.models.wan import model as wan_model
+from sora.models.wan import needs
 from sora.models.wan.components import Components
 from sora.models.wan.model import Wan
 from sora.networks.wan.vae import WanVAE
@@ -211,7 +211,7 @@ def test_nothing_is_encoded_where_no_pass_sees_it(
     monkeypatch.setattr(WanVAE, "encode", lambda self, *args, **more: encoded.append(1) or real(self, *args, **more))
     for name, devices in {"cpu": ("cpu",), "card": ()}.items():
         encoded.clear()
-        monkeypatch.setattr(wan_model, "ALWAYS_ENCODED_ON", devices)
+        monkeypatch.setattr(needs, "ALWAYS_ENCODED_ON", devices)
         result = painted(folders["t2v-a14b"], tmp_path / f"{name}.mkv", "--memory", "resident")
         assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
         assert bool(encoded) == (name == "cpu")
@@ -223,7 +223,7 @@ def test_nothing_is_encoded_where_no_pass_sees_it(
 def test_what_a_pass_sees_is_encoded_everywhere(
     folders: dict[str, Path], kind: str, begins: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wan_model, "ALWAYS_ENCODED_ON", ())
+    monkeypatch.setattr(needs, "ALWAYS_ENCODED_ON", ())
     frames = torch.full((5, 3, 64, 64), 200, dtype=torch.uint8)
     known = torch.zeros(5, 1, 64, 64, dtype=torch.bool)
     known[0] = begins == "known"

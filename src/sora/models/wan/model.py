@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from sora.runtime.parallel.ranks import Ranks
     from sora.runtime.parallel.workers import Workers
 
-ALWAYS_ENCODED_ON = ("cpu",)
-"""Devices on which grey frames are encoded where nothing is known: a schedule that begins at 1 - 1e-6 keeps a millionth
-of their latents, and a film there stays to the last bit what it has been."""
-
 
 @dataclass(frozen=True)
 class Wan:
@@ -118,8 +114,7 @@ class Wan:
 
     def _is_unseen(self, canvas: Canvas) -> bool:
         """Whether no pass sees an encoding of the canvas, of which nothing is known."""
-        sees = self.spec.conditioning in ("channels", "control") or self.device.type in ALWAYS_ENCODED_ON
-        return not sees and not bool(canvas.known_F1YX.any())
+        return not needs.encodes_canvas(self.spec, self.device, known=bool(canvas.known_F1YX.any()))
 
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""

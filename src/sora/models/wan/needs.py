@@ -20,6 +20,15 @@ from sora.networks.layers import MPS_ATTENTION_LIMIT
 from sora.runtime.norm_silu import may_fuse_activation
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
+ALWAYS_ENCODED_ON = ("cpu",)
+"""Devices on which grey frames are encoded where nothing is known: a schedule that begins at 1 - 1e-6 keeps a millionth
+of their latents, and a film there stays to the last bit what it has been."""
+
+
+def encodes_canvas(spec: ModelSpec, device: torch.device, *, known: bool) -> bool:
+    """Whether a pass sees an encoding of its canvas. known: whether any of its pixels is."""
+    return known or spec.conditioning in ("channels", "control") or device.type in ALWAYS_ENCODED_ON
+
 
 def memory_needs(
     spec: ModelSpec,
@@ -28,16 +37,16 @@ def memory_needs(
     device: torch.device,
     dtype: torch.dtype,
     *,
-    encodes: bool,  # noqa: ARG001
+    encodes: bool,
     references: int = 0,
     vae_dtype: torch.dtype = torch.float32,
     speed: Speed = DEFAULT_SPEED,
     windows: int = 1,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
-    largest canvas. encodes: whether any pixel is known; the VAE's encoder runs in any case. references: pictures that
-    are shown with it. vae_dtype: in which the VAE runs. windows: canvases that are sampled at once. The prompt and the
-    negative prompt are counted as one batch where ``models.guidance`` makes them one."""
+    largest canvas. encodes: whether any pixel is known. references: pictures that are shown with it. vae_dtype: in
+    which the VAE runs. windows: canvases that are sampled at once. The prompt and the negative prompt are counted as
+    one batch where ``models.guidance`` makes them one."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
     experts = len([name for name in EXPERTS if name in paths]) if paths else 1 + (spec.boundary is not None)
@@ -60,7 +69,7 @@ def memory_needs(
         batch=2 if batches_guidance else 1,
         windows=windows,
         itemsize=itemsize,
-        encodes=True,  # the engine encodes a canvas whether or not any of it is known
+        encodes=encodes_canvas(spec, device, known=encodes),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
     )
