@@ -510,6 +510,19 @@ def test_help_brings_neither_torch_nor_numpy():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("model", ["mini", "wan2.1-1.3b"])
+def test_networks_are_made_without_torchs_compiler(model: str):
+    code = (
+        "import sys, torch\nfrom sora import catalog, models\n"
+        f"spec, cpu = catalog.find({model!r}), torch.device('cpu')\n"
+        "needs = models.family(spec).memory_needs(spec, (17, 256, 256), cpu, torch.float32, encodes=False)\n"
+        "models.load(spec, cpu, torch.float32) if needs is None else needs\n"
+        "print(sorted({'torch._dynamo', 'triton'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_names_said_twice_agree():
     from sora.engine.sampler import SAMPLERS
 

@@ -25,6 +25,7 @@ from sora.networks.umt5 import UMT5, UMT5Config
 from sora.networks.wan import vace
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vae import WAN21, WAN22, WanVAE, WanVAEConfig
+from sora.runtime.skip_init import SkipInit
 from sora.storage import regular
 from sora.storage.stand_in import damage
 
@@ -78,7 +79,7 @@ def _base_components(row: ModelSpec) -> dict[str, Path]:
 def meta_module(spec: ModelSpec, name: str, path: Path | None) -> nn.Module:
     """A component without weights, on the meta device. Its sizes are those of its config.json, or for a transformer of
     the shapes of its tensors; where ``path`` is None, those of the published model. Raises ModelError."""
-    with torch.device("meta"):
+    with torch.device("meta"), SkipInit():  # to initialise on the meta device would import torch's compiler
         if path is None:
             return _published_network(spec, name)
         config = path / "config.json"
