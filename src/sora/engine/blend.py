@@ -85,9 +85,9 @@ def _sameness(a_CYX: Tensor, b_CYX: Tensor) -> Tensor:
     if small != list(size):
         difference = F.adaptive_max_pool2d(difference, small)
     radius = max(small) // MOTION_DIVISOR
-    difference = F.max_pool2d(difference, 4 * radius + 1, 1, 2 * radius)
-    same = torch.exp(-(difference / MOVED).square())
-    same = F.avg_pool2d(same, 2 * radius + 1, 1, radius, count_include_pad=False)
+    for side, reach in (((4 * radius + 1, 1), (2 * radius, 0)), ((1, 4 * radius + 1), (0, 2 * radius))):
+        difference = F.max_pool2d(difference, side, 1, reach)
+    same = _box(torch.exp(-(difference / MOVED).square()), radius)
     return F.interpolate(same, list(size), mode="bilinear", align_corners=False)[0]
 
 
@@ -112,5 +112,12 @@ def _residual_in_space(residual_CYX: Tensor, known_1YX: Tensor) -> Tensor:
 
 def _blur(x: Tensor, radius: int) -> Tensor:
     for _ in range(3):  # three boxes are nearly a Gaussian
-        x = F.avg_pool2d(x, 2 * radius + 1, 1, radius, count_include_pad=False)
+        x = _box(x, radius)
     return x
+
+
+def _box(x: Tensor, radius: int) -> Tensor:
+    """The mean of what is there within ``radius`` along both axes. One axis after the other, since a square is read in
+    as many steps as it has places."""
+    x = F.avg_pool2d(x, (2 * radius + 1, 1), 1, (radius, 0), count_include_pad=False)
+    return F.avg_pool2d(x, (1, 2 * radius + 1), 1, (0, radius), count_include_pad=False)
