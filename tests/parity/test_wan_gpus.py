@@ -115,7 +115,8 @@ def painted_by_one(film: Film) -> Painted:
 
 def assert_same(film: Film, workers: Workers) -> None:
     """To the bit where the two halves of a guided step are all that is divided. Where tokens are, matrix products have
-    other shapes, and sum in another order: the latents differ as rounding does, and the frames by far less than a grey level."""
+    other shapes, and sum in another order: latents differ as rounding does, and frames by far less than a grey
+    level."""
     assert_near(painted_by_one(film), film.painted(workers), exact=workers.size == 2 and film.guidance != 1)
     assert "ring" in vars(workers.ranks), "all of them decode"
 
