@@ -38,7 +38,7 @@ WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.03, 0.02, 0.12
 """Seconds of a CPU for a million pixels, whatever paints: encoded into a file; fitted to the film's size from another;
 the same of a canvas before it is painted; blended with known frames; matched to an earlier window's; made between
 painted frames. Measured on two cores with the embedded model."""
-REGION = 0.05  # seconds of a CPU to blend a frame with known pixels around a region; at most 256 pixels are blurred
+REGION = 0.03  # seconds of a CPU to blend a frame with known pixels around a region; at most 256 pixels are blurred
 MIN_LEFT = 0.1  # of a phase that holds blending, for the phase itself
 MIN_SECONDS = 0.05  # of a phase by the rates, below which it says nothing
 CODEC_OVERHEAD = 0.03  # seconds to begin encoding or decoding a canvas
