@@ -32,7 +32,7 @@ GB = 2**30
 T2V_14B = Workload(  # sizes as published, so that no network need be built
     Transformer(WeightsSize(14_288_491_584), 14_055_772_160, 351_394_304, 40, 5120, 128, 13824),
     TextEncoder(WeightsSize(5_680_910_336), 4_630_757_376, 24, 4096, 10240, 64),
-    Autoencoder(WeightsSize(126_892_531, 4)),
+    Autoencoder(weights=WeightsSize(126_892_531, 4)),
     latents=(16, 21, 60, 104),
 )
 A14B = replace(T2V_14B, transformer=replace(T2V_14B.transformer, experts=2))

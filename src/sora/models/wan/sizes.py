@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sora.memory import WeightsSize
 from sora.memory.needs import count
+from sora.models.wan.vae_work import VAESizes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,24 +91,14 @@ class TextEncoder:
         )
 
 
-@dataclass(frozen=True)
-class Autoencoder:
-    """A Wan VAE. encoder, decoder: channels at each scale, from pixels to latents. channels: of a latent. blocks:
-    residual blocks at each of the encoder's scales; the decoder has one more. halve_time: which steps from scale to
-    scale halve the frame rate. residual: whether it has Wan 2.2's shortcuts. patch: the side of the pixel patches that
-    its input is folded into. itemsize: bytes of a number in its feature maps. tile_by_tile: whether all frames of one
+@dataclass(frozen=True, kw_only=True)
+class Autoencoder(VAESizes):
+    """A Wan VAE in memory. itemsize: bytes of a number in its feature maps. tile_by_tile: whether all frames of one
     tile are decoded before the next tile; otherwise the feature caches of all tiles stay on the device. copies: whether
     convolutions copy what goes in and comes out into another order in memory, as cuDNN does in float32. fused: whether
     norms before convolutions are one kernel, which makes nothing on the way."""
 
     weights: WeightsSize
-    encoder: tuple[int, ...] = (96, 192, 384, 384)
-    decoder: tuple[int, ...] = (96, 192, 384, 384)
-    channels: int = 16
-    blocks: int = 2
-    halve_time: tuple[bool, ...] = (False, True, True)
-    residual: bool = False
-    patch: int = 1
     itemsize: int = 4
     tile_by_tile: bool = False
     copies: bool = False
@@ -120,7 +111,7 @@ class Autoencoder:
         config: Any = network.config
         decoder = config.decoder_base_dim or config.base_dim
         return cls(
-            WeightsSize.of(network, itemsize),
+            weights=WeightsSize.of(network, itemsize),
             encoder=tuple(config.base_dim * m for m in config.dim_mult),
             decoder=tuple(decoder * m for m in config.dim_mult),
             channels=config.z_dim,
