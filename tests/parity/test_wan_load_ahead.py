@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import weakref
@@ -38,6 +39,13 @@ CPU = torch.device("cpu")
 PLANS = {plan.name: plan for plan in PLANS_BY_SPEED}
 WITHOUT = Speed(disabled=frozenset({"load-ahead"}))
 SECONDS = 20  # until something counts as hanging
+
+
+@pytest.fixture(autouse=True)
+def idle() -> None:
+    """A network that the test before loads is no longer loading: these tests count what loads."""
+    gc.collect()
+    until(is_idle)
 
 
 @pytest.fixture(scope="module")
