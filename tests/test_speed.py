@@ -230,7 +230,7 @@ def test_guidance_has_weights_of_its_own() -> None:
 
 
 def test_fast_paints_nearly_the_same() -> None:
-    apart = (painted(Speed("fast"), steps=12) - painted(Speed(), steps=12)).abs().float()
+    apart = (painted(Speed("fast"), steps=24) - painted(Speed(), steps=24)).abs().float()
     assert 0 < apart.mean() < 12
 
 
