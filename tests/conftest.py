@@ -26,6 +26,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from huggingface_hub import constants
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 from typer import testing
 from typer.testing import CliRunner, Result
@@ -41,6 +42,10 @@ from sora.plan.clip import Clip
 # typer builds all commands anew each time that one is tried, a tenth of a second which a program pays once.
 if build := getattr(testing, "_get_command", None):
     setattr(testing, "_get_command", cache(build))  # noqa: B010, another library's name
+
+# Other programs may take most of this machine: no example is too slow.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 Studio = Callable[..., Result]
 Footage = Callable[..., Path]
