@@ -15,6 +15,7 @@ from minitrain import ablate, checkpoint, dit, full_training, publish, scores, t
 from minitrain import judge as judges
 from minitrain.__main__ import main, parser
 from minitrain.distil import load_student
+from minitrain.dit import RepresentationAlignment
 from minitrain.full_training import parse_budget, train_all
 from minitrain.latent_buffer import Batch
 from minitrain.pipeline import Pipeline, load_frozen_networks
@@ -28,7 +29,6 @@ from minitrain.presets import (
     text_config_of,
     vae_config_of,
 )
-from minitrain.representation_alignment import RepresentationAlignment
 from minitrain.stages import STAGES, START_FILE, TrainingJob
 from minitrain.worlds import WORLDS
 from sora.errors import InputError, ModelError
