@@ -242,15 +242,21 @@ def test_fused_products_are_the_separate_ones_bit_for_bit(small_sizes_pay: None)
 def test_one_product_takes_the_place_of_three(small_sizes_pay: None, monkeypatch: pytest.MonkeyPatch) -> None:
     dit, (x, t, text) = small_dit(replace(CONFIG, num_layers=1)), inputs()
     convert_blocks_to_float8(dit)
-    calls, real = [], quantize_rows
-    monkeypatch.setattr(float8_rounding, "quantize_rows", lambda *args: (calls.append(args), real(*args))[1])
+    calls: list[str] = []
+
+    def count(module: Any, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: (calls.append(name), real(*args))[1])
+
+    count(float8_rounding, "quantize_rows")
+    count(float8, "scaled_matmul")
     counts = []
     for step in (lambda: None, dit.fuse_qkv, dit.bfloat16, dit.fuse_qkv):
         step()
         calls.clear()
         dit(x, t, text)
-        counts.append(len(calls))
-    assert counts == [8, 6, 8, 6]  # what moves the weights undoes it
+        counts.append((calls.count("quantize_rows"), calls.count("scaled_matmul")))
+    assert counts == [(6, 8), (6, 6)] * 2  # what moves the weights undoes it; inputs are rounded once all the same
 
 
 @needs_products
@@ -301,4 +307,6 @@ def test_compiled_blocks_round_in_one_graph(small_sizes_pay: None, backend: str)
         assert distance(dit(x, t, text), plain) < 1e-3
     assert counter.frame_count == 1
     graph = counter.graphs[0]
-    assert sum(node.target is torch._scaled_mm for node in graph.graph.nodes) == 6  # type: ignore[attr-defined]
+    nodes = list(graph.graph.nodes)  # type: ignore[attr-defined]
+    assert sum(node.target is torch._scaled_mm for node in nodes) == 8  # type: ignore[attr-defined]
+    assert sum(node.target == "to" and FLOAT8 in node.args for node in nodes) == 6

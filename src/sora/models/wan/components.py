@@ -275,7 +275,7 @@ class Components:
 
     def _compile(self, network: nn.Module) -> None:
         assert isinstance(network, WanDiT)
-        self.compiling.apply(network, self.device, self.speed, "" if self.plan.resident_blocks is None else "streamed")
+        self.compiling.apply(network, self.device, self.speed)
 
 
 def _load_on(cuda_device: int | None, components: Components, name: str, check: Callable[[], None]) -> nn.Module:
