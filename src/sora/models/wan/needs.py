@@ -18,6 +18,7 @@ from sora.models.wan.layout import EXPERTS, meta_module
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.layers import MPS_ATTENTION_LIMIT
 from sora.runtime.norm_silu import may_fuse_activation
+from sora.runtime.parallel.config import ParallelConfig, config_of_canvas
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 ALWAYS_ENCODED_ON = ("cpu",)
@@ -42,10 +43,13 @@ def memory_needs(
     vae_dtype: torch.dtype = torch.float32,
     speed: Speed = DEFAULT_SPEED,
     windows: int = 1,
+    processes: int = 1,
+    guided: bool = True,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
     largest canvas. encodes: whether any pixel is known. references: pictures that are shown with it. vae_dtype: in
-    which the VAE runs. windows: canvases that are sampled at once. The prompt and the negative prompt are counted as
+    which the VAE runs. windows: canvases that are sampled at once. processes: that paint together. guided: whether they
+    have two passes a step to divide. The prompt and the negative prompt are counted as
     one batch where ``models.guidance`` makes them one."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
@@ -58,7 +62,9 @@ def memory_needs(
     text_encoder_bytes = _bytes_per_parameter(text_encoder, paths.get("text_encoder"), itemsize)
     _, t, h, w = latents = spec.grid.latent_shape(*shape_FYX)
     tokens = (references + t) * h * w // spec.grid.patch**2
+    divided = config_of_canvas(processes, dit.config.heads, guided=guided) or ParallelConfig()  # type: ignore[union-attr]
     batches_guidance = spec.defaults.guidance != 1 and should_batch_guidance(speed, device, tokens)
+    batches_guidance = batches_guidance and divided.cfg_degree == 1
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
@@ -72,6 +78,8 @@ def memory_needs(
         encodes=encodes_canvas(spec, device, known=encodes),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
+        processes=processes,
+        ulysses_degree=divided.ulysses_degree,
     )
     return memory_needs_of(workload)
 
@@ -101,6 +109,7 @@ def memory_needs_of(workload: Workload) -> Needs:
         batches_guidance=workload.batch > 1,
         dtype_bytes=workload.itemsize,
         unified_memory=workload.unified,
+        processes=workload.processes,
     )
 
 

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sora.runtime.parallel.workers import Workers
 
 Times = Tensor | SharedTimesteps
+Retry = Callable[[Callable[[], Any]], Any]
+Result = TypeVar("Result")
 Predict = Callable[[GuidedTransformer, int, Tensor, Times, Conditioning, bool], Tensor]
 
 
@@ -146,20 +148,22 @@ class RankPasses:
 
 
 class SharedPasses:
-    """The passes of a canvas on rank 0, together with all workers. As ``Passes``."""
+    """The passes of a canvas on rank 0, together with all workers. As ``Passes``. Where memory runs out in any process,
+    the others are started anew and computing goes on under a smaller plan."""
 
     _numbers = count()
 
-    def __init__(self, passes: Passes, workers: Workers, plan: Callable[[], MemoryPlan], **canvas: Any) -> None:
-        """plan: that is followed now. canvas: tokens, heads (of the transformer) and guided (whether there is a
-        negative prompt)."""
-        assert workers.ranks is not None
-        self._workers, self._plan, self._number = workers, plan, next(self._numbers)
+    def __init__(
+        self, passes: Passes, workers: Workers, plan: Callable[[], MemoryPlan], retry: Retry, **canvas: Any
+    ) -> None:
+        """plan: that is followed now. retry: runs what may run out of memory, until a plan is small enough. canvas:
+        tokens, heads (of the transformer) and guided (whether there is a negative prompt)."""
+        self._passes, self._workers, self._plan, self._retry = passes, workers, plan, retry
         config = config_of_canvas(workers.size, canvas["heads"], guided=canvas["guided"])
         assert config is not None, "the number of processes was checked before they were started"
         transformer, conditioning = passes.transformer, passes.conditioning
-        bind = Bind(
-            self._number,
+        self._bind = Bind(
+            next(self._numbers),
             transformer.text_BLD,
             transformer.image_1MD,
             transformer.samples,
@@ -167,33 +171,55 @@ class SharedPasses:
             conditioning.control_latents,
             conditioning.control_scales,
             config,
-            tuple(workers.released),
+            (),
         )
-        workers.released.clear()
-        with workers.guarded():
-            workers.send(bind)
-        self._own = RankPasses(passes, workers.ranks, canvas["tokens"], config)
-        weakref.finalize(self, workers.released.append, self._number)
+        self._starts = 0  # of the processes that know the canvas
+        weakref.finalize(self, workers.released.append, self._bind.number)
 
     def __call__(self, expert: int, x: Tensor, times: Times, guided: bool) -> Tensor:
-        with self._workers.guarded():
-            self._workers.send(Pass(self._number, self._plan(), expert, x, times, guided))
-            flow = self._own(expert, x, times, guided)
-        assert flow is not None
-        return flow
+        def compute(own: RankPasses) -> Tensor:
+            self._workers.send(Pass(self._bind.number, self._plan(), expert, x, times, guided))
+            flow = own(expert, x, times, guided)
+            assert flow is not None
+            return flow
+
+        return self._together(compute)
 
     def state(self) -> dict[str, Tensor]:
-        with self._workers.guarded():
-            self._workers.send(State(self._number))
-            state = self._own.state()
+        def gather(own: RankPasses) -> dict[str, Tensor]:
+            self._workers.send(State(self._bind.number))
+            state = own.state()
             for reply in self._workers.replies():
                 state |= {name: each.to(self._workers.device) for name, each in reply.items()}
-        return state
+            return state
+
+        return self._together(gather)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        with self._workers.guarded():
-            self._workers.send(Restore(self._number, dict(state)))
-            self._own.restore(state)
+        def divide(own: RankPasses) -> None:
+            self._workers.send(Restore(self._bind.number, dict(state)))
+            own.restore(state)
+
+        self._together(divide)
+
+    def _together(self, work: Callable[[RankPasses], Result]) -> Result:
+        """What this work gives, which all processes do, once all know the canvas."""
+
+        def attempt() -> Result:
+            self._workers.recover()
+            with self._workers.guarded():
+                return work(self._bound())
+
+        return self._retry(attempt)
+
+    def _bound(self) -> RankPasses:
+        if self._starts != self._workers.starts:
+            self._workers.send(replace(self._bind, released=tuple(self._workers.released)))
+            self._workers.released.clear()
+            assert self._workers.ranks is not None
+            self._own = RankPasses(self._passes, self._workers.ranks, self._bind.tokens, self._bind.config)
+            self._starts = self._workers.starts
+        return self._own
 
 
 class Server:
