@@ -18,6 +18,7 @@ import torch
 
 from sora.models.wan import parallel_decoding
 from sora.models.wan.components import Components
+from sora.networks.wan import vae_split
 from sora.networks.wan.blocks import Attention
 from sora.runtime.parallel import worker
 
@@ -26,7 +27,7 @@ FILE = "SORA_TEST_SMALL_MEMORY"
 
 def limit(patch: pytest.MonkeyPatch, rank: int) -> None:
     """Give a rank the memory that the file says."""
-    attend, split, expert = Attention.forward, parallel_decoding.split_chunks, Components.expert
+    attend, split, expert = Attention.forward, vae_split.split_chunks, Components.expert
     together, calls = [False], [0]
 
     def check(phase: str) -> None:

@@ -25,6 +25,10 @@ ALWAYS_ENCODED_ON = ("cpu",)
 """Devices on which grey frames are encoded where nothing is known: a schedule that begins at 1 - 1e-6 keeps a millionth
 of their latents, and a film there stays to the last bit what it has been."""
 
+COMMUNICATOR_BYTES = 100 * 2**20
+"""Of NCCL's buffers for a group of processes, with its usual number of channels (so reported by users of vLLM). Those
+of the groups that sample are there when free memory is measured."""
+
 
 def encodes_canvas(spec: ModelSpec, device: torch.device, *, known: bool) -> bool:
     """Whether a pass sees an encoding of its canvas. known: whether any of its pixels is."""
@@ -100,7 +104,7 @@ def memory_needs_of(workload: Workload) -> Needs:
         vae=vae.weights,
         latent_side=max(latents[2:]),
         sampling_bytes=sampling,
-        decoding_bytes=lambda tile: maps.decoding(vae, latents, tile),
+        decoding_bytes=lambda tile: maps.decoding(vae, latents, tile) + _between_cards(workload),
         encoding_bytes=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
         text=NetworkSize(text.weights, text.in_blocks, text.blocks),
         image=workload.image,
@@ -111,6 +115,11 @@ def memory_needs_of(workload: Workload) -> Needs:
         unified_memory=workload.unified,
         processes=workload.processes,
     )
+
+
+def _between_cards(workload: Workload) -> int:
+    """Of what a card needs besides to send its two neighbours frames of a clip that all decode."""
+    return 0 if workload.processes == 1 or workload.unified else 2 * COMMUNICATOR_BYTES
 
 
 def autoencoder_sizes(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Autoencoder:

@@ -63,13 +63,14 @@ def _per_token(workload: Workload, fused: bool) -> int:
     rotary = t.width * ((8 if fused else 6) * c + copy + 3 * FLOAT32)
     # Feed-forward: tokens before the block and within, and in three norms; its inside before and after activation.
     feed_forward = t.width * 5 * c + t.ffn * 2 * c
-    return max(rotary, feed_forward, _exchanging(t.width * c) if workload.ulysses_degree > 1 else 0)
+    return max(rotary, feed_forward, _exchanging(t.width * c, fused) if workload.ulysses_degree > 1 else 0)
 
 
-def _exchanging(token: int) -> int:
-    """Of a token of so many bytes while processes exchange tokens for heads: tokens before the block and within;
-    queries, keys and values as they were, as they go, and as they come."""
-    return 11 * token
+def _exchanging(token: int, fused: bool) -> int:
+    """Of a token of so many bytes while processes exchange tokens for heads: tokens before the blocks, before this one and within;
+    queries, keys and values as they were, as they go, and as they come; and queries and keys before their norm, where
+    these are one product with the values."""
+    return (14 if fused else 12) * token
 
 
 def _scores(workload: Workload) -> int:
