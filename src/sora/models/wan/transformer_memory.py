@@ -67,9 +67,9 @@ def _per_token(workload: Workload, fused: bool) -> int:
 
 
 def _exchanging(token: int, fused: bool) -> int:
-    """Of a token of so many bytes while processes exchange tokens for heads: tokens before the blocks, before this one and within;
-    queries, keys and values as they were, as they go, and as they come; and queries and keys before their norm, where
-    these are one product with the values."""
+    """Of a token of so many bytes while processes exchange tokens for heads: tokens before the blocks, before this one
+    and within; queries, keys and values as they were, as they go, and as they come; and queries and keys before their
+    norm, where these are one product with the values."""
     return (14 if fused else 12) * token
 
 
