@@ -116,7 +116,7 @@ class Session(Verbs):
         with self._painting(on_progress) as (loaded, listener), room.explained():
             options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe, "checkpoints": kept}
             options |= {"meter": meter}
-            with self._recorded(resolved, loaded, listener, records) as on_event:
+            with self._recorded(resolved, variant, loaded, listener, records) as on_event:
                 return paint.write(resolved, variant, loaded, path, on_event=on_event, **options)
 
     def decode(
@@ -162,7 +162,7 @@ class Session(Verbs):
 
             with self._painting(on_progress or _ignore) as (loaded, listener), room.explained():
                 recipe = paint.recipe_of(resolved, variant, loaded)
-                with self._recorded(resolved, loaded, listener, writes=False) as on_event:
+                with self._recorded(resolved, variant, loaded, listener, writes=False) as on_event:
                     frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, on_event)
         kind = Picture if recipe.request.verb == "image" else Video
         notes = [*resolved.notes, *variant.notes, *loaded.notes, *([memory_plan] if memory_plan else [])]
@@ -242,12 +242,19 @@ class Session(Verbs):
 
     @contextmanager
     def _recorded(
-        self, resolved: ResolvedRequest, loaded: Loaded, listener: Listener, records: bool = True, writes: bool = True
+        self,
+        resolved: ResolvedRequest,
+        variant: Variant,
+        loaded: Loaded,
+        listener: Listener,
+        records: bool = True,
+        writes: bool = True,
     ) -> Iterator[Listener]:
         """A listener for the engine, which also measures the film that is painted in the block; its seconds are kept
         for later forecasts where ``records``. writes: whether the film goes to a file."""
         from sora.jobs import forecast, paint
 
+        texts = forecast.texts_to_encode(resolved, (variant,), loaded.model.device, loaded.dtype)  # before they are
         clock, watch = PhaseClock(), threads.LoadMonitor()
         yield clock.before(listener)
         clock.stop()
@@ -256,7 +263,7 @@ class Session(Verbs):
             machine = paint.forecast_machine(resolved, loaded, self._thread_count)
             is_cpu, other_load = loaded.model.device.type == "cpu", watch.other_load()
             busy = is_cpu and other_load >= threads.BUSY_CORES
-            forecast.record(resolved, machine, clock, load=load, busy=busy, writes=writes)
+            forecast.record(resolved, machine, clock, load=load, busy=busy, writes=writes, texts=texts)
 
     @contextmanager
     def _painting(self, on_progress: Listener) -> Iterator[tuple[Loaded, Listener]]:
