@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from conftest import Blotches
 from sora import memory, models
 from sora.cli import app, duration
 from sora.engine.progress import ProgressEvent
-from sora.jobs import calibration, forecast, own_runs, phase_terms
+from sora.jobs import calibration, forecast, own_runs, passes, phase_terms
 from sora.jobs.delivery import InMemory
 from sora.jobs.forecast import Forecast, Machine
 from sora.jobs.own_runs import Run, RunKey
@@ -32,6 +34,7 @@ from sora.runtime import device as devices
 from sora.runtime import rates
 from sora.runtime.device import Device
 from sora.storage import cache
+from sora.weights import page_cache
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 H100 = rates.of_card("NVIDIA H100 80GB HBM3")
@@ -183,6 +186,60 @@ def test_memory_plans_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     short = asked("wan2.1-1.3b", size="416x240", frames=5, steps=2)
     assert phases(short, on_h100(short, monkeypatch))["compile"] == 0, "too little to gain"
     assert phases(short, replace(on_h100(short, monkeypatch), compiled=True))["compile"] > 0, "as a session may have"
+
+
+def test_weights_that_are_not_in_the_page_cache_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = asked("wan2.1-1.3b")
+    cached = on_h100(resolved, monkeypatch)
+    seconds = [phases(resolved, replace(cached, on_disk=share))["load"] for share in (0.0, 0.5, 1.0)]
+    gigabytes = (seconds[0] - cached.rates.start) * cached.rates.loading
+    assert [each - seconds[0] for each in seconds] == pytest.approx([0, gigabytes / 2, gigabytes])
+
+
+def test_the_page_cache_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / name for name in ("large", "small")]
+    for file, size in zip(files, (3 << 20, 1 << 20), strict=True):
+        file.write_bytes(b"x" * size)
+    assert page_cache.share_on_disk([*files, tmp_path / "missing", tmp_path]) == 0, "just written"
+    if not hasattr(os, "RWF_NOWAIT"):
+        return
+    real, small = os.preadv, files[1].stat().st_ino
+
+    def preadv(descriptor: int, *args: Any) -> int:
+        if os.fstat(descriptor).st_ino == small:
+            raise BlockingIOError
+        return real(descriptor, *args)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert page_cache.share_on_disk(files) == 0.25
+    monkeypatch.setattr(os, "preadv", lambda *_: (_ for _ in ()).throw(OSError(errno.EOPNOTSUPP, "not here")))
+    assert page_cache.share_on_disk(files) == 0, "where nobody can tell"
+
+
+def test_what_was_read_from_the_disk_is_kept_apart() -> None:
+    """A first start, from the disk, says nothing of the next one, from the page cache."""
+    cold = {"load fixed": 1.0, "load weights": 2.0, "load disk": 10.0}
+    warm = {"load fixed": 1.0, "load weights": 2.0}
+    found = calibration.factors(seen({"load disk": 3.0}, cold, warm), cold)
+    assert found["load disk"] == pytest.approx(3.0, rel=0.15)
+    assert sum(found[name] * each for name, each in warm.items()) == pytest.approx(3.0, rel=0.15)
+
+
+def test_texts_that_are_cached_need_no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = asked("wan2.1-1.3b", prompt="a {red|blue} ball", guidance=4.0)
+    machine = on_h100(resolved, monkeypatch)
+    names = {each.texts[0] for each in resolved.variants}
+    assert len(names) == 2 and set(passes.texts_of(resolved, resolved.variants[1])) > {resolved.variants[1].texts[0]}
+
+    def film(*cached: str) -> dict[str, float]:
+        monkeypatch.setattr(models, "texts_to_encode", lambda spec, texts, *_: tuple({*texts} - {*cached}))
+        texts = forecast.texts_to_encode(resolved, resolved.variants, CUDA, torch.bfloat16)
+        return forecast.film_seconds(resolved, machine, forecast.canvases_of(resolved, texts) or ())
+
+    first, one_left, none_left = film(), film(*sorted(names)), film(*names, resolved.request.negative_prompt or "")
+    assert first["encode"] > one_left["encode"] > none_left["encode"] and first["load"] == one_left["load"]
+    saved = 2 * next(iter(forecast.canvases_of(resolved) or ())).work.parameters["text_encoder"] / 14.6
+    assert first["load"] - none_left["load"] == pytest.approx(saved)
 
 
 def test_two_experts_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

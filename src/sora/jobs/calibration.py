@@ -17,7 +17,7 @@ import numpy as np
 
 from sora.jobs.own_runs import Phases, Run
 
-GROUPS = {"pixels": "host", "weights": "disk", "fixed": "overhead", "calls": "overhead"}
+GROUPS = {"pixels": "host", "weights": "disk", "disk": "disk", "fixed": "overhead", "calls": "overhead"}
 """What takes a term's seconds, by its name; arithmetic, where it is none of these."""
 SHARED = {"arithmetic": 0.7, "host": 0.7, "disk": 0.0, "overhead": 0.0}
 OF_PHASE, OF_TERM = 0.25, {"arithmetic": 0.3, "host": 0.3, "disk": 1.0, "overhead": 0.7}

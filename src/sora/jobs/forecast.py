@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sora import memory, models
 from sora.errors import ModelError
 from sora.jobs import calibration, own_runs, passes, phase_terms
-from sora.jobs.forecast_machine import Machine, machine_of
+from sora.jobs.forecast_machine import Machine, machine_of, share_on_disk
 from sora.jobs.own_runs import Run, RunKey
 from sora.jobs.passes import CanvasRuns
 from sora.jobs.phase_clock import PhaseClock
@@ -55,7 +55,7 @@ def of(resolved: ResolvedRequest, plan: MemoryPlan | None, *, busy_cores: float 
     device = memory.choose_device(resolved.request.device)
     dtype = memory.choose_dtype(resolved.request.dtype, device)
     count = threads.thread_count(resolved.request.threads, busy_cores, torch.get_num_threads())
-    machine = machine_of(resolved, device, dtype, plan, thread_count=count)
+    machine = machine_of(resolved, device, dtype, plan, thread_count=count, on_disk=share_on_disk(resolved.spec))
     canvases = canvases_of(resolved, texts_to_encode(resolved, resolved.variants, device, dtype))
     if canvases is None:
         return None

@@ -17,6 +17,7 @@ PASS_BYTES, COMPILED_PASS_BYTES = 320, 72  # moved for each element of a pass
 OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutions, in half precision and in float32
 TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
+DISK = 1.0  # 10^9 bytes a second from a disk to the page cache
 CLOSING = 0.12  # seconds to close a file and verify it
 WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.04, 0.02, 0.08, 0.2, 0.25
 """Seconds of a CPU for a million pixels, whatever paints: encoded into a file; fitted to the film's size from another;
@@ -126,7 +127,7 @@ def _loading(resolved: ResolvedRequest, machine: Machine, canvases: tuple[Canvas
         sizes["vae"] = sizes.get("vae", 0) * (2 if any(canvas.encode.operations for canvas in canvases) else 1)
     vae_bytes = 2 if machine.half_vae else 4
     moved = sum(size * (vae_bytes if name == "vae" else machine.itemsize) for name, size in sizes.items())
-    return {"fixed": r.start, "weights": moved / r.loading}
+    return {"fixed": r.start, "weights": moved / r.loading, "disk": machine.on_disk * moved / DISK}
 
 
 def blending(resolved: ResolvedRequest, canvas: CanvasRuns) -> float:

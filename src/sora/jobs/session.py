@@ -19,6 +19,7 @@ from sora.errors import UsageError
 from sora.jobs import lora_tags, replay, room
 from sora.jobs.arguments import check_names, in_keywords, paths_of, row_of, values_of, with_keywords
 from sora.jobs.delivery import InMemory
+from sora.jobs.forecast_machine import share_on_disk
 from sora.jobs.inputs import Inputs
 from sora.jobs.phase_clock import PhaseClock
 from sora.jobs.resolve import ResolvedRequest, resolve
@@ -56,6 +57,7 @@ class Session(Verbs):
         self._watch = threads.LoadMonitor()
         self._thread_count: int | None = None
         self._load_seconds: float | None = None  # of a load that imported torch, until it is recorded
+        self._on_disk = 0.0  # of the weights' bytes, where that load did not find them in the page cache
         self._lock = threading.RLock()
 
     def load(self) -> None:
@@ -74,6 +76,7 @@ class Session(Verbs):
             room.check(resolved)
             threads.wait_passively(os.environ, self._watch.other_load())
             began, is_first = time.perf_counter(), "torch" not in sys.modules
+            self._on_disk = share_on_disk(resolved.spec) if is_first else 0.0
             with room.explained():
                 from sora.jobs import paint  # the first import of torch
 
@@ -260,7 +263,7 @@ class Session(Verbs):
         clock.stop()
         load, self._load_seconds = self._load_seconds, None
         if records:
-            machine = paint.forecast_machine(resolved, loaded, self._thread_count)
+            machine = paint.forecast_machine(resolved, loaded, self._thread_count, self._on_disk)
             is_cpu, other_load = loaded.model.device.type == "cpu", watch.other_load()
             busy = is_cpu and other_load >= threads.BUSY_CORES
             forecast.record(resolved, machine, clock, load=load, busy=busy, writes=writes, texts=texts)
