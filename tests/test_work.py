@@ -119,8 +119,7 @@ def test_an_autoencoder_takes_what_torch_counts(kind: str, length: int) -> None:
         patch_size=patch,
     )
     network = WanVAE(config).eval()
-    widths = tuple(4 * m for m in mults), tuple((8 if second else 4) * m for m in mults)
-    sizes = vae_work.VAESizes(*widths, channels=6, blocks=blocks, residual=second, patch=patch)
+    sizes = vae_work.sizes_of(config)
     latents, space = (length, 4, 6), 8 * patch
     frames = 1 + 4 * (length - 1)
     real = counted(network.decode, torch.randn(1, 6, *latents))

@@ -87,5 +87,5 @@ def share_on_disk(spec: ModelSpec) -> float:
 
 def _files_of(spec: ModelSpec) -> list[Path]:
     """A person's own."""
-    listed = (path if path.is_file() else sorted(path.rglob("*.safetensors")) for path in spec.own_paths)
-    return [file for each in listed for file in ([each] if isinstance(each, Path) else each)]
+    listed = ([path] if path.is_file() else sorted(path.rglob("*.safetensors")) for path in spec.own_paths)
+    return [file for files in listed for file in files]
