@@ -8,6 +8,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in catalog.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
+
+
+MINI = catalog.MODELS["mini"]
+SMALL_MINI = replace(MINI, defaults=replace(MINI.defaults, area=160 * 160, draft_area=64 * 64))
+
+
+@pytest.fixture
+def small_mini(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded model's own size is small: what a stand-in paints costs little to resize and to encode."""
+    monkeypatch.setitem(catalog.MODELS, "mini", SMALL_MINI)
 
 
 @pytest.fixture
