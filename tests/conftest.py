@@ -147,6 +147,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_process() -> Iterator[None]:
+    """What a program sets for itself, its environment and its threads, is not left to the tests after it."""
+    environment, count = os.environ.copy(), torch.get_num_threads()
+    yield
+    changed = {name for name, _ in environment.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
+    for name in changed:
+        os.environ.pop(name, None)
+    os.environ.update({name: environment[name] for name in changed & environment.keys()})
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
 class SocketGuard:
     """What of the network the tests of this process may use: nothing, or this machine for a test that asks. attempts:
     what else was tried, each of which fails its test even where an exception is swallowed."""
