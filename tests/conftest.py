@@ -8,6 +8,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_process() -> Iterator[None]:
+    """What a program sets for itself, its environment and its threads, is not left to the tests after it."""
+    environment, count = os.environ.copy(), torch.get_num_threads()
+    yield
+    changed = {name for name, _ in environment.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
+    for name in changed:
+        os.environ.pop(name, None)
+    os.environ.update({name: environment[name] for name in changed & environment.keys()})
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
 class SocketGuard:
     """What of the network the tests of this process may use: nothing, or this machine for a test that asks. attempts:
     what else was tried, each of which fails its test even where an exception is swallowed."""
@@ -234,6 +248,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in catalog.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
+
+
+MINI = catalog.MODELS["mini"]
+SMALL_MINI = replace(MINI, defaults=replace(MINI.defaults, area=160 * 160, draft_area=64 * 64))
+
+
+@pytest.fixture
+def small_mini(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded model's own size is small: what a stand-in paints costs little to resize and to encode."""
+    monkeypatch.setitem(catalog.MODELS, "mini", SMALL_MINI)
 
 
 @pytest.fixture
