@@ -199,15 +199,9 @@ class _Pipe:
         tag_file.write_bytes(notes.ffmetadata())
         raw = f"-f rawvideo -pix_fmt rgb24 -s {size[1]}x{size[0]} -r {ffmpeg.rate(fps)} -i pipe:0".split()
         tags = ["-f", "ffmetadata", "-i", ffmpeg.url(tag_file), "-map_metadata", "1"]
-        arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
+        arguments = [*raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
         self._log = made.with_name("log").open("w+b")
-        self._process = subprocess.Popen(
-            decoder.dying_with_parent(decoder.command(*arguments)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            start_new_session=True,  # a terminal's Ctrl-C is for sora, which ends it in its own time
-        )
+        self._process = decoder.taking_frames(*arguments, stdout=subprocess.DEVNULL, stderr=self._log)
 
     def write(self, frame_YXC: np.ndarray) -> None:
         assert self._process.stdin is not None
