@@ -16,9 +16,9 @@ from sora.engine.checkpoint import Checkpoint, NoCheckpoint
 from sora.engine.resizing import resize
 from sora.errors import InputError
 from sora.jobs import checkpoints, paint
+from sora.jobs.delivery import provenance_of
 from sora.jobs.job import Extent, Job
 from sora.jobs.paint import Listener, Loaded
-from sora.jobs.provenance import provenance_of
 from sora.jobs.resolve import ResolvedRequest
 from sora.plan.geometry import Size
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sora import media
+from sora import __version__, media
 from sora.errors import SoraError, UsageError
 from sora.jobs.variants import Variant
-from sora.media import signing, target
+from sora.media import Provenance, signing, target
 from sora.plan.plan import Plan
 from sora.plan.recipe import from_record, record_of
 from sora.plan.request import Request
@@ -131,6 +131,12 @@ class InMemory(Delivery):
 def usual_suffix(request: Request) -> str:
     """The ending of a file that nobody gave one."""
     return ".png" if request.verb == "image" else ".mp4"
+
+
+def provenance_of(source_type: str) -> Provenance:
+    """What a film's file says of where it came from, with its recipe or without. source_type: a name of IPTC's
+    vocabulary."""
+    return Provenance(source_type, f"sora {__version__}")
 
 
 def replays(path: Path, texts: Sequence[str], seed: int) -> bool:

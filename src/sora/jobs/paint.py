@@ -23,8 +23,8 @@ from sora.engine.engine import Settings
 from sora.engine.model import Model, Offloadable, Parallelizable
 from sora.engine.progress import ProgressEvent
 from sora.jobs import forecast, input_paths, retime
+from sora.jobs.delivery import provenance_of
 from sora.jobs.job import Machine
-from sora.jobs.provenance import provenance_of
 from sora.jobs.resolve import ResolvedRequest
 from sora.jobs.variants import Variant
 from sora.media.drift import DriftMeter

@@ -11,9 +11,9 @@ first type. Reference pictures count as words do: they say what to paint, and no
 
 from __future__ import annotations
 
-from sora import __version__, media
+from sora import media
 from sora.jobs.inputs import Inputs
-from sora.media import Provenance, Sound
+from sora.media import Sound
 from sora.plan.plan import Plan
 from sora.plan.request import Request
 
@@ -26,9 +26,3 @@ def source_type(request: Request, plan: Plan, sounds: tuple[Sound, ...], files: 
     origins = [path for path in (request.image, request.last_image, request.clip, request.clip_b) if path is not None]
     painted = all(files.source_type(path) == media.GENERATED for path in origins)
     return media.GENERATED if painted else media.COMPOSITE
-
-
-def provenance_of(source_type: str) -> Provenance:
-    """What a film's file says of where it came from, with its recipe or without. source_type: a name of IPTC's
-    vocabulary."""
-    return Provenance(source_type, f"sora {__version__}")

@@ -11,9 +11,8 @@ import numpy as np
 from sora import media
 from sora.jobs import input_paths, notebook
 from sora.jobs.arguments import in_keywords, row_of
-from sora.jobs.delivery import check_frames
+from sora.jobs.delivery import check_frames, provenance_of
 from sora.jobs.drift import windows_in
-from sora.jobs.provenance import provenance_of
 from sora.media import GENERATED, Sound
 from sora.media.drift import Drift, DriftMeter
 from sora.plan.geometry import wxh
