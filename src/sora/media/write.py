@@ -13,9 +13,9 @@ import numpy as np
 
 from sora.errors import InputError, UsageError
 from sora.media import decoder, embed, ffmpeg, signing, sound, target
+from sora.media.encoder_thread import Encoder, EncoderThread
 from sora.media.facts import Info, probe
 from sora.media.provenance import TAG, Provenance, append_box, gif_block
-from sora.media.relay import Encoder, EncoderThread
 from sora.media.sound import Sound
 from sora.plan.clip import Clip
 from sora.storage import refusal
