@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sora.catalog import hub
-from sora.catalog.digests import is_digest
+from sora.catalog.digests import is_commit, is_digest
 from sora.catalog.fetch import RemoteFile
 from sora.catalog.repositories import is_inside
 from sora.catalog.spec import Fetchable
@@ -66,15 +66,11 @@ def repository(repo: str, revision: str, session: Session) -> Repository:
         entries = {str(entry["rfilename"]): entry for entry in answer["siblings"]}
     except (ValueError, LookupError, TypeError, RecursionError):
         raise ModelError(f"{url} lists no files as a hub of Hugging Face's would; is HF_ENDPOINT right?") from None
-    if not re.fullmatch(r"[0-9a-f]{40}", commit) or (_is_commit(revision) and commit != revision):
+    if not is_commit(commit) or (is_commit(revision) and commit != revision):
         raise ModelError(f"the hub gives {commit[:80]!r} for {repo} at {revision}; is HF_ENDPOINT right?")
     card = answer.get("cardData")
     licence = card.get("license") if isinstance(card, dict) else ""
     return Repository(repo, commit, entries, licence[:80] if isinstance(licence, str) else "")
-
-
-def _is_commit(revision: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def _remote_files(repo: str, commit: str, wanted: Iterable[tuple[str, Any]], session: Session) -> Iterator[RemoteFile]:

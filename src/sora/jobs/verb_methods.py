@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sora.jobs.arguments import CALL, row_of, with_keywords
@@ -22,19 +22,17 @@ if TYPE_CHECKING:
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def documented(verb: str, names: Iterable[str] | None = None) -> Callable[[Method], Method]:
-    """Gives a method the signature of a verb's options in place of ``**options``, and lists them in its docstring.
-    names: of the options; None for all of the verb's."""
+def documented(verb: str) -> Callable[[Method], Method]:
+    """Gives a method the signature of a verb's options in place of ``**options``, and lists them in its docstring."""
 
     def with_options(method: Method) -> Method:
         own, row = inspect.signature(method), row_of(verb)
-        listed = [row.field(name) for name in names or row.fields if name not in own.parameters]
+        listed = [row.field(name) for name in row.fields if name not in own.parameters]
         parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
         parameters += [_keyword(field.name, _default(field)) for field in listed]
         lines = [_line(field, row) for field in listed]
-        if names is None:
-            parameters += [_keyword(name, default) for name, (default, _) in CALL.items()]
-            lines += [f"{name}: {help}" for name, (_, help) in CALL.items()]
+        parameters += [_keyword(name, default) for name, (default, _) in CALL.items()]
+        lines += [f"{name}: {help}" for name, (_, help) in CALL.items()]
         setattr(method, "__signature__", own.replace(parameters=parameters))  # noqa: B010, a function declares none
         method.__doc__ = "\n".join([inspect.cleandoc(method.__doc__ or ""), "", "Options:", *map(_wrapped, lines)])
         return method
