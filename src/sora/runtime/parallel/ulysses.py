@@ -78,8 +78,8 @@ class UlyssesSequence:
         """What ``attention(inner)`` computes."""
         if self._degree == 1:
             return inner(q_BHnK, k_BHnK, v_BHnK)
-        q, k, v = self._to_heads([q_BHnK, k_BHnK, v_BHnK])
-        return self._to_tokens(inner(q, k, v))
+        seen_BHNK = inner(*self._to_heads([q_BHnK, k_BHnK, v_BHnK]))  # unnamed, so that they are freed before
+        return self._to_tokens(seen_BHNK)
 
     def _to_heads(self, tensors_BHnK: list[Tensor]) -> Tensor:
         """All tokens of this process's heads, (S, B, H / degree, N, K). S: of the tensors, which go together."""
@@ -88,6 +88,7 @@ class UlyssesSequence:
         by_heads = torch.stack([x.unflatten(1, (self._degree, own)).movedim(1, 0) for x in tensors_BHnK], dim=1)
         units = [len(tensors_BHnK) * b * own * size * k for size in self._sizes]
         flat = self._exchange(by_heads, [units[self._rank]] * self._degree, units)
+        del by_heads  # of which there is no use, and as much as all queries, keys and values
         shares = [each.view(-1, b, own, size, k) for each, size in zip(flat.split(units), self._sizes, strict=True)]
         return torch.cat(shares, dim=3)
 
@@ -97,6 +98,7 @@ class UlyssesSequence:
         unit, n = b * h * k, self._sizes[self._rank]
         by_tokens = torch.cat([share.reshape(-1) for share in x_BHNK.split(self._sizes, dim=2)])
         flat = self._exchange(by_tokens, [size * unit for size in self._sizes], [n * unit] * self._degree)
+        del by_tokens
         return flat.view(self._degree, b, h, n, k).movedim(0, 1).flatten(1, 2)
 
     def _exchange(self, x: Tensor, sent: list[int], received: list[int]) -> Tensor:
