@@ -65,16 +65,19 @@ def estimate(needs: Needs, plan: MemoryPlan) -> Estimate:
         caches_text=plan.resident_blocks is None,
     )
     network, network_streamed = _transformer(needs, plan)
+    saved = _saved_by_conversion(needs, plan)
+    loaded_last, network = network, network - saved * _experts_together(needs, plan)
     if needs.unified_memory:
         text_weights, network = text_weights + text_streamed, network + network_streamed
     vae, tile = needs.vae.bytes, plan.tile
     resident_text = text_weights if plan.text_encoder == "resident" else 0
-    all_else = network + vae if plan.text_encoder == "resident" else 0
+    all_else = loaded_last + vae if plan.text_encoder == "resident" else 0
     around_vae = (0 if plan.separate_vae else network) + vae + resident_text
     return Estimate(
         text=Phase(text_weights + all_else, needs.text_bytes),
         encode=Phase() if needs.encoding_bytes is None else Phase(around_vae, needs.encoding_bytes(tile)),
-        sample=Phase(network + (0 if plan.separate_vae else vae) + resident_text, sampling),
+        # What conversion saves is there until the last network is converted, before any pass.
+        sample=Phase(network + (0 if plan.separate_vae else vae) + resident_text, max(sampling, saved)),
         decode=Phase(around_vae, needs.decoding_bytes(tile)),
         host=network_streamed + text_streamed,
     )
@@ -95,13 +98,25 @@ def _transformer(needs: Needs, plan: MemoryPlan) -> tuple[int, int]:
     """Bytes of the transformer on the device, and bytes offloaded."""
     t = needs.transformer
     weights = WeightsSize(t.weights.parameters, parameter_bytes(needs, plan))
-    together = 1 if plan.single_expert else needs.experts
+    together = _experts_together(needs, plan)
     if plan.resident_blocks is None or plan.resident_blocks + SLOTS >= t.block_count:
         return weights.bytes * together, 0
     block = t.block_parameters / t.block_count
     there = t.weights.parameters - t.block_parameters + plan.resident_blocks * block + SLOTS * t.largest_block
     offloaded = (t.block_count - plan.resident_blocks) * block * needs.experts
     return round(there * weights.bytes_per_parameter) * together, round(offloaded * weights.bytes_per_parameter)
+
+
+def _experts_together(needs: Needs, plan: MemoryPlan) -> int:
+    return 1 if plan.single_expert else needs.experts
+
+
+def _saved_by_conversion(needs: Needs, plan: MemoryPlan) -> int:
+    """Bytes of one transformer that are freed when its weights are converted; only those that all stay as they are in
+    the file are."""
+    if needs.converted_bytes is None or plan.resident_blocks is not None or _quantized(needs, plan):
+        return 0
+    return needs.transformer.weights.bytes - needs.converted_bytes
 
 
 def parameter_bytes(needs: Needs, plan: MemoryPlan) -> float:

@@ -64,8 +64,9 @@ class Needs:
     """What a workload needs memory for. transformer: one of ``experts`` networks of this size that are used in turn.
     text, image: the encoders. vae: the autoencoder. latent_side: latents of the longer side of one window.
     sampling_bytes, decoding_bytes, encoding_bytes: see ``SamplingBytes`` and ``BytesByTile``; encoding_bytes is None
-    where no pixel is known. text_bytes: what the text encoder takes besides its weights. batches_guidance: whether
-    prompt and negative prompt are one batch. dtype_bytes: of a number that the transformer computes with.
+    where no pixel is known. text_bytes: what the text encoder takes besides its weights. converted_bytes: of one
+    transformer's weights after all of them were loaded on the device and converted to a smaller format there; None
+    where they are not converted. batches_guidance: whether prompt and negative prompt are one batch. dtype_bytes: of a number that the transformer computes with.
     unified_memory: whether the device's memory is the machine's own, so that offloading gains nothing (CPU, MPS)."""
 
     transformer: NetworkSize
@@ -77,6 +78,7 @@ class Needs:
     text: NetworkSize = NetworkSize()
     image: WeightsSize = WeightsSize()
     text_bytes: int = 0
+    converted_bytes: int | None = None
     experts: int = 1
     batches_guidance: bool = False
     dtype_bytes: int = 4

@@ -11,12 +11,13 @@ from torch import nn
 
 from sora.catalog.spec import ModelSpec
 from sora.memory import Needs, NetworkSize, WeightsSize
-from sora.models.guidance import should_batch_guidance
+from sora.models.guidance import should_batch_guidance, step_cache_threshold
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.networks.layers import MPS_ATTENTION_LIMIT
+from sora.runtime import float8
 from sora.runtime.norm_silu import may_fuse_activation
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
@@ -58,7 +59,8 @@ def memory_needs(
     text_encoder_bytes = _bytes_per_parameter(text_encoder, paths.get("text_encoder"), itemsize)
     _, t, h, w = latents = spec.grid.latent_shape(*shape_FYX)
     tokens = (references + t) * h * w // spec.grid.patch**2
-    batches_guidance = spec.defaults.guidance != 1 and should_batch_guidance(speed, device, tokens)
+    prompts = 1 if spec.defaults.guidance == 1 else 2
+    batches_guidance = prompts == 2 and should_batch_guidance(speed, device, tokens)
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
@@ -66,8 +68,11 @@ def memory_needs(
         latents=latents,
         references=references,
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
+        prompts=prompts,
         batch=2 if batches_guidance else 1,
         windows=windows,
+        float8=dit_bytes == itemsize and multiplies_in_float8(speed, device, dtype),
+        step_cache=step_cache_threshold(spec, speed) > 0,
         itemsize=itemsize,
         encodes=encodes_canvas(spec, device, known=encodes),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
@@ -82,9 +87,10 @@ def memory_needs_of(workload: Workload) -> Needs:
 
     def sampling(*, sequential_guidance: bool, quantized: bool, caches_text: bool) -> int:
         one_pass = replace(workload, batch=1) if sequential_guidance else workload
+        one_pass = replace(one_pass, float8=workload.float8 and caches_text and not quantized)
         # Where all blocks stay, they keep the text, and fuse what is not quantized.
         how = {"quantized": quantized, "fused": caches_text and not quantized, "keeps_text": caches_text}
-        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, **how)
+        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, **how) + work.step_cache(one_pass)
         return bytes_needed + (work.kept_text(workload) if caches_text else 0)
 
     return Needs(
@@ -96,12 +102,18 @@ def memory_needs_of(workload: Workload) -> Needs:
         encoding_bytes=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
         text=NetworkSize(text.weights, text.in_blocks, text.blocks),
         image=workload.image,
-        text_bytes=work.text(text, workload.windows * work.PROMPTS, workload.itemsize),
+        text_bytes=work.text(text, workload.windows * workload.prompts, workload.itemsize),
+        converted_bytes=work.float8_weights(workload) if workload.float8 else None,
         experts=t.experts,
         batches_guidance=workload.batch > 1,
         dtype_bytes=workload.itemsize,
         unified_memory=workload.unified,
     )
+
+
+def multiplies_in_float8(speed: Speed, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether layers of a transformer whose weights all stay on the device are converted to float8."""
+    return speed.fast and float8.is_fast(device) and dtype == torch.bfloat16
 
 
 def autoencoder_sizes(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Autoencoder:

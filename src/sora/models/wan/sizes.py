@@ -129,9 +129,10 @@ class Autoencoder(VAESizes):
 class Workload:
     """What is painted, and with which networks. latents: (C, T, H, W) of the largest canvas. references: pictures
     that are shown with it, a latent of its size for each. image: an image encoder's
-    weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. windows: canvases of this size
+    weights. prompts: 2 with a negative prompt, else 1. batch: 2 where both run as one batch, else 1. windows: canvases of this size
     that are sampled at once, of each of which there is a batch. itemsize: bytes of a number in
-    the transformer's computations. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
+    the transformer's computations. float8: whether its layers multiply in float8 where all of them stay on the device.
+    step_cache: whether there is one. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
     attention scores are in memory at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified:
     as in ``memory.Needs``."""
 
@@ -147,6 +148,9 @@ class Workload:
     unified: bool = False
     references: int = 0
     windows: int = 1
+    prompts: int = 2
+    float8: bool = False
+    step_cache: bool = False
 
     @property
     def sampled_latents(self) -> tuple[int, int, int, int]:
