@@ -1,4 +1,4 @@
-"""A graphics card that is pretended, so that a Wan model's own code runs as on one and every tensor's bytes are counted.
+"""A graphics card that is pretended: a Wan model's own code runs as on one, and every tensor's bytes are counted.
 
 Tensors have a shape, a type and a device, and no numbers (``torch._subclasses.FakeTensorMode``). What a card alone has
 is replaced: streams, kernels of Triton's and of attention's, which make only what they return, and questions that hang
@@ -40,12 +40,12 @@ namespace { using Guard = c10::impl::NoOpDeviceGuardImpl<c10::DeviceType::CUDA>;
 
 
 class CardMemory(TorchDispatchMode):
-    """Counts the bytes of tensors on the card. now: of those that are alive. peak: the most since ``restart``. reorders:
-    whether convolutions in float32 also take a copy of what goes in and comes out, as cuDNN's do."""
+    """Counts the bytes of tensors on the card. now: of those that are alive. peak: the most since ``restart``.
+    Convolutions in float32 also take a copy of what goes in and comes out, as cuDNN's do."""
 
-    def __init__(self, reorders: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.now, self.peak, self.reorders = 0, 0, reorders
+        self.now, self.peak = 0, 0
         self._known: set[int] = set()
 
     def restart(self) -> None:
@@ -59,7 +59,7 @@ class CardMemory(TorchDispatchMode):
                 storage = thing.untyped_storage()
                 if storage._cdata not in self._known:
                     self._count(storage)
-        if self.reorders and func is torch.ops.aten.convolution.default and out.dtype == torch.float32:
+        if func is torch.ops.aten.convolution.default and out.dtype == torch.float32:
             workspace = out.nbytes + args[0].nbytes
         self.peak = max(self.peak, self.now + workspace)
         return out
@@ -74,9 +74,9 @@ class CardMemory(TorchDispatchMode):
         self.now -= size
 
 
-def attention(q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor, *_: Any, **__: Any) -> Tensor:
+def attention(q_BHNK: Tensor, _: Tensor, v_BHMK: Tensor, *__: Any, **___: Any) -> Tensor:
     """What a fused kernel makes: tokens with their heads side by side, and a float32 number of each query."""
-    b, h, n, k = q_BHNK.shape
+    b, h, n, _channels = q_BHNK.shape
     sums = torch.empty(b, h, n, dtype=torch.float32, device=q_BHNK.device)
     out = torch.empty(b, n, h, v_BHMK.shape[-1], dtype=q_BHNK.dtype, device=q_BHNK.device).transpose(1, 2)
     del sums
@@ -124,7 +124,7 @@ def outside(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def pretended_card(reorders: bool = True) -> Iterator[CardMemory]:
+def pretended_card() -> Iterator[CardMemory]:
     """Within it ``CARD`` is there."""
     _register_guard()
     replaced: list[tuple[Any, str, Any]] = [
@@ -147,7 +147,7 @@ def pretended_card(reorders: bool = True) -> Iterator[CardMemory]:
             stack.enter_context(mock.patch.object(owner, name, new))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(torch.inference_mode())
-        yield stack.enter_context(CardMemory(reorders))
+        yield stack.enter_context(CardMemory())
 
 
 def _register_guard() -> None:

@@ -52,7 +52,7 @@ def step_cache(workload: Workload) -> int:
     while these run the tokens before and after the first block and its change."""
     if not workload.step_cache:
         return 0
-    kept = 2 * workload.windows * workload.prompts * workload.tokens
+    kept = 2 * workload.windows * workload.prompts * workload.own_tokens
     return (kept + 3 * _samples(workload)) * workload.transformer.width * workload.itemsize
 
 
@@ -66,7 +66,7 @@ def float8_weights(workload: Workload) -> int:
 
 def _samples(workload: Workload) -> int:
     """Tokens of one pass."""
-    return workload.windows * workload.batch * workload.tokens
+    return workload.windows * workload.batch * workload.own_tokens
 
 
 def sampler(workload: Workload) -> int:
@@ -88,7 +88,15 @@ def _per_token(workload: Workload, fused: bool) -> int:
     feed_forward = t.width * 4 * c + t.ffn * (c + (FLOAT8 if workload.float8 else 0))
     # Adding the result: the first three as they were, and in float32, unless they are, two copies; else the sum.
     residual = t.width * (4 * c + (2 if c < FLOAT32 else 1) * FLOAT32)
-    return max(rotary, feed_forward, residual)
+    exchange = _exchanging(t.width * c, fused) if workload.ulysses_degree > 1 else 0
+    return max(rotary, feed_forward, residual, exchange)
+
+
+def _exchanging(token: int, fused: bool) -> int:
+    """Of a token of so many bytes while processes exchange tokens for heads: tokens before this block and within;
+    queries, keys and values as they were, as they go, and as they come; and queries and keys before their norm, where
+    these are one product with the values."""
+    return (13 if fused else 11) * token
 
 
 def _scores(workload: Workload) -> int:
