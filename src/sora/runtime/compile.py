@@ -106,11 +106,11 @@ def compile_blocks(
 
 
 def _silence_loggers() -> None:
-    """The compiler's loggers write tracebacks to the terminal where a file of its cache is damaged. Whoever wants them
+    """The compiler's loggers write tracebacks to the terminal where its cache is damaged or read-only. Whoever wants them
     sets TORCH_LOGS."""
     if not os.environ.get("TORCH_LOGS"):
         for name in LOGGERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _of_the_compiler(error: Exception) -> bool:
