@@ -106,8 +106,8 @@ def compile_blocks(
 
 
 def _silence_loggers() -> None:
-    """The compiler's loggers write tracebacks to the terminal where its cache is damaged or read-only. Whoever wants them
-    sets TORCH_LOGS."""
+    """The compiler's loggers write tracebacks to the terminal where its cache is damaged or read-only. Whoever wants
+    them sets TORCH_LOGS."""
     if not os.environ.get("TORCH_LOGS"):
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
