@@ -174,6 +174,11 @@ def test_memory_plans_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert whole["compile"] == streamed["compile"] > 0
     # 14 billion parameters of blocks, two bytes each, at 50 GB/s in every one of 1000 passes.
     assert streamed["sample"] == pytest.approx(1000 * 2 * 14.05 / 50, rel=0.02) and streamed["sample"] > whole["sample"]
+    fast = asked("wan2.1-14b", size="416x240", frames=17, steps=500, speed="fast")
+    in_float8 = {plan: on_h100(fast, monkeypatch, plan) for plan in ("resident", "streamed", "fp8")}
+    assert [machine.float8 for machine in in_float8.values()] == [True, True, False]
+    copied = phases(resolved, in_float8["streamed"])["sample"]  # of as many passes, 1.15 bytes for each parameter
+    assert copied == pytest.approx(1000 * 1.15 * 14.05 / 50, rel=0.03)
     assert tiled["decode"] > 1.2 * whole["decode"] and tiled["load"] == whole["load"], (
         "one window has nothing to encode"
     )

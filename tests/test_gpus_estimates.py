@@ -54,7 +54,7 @@ def test_an_estimate_is_what_one_process_has_in_memory(sequence: UlyssesSequence
     divided = replace(alone, ulysses_degree=dist.get_world_size())
     estimate = transformer_memory.transformer(divided, quantized=False, fused=fused)
     assert 0.97 * live < estimate < 1.15 * live
-    assert estimate < transformer_memory.transformer(alone, quantized=False, fused=fused) / 1.6
+    assert estimate < transformer_memory.transformer(alone, quantized=False, fused=fused) / 1.2
 
 
 def needs_of(device: torch.device, processes: int, **more: Any) -> memory.Needs:

@@ -62,7 +62,7 @@ def machine_of(
     name = str(dtype).removeprefix("torch.")
     # The name of a person's own file says something of them.
     model = resolved.spec.name if resolved.spec.repo or resolved.spec.folder is None else "own"
-    half, is_whole = dtype != torch.float32, plan is None or (plan.resident_blocks is None and plan.is_exact)
+    half, is_native = dtype != torch.float32, plan is None or plan.is_exact
     return Machine(
         found.usual_rates,
         RunKey(found.key, name, resolved.spec.family, model, speed.mode),
@@ -70,7 +70,7 @@ def machine_of(
         half_vae=half and device.type == "cuda" and speed.uses("half-vae"),
         itemsize=dtype.itemsize,
         plan=plan,
-        float8=speed.fast and half and device.type == "cuda" and is_whole and found.usual_rates.float8 > 0,
+        float8=speed.fast and half and device.type == "cuda" and is_native and found.usual_rates.float8 > 0,
         may_compile=speed.uses("compile") and device.type == "cuda" and plan is not None,
         compiled=compiled,
         is_known=found.rates is not None,

@@ -14,6 +14,7 @@ from sora.models import compile_cost
 MILLION = 1e6
 PHASES = ("load", "compile", "encode", "sample", "decode", "blend", "write")
 PASS_BYTES, COMPILED_PASS_BYTES = 320, 72  # moved for each element of a pass
+STREAMED_FLOAT8 = 1.13  # bytes of a parameter of a block that is streamed in float8: 1.10 of the 1.3B, 1.15 of the 14B
 OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutions, in half precision and in float32
 TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
@@ -78,7 +79,7 @@ def _streaming(machine: Machine, canvas: CanvasRuns) -> float:
     if plan is None or plan.resident_blocks is None:
         return 0.0
     offloaded = work.in_blocks * max(0.0, 1 - plan.resident_blocks / work.blocks)
-    return offloaded * machine.itemsize / machine.rates.transfer
+    return offloaded * (STREAMED_FLOAT8 if machine.float8 else machine.itemsize) / machine.rates.transfer
 
 
 def is_compiled(resolved: ResolvedRequest, machine: Machine, canvases: Iterable[CanvasRuns]) -> bool:

@@ -22,11 +22,12 @@ from sora.memory import PLANS_BY_SPEED, MemoryPlan, free_ram
 from sora.models.compiling import Compiling
 from sora.models.wan.float8_blocks import convert_block_to_float8, convert_blocks_to_float8
 from sora.models.wan.layout import EXPERTS, meta_module
+from sora.models.wan.needs import multiplies_in_float8
 from sora.networks.clip_vision import CLIPVision
 from sora.networks.umt5 import UMT5
 from sora.networks.wan.dit import SequenceParallel, WanDiT
 from sora.networks.wan.vae import WanVAE
-from sora.runtime import float8, lora
+from sora.runtime import lora
 from sora.runtime.background import Background, Work
 from sora.runtime.norm_silu import fused_activation
 from sora.runtime.offload import offload_blocks
@@ -280,7 +281,7 @@ class Components:
     @property
     def _multiplies_in_float8(self) -> bool:
         """Whether wide layers of transformers do, where their weights are not quantized already."""
-        return self.speed.fast and float8.is_fast(self.device) and self.dtype == torch.bfloat16
+        return multiplies_in_float8(self.speed, self.device, self.dtype)
 
     def _compile(self, network: nn.Module) -> None:
         assert isinstance(network, WanDiT)

@@ -11,13 +11,14 @@ from torch import nn
 
 from sora.catalog.spec import ModelSpec
 from sora.memory import Needs, NetworkSize, WeightsSize
-from sora.models.guidance import should_batch_guidance
+from sora.models.guidance import should_batch_guidance, step_cache_threshold
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
 from sora.models.wan.work import encodes_canvas
 from sora.networks.layers import MPS_ATTENTION_LIMIT
+from sora.runtime import float8
 from sora.runtime.norm_silu import may_fuse_activation
 from sora.runtime.parallel.config import ParallelConfig, config_of_canvas
 from sora.runtime.speed import DEFAULT_SPEED, Speed
@@ -59,7 +60,8 @@ def memory_needs(
     _, t, h, w = latents = spec.grid.latent_shape(*shape_FYX)
     tokens = (references + t) * h * w // spec.grid.patch**2
     divided = config_of_canvas(processes, dit.config.heads, guided=guided) or ParallelConfig()  # type: ignore[union-attr]
-    batches_guidance = spec.defaults.guidance != 1 and should_batch_guidance(speed, device, tokens)
+    prompts = 1 if spec.defaults.guidance == 1 else 2
+    batches_guidance = prompts == 2 and should_batch_guidance(speed, device, tokens)
     batches_guidance = batches_guidance and divided.cfg_degree == 1
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
@@ -68,8 +70,11 @@ def memory_needs(
         latents=latents,
         references=references,
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
+        prompts=prompts,
         batch=2 if batches_guidance else 1,
         windows=windows,
+        float8=dit_bytes == itemsize and multiplies_in_float8(speed, device, dtype),
+        step_cache=step_cache_threshold(spec, speed) > 0,
         itemsize=itemsize,
         encodes=encodes_canvas(spec, known=encodes),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
@@ -86,9 +91,10 @@ def memory_needs_of(workload: Workload) -> Needs:
 
     def sampling(*, sequential_guidance: bool, quantized: bool, caches_text: bool) -> int:
         one_pass = replace(workload, batch=1) if sequential_guidance else workload
+        one_pass = replace(one_pass, float8=workload.float8 and not quantized)
         # Where all blocks stay, they keep the text, and fuse what is not quantized.
         how = {"quantized": quantized, "fused": caches_text and not quantized, "keeps_text": caches_text}
-        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, **how)
+        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, **how) + work.step_cache(one_pass)
         return bytes_needed + (work.kept_text(workload) if caches_text else 0)
 
     return Needs(
@@ -100,7 +106,8 @@ def memory_needs_of(workload: Workload) -> Needs:
         encoding_bytes=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
         text=NetworkSize(text.weights, text.in_blocks, text.blocks),
         image=workload.image,
-        text_bytes=work.text(text, workload.windows * work.PROMPTS, workload.itemsize),
+        text_bytes=work.text(text, workload.windows * workload.prompts, workload.itemsize),
+        converted_bytes=work.float8_weights(workload) if workload.float8 else None,
         experts=t.experts,
         batches_guidance=workload.batch > 1,
         dtype_bytes=workload.itemsize,
@@ -112,6 +119,11 @@ def memory_needs_of(workload: Workload) -> Needs:
 def _between_cards(workload: Workload) -> int:
     """Of what a card needs besides to send its two neighbours frames of a clip that all decode."""
     return 0 if workload.processes == 1 or workload.unified else 2 * COMMUNICATOR_BYTES
+
+
+def multiplies_in_float8(speed: Speed, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether wide layers of transformers do, where their weights are not quantized already."""
+    return speed.fast and float8.is_fast(device) and dtype == torch.bfloat16
 
 
 def autoencoder_sizes(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Autoencoder:

@@ -116,13 +116,13 @@ class Autoencoder(VAESizes):
 @dataclass(frozen=True)
 class Workload:
     """What is painted, and with which networks. latents: (C, T, H, W) of the largest canvas. references: pictures
-    that are shown with it, a latent of its size for each. image: an image encoder's
-    weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. windows: canvases of this size
-    that are sampled at once, of each of which there is a batch. itemsize: bytes of a number in
-    the transformer's computations. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
-    attention scores are in memory at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified:
-    as in ``memory.Needs``. processes: that paint together. ulysses_degree: how many of them share the tokens of a
-    pass."""
+    that are shown with it, a latent of its size for each. image: an image encoder's weights. prompts: 2 with a negative
+    prompt, else 1. batch: 2 where both run as one batch, else 1. windows: canvases of this size that are sampled at
+    once, of each of which there is a batch. itemsize: bytes of a number in the transformer's computations. float8:
+    whether its layers multiply in float8 where they are not quantized. step_cache: whether there is one. encodes:
+    whether pixels are known, so that the VAE's encoder runs. scores: how many attention scores are in memory at once,
+    ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified: as in ``memory.Needs``. processes: that
+    paint together. ulysses_degree: how many of them share the tokens of a pass."""
 
     transformer: Transformer
     text: TextEncoder
@@ -136,6 +136,9 @@ class Workload:
     unified: bool = False
     references: int = 0
     windows: int = 1
+    prompts: int = 2
+    float8: bool = False
+    step_cache: bool = False
     processes: int = 1
     ulysses_degree: int = 1
 

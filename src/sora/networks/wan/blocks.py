@@ -169,7 +169,8 @@ class Attention(nn.Module):
         return super()._apply(fn, recurse)
 
     def _rotate(self, norm: RMSNorm, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
-        return rope(self._split(norm(x_BND)), *rotary_emb)
+        cos_NK, sin_NK = rotary_emb
+        return rope(self._split(norm(x_BND)), cos_NK, sin_NK)
 
     def _split(self, x_BND: Tensor) -> Tensor:
         return x_BND.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -198,7 +199,10 @@ class ActivatedLinear(nn.Module):
         self.proj, self.activation = nn.Linear(dim_in, dim_out), activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.proj(x))
+        y = self.proj(x)
+        if isinstance(self.activation, TanhGELU) and not (torch.is_grad_enabled() and y.requires_grad):
+            return tanh_gelu(y, in_place=True)
+        return self.activation(y)
 
 
 class FeedForward(nn.Module):
@@ -319,14 +323,17 @@ def modulate(
     x_BND: Tensor, shift: Tensor, scale: Tensor, eps: float, timestep_index: TimestepIndex | None = None
 ) -> Tensor:
     """norm(x) * (1 + scale) + shift, computed in float32. shift, scale: (B, U, D), as in ``Block.forward``."""
-    if timestep_index is not None:
-        parts = [
-            modulate(x_BND[:, i:j], shift[:, rows], scale[:, rows], eps) for i, j, rows in _token_slices(timestep_index)
-        ]
-        return torch.cat(parts, dim=1)
+    gain = 1 + scale
+    if timestep_index is None:
+        return _affine_norm(x_BND, gain, shift, eps)
+    slices = _token_slices(timestep_index)
+    return torch.cat([_affine_norm(x_BND[:, i:j], gain[:, rows], shift[:, rows], eps) for i, j, rows in slices], dim=1)
+
+
+def _affine_norm(x_BND: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
     if shift.shape[:2] == (1, 1):  # then it is a layer norm's own weight and bias
-        return layer_norm(x_BND, eps, 1 + scale[0, 0], shift[0, 0]).type_as(x_BND)
-    return torch.addcmul(shift, layer_norm(x_BND, eps), 1 + scale).type_as(x_BND)
+        return layer_norm(x_BND, eps, gain[0, 0], shift[0, 0]).type_as(x_BND)
+    return torch.addcmul(shift, layer_norm(x_BND, eps), gain).type_as(x_BND)
 
 
 def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, timestep_index: TimestepIndex | None = None) -> Tensor:
@@ -334,7 +341,9 @@ def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, timestep_index: Timest
     if timestep_index is not None:
         parts = [add_gated(x_BND[:, i:j], y_BND[:, i:j], gate[:, rows]) for i, j, rows in _token_slices(timestep_index)]
         return torch.cat(parts, dim=1)
-    return torch.addcmul(x_BND.float(), y_BND.float(), gate).type_as(x_BND)
+    if x_BND.dtype == torch.float32:
+        return torch.addcmul(x_BND, y_BND.float(), gate)
+    return x_BND.float().addcmul_(y_BND.float(), gate).type_as(x_BND)  # the copy in float32 may be overwritten
 
 
 def _token_slices(timestep_index: TimestepIndex) -> Iterator[tuple[int, int, slice | Tensor]]:

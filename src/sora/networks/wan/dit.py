@@ -224,11 +224,13 @@ class WanDiT(nn.Module):
         """
         x_BND, time_BUD, inputs = self._prepare_inputs(x_BCTHW, timestep_B_or_BN, text, text_mask_BL, image_BLD, fps)
         if step_cache is None:
-            x_BND = self._run_blocks(range(len(self.blocks)), x_BND, inputs)
+            tokens = [x_BND]
+            del x_BND
+            x_BND = self._run_blocks(range(len(self.blocks)), tokens, inputs)
         else:
             first, others = range(1), range(1, len(self.blocks))
-            after_BND = self._run_blocks(first, x_BND, inputs)
-            x_BND = step_cache.run(x_BND, after_BND, lambda tokens: self._run_blocks(others, tokens, inputs))
+            after_BND = self._run_blocks(first, [x_BND], inputs)
+            x_BND = step_cache.run(x_BND, after_BND, lambda tokens: self._run_blocks(others, [tokens], inputs))
         return self._project_out(x_BND, time_BUD, inputs.timestep_index, x_BCTHW)
 
     def cache_context(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> CrossAttnCache:
@@ -263,7 +265,10 @@ class WanDiT(nn.Module):
         """The blocks in the order in which a forward pass calls them."""
         return list(self.blocks)
 
-    def _run_blocks(self, layers: range, x_BND: Tensor, inputs: BlockInputs) -> Tensor:
+    def _run_blocks(self, layers: range, tokens: list[Tensor], inputs: BlockInputs) -> Tensor:
+        """tokens: one (B, N, D). It is taken from the list, so that its caller need not keep it for the time that all
+        the blocks take."""
+        x_BND = tokens.pop()
         for layer in layers:
             block = self.blocks[layer]
             x_BND = block(x_BND, *inputs.for_block(block))
