@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,7 @@ from sora.catalog import transfer
 from sora.cli import app
 from sora.engine.canvas import Canvas, Latents
 from sora.plan.clip import Clip
+from sora.runtime import threads
 
 # typer builds all commands anew each time that one is tried, a tenth of a second which a program pays once.
 if build := getattr(testing, "_get_command", None):
@@ -45,10 +46,37 @@ Serve = Callable[..., LocalHub]
 
 COUNTS = pytest.StashKey[str]()
 
+FEW_FILES = 6  # one process has tested that many before others have imported torch
+MAX_WORKERS = 4
+WORKER_BYTES = 2 << 30  # of a worker, and of the programs that its tests start
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """As many processes as this machine has cores and memory for; for a few files none but this one."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    paths = [Path(argument.split("::")[0]) for argument in config.args]
+    files = {file for path in paths for file in (path.rglob("test_*.py") if path.is_dir() else [path])}
+    if len(files) <= FEW_FILES:
+        return 0
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    workers = int(min(threads.cores(), threads.quota(), memory / WORKER_BYTES, MAX_WORKERS))
+    return workers if workers > 1 else 0
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    functions = {item.nodeid.split("[")[0] for item in session.items}
-    session.config.stash[COUNTS] = f"{len(session.items)} tests of {len(functions)} functions"
+    session.config.stash[COUNTS] = _counted([item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    """A worker has found the same tests as all others."""
+    node.config.stash[COUNTS] = _counted(ids)
+
+
+def _counted(ids: Sequence[str]) -> str:
+    return f"{len(ids)} tests of {len({each.split('[')[0] for each in ids})} functions"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,11 +1,11 @@
-"""Clips: what is one, slices, joins, and fitting to a shape."""
+"""Clips: what is one, slices, and fitting to a shape."""
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sora.plan.clip import Clip, fit, join, resampled
+from sora.plan.clip import Clip, fit, resampled
 
 
 def noise(frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -29,18 +29,12 @@ def test_what_is_no_clip_is_refused(frames: np.ndarray, fps: float) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(2, 9), st.data())
-def test_parts_of_a_clip_join_to_the_whole(frames: int, data: st.DataObject) -> None:
+def test_slices_of_a_clip_make_up_the_whole(frames: int, data: st.DataObject) -> None:
     clip = Clip(noise(frames, 3, 5), 8.0)
     cut = data.draw(st.integers(1, frames - 1))
-    whole = join(clip[:cut], clip[cut:])
-    assert whole.fps == 8.0
-    assert np.array_equal(whole.frames_FYXC, clip.frames_FYXC)
-
-
-@pytest.mark.parametrize("other", [Clip(noise(1, 4, 4), 9.0), Clip(noise(1, 4, 6), 8.0)])
-def test_clips_of_different_size_or_rate_do_not_join(other: Clip) -> None:
-    with pytest.raises(ValueError, match="share"):
-        join(Clip(noise(1, 4, 4), 8.0), other)
+    slices = clip[:cut], clip[cut:]
+    assert all(each.fps == 8.0 for each in slices)
+    assert np.array_equal(np.concatenate([each.frames_FYXC for each in slices]), clip.frames_FYXC)
 
 
 @settings(deadline=None, max_examples=40)

@@ -136,16 +136,6 @@ def test_entangled_patterns_leave_something_to_paint_and_something_known(seed: i
     assert known.any() and not known.all()
 
 
-@given(st.integers(0, 999))
-@settings(max_examples=30, deadline=None)
-def test_prefixes_are_whole_frames_at_the_start(seed: int) -> None:
-    holes = hole_masks.hole_tensor([hole_masks.known_prefix(17, 16, 16, Random(seed))])
-    per_frame = hole_masks.known_pixels(holes, 17, 16, 16)[0, 0].flatten(1)
-    assert per_frame.all(dim=1).tolist() == per_frame.any(dim=1).tolist()
-    assert per_frame[:, 0].int().diff().max() <= 0
-    assert per_frame[0].all() and not per_frame[-1].any()
-
-
 @given(st.integers(0, 999), st.sampled_from([1, 9, 17]), st.sampled_from([8, 16]))
 @settings(max_examples=60, deadline=None)
 def test_cells_of_a_hole_are_those_of_its_pixels(seed: int, frames: int, space: int) -> None:

@@ -13,7 +13,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from sora.errors import ModelError
-from sora.models.wan.text import EmbeddingCache, T5Tokenizer, clean, embed, embed_prompts
+from sora.models.wan.prompts import clean
+from sora.models.wan.text import T5Tokenizer, embed, embed_prompts
+from sora.models.wan.text_cache import EmbeddingCache
 from sora.networks.umt5 import UMT5, UMT5Config
 
 WORDS = ["a", "red", "boat", "sails", "over", "the", "sea"]

@@ -6,7 +6,7 @@ Nothing else names it: the package is found by ``ModelSpec.family``, and used th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -67,6 +67,17 @@ class CountsWork(Protocol):
         ...
 
 
+class CachesTexts(Protocol):
+    """What a family also exposes if it keeps the embeddings of texts on disk."""
+
+    def texts_to_encode(
+        self, spec: ModelSpec, prompts: Iterable[str], device: torch.device, dtype: torch.dtype
+    ) -> tuple[str, ...]:
+        """The texts, each once, that its text encoder has still to encode for these prompts. Nothing is loaded. Raises
+        ModelError."""
+        ...
+
+
 class Tested(Protocol):
     """What a family also exposes if ``sora doctor --deep`` can try it on a device."""
 
@@ -116,6 +127,16 @@ def canvas_work(
     if not hasattr(package, "canvas_work"):
         return None
     return cast("CountsWork", package).canvas_work(spec, shape_FYX, encodes=encodes, references=references)
+
+
+def texts_to_encode(
+    spec: ModelSpec, prompts: Iterable[str], device: torch.device, dtype: torch.dtype
+) -> tuple[str, ...]:
+    """As ``CachesTexts.texts_to_encode``; of a family that caches none, all prompts, each once."""
+    package = family(spec)
+    if not hasattr(package, "texts_to_encode"):
+        return tuple(dict.fromkeys(prompts))
+    return cast("CachesTexts", package).texts_to_encode(spec, prompts, device, dtype)
 
 
 def preview_memory_plan(

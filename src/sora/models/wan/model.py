@@ -15,7 +15,6 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.velocity import StatefulVelocity, Velocity
@@ -32,9 +31,10 @@ from sora.models.wan.autoencoding import Autoencoding
 from sora.models.wan.components import Components
 from sora.models.wan.conditioning import CONDITIONERS, Conditioning, ConditioningInputs
 from sora.models.wan.layout import component_paths
+from sora.models.wan.text_cache import EmbeddingCache
+from sora.models.wan.work import encodes_canvas
 from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
 from sora.runtime.speed import DEFAULT_SPEED, Speed
-from sora.storage import cache
 
 if TYPE_CHECKING:
     from sora.runtime.parallel.ranks import Ranks
@@ -50,7 +50,7 @@ class Wan:
     components: Components
     memory: MemoryManager
     tokenizer: wan_text.T5Tokenizer
-    cache: wan_text.EmbeddingCache
+    cache: EmbeddingCache
     speed: Speed = DEFAULT_SPEED
     workers: Workers | None = None
 
@@ -118,7 +118,7 @@ class Wan:
 
     def _is_unseen(self, canvas: Canvas) -> bool:
         """Whether no pass sees an encoding of the canvas, of which nothing is known."""
-        return not needs.encodes_canvas(self.spec, self.device, known=bool(canvas.known_F1YX.any()))
+        return not encodes_canvas(self.spec, known=bool(canvas.known_F1YX.any()))
 
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
@@ -322,7 +322,6 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     transformer; the VAE has its own. Raises ModelError."""
     paths = component_paths(spec)
     tokenizer = wan_text.T5Tokenizer(paths["tokenizer"] / "tokenizer.json")
-    encoder_id = f"{weights.fingerprint(paths['text_encoder'])} {dtype} {device.type}"
-    texts = wan_text.EmbeddingCache(cache.folder() / "texts", encoder_id)
+    texts = EmbeddingCache.of(paths["text_encoder"], device, dtype)
     components = Components(spec, paths, device, dtype, speed)
     return Wan(spec, components, MemoryManager(components), tokenizer, texts, speed)

@@ -16,23 +16,15 @@ from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
+from sora.models.wan.work import encodes_canvas
 from sora.networks.layers import MPS_ATTENTION_LIMIT
 from sora.runtime.norm_silu import may_fuse_activation
 from sora.runtime.parallel.config import ParallelConfig, config_of_canvas
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
-ALWAYS_ENCODED_ON = ("cpu",)
-"""Devices on which grey frames are encoded where nothing is known: a schedule that begins at 1 - 1e-6 keeps a millionth
-of their latents, and a film there stays to the last bit what it has been."""
-
 COMMUNICATOR_BYTES = 100 * 2**20
 """Of NCCL's buffers for a group of processes, with its usual number of channels (so reported by users of vLLM). Those
 of the groups that sample are there when free memory is measured."""
-
-
-def encodes_canvas(spec: ModelSpec, device: torch.device, *, known: bool) -> bool:
-    """Whether a pass sees an encoding of its canvas. known: whether any of its pixels is."""
-    return known or spec.conditioning in ("channels", "control") or device.type in ALWAYS_ENCODED_ON
 
 
 def memory_needs(
@@ -79,7 +71,7 @@ def memory_needs(
         batch=2 if batches_guidance else 1,
         windows=windows,
         itemsize=itemsize,
-        encodes=encodes_canvas(spec, device, known=encodes),
+        encodes=encodes_canvas(spec, known=encodes),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
         processes=processes,

@@ -22,21 +22,27 @@ IMAGE_LAYERS, IMAGE_WIDTH, IMAGE_FFN = 32, 1280, 5120  # of ViT-H/14
 CONFIG_BYTES = 1 << 20  # of a configuration, at most
 
 
+def encodes_canvas(spec: ModelSpec, *, known: bool) -> bool:
+    """Whether a pass sees an encoding of its canvas. known: whether any of its pixels is."""
+    return known or spec.conditioning in ("channels", "control")
+
+
 def canvas_work(
     spec: ModelSpec,
     shape_FYX: tuple[int, int, int],
     *,
-    encodes: bool,  # noqa: ARG001, it encodes every canvas
+    encodes: bool,
     references: int = 0,
 ) -> CanvasWork:
-    """See ``models.CountsWork``. A canvas is encoded also where nothing of it is known; a control branch is given two
-    clips, what is kept and what is repainted, and a reference is encoded as one picture."""
+    """See ``models.CountsWork``. A control branch is given two clips, what is kept and what is repainted, and a
+    reference is encoded as one picture."""
     folder = hub.local_copy(spec).folder
     config, vae = _transformer_config(spec, folder), _vae_sizes(spec, folder)
     _, length, height, width = spec.grid.latent_shape(*shape_FYX)
     clip, picture = (length, height, width), (1, height, width)
     tokens = (length + references) * height * width // prod(config.patch)
     dit = _transformer(config)
+    clips = (2 if config.vace_layers else 1) if encodes_canvas(spec, known=encodes) else 0
     parameters = {"transformer": dit.parameters, "vae": vae.parameters, "text_encoder": _text_parameters(folder)}
     has_image_encoder = config.image_dim is not None
     if has_image_encoder:
@@ -46,7 +52,7 @@ def canvas_work(
         dit.attention(tokens) / TERA,
         dit.text_attention(tokens) / TERA,
         dit.elements(tokens) / GIGA,
-        encode=(2 if config.vace_layers else 1) * encoding(vae, clip) + references * encoding(vae, picture),
+        encode=clips * encoding(vae, clip) + references * encoding(vae, picture),
         decode=decoding(vae, clip),
         text=2 * WORDS * _text_blocks(folder) / TERA,
         image=2 * IMAGE_TOKENS * parameters.get("image_encoder", 0) / TERA,
