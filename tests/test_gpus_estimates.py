@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 import torch.distributed as dist
@@ -13,7 +14,9 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from memory import live_peak, workload_of
 from sora import catalog, memory, models
-from sora.errors import OutOfMemory
+from sora.cli import dry_run
+from sora.errors import OutOfMemory, UsageError
+from sora.jobs.resolve import resolve
 from sora.memory import FreeMemory
 from sora.memory.estimate import PROCESS_BYTES
 from sora.models import parallel_work
@@ -21,6 +24,7 @@ from sora.models.wan import transformer_memory
 from sora.models.wan.needs import memory_needs
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vace import build_transformer
+from sora.plan.request import Request
 from sora.runtime.parallel.config import ParallelConfig
 from sora.runtime.parallel.ulysses import UlyssesSequence
 
@@ -100,6 +104,17 @@ def test_the_fullest_card_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "measure_least_free", lambda device, processes: FreeMemory(2**30 * processes, 2**40))
     with pytest.raises(OutOfMemory, match=r"on each of 2 cards\), and 2\.0 GB are free"):
         models.preview_memory_plan(ROW, CANVAS, CUDA, torch.bfloat16, encodes=False, processes=2)
+
+
+def test_a_dry_run_says_whose_memory_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [2**37]
+    monkeypatch.setattr(memory, "measure_least_free", lambda device, processes: FreeMemory(free[0]))
+    asked = Request(verb="generate", prompt="a red cat", model="wan2.1-1.3b", device="cpu", gpus=2)
+    assert str(dry_run.facts(resolve(asked))["memory"]).endswith(" of 128.0 GB, all 2 processes")
+    free[0] = 2**33
+    assert "fewer processes (--gpus)" in dry_run.facts(resolve(asked))["memory"]
+    with pytest.raises(UsageError, match=r"cannot divide the 12 attention heads"):
+        dry_run.facts(resolve(msgspec.structs.replace(asked, gpus=5)))
 
 
 def test_time_is_divided_and_what_is_sent_is_added() -> None:
