@@ -27,7 +27,7 @@ def test_what_is_no_clip_is_refused(frames: np.ndarray, fps: float) -> None:
         Clip(frames, fps)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(2, 9), st.data())
 def test_slices_of_a_clip_make_up_the_whole(frames: int, data: st.DataObject) -> None:
     clip = Clip(noise(frames, 3, 5), 8.0)
@@ -37,7 +37,7 @@ def test_slices_of_a_clip_make_up_the_whole(frames: int, data: st.DataObject) ->
     assert np.array_equal(np.concatenate([each.frames_FYXC for each in slices]), clip.frames_FYXC)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(*[st.integers(1, 70)] * 4)
 @example(1, 29, 1, 45)  # the box rounds to a little more than the frame
 def test_fit_gives_exactly_the_size_asked_for(y: int, x: int, height: int, width: int) -> None:
@@ -45,7 +45,7 @@ def test_fit_gives_exactly_the_size_asked_for(y: int, x: int, height: int, width
     assert fitted.shape == (height, width, 3) and fitted.dtype == np.uint8
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(*[st.integers(1, 60)] * 4)
 def test_fit_keeps_a_flat_colour(y: int, x: int, height: int, width: int) -> None:
     flat = np.broadcast_to(np.array([200, 30, 90], np.uint8), (y, x, 3)).copy()

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -25,19 +26,23 @@ from sora import catalog, media, models, weights
 from sora.cli import app
 from sora.engine.canvas import Canvas
 from sora.errors import ModelError
+from sora.jobs import forecast
+from sora.jobs.delivery import InMemory
+from sora.jobs.resolve import resolve
 from sora.memory import PLANS_BY_SPEED, MemoryPlan
 from sora.models.conditioning import masked_video
 from sora.models.wan import components as wan_components
 from sora.models.wan.components import Components
 from sora.models.wan.model import Wan
 from sora.networks.wan.vae import WanVAE
+from sora.plan.request import Request
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.weights import page_cache
 
 CPU = torch.device("cpu")
 PLANS = {plan.name: plan for plan in PLANS_BY_SPEED}
 WITHOUT = Speed(disabled=frozenset({"load-ahead"}))
-SECONDS = 20  # until something counts as hanging
+SECONDS = 120  # until something counts as hanging
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +224,22 @@ def test_nothing_is_encoded_where_no_pass_sees_it(
     result = painted(folders["t2v-a14b"], tmp_path / "film.mkv", "--memory", "resident")
     assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
     assert not encoded
+
+
+def test_a_forecast_knows_which_texts_are_cached(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORA_CACHE", str(tmp_path / "cache"))
+    request = Request(verb="generate", prompt="a red cat walks", model=str(folders["t2v-a14b"]), negative_prompt="dim")
+
+    def left(prompt: str = request.prompt or "") -> float | None:
+        resolved = resolve(msgspec.structs.replace(request, prompt=prompt), InMemory(anyway=True))
+        return forecast.texts_to_encode(resolved, resolved.variants, torch.device("cpu"), torch.float32)
+
+    assert left() == 2
+    result = painted(folders["t2v-a14b"], tmp_path / "film.mkv", "--negative-prompt", "dim")
+    assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
+    assert left() == 0 and left("a {red|blue} cat walks") == 0.5
 
 
 @pytest.mark.parametrize(("kind", "begins"), [("i2v", ""), ("t2v-a14b", "known")])

@@ -254,10 +254,12 @@ def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
     )
 
 
-def forecast_machine(resolved: ResolvedRequest, loaded: Loaded, thread_count: int | None) -> forecast.Machine:
+def forecast_machine(
+    resolved: ResolvedRequest, loaded: Loaded, thread_count: int | None, on_disk: float = 0.0
+) -> forecast.Machine:
     """The same for a forecast, under the memory plan that the model follows."""
     plan, compiled = models.followed_plan(loaded.model), models.runs_compiled(loaded.model)
-    options: dict[str, Any] = {"thread_count": thread_count or 0, "compiled": compiled}
+    options: dict[str, Any] = {"thread_count": thread_count or 0, "compiled": compiled, "on_disk": on_disk}
     return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, **options)
 
 

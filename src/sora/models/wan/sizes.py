@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sora.memory import WeightsSize
 from sora.memory.needs import count
+from sora.models.wan import vae_work
 from sora.models.wan.vae_work import VAESizes
 
 if TYPE_CHECKING:
@@ -108,21 +109,8 @@ class Autoencoder(VAESizes):
     def of(cls, network: nn.Module, itemsize: int = 4, *, copies: bool = False, fused: bool = False) -> Autoencoder:
         """The sizes of a ``WanVAE``, which needs no weights. itemsize: bytes of a number in weights and feature
         maps."""
-        config: Any = network.config
-        decoder = config.decoder_base_dim or config.base_dim
-        return cls(
-            weights=WeightsSize.of(network, itemsize),
-            encoder=tuple(config.base_dim * m for m in config.dim_mult),
-            decoder=tuple(decoder * m for m in config.dim_mult),
-            channels=config.z_dim,
-            blocks=config.num_res_blocks,
-            halve_time=config.temperal_downsample,
-            residual=config.is_residual,
-            patch=config.patch_size,
-            itemsize=itemsize,
-            copies=copies,
-            fused=fused,
-        )
+        sizes: Any = vars(vae_work.sizes_of(network.config))  # type: ignore[arg-type]
+        return cls(**sizes, weights=WeightsSize.of(network, itemsize), itemsize=itemsize, copies=copies, fused=fused)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from typing import Any
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.models.layer_work import TransformerWork
-from sora.models.wan.vae_work import VAE_21, VAE_22, VAESizes, decoding, encoding
+from sora.models.wan import vae_work
+from sora.models.wan.vae_work import decoding, encoding
 from sora.models.work import GIGA, TERA, CanvasWork
 from sora.networks.wan.config import WanConfig
+from sora.networks.wan.vae_config import WAN21, WAN22, WanVAEConfig
 from sora.storage import regular
 
 WORDS = 512  # places of a text; shorter ones are padded
@@ -37,7 +39,7 @@ def canvas_work(
     """See ``models.CountsWork``. A control branch is given two clips, what is kept and what is repainted, and a
     reference is encoded as one picture."""
     folder = hub.local_copy(spec).folder
-    config, vae = _transformer_config(spec, folder), _vae_sizes(spec, folder)
+    config, vae = _transformer_config(spec, folder), vae_work.sizes_of(_vae_config(spec, folder))
     _, length, height, width = spec.grid.latent_shape(*shape_FYX)
     clip, picture = (length, height, width), (1, height, width)
     tokens = (length + references) * height * width // prod(config.patch)
@@ -85,21 +87,11 @@ def _transformer_config(spec: ModelSpec, folder: Path | None) -> WanConfig:
         return WanConfig(**spec.sizes)
 
 
-def _vae_sizes(spec: ModelSpec, folder: Path | None) -> VAESizes:
-    found, usual = _settings(folder, "vae"), VAE_22 if spec.grid.space == 16 else VAE_21
+def _vae_config(spec: ModelSpec, folder: Path | None) -> WanVAEConfig:
+    found, usual = _settings(folder, "vae"), WAN22 if spec.grid.space == 16 else WAN21
     try:
-        widths, base = found["dim_mult"], found["base_dim"]
-        decoder_base = found.get("decoder_base_dim") or base
-        return VAESizes(
-            tuple(int(base * m) for m in widths),
-            tuple(int(decoder_base * m) for m in widths),
-            int(found["z_dim"]),
-            int(found["num_res_blocks"]),
-            tuple(map(bool, found["temperal_downsample"])),
-            bool(found.get("is_residual")),
-            int(found.get("patch_size") or 1),
-        )
-    except (KeyError, TypeError, ValueError):
+        return WanVAEConfig.from_json(found) if found else usual
+    except ValueError:  # loading says what is wrong with the file
         return usual
 
 

@@ -118,8 +118,11 @@ class UlyssesAttention:
     _numbers: ClassVar[Iterator[int]] = count()
 
     def __init__(self, sequence: UlyssesSequence, inner: Attend) -> None:
-        self.sequence, self.inner, self.number = ref(sequence), inner, next(self._numbers)
-        self._by_number[self.number] = self
+        self.sequence, self.inner = ref(sequence), inner
+        number = next(self._numbers)
+        self._by_number[number] = self
+        with torch.inference_mode(False):  # a compiler tells tensors of that mode from others
+            self.number = torch.tensor(number, device="cpu")  # as a tensor, so that a graph serves all functions
 
     def __call__(self, q_BHnK: Tensor, k_BHnK: Tensor, v_BHnK: Tensor, mask_BM: None = None) -> Tensor:
         """mask_BM: tokens attend to all tokens. Raises ValueError for a mask."""
@@ -140,13 +143,13 @@ class UlyssesAttention:
 
 
 @torch.library.custom_op(
-    "sora::ulysses_attention", mutates_args=(), schema="(Tensor q, Tensor k, Tensor v, int number) -> Tensor"
+    "sora::ulysses_attention", mutates_args=(), schema="(Tensor q, Tensor k, Tensor v, Tensor number) -> Tensor"
 )
-def ulysses_attention(q: Tensor, k: Tensor, v: Tensor, number: int) -> Tensor:
+def ulysses_attention(q: Tensor, k: Tensor, v: Tensor, number: Tensor) -> Tensor:
     """By the function of that number."""
-    return UlyssesAttention.of(number).attend(q, k, v).contiguous()
+    return UlyssesAttention.of(int(number)).attend(q, k, v).contiguous()
 
 
 @ulysses_attention.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, number: int) -> Tensor:  # noqa: ARG001
+def _(q: Tensor, k: Tensor, v: Tensor, number: Tensor) -> Tensor:  # noqa: ARG001
     return q.new_empty(q.shape)
