@@ -6,14 +6,18 @@ import os
 import socket
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sora.runtime import threads
+
 # Before torch is imported: two cores are shared with whatever else runs, and threads that spin would starve each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads.cores() // workers)))
 
 import huggingface_hub
 import imageio_ffmpeg
@@ -22,6 +26,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from huggingface_hub import constants
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 from typer import testing
 from typer.testing import CliRunner, Result
@@ -38,6 +43,10 @@ from sora.plan.clip import Clip
 if build := getattr(testing, "_get_command", None):
     setattr(testing, "_get_command", cache(build))  # noqa: B010, another library's name
 
+# Other programs may take most of this machine: no example is too slow.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 Studio = Callable[..., Result]
 Footage = Callable[..., Path]
 Serve = Callable[..., LocalHub]
@@ -45,10 +54,37 @@ Serve = Callable[..., LocalHub]
 
 COUNTS = pytest.StashKey[str]()
 
+FEW_FILES = 6  # one process has tested that many before others have imported torch
+MAX_WORKERS = 4
+WORKER_BYTES = 2 << 30  # of a worker, and of the programs that its tests start
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """As many processes as this machine has cores and memory for; for a few files none but this one."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    paths = [Path(argument.split("::")[0]) for argument in config.args]
+    files = {file for path in paths for file in (path.rglob("test_*.py") if path.is_dir() else [path])}
+    if len(files) <= FEW_FILES:
+        return 0
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    workers = int(min(threads.cores(), threads.quota(), memory / WORKER_BYTES, MAX_WORKERS))
+    return workers if workers > 1 else 0
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    functions = {item.nodeid.split("[")[0] for item in session.items}
-    session.config.stash[COUNTS] = f"{len(session.items)} tests of {len(functions)} functions"
+    session.config.stash[COUNTS] = _counted([item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    """A worker has found the same tests as all others."""
+    node.config.stash[COUNTS] = _counted(ids)
+
+
+def _counted(ids: Sequence[str]) -> str:
+    return f"{len(ids)} tests of {len({each.split('[')[0] for each in ids})} functions"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,16 @@ from conftest import Footage, Studio
 from sora import catalog, media
 from sora.cli import app
 
-DEFAULTS = catalog.find("mini").defaults
+MINI = catalog.find("mini")
+DEFAULTS = replace(MINI.defaults, area=128 * 128, draft_area=64 * 64)  # films of stand-ins need not be large
 SIDE, DRAFT = isqrt(DEFAULTS.area), isqrt(DEFAULTS.draft_area)
 QUICK = ("--steps", "1", "--seed", "3")
 SMALL = ("--size", "64x48", "--frames", "5")
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalog.MODELS, "mini", replace(MINI, defaults=DEFAULTS))
 
 
 def recipe(path: str | Path) -> dict[str, Any]:
@@ -316,6 +323,7 @@ def test_a_pictures_draft_is_finished(studio: Studio):
 
 def test_the_model_inside_makes_a_film_again_and_finishes_a_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(catalog.MODELS, "mini", MINI)
 
     def sora(*argv: str) -> Result:
         return CliRunner().invoke(app, list(argv))

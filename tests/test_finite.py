@@ -42,7 +42,7 @@ def test_whole_numbers_and_nothing_are_finite():
     assert is_finite(torch.arange(5)) and is_finite(torch.empty(0, 3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.sampled_from(formats.STORABLE), seed=st.integers(0, 1 << 30), share=st.floats(0, 1))
 def test_blocks_are_finite_exactly_where_their_numbers_are(name: str, seed: int, share: float):
     draw, layout = torch.Generator().manual_seed(seed), formats.FORMATS[name]

@@ -16,13 +16,14 @@ import torch
 
 import gpus_worker
 from sora import catalog
-from sora.errors import ModelError, OutOfMemory, SoraError, UsageError
+from sora.errors import ModelError, SoraError, UsageError
 from sora.jobs import job as jobs
 from sora.jobs.delivery import Delivery
 from sora.jobs.resolve import resolve
 from sora.models import parallel
 from sora.plan.request import Request
 from sora.runtime.parallel.config import ParallelConfig, choose_config, config_of_canvas, usable_counts
+from sora.runtime.parallel.failures import RankOutOfMemory
 from sora.runtime.parallel.messages import packed, unpacked
 from sora.runtime.parallel.ulysses import UlyssesSequence
 from sora.runtime.parallel.workers import Begin, Workers
@@ -130,7 +131,7 @@ def check_compiled_blocks(workers: Workers) -> None:
     ("what", "size", "kind", "message"),
     [
         ("error", 2, ModelError, "the file is damaged; fetch it again"),
-        ("memory", 2, OutOfMemory, "the device of process 1 ran out of memory; try another plan with --memory"),
+        ("memory", 2, RankOutOfMemory, "the device of process 1 ran out of memory; try another plan with --memory"),
         ("bug", 2, SoraError, "process 1 of --gpus 2 ended with status 1: KeyError: 'blocks.7'"),
         ("killed", 3, SoraError, "process 2 of --gpus 3 was ended by SIGKILL"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sora.memory.needs import Needs, WeightsSize
 from sora.memory.plans import MemoryPlan
@@ -11,6 +11,10 @@ SLOTS = 2
 """Places on the device through which streamed blocks pass: one at work, one on its way."""
 
 GB = 2**30
+
+PROCESS_BYTES = 350 * 2**20
+"""Of another process itself: Python, torch and what it imports took 310 MB of Linux's memory where nothing was
+loaded."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,31 @@ def estimate(needs: Needs, plan: MemoryPlan) -> Estimate:
     vae, tile = needs.vae.bytes, plan.tile
     resident_text = text_weights if plan.text_encoder == "resident" else 0
     all_else = network + vae if plan.text_encoder == "resident" else 0
-    around_vae = (0 if plan.separate_vae else network) + vae + resident_text
-    return Estimate(
+    around_vae = (0 if plan.separate_vae else network) + vae
+    found = Estimate(
         text=Phase(text_weights + all_else, needs.text_bytes),
-        encode=Phase() if needs.encoding_bytes is None else Phase(around_vae, needs.encoding_bytes(tile)),
+        encode=Phase()
+        if needs.encoding_bytes is None
+        else Phase(around_vae + resident_text, needs.encoding_bytes(tile)),
         sample=Phase(network + (0 if plan.separate_vae else vae) + resident_text, sampling),
-        decode=Phase(around_vae, needs.decoding_bytes(tile)),
-        host=network_streamed + text_streamed,
+        decode=Phase(around_vae + resident_text, needs.decoding_bytes(tile)),
+        host=needs.processes * network_streamed + text_streamed,
+    )
+    if needs.processes == 1 or not needs.unified_memory:
+        return found
+    return _in_one_memory(found, needs.processes - 1, network + (0 if plan.separate_vae else vae), around_vae)
+
+
+def _in_one_memory(one: Estimate, others: int, sampling: int, decoding: int) -> Estimate:
+    """Of several processes together. one: of the first. others: how many there are besides, which keep their
+    transformer while the first encodes. sampling, decoding: bytes of the weights that each of them has then."""
+    waiting, share = others * (PROCESS_BYTES + sampling), 1 + others
+    return replace(
+        one,
+        text=replace(one.text, weights=one.text.weights + waiting),
+        encode=replace(one.encode, weights=one.encode.weights + waiting),
+        sample=Phase(one.sample.weights + waiting, share * one.sample.work),
+        decode=Phase(one.decode.weights + others * (PROCESS_BYTES + decoding), share * one.decode.work),
     )
 
 

@@ -66,7 +66,9 @@ class Needs:
     sampling_bytes, decoding_bytes, encoding_bytes: see ``SamplingBytes`` and ``BytesByTile``; encoding_bytes is None
     where no pixel is known. text_bytes: what the text encoder takes besides its weights. batches_guidance: whether
     prompt and negative prompt are one batch. dtype_bytes: of a number that the transformer computes with.
-    unified_memory: whether the device's memory is the machine's own, so that offloading gains nothing (CPU, MPS)."""
+    unified_memory: whether the device's memory is the machine's own, so that offloading gains nothing (CPU, MPS).
+    processes: that paint it together, each with a transformer and an autoencoder of its own, on a device of its own or
+    in one unified memory; sampling_bytes are those of one of them."""
 
     transformer: NetworkSize
     vae: WeightsSize
@@ -81,6 +83,7 @@ class Needs:
     batches_guidance: bool = False
     dtype_bytes: int = 4
     unified_memory: bool = False
+    processes: int = 1
 
 
 def count(networks: Iterable[nn.Module]) -> int:

@@ -149,16 +149,20 @@ def preview_memory_plan(
     references: int = 0,
     forced: str | None = None,
     processes: int = 1,
+    guided: bool = True,
 ) -> tuple[MemoryPlan | None, str]:
     """The plan that ``plan_memory`` would follow for the same canvas, None for a family that is never offloaded, and
     the line that it would return, without loading the model. Takes and raises the same. processes: that paint it
-    together."""
+    together, of a family that several devices can paint with."""
     from sora import memory  # not at the top: commands that only list models do not need it
 
-    needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes, references=references)
+    options: dict[str, Any] = {"encodes": encodes, "references": references}
+    options |= {"processes": processes, "guided": guided} if processes > 1 else {}
+    needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, **options)
     if needs is None:
         return None, _no_memory_plan(spec, forced)
-    return memory.plan_memory(needs, memory.measure_free(device).shared(processes), forced)
+    free = memory.measure_free(device) if processes == 1 else memory.measure_least_free(device, processes)
+    return memory.plan_memory(needs, free, forced)
 
 
 def plan_memory(
@@ -169,20 +173,23 @@ def plan_memory(
     references: int = 0,
     forced: str | None = None,
     sampling_seconds: float | None = None,
+    guided: bool = True,
 ) -> str:
     """Choose and apply the memory plan of a model for canvases of (frames, height, width). Returns a line that
     describes it; an empty one for a model that is never offloaded.
 
     encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with each.
     forced: the name of a plan, one of ``memory.NAMES``; None to choose. sampling_seconds: that the job's passes are
-    predicted to take uncompiled; None: unknown. Raises OutOfMemory where no plan fits, and UsageError for an unknown
+    predicted to take uncompiled; None: unknown. guided: whether there are two passes a step, which several devices
+    divide among them. Raises OutOfMemory where no plan fits, and UsageError for an unknown
     name or a model that is never offloaded.
     """
-    from sora.engine.model import Offloadable
+    from sora.engine.model import Offloadable, Parallelizable
 
     if not isinstance(model, Offloadable):
         return _no_memory_plan(model.spec, forced)
     options: dict[str, Any] = {"encodes": encodes, "references": references, "forced": forced}
+    options |= {"guided": guided} if isinstance(model, Parallelizable) else {}
     return model.plan_memory(shape_FYX, **options, sampling_seconds=sampling_seconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from sora.engine.model import Model
+    from sora.memory import FreeMemory, Needs
     from sora.runtime.parallel.workers import Workers
 
 WORKER = "sora.models.worker"
@@ -23,6 +25,22 @@ WORKER = "sora.models.worker"
 
 class DividedFamily(Protocol):
     """What a family also exposes if several devices can compute its passes."""
+
+    def memory_needs(
+        self,
+        spec: ModelSpec,
+        shape_FYX: tuple[int, int, int],
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        encodes: bool,
+        references: int = 0,
+        processes: int = 1,
+        guided: bool = True,
+    ) -> Needs:
+        """As ``Family.memory_needs``: of one of so many processes on cards of their own, of all of them in one memory.
+        guided: whether there are two passes a step."""
+        ...
 
     def attention_heads(self, spec: ModelSpec) -> int:
         """Of the transformer; those of the downloaded weights, or else of the published ones. Raises ModelError."""
@@ -95,3 +113,12 @@ def parallelize(
     with workers.guarded():
         workers.send(Begin(ModelJob(model.spec, dtype, speed, tuple(loras), strict)))
     return model.parallelize(workers)
+
+
+def measure_free(workers: Workers, device: torch.device) -> FreeMemory:
+    """The memory that is free now where several devices paint: on the fullest of them. device: of this process."""
+    from sora import memory
+
+    workers.recover()
+    free = memory.measure_free(device)
+    return replace(free, device=min(free.device, *workers.free_bytes)) if workers.free_bytes else free

@@ -50,6 +50,7 @@ class DecodeRing:
         self._zero, self._before, self._after = ranks[0], edges[self.rank - 1][0], edges[self.rank][1]
         self._ranks, self._group_before, self._group_after = ranks, groups[self.rank - 1], groups[self.rank]
         self._sent: deque[tuple[dist.Work, Tensor]] = deque()
+        self._is_open = True
         self._in_chunk = self._most = 0  # sent for this chunk, and for the chunk that sent the most
 
     def receive(self, frames_BTHWC: Tensor) -> None:
@@ -71,8 +72,13 @@ class DecodeRing:
             for number, each in enumerate(frames):
                 yield chunks[number].check(each)
         finally:
-            for _ in frames:
-                pass
+            if self._is_open:
+                for _ in frames:
+                    pass
+
+    def close(self) -> None:
+        """The group is of no more use: whoever stops reading a clip now waits for nobody."""
+        self._is_open = False
 
     def _at_zero(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         own = self._decoded(chunks[0])

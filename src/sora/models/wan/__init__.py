@@ -53,13 +53,15 @@ def memory_needs(
     *,
     encodes: bool,
     references: int = 0,
+    processes: int = 1,
+    guided: bool = True,
 ) -> Needs:
     """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
     from sora.models.wan import components, needs
 
     paths = _paths(spec)
     vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
-    shown = {"encodes": encodes, "references": references}
+    shown = {"encodes": encodes, "references": references, "processes": processes, "guided": guided}
     return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)
 
 

@@ -19,7 +19,12 @@ from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workloa
 from sora.models.wan.work import encodes_canvas
 from sora.networks.layers import MPS_ATTENTION_LIMIT
 from sora.runtime.norm_silu import may_fuse_activation
+from sora.runtime.parallel.config import ParallelConfig, config_of_canvas
 from sora.runtime.speed import DEFAULT_SPEED, Speed
+
+COMMUNICATOR_BYTES = 100 * 2**20
+"""Of NCCL's buffers for a group of processes, with its usual number of channels (so reported by users of vLLM). Those
+of the groups that sample are there when free memory is measured."""
 
 
 def memory_needs(
@@ -34,10 +39,13 @@ def memory_needs(
     vae_dtype: torch.dtype = torch.float32,
     speed: Speed = DEFAULT_SPEED,
     windows: int = 1,
+    processes: int = 1,
+    guided: bool = True,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
     largest canvas. encodes: whether any pixel is known. references: pictures that are shown with it. vae_dtype: in
-    which the VAE runs. windows: canvases that are sampled at once. The prompt and the negative prompt are counted as
+    which the VAE runs. windows: canvases that are sampled at once. processes: that paint together. guided: whether they
+    have two passes a step to divide. The prompt and the negative prompt are counted as
     one batch where ``models.guidance`` makes them one."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
@@ -50,7 +58,9 @@ def memory_needs(
     text_encoder_bytes = _bytes_per_parameter(text_encoder, paths.get("text_encoder"), itemsize)
     _, t, h, w = latents = spec.grid.latent_shape(*shape_FYX)
     tokens = (references + t) * h * w // spec.grid.patch**2
+    divided = config_of_canvas(processes, dit.config.heads, guided=guided) or ParallelConfig()  # type: ignore[union-attr]
     batches_guidance = spec.defaults.guidance != 1 and should_batch_guidance(speed, device, tokens)
+    batches_guidance = batches_guidance and divided.cfg_degree == 1
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
@@ -64,6 +74,8 @@ def memory_needs(
         encodes=encodes_canvas(spec, known=encodes),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
+        processes=processes,
+        ulysses_degree=divided.ulysses_degree,
     )
     return memory_needs_of(workload)
 
@@ -84,7 +96,7 @@ def memory_needs_of(workload: Workload) -> Needs:
         vae=vae.weights,
         latent_side=max(latents[2:]),
         sampling_bytes=sampling,
-        decoding_bytes=lambda tile: maps.decoding(vae, latents, tile),
+        decoding_bytes=lambda tile: maps.decoding(vae, latents, tile) + _between_cards(workload),
         encoding_bytes=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
         text=NetworkSize(text.weights, text.in_blocks, text.blocks),
         image=workload.image,
@@ -93,7 +105,13 @@ def memory_needs_of(workload: Workload) -> Needs:
         batches_guidance=workload.batch > 1,
         dtype_bytes=workload.itemsize,
         unified_memory=workload.unified,
+        processes=workload.processes,
     )
+
+
+def _between_cards(workload: Workload) -> int:
+    """Of what a card needs besides to send its two neighbours frames of a clip that all decode."""
+    return 0 if workload.processes == 1 or workload.unified else 2 * COMMUNICATOR_BYTES
 
 
 def autoencoder_sizes(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Autoencoder:

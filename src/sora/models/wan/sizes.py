@@ -121,7 +121,8 @@ class Workload:
     that are sampled at once, of each of which there is a batch. itemsize: bytes of a number in
     the transformer's computations. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
     attention scores are in memory at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified:
-    as in ``memory.Needs``."""
+    as in ``memory.Needs``. processes: that paint together. ulysses_degree: how many of them share the tokens of a
+    pass."""
 
     transformer: Transformer
     text: TextEncoder
@@ -135,6 +136,8 @@ class Workload:
     unified: bool = False
     references: int = 0
     windows: int = 1
+    processes: int = 1
+    ulysses_degree: int = 1
 
     @property
     def sampled_latents(self) -> tuple[int, int, int, int]:
@@ -146,3 +149,8 @@ class Workload:
     def tokens(self) -> int:
         """How many tokens one sample has."""
         return prod(self.sampled_latents[1:]) // prod(self.transformer.patch)
+
+    @property
+    def own_tokens(self) -> int:
+        """The most of them that one process computes."""
+        return -(-self.tokens // self.ulysses_degree)

@@ -21,7 +21,7 @@ def transformer(workload: Workload, *, quantized: bool, fused: bool = False, kee
     dequantised on every use. fused: whether queries, keys and values are one product. keeps_text: whether keys and
     values of the text are there already, as ``kept_text`` counts them."""
     t, c = workload.transformer, workload.itemsize
-    samples = workload.windows * workload.batch * workload.tokens
+    samples = workload.windows * workload.batch * workload.own_tokens
     tables = workload.tokens * t.head_dim * 2 * FLOAT32
     text = 0 if keeps_text else workload.windows * workload.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
     peak = samples * _per_token(workload, fused)
@@ -63,7 +63,14 @@ def _per_token(workload: Workload, fused: bool) -> int:
     rotary = t.width * ((8 if fused else 6) * c + copy + 3 * FLOAT32)
     # Feed-forward: tokens before the block and within, and in three norms; its inside before and after activation.
     feed_forward = t.width * 5 * c + t.ffn * 2 * c
-    return max(rotary, feed_forward)
+    return max(rotary, feed_forward, _exchanging(t.width * c, fused) if workload.ulysses_degree > 1 else 0)
+
+
+def _exchanging(token: int, fused: bool) -> int:
+    """Of a token of so many bytes while processes exchange tokens for heads: tokens before the blocks, before this one
+    and within; queries, keys and values as they were, as they go, and as they come; and queries and keys before their
+    norm, where these are one product with the values."""
+    return (14 if fused else 12) * token
 
 
 def _scores(workload: Workload) -> int:

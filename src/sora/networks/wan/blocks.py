@@ -7,7 +7,7 @@ channels of a head.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +68,11 @@ class RowwiseLinear(Protocol):
     @staticmethod
     def product(x: Tensor, *row_tensors: Tensor) -> Tensor: ...
 
+    @staticmethod
+    def round_inputs(x: Tensor) -> Any:
+        """What several such layers take in place of the same x, so that it is rounded once."""
+        ...
+
 
 class FusedLinear(NamedTuple):
     """Several linear layers in one matrix product. kind: of each layer. tensors: theirs joined, which ``product`` takes
@@ -100,15 +105,25 @@ class Attention(nn.Module):
 
     def forward(self, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
         """Self-attention of the tokens. rotary_emb: (cosines, sines) of ``rope_tables``."""
-        fused = self._fused
+        # A compiled block never fuses them: one graph then serves networks that can and networks that cannot, and
+        # products of thousands of tokens gain nothing by it.
+        fused = None if torch.compiler.is_compiling() else self._fused
         if fused is not None and all(_is_frozen(m, fused.kind) for m in (self.to_q, self.to_k, self.to_v)):
             q, k, v = fused.product(x_BND, *fused.tensors).chunk(3, dim=-1)
             q, k = self._rotate(self.norm_q, q, rotary_emb), self._rotate(self.norm_k, k, rotary_emb)
         else:  # one after the other, so that no more stands at once than must
-            q = self._rotate(self.norm_q, self.to_q(x_BND), rotary_emb)
-            k = self._rotate(self.norm_k, self.to_k(x_BND), rotary_emb)
-            v = self.to_v(x_BND)
+            x = self._inputs_of_three(x_BND)
+            q = self._rotate(self.norm_q, self.to_q(x), rotary_emb)
+            k = self._rotate(self.norm_k, self.to_k(x), rotary_emb)
+            v = self.to_v(x)
         return self._out(self.attend(q, k, self._split(v)))
+
+    def _inputs_of_three(self, x_BND: Tensor) -> Any:
+        """The tokens as the layers of queries, keys and values take them."""
+        kind = type(self.to_q)
+        if not hasattr(kind, "round_inputs") or type(self.to_k) is not kind or type(self.to_v) is not kind:
+            return x_BND
+        return kind.round_inputs(x_BND)  # type: ignore[operator]
 
     def cross_attend(self, x_BND: Tensor, kv: BlockKV, mask_BM: Tensor | None = None) -> Tensor:
         """Cross-attention to cached keys and values. x may be one sample, which then serves for the whole batch of
@@ -254,26 +269,10 @@ def _before_text(x_BND: Tensor, layers: BlockLayers) -> Tensor:
     return layer_norm(x_BND, layers.eps, layers.norm2.weight, layers.norm2.bias).type_as(x_BND)
 
 
-class BlockGraph(Protocol):
-    """What runs ``update_gathered`` compiled."""
-
-    def __call__(
-        self,
-        layers: BlockLayers,
-        x_BND: Tensor,
-        kv: BlockKV,
-        rows_RD: Tensor,
-        index_BN: Tensor,
-        rotary_emb: tuple[Tensor, Tensor],
-        text_mask_BL: Tensor | None,
-    ) -> Tensor | None:
-        """The tokens after the block; None where it cannot be compiled."""
-        ...
-
-
 class Block(nn.Module):
     """Self-attention, cross-attention to text and image tokens, and feed-forward. Norms, modulation and residual sums
-    are computed in float32. compilable: the function that may be compiled. graph: runs it compiled; None does not."""
+    are computed in float32. compilable: the function that may be compiled. graph: runs it compiled, and returns None
+    where that cannot be done; itself None where it is not tried."""
 
     compilable = staticmethod(update_gathered)
 
@@ -285,7 +284,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.dim, config.eps) if config.cross_attn_norm else None
         self.ffn = FeedForward(config.dim, config.ffn_dim, config.dim, TanhGELU())
         self.scale_shift_table = nn.Parameter(torch.zeros(1, MODULATIONS, config.dim))
-        self.graph: BlockGraph | None = None
+        self.graph: Callable[..., Tensor | None] | None = None
 
     def forward(
         self,

@@ -89,8 +89,6 @@ class WanVACE(WanDiT):
             x_BCTHW, timestep_B_or_BN, text, text_mask_BL, image_BLD, fps
         )
         control_BND = self._embed_patches(control_BCTHW, self.vace_patch_embedding)
-        if self.sequence is not None:
-            control_BND = control_BND[:, self.sequence.share_of(control_BND.shape[1])]
         branch, layers = ControlBranch(self, inputs, control_BND, start_BND, scales), len(self.blocks)
         if step_cache is None:
             x_BND = branch.run(range(layers), start_BND)
