@@ -102,23 +102,14 @@ def test_the_fullest_card_decides(monkeypatch: pytest.MonkeyPatch) -> None:
         models.preview_memory_plan(ROW, CANVAS, CUDA, torch.bfloat16, encodes=False, processes=2)
 
 
-def test_time_is_divided_and_what_is_sent_is_added() -> None:
+def test_work_is_divided_and_what_is_sent_is_counted() -> None:
     work = models.canvas_work(ROW, CANVAS, encodes=False)
     assert work is not None
-    rates = {"itemsize": 2, "rate": 20.0}
-    seconds_of = lambda each: each.one_pass / 500  # noqa: E731
-    alone = parallel_work.pass_seconds(seconds_of, work, 1, **rates)
-    assert alone == pytest.approx(work.one_pass / 500) and parallel_work.gigabytes_sent(work, 1, 2) == 0
+    assert parallel_work.share_of(work, 4).one_pass == pytest.approx(work.one_pass / 4)
+    assert parallel_work.gigabytes_sent(work, 1, 2) == 0
     # By hand: in each of 40 blocks each of four sends three quarters of 4 tensors of 8,190 tokens.
     sent = 40 * 0.75 * 4 * 8190 * 5120 * 2 / 1e9
     assert parallel_work.gigabytes_sent(work, 4, 2) == pytest.approx(sent, rel=0.01)
-    assert parallel_work.pass_seconds(seconds_of, work, 4, **rates) == pytest.approx(alone / 4 + sent / 20, rel=0.01)
     eight = parallel_work.division(8, 40, guided=True)
     assert (eight.guided, eight.unguided) == (ParallelConfig(2, 4), ParallelConfig(1, 8))
-    half, whole = (parallel_work.pass_seconds(seconds_of, work, n, **rates) for n in (4, 8))
-    assert eight.sampling_seconds(seconds_of, work, steps=10, guided=6, **rates) == pytest.approx(6 * half + 4 * whole)
-    alone_twice = parallel_work.division(1, 40, guided=True).sampling_seconds(
-        seconds_of, work, steps=10, guided=10, **rates
-    )
-    assert alone_twice == pytest.approx(20 * alone)
     assert [parallel_work.decoding_share(21, n) for n in (1, 2, 4)] == [1, 11 / 21, 6 / 21]

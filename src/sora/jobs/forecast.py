@@ -145,10 +145,8 @@ def _corrected(by_rates: PhaseTerms, records: own_runs.Records, key: RunKey) -> 
 
 
 def canvases_of(resolved: ResolvedRequest, texts: float | None = None) -> tuple[CanvasRuns, ...] | None:
-    """What runs for one film of a request; None for a model whose family does not count its work, and for several
-    devices together, of which no rates are known. texts: that are encoded for it, None for all."""
-    if (resolved.request.gpus or 1) > 1:
-        return None
+    """What runs for one film of a request; None for a model whose family does not count its work. texts: that are
+    encoded for it, None for all."""
     try:
         return passes.of_film(resolved, texts)
     except ModelError:  # files that are damaged, which loading says better

@@ -12,6 +12,8 @@ from sora.catalog.spec import ModelSpec
 from sora.jobs.own_runs import RunKey
 from sora.jobs.resolve import ResolvedRequest
 from sora.memory.plans import MemoryPlan
+from sora.models import parallel, parallel_work
+from sora.models.parallel_work import Division
 from sora.runtime.rates import DeviceRates
 from sora.weights import page_cache
 
@@ -26,7 +28,7 @@ class Machine:
     a number of the transformer's. plan: the memory plan, None for a model that is always in memory whole. float8,
     may_compile: whether its linear layers compute so, and whether its blocks are compiled where that pays. compiled:
     whether they were; None before they have run. on_disk: the share of the bytes of the weights that is not in the page
-    cache."""
+    cache. division: how several cards divide a canvas, None for one device and for processes that share a CPU."""
 
     rates: DeviceRates
     key: RunKey
@@ -39,6 +41,7 @@ class Machine:
     compiled: bool | None = None
     is_known: bool = True
     on_disk: float = 0.0
+    division: Division | None = None
 
 
 def machine_of(
@@ -62,10 +65,11 @@ def machine_of(
     name = str(dtype).removeprefix("torch.")
     # The name of a person's own file says something of them.
     model = resolved.spec.name if resolved.spec.repo or resolved.spec.folder is None else "own"
+    gpus = resolved.request.gpus or 1
     half, is_whole = dtype != torch.float32, plan is None or (plan.resident_blocks is None and plan.is_exact)
     return Machine(
         found.usual_rates,
-        RunKey(found.key, name, resolved.spec.family, model, speed.mode),
+        RunKey(found.key + (f" x{gpus}" if gpus > 1 else ""), name, resolved.spec.family, model, speed.mode),
         half=half,
         half_vae=half and device.type == "cuda" and speed.uses("half-vae"),
         itemsize=dtype.itemsize,
@@ -75,7 +79,16 @@ def machine_of(
         compiled=compiled,
         is_known=found.rates is not None,
         on_disk=on_disk,
+        division=_division(resolved, gpus) if device.type == "cuda" else None,
     )
+
+
+def _division(resolved: ResolvedRequest, gpus: int) -> Division | None:
+    """Raises ValueError for a number of cards that cannot divide the work."""
+    if gpus == 1:
+        return None
+    heads = parallel.attention_heads(resolved.spec)
+    return parallel_work.division(gpus, heads, guided=resolved.request.guidance != 1)
 
 
 def share_on_disk(spec: ModelSpec) -> float:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from sora.jobs.forecast_machine import Machine
 from sora.jobs.passes import CanvasRuns
 from sora.jobs.resolve import ResolvedRequest
-from sora.models import compile_cost
+from sora.models import compile_cost, parallel_work
+from sora.models.work import CanvasWork
 
 MILLION = 1e6
 PHASES = ("load", "compile", "encode", "sample", "decode", "blend", "write")
@@ -56,25 +57,39 @@ def summed(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 def sampling(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> dict[str, float]:
     """Of all passes of a canvas."""
-    terms = {name: canvas.passes * each for name, each in _pass(machine, canvas, compiled=compiled).items()}
-    return summed((terms, {"calls": canvas.calls * machine.rates.overhead}))
+    calls = {"calls": canvas.calls * machine.rates.overhead}
+    guided = canvas.passes - canvas.calls  # steps with a second pass
+    if machine.division is None:
+        return summed((_times(canvas.passes, _pass(machine, canvas.work, 1, compiled=compiled)), calls))
+    both, one = machine.division.guided, machine.division.unguided
+    rounds = guided * (2 // both.cfg_degree)
+    of_both = _times(rounds, _pass(machine, canvas.work, both.ulysses_degree, compiled=compiled))
+    of_one = _times(canvas.calls - guided, _pass(machine, canvas.work, one.ulysses_degree, compiled=compiled))
+    return summed((of_both, of_one, calls))
 
 
-def _pass(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> dict[str, float]:
-    """Of one pass over one sample: those of its work, of its calls, or of streaming its blocks, whichever is most."""
-    r, work, full = machine.rates, canvas.work, 0 if machine.half else 1
+def _times(count: float, terms: Mapping[str, float]) -> dict[str, float]:
+    return {name: count * each for name, each in terms.items()}
+
+
+def _pass(machine: Machine, whole: CanvasWork, degree: int, *, compiled: bool) -> dict[str, float]:
+    """Of one pass over one sample, whose tokens so many devices share: those of its work, of its calls, or of streaming
+    its blocks, whichever is most; and of what the devices exchange."""
+    r, work, full = machine.rates, parallel_work.share_of(whole, degree), 0 if machine.half else 1
     product_rate = r.float8 if machine.float8 and compiled else r.matrix[full]
     moved = work.elements * (COMPILED_PASS_BYTES if compiled else PASS_BYTES) * machine.itemsize / 2
     terms = {
         "products": work.linear / product_rate + moved / 1e3 / r.memory,
         "attention": work.attention / r.attention[full] + work.text_attention / r.text_attention[full],
     }
-    alone = {"calls": r.call}, {"transfer": _streaming(machine, canvas)}
-    return max((terms, *alone), key=lambda each: sum(each.values()))
+    alone = {"calls": r.call}, {"transfer": _streaming(machine, work)}
+    longest = max((terms, *alone), key=lambda each: sum(each.values()))
+    sent = parallel_work.gigabytes_sent(whole, degree, machine.itemsize)
+    return summed((longest, {"exchange": sent / r.transfer} if sent else {}))
 
 
-def _streaming(machine: Machine, canvas: CanvasRuns) -> float:
-    plan, work = machine.plan, canvas.work
+def _streaming(machine: Machine, work: CanvasWork) -> float:
+    plan = machine.plan
     if plan is None or plan.resident_blocks is None:
         return 0.0
     offloaded = work.in_blocks * max(0.0, 1 - plan.resident_blocks / work.blocks)
@@ -100,9 +115,11 @@ def _encoding(resolved: ResolvedRequest, machine: Machine, canvas: CanvasRuns) -
 
 
 def _decoding(resolved: ResolvedRequest, machine: Machine, canvas: CanvasRuns) -> dict[str, float]:
+    latents = 1 + (canvas.frames - 1) // resolved.spec.grid.time
+    share = 1.0 if machine.division is None else parallel_work.decoding_share(latents, machine.division.devices)
     return {
         "fixed": CODEC_OVERHEAD,
-        "convolutions": _convolving(machine, canvas.decode.operations, canvas.decode.outputs),
+        "convolutions": share * _convolving(machine, canvas.decode.operations, canvas.decode.outputs),
         "pixels": FITTED * _fitted_pixels(resolved, canvas),
     }
 

@@ -60,12 +60,17 @@ def check(spec: ModelSpec, gpus: int, device: torch.device, *, named: bool, guid
         return
     check_family(spec, gpus)
     _check_devices(gpus, device, named)
-    heads = cast("DividedFamily", models.family(spec)).attention_heads(spec)
+    heads = attention_heads(spec)
     if choose_config(gpus, heads, guided=guided) is None:
         counts = ", ".join(map(str, usable_counts(heads, guided=guided)))
         with_guidance = "with" if guided else "without"
         problem = f"--gpus {gpus} cannot divide the {heads} attention heads of {spec.name} {with_guidance} guidance"
         raise UsageError(f"{problem}; expected 1{', ' if counts else ''}{counts}")
+
+
+def attention_heads(spec: ModelSpec) -> int:
+    """See ``DividedFamily``."""
+    return cast("DividedFamily", models.family(spec)).attention_heads(spec)
 
 
 def _check_devices(gpus: int, device: torch.device, named: bool) -> None:

@@ -1,8 +1,7 @@
-"""How long a pass and a decoding take where several devices divide them, by plain arithmetic. Imports no torch."""
+"""What each of several devices does of a pass and of a decoding, by plain arithmetic. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sora.models.work import CanvasWork
@@ -21,15 +20,6 @@ class Division:
     guided: ParallelConfig
     unguided: ParallelConfig
 
-    def sampling_seconds(
-        self, seconds_of: Callable[[CanvasWork], float], work: CanvasWork, *, steps: float, guided: float, **link: float
-    ) -> float:
-        """Of all passes of a canvas. seconds_of: one pass of this work on one device. steps: with one pass or two, of
-        which ``guided`` have two. link: as for ``pass_seconds``."""
-        both = pass_seconds(seconds_of, work, self.guided.ulysses_degree, **link)
-        one = pass_seconds(seconds_of, work, self.unguided.ulysses_degree, **link)
-        return guided * both * (2 // self.guided.cfg_degree) + (steps - guided) * one
-
 
 def division(devices: int, heads: int, *, guided: bool) -> Division:
     """Of a model with so many attention heads. Raises ValueError for a number that cannot divide them."""
@@ -40,15 +30,6 @@ def division(devices: int, heads: int, *, guided: bool) -> Division:
             f"{devices} devices cannot divide {heads} heads; expected what models.parallel.check lets pass"
         )
     return Division(devices, both, one)
-
-
-def pass_seconds(
-    seconds_of: Callable[[CanvasWork], float], work: CanvasWork, degree: int, *, itemsize: float, rate: float
-) -> float:
-    """Of one pass of the transformer whose tokens ``degree`` devices share. seconds_of: of a pass of this work on one
-    device. itemsize: bytes of a number. rate: 10^9 bytes a second that a device sends to the others; between cards
-    without a link of their own that is the rate of copies from pinned memory, since both go over PCIe."""
-    return seconds_of(share_of(work, degree)) + gigabytes_sent(work, degree, itemsize) / rate
 
 
 def share_of(work: CanvasWork, degree: int) -> CanvasWork:
