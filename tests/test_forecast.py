@@ -253,6 +253,29 @@ def test_two_experts_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds[1] - seconds[0] == pytest.approx(2 * 14.28 / 14.6, rel=0.05)
 
 
+def test_several_cards_divide_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def film(gpus: int | None = None, **values: Any) -> dict[str, float]:
+        resolved = asked("wan2.1-14b", gpus=gpus, sampler="euler", disable=("compile",), **values)
+        machine = on_h100(resolved, monkeypatch)
+        assert machine.key.device == (f"{gpus} x H100" if gpus else "H100")
+        return phases(resolved, machine)
+
+    one, two, eight = film(), film(2), film(8)
+    assert two["sample"] == pytest.approx(one["sample"] / 2), "each takes a prompt"
+    assert two["decode"] - 0.01 == pytest.approx((one["decode"] - 0.01) * 11 / 21)
+    # Four share a prompt: in each of 40 blocks each sends three quarters of 4 tensors of 8,190 tokens, at 50 GB/s.
+    sent = 50 * 40 * 0.75 * 4 * 8190 * 5120 * 2 / 50e9
+    assert eight["sample"] == pytest.approx(one["sample"] / 8 + sent, rel=0.01)
+    alone, together = film(guidance=1.0), film(8, guidance=1.0)
+    assert alone["sample"] / 8 < together["sample"] < alone["sample"] / 4 and eight["load"] == one["load"]
+
+
+def test_processes_that_share_a_cpu_are_no_faster() -> None:
+    both = [asked("wan2.1-1.3b", gpus=gpus, device="cpu") for gpus in (None, 2)]
+    seconds = [phases(each, forecast.machine_of(each, CPU, torch.float32, None)) for each in both]
+    assert seconds[0] == seconds[1]
+
+
 # Devices.
 
 

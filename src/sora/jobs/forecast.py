@@ -172,7 +172,8 @@ def _phases_known(records: own_runs.Records, key: RunKey) -> set[str]:
 
 def _basis(by_rates: PhaseTerms, records: own_runs.Records, key: RunKey) -> str:
     """What the most of the time rests on."""
-    longest = max((name for name in by_rates if name not in ONCE), key=lambda name: sum(by_rates[name].values()))
+    measured = (name for name in by_rates if name not in (*ONCE, "blend"))  # blending is measured with decoding
+    longest = max(measured, key=lambda name: sum(by_rates[name].values()))
     runs = own_runs.of(records, key).get(longest, ())
     if not runs:
         return "measured on other models" if longest in _phases_known(records, key) else "rates"
