@@ -29,8 +29,13 @@ from torch.cuda import _sanitizer
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sora.runtime.attention_op import attention_op
+
 DEVICE = torch.device("cuda", 0)
-MIXES = ("copy_", "_to_copy", "index", "index_put", "index_put_", "_index_put_impl_", "_copy_from", "set_", "fill_", "_has_compatible_shallow_copy_type")
+MIXES = (
+    *("copy_", "_to_copy", "_copy_from", "fill_", "set_", "_has_compatible_shallow_copy_type"),
+    *("index", "index_put", "index_put_", "_index_put_impl_"),
+)
 """Operators that take tensors of two devices; ``index`` takes its indices from the CPU."""
 
 
@@ -75,6 +80,9 @@ class Copy:
     source: Tensor
     done: bool = False
 
+    def __post_init__(self) -> None:
+        self.source = self.source.detach()  # so that the program's own tensor goes when the program drops it
+
     def finish(self) -> None:
         if not self.done:
             self.done = True
@@ -82,9 +90,9 @@ class Copy:
 
 
 class FakeStream:
-    def __init__(self, device: object = None) -> None:
-        self.cuda_stream = current().new_stream(self)
+    def __init__(self, device: object = None, **_: Any) -> None:
         self.waiting: list[Copy] = []
+        self.cuda_stream = current().add_stream(self)
 
     def wait_event(self, event: FakeEvent) -> None:
         current().sanitizer._handle_event_wait(id(event), self.cuda_stream)
@@ -98,6 +106,10 @@ class FakeStream:
     def synchronize(self) -> None:
         current().sanitizer._handle_stream_synchronization(self.cuda_stream)
         self.flush()
+
+    @property
+    def unfinished(self) -> list[Copy]:
+        return [copy for copy in self.waiting if not copy.done]
 
     def flush(self) -> None:
         waiting, self.waiting = self.waiting, []
@@ -117,7 +129,7 @@ class FakeEvent:
     def record(self, stream: FakeStream | None = None) -> None:
         stream = stream or current().stream()
         self.recorded = True
-        self.copies = [copy for copy in stream.waiting if not copy.done]
+        self.copies = stream.unfinished
         current().sanitizer._handle_event_record(id(self), stream.cuda_stream)
 
     def wait(self, stream: FakeStream | None = None) -> None:
@@ -149,6 +161,7 @@ class Card:
     copied_late: int = 0
     pinned_ranges: dict[int, int] = field(default_factory=dict)
     events: list[FakeEvent] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     before_allocation: Callable[[int], None] = lambda _: None
 
     def __post_init__(self) -> None:
@@ -158,13 +171,14 @@ class Card:
         self._sizes: dict[int, int] = {}
         self._references: Counter[int] = Counter()
         self._local = threading.local()
-        self._streams = 0
+        self.streams: list[FakeStream] = []
 
-    def new_stream(self, stream: FakeStream) -> int:
-        number, self._streams = self._streams, self._streams + 1
-        if number:
-            self.sanitizer._handle_stream_creation(number)
-        return number
+    def add_stream(self, stream: FakeStream) -> int:
+        """Its number; the default stream's is 0."""
+        self.streams.append(stream)
+        if len(self.streams) > 1:
+            self.sanitizer._handle_stream_creation(len(self.streams) - 1)
+        return len(self.streams) - 1
 
     def stream(self) -> FakeStream:
         return getattr(self._local, "stream", self.default)
@@ -182,11 +196,8 @@ class Card:
         self.sanitizer._handle_device_synchronization()
         for event in self.events:
             event.synchronize()
-        for stream in self.streams():
+        for stream in self.streams:
             stream.flush()
-
-    def streams(self) -> list[FakeStream]:
-        return [stream for stream in _streams_of.get(id(self), [])]
 
     # -- running operators ------------------------------------------------------------------------------------------
 
@@ -195,7 +206,7 @@ class Card:
             return self._run(func, args, kwargs)
 
     def _run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        leaves = pytree.tree_leaves((args, kwargs))
+        leaves = list(_leaves(args, kwargs))
         ours = [x for x in leaves if isinstance(x, CudaTensor)]
         place = next((x for x in leaves if isinstance(x, torch.device)), None)
         if not ours and (place is None or place.type != "cuda"):
@@ -204,7 +215,7 @@ class Card:
         self.calls[name] += 1
         if func.namespace == "sora":
             with Factories():
-                return CUSTOM[str(func)](*args, **kwargs)
+                return attention_op._init_fn(*args, **kwargs)
         self._check_devices(func, name, leaves)
         stream = self.stream()
         self._watch(func, args, kwargs, stream)
@@ -280,10 +291,15 @@ class Card:
         weakref.finalize(made, self._released, key, storage)
         return made
 
-    def _released(self, key: int, storage: object) -> None:  # noqa: ARG002, kept so that no other has its address
+    def _released(self, key: int, storage: object) -> None:
+        """storage: is kept until here, so that no other has its address."""
         with self.lock:
             self._references[key] -= 1
             if not self._references[key]:
+                others = [stream for stream in self.streams if stream is not self.default]
+                targets = [copy.target for stream in others for copy in stream.unfinished]
+                if any(target.untyped_storage()._cdata == key for target in targets):
+                    self.faults.append("memory is given back while another stream writes to it")
                 del self._references[key]
                 self.allocated -= self._sizes.pop(key)
 
@@ -299,11 +315,11 @@ class Card:
 
     def _watch(self, func: Any, args: Any, kwargs: Any, stream: FakeStream) -> None:
         """Report what the operator reads and writes to torch's sanitizer, once there is more than one stream."""
-        if func.is_view or len(self.streams()) < 2:
+        if func.is_view or len(self.streams) < 2:
             return
         changed = {id(x.own.untyped_storage()._cdata): x for x in _written(func, args, kwargs) if _is_ours(x)}
         written = {x.own.untyped_storage()._cdata for x in changed.values()}
-        read = {x.own.untyped_storage()._cdata for x in pytree.tree_leaves((args, kwargs)) if _is_ours(x)} - written
+        read = {x.own.untyped_storage()._cdata for x in _leaves(args, kwargs) if _is_ours(x)} - written
         aliases: dict[int, list[str]] = {key: [str(func)] for key in read | written}
         errors = self.sanitizer._handle_kernel_launch(stream.cuda_stream, read, written, set(), str(func), aliases)
         if errors:
@@ -315,8 +331,8 @@ class Card:
         self.pinned_ranges[start] = size
 
     def unpin(self, start: int) -> int:
-        for stream in self.streams():
-            assert not any(self._is_in(copy.source, start) for copy in stream.waiting if not copy.done), "in use"
+        if any(self._is_in(copy.source, start) for stream in self.streams for copy in stream.unfinished):
+            self.faults.append("memory is unlocked while it is copied")
         del self.pinned_ranges[start]
         return 0
 
@@ -334,6 +350,15 @@ class Card:
         stream.waiting.append(Copy(target.own, source))
         self.copied_late += 1
         return True
+
+
+def _leaves(args: Any, kwargs: Any) -> Iterator[Any]:
+    """An operator's arguments, and what is in its lists of tensors."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, list | tuple):
+            yield from value
+        else:
+            yield value
 
 
 def _argument(func: Any, args: Any, kwargs: Any, name: str) -> Any:
@@ -362,8 +387,6 @@ def _written(func: Any, args: Any, kwargs: Any) -> list[Any]:
     return found
 
 
-CUSTOM: dict[str, Callable[..., Tensor]] = {}
-_streams_of: dict[int, list[FakeStream]] = {}
 _cards: list[Card] = []
 
 
@@ -388,18 +411,12 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Iterator[Card]:
     _cards.append(card)
     guards = _device_guards()
     before, guards[CUDA_TYPE] = guards[CUDA_TYPE], guards[META_TYPE]
-    streams = _streams_of.setdefault(id(card), [])
-
-    class Stream(FakeStream):
-        def __init__(self, device: object = None, **_: Any) -> None:
-            super().__init__(device)
-            streams.append(self)
-
-    card.default = Stream()
-    _replace_torch(monkeypatch, card, Stream)
+    card.default = FakeStream()
+    _replace_torch(monkeypatch, card)
     with Factories():
         try:
             yield card
+            assert not card.faults, card.faults
         finally:
             _cards.pop()
             guards[CUDA_TYPE] = before
@@ -416,7 +433,7 @@ def _device_guards() -> Any:
     return (ctypes.c_void_p * (META_TYPE + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
 
 
-def _replace_torch(patch: pytest.MonkeyPatch, card: Card, stream: type[FakeStream]) -> None:
+def _replace_torch(patch: pytest.MonkeyPatch, card: Card) -> None:
     major, minor = card.capability
     properties = SimpleNamespace(
         name=card.name, major=major, minor=minor, multi_processor_count=132, total_memory=card.total
@@ -437,7 +454,7 @@ def _replace_torch(patch: pytest.MonkeyPatch, card: Card, stream: type[FakeStrea
         "get_device_name": lambda _=None: card.name,
         "get_device_capability": lambda _=None: card.capability,
         "get_device_properties": lambda _=None: properties,
-        "is_bf16_supported": lambda including_emulation=True: True,  # noqa: ARG005
+        "is_bf16_supported": lambda including_emulation=True: True,
         "mem_get_info": lambda _=None: (card.total - card.allocated, card.total),
         "memory_allocated": lambda _=None: card.allocated,
         "memory_reserved": lambda _=None: card.allocated,
@@ -448,7 +465,7 @@ def _replace_torch(patch: pytest.MonkeyPatch, card: Card, stream: type[FakeStrea
         "manual_seed": lambda _: None,
         "manual_seed_all": lambda _: None,
         "Event": FakeEvent,
-        "Stream": stream,
+        "Stream": FakeStream,
         "stream": card.on_stream,
         "current_stream": lambda _=None: card.stream(),
         "default_stream": lambda _=None: card.default,
@@ -460,6 +477,7 @@ def _replace_torch(patch: pytest.MonkeyPatch, card: Card, stream: type[FakeStrea
     for name, function in functions.items():
         patch.setattr(torch.cuda, name, function)
     patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)  # by tensors of another type
+    patch.setattr(torch, "compile", lambda function, **_: function)
     patch.setattr(torch, "Generator", FakeGenerator)
     patch.setattr(torch.Tensor, "to", _with_index(torch.Tensor.to))
     for name in ("flash", "efficient", "cudnn"):
