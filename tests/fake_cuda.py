@@ -1,5 +1,5 @@
 """A CUDA device for machines without one: tensors that are on "cuda" for torch and for the program, and whose numbers
-are computed by the CPU. What only CUDA runs can be run, and compared with the CPU's result.
+are computed by the CPU. What only CUDA runs can be run, and compared with the CPU's result. An MPS device likewise.
 
 It is strict where a GPU is: tensors of two devices do not mix, and page-locked memory is copied late. A copy that was
 asked for with ``non_blocking`` happens as late as the program allows: when its stream, or one that waits for it, goes
@@ -29,9 +29,11 @@ from torch.cuda import _sanitizer
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sora.networks import layers
 from sora.runtime.attention_op import attention_op
 
-DEVICE = torch.device("cuda", 0)
+TYPES = {"cuda": 1, "mps": 13, "meta": 14}
+"""Of devices, as c10/core/DeviceType.h numbers them."""
 MIXES = (
     *("copy_", "_to_copy", "_copy_from", "fill_", "set_", "_has_compatible_shallow_copy_type"),
     *("index", "index_put", "index_put_", "_index_put_impl_"),
@@ -47,7 +49,13 @@ class CudaTensor(torch.Tensor):
     @staticmethod
     def __new__(cls, own: Tensor) -> CudaTensor:
         made = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, own.size(), own.stride(), own.storage_offset(), dtype=own.dtype, layout=own.layout, device=DEVICE
+            cls,
+            own.size(),
+            own.stride(),
+            own.storage_offset(),
+            dtype=own.dtype,
+            layout=own.layout,
+            device=current().device,
         )
         made.own = own
         return made
@@ -60,6 +68,9 @@ class CudaTensor(torch.Tensor):
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
+
+    def new_tensor(self, data: Any, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+        return torch.tensor(data, dtype=dtype or self.dtype).to(self.device)
 
     def __repr__(self, **_: Any) -> str:
         return f"CudaTensor({tuple(self.shape)}, {self.dtype})"
@@ -150,8 +161,11 @@ class FakeEvent:
 
 @dataclass
 class Card:
-    """total: bytes of its memory. Allocating more raises torch.OutOfMemoryError."""
+    """total: bytes of its memory. Allocating more raises torch.OutOfMemoryError. calls: of each operator. faults: what
+    the program did that a real device would not forgive. spoils: an operator whose result is wrong. before_allocation:
+    is called with the bytes."""
 
+    type: str = "cuda"
     total: int = 2**34
     capability: tuple[int, int] = (9, 0)
     name: str = "NVIDIA H100 80GB HBM3"
@@ -162,9 +176,11 @@ class Card:
     pinned_ranges: dict[int, int] = field(default_factory=dict)
     events: list[FakeEvent] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    spoils: str = ""
     before_allocation: Callable[[int], None] = lambda _: None
 
     def __post_init__(self) -> None:
+        self.device = torch.device(self.type, 0)
         self.lock = threading.RLock()
         self.sanitizer = _sanitizer.EventHandler()
         self.default: Any = None
@@ -209,7 +225,7 @@ class Card:
         leaves = list(_leaves(args, kwargs))
         ours = [x for x in leaves if isinstance(x, CudaTensor)]
         place = next((x for x in leaves if isinstance(x, torch.device)), None)
-        if not ours and (place is None or place.type != "cuda"):
+        if not ours and (place is None or place.type != self.type):
             return self._on_host(func, args, kwargs)
         name = func.overloadpacket.__name__
         self.calls[name] += 1
@@ -217,6 +233,8 @@ class Card:
             with Factories():
                 return attention_op._init_fn(*args, **kwargs)
         self._check_devices(func, name, leaves)
+        if self.type == "mps":
+            self._refuse_on_mps(name, args, leaves)
         stream = self.stream()
         self._watch(func, args, kwargs, stream)
         if name == "copy_" and self._copies_late(args, kwargs, stream):
@@ -225,12 +243,14 @@ class Card:
             return self._moved_late(func, args, kwargs, stream)
         stream.flush()
         result = self._computed(func, args, kwargs)
+        if name == self.spoils:
+            result = result * 1.5
         if name in ("copy_", "set_"):
             return args[0]
         if place is not None and name in ("to", "_to_copy"):  # between devices, where this is one tensor still
-            crosses = (place.type == "cuda") != bool(ours)
+            crosses = (place.type == self.type) != bool(ours)
             result = result.clone() if crosses and _shares(result, leaves) else result
-        if place is None or place.type == "cuda":
+        if place is None or place.type == self.type:
             return self._wrapped(func, args, kwargs, result)
         return result
 
@@ -312,6 +332,17 @@ class Card:
         ours = any(isinstance(x, CudaTensor) for x in tensors)
         if ours and not (pointwise and all(x.ndim == 0 and x.device.type == "cpu" for x in foreign)):
             raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two in {func}")
+
+    def _refuse_on_mps(self, name: str, args: Any, leaves: list[Any]) -> None:
+        """What MPS cannot do, and what it does wrongly without a word."""
+        if any(x is torch.float64 or (_is_ours(x) and x.dtype == torch.float64) for x in leaves):
+            raise TypeError("MPS has no float64")
+        if name in ("pad", "constant_pad_nd") and args[0].ndim == 5 and len(args[1]) > 4 and any(args[1][4:]):
+            self.faults.append("five axes are padded in time")
+        if name == "scaled_dot_product_attention":
+            q, k = args[:2]
+            if q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] > layers.MPS_ATTENTION_LIMIT:
+                self.faults.append("an attention matrix is too large")
 
     def _watch(self, func: Any, args: Any, kwargs: Any, stream: FakeStream) -> None:
         """Report what the operator reads and writes to torch's sanitizer, once there is more than one stream."""
@@ -398,7 +429,7 @@ class FakeGenerator:
     """What ``torch.Generator`` makes for CUDA: one of the CPU."""
 
     def __new__(cls, device: Any = "cpu") -> Any:
-        return _GENERATOR("cpu" if torch.device(device).type == "cuda" else device)
+        return _GENERATOR("cpu" if torch.device(device).type == current().type else device)
 
 
 _GENERATOR = torch.Generator
@@ -410,7 +441,8 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Iterator[Card]:
     card = Card(**more)
     _cards.append(card)
     guards = _device_guards()
-    before, guards[CUDA_TYPE] = guards[CUDA_TYPE], guards[META_TYPE]
+    number = TYPES[card.type]
+    before, guards[number] = guards[number], guards[TYPES["meta"]]
     card.default = FakeStream()
     _replace_torch(monkeypatch, card)
     with Factories():
@@ -419,21 +451,46 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Iterator[Card]:
             assert not card.faults, card.faults
         finally:
             _cards.pop()
-            guards[CUDA_TYPE] = before
+            guards[number] = before
             monkeypatch.undo()
-
-
-CUDA_TYPE, META_TYPE = 1, 14  # c10/core/DeviceType.h
 
 
 def _device_guards() -> Any:
     """By type of device, what torch switches to a device with (c10/core/impl/DeviceGuardImplInterface.h). A build
     without CUDA has none for it; the meta device's does nothing, which is right here, too."""
     library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
-    return (ctypes.c_void_p * (META_TYPE + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
+    return (ctypes.c_void_p * (TYPES["meta"] + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
 
 
 def _replace_torch(patch: pytest.MonkeyPatch, card: Card) -> None:
+    (_replace_cuda if card.type == "cuda" else _replace_mps)(patch, card)
+    patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)  # by tensors of another type
+    patch.setattr(torch, "compile", lambda function, **_: function)
+    patch.setattr(torch, "Generator", FakeGenerator)
+    patch.setattr(torch.Tensor, "to", _with_index(torch.Tensor.to))
+    for name in ("tensor", "as_tensor"):
+        patch.setattr(torch, name, _moved_afterwards(getattr(torch, name)))
+    run = threading.Thread.run
+
+    def run_with_mode(thread: threading.Thread) -> None:
+        with Factories():
+            run(thread)
+
+    patch.setattr(threading.Thread, "run", run_with_mode)
+
+
+def _replace_mps(patch: pytest.MonkeyPatch, card: Card) -> None:
+    patch.setattr(torch.backends.mps, "is_available", lambda: True)
+    patch.setattr(torch.backends.mps, "get_name", lambda: "Apple M4", raising=False)
+    for name, function in {
+        "recommended_max_memory": lambda: card.total,
+        "driver_allocated_memory": lambda: card.allocated,
+        "manual_seed": lambda _: None,
+    }.items():
+        patch.setattr(torch.mps, name, function)
+
+
+def _replace_cuda(patch: pytest.MonkeyPatch, card: Card) -> None:
     major, minor = card.capability
     properties = SimpleNamespace(
         name=card.name, major=major, minor=minor, multi_processor_count=132, total_memory=card.total
@@ -476,29 +533,16 @@ def _replace_torch(patch: pytest.MonkeyPatch, card: Card) -> None:
     }
     for name, function in functions.items():
         patch.setattr(torch.cuda, name, function)
-    patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)  # by tensors of another type
-    patch.setattr(torch, "compile", lambda function, **_: function)
-    patch.setattr(torch, "Generator", FakeGenerator)
-    patch.setattr(torch.Tensor, "to", _with_index(torch.Tensor.to))
     for name in ("flash", "efficient", "cudnn"):
         patch.setattr(torch.backends.cuda, f"can_use_{name}_attention", lambda *_: True)
-    for name in ("tensor", "as_tensor"):
-        patch.setattr(torch, name, _moved_afterwards(getattr(torch, name)))
-    run = threading.Thread.run
-
-    def run_with_mode(thread: threading.Thread) -> None:
-        with Factories():
-            run(thread)
-
-    patch.setattr(threading.Thread, "run", run_with_mode)
 
 
 def _with_index(to: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """torch asks CUDA for the number of a device without one."""
 
     def numbered(value: Any) -> Any:
-        named = isinstance(value, torch.device | str) and str(value) == "cuda"
-        return DEVICE if named else value
+        named = isinstance(value, torch.device | str) and str(value) == current().type
+        return current().device if named else value
 
     def with_index(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return to(tensor, *map(numbered, args), **{name: numbered(value) for name, value in kwargs.items()})
@@ -510,9 +554,9 @@ def _moved_afterwards(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """torch moves what these make before any mode sees it."""
 
     def made(*args: Any, device: Any = None, **kwargs: Any) -> Tensor:
-        if device is None or torch.device(device).type != "cuda":
+        if device is None or torch.device(device).type != current().type:
             return make(*args, device=device, **kwargs)
-        return make(*args, **kwargs).to(DEVICE)
+        return make(*args, **kwargs).to(current().device)
 
     return made
 
