@@ -73,11 +73,6 @@ def check(spec: ModelSpec, gpus: int, device: torch.device, *, named: bool, guid
         raise UsageError(f"{problem}; expected 1{', ' if counts else ''}{counts}")
 
 
-def attention_heads(spec: ModelSpec) -> int:
-    """See ``DividedFamily``."""
-    return cast("DividedFamily", models.family(spec)).attention_heads(spec)
-
-
 def _check_devices(gpus: int, device: torch.device, named: bool) -> None:
     import os
 
