@@ -158,6 +158,9 @@ def test_a_film_in_half_precision_and_float8_is_near(
     expected = painted(folder, "t2v", "cpu")
     fast = painted(folder, "t2v", "cuda", dtype="bfloat16", speed="fast")
     assert card.calls["_scaled_mm"] and 0 < np.abs(fast - expected).mean() <= 8
+    card.calls.clear()
+    streamed = painted(folder, "t2v", "cuda", dtype="bfloat16", speed="fast", memory="streamed")
+    assert card.calls["_scaled_mm"] and apart(streamed, fast) == 0
 
 
 @pytest.mark.parametrize("nth", [200, 1500])
