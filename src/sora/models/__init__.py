@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sora.catalog.spec import Advice, ModelSpec
 from sora.errors import ModelError, UsageError
-from sora.runtime.speed import Speed
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +49,11 @@ class Family(Protocol):
         *,
         encodes: bool,
         references: int = 0,
+        speed: Speed = DEFAULT_SPEED,
     ) -> Needs | None:
         """The memory that painting a canvas of (frames, height, width) needs; the weights need not be downloaded.
         encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with
-        it. None for a family that is never offloaded."""
+        it. speed: as for ``load``. None for a family that is never offloaded."""
         ...
 
 
@@ -150,13 +151,14 @@ def preview_memory_plan(
     forced: str | None = None,
     processes: int = 1,
     guided: bool = True,
+    speed: Speed = DEFAULT_SPEED,
 ) -> tuple[MemoryPlan | None, str]:
     """The plan that ``plan_memory`` would follow for the same canvas, None for a family that is never offloaded, and
     the line that it would return, without loading the model. Takes and raises the same. processes: that paint it
-    together, of a family that several devices can paint with."""
+    together, of a family that several devices can paint with. speed: as for ``load``."""
     from sora import memory  # not at the top: commands that only list models do not need it
 
-    options: dict[str, Any] = {"encodes": encodes, "references": references}
+    options: dict[str, Any] = {"encodes": encodes, "references": references, "speed": speed}
     options |= {"processes": processes, "guided": guided} if processes > 1 else {}
     needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, **options)
     if needs is None:

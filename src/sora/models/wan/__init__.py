@@ -55,14 +55,15 @@ def memory_needs(
     references: int = 0,
     processes: int = 1,
     guided: bool = True,
+    speed: Speed = DEFAULT_SPEED,
 ) -> Needs:
     """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
     from sora.models.wan import components, needs
 
     paths = _paths(spec)
-    vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
+    vae_dtype = components.usual_vae_dtype(device, dtype, speed)
     shown = {"encodes": encodes, "references": references, "processes": processes, "guided": guided}
-    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)
+    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype, speed=speed)
 
 
 def canvas_work(spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0) -> CanvasWork:
