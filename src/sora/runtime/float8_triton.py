@@ -13,12 +13,14 @@ import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]
 from torch import Tensor
 
+from sora.runtime.sigmoid_triton import sigmoid
+
 FLOAT8 = torch.float8_e4m3fn
 
 
 @triton.jit
 def _tanh_gelu(x):
-    return x * tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))  # x / 2 * (1 + tanh(u)) = x * sigmoid(2 u)
+    return x * sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))  # x / 2 * (1 + tanh(u)) = x * sigmoid(2 u)
 
 
 @triton.jit
@@ -59,5 +61,16 @@ def quantize_rows_in_triton(x_RK: Tensor, gelu: bool = False, dtype: torch.dtype
     with torch.cuda.device(x_RK.device) if x_RK.is_cuda else nullcontext():
         if rows:
             launch: Any = _quantize_row[(rows,)]  # type: ignore[index]
-            launch(x_RK, rounded_RK, scale_R1, x_RK.stride(0), columns, GELU=gelu, BLOCK=block, num_warps=warps)
+            launch(
+                x_RK,
+                rounded_RK,
+                scale_R1,
+                x_RK.stride(0),
+                columns,
+                GELU=gelu,
+                BLOCK=block,
+                num_warps=warps,
+                # Asked for by name, since Triton's default differs between versions. torch's bits take no fusion.
+                enable_fp_fusion=gelu,
+            )
     return scale_R1, rounded_RK

@@ -14,25 +14,26 @@ import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]
 from torch import Tensor
 
+from sora.runtime.sigmoid_triton import sigmoid
+
 TILE = 4096  # numbers of a program, about
 
 
-@triton.jit(do_not_specialize=["places", "sample_places"])
-def _norm_silu(
-    x, gamma, out, places, sample_places, sample_stride, channels, scale, PLACES: tl.constexpr, CHANNELS: tl.constexpr
-):
-    place = tl.program_id(0).to(tl.int64) * PLACES + tl.arange(0, PLACES)
+@triton.jit(do_not_specialize=["places"])
+def _norm_silu(x, gamma, out, places, sample_stride, channels, scale, PLACES: tl.constexpr, CHANNELS: tl.constexpr):
+    sample = tl.program_id(1).to(tl.int64)
+    place = tl.program_id(0) * PLACES + tl.arange(0, PLACES)
     channel = tl.arange(0, CHANNELS)
     inside = (place < places)[:, None] & (channel < channels)[None, :]
-    values = tl.load(x + place[:, None] * channels + channel[None, :], mask=inside, other=0).to(tl.float32)
-    length = tl.sqrt(tl.sum(values * values, axis=1))
+    offset = place.to(tl.int64)[:, None] * channels + channel[None, :]
+    values = tl.load(x + sample * places * channels + offset, mask=inside, other=0).to(tl.float32)
+    square = tl.sum(values * values, axis=1)
     # Not a maximum, which would make a number of NaN.
-    factor = scale / tl.where(length < 1e-12, 1e-12, length)
+    factor = scale * tl.rsqrt(tl.where(square < 1e-24, 1e-24, square))
     weight = tl.load(gamma + channel, mask=channel < channels, other=0).to(tl.float32)
     values = values * factor[:, None] * weight[None, :]
-    values = values * tl.sigmoid(values)
-    start = (place // sample_places) * sample_stride + (place % sample_places) * channels
-    tl.store(out + start[:, None] + channel[None, :], values.to(out.dtype.element_ty), mask=inside)
+    values = values * sigmoid(values)
+    tl.store(out + sample * sample_stride + offset, values.to(out.dtype.element_ty), mask=inside)
 
 
 def norm_silu_in_triton(x_BCTHW: Tensor, gamma: Tensor, out_BCTHW: Tensor) -> None:
@@ -40,19 +41,19 @@ def norm_silu_in_triton(x_BCTHW: Tensor, gamma: Tensor, out_BCTHW: Tensor) -> No
     by side in memory; x is copied where its places are not. Raises what Triton raises where it cannot compile."""
     b, c, t, h, w = x_BCTHW.shape
     x = x_BCTHW.permute(0, 2, 3, 4, 1).contiguous()
-    block = triton.next_power_of_2(c)
+    places, block = t * h * w, triton.next_power_of_2(c)
     tile = max(1, TILE // block)
     with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
-        launch: Any = _norm_silu[(triton.cdiv(b * t * h * w, tile),)]  # type: ignore[index]
+        launch: Any = _norm_silu[(triton.cdiv(places, tile), b)]  # type: ignore[index]
         launch(
             x,
             gamma,
             out_BCTHW,
-            b * t * h * w,
-            t * h * w,
+            places,
             out_BCTHW.stride(0),
             c,
             c**0.5,
             PLACES=tile,
             CHANNELS=block,
+            enable_fp_fusion=True,  # by name, since Triton's default differs between versions
         )
