@@ -1,7 +1,7 @@
 """Activation memory of the transformer and the text encoder: what they take besides their weights, in bytes.
 
 Counted from the tensors alive at once in ``networks.wan.blocks`` and ``networks.umt5`` without gradients;
-``benchmarks/memory.py`` compares the counts with the networks.
+``benchmarks/memory.py`` compares the counts with the networks, ``benchmarks/memory_clips.py`` with whole clips.
 """
 
 from __future__ import annotations
