@@ -4,10 +4,10 @@
 
 The embedded model paints clips of several lengths, sizes and commands, by turns, in one process. Before anything is
 recorded they are predicted from the rates of the device; then after one default clip was painted; then after all were
-but those marked "fresh", with which no rate was ever compared while it was chosen. A Markdown table of seconds without
-the loading, which a last row measures in a process of its own. Medians of the rounds. The records are in a folder of their own. ``--cpu`` takes the seconds that one thread of this process computes
-in place of those that pass, for a machine on which other programs run: predictions are of an idle one. The encoder of
-films, a process of its own, is then not counted.
+but those marked "fresh", by which no rate was chosen. A Markdown table of seconds without the loading, which a last row
+measures in a process of its own. Medians of the rounds. The records are in a folder of their own. ``--cpu`` takes the
+seconds that one thread of this process computes in place of those that pass, for a machine on which other programs run:
+predictions are of an idle one. The encoder of films, a process of its own, is then not counted.
 """
 
 from __future__ import annotations
@@ -77,20 +77,20 @@ def fresh_cases(clip: str, picture: str) -> dict[str, Mapping[str, Any]]:
     """The same of films that are predicted and never recorded."""
     words = {"verb": "generate", "prompt": PROMPT}
     return {
-        "9 frames": words | {"frames": 9},
-        "60 frames": words | {"frames": 60},
-        "9:16, 25 frames": words | {"aspect": "9:16", "frames": 25},
-        "512x512": words | {"size": "512x512"},
-        "1920x1080, 5 frames": words | {"size": "1920x1080", "frames": 5},
-        "8 steps of heun": words | {"sampler": "heun", "steps": 8},
-        "30 guided steps, 9 frames": words | {"guidance": 4.0, "steps": 30, "frames": 9},
+        "13 frames": words | {"frames": 13},
+        "77 frames": words | {"frames": 77},
+        "4:5, 21 frames": words | {"aspect": "4:5", "frames": 21},
+        "640x480": words | {"size": "640x480"},
+        "1280x720, 9 frames": words | {"size": "1280x720", "frames": 9},
+        "5 steps of heun": words | {"sampler": "heun", "steps": 5},
+        "20 guided steps, 13 frames": words | {"guidance": 4.0, "steps": 20, "frames": 13},
         "img2vid, two pictures": {"verb": "img2vid", "image": picture, "last_image": picture, "prompt": PROMPT},
-        "extend by 30": {"verb": "extend", "clip": clip, "prompt": PROMPT, "frames": 30},
-        "extend backward": {"verb": "extend", "clip": clip, "prompt": PROMPT, "frames": 8, "backward": True},
-        "edit of half strength": {"verb": "edit", "clip": clip, "prompt": PROMPT, "strength": 0.5},
-        "12 fps, 33 frames": words | {"fps": 12.0, "frames": 33},
-        "a draft, 33 frames": words | {"draft": True, "frames": 33},
-        "two shots of 5 frames": words | {"then": ("a red apple floats up in space",), "frames": 9},
+        "extend by 22": {"verb": "extend", "clip": clip, "prompt": PROMPT, "frames": 22},
+        "extend backward": {"verb": "extend", "clip": clip, "prompt": PROMPT, "frames": 16, "backward": True},
+        "edit of little strength": {"verb": "edit", "clip": clip, "prompt": PROMPT, "strength": 0.3},
+        "16 fps, 29 frames": words | {"fps": 16.0, "frames": 29},
+        "a draft, 25 frames": words | {"draft": True, "frames": 25},
+        "three shots, 27 frames": words | {"then": ("a red apple floats up in space", "a fox moves"), "frames": 27},
     }
 
 
@@ -121,7 +121,7 @@ def painted(session: Session, case: ResolvedRequest, path: Path, now: Clock, *, 
     session.prepare(case)
     suffix = ".png" if case.request.verb == "image" else ".mp4"
     began = now()
-    target, options = str(path.with_suffix(suffix)), {"force": True, "records": records}
+    target, options = str(path.with_suffix(suffix)), dict[str, Any](force=True, records=records)
     session.write(case, case.variants[0], target, on_progress=lambda _: None, **options)
     return now() - began
 

@@ -8,16 +8,13 @@ import subprocess
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sora.runtime import threads
-
 # Before torch is imported: two cores are shared with whatever else runs, and threads that spin would starve each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads.cores() // workers)))
 
 import huggingface_hub
 import imageio_ffmpeg
@@ -38,10 +35,15 @@ from sora.catalog import transfer
 from sora.cli import app
 from sora.engine.canvas import Canvas, Latents
 from sora.plan.clip import Clip
+from sora.runtime import threads
 
 # typer builds all commands anew each time that one is tried, a tenth of a second which a program pays once.
 if build := getattr(testing, "_get_command", None):
     setattr(testing, "_get_command", cache(build))  # noqa: B010, another library's name
+
+# Processes that share the cores would wait for one another's threads. Programs that tests start decide for themselves.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), threads.cores() // workers)))
 
 # Other programs may take most of this machine: no example is too slow.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -146,6 +148,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_process() -> Iterator[None]:
+    """What a program sets for itself, its environment and its threads, is not left to the tests after it."""
+    environment, count = os.environ.copy(), torch.get_num_threads()
+    yield
+    changed = {name for name, _ in environment.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
+    for name in changed:
+        os.environ.pop(name, None)
+    os.environ.update({name: environment[name] for name in changed & environment.keys()})
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
 class SocketGuard:
     """What of the network the tests of this process may use: nothing, or this machine for a test that asks. attempts:
     what else was tried, each of which fails its test even where an exception is swallowed."""
@@ -234,6 +249,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in catalog.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
+
+
+MINI = catalog.MODELS["mini"]
+SMALL_MINI = replace(MINI, defaults=replace(MINI.defaults, area=160 * 160, draft_area=64 * 64))
+
+
+@pytest.fixture
+def small_mini(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded model's own size is small: what a stand-in paints costs little to resize and to encode."""
+    monkeypatch.setitem(catalog.MODELS, "mini", SMALL_MINI)
 
 
 @pytest.fixture

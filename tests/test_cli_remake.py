@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from conftest import Footage, Studio
+from conftest import MINI, SMALL_MINI, Footage, Studio
 from sora import catalog, media
 from sora.cli import app
 
-MINI = catalog.find("mini")
-DEFAULTS = replace(MINI.defaults, area=128 * 128, draft_area=64 * 64)  # films of stand-ins need not be large
+pytestmark = pytest.mark.usefixtures("small_mini")
+
+DEFAULTS = SMALL_MINI.defaults
 SIDE, DRAFT = isqrt(DEFAULTS.area), isqrt(DEFAULTS.draft_area)
 QUICK = ("--steps", "1", "--seed", "3")
 SMALL = ("--size", "64x48", "--frames", "5")
-
-
-@pytest.fixture(autouse=True)
-def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalog.MODELS, "mini", replace(MINI, defaults=DEFAULTS))
 
 
 def recipe(path: str | Path) -> dict[str, Any]:

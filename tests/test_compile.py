@@ -399,8 +399,56 @@ def test_where_our_cache_cannot_be_written_to_torch_has_its_own(
     compiles_here.write_text("a file where the folder should be")
     assert is_compiled(choice(LONG)) and "TORCHINDUCTOR_CACHE_DIR" not in os.environ
     monkeypatch.setenv("SORA_CACHE", str(tmp_path / "ours"))
+    with monkeypatch.context() as read_only:  # a folder that is there, on a file system that may only be read
+        read_only.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+        assert is_compiled(choice(LONG)) and "TORCHINDUCTOR_CACHE_DIR" not in os.environ
     assert is_compiled(choice(LONG))
     assert os.environ.pop("TORCHINDUCTOR_CACHE_DIR") == str(tmp_path / "ours" / "compiled")
+
+
+@pytest.mark.parametrize("owner", ["sora", "a person"])
+def test_a_damaged_cache_is_emptied_if_it_is_ours_and_compiling_tried_once_more(
+    compiles_here: Path, counter: CompileCounterWithBackend, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    if owner == "sora":
+        monkeypatch.setenv("SORA_CACHE", str(compiles_here.parent))
+    compiled_before(compiles_here)
+    torch._dynamo.reset()
+    tried: list[bool] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        tried.append((compiles_here / "fxgraph").exists())
+        if tried[-1]:
+            raise RuntimeError("a file of the cache is damaged")
+        return counter(graph, inputs)
+
+    monkeypatch.setattr(compiling, "BACKEND", backend)
+    network, inputs = lively(TINY), next(all_inputs(TINY))
+    assert is_compiled(choice(LONG), network)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        torch.testing.assert_close(velocities(network, inputs), velocities(lively(TINY), inputs), rtol=0, atol=1e-5)
+    uncompiled = [each for each in found if "uncompiled" in str(each.message)]
+    assert (tried, len(uncompiled)) == (([True, False], 0) if owner == "sora" else ([True], 1))
+    assert compiles_here.is_dir() and (compiles_here / "fxgraph").exists() == (owner == "a person")
+
+
+def test_a_compiler_that_never_compiled_this_is_not_tried_twice(
+    compiles_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORA_CACHE", str(compiles_here.parent))
+    tried: list[int] = []
+
+    def backend(*_: Any) -> Any:
+        tried.append(1)
+        raise RuntimeError("no C compiler")
+
+    monkeypatch.setattr(compiling, "BACKEND", backend)
+    network = lively(TINY)
+    assert is_compiled(choice(LONG), network)
+    with pytest.warns(RuntimeWarning, match="uncompiled"):
+        velocities(network, next(all_inputs(TINY)))
+    assert len(tried) == 1
 
 
 def test_other_layers_sizes_and_numbers_are_other_graphs() -> None:

@@ -24,6 +24,8 @@ from sora.plan.request import Request
 from sora.plan.shot import Shot
 from sora.plan.shot_spans import TRANSITION_FRAMES
 
+pytestmark = pytest.mark.usefixtures("small_mini")
+
 SECONDS = 2 * 8  # frames of a window where nothing says how a film was painted, at 8 frames a second
 
 

@@ -20,7 +20,11 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import sora
 from real_files_parts import tiny_wan
+from sora import catalog, memory
+from sora.memory.plans import find
+from sora.models import wan
 from sora.models.wan.float8_blocks import CONTEXT_LAYERS, convert_block_to_float8, convert_blocks_to_float8
+from sora.models.wan.layout import meta_module
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
 from sora.runtime import float8, float8_rounding, lora
@@ -28,6 +32,7 @@ from sora.runtime.compile import compile_blocks
 from sora.runtime.float8 import Float8Linear, convert_to_float8, is_fast, is_supported, pays
 from sora.runtime.float8_rounding import FLOAT8, FLOAT8_MAX, quantize_rows, quantize_rows_in_torch, triton_rounding
 from sora.runtime.offload import offload_blocks
+from sora.runtime.speed import Speed
 
 CPU = torch.device("cpu")
 CONFIG = WanConfig(
@@ -326,6 +331,25 @@ def test_a_film_whose_blocks_are_streamed_multiplies_in_float8_too(
         counts.append(len(products))
     assert torch.equal(*films)
     assert 0 < counts[0] < counts[1]  # queries, keys and values are one product where all blocks stay
+
+
+@pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.1-14b", "wan2.1-vace-14b"])
+def test_estimates_count_streamed_blocks_in_float8(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(float8, "is_fast", lambda _: True)
+    spec, shape, cuda = catalog.MODELS[name], (81, 480, 832), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 9))
+    dit: Any = meta_module(spec, "transformer", None)
+    dit.requires_grad_(False).bfloat16()
+    convert_blocks_to_float8(dit)
+    tensors = [t for block in dit.blocks_in_order() for t in (*block.parameters(), *block.buffers())]
+    exact, fast = (
+        memory.estimate(
+            wan.memory_needs(spec, shape, cuda, torch.bfloat16, encodes=False, speed=speed), find("streamed")
+        )
+        for speed in (Speed(), Speed("fast"))
+    )
+    assert fast.host == pytest.approx(sum(t.nbytes for t in tensors), rel=0.03)
+    assert fast.host < 0.62 * exact.host and fast.sample.weights < exact.sample.weights
 
 
 @needs_products

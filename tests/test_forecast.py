@@ -174,6 +174,11 @@ def test_memory_plans_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert whole["compile"] == streamed["compile"] > 0
     # 14 billion parameters of blocks, two bytes each, at 50 GB/s in every one of 1000 passes.
     assert streamed["sample"] == pytest.approx(1000 * 2 * 14.05 / 50, rel=0.02) and streamed["sample"] > whole["sample"]
+    fast = asked("wan2.1-14b", size="416x240", frames=17, steps=500, speed="fast")
+    in_float8 = {plan: on_h100(fast, monkeypatch, plan) for plan in ("resident", "streamed", "fp8")}
+    assert [machine.float8 for machine in in_float8.values()] == [True, True, False]
+    copied = phases(resolved, in_float8["streamed"])["sample"]  # of as many passes, 1.15 bytes for each parameter
+    assert copied == pytest.approx(1000 * 1.15 * 14.05 / 50, rel=0.03)
     assert tiled["decode"] > 1.2 * whole["decode"] and tiled["load"] == whole["load"], (
         "one window has nothing to encode"
     )
@@ -246,6 +251,29 @@ def test_two_experts_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = asked("wan2.1-14b"), asked("wan2.2-t2v-a14b")
     seconds = [phases(each, on_h100(each, monkeypatch))["load"] for each in (one, two)]
     assert seconds[1] - seconds[0] == pytest.approx(2 * 14.28 / 14.6, rel=0.05)
+
+
+def test_several_cards_divide_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def film(gpus: int | None = None, **values: Any) -> dict[str, float]:
+        resolved = asked("wan2.1-14b", gpus=gpus, sampler="euler", disable=("compile",), **values)
+        machine = on_h100(resolved, monkeypatch)
+        assert machine.key.device == (f"{gpus} x H100" if gpus else "H100")
+        return phases(resolved, machine)
+
+    one, two, eight = film(), film(2), film(8)
+    assert two["sample"] == pytest.approx(one["sample"] / 2), "each takes a prompt"
+    assert two["decode"] - 0.01 == pytest.approx((one["decode"] - 0.01) * 11 / 21)
+    # Four share a prompt: in each of 40 blocks each sends three quarters of 4 tensors of 8,190 tokens, at 50 GB/s.
+    sent = 50 * 40 * 0.75 * 4 * 8190 * 5120 * 2 / 50e9
+    assert eight["sample"] == pytest.approx(one["sample"] / 8 + sent, rel=0.01)
+    alone, together = film(guidance=1.0), film(8, guidance=1.0)
+    assert alone["sample"] / 8 < together["sample"] < alone["sample"] / 4 and eight["load"] == one["load"]
+
+
+def test_processes_that_share_a_cpu_are_no_faster() -> None:
+    both = [asked("wan2.1-1.3b", gpus=gpus, device="cpu") for gpus in (None, 2)]
+    seconds = [phases(each, forecast.machine_of(each, CPU, torch.float32, None)) for each in both]
+    assert seconds[0] == seconds[1]
 
 
 # Devices.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 import torch.distributed as dist
@@ -13,7 +14,10 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from memory import live_peak, workload_of
 from sora import catalog, memory, models
-from sora.errors import OutOfMemory
+from sora.cli import dry_run
+from sora.errors import OutOfMemory, UsageError
+from sora.jobs import forecast
+from sora.jobs.resolve import resolve
 from sora.memory import FreeMemory
 from sora.memory.estimate import PROCESS_BYTES
 from sora.models import parallel_work
@@ -21,8 +25,10 @@ from sora.models.wan import transformer_memory
 from sora.models.wan.needs import memory_needs
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.vace import build_transformer
-from sora.runtime.parallel.config import ParallelConfig
+from sora.plan.request import Request
+from sora.runtime import device as devices
 from sora.runtime.parallel.ulysses import UlyssesSequence
+from sora.runtime.rates import of_card
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 ROW = catalog.find("wan2.1-14b")
@@ -102,23 +108,52 @@ def test_the_fullest_card_decides(monkeypatch: pytest.MonkeyPatch) -> None:
         models.preview_memory_plan(ROW, CANVAS, CUDA, torch.bfloat16, encodes=False, processes=2)
 
 
+def test_a_dry_run_says_whose_memory_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [2**37]
+    monkeypatch.setattr(memory, "measure_least_free", lambda device, processes: FreeMemory(free[0]))
+    asked = Request(verb="generate", prompt="a red cat", model="wan2.1-1.3b", device="cpu", gpus=2)
+    assert str(dry_run.facts(resolve(asked))["memory"]).endswith(" of 128.0 GB, all 2 processes")
+    free[0] = 2**33
+    assert "fewer processes (--gpus)" in dry_run.facts(resolve(asked))["memory"]
+    with pytest.raises(UsageError, match=r"cannot divide the 12 attention heads"):
+        dry_run.facts(resolve(msgspec.structs.replace(asked, gpus=5)))
+
+
 def test_time_is_divided_and_what_is_sent_is_added() -> None:
     work = models.canvas_work(ROW, CANVAS, encodes=False)
     assert work is not None
-    rates = {"itemsize": 2, "rate": 20.0}
-    seconds_of = lambda each: each.one_pass / 500  # noqa: E731
-    alone = parallel_work.pass_seconds(seconds_of, work, 1, **rates)
-    assert alone == pytest.approx(work.one_pass / 500) and parallel_work.gigabytes_sent(work, 1, 2) == 0
-    # By hand: in each of 40 blocks each of four sends three quarters of 4 tensors of 8,190 tokens.
-    sent = 40 * 0.75 * 4 * 8190 * 5120 * 2 / 1e9
-    assert parallel_work.gigabytes_sent(work, 4, 2) == pytest.approx(sent, rel=0.01)
-    assert parallel_work.pass_seconds(seconds_of, work, 4, **rates) == pytest.approx(alone / 4 + sent / 20, rel=0.01)
-    eight = parallel_work.division(8, 40, guided=True)
-    assert (eight.guided, eight.unguided) == (ParallelConfig(2, 4), ParallelConfig(1, 8))
-    half, whole = (parallel_work.pass_seconds(seconds_of, work, n, **rates) for n in (4, 8))
-    assert eight.sampling_seconds(seconds_of, work, steps=10, guided=6, **rates) == pytest.approx(6 * half + 4 * whole)
-    alone_twice = parallel_work.division(1, 40, guided=True).sampling_seconds(
-        seconds_of, work, steps=10, guided=10, **rates
-    )
-    assert alone_twice == pytest.approx(20 * alone)
+
+    def seconds(devices: int, steps: float, guided: float) -> float:
+        how: dict[str, Any] = {"steps": steps, "guided": guided, "itemsize": 2, "rate": 20.0}
+        divided = parallel_work.division(devices, 40, guided=True)
+        return sum(divided.sampling(lambda each: {"products": each.one_pass / 500}, work, **how).values())
+
+    alone = work.one_pass / 500
+    assert seconds(1, steps=10, guided=6) == pytest.approx(16 * alone)
+    assert seconds(2, steps=10, guided=10) == pytest.approx(10 * alone), "nothing is sent where each has a prompt"
+    # By hand: in each of 40 blocks one of eight sends seven eighths of 4 tensors of 4,095 tokens, one of four as here.
+    sent = [40 * (n - 1) / n * 4 * 32760 / n * 5120 * 2 / 1e9 for n in (4, 8)]
+    assert [parallel_work.gigabytes_sent(work, n, 2) for n in (4, 8)] == pytest.approx(sent, rel=0.01)
+    half, whole = alone / 4 + sent[0] / 20, alone / 8 + sent[1] / 20
+    assert seconds(8, steps=10, guided=6) == pytest.approx(6 * half + 4 * whole, rel=0.01)
     assert [parallel_work.decoding_share(21, n) for n in (1, 2, 4)] == [1, 11 / 21, 6 / 21]
+
+
+def test_cards_are_forecast_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = of_card("NVIDIA H100 80GB HBM3")
+    assert rates is not None
+    monkeypatch.setattr(devices, "described", lambda *_: devices.Device("H100", rates))
+
+    def phases(gpus: int | None, **more: Any) -> dict[str, float]:
+        request = Request(verb="generate", prompt="a red cat", model=ROW.name, gpus=gpus, steps=20, **more)
+        resolved = resolve(request)
+        machine = forecast.machine_of(resolved, CUDA, torch.bfloat16, None)
+        assert machine.key.device == ("H100" if gpus is None else f"{gpus} x H100")
+        return forecast.film_seconds(resolved, machine, forecast.canvases_of(resolved) or ())
+
+    one, two, four = phases(None), phases(2), phases(4)
+    assert one["sample"] == pytest.approx(2 * two["sample"], rel=0.01)
+    assert 2 * four["sample"] > two["sample"] > 1.7 * four["sample"], "half of the tokens each, and what is sent"
+    assert one["encode"] == two["encode"] and two["decode"] < 0.6 * one["decode"]
+    fast = [phases(n, speed="fast")["sample"] for n in (None, 2)]
+    assert 1.7 < fast[0] / fast[1] < 2, "none rests in steps without guidance"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from conftest import Blotches, Studio
-from sora import catalog, media
+from sora import media
 from sora.jobs import job as jobs
 from sora.jobs.job import Job
 from sora.storage import staging
@@ -21,11 +20,7 @@ from sora.storage import staging
 SMALL = ("--size", "64x64", "--seed", "3", "--anyway")
 
 
-@pytest.fixture(autouse=True)
-def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What paints paints small films."""
-    spec = catalog.MODELS["mini"]
-    monkeypatch.setitem(catalog.MODELS, "mini", replace(spec, defaults=replace(spec.defaults, area=96 * 96)))
+pytestmark = pytest.mark.usefixtures("small_mini")
 
 
 @pytest.fixture

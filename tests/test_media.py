@@ -21,7 +21,8 @@ from PIL import Image, ImageDraw
 
 from sora import media
 from sora.errors import InputError, SoraError, UsageError
-from sora.media import relay
+from sora.media import encoder_thread
+from sora.media.encoder_thread import EncoderThread
 from sora.plan.clip import Clip
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -263,7 +264,7 @@ FRAME = np.zeros((2, 2, 3), np.uint8)
 
 def test_a_relay_takes_frames_while_the_encoder_is_busy_and_closes_when_it_is_done() -> None:
     encoder = Stuck()
-    behind = relay.EncoderThread(encoder, FRAME.nbytes)
+    behind = EncoderThread(encoder, FRAME.nbytes)
     for _ in range(3):
         behind.write(FRAME)
     assert encoder.taken == 0
@@ -275,7 +276,7 @@ def test_a_relay_takes_frames_while_the_encoder_is_busy_and_closes_when_it_is_do
 
 def test_a_relay_waits_where_too_much_is_held() -> None:
     encoder = Stuck()
-    behind = relay.EncoderThread(encoder, relay.WAITING)
+    behind = EncoderThread(encoder, encoder_thread.WAITING)
     writer = threading.Thread(target=lambda: [behind.write(FRAME) for _ in range(9)], daemon=True)
     writer.start()
     writer.join(0.2)
@@ -289,7 +290,7 @@ def test_a_relay_waits_where_too_much_is_held() -> None:
 def test_a_relay_says_what_went_wrong(ending: str) -> None:
     encoder = Stuck(OSError(28, "No space left on device"))
     encoder.go.set()
-    behind = relay.EncoderThread(encoder, FRAME.nbytes)
+    behind = EncoderThread(encoder, FRAME.nbytes)
     behind.write(FRAME)
     with pytest.raises(OSError, match="No space"):
         if ending == "close":
@@ -303,7 +304,7 @@ def test_a_relay_says_what_went_wrong(ending: str) -> None:
 
 def test_a_relay_that_is_abandoned_lets_go_of_frames_that_wait() -> None:
     encoder, before = Stuck(), set(threading.enumerate())  # of which others may end meanwhile
-    behind = relay.EncoderThread(encoder, FRAME.nbytes)
+    behind = EncoderThread(encoder, FRAME.nbytes)
     for _ in range(50):
         behind.write(FRAME)
     behind.abandon()

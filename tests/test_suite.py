@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import conftest
 from sora.runtime import threads
 
 HERE = Path(__file__).parent
 GB = 1 << 30
+THREADS = torch.get_num_threads()
 
 
 def workers(*arguments: str) -> int | None:
@@ -66,3 +68,13 @@ def test_the_count_at_the_end_is_of_tests_and_of_functions() -> None:
     node: Any = SimpleNamespace(config=SimpleNamespace(stash={}))
     conftest.pytest_xdist_node_collection_finished(node, ["a.py::one[1]", "a.py::one[2]", "b.py::one"])
     assert node.config.stash == {conftest.COUNTS: "3 tests of 2 functions"}
+
+
+def test_what_one_test_sets_for_the_process() -> None:
+    os.environ["SORA_TEST_LEFT"] = os.environ["OMP_WAIT_POLICY"] = "left"
+    torch.set_num_threads(THREADS + 1)
+
+
+def test_is_not_there_in_the_next() -> None:
+    assert "SORA_TEST_LEFT" not in os.environ and os.environ["OMP_WAIT_POLICY"] != "left"
+    assert torch.get_num_threads() == THREADS

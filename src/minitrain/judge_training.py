@@ -47,10 +47,7 @@ from minitrain.worlds.world import WORLDS, World
 FRAME_PHASE_SHARE, SECOND_PHASE_FOLDER = 0.5, "closely"  # share of the time of the first part; the folder of the second
 FRAMES_PER_NEW_CLIP = 24  # frames of a step for each clip that is rendered and looked at in it
 CLIPS_PER_STEP, MEMORY_CLIPS = 64, 4096  # clips that are followed in a step, and that are remembered
-INITIAL_CLIPS = {
-    True: 2,
-    False: 12,
-}  # clips rendered before the first step of a short and a long training, for each frame
+INITIAL_CLIPS = {True: 2, False: 12}  # rendered before a short and a long training's first step, for each frame
 CORRUPTED_SHARES = {"broken": 0.35, "worn": 0.2}  # of rendered frames; the rest is left as it is
 CORRUPTED_CLIP_SHARE, LABELLED_CLIP_SHARE = 0.5, 0.4  # frames for each rendered one
 MAP_DROPOUT = 0.5  # share of the map of a clip's frames that is dropped

@@ -145,10 +145,8 @@ def _corrected(by_rates: PhaseTerms, records: own_runs.Records, key: RunKey) -> 
 
 
 def canvases_of(resolved: ResolvedRequest, texts: float | None = None) -> tuple[CanvasRuns, ...] | None:
-    """What runs for one film of a request; None for a model whose family does not count its work, and for several
-    devices together, of which no rates are known. texts: that are encoded for it, None for all."""
-    if (resolved.request.gpus or 1) > 1:
-        return None
+    """What runs for one film of a request; None for a model whose family does not count its work. texts: that are
+    encoded for it, None for all."""
     try:
         return passes.of_film(resolved, texts)
     except ModelError:  # files that are damaged, which loading says better
@@ -174,7 +172,8 @@ def _phases_known(records: own_runs.Records, key: RunKey) -> set[str]:
 
 def _basis(by_rates: PhaseTerms, records: own_runs.Records, key: RunKey) -> str:
     """What the most of the time rests on."""
-    longest = max((name for name in by_rates if name not in ONCE), key=lambda name: sum(by_rates[name].values()))
+    measured = (name for name in by_rates if name not in (*ONCE, "blend"))  # blending is measured with decoding
+    longest = max(measured, key=lambda name: sum(by_rates[name].values()))
     runs = own_runs.of(records, key).get(longest, ())
     if not runs:
         return "measured on other models" if longest in _phases_known(records, key) else "rates"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sora import weights
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
+from sora.jobs import gpus
 from sora.jobs.own_runs import RunKey
 from sora.jobs.resolve import ResolvedRequest
 from sora.memory.plans import MemoryPlan
+from sora.models.parallel_work import Division
 from sora.runtime.rates import DeviceRates
 from sora.weights import page_cache
 
@@ -26,7 +28,7 @@ class Machine:
     a number of the transformer's. plan: the memory plan, None for a model that is always in memory whole. float8,
     may_compile: whether its linear layers compute so, and whether its blocks are compiled where that pays. compiled:
     whether they were; None before they have run. on_disk: the share of the bytes of the weights that is not in the page
-    cache."""
+    cache. division: among several cards, of which ``rates`` are those of one; None for one device."""
 
     rates: DeviceRates
     key: RunKey
@@ -39,6 +41,7 @@ class Machine:
     compiled: bool | None = None
     is_known: bool = True
     on_disk: float = 0.0
+    division: Division | None = None
 
 
 def machine_of(
@@ -62,19 +65,21 @@ def machine_of(
     name = str(dtype).removeprefix("torch.")
     # The name of a person's own file says something of them.
     model = resolved.spec.name if resolved.spec.repo or resolved.spec.folder is None else "own"
-    half, is_whole = dtype != torch.float32, plan is None or (plan.resident_blocks is None and plan.is_exact)
+    half, is_native = dtype != torch.float32, plan is None or plan.is_exact
+    processes = f"{resolved.request.gpus} x " if (resolved.request.gpus or 1) > 1 else ""
     return Machine(
-        found.usual_rates,
-        RunKey(found.key, name, resolved.spec.family, model, speed.mode),
+        replace(found.usual_rates, name=processes + found.usual_rates.name),
+        RunKey(processes + found.key, name, resolved.spec.family, model, speed.mode),
         half=half,
         half_vae=half and device.type == "cuda" and speed.uses("half-vae"),
         itemsize=dtype.itemsize,
         plan=plan,
-        float8=speed.fast and half and device.type == "cuda" and is_whole and found.usual_rates.float8 > 0,
+        float8=speed.fast and half and device.type == "cuda" and is_native and found.usual_rates.float8 > 0,
         may_compile=speed.uses("compile") and device.type == "cuda" and plan is not None,
         compiled=compiled,
         is_known=found.rates is not None,
         on_disk=on_disk,
+        division=gpus.division_among(resolved, device),
     )
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sora.jobs.resolve import ResolvedRequest
-from sora.models import parallel
+from sora.models import parallel, parallel_work
+from sora.models.parallel_work import Division
 
 if TYPE_CHECKING:
     import torch
@@ -21,3 +22,12 @@ def check(resolved: ResolvedRequest, device: torch.device) -> None:
 def division(resolved: ResolvedRequest) -> dict[str, Any]:
     """What the work is divided by, besides the number of devices: guided, whether there are two passes a step."""
     return {"guided": resolved.request.guidance != 1}
+
+
+def division_among(resolved: ResolvedRequest, device: torch.device) -> Division | None:
+    """How cards divide a request's canvases; None for one card, and on a CPU, whose processes share its cores. Raises
+    UsageError where so many cannot."""
+    count = resolved.request.gpus or 1
+    if count == 1 or device.type == "cpu":
+        return None
+    return parallel_work.division(count, parallel.attention_heads(resolved.spec), **division(resolved))

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from sora.jobs.forecast_machine import Machine
 from sora.jobs.passes import CanvasRuns
 from sora.jobs.resolve import ResolvedRequest
 from sora.models import compile_cost
+from sora.models.parallel_work import decoding_share
+from sora.models.work import CanvasWork
 
 MILLION = 1e6
 PHASES = ("load", "compile", "encode", "sample", "decode", "blend", "write")
 PASS_BYTES, COMPILED_PASS_BYTES = 320, 72  # moved for each element of a pass
+STREAMED_FLOAT8 = 1.13  # bytes of a parameter of a block that is streamed in float8: 1.10 of the 1.3B, 1.15 of the 14B
 OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutions, in half precision and in float32
 TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
@@ -56,29 +60,34 @@ def summed(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 def sampling(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> dict[str, float]:
     """Of all passes of a canvas."""
-    terms = {name: canvas.passes * each for name, each in _pass(machine, canvas, compiled=compiled).items()}
+    if machine.division is None:
+        terms = {name: canvas.passes * each for name, each in _pass(machine, canvas.work, compiled=compiled).items()}
+    else:
+        pass_of = partial(_pass, machine, compiled=compiled)
+        steps, link = {"steps": canvas.calls, "guided": canvas.passes - canvas.calls}, machine.rates.transfer
+        terms = machine.division.sampling(pass_of, canvas.work, **steps, itemsize=machine.itemsize, rate=link)
     return summed((terms, {"calls": canvas.calls * machine.rates.overhead}))
 
 
-def _pass(machine: Machine, canvas: CanvasRuns, *, compiled: bool) -> dict[str, float]:
+def _pass(machine: Machine, work: CanvasWork, *, compiled: bool) -> dict[str, float]:
     """Of one pass over one sample: those of its work, of its calls, or of streaming its blocks, whichever is most."""
-    r, work, full = machine.rates, canvas.work, 0 if machine.half else 1
+    r, full = machine.rates, 0 if machine.half else 1
     product_rate = r.float8 if machine.float8 and compiled else r.matrix[full]
     moved = work.elements * (COMPILED_PASS_BYTES if compiled else PASS_BYTES) * machine.itemsize / 2
     terms = {
         "products": work.linear / product_rate + moved / 1e3 / r.memory,
         "attention": work.attention / r.attention[full] + work.text_attention / r.text_attention[full],
     }
-    alone = {"calls": r.call}, {"transfer": _streaming(machine, canvas)}
+    alone = {"calls": r.call}, {"transfer": _streaming(machine, work)}
     return max((terms, *alone), key=lambda each: sum(each.values()))
 
 
-def _streaming(machine: Machine, canvas: CanvasRuns) -> float:
-    plan, work = machine.plan, canvas.work
+def _streaming(machine: Machine, work: CanvasWork) -> float:
+    plan = machine.plan
     if plan is None or plan.resident_blocks is None:
         return 0.0
     offloaded = work.in_blocks * max(0.0, 1 - plan.resident_blocks / work.blocks)
-    return offloaded * machine.itemsize / machine.rates.transfer
+    return offloaded * (STREAMED_FLOAT8 if machine.float8 else machine.itemsize) / machine.rates.transfer
 
 
 def is_compiled(resolved: ResolvedRequest, machine: Machine, canvases: Iterable[CanvasRuns]) -> bool:
@@ -100,9 +109,11 @@ def _encoding(resolved: ResolvedRequest, machine: Machine, canvas: CanvasRuns) -
 
 
 def _decoding(resolved: ResolvedRequest, machine: Machine, canvas: CanvasRuns) -> dict[str, float]:
+    chunks, devices = 1 + (canvas.frames - 1) // resolved.spec.grid.time, machine.division and machine.division.devices
+    convolutions = _convolving(machine, canvas.decode.operations, canvas.decode.outputs)
     return {
         "fixed": CODEC_OVERHEAD,
-        "convolutions": _convolving(machine, canvas.decode.operations, canvas.decode.outputs),
+        "convolutions": decoding_share(chunks, devices or 1) * convolutions,
         "pixels": FITTED * _fitted_pixels(resolved, canvas),
     }
 

@@ -53,7 +53,7 @@ class Compiling:
         compile_cost.choose_folder()
         key = graph_key(blocks[0], device)
         if self.expected_seconds is None or compile_cost.pays(self.expected_seconds, compile_seconds(key)):
-            compile_blocks(blocks, BACKEND, lambda: self._ran(key))
+            compile_blocks(blocks, BACKEND, lambda: self._ran(key), lambda: compile_cost.discard(key))
 
     def _ran(self, key: str) -> None:
         self.has_run = True

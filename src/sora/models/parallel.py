@@ -48,6 +48,11 @@ class DividedFamily(Protocol):
         ...
 
 
+def attention_heads(spec: ModelSpec) -> int:
+    """Of the transformer of a model that several devices can paint with. Raises ModelError."""
+    return cast("DividedFamily", models.family(spec)).attention_heads(spec)
+
+
 def check_family(spec: ModelSpec, gpus: int) -> None:
     """Raises UsageError for a model that one device alone can paint with. Imports no torch."""
     if gpus > 1 and not hasattr(models.family(spec), "attention_heads"):
@@ -61,7 +66,7 @@ def check(spec: ModelSpec, gpus: int, device: torch.device, *, named: bool, guid
         return
     check_family(spec, gpus)
     _check_devices(gpus, device, named)
-    heads = cast("DividedFamily", models.family(spec)).attention_heads(spec)
+    heads = attention_heads(spec)
     if choose_config(gpus, heads, guided=guided) is None:
         counts = ", ".join(map(str, usable_counts(heads, guided=guided)))
         with_guidance = "with" if guided else "without"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from sora.errors import UsageError
 from sora.models.work import CanvasWork
 from sora.runtime.parallel.config import ParallelConfig, config_of_canvas
 
@@ -12,43 +13,49 @@ EXCHANGED = 4
 """Tensors of all tokens that Ulysses exchanges in a block: queries, keys, values, and what attention made of them."""
 
 
+Terms = Mapping[str, float]
+
+
 @dataclass(frozen=True)
 class Division:
-    """How devices divide one canvas. devices: how many there are. guided: with guidance. unguided: a step without it,
-    of any canvas."""
+    """How devices divide one canvas. devices: how many there are. guided: steps with guidance, whose two passes may be
+    computed at the same time. unguided: steps without it, of any canvas."""
 
     devices: int
     guided: ParallelConfig
     unguided: ParallelConfig
 
-    def sampling_seconds(
-        self, seconds_of: Callable[[CanvasWork], float], work: CanvasWork, *, steps: float, guided: float, **link: float
-    ) -> float:
-        """Of all passes of a canvas. seconds_of: one pass of this work on one device. steps: with one pass or two, of
-        which ``guided`` have two. link: as for ``pass_seconds``."""
-        both = pass_seconds(seconds_of, work, self.guided.ulysses_degree, **link)
-        one = pass_seconds(seconds_of, work, self.unguided.ulysses_degree, **link)
-        return guided * both * (2 // self.guided.cfg_degree) + (steps - guided) * one
+    def sampling(
+        self,
+        pass_of: Callable[[CanvasWork], Terms],
+        work: CanvasWork,
+        *,
+        steps: float,
+        guided: float,
+        itemsize: float,
+        rate: float,
+    ) -> dict[str, float]:
+        """Seconds of all passes of a canvas, by term. pass_of: of one pass of this work on one device. steps: with one
+        pass or two, of which ``guided`` have two. itemsize: bytes of a number. rate: 10^9 bytes a second that a device
+        sends to the others; between cards without a link of their own that is the rate of copies from pinned memory,
+        since both go over PCIe."""
+        found: dict[str, float] = {}
+        times = ((self.guided, guided * (2 // self.guided.cfg_degree)), (self.unguided, steps - guided))
+        for config, count in times:
+            terms = dict(pass_of(share_of(work, config.ulysses_degree)))
+            terms["exchange"] = gigabytes_sent(work, config.ulysses_degree, itemsize) / rate
+            for name, seconds in terms.items():
+                found[name] = found.get(name, 0.0) + count * seconds
+        return found
 
 
 def division(devices: int, heads: int, *, guided: bool) -> Division:
-    """Of a model with so many attention heads. Raises ValueError for a number that cannot divide them."""
+    """Of a model with so many attention heads. Raises UsageError for a number that cannot divide them."""
     both = config_of_canvas(devices, heads, guided=guided)
     one = config_of_canvas(devices, heads, guided=False)
     if both is None or one is None:
-        raise ValueError(
-            f"{devices} devices cannot divide {heads} heads; expected what models.parallel.check lets pass"
-        )
+        raise UsageError(f"{devices} devices cannot divide {heads} attention heads; expected a divisor of them")
     return Division(devices, both, one)
-
-
-def pass_seconds(
-    seconds_of: Callable[[CanvasWork], float], work: CanvasWork, degree: int, *, itemsize: float, rate: float
-) -> float:
-    """Of one pass of the transformer whose tokens ``degree`` devices share. seconds_of: of a pass of this work on one
-    device. itemsize: bytes of a number. rate: 10^9 bytes a second that a device sends to the others; between cards
-    without a link of their own that is the rate of copies from pinned memory, since both go over PCIe."""
-    return seconds_of(share_of(work, degree)) + gigabytes_sent(work, degree, itemsize) / rate
 
 
 def share_of(work: CanvasWork, degree: int) -> CanvasWork:

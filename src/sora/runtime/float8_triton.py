@@ -70,6 +70,7 @@ def quantize_rows_in_triton(x_RK: Tensor, gelu: bool = False, dtype: torch.dtype
                 GELU=gelu,
                 BLOCK=block,
                 num_warps=warps,
-                enable_fp_fusion=gelu,  # said here, since Triton's default differs; torch's bits are rounded at each step
+                # Asked for by name, since Triton's default differs between versions. torch's bits take no fusion.
+                enable_fp_fusion=gelu,
             )
     return scale_R1, rounded_RK

@@ -55,5 +55,5 @@ def norm_silu_in_triton(x_BCTHW: Tensor, gamma: Tensor, out_BCTHW: Tensor) -> No
             c**0.5,
             PLACES=tile,
             CHANNELS=block,
-            enable_fp_fusion=True,  # said here, since Triton's default differs between versions
+            enable_fp_fusion=True,  # by name, since Triton's default differs between versions
         )

@@ -128,6 +128,10 @@ class BlockOffload:
             size = max((len(home.bytes) for home in self._host_blocks), default=0)
             self.slots = [DeviceSlot(size, self._host_blocks, device) for _ in range(min(SLOTS, len(moving)))]
         self._stream = torch.cuda.Stream(device) if _has_streams(device) and moving else None
+        # The next block may be on its way when the network is dropped, and memory of both ends would be given back.
+        self._finalizer = weakref.finalize(self, _wait_for, device) if self._stream is not None else None
+        if self._finalizer is not None:
+            self._finalizer.atexit = False
         self._at_work: tuple[int, DeviceSlot] | None = None
         for place, block in enumerate(moving):
             self._hooks.append(block.register_forward_pre_hook(self._pre_hook(place), with_kwargs=True))
@@ -139,8 +143,8 @@ class BlockOffload:
         self._release()
         for hook in self._hooks:
             hook.remove()
-        if self._stream is not None:
-            torch.cuda.synchronize(self.device)
+        if self._finalizer is not None:
+            self._finalizer()
         for home in self._host_blocks:
             if home.unpin is not None:
                 home.unpin()
@@ -237,6 +241,12 @@ def offload_blocks(
 
 def _wants_gradients(*values: object) -> bool:
     return any(isinstance(value, Tensor) and value.requires_grad for value in values)
+
+
+def _wait_for(device: torch.device) -> None:
+    """Until nothing is copied any more."""
+    with suppress(RuntimeError, AssertionError):  # what the device failed at is raised where its result is used
+        torch.cuda.synchronize(device)
 
 
 def _pin(bytes_N: Tensor) -> Callable[[], object] | None:

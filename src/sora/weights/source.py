@@ -11,8 +11,8 @@ from pathlib import Path
 from sora.errors import ModelError
 from sora.storage import regular
 from sora.storage.stand_in import damage
-from sora.weights.held import Table
 from sora.weights.strict import table
+from sora.weights.tensor_entry import Table
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
 UNFINISHED = (".part", ".partial", ".incomplete", ".crdownload", ".download", ".aria2", ".tmp")

@@ -27,7 +27,7 @@ from sora.networks.clip_vision import CLIPVision
 from sora.networks.umt5 import UMT5
 from sora.networks.wan.dit import SequenceParallel, WanDiT
 from sora.networks.wan.vae import WanVAE
-from sora.runtime import lora
+from sora.runtime import linear_gelu, lora
 from sora.runtime.background import Background, Work
 from sora.runtime.norm_silu import fused_activation
 from sora.runtime.offload import offload_blocks
@@ -277,6 +277,8 @@ class Components:
             convert_blocks_to_float8(dit)
         if self.speed.uses("fused"):
             dit.fuse_qkv()
+            if linear_gelu.is_supported(self.device, self.dtype):
+                linear_gelu.fuse_gelu(dit)
 
     @property
     def _multiplies_in_float8(self) -> bool:

@@ -192,13 +192,17 @@ def _row_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 class ActivatedLinear(nn.Module):
-    """A linear layer and an activation."""
+    """A linear layer and an activation. fused: computes both from x, weight and bias, where no gradients are wanted."""
 
     def __init__(self, dim_in: int, dim_out: int, activation: nn.Module) -> None:
         super().__init__()
         self.proj, self.activation = nn.Linear(dim_in, dim_out), activation
+        self.fused: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        differentiates = torch.is_grad_enabled() and x.requires_grad
+        if self.fused is not None and _is_frozen(self.proj, nn.Linear) and not differentiates:
+            return self.fused(x, self.proj.weight, self.proj.bias)
         y = self.proj(x)
         if isinstance(self.activation, TanhGELU) and not (torch.is_grad_enabled() and y.requires_grad):
             return tanh_gelu(y, in_place=True)

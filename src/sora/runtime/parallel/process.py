@@ -65,5 +65,6 @@ def _environment(rank: int, device: torch.device) -> dict[str, str]:
     if device.type == "cuda":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         cards = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
-        environment["CUDA_VISIBLE_DEVICES"] = cards[rank]
+        del cards[torch.cuda.current_device()]  # rank 0's
+        environment["CUDA_VISIBLE_DEVICES"] = cards[rank - 1]
     return environment

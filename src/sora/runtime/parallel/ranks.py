@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
 from functools import cached_property
 from typing import Any
 from weakref import WeakSet
@@ -21,9 +20,7 @@ from torch import Tensor
 from sora.errors import UsageError
 from sora.runtime.parallel.config import ParallelConfig
 from sora.runtime.parallel.ulysses import UlyssesSequence
-from sora.runtime.parallel_vae import DecodeRing
-
-MAX_WAIT = timedelta(hours=4)  # for another process in a collective; one that ends is noticed at once, by its pipe
+from sora.runtime.parallel_vae import MAX_WAIT, DecodeRing
 
 
 class Ranks:
@@ -117,7 +114,7 @@ def abort() -> None:
 
 def _group(ranks: range) -> Any:
     """The group of these ranks, which all processes must make; of no use to those that are not in it."""
-    return dist.new_group(list(ranks))
+    return dist.new_group(list(ranks), timeout=MAX_WAIT)
 
 
 def _halves(size: int) -> tuple[range, range]:

@@ -64,7 +64,7 @@ class Workers:
 
     def __init__(self, module: str, size: int, device: torch.device) -> None:
         """Start them. module: what each runs, by its full name. device: of this process; worker N gets the N-th
-        after it."""
+        of the other cards."""
         self.size, self.device = size, device
         self.ranks: Ranks | None = None
         self.failure: SoraError | None = None
@@ -107,8 +107,12 @@ class Workers:
         sequence = None if self.ranks is None else self.ranks.sequence
         joined: queue.SimpleQueue[Ranks | BaseException] = queue.SimpleQueue()
 
+        card = torch.cuda.current_device() if self.device.type == "cuda" else None
+
         def join() -> None:
             try:
+                if card is not None:
+                    torch.cuda.set_device(card)  # which is the first card in every new thread
                 joined.put(Ranks(0, self.size, self.device, store, sequence))
             except BaseException as error:
                 joined.put(error)
