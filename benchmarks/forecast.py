@@ -3,11 +3,11 @@
     python benchmarks/forecast.py [--rounds N] [--only NAME] [--cpu]
 
 The embedded model paints clips of several lengths, sizes and commands, by turns, in one process. Before anything is
-recorded they are predicted from the rates of the device; then after one default clip was painted; then after all were.
-A Markdown table of seconds without the loading, which a last row measures in a process of its own. Medians of the
-rounds. The records are in a folder of their own. ``--cpu`` takes the seconds that one thread of this process computes
-in place of those that pass, for a machine on which other programs run: predictions are of an idle one. The encoder of
-films, a process of its own, is then not counted.
+recorded they are predicted from the rates of the device; then after one default clip was painted; then after all were
+but those marked "fresh", by which no rate was chosen. A Markdown table of seconds without the loading, which a last row
+measures in a process of its own. Medians of the rounds. The records are in a folder of their own. ``--cpu`` takes the
+seconds that one thread of this process computes in place of those that pass, for a machine on which other programs run:
+predictions are of an idle one. The encoder of films, a process of its own, is then not counted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from sora.plan.request import Request
 
 PROMPT = "a red balloon floats up over a green meadow"
 Clock = Callable[[], float]
-FIRST = "17 frames"
+FIRST, FRESH = "17 frames", "fresh: "
 WITHIN_AFTER, WITHIN_RATES = 1.25, 2.0
 
 
@@ -73,6 +73,27 @@ def cases(clip: str, picture: str) -> dict[str, Mapping[str, Any]]:
     }
 
 
+def fresh_cases(clip: str, picture: str) -> dict[str, Mapping[str, Any]]:
+    """The same of films that are predicted and never recorded."""
+    words = {"verb": "generate", "prompt": PROMPT}
+    return {
+        "13 frames": words | {"frames": 13},
+        "77 frames": words | {"frames": 77},
+        "4:5, 21 frames": words | {"aspect": "4:5", "frames": 21},
+        "640x480": words | {"size": "640x480"},
+        "1280x720, 9 frames": words | {"size": "1280x720", "frames": 9},
+        "5 steps of heun": words | {"sampler": "heun", "steps": 5},
+        "20 guided steps, 13 frames": words | {"guidance": 4.0, "steps": 20, "frames": 13},
+        "img2vid, two pictures": {"verb": "img2vid", "image": picture, "last_image": picture, "prompt": PROMPT},
+        "extend by 22": {"verb": "extend", "clip": clip, "prompt": PROMPT, "frames": 22},
+        "extend backward": {"verb": "extend", "clip": clip, "prompt": PROMPT, "frames": 16, "backward": True},
+        "edit of little strength": {"verb": "edit", "clip": clip, "prompt": PROMPT, "strength": 0.3},
+        "16 fps, 29 frames": words | {"fps": 16.0, "frames": 29},
+        "a draft, 25 frames": words | {"draft": True, "frames": 25},
+        "three shots, 27 frames": words | {"then": ("a red apple floats up in space", "a fox moves"), "frames": 27},
+    }
+
+
 def resolved_cases(folder: Path, only: str) -> dict[str, ResolvedRequest]:
     clip, picture = folder / "clip.mp4", folder / "picture.png"
     draw = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8).repeat(32, 0).repeat(32, 1)
@@ -81,7 +102,8 @@ def resolved_cases(folder: Path, only: str) -> dict[str, ResolvedRequest]:
             file.write(np.roll(draw, 4 * shift, axis=1)[None])
     Image.fromarray(draw).save(picture)
     found: dict[str, ResolvedRequest] = {}
-    for name, values in cases(str(clip), str(picture)).items():
+    fresh = {f"{FRESH}{name}": values for name, values in fresh_cases(str(clip), str(picture)).items()}
+    for name, values in (cases(str(clip), str(picture)) | fresh).items():
         if only in name or name == FIRST:
             found[name] = resolve(Request(**values, seed=1), Delivery(output=str(folder / "made.mp4"), anyway=True))
     return found
@@ -94,12 +116,13 @@ def predicted(case: ResolvedRequest) -> dict[str, float]:
     return {name: each for name, each in found.seconds.items() if name not in ("load", "compile")}
 
 
-def painted(session: Session, case: ResolvedRequest, path: Path, now: Clock) -> float:
-    """Seconds of one film, by a clock."""
+def painted(session: Session, case: ResolvedRequest, path: Path, now: Clock, *, records: bool = True) -> float:
+    """Seconds of one film, by a clock. records: whether they are kept for the predictions."""
     session.prepare(case)
     suffix = ".png" if case.request.verb == "image" else ".mp4"
     began = now()
-    session.write(case, case.variants[0], str(path.with_suffix(suffix)), force=True, on_progress=lambda _: None)
+    target, options = str(path.with_suffix(suffix)), dict[str, Any](force=True, records=records)
+    session.write(case, case.variants[0], target, on_progress=lambda _: None, **options)
     return now() - began
 
 
@@ -129,35 +152,39 @@ def main() -> None:
 
 def table(folder: Path, rounds: int, only: str, now: Clock) -> None:
     found, session, path = resolved_cases(folder, only), Session(), folder / "made.mp4"
-    for case in found.values():  # what a first run alone pays for, not recorded
-        os.environ["SORA_STATE"] = str(folder / "unused")
-        painted(session, case, path, now)
-    os.environ["SORA_STATE"] = str(folder / "state")
+    for case in found.values():  # what a first run alone pays for
+        painted(session, case, path, now, records=False)
     by_rates = {name: predicted(case) for name, case in found.items()}
     painted(session, found[FIRST], path, now)
     after_one = {name: sum(predicted(case).values()) for name, case in found.items()}
     real: dict[str, list[float]] = {name: [] for name in found}
     for number in range(rounds):
         for name, case in list(found.items()) if number % 2 == 0 else list(found.items())[::-1]:
-            real[name].append(painted(session, case, path, now))
+            real[name].append(painted(session, case, path, now, records=not name.startswith(FRESH)))
     after_all = {name: sum(predicted(case).values()) for name, case in found.items()}
     print(f"| film | took s | spread | rates | after one | after all |\n|{' --- |' * 6}")
-    misses: list[tuple[float, float, float]] = []
+    misses: dict[str, tuple[float, ...]] = {}
     for name, seconds in real.items():
         took = statistics.median(seconds)
         ratios = tuple(
             each[name] / took for each in ({n: sum(p.values()) for n, p in by_rates.items()}, after_one, after_all)
         )
-        misses.append(tuple(max(r, 1 / r) for r in ratios))  # type: ignore[arg-type]
+        misses[name] = tuple(max(r, 1 / r) for r in ratios)
         spread = (max(seconds) - min(seconds)) / took
         print(f"| {name} | {took:.2f} | {spread:.0%} | {' | '.join(f'{r:.2f}' for r in ratios)} |")
     took, expected = cold(folder)
     print(f"| loading, cold | {took:.2f} | | {expected / took:.2f} | | |")
-    for place, (title, limit) in enumerate(
-        (("rates", WITHIN_RATES), ("after one", WITHIN_AFTER), ("after all", WITHIN_AFTER))
-    ):
-        met = sum(each[place] <= limit for each in misses)
-        print(f"{title}: {met} of {len(misses)} within {limit:g} times, the worst {max(e[place] for e in misses):.2f}")
+    for kind in ("", FRESH):
+        print_misses(kind, [each for name, each in misses.items() if name.startswith(FRESH) == bool(kind)])
+
+
+def print_misses(kind: str, misses: list[tuple[float, ...]]) -> None:
+    """How many predictions came close, and how far the worst was. misses: of each film from the rates, after one, and
+    after all, as factors from 1."""
+    titles = ("rates", WITHIN_RATES), ("after one", WITHIN_AFTER), ("after all", WITHIN_AFTER)
+    for place, (title, limit) in enumerate(titles if misses else ()):
+        met, worst = sum(each[place] <= limit for each in misses), max(each[place] for each in misses)
+        print(f"{kind}{title}: {met} of {len(misses)} within {limit:g} times, the worst {worst:.2f}")
 
 
 if __name__ == "__main__":

@@ -177,13 +177,19 @@ def rule_table(device: str, dtype: torch.dtype) -> str:
     return markdown_table(("tokens", "two passes, s", "one batch, s", "one batch is faster by"), lines)
 
 
+def targets(name: str, device: str) -> dict[str, float]:
+    """Times faster than each baseline that a row should be."""
+    found = dict(CUDA_TARGETS if device == "cuda" else CPU_TARGETS)
+    return found | {DEFAULT: TARGET_5B} if device == "cuda" and "5B" in name else found
+
+
 def judge(found: Mapping[str, Measured], device: str) -> None:
     """On a CPU the worst row against each baseline, on CUDA each row, and its memory."""
     verdicts = Verdicts()
-    for base, target in (CUDA_TARGETS if device == "cuda" else CPU_TARGETS).items():
+    for base in targets("", device):
         slowest = min(found, key=lambda name: found[name].faster(base))
         for name in found if device == "cuda" else [slowest]:
-            wanted = TARGET_5B if device == "cuda" and base == DEFAULT and "5B" in name else target
+            wanted = targets(name, device)[base]
             value = found[name].faster(base)
             verdicts.add(f"times faster than {base}", f">= {wanted}", f"{value:.2f} ({name})", value >= wanted)
     for name, m in found.items() if device == "cuda" else ():

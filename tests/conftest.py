@@ -6,14 +6,19 @@ import os
 import socket
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sora.runtime import threads
+
 # Before torch is imported: two cores are shared with whatever else runs, and threads that spin would starve each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads.cores() // workers)))
 
 import huggingface_hub
 import imageio_ffmpeg
@@ -22,6 +27,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from huggingface_hub import constants
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 from typer import testing
 from typer.testing import CliRunner, Result
@@ -38,6 +44,10 @@ from sora.plan.clip import Clip
 if build := getattr(testing, "_get_command", None):
     setattr(testing, "_get_command", cache(build))  # noqa: B010, another library's name
 
+# Other programs may take most of this machine: no example is too slow.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 Studio = Callable[..., Result]
 Footage = Callable[..., Path]
 Serve = Callable[..., LocalHub]
@@ -45,10 +55,37 @@ Serve = Callable[..., LocalHub]
 
 COUNTS = pytest.StashKey[str]()
 
+FEW_FILES = 6  # one process has tested that many before others have imported torch
+MAX_WORKERS = 4
+WORKER_BYTES = 2 << 30  # of a worker, and of the programs that its tests start
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """As many processes as this machine has cores and memory for; for a few files none but this one."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    paths = [Path(argument.split("::")[0]) for argument in config.args]
+    files = {file for path in paths for file in (path.rglob("test_*.py") if path.is_dir() else [path])}
+    if len(files) <= FEW_FILES:
+        return 0
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    workers = int(min(threads.cores(), threads.quota(), memory / WORKER_BYTES, MAX_WORKERS))
+    return workers if workers > 1 else 0
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    functions = {item.nodeid.split("[")[0] for item in session.items}
-    session.config.stash[COUNTS] = f"{len(session.items)} tests of {len(functions)} functions"
+    session.config.stash[COUNTS] = _counted([item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    """A worker has found the same tests as all others."""
+    node.config.stash[COUNTS] = _counted(ids)
+
+
+def _counted(ids: Sequence[str]) -> str:
+    return f"{len(ids)} tests of {len({each.split('[')[0] for each in ids})} functions"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -108,6 +145,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SORA_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("SORA_STATE", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_process() -> Iterator[None]:
+    """What a program sets for itself, its environment and its threads, is not left to the tests after it."""
+    environment, count = os.environ.copy(), torch.get_num_threads()
+    yield
+    changed = {name for name, _ in environment.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
+    for name in changed:
+        os.environ.pop(name, None)
+    os.environ.update({name: environment[name] for name in changed & environment.keys()})
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
 
 
 class SocketGuard:
@@ -198,6 +248,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in catalog.MODELS["mini"].files:
         (assets / name).write_bytes(b"\x00" * 100)
     monkeypatch.setattr(weights, "ASSETS", assets)
+
+
+MINI = catalog.MODELS["mini"]
+SMALL_MINI = replace(MINI, defaults=replace(MINI.defaults, area=160 * 160, draft_area=64 * 64))
+
+
+@pytest.fixture
+def small_mini(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded model's own size is small: what a stand-in paints costs little to resize and to encode."""
+    monkeypatch.setitem(catalog.MODELS, "mini", SMALL_MINI)
 
 
 @pytest.fixture

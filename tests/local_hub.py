@@ -81,7 +81,7 @@ class LocalHub:
     """A server on a free port. faults: of requests to come, by the name of a file; "" for the listing. always: of all
     requests after those. draw: makes faults of a file's content instead. requests: (method, name, first byte asked
     for) of all so far. sent: bytes of bodies, by name. lists_digests: whether the listing says more than names. rate:
-    bytes a second of all files together, 0 for no limit.
+    bytes a second of all files together, 0 for no limit. paused: while it is set, no file goes on.
     """
 
     def __init__(self, repo: str, commit: str, files: Mapping[str, bytes], rate: float = 0) -> None:
@@ -93,7 +93,7 @@ class LocalHub:
         self.sent: Counter[str] = Counter()
         self.headers_of_requests: list[dict[str, str]] = []
         self.lists_digests, self.licence = True, "mit"
-        self.stopping = threading.Event()
+        self.stopping, self.paused = threading.Event(), threading.Event()
         self._pace, self._next = threading.Lock(), 0.0
         self.server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.server.daemon_threads = True
@@ -129,6 +129,8 @@ class LocalHub:
 
     def slow_down(self, count: int) -> None:
         """Waits so long that all connections together send no more than ``rate`` bytes a second."""
+        while self.paused.is_set() and not self.stopping.wait(0.02):
+            pass
         if not self.rate:
             return
         with self._pace:

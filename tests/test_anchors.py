@@ -138,7 +138,7 @@ def test_at_another_rate_the_same_frames_are_anchors(verb: str) -> None:
         assert np.array_equal(given_at[frame], picture)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["to a last picture", "loop", "bridge"]), st.integers(3, 400))
 def test_the_last_window_meets_the_end(verb: str, frames: int) -> None:
     plan = VERBS[verb][0](frames)

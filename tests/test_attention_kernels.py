@@ -359,8 +359,7 @@ def test_a_network_is_given_its_kernels_when_they_change(bench: Bench) -> None:
     disabled = Speed(disabled=frozenset({"attention"}))
     for shape, speed in (((3, 4, 6), disabled), ((3, 4, 6), EXACT), ((3, 4, 8), EXACT), ((3, 4, 6), disabled)):
         use(shape, speed)
-    kernel = attention_by("one")
-    assert given == [(kernel, kernel), (attention, attention)]
+    assert given == [(attention_by("one"), attention_by("one", of_text=True)), (attention, attention)]
 
 
 def test_a_kernel_that_fails_gives_way_with_one_warning(bench: Bench) -> None:
@@ -377,6 +376,20 @@ def test_a_kernel_that_fails_gives_way_with_one_warning(bench: Bench) -> None:
     assert len(bench.calls) == 1
     bench.add("other", plain, 2)
     assert choose() == Choice("other", "other")
+
+
+def test_the_fastest_of_the_others_takes_the_place_of_one_that_fails(bench: Bench) -> None:
+    """Not torch's default, which is another graph where blocks are compiled."""
+    working = [True]
+    bench.add("quick", lambda *given: plain(*given) if working.pop() else broken(*given), 1)
+    for name, seconds in (("slow", 3), ("second", 2)):
+        bench.add(name, plain, seconds)
+    working.extend([True] * 100)
+    assert choose() == Choice("quick", "quick")
+    working[-1] = False
+    with pytest.warns(RuntimeWarning, match="quick kernel failed"):
+        attention_by("quick")(*inputs())
+    assert choose() == Choice("second", "second")
 
 
 def test_no_room_is_not_a_failure(bench: Bench) -> None:

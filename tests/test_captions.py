@@ -63,7 +63,7 @@ def in_chinese(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @given(films(), SEEDS, st.sampled_from(["terse", "plain", "long"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_english_captions_state_their_facts(film: Film, seed: int, length: str) -> None:
     written = caption(film, Random(seed), length=length, language="en")
     truth = facts(film)
@@ -92,7 +92,7 @@ def test_english_captions_state_their_facts(film: Film, seed: int, length: str) 
 
 
 @given(films(), SEEDS, st.sampled_from(["terse", "plain", "long"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_chinese_captions_state_their_facts(film: Film, seed: int, length: str) -> None:
     written = caption(film, Random(seed), length=length, language="zh")
     for slot in ("camera", "weather", "hour", "style", "event", "relation"):
@@ -135,14 +135,14 @@ def test_night_without_a_place_is_the_setting_of_that_name() -> None:
 
 
 @given(films(), SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_long_captions_are_long_and_fit(film: Film, seed: int) -> None:
     assert 100 < len(caption(film, Random(seed), length="long", language="en").text.split()) <= 150
     assert len(caption(film, Random(seed), length="long", language="zh").text) > 120
 
 
 @given(films(), SEEDS, st.sampled_from(KINDS))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_same_seed_says_the_same(film: Film, seed: int, kind: tuple[str, str]) -> None:
     length, language = kind
     assert caption(film, Random(seed)) == caption(film, Random(seed))
@@ -152,14 +152,14 @@ def test_the_same_seed_says_the_same(film: Film, seed: int, kind: tuple[str, str
 
 
 @given(films(), SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_complete_captions_leave_out_only_default_values(film: Film, seed: int) -> None:
     stated = caption(film, Random(seed), complete=True).facts
     assert all(stated[slot] == value for slot, value in facts(film).items() if value not in ("day", "flat"))
 
 
 @given(films(), SEEDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_word_of_a_caption_is_in_the_vocabulary(film: Film, seed: int) -> None:
     text = caption(film, Random(seed), gaits=False).text.lower()
     assert set(re.findall(r"[a-z0-9]+", text)) <= ENGLISH

@@ -8,7 +8,7 @@ from math import gcd, isqrt
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -49,7 +49,6 @@ def looped(latents: Tensor, lead: int) -> Tensor:
 
 
 @given(length=st.integers(1, 6), lead=st.integers(1, 14))
-@settings(deadline=None)
 def test_every_latent_of_the_cycle_has_all_its_frames(length: int, lead: int) -> None:
     chunks = list(decode_cyclic(toy_decode, cycle(length), TIME, lead))
     assert all(len(chunk) and chunk.shape[1:] == (3, 2, 2) for chunk in chunks)
@@ -57,7 +56,6 @@ def test_every_latent_of_the_cycle_has_all_its_frames(length: int, lead: int) ->
 
 
 @given(length=st.integers(1, 6), lead=st.integers(PAST, 9), turn=st.integers(0, 7))
-@settings(deadline=None)
 def test_turning_the_latents_turns_the_frames(length: int, lead: int, turn: int) -> None:
     latents = cycle(length)
     turned = looped(torch.roll(latents, turn, dims=2), lead)
@@ -105,7 +103,6 @@ def where_it_opens(length: int, calls: int, lead: int = 0) -> list[int]:
 
 
 @given(length=st.integers(1, 40), runs=st.integers(1, 3))
-@settings(deadline=None)
 def test_the_circle_opens_everywhere_equally_often(length: int, runs: int) -> None:
     seen = where_it_opens(length, runs * length)
     for start in range((runs - 1) * length + 1):
@@ -121,7 +118,6 @@ def test_even_a_few_calls_are_spread_round_the_circle(length: int) -> None:
 
 
 @given(length=st.integers(1, 9), calls=st.integers(1, 12), fixed=st.integers(0, 3), lead=st.integers(0, 2))
-@settings(deadline=None)
 def test_what_stands_before_the_circle_is_never_turned(length: int, calls: int, fixed: int, lead: int) -> None:
     before = -cycle(fixed) if fixed else cycle(1)[:, :, :0]
     whole = torch.cat([before, cycle(length)], dim=2)

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from conftest import Blotches
+from conftest import SMALL_MINI, Blotches
 from sora import __version__, catalog, memory, models, weights
 from sora.cli import app, doctor_checks
 from sora.engine.canvas import Canvas, Latents
@@ -29,7 +29,9 @@ from sora.errors import ModelError, OutOfMemory
 from sora.plan.geometry import MAX_FRAMES as MOST
 from sora.plan.request import fields
 
-SIDE = isqrt(catalog.MODELS["mini"].defaults.area)
+pytestmark = pytest.mark.usefixtures("small_mini")
+
+SIDE = isqrt(SMALL_MINI.defaults.area)
 BALLOON = "a red balloon floats up"
 Run = Callable[..., Result]
 LOAD = models.load  # the real one; tests put a stand-in there
@@ -510,13 +512,13 @@ def test_help_brings_neither_torch_nor_numpy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("model", ["mini", "wan2.1-1.3b"])
-def test_networks_are_made_without_torchs_compiler(model: str):
+def test_networks_are_made_without_torchs_compiler():
     code = (
         "import sys, torch\nfrom sora import catalog, models\n"
-        f"spec, cpu = catalog.find({model!r}), torch.device('cpu')\n"
-        "needs = models.family(spec).memory_needs(spec, (17, 256, 256), cpu, torch.float32, encodes=False)\n"
-        "models.load(spec, cpu, torch.float32) if needs is None else needs\n"
+        "for name in ('mini', 'wan2.1-1.3b'):\n"
+        "    spec, cpu = catalog.find(name), torch.device('cpu')\n"
+        "    needs = models.family(spec).memory_needs(spec, (17, 256, 256), cpu, torch.float32, encodes=False)\n"
+        "    models.load(spec, cpu, torch.float32) if needs is None else needs\n"
         "print(sorted({'torch._dynamo', 'triton'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,11 +14,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from conftest import Footage, Studio
+from conftest import MINI, SMALL_MINI, Footage, Studio
 from sora import catalog, media
 from sora.cli import app
 
-DEFAULTS = catalog.find("mini").defaults
+pytestmark = pytest.mark.usefixtures("small_mini")
+
+DEFAULTS = SMALL_MINI.defaults
 SIDE, DRAFT = isqrt(DEFAULTS.area), isqrt(DEFAULTS.draft_area)
 QUICK = ("--steps", "1", "--seed", "3")
 SMALL = ("--size", "64x48", "--frames", "5")
@@ -316,6 +318,7 @@ def test_a_pictures_draft_is_finished(studio: Studio):
 
 def test_the_model_inside_makes_a_film_again_and_finishes_a_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(catalog.MODELS, "mini", MINI)
 
     def sora(*argv: str) -> Result:
         return CliRunner().invoke(app, list(argv))

@@ -111,6 +111,16 @@ def test_training_lowers_the_loss(run: Run, clips: Path):
     assert loss(300) < 0.7 * loss(2)
 
 
+def test_a_loss_that_diverges_names_the_flag_to_lower(run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch):
+    from sora.finetune.lora_trainer import LoRATrainer
+
+    learn = LoRATrainer.loss
+    monkeypatch.setattr(LoRATrainer, "loss", lambda *given: learn(*given) * float("inf"))
+    result = run("train", clips, "-o", "wug.safetensors", *SMALL, "--learning-rate", "0.5")
+    assert result.exit_code == 4 and "try a --learning-rate below 0.5" in result.stderr
+    assert not Path("wug.safetensors").exists()
+
+
 def test_the_same_seed_gives_the_same_file(run: Run, clips: Path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         assert run("train", clips, "-o", f"{name}.safetensors", *SMALL, "--seed", seed, "-q").stderr == ""

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import Footage, Studio
-from sora import catalog, media, models
+from conftest import SMALL_MINI, Footage, Studio
+from sora import media, models
 from sora.plan.clip import Clip
 
-DEFAULTS = catalog.find("mini").defaults
+pytestmark = pytest.mark.usefixtures("small_mini")
+
+DEFAULTS = SMALL_MINI.defaults
 SHAPES = {"9:16": (64, 36), "16:9": (36, 64), "1:1": (48, 48), "21:9": (36, 84)}
 QUICK = ("--steps", 1, "--seed", 1)
 

@@ -80,7 +80,7 @@ def test_grey_is_luma_in_every_channel() -> None:
 
 
 @given(st.floats(0, 2 * np.pi), st.floats(1, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_colour_wheel(angle: float, speed: float) -> None:
     """The hue says where to, the paleness how fast: the fastest has a full colour, what stands still is white, and half
     as fast is half as far from white."""

@@ -156,7 +156,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda *given, **_: pytest.fail(f"{what} {given!r}")
 
     ffmpeg, start = imageio_ffmpeg.get_ffmpeg_exe(), subprocess.Popen.__init__
-    launcher = decoder.dying_with_parent([])
+    launcher = list(decoder.launcher())
 
     def started(self: Any, args: Any, *given: Any, **named: Any) -> None:
         launched = list(args[: len(launcher)]) == launcher

@@ -340,7 +340,7 @@ def test_attention_in_chunks_gives_the_same_network(name: str, limit: int, monke
 
 def test_the_text_encoder_stays_under_the_limit_of_mps():
     """Its attention has a bias of its own and is not split; so many texts are never encoded at once."""
-    from sora.models.wan.text import MAX_LENGTH
+    from sora.models.wan.text_cache import MAX_LENGTH
 
     assert 100 * UMT5Config().heads * MAX_LENGTH**2 < layers.MPS_ATTENTION_LIMIT
 

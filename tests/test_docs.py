@@ -6,11 +6,13 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import examples
+import reference
 from sora import catalog
 
 ROOT = Path(__file__).parent.parent
@@ -22,14 +24,20 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_LINES_OF_THE_README
 
 
-def script(name: str, *argv: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / name), *map(str, argv)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def status(main: Callable[[], None], monkeypatch: pytest.MonkeyPatch, *argv: str) -> object:
+    """Of a script's ``main`` in this process: what it exits with, None where it comes to its end."""
+    monkeypatch.setattr(sys, "argv", ["script", *argv])
+    try:
+        return main()
+    except SystemExit as left:
+        return left.code
 
 
-def test_the_reference_pages_say_what_the_program_says():
-    done = script("reference.py", "--check")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+def test_the_reference_pages_say_what_the_program_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    found = status(reference.main, monkeypatch, "--check")
+    assert not found, f"{found}\n{capsys.readouterr().out}"
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
@@ -46,10 +54,13 @@ def test_no_install_line_names_the_other_sora():
     assert found == []
 
 
-def test_every_example_is_understood_by_the_real_parser():
-    done = script("examples.py", "--parse")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert int(done.stdout.split()[-6]) > 60
+def test_every_example_is_understood_by_the_real_parser(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    failed = status(examples.main, monkeypatch, "--parse")
+    shown = capsys.readouterr().out
+    assert failed == 0, shown
+    assert int(shown.split()[-6]) > 60
 
 
 WRONG = {
@@ -68,7 +79,8 @@ WRONG = {
 def test_wrong_examples_are_found(tmp_path: Path):
     page = tmp_path / "page.md"
     page.write_text("".join(f"```sh\n{command}\n```\n" for command in WRONG), encoding="utf-8")
-    done = script("examples.py", "--parse", page)
+    command = [sys.executable, str(ROOT / "benchmarks" / "examples.py"), "--parse", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     *complaints, last = done.stdout.splitlines()
     assert (done.returncode, last) == (1, f"{len(WRONG)} examples, 0 skipped, {len(WRONG)} failed")
     assert [name for name, line in zip(WRONG.values(), complaints, strict=True) if name not in line] == []

@@ -12,7 +12,7 @@ from sora.weights.int8 import pack8, packable, stored_shapes, unpack8
 
 
 @given(st.sampled_from([(64, 64), (16, 32, 3, 3), (8, 16, 1, 8, 8)]), st.floats(-6, 4), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_packed_values_are_off_by_half_a_step_at_most(shape: tuple[int, ...], size: float, seed: int):
     rows = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 10**size
     rows[1] = 0

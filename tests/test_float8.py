@@ -18,7 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from sora.models.wan.float8_blocks import CONTEXT_LAYERS, convert_blocks_to_float8
+import sora
+from real_files_parts import tiny_wan
+from sora import catalog, memory
+from sora.memory.plans import find
+from sora.models import wan
+from sora.models.wan.float8_blocks import CONTEXT_LAYERS, convert_block_to_float8, convert_blocks_to_float8
+from sora.models.wan.layout import meta_module
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
 from sora.runtime import float8, float8_rounding, lora
@@ -26,6 +32,7 @@ from sora.runtime.compile import compile_blocks
 from sora.runtime.float8 import Float8Linear, convert_to_float8, is_fast, is_supported, pays
 from sora.runtime.float8_rounding import FLOAT8, FLOAT8_MAX, quantize_rows, quantize_rows_in_torch, triton_rounding
 from sora.runtime.offload import offload_blocks
+from sora.runtime.speed import Speed
 
 CPU = torch.device("cpu")
 CONFIG = WanConfig(
@@ -242,15 +249,21 @@ def test_fused_products_are_the_separate_ones_bit_for_bit(small_sizes_pay: None)
 def test_one_product_takes_the_place_of_three(small_sizes_pay: None, monkeypatch: pytest.MonkeyPatch) -> None:
     dit, (x, t, text) = small_dit(replace(CONFIG, num_layers=1)), inputs()
     convert_blocks_to_float8(dit)
-    calls, real = [], quantize_rows
-    monkeypatch.setattr(float8_rounding, "quantize_rows", lambda *args: (calls.append(args), real(*args))[1])
+    calls: list[str] = []
+
+    def count(module: Any, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: (calls.append(name), real(*args))[1])
+
+    count(float8_rounding, "quantize_rows")
+    count(float8, "scaled_matmul")
     counts = []
     for step in (lambda: None, dit.fuse_qkv, dit.bfloat16, dit.fuse_qkv):
         step()
         calls.clear()
         dit(x, t, text)
-        counts.append(len(calls))
-    assert counts == [8, 6, 8, 6]  # what moves the weights undoes it
+        counts.append((calls.count("quantize_rows"), calls.count("scaled_matmul")))
+    assert counts == [(6, 8), (6, 6)] * 2  # what moves the weights undoes it; inputs are rounded once all the same
 
 
 @needs_products
@@ -287,6 +300,59 @@ def test_offloaded_blocks_multiply_in_float8(small_sizes_pay: None) -> None:
 
 
 @needs_products
+@pytest.mark.parametrize("resident", [0, 1, 2])
+def test_blocks_are_converted_as_they_are_offloaded(small_sizes_pay: None, resident: int) -> None:
+    dit, (x, t, text) = small_dit(), inputs()
+    offloaded, full = copy.deepcopy(dit), sum(p.nbytes for p in dit.blocks.parameters())
+    convert_blocks_to_float8(dit)
+    dit.fuse_qkv()
+    with torch.no_grad():
+        stream = offload_blocks(offloaded.blocks_in_order(), CPU, resident, convert=convert_block_to_float8)
+        assert torch.equal(offloaded(x, t, text), dit(x, t, text))
+        assert sum(len(home.bytes) for home in stream._host_blocks) < 0.7 * full * (2 - resident) / 2 or resident == 2
+        stream.remove()
+        assert torch.equal(offloaded(x, t, text), dit(x, t, text))
+
+
+@needs_products
+@pytest.mark.parametrize("kind", ["t2v", "vace"])
+def test_a_film_whose_blocks_are_streamed_multiplies_in_float8_too(
+    small_sizes_pay: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    monkeypatch.setattr(float8, "is_fast", lambda _: True)
+    products, real = [], float8.scaled_matmul
+    monkeypatch.setattr(float8, "scaled_matmul", lambda *given: (products.append(1), real(*given))[1])
+    options: dict[str, Any] = {"model": str(tiny_wan.folder(tmp_path / kind, kind)), "device": "cpu", "steps": 2}
+    options |= {"frames": 5, "size": "64x64", "seed": 3, "dtype": "bfloat16", "speed": "fast"}
+    films, counts = [], []
+    for plan in ("text-dropped", "streamed"):
+        products.clear()
+        films.append(torch.from_numpy(sora.generate("a red cat", memory=plan, **options).frames))
+        counts.append(len(products))
+    assert torch.equal(*films)
+    assert 0 < counts[0] < counts[1]  # queries, keys and values are one product where all blocks stay
+
+
+@pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.1-14b", "wan2.1-vace-14b"])
+def test_estimates_count_streamed_blocks_in_float8(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(float8, "is_fast", lambda _: True)
+    spec, shape, cuda = catalog.MODELS[name], (81, 480, 832), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 9))
+    dit: Any = meta_module(spec, "transformer", None)
+    dit.requires_grad_(False).bfloat16()
+    convert_blocks_to_float8(dit)
+    tensors = [t for block in dit.blocks_in_order() for t in (*block.parameters(), *block.buffers())]
+    exact, fast = (
+        memory.estimate(
+            wan.memory_needs(spec, shape, cuda, torch.bfloat16, encodes=False, speed=speed), find("streamed")
+        )
+        for speed in (Speed(), Speed("fast"))
+    )
+    assert fast.host == pytest.approx(sum(t.nbytes for t in tensors), rel=0.03)
+    assert fast.host < 0.62 * exact.host and fast.sample.weights < exact.sample.weights
+
+
+@needs_products
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_blocks_round_in_one_graph(small_sizes_pay: None, backend: str) -> None:
     dit, (x, t, text) = small_dit(), inputs()
@@ -301,4 +367,6 @@ def test_compiled_blocks_round_in_one_graph(small_sizes_pay: None, backend: str)
         assert distance(dit(x, t, text), plain) < 1e-3
     assert counter.frame_count == 1
     graph = counter.graphs[0]
-    assert sum(node.target is torch._scaled_mm for node in graph.graph.nodes) == 6  # type: ignore[attr-defined]
+    nodes = list(graph.graph.nodes)  # type: ignore[attr-defined]
+    assert sum(node.target is torch._scaled_mm for node in nodes) == 8  # type: ignore[attr-defined]
+    assert sum(node.target == "to" and FLOAT8 in node.args for node in nodes) == 6

@@ -22,7 +22,9 @@ from sora.jobs.delivery import Delivery
 from sora.jobs.resolve import resolve
 from sora.models import parallel
 from sora.plan.request import Request
+from sora.runtime.parallel import failures
 from sora.runtime.parallel.config import ParallelConfig, choose_config, config_of_canvas, usable_counts
+from sora.runtime.parallel.failures import RankOutOfMemory
 from sora.runtime.parallel.messages import packed, unpacked
 from sora.runtime.parallel.ulysses import UlyssesSequence
 from sora.runtime.parallel.workers import Begin, Workers
@@ -130,7 +132,7 @@ def check_compiled_blocks(workers: Workers) -> None:
     ("what", "size", "kind", "message"),
     [
         ("error", 2, ModelError, "the file is damaged; fetch it again"),
-        ("memory", 2, OutOfMemory, "the device of process 1 ran out of memory; try another plan with --memory"),
+        ("memory", 2, RankOutOfMemory, "the device of process 1 ran out of memory; try another plan with --memory"),
         ("bug", 2, SoraError, "process 1 of --gpus 2 ended with status 1: KeyError: 'blocks.7'"),
         ("killed", 3, SoraError, "process 2 of --gpus 3 was ended by SIGKILL"),
     ],
@@ -148,6 +150,22 @@ def test_what_ends_one_process_ends_all_with_its_error(
     assert time.monotonic() - began < 60 and not children(os.getpid()) & {w.process.pid for w in workers._workers}
     with pytest.raises(kind), workers.guarded():
         pytest.fail("a group that failed is of no more use")
+
+
+def test_a_process_that_ends_before_it_joins_is_not_waited_for(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENDS_BEFORE_IT_JOINS", "1")
+    with pytest.raises(SoraError, match=r"^process 1 of --gpus 2 ended with status 3"):
+        start(2)
+
+
+def test_errors_of_a_connection_are_explained() -> None:
+    kind: Any = torch.distributed.DistBackendError  # pyright: ignore[reportPrivateImportUsage]
+    lack = kind("NCCL error in: ProcessGroupNCCL.cpp\nncclUnhandledCudaError\nCuda failure 2 'out of memory'")
+    assert isinstance(failures.explained(1, lack), RankOutOfMemory)
+    broken = failures.explained(0, kind("NCCL error in: x.cpp\nError while creating shared memory segment"))
+    assert broken is not None and not isinstance(broken, OutOfMemory)
+    assert "Error while creating shared memory segment" in str(broken) and "NCCL_DEBUG" in str(broken)
+    assert failures.explained(0, KeyError("blocks.7")) is None
 
 
 def test_no_process_outlives_the_first() -> None:

@@ -12,7 +12,7 @@ from sora.plan.grid import Grid
 grids = st.sampled_from([Grid(4, 8, 16), Grid(4, 16, 48), Grid(8, 32, 128, patch=1), Grid(1, 8, 4)])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(grids, st.floats(0.25, 4), st.integers(96 * 96, 1920 * 1088))
 @example(Grid(4, 8, 16), 16 / 9, 832 * 480)
 def test_nearest_size_is_on_the_grid_and_close(grid: Grid, aspect: float, area: int) -> None:
@@ -24,13 +24,13 @@ def test_nearest_size_is_on_the_grid_and_close(grid: Grid, aspect: float, area: 
     assert abs(math.log(height * width / area)) <= 0.3 + step
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(grids, st.floats(0.001, 1000), st.integers(1, 10**7))
 def test_nearest_size_of_any_wish_is_a_size(grid: Grid, aspect: float, area: int) -> None:
     assert grid.fits(1, *grid.nearest_size(aspect, area))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 16), st.integers(1, 16))
 def test_a_size_on_the_grid_is_kept_when_it_is_wished(rows: int, columns: int) -> None:
     grid = Grid(4, 8, 16)

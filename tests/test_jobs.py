@@ -20,6 +20,9 @@ from sora.storage import staging
 SMALL = ("--size", "64x64", "--seed", "3", "--anyway")
 
 
+pytestmark = pytest.mark.usefixtures("small_mini")
+
+
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty state folder."""

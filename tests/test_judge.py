@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from minitrain import judge as judges
-from minitrain import labelled_clips, latent_corruptions
+from minitrain import latent_corruptions
 from minitrain.captions.facts import facts
 from minitrain.corruptions import CORRUPTIONS, MILD_CORRUPTIONS, corrupt, corrupt_mildly, subject_difference
 from minitrain.eval.quality import perceptual_distance
@@ -21,6 +21,7 @@ from minitrain.judge_augmentation import augment
 from minitrain.judge_data import (
     ClipReplayBuffer,
     Frames,
+    LabelledClips,
     answerable_labels,
     draw_clip,
     mirrored_answers,
@@ -362,7 +363,7 @@ def test_a_judge_learns_from_labelled_clips_of_the_part_for_training_alone(judge
     rows = [{"folder": "kept", "number": n, "whole": n == 0, "why": ""} for n in range(3)]
     (tmp_path / "labels.json").write_text(json.dumps({"train": rows[:2], "test": rows[2:]}))
     torch.manual_seed(11)
-    painted = labelled_clips.LabelledClips(judge, tmp_path, tmp_path / "labels.json")
+    painted = LabelledClips(judge, tmp_path, tmp_path / "labels.json")
     assert len(painted.pixels) == 2 * SAMPLED_FRAMES
     right = painted.frames(400).labels
     whole, subject = right[:, QUESTIONS.index("whole")], right[:, QUESTIONS.index("subject")]

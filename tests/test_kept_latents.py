@@ -62,7 +62,7 @@ def check(windows: tuple[Window, ...], number: int) -> None:
                 assert frames not in latents or not set(frames) <= set(other.kept)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(FORMS), st.integers(1, 400), st.integers(0, 40), st.integers(0, 40))
 def test_a_latent_is_taken_over_where_it_covers_the_same_painted_frames(
     form: Format, length: int, left: int, right: int
@@ -72,7 +72,7 @@ def test_a_latent_is_taken_over_where_it_covers_the_same_painted_frames(
         check(windows, number)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from(FORMS), st.integers(60, 500), st.integers(1, 4), st.sampled_from(["cut", "flow"]))
 def test_so_it_is_in_films_of_several_shots(form: Format, frames: int, shots: int, transition: Any) -> None:
     windows = operations.generate(("a",) * shots, frames=frames, format=form, transition=transition).windows

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from real_files_parts import lora_inputs
 from sora import catalog, models
 from sora.errors import InputError, ModelError
 from sora.jobs.loras import Lora
@@ -179,7 +180,7 @@ def test_files_of_other_trainers(tmp_path: Path, layout: str, alpha: float | Non
 )
 def test_wans_own_names(theirs: str, ours: str):
     name = f"{theirs}.lora_down.weight"
-    assert lora_file.canonical([name], KEY_MAPS["transformer"]) == {name: f"{ours}.lora_A.weight"}
+    assert lora_inputs.names_in_memory([name]) == {name: f"{ours}.lora_A.weight"}
 
 
 def test_whole_differences_are_added_too(tmp_path: Path):
@@ -267,4 +268,4 @@ def test_the_embedded_model_takes_other_trainers_names():
         "lora_unet_blocks_0_ffn_0.lora_down.weight": "blocks.0.ffn.net.0.proj.lora_A.weight",
         "blocks.0.attn1.to_q.lora_B.weight": "blocks.0.attn1.to_q.lora_B.weight",
     }
-    assert lora_file.canonical(names, kind) == names
+    assert lora_inputs.names_in_memory(names, kind) == names

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from PIL import Image, ImageDraw
 
 from sora import media
 from sora.errors import InputError, SoraError, UsageError
-from sora.media import relay
+from sora.media import encoder_thread
+from sora.media.encoder_thread import EncoderThread
 from sora.plan.clip import Clip
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -262,7 +264,7 @@ FRAME = np.zeros((2, 2, 3), np.uint8)
 
 def test_a_relay_takes_frames_while_the_encoder_is_busy_and_closes_when_it_is_done() -> None:
     encoder = Stuck()
-    behind = relay.EncoderThread(encoder, FRAME.nbytes)
+    behind = EncoderThread(encoder, FRAME.nbytes)
     for _ in range(3):
         behind.write(FRAME)
     assert encoder.taken == 0
@@ -274,7 +276,7 @@ def test_a_relay_takes_frames_while_the_encoder_is_busy_and_closes_when_it_is_do
 
 def test_a_relay_waits_where_too_much_is_held() -> None:
     encoder = Stuck()
-    behind = relay.EncoderThread(encoder, relay.WAITING)
+    behind = EncoderThread(encoder, encoder_thread.WAITING)
     writer = threading.Thread(target=lambda: [behind.write(FRAME) for _ in range(9)], daemon=True)
     writer.start()
     writer.join(0.2)
@@ -288,7 +290,7 @@ def test_a_relay_waits_where_too_much_is_held() -> None:
 def test_a_relay_says_what_went_wrong(ending: str) -> None:
     encoder = Stuck(OSError(28, "No space left on device"))
     encoder.go.set()
-    behind = relay.EncoderThread(encoder, FRAME.nbytes)
+    behind = EncoderThread(encoder, FRAME.nbytes)
     behind.write(FRAME)
     with pytest.raises(OSError, match="No space"):
         if ending == "close":
@@ -301,13 +303,13 @@ def test_a_relay_says_what_went_wrong(ending: str) -> None:
 
 
 def test_a_relay_that_is_abandoned_lets_go_of_frames_that_wait() -> None:
-    encoder, before = Stuck(), threading.active_count()
-    behind = relay.EncoderThread(encoder, FRAME.nbytes)
+    encoder, before = Stuck(), set(threading.enumerate())  # of which others may end meanwhile
+    behind = EncoderThread(encoder, FRAME.nbytes)
     for _ in range(50):
         behind.write(FRAME)
     behind.abandon()
     assert encoder.taken <= 1
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 def test_frames_of_another_shape_are_a_mistake_of_the_caller(tmp_path: Path) -> None:
@@ -381,8 +383,9 @@ frames = np.random.default_rng(1).integers(0, 256, (8, 480, 640, 3), dtype=np.ui
 with media.writer(sys.argv[1], 8.0, (480, 640)) as file:
     for _ in range(4):
         file.write(frames)
-    children = f"/proc/self/task/{os.getpid()}/children"
-    print(open(children).read(), flush=True)
+    (encoder,) = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+    print(encoder, flush=True)
+    os.kill(int(encoder), signal.SIGSTOP)  # it would never end by itself
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -390,10 +393,11 @@ with media.writer(sys.argv[1], 8.0, (480, 640)) as file:
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv(1), as Linux has it")
 def test_an_encoder_dies_with_its_parent(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", WRITING, f"{tmp_path}/c.mp4"], capture_output=True, text=True)
-    (encoder,) = done.stdout.split()
-    deadline = time.monotonic() + 1  # what waits in it takes several seconds to encode
+    encoder, deadline = int(done.stdout), time.monotonic() + 60
     while (status := Path(f"/proc/{encoder}/stat")).exists() and status.read_text().split()[2] != "Z":
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            os.kill(encoder, signal.SIGKILL)
+            pytest.fail("the encoder is still there")
         time.sleep(0.01)
     with media.writer(tmp_path / "next.png", 8.0, (4, 4)) as file:
         file.write(np.zeros((1, 4, 4, 3), np.uint8))

@@ -263,7 +263,7 @@ def machine(
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @each_machine
 def test_what_is_chosen_fits_and_nothing_before_it_does(**sizes: Any):
     needs, there = machine(**sizes)
@@ -282,7 +282,7 @@ def test_what_is_chosen_fits_and_nothing_before_it_does(**sizes: Any):
         assert not (needs.unified and found.host)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @each_machine
 def test_running_out_leads_down_until_nothing_is_left(**sizes: Any):
     needs, there = machine(**sizes)

@@ -17,7 +17,7 @@ FAMILY = "a \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f"  # emoji th
 parts = st.text("ab 7é🎈{}|\\", max_size=6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(texts)
 def test_clean_is_idempotent_and_single_spaced(text: str) -> None:
     try:
@@ -130,13 +130,13 @@ def test_variants_turn_the_last_group_fastest() -> None:
     assert prompts.variants(r"a | \{b\|c\} \x \\") == [r"a | {b|c} \x " + "\\"]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text("ab é🎈{}|\\ ", max_size=40).filter(str.strip))
 def test_escaped_text_is_one_variant_of_itself(text: str) -> None:
     assert prompts.variants(escaped(text)) == [prompts.clean(text)]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(parts, st.lists(parts, min_size=1, max_size=4)), max_size=4))
 def test_variants_are_the_product_of_their_groups(groups: list[tuple[str, list[str]]]) -> None:
     written = "x" + "".join(escaped(before) + "{" + "|".join(map(escaped, group)) + "}" for before, group in groups)
@@ -145,7 +145,7 @@ def test_variants_are_the_product_of_their_groups(groups: list[tuple[str, list[s
     assert prompts.variants(written) == [prompts.clean(e) for e in expected]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text("ab{}|\\", max_size=12))
 def test_any_text_gives_prompts_or_one_clear_line(text: str) -> None:
     try:

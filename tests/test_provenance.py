@@ -20,6 +20,8 @@ from sora.jobs import input_paths
 from sora.media import COMPOSITE, GENERATED, Provenance, provenance
 from sora.plan.clip import Clip
 
+pytestmark = pytest.mark.usefixtures("small_mini")
+
 KINDS = ["c.mp4", "c.mkv", "c.gif", "c.webp", "s.png", "s.jpg", "f"]
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype=np.uint8)
 SMALL = ("--size", "64x48", "--frames", "5", "--steps", "1", "--seed", "3")

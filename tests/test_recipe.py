@@ -117,7 +117,7 @@ def no_draft(path: str) -> Request:
     raise AssertionError(f"{path} was read")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(recipes)
 def test_recipe_survives_json(recipe: Recipe) -> None:
     text = recipe.to_json()

@@ -51,7 +51,7 @@ def film(plan: Plan, level: Callable[[int], float]) -> np.ndarray:
     return frames[:, 0, 0, 0].numpy().astype(int)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(RATES), st.integers(1, 200), st.integers(0, 60), st.integers(0, 60), st.sampled_from((8.0, 16.0))
 )

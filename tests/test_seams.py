@@ -17,7 +17,7 @@ def noisy(frames: int, seed: int, low: int = 0, high: int = 256) -> Tensor:
     return torch.randint(low, high, (frames, 3, 12, 16), generator=draw, dtype=torch.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_known_pixels_are_never_touched(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)

@@ -103,7 +103,7 @@ def test_lengths_that_cannot_be(shots: list[Shot], total: int | None, says: str)
         spans(*shots, total=total)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(9, 70), st.booleans()), min_size=1, max_size=6),
     st.sampled_from([8.0, 24.0, 30.0, 5.0]),

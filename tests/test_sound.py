@@ -3,7 +3,9 @@
 import json
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import imageio_ffmpeg
 import numpy as np
@@ -42,11 +44,19 @@ def pitch(samples: np.ndarray, start: float, end: float) -> float:
 
 def sung(folder: Path, name: str, *tones: tuple[float, float, float]) -> Path:
     """A film of 6 s whose sound, in one channel, holds tones (start, end, Hz) of rms 0.35 and silence elsewhere."""
-    expression = "+".join(f"0.5*sin(2*PI*{hz}*t)*between(t,{start},{end})" for start, end, hz in tones)
     made = folder / name
-    sound = ["-f", "lavfi", "-i", f"aevalsrc='{expression}':s=44100:d=6"]
-    ffmpeg("-f", "lavfi", "-i", "color=s=32x32:r=8:d=6", *sound, "-g", "16", made)
+    made.write_bytes(_sung(made.suffix, tones))
     return made
+
+
+@cache
+def _sung(suffix: str, tones: tuple[tuple[float, float, float], ...]) -> bytes:
+    expression = "+".join(f"0.5*sin(2*PI*{hz}*t)*between(t,{start},{end})" for start, end, hz in tones)
+    sound = ["-f", "lavfi", "-i", f"aevalsrc='{expression}':s=44100:d=6"]
+    with TemporaryDirectory() as folder:
+        made = Path(folder, f"made{suffix}")
+        ffmpeg("-f", "lavfi", "-i", "color=s=32x32:r=8:d=6", *sound, "-g", "16", made)
+        return made.read_bytes()
 
 
 def frames(count: int) -> np.ndarray:

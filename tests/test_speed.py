@@ -193,7 +193,7 @@ def test_a_network_that_is_let_go_is_not_kept() -> None:
 
 
 def painted(speed: Speed, **changes: Any) -> Tensor:
-    side, d = isqrt(SPEC.defaults.area) * 3 // 4, SPEC.defaults
+    side, d = isqrt(SPEC.defaults.area) // 2, SPEC.defaults
     form = replace(SPEC.format((side, side), d.fps), model_size=SPEC.grid.nearest_size(1.0, side * side))
     plan = operations.generate(("a red balloon floats up over a green meadow",), frames=9, format=form)
     model = models.load(SPEC, CPU, torch.float32, speed)

@@ -1,4 +1,4 @@
-"""Stored weights unpack to what ggml's own package says, and a stored linear map computes with them."""
+"""Stored weights dequantize to what ggml's own package says, and a stored linear map computes with them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sora.runtime.quantized import QuantizedLinear, replace_with_quantized
-from sora.weights.formats import FORMATS, STORABLE, unpack
-from sora.weights.held import BLOCKS, SIZES
+from sora.weights.formats import FORMATS, STORABLE, dequantize
+from sora.weights.tensor_entry import BLOCKS, SIZES
 
 # Bytes at which a block has a float16 step.
 STEPS: dict[str, tuple[int, ...]] = dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "IQ4_XS"), (0,))
@@ -41,7 +41,7 @@ def reference(raw: np.ndarray, format: str) -> np.ndarray:
 @pytest.mark.parametrize("format", BLOCKS)
 def test_blocks_of_random_bytes_unpack_exactly(format: str):
     raw = random_bytes(format, 6, 3)
-    got = unpack(torch.from_numpy(raw), format, torch.float32)
+    got = dequantize(torch.from_numpy(raw), format, torch.float32)
     assert got.shape == (6, 3 * FORMATS[format].block)
     assert np.array_equal(got.numpy(), reference(raw, format))
 
@@ -50,7 +50,7 @@ def test_what_ggml_packs_comes_back_within_half_a_step():
     gguf = pytest.importorskip("gguf")
     numbers = np.random.default_rng(0).normal(size=(5, 96)).astype(np.float32)
     raw = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType.Q8_0)
-    got = unpack(torch.from_numpy(raw), "Q8_0", torch.float32).numpy()
+    got = dequantize(torch.from_numpy(raw), "Q8_0", torch.float32).numpy()
     steps = np.abs(numbers).reshape(5, 3, 32).max(-1, keepdims=True) / 127
     assert (np.abs(got - numbers).reshape(5, 3, 32) <= 0.51 * steps + 1e-7).all()
     assert np.array_equal(got, reference(raw, "Q8_0"))
@@ -59,26 +59,26 @@ def test_what_ggml_packs_comes_back_within_half_a_step():
 @pytest.mark.parametrize(("format", "dtype"), [("F8_E4M3", torch.float8_e4m3fn), ("F8_E5M2", torch.float8_e5m2)])
 def test_all_small_floats_are_themselves(format: str, dtype: torch.dtype):
     every = torch.arange(256, dtype=torch.uint8).view(16, 16)
-    got = unpack(every, format, torch.float32)
+    got = dequantize(every, format, torch.float32)
     assert torch.equal(got.nan_to_num(12345.0), every.view(dtype).float().nan_to_num(12345.0))
 
 
 @pytest.mark.parametrize("format", ["F64", "F32", "F16", "BF16"])
 def test_plain_numbers_are_themselves(format: str):
     numbers = torch.randn(3, 8, dtype=FORMATS[format].dtype)
-    assert torch.equal(unpack(numbers.view(torch.uint8), format, numbers.dtype), numbers)
+    assert torch.equal(dequantize(numbers.view(torch.uint8), format, numbers.dtype), numbers)
 
 
 @pytest.mark.parametrize("format", [*STORABLE, "BF16"])
 def test_in_pieces_or_whole(format: str):
     raw = torch.from_numpy(random_bytes(format, 6, 8))
     for scale in (None, torch.rand(1) + 0.5, torch.rand(6) + 0.5):
-        whole = unpack(raw, format, torch.float32, scale, at_once=2**30)
+        whole = dequantize(raw, format, torch.float32, scale, at_once=2**30)
         for at_once in (1, 2 * whole.shape[1], 4 * whole.shape[1]):
-            pieces = unpack(raw, format, torch.float32, scale, at_once)
+            pieces = dequantize(raw, format, torch.float32, scale, at_once)
             assert torch.equal(pieces.nan_to_num(), whole.nan_to_num()), f"{at_once} at once, scale {scale}"
         if scale is not None:
-            plain = unpack(raw, format, torch.float32)
+            plain = dequantize(raw, format, torch.float32)
             assert torch.equal((plain * scale[:, None]).nan_to_num(), whole.nan_to_num()), f"scale {scale}"
 
 

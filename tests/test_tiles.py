@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sora.engine.tiles import Tile, blend_tiles, feather, split_into_tiles
@@ -27,7 +27,6 @@ def starts(found: list[Tile]) -> tuple[list[int], list[int]]:
 
 
 @given(layouts())
-@settings(deadline=None)
 def test_every_pixel_is_covered_by_tiles_of_one_size_within_the_picture(layout: tuple[Size, Size, float]) -> None:
     size, tile, overlap = layout
     covered = torch.zeros(size)
@@ -39,7 +38,6 @@ def test_every_pixel_is_covered_by_tiles_of_one_size_within_the_picture(layout: 
 
 
 @given(layouts())
-@settings(deadline=None)
 def test_neighbours_overlap_as_asked_and_stand_evenly(layout: tuple[Size, Size, float]) -> None:
     size, tile, overlap = layout
     found = split_into_tiles(size, tile, overlap)
@@ -54,7 +52,6 @@ def test_neighbours_overlap_as_asked_and_stand_evenly(layout: tuple[Size, Size, 
 
 
 @given(layouts(), st.floats(-5, 5))
-@settings(deadline=None)
 def test_equal_parts_blend_into_the_same(layout: tuple[Size, Size, float], value: float) -> None:
     size, tile, overlap = layout
     blended = blend_tiles(
@@ -64,7 +61,6 @@ def test_equal_parts_blend_into_the_same(layout: tuple[Size, Size, float], value
 
 
 @given(layouts(), st.integers(0, 1000))
-@settings(deadline=None)
 def test_crops_of_a_picture_blend_back_into_it(layout: tuple[Size, Size, float], seed: int) -> None:
     size, tile, overlap = layout
     picture = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
@@ -73,7 +69,6 @@ def test_crops_of_a_picture_blend_back_into_it(layout: tuple[Size, Size, float],
 
 
 @given(layouts(), st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_a_blend_lies_between_its_parts_whatever_their_order(layout: tuple[Size, Size, float], random) -> None:
     size, tile, overlap = layout
     parts = [

@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minitrain import ablate, checkpoint, dit, publish, scores, text_encoder_training
+from minitrain import ablate, checkpoint, dit, full_training, publish, scores, text_encoder_training
 from minitrain import judge as judges
 from minitrain.__main__ import main, parser
 from minitrain.distil import load_student
+from minitrain.dit import RepresentationAlignment
 from minitrain.full_training import parse_budget, train_all
 from minitrain.latent_buffer import Batch
 from minitrain.pipeline import Pipeline, load_frozen_networks
@@ -28,7 +29,6 @@ from minitrain.presets import (
     text_config_of,
     vae_config_of,
 )
-from minitrain.representation_alignment import RepresentationAlignment
 from minitrain.stages import STAGES, START_FILE, TrainingJob
 from minitrain.worlds import WORLDS
 from sora.errors import InputError, ModelError
@@ -127,7 +127,7 @@ def test_the_transformer_trains_and_goes_on_from_its_parts(runs: Path, tmp_path:
 
     def fit() -> None:
         with job.clip_bank() as bank:
-            dit.train_dit(runs, folder, TINY.dit, bank, job.held_out(), 0.05, previews=1)
+            dit.train_dit(runs, folder, TINY.dit, bank, job.held_out(), 0.02, previews=1)
 
     fit()
     first = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
@@ -370,14 +370,16 @@ def whole(job: TrainingJob, seconds: float) -> None:
         (job.runs / "judge").mkdir(exist_ok=True)
         judges.save(judges.Judge(judges.options_of([WORLDS[job.world]])), job.runs / "judge" / judges.FILE)
 
-    train_all(job, seconds, stages=STAGES | {"judge": judge}, clock=lambda: 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(full_training, "MIN_TRAINING_SECONDS", 0.1)
+        train_all(job, seconds, stages=STAGES | {"judge": judge}, clock=lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a whole training from nothing leaves."""
     folder = tmp_path_factory.mktemp("whole")
-    whole(TrainingJob(folder, "tiny", "small", command="python -m minitrain all --size tiny"), 14)
+    whole(TrainingJob(folder, "tiny", "small", command="python -m minitrain all --size tiny"), 8)
     return folder
 
 
@@ -409,7 +411,7 @@ def test_training_goes_on_from_what_was_carried_away(finished: Path, tmp_path: P
     before = unpack8(load_file(finished / publish.ASSETS_FOLDER / "mini-dit-before-cooldown.safetensors"))
     assert all(torch.equal(t, before[name]) for name, t in load_file(tmp_path / "dit" / START_FILE).items())
     vae = (tmp_path / "vae" / "vae.safetensors").read_bytes()
-    whole(TrainingJob(tmp_path, "tiny", "small"), 10)
+    whole(TrainingJob(tmp_path, "tiny", "small"), 7)
     assert (tmp_path / "vae" / "vae.safetensors").read_bytes() == vae
     assert not (tmp_path / "text" / "log.jsonl").exists() and not (tmp_path / "judge" / "log.jsonl").exists()
     assert load_file(tmp_path / "dit" / "dit.safetensors").keys() == before.keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from minitrain.grow import grow_vae
+from minitrain.vae import grow_vae
 from sora.networks.mini_vae import MiniVAE, MiniVAEConfig
 
 SMALL = MiniVAEConfig(4, 8, 16, (1, 2), 8, 16, (1, 3))

@@ -102,7 +102,7 @@ def test_colour_drift_is_the_worst_channel():
 
 
 @given(st.integers(-20, 19), st.integers(-32, 31), st.floats(0.5, 1.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_moved_thing_is_found_on_another_ground(down: int, right: int, contrast: float):
     look, ground = textured(), textured(seed=1)
     share = np.zeros((40, 64), bool)

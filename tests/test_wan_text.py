@@ -13,7 +13,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from sora.errors import ModelError
-from sora.models.wan.text import EmbeddingCache, T5Tokenizer, clean, embed, embed_prompts
+from sora.models.wan.prompts import clean, encoded
+from sora.models.wan.text import T5Tokenizer, embed, embed_prompts
+from sora.models.wan.text_cache import EmbeddingCache
 from sora.networks.umt5 import UMT5, UMT5Config
 
 WORDS = ["a", "red", "boat", "sails", "over", "the", "sea"]
@@ -217,3 +219,13 @@ def test_a_folder_that_cannot_be_written_to_costs_time_alone(tmp_path: Path) -> 
     for _ in range(2):
         assert torch.equal(cache.get(["boat"], encoder, 8), encoder.rows("boat")[None])
     assert len(encoder.asked) == 2
+
+
+def test_what_is_cached_is_known_without_the_network(tmp_path: Path, words: T5Tokenizer, network: UMT5) -> None:
+    prompts = ["a  red boat", "the (sea:1.5)", "a red boat"]
+    texts, cache = encoded(prompts), EmbeddingCache(tmp_path, "an encoder")
+    assert texts == ("a red boat", "the sea", "") and cache.missing(texts) == texts
+    embed_prompts(prompts[:1], words, lambda new: cache.get(new, lambda found: embed(network, words, found)))
+    assert cache.missing(texts) == ("the sea", "") and EmbeddingCache(tmp_path, "another").missing(texts) == texts
+    embed_prompts(prompts, words, lambda new: cache.get(new, lambda found: embed(network, words, found)))
+    assert not cache.missing(texts)

@@ -57,7 +57,7 @@ def farthest(a: Tensor, b: Tensor) -> float:
 
 
 @both
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(h=st.integers(1, 21), w=st.integers(1, 21), tile=st.integers(1, 9))
 def test_tiles_change_no_pixel(kind: str, h: int, w: int, tile: int) -> None:
     latents = noise(1, 2, 3, h, w)
@@ -66,7 +66,7 @@ def test_tiles_change_no_pixel(kind: str, h: int, w: int, tile: int) -> None:
 
 
 @both
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(h=st.integers(1, 17), w=st.integers(1, 17), tile=st.integers(1, 9))
 def test_tiles_change_no_latent(kind: str, h: int, w: int, tile: int) -> None:
     pixels = film(kind, 5, h, w)

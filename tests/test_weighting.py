@@ -23,7 +23,7 @@ PIECES = ["(", ")", ":1.3)", ":2)", "a b", " ", "\\(", "\\)", "<lora:", "x", ":0
 MARKS = st.text("ab1 ():.0[]<>{}|\\+-_é球,", max_size=40) | st.lists(st.sampled_from(PIECES)).map("".join)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(MARKS)
 def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
     try:
@@ -39,7 +39,7 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
     assert all("\n" not in line for line in not_understood(cleaned))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.text("ab c,é", min_size=1).filter(str.strip), st.floats(0, MAX_WEIGHT).map(lambda w: round(w, 3)))
 def test_a_weight_around_words_is_theirs(words: str, weight: float) -> None:
     words = prompts.clean(words)

@@ -169,7 +169,7 @@ def test_every_truncation_of_a_gguf_is_noticed(tmp_path: Path):
             weights.shapes(path)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 101), st.integers(0, 255)), min_size=1, max_size=6))
 def test_no_change_of_bytes_does_worse_than_a_refusal(tmp_path_factory, changes: list[tuple[int, int]]):
     content = bytearray(WHOLE)

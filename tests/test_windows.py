@@ -34,7 +34,7 @@ def check(made: tuple[Window, ...], length: int, left: int, right: int, form: Fo
     assert sorted(kept) == list(gap)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(FORMS), st.integers(1, 300), st.integers(0, 40), st.integers(0, 40))
 def test_every_frame_is_painted_once_from_film_that_stands(form: Format, length: int, left: int, right: int) -> None:
     check(plan_windows(range(AT, AT + length), form, known_before=left, known_after=right), length, left, right, form)

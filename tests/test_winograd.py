@@ -49,7 +49,7 @@ def test_the_transforms_make_a_correlation(outputs: int) -> None:
     assert torch.allclose(t.result @ ((t.signal @ signal) * (t.taps @ taps)), want, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     channels=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     frames=st.integers(1, 8),
@@ -80,7 +80,7 @@ def test_with_time(
         assert torch.equal(kept, line[:, :, -2:])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     channels=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     frames=st.integers(1, 3),

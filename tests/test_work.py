@@ -119,8 +119,7 @@ def test_an_autoencoder_takes_what_torch_counts(kind: str, length: int) -> None:
         patch_size=patch,
     )
     network = WanVAE(config).eval()
-    widths = tuple(4 * m for m in mults), tuple((8 if second else 4) * m for m in mults)
-    sizes = vae_work.VAESizes(*widths, channels=6, blocks=blocks, residual=second, patch=patch)
+    sizes = vae_work.sizes_of(config)
     latents, space = (length, 4, 6), 8 * patch
     frames = 1 + 4 * (length - 1)
     real = counted(network.decode, torch.randn(1, 6, *latents))
@@ -157,7 +156,8 @@ def test_text_and_image_encoders_take_what_torch_counts() -> None:
 def test_references_and_control_take_more() -> None:
     plain, shown = (work_of("wan2.1-vace-1.3b", P480, references=n) for n in (0, 3))
     assert shown.linear / plain.linear == pytest.approx(24 / 21) and shown.encode.operations > plain.encode.operations
-    alone = work_of("wan2.1-1.3b", P480)
+    alone = work_of("wan2.1-1.3b", P480, encodes=True)
+    assert work_of("wan2.1-1.3b", P480).encode.operations == 0, "no pass would see it"
     assert plain.linear / alone.linear == pytest.approx(1.5, rel=0.05)
     assert plain.encode.operations == 2 * alone.encode.operations
 

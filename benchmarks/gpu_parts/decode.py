@@ -24,12 +24,13 @@ SMALL = {"2.1 scaled": (replace(WAN21, base_dim=8), (3, 2, 3))}
 
 
 def measure(machine: Machine) -> Iterator[Result]:
-    for name, (config, shape) in (SMALL if machine.small else SIZES).items():
-        # The larger one takes too long for all.
-        for part in (against_float32,) if config is WAN22 else (against_float32, at_once, step_by_step):
-            with torch.inference_mode():
-                yield from part(name, config, shape, machine)
-            machine.empty_cache()
+    sizes = SMALL if machine.small else SIZES
+    works = [(against_float32, name) for name in sizes]
+    works += [(work, name) for work in (at_once, step_by_step) for name in list(sizes)[:1]]
+    for work, name in works:
+        with torch.inference_mode():
+            yield from work(name, *sizes[name], machine)
+        machine.empty_cache()
 
 
 def against_float32(name: str, config: WanVAEConfig, shape: Shape, machine: Machine) -> Iterator[Result]:

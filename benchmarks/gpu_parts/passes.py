@@ -1,12 +1,8 @@
-"""A pass of the transformers as the product runs it, and against diffusers where that is installed."""
+"""A pass of the transformers as the product runs it, compiled and not."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 
@@ -33,11 +29,6 @@ def measure(machine: Machine) -> Iterator[Result]:
     for name, row in (rows.TINY if machine.small else {name: rows.CUDA[name] for name in NAMES}).items():
         if not row.guided:
             yield from of(name, row, machine, rate)
-    if machine.is_cuda and find_spec("diffusers"):
-        script = Path(__file__).parents[1] / "passes.py"
-        for name in NAMES:
-            argv = [sys.executable, str(script), "--device", "cuda", "--rows", name, "--runs", "5", "--no-ablate"]
-            subprocess.run(argv, check=False, timeout=150)
 
 
 def of(name: str, row: Row, machine: Machine, rate: float) -> Iterator[Result]:
@@ -57,7 +48,7 @@ def of(name: str, row: Row, machine: Machine, rate: float) -> Iterator[Result]:
             compile_blocks(network.blocks_in_order())
         work = pass_of(network, row, machine)
         first = machine.seconds(work, runs=1, warm_ups=0)
-        seconds, peak = machine.seconds(work), machine.peak(work)
+        seconds, peak = machine.seconds(work, runs=3, warm_ups=1), machine.peak(work)
         target = (FAST if "float8" in kind else TARGETS if kind == "compiled" else {}).get(name)
         note = f"{row.teraflop / seconds / rate:.0%} of the matrix rate, first call {first:.1f} s, {peak / GIB:.2f} GiB"
         met = seconds <= target if target and machine.is_cuda else None

@@ -19,7 +19,8 @@ from sora.catalog.wan_keys import KEY_MAPS
 from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
 from sora.runtime import lora
-from sora.weights import lora_file
+from sora.weights import LayoutRules, lora_file
+from sora.weights.lora_names import joined, modules_in_memory, split
 
 TINY = WanConfig(num_layers=2, heads=2, head_dim=12, in_channels=4, out_channels=4, text_dim=16, freq_dim=8, ffn_dim=32)
 TINY_I2V = WanConfig(
@@ -141,6 +142,13 @@ def few_step(config: WanConfig) -> dict[str, Tensor]:
 def save(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
     save_file({name: t.contiguous() for name, t in tensors.items()}, file, dict(metadata) if metadata else None)
     return file
+
+
+def names_in_memory(names: Iterable[str], kind: LayoutRules = KEY_MAPS["transformer"]) -> dict[str, str]:
+    """The tensors' names in one file -> what they are called in memory."""
+    parts = {name: split(name) or (name, "") for name in names}
+    ours = modules_in_memory([module for module, _ in parts.values()], kind)
+    return {name: joined(ours[module], ending) for name, (module, ending) in parts.items()}
 
 
 def diffusers_metadata(**config: object) -> dict[str, str]:

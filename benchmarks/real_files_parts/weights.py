@@ -22,8 +22,8 @@ from safetensors.numpy import save_file
 from real_files_parts import tiny_wan
 from real_files_parts.case import Case, Outcome, Run, run, says
 from sora import catalog, media
-from sora.weights.formats import unpack
-from sora.weights.held import BLOCKS
+from sora.weights.formats import dequantize
+from sora.weights.tensor_entry import BLOCKS
 
 HUB = Path(__file__).parent.parent.parent / "tests" / "local_hub.py"
 REPO, COMMIT = "someone/Wan-Tiny", "ab" * 20
@@ -249,7 +249,7 @@ def _unpacked(format: str, folder: Path) -> Outcome:  # noqa: ARG001, as every a
         expected = np.asarray(
             gguf.quants.dequantize(raw.view(np.float16) if format == "F16" else raw, type), np.float32
         )
-    got = unpack(torch.from_numpy(raw), format, torch.float32).numpy()
+    got = dequantize(torch.from_numpy(raw), format, torch.float32).numpy()
     differ = int((~((got == expected) | (np.isnan(got) & np.isnan(expected)))).sum())
     return Outcome(f"{differ} of {expected.size} numbers differ", differ == 0 and got.shape == expected.shape)
 

@@ -26,6 +26,7 @@ from sora.jobs import lora_tags
 from sora.jobs.delivery import InMemory
 from sora.jobs.resolve import resolve
 from sora.models.mini.model import word_ids
+from sora.models.wan import prompts as wan_prompts
 from sora.models.wan import text as wan_text
 from sora.plan import prompts
 from sora.plan.request import Request
@@ -172,7 +173,7 @@ def _invisible() -> Iterator[Case]:
 def _same_tokens(text: str, clean: str, folder: Path) -> Outcome:  # noqa: ARG001
     mini: Any = models.load(catalog.find("mini"), torch.device("cpu"), torch.float32)
     ids = [word_ids(mini.tokenizer, [words], 32).tolist() for words in (prompts.clean(text), clean)]
-    same = ids[0] == ids[1] and wan_text.clean(prompts.clean(text)) == wan_text.clean(clean)
+    same = ids[0] == ids[1] and wan_prompts.clean(prompts.clean(text)) == wan_prompts.clean(clean)
     return Outcome("the tokens of the clean prompt" if same else f"{ids}", same)
 
 

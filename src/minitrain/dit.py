@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,7 +28,6 @@ from minitrain.latent_buffer import FeatureExtractor, LatentBuffer
 from minitrain.optim import MuonAdamW
 from minitrain.pipeline import Pipeline, cpu_state_dict, load_frozen_networks, save_contact_sheet
 from minitrain.presets import DiTTrainingConfig, batch_size, clip_shapes, dit_config
-from minitrain.representation_alignment import RepresentationAlignment
 from minitrain.retry import Attempt, minutes_left, train_with_retries
 from minitrain.training_loop import Budget, LossFunction
 from sora.engine.sampler import shift_times
@@ -36,12 +36,7 @@ from sora.networks.mini_vae import TEMPORAL_COMPRESSION
 from sora.networks.wan.dit import WanDiT
 
 ENCODE_BATCH = {"cpu": 4, "cuda": 32}  # clips encoded at once
-ADAMW_PREFIXES = (
-    "dit.patch_embedding",
-    "dit.proj_out",
-    "dit.scale_shift",
-    "align",
-)  # not for Muon
+ADAMW_PREFIXES = ("dit.patch_embedding", "dit.proj_out", "dit.scale_shift", "align")  # not for Muon
 TRIAL_TEXT_SLOTS = 12  # of a compiler's trial
 PREVIEW_PROMPTS = (
     "a red balloon floats up over a green meadow",
@@ -144,6 +139,31 @@ class LatentFeeder:
         return {size: often for size, often in self.shapes.items() if size in there}
 
 
+class RepresentationAlignment(nn.Module):
+    """Representation alignment (REPA, Yu et al. 2024, arXiv 2410.06940), an auxiliary loss: compares projected tokens
+    of a middle block with a frozen network's features of the clean pixels. Nothing of it is saved with the model."""
+
+    def __init__(self, dit: WanDiT, feature_channels: int) -> None:
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.Linear(dit.config.dim, dit.config.dim), nn.SiLU(), nn.Linear(dit.config.dim, feature_channels)
+        )
+        self.patch = dit.config.patch
+        self.tokens: Tensor | None = None
+        dit.blocks[len(dit.blocks) // 2].register_forward_hook(self._store_tokens)
+
+    def _store_tokens(self, _block: nn.Module, _given: Any, tokens: Tensor) -> None:
+        self.tokens = tokens if torch.is_grad_enabled() else None
+
+    def forward(self, features_BDTHW: Tensor, latent_shape: tuple[int, int, int]) -> Tensor:
+        """One minus the mean cosine similarity, for the transformer's last forward pass. features_BDTHW: the frozen
+        network's features. latent_shape: (T, H, W) of the latents."""
+        assert self.tokens is not None
+        grid = [size // p for size, p in zip(latent_shape, self.patch, strict=True)]
+        target = F.interpolate(features_BDTHW, grid, mode="trilinear").flatten(2).mT
+        return 1 - F.cosine_similarity(self.project(self.tokens.float()), target, dim=-1).mean()
+
+
 class DiTTrainer:
     """The losses of one training. student: the transformer, and the alignment head that is trained with it and then
     discarded. samples: clips that were trained on."""
@@ -151,13 +171,8 @@ class DiTTrainer:
     def __init__(
         self, pipeline: Pipeline, feeder: LatentFeeder, config: DiTTrainingConfig, curriculum_done: float = 0.0
     ) -> None:
-        self.pipeline, self.feeder, self.config, self.curriculum_done, self.samples = (
-            pipeline,
-            feeder,
-            config,
-            curriculum_done,
-            0,
-        )
+        self.pipeline, self.feeder, self.config = pipeline, feeder, config
+        self.curriculum_done, self.samples = curriculum_done, 0
         self.student = nn.ModuleDict({"dit": pipeline.dit})
         self.null_slots = pipeline.encode_prompts([""])
         self.alignment: RepresentationAlignment | None = None

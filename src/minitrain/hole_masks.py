@@ -27,11 +27,6 @@ def all_unknown(frames: int, height: int, width: int) -> Hole:
     return 0, frames, 0, height, 0, width
 
 
-def known_prefix(frames: int, height: int, width: int, rng: Random) -> Hole:
-    """The first frame or frames are known. The rest does not affect their latents, since the encoder is causal."""
-    return min(rng.choice(PREFIX_LENGTHS), max(1, frames - 4)), frames, 0, height, 0, width
-
-
 def inpainting_hole(frames: int, height: int, width: int, rng: Random) -> Hole:
     """A hole whose unknown pixels affect the latents of known ones: before known last frames, between known ends, a
     stretch of frames, or a region."""

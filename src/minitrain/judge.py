@@ -4,7 +4,7 @@ It is trained on rendered clips (``judge_data``), augmented to look like generat
 half of them the subject faces against its motion, so that motion must be recognised from motion. It knows every subject
 of its worlds and those of no world, so that it can tell whether a model has learnt one of these. Whether the subject is
 whole is a question of its own, learnt from corrupted pictures (``corruptions``) and from generated clips with human
-labels (``labelled_clips``), so that a blob of the right colours does not pass for the subject.
+labels (``judge_data.LabelledClips``), so that a blob of the right colours does not pass for the subject.
 """
 
 from __future__ import annotations

@@ -1,17 +1,34 @@
-"""The judge's training data: rendered clips, some from the middle of films, kept in memory and drawn many times."""
+"""The judge's training data: rendered clips, some from the middle of films, kept in memory and drawn many times, and
+generated ones that people labelled."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from minitrain.captions.facts import facts
-from minitrain.judge import FRAMES, IGNORED, QUESTIONS, SAMPLED_FRAMES, SIDE, Judge, resize
+from minitrain.judge import (
+    BROKEN,
+    FRAMES,
+    IGNORED,
+    QUESTIONS,
+    SAMPLED_FRAMES,
+    SIDE,
+    WHOLE,
+    Judge,
+    device_of,
+    preprocess,
+    resize,
+    to_batch,
+)
 from minitrain.scene import Film
 from minitrain.worlds.render import render
 from minitrain.worlds.subjects import UNSEEN
@@ -19,17 +36,13 @@ from minitrain.worlds.world import World, draw_film, mirrored
 
 SIZES = ((128, 128), (96, 176), (176, 96), (112, 144), (144, 112))  # (height, width) that clips are rendered at
 MAX_START, START_STEP = 36, 4  # the last frame that a clip begins at; clips begin where latent frames do
-LAST_VISIBLE_START = {
-    "grow": 12,
-    "shrink": 12,
-    "enter": 4,
-    "leave": 4,
-}  # when a motion is over that does not go on for ever
+LAST_VISIBLE_START = {"grow": 12, "shrink": 12, "enter": 4, "leave": 4}  # of motions that do not go on for ever
 MIN_RARE_SHARE = 0.25  # share of films with a moving camera, and with weather, at least
 OPPOSITE_WORDS = (("left", "right"), ("up", "down"), ("grow", "shrink"), ("-in", "-out"))
 IRREVERSIBLE = ("fall", "arc", "enter", "leave", "follow")  # motions and cameras that look like no other when reversed
 INVISIBLE_SIZE = 1e-3  # the size of an actor that leaves no pixel
 COVER_SIDE = SIDE // 2  # the side at which covers are kept
+TRAIN_SPLIT = "train"  # of the labels: the others are for choosing and for measuring, and never learnt from
 
 
 @dataclass(frozen=True)
@@ -205,3 +218,43 @@ def _exchange_words(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> T
             word = word.replace(a, "\0").replace(b, a).replace("\0", b)
         found.append(words.index(word) if word in words else i)
     return torch.tensor(found)
+
+
+class LabelledClips:
+    """Frames of generated clips with human labels of whether their subject is whole, as many whole as broken. The judge
+    itself locates the subject."""
+
+    @torch.no_grad()
+    def __init__(self, judge: Judge, folder: Path, label_file: Path) -> None:
+        self.device = device_of(judge)
+        pixels, covers, amounts, labels = [], [], [], []
+        for row in json.loads(label_file.read_text(encoding="utf-8"))[TRAIN_SPLIT]:
+            with np.load(folder / row["folder"] / f"{row['number']}.npz") as archive:
+                clip, facts = archive["frames"], json.loads(str(archive["row"]))["facts"]
+            frames = preprocess(to_batch(clip))[0].to(self.device)
+            seen = judge.encode_frames(frames)
+            pixels.append(frames)
+            covers.append(seen.cover.sigmoid())
+            amounts.append(seen.amount)
+            labels.append(
+                _labels(judge, facts["subject"] if row["whole"] else "", row["whole"]).expand(len(frames), -1)
+            )
+        self.pixels, self.cover, self.labels = torch.cat(pixels), torch.cat(covers), torch.cat(labels).to(self.device)
+        broken = self.labels[:, QUESTIONS.index("whole")] == judge.options["whole"].index(BROKEN)
+        share = torch.where(broken, 1 / broken.sum().clamp_min(1), 1 / (~broken).sum().clamp_min(1))
+        self.probability = share * torch.cat(amounts)
+
+    def frames(self, count: int) -> Frames:
+        """Frames drawn at random, half of them mirrored; their background without the subject is not known."""
+        drawn = torch.multinomial(self.probability, count, replacement=True)
+        cover = F.interpolate(self.cover[drawn], self.pixels.shape[-2:], mode="bilinear")
+        return Frames(self.pixels[drawn], self.pixels[drawn], cover, self.labels[drawn]).randomly_mirrored()
+
+
+def _labels(judge: Judge, subject: str, whole: bool) -> Tensor:
+    """(questions,): the labels of one clip."""
+    right = torch.full((len(QUESTIONS),), IGNORED)
+    right[QUESTIONS.index("whole")] = judge.options["whole"].index(WHOLE if whole else BROKEN)
+    if subject in judge.options["subject"]:
+        right[QUESTIONS.index("subject")] = judge.options["subject"].index(subject)
+    return right

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minitrain import corruptions, labelled_clips, latent_corruptions
+from minitrain import corruptions, latent_corruptions
 from minitrain.judge import (
     BROKEN,
     CROP_QUESTIONS,
@@ -38,7 +38,7 @@ from minitrain.judge import (
     save,
 )
 from minitrain.judge_augmentation import augment
-from minitrain.judge_data import ClipReplayBuffer, Frames, concatenate, map_answers, reversed_answers
+from minitrain.judge_data import ClipReplayBuffer, Frames, LabelledClips, concatenate, map_answers, reversed_answers
 from minitrain.judge_evaluation import accuracy
 from minitrain.optim import MuonAdamW
 from minitrain.training_loop import Budget, train
@@ -47,22 +47,14 @@ from minitrain.worlds.world import WORLDS, World
 FRAME_PHASE_SHARE, SECOND_PHASE_FOLDER = 0.5, "closely"  # share of the time of the first part; the folder of the second
 FRAMES_PER_NEW_CLIP = 24  # frames of a step for each clip that is rendered and looked at in it
 CLIPS_PER_STEP, MEMORY_CLIPS = 64, 4096  # clips that are followed in a step, and that are remembered
-INITIAL_CLIPS = {
-    True: 2,
-    False: 12,
-}  # clips rendered before the first step of a short and a long training, for each frame
+INITIAL_CLIPS = {True: 2, False: 12}  # rendered before a short and a long training's first step, for each frame
 CORRUPTED_SHARES = {"broken": 0.35, "worn": 0.2}  # of rendered frames; the rest is left as it is
-CORRUPTED_CLIP_SHARE, LABELLED_CLIP_SHARE = (
-    0.5,
-    0.4,
-)  # frames for each rendered one
+CORRUPTED_CLIP_SHARE, LABELLED_CLIP_SHARE = 0.5, 0.4  # frames for each rendered one
 MAP_DROPOUT = 0.5  # share of the map of a clip's frames that is dropped
 EMPTY_CROP_SHARE = 0.04  # share of close looks at where a subject was
 ROTATION_STD, LOG_ZOOM_STD = 0.3, 0.12  # deviations of the angle in radians and of the magnification of close looks
-SHORT_MINUTES, REPORT_CLIPS = (
-    5.0,
-    20,
-)  # minutes below which a training is short; clips of each world in its reports, else twice that
+SHORT_MINUTES = 5.0  # below which a training is short
+REPORT_CLIPS = 20  # of each world in the reports of a short training, else twice that
 FRAME_ENCODER_PREFIXES = ("look.", "cover.", "still.")  # parameters of the network that sees
 MIN_SUBJECT_AREA = 0.02  # of the picture: smaller subjects are not asked for
 MIN_VISIBLE_CHANGE = 0.1  # how far a broken subject's pixels must be from what they were, in [0, 2]
@@ -125,7 +117,7 @@ class JudgeTrainer:
             judge, list(worlds.values()), rng, capacity=config.buffer_clips, device=device_of(judge)
         )
         self.corrupted = latent_corruptions.CorruptedClips(judge, config.corrupted) if config.corrupted else None
-        self.labelled: labelled_clips.LabelledClips | None = None
+        self.labelled: LabelledClips | None = None
         self.reversed_tables = reversed_answers(judge)
         self.memory: deque[tuple[Tensor, ...]] = deque(maxlen=MEMORY_CLIPS)
         while self.data.count < min(config.buffer_clips, INITIAL_CLIPS[config.is_short] * config.batch):
@@ -139,7 +131,7 @@ class JudgeTrainer:
 
     def clip_and_crop_loss(self, _done: float) -> tuple[Tensor, dict[str, Tensor]]:
         if self.config.labelled and self.labelled is None:
-            self.labelled = labelled_clips.LabelledClips(self.judge, *self.config.labelled)
+            self.labelled = LabelledClips(self.judge, *self.config.labelled)
         self._encode_clips(max(1, self.batch // FRAMES_PER_NEW_CLIP))
         moving, parts = self._loss_of_clips()
         close, more = self._loss_of_crops()

@@ -87,6 +87,17 @@ class TrainingState:
     spent: float = 0.0
     values: dict[str, Any] = field(default_factory=dict)
 
+    def train_step(self, loss: LossFunction, done: float, lr_factor: float) -> dict[str, Any]:
+        """One step of the optimiser and of the averaged weights; returns the loss's figures. done: as ``train`` gives
+        it to the loss. lr_factor: of the learning rate."""
+        value, figures = loss(done)
+        value.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step(lr_factor)
+        self.ema.update(self.model)
+        self.step += 1
+        return figures
+
     def save(self) -> None:
         """Write the state. Raises NotFiniteError, and leaves the last saved one, if weights are not finite."""
         if not all(p.isfinite().all() for p in self.model.parameters()):
@@ -157,13 +168,8 @@ def train(
                 in_cooldown = True
                 state.save()
             began = clock.used
-            value, parts = loss(min(1.0, (earlier_seconds + clock.used) / (earlier_seconds + total)))
-            value.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step(budget.factor(clock.used, first=is_first_run, reserve=reserve))
-            state.ema.update(model)
-            state.step += 1
-            log.add(parts)
+            done = min(1.0, (earlier_seconds + clock.used) / (earlier_seconds + total))
+            log.add(state.train_step(loss, done, budget.factor(clock.used, first=is_first_run, reserve=reserve)))
             clock.tick()
             state.spent = earlier_seconds + clock.used
             longest_step = max(0.9 * longest_step, clock.used - began)

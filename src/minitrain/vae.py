@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -27,7 +27,6 @@ from torch import Tensor
 from minitrain import judge
 from minitrain.clip_bank import ClipBank
 from minitrain.critic import Critic
-from minitrain.grow import grow_vae
 from minitrain.held_out import HeldOutClips, reconstruct, render_held_out, vae_psnr
 from minitrain.optim import MuonAdamW
 from minitrain.pipeline import caption_tokenizer, cpu_state_dict, save_contact_sheet
@@ -45,6 +44,7 @@ SCALE_GROUPS = 96  # groups of them
 LATENT_NOISE = 0.05  # added to raw latents, so that close latents decode alike
 MAX_LATENT_NOISE = 0.2  # most noise, in deviations, that a decoder trained alone must see through
 LATENT_SCALE_WEIGHT = 1e-3  # weight of the raw latents' mean square
+NEW_ENTRY_SCALE = 0.25  # of their own beginning that new entries of an old weight keep
 ADAMW_PREFIXES = ("to_latents", "unfold", "fold", "detail.unfold")  # matrices that Muon must not orthogonalise
 
 
@@ -202,6 +202,35 @@ def train_vae(
         measure_latent_scale(model, bank.captioned(SCALE_GROUPS))
     save_file(cpu_state_dict(model), folder / "vae.safetensors")
     save_preview(model, held_out, folder / "sheet.jpg")
+
+
+def grow_vae(old: Mapping[str, Tensor], model: MiniVAE) -> dict[str, Tensor]:
+    """The model's whole state dict with the weights of a smaller autoencoder copied in, so that what it learnt is kept
+    (Net2Net, Chen et al., arXiv 1511.05641). There may be more latent channels, of which the first are the old ones,
+    and larger kernels in time. New entries of a weight keep the model's own initialisation, scaled down, so that they
+    disturb little at first. Raises ValueError for weights that do not fit into it."""
+    return {
+        name: _grow_tensor(name, own, old.get(name)) for name, own in _require_known(old, model.state_dict()).items()
+    }
+
+
+def _grow_tensor(name: str, own: Tensor, old: Tensor | None) -> Tensor:
+    if old is None or old.shape == own.shape:
+        return own.clone() if old is None else old.clone()
+    if name.endswith("mix.weight"):  # the middle of the kernel is the old layer, which saw no neighbours
+        grown, middle = torch.zeros_like(own), own.shape[-1] // 2
+        grown[:, :, middle, middle] = old
+        return grown
+    grown = own.clone() if own.ndim == 1 else NEW_ENTRY_SCALE * own
+    grown[tuple(slice(0, n) for n in old.shape)] = old
+    return grown
+
+
+def _require_known(old: Mapping[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    unknown = sorted(set(old) - set(state))
+    if unknown:
+        raise ValueError(f"the larger network has no such weights: {', '.join(unknown[:3])}")
+    return state
 
 
 @torch.no_grad()

@@ -15,7 +15,6 @@ from typing import Any
 from minitrain.captions import (
     chinese,
     colours,
-    defaults,
     english,
     english_long,
     fillers,
@@ -31,6 +30,34 @@ from minitrain.worlds.subjects import SUBJECTS
 from minitrain.worlds.world import WORLDS, World
 
 FILE = "mini-words.json"
+
+DEFAULT_MOTION, DEFAULT_SETTING = "still", "meadow"
+MOTION_BY_SUBJECT: dict[str, str] = {
+    **dict.fromkeys(("balloon", "rocket"), "up"),
+    **dict.fromkeys(("car", "bus", "taxi", "fire engine", "locomotive", "sailboat", "helicopter"), "left"),
+    **dict.fromkeys(("fish", "whale", "dolphin", "turtle", "snail", "bee", "butterfly", "flying saucer"), "left"),
+    **dict.fromkeys(("dog", "elephant", "penguin", "pig", "rabbit", "duck", "chick", "dinosaur", "crab"), "left"),
+    **dict.fromkeys(("red ball", "blue ball", "yellow ball", "purple ball", "ghost"), "left"),
+    "red heart": "grow",
+}
+"""By subject; any other's is ``MOTION``."""
+
+SETTING_BY_SUBJECT: dict[str, str] = {
+    **dict.fromkeys(("fish", "whale", "dolphin", "octopus", "turtle"), "sea"),
+    **dict.fromkeys(("car", "bus", "taxi", "fire engine", "robot"), "city"),
+    **dict.fromkeys(("rocket", "flying saucer", "yellow star"), "space"),
+    **dict.fromkeys(("penguin", "snowman"), "snow"),
+    **dict.fromkeys(("bear", "fox", "mushroom"), "forest"),
+    **dict.fromkeys(("ghost", "pumpkin"), "night"),
+    **dict.fromkeys(("lion", "dinosaur"), "desert"),
+    **dict.fromkeys(("pig", "chick"), "farm"),
+    **dict.fromkeys(("locomotive", "helicopter"), "mountains"),
+    **dict.fromkeys(("duck", "sailboat", "frog"), "lake"),
+    "crab": "beach",
+    "teddy": "village",
+    "red heart": "sunset",
+}
+"""By subject; any other's is ``HOME``."""
 
 
 def vocabulary(world: World) -> dict[str, Any]:
@@ -60,8 +87,8 @@ def _subject(key: str) -> dict[str, Any]:
         "kind": subject.kind,
         "shape": subject.shape,
         "colours": colours.colours(key),
-        "moves": defaults.MOTION_BY_SUBJECT.get(key, defaults.DEFAULT_MOTION),
-        "home": defaults.SETTING_BY_SUBJECT.get(key, defaults.DEFAULT_SETTING),
+        "moves": MOTION_BY_SUBJECT.get(key, DEFAULT_MOTION),
+        "home": SETTING_BY_SUBJECT.get(key, DEFAULT_SETTING),
         "english": names(key),
         "chinese": chinese_names(key),
     }

@@ -125,7 +125,7 @@ def test_refuses_a_config_it_cannot_follow(config: dict[str, object], complaint:
         CLIPVisionConfig.from_json(config)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32 - 1))
 def test_same_picture(height: int, width: int, seed: int) -> None:
     if max(height, width) > 12 * min(height, width):

@@ -21,7 +21,8 @@ from transformers import T5TokenizerFast as TheirTokenizer  # type: ignore[attr-
 from transformers import UMT5Config as TheirConfig
 
 from sora.models.wan import text as wan_text
-from sora.models.wan.text import T5Tokenizer, clean, embed
+from sora.models.wan.prompts import clean
+from sora.models.wan.text import T5Tokenizer, embed
 from sora.networks.umt5 import UMT5, UMT5Config, distance_buckets
 
 ALIASES = {"encoder.embed_tokens.weight": "shared.weight"}  # one tensor, which ours holds under the second name

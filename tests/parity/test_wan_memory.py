@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,40 +38,59 @@ def painted(folder: Path, out: Path, *more: str) -> Result:
     return CliRunner().invoke(app, [*argv, "--frames", "9", "--device", "cpu", "-o", str(out), *more])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("plan", [plan.name for plan in placement.PLANS_BY_SPEED[1:] if plan.is_exact])
-def test_every_exact_plan_paints_the_same(folders: dict[str, Path], tmp_path: Path, kind: str, plan: str) -> None:
-    for name in ("resident", plan):
-        result = painted(folders[kind], tmp_path / f"{name}.mkv", "--memory", name, "--force")
+class Films:
+    """Films of the checkpoints, each of which is painted once."""
+
+    def __init__(self, folders: dict[str, Path], place: Path) -> None:
+        self.folders, self.lora = folders, _write_lora(place / "lora.safetensors")
+        self.frames_of = cache(partial(self._frames_of, place))
+
+    def _frames_of(self, place: Path, kind: str, plan: str, *more: str) -> np.ndarray:
+        """(F, Y, X, 3), from 0 to 255."""
+        path = place / f"{kind}-{plan}-{len(more)}.mkv"
+        result = painted(self.folders[kind], path, "--memory", plan, *more)
         assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
         assert "memory: " in result.stderr
-    films = [media.read_clip(tmp_path / f"{name}.mkv").frames_FYXC for name in ("resident", plan)]
-    assert np.abs(films[0].astype(int) - films[1].astype(int)).max() <= (1 if "tiled" in plan else 0)
+        return media.read_clip(path).frames_FYXC.astype(int)
 
 
-def test_weights_in_float8_paint_nearly_the_same(folders: dict[str, Path], tmp_path: Path) -> None:
-    for name in ("resident", "fp8"):
-        result = painted(folders["vace"], tmp_path / f"{name}.mkv", "--memory", name)
-        assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
-    films = [media.read_clip(tmp_path / f"{name}.mkv").frames_FYXC.astype(int) for name in ("resident", "fp8")]
-    assert 0 < np.abs(films[0] - films[1]).mean() < 8
+@pytest.fixture(scope="module")
+def films(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Films:
+    return Films(folders, tmp_path_factory.mktemp("films"))
 
 
-@pytest.mark.parametrize("plan", ["streamed", "one-expert", "fp8"])
-def test_a_lora_counts_under_every_plan(folders: dict[str, Path], tmp_path: Path, plan: str) -> None:
-    draw, file = torch.Generator().manual_seed(0), tmp_path / "lora.safetensors"
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("plan", [plan.name for plan in placement.PLANS_BY_SPEED[1:] if plan.is_exact])
+def test_every_exact_plan_paints_the_same(films: Films, kind: str, plan: str) -> None:
+    apart = np.abs(films.frames_of(kind, "resident") - films.frames_of(kind, plan))
+    assert apart.max() <= (1 if "tiled" in plan else 0)
+
+
+def test_weights_in_float8_paint_nearly_the_same(films: Films) -> None:
+    assert 0 < np.abs(films.frames_of("vace", "resident") - films.frames_of("vace", "fp8")).mean() < 8
+
+
+def _write_lora(file: Path) -> Path:
+    draw = torch.Generator().manual_seed(0)
     names = [f"blocks.{i}.attn1.to_{part}" for i in range(2) for part in "qkv"]
     pairs = {f"{name}.lora_A.weight": torch.randn(4, 24, generator=draw) for name in names}
     pairs |= {f"{name}.lora_B.weight": torch.randn(24, 4, generator=draw) for name in names}
     lora_file.write(file, pairs, {})
-    films = {}
-    for name, said in {"plain": [], "resident": ["--lora", str(file)], plan: ["--lora", str(file)]}.items():
-        memory = "resident" if name == "plain" else name
-        result = painted(folders["t2v-a14b"], tmp_path / f"{name}.mkv", "--memory", memory, *said)
-        assert result.exit_code == 0, f"{result.stderr}{result.exception!r}"
-        films[name] = media.read_clip(tmp_path / f"{name}.mkv").frames_FYXC.astype(int)
-    assert np.abs(films["plain"] - films["resident"]).mean() > 8
-    assert np.abs(films[plan] - films["resident"]).mean() <= (8 if plan == "fp8" else 0)
+    return file
+
+
+@pytest.mark.parametrize("plan", ["streamed", "one-expert", "fp8"])
+def test_a_lora_counts_under_every_plan(films: Films, plan: str) -> None:
+    plain, resident, planned = (
+        films.frames_of("t2v-a14b", name, *more)
+        for name, more in (
+            ("resident", ()),
+            ("resident", ("--lora", str(films.lora))),
+            (plan, ("--lora", str(films.lora))),
+        )
+    )
+    assert np.abs(plain - resident).mean() > 8
+    assert np.abs(planned - resident).mean() <= (8 if plan == "fp8" else 0)
 
 
 def test_of_two_experts_a_lora_is_for_the_one_its_name_tells(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from minitrain.scene import HOURS
 from minitrain.worlds import settings_first as first
-from minitrain.worlds import settings_land as land
 from minitrain.worlds import settings_more as more
 from minitrain.worlds.drawing import Drawing
 
@@ -31,9 +30,9 @@ SETTINGS: dict[str, Setting] = {
     "night": Setting(first.night, ("night",)),
     "city": Setting(first.city),
     "sunset": Setting(first.sunset, ("dusk",)),
-    "beach": Setting(land.beach),
-    "forest": Setting(land.forest),
-    "space": Setting(land.space, ("night",)),
+    "beach": Setting(first.beach),
+    "forest": Setting(first.forest),
+    "space": Setting(first.space, ("night",)),
     "mountains": Setting(more.mountains),
     "farm": Setting(more.farm),
     "village": Setting(more.village),

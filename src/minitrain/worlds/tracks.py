@@ -1,4 +1,9 @@
-"""The poses of a sprite through the frames of a segment."""
+"""The poses of a sprite through the frames of a segment.
+
+A traveller comes in again at the opposite edge (``motions.wrap_at_edges``). A model trained on that generates a second
+subject at the opposite edge, so in later worlds travellers turn back at the edges, and those that grow stop while they
+are whole.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from minitrain.scene import Actor
-from minitrain.worlds.bounds import keep_inside
-from minitrain.worlds.motions import TRAJECTORIES, WRAPS_X, Pose, TrajectoryParams, wrap_at_edges
+from minitrain.worlds.motions import TRAJECTORIES, WRAPS_X, WRAPS_Y, Pose, TrajectoryParams, wrap_at_edges
 from minitrain.worlds.subjects import SUBJECTS, UNSEEN
 
 HIDDEN = Pose(0.0, 0.0, 0.0)  # a pose that leaves no pixel
+MAX_SIDE = 0.94  # of the canvas' short side, of one that grows
+STATIONARY_MOTIONS = frozenset(("bounce", "spin", "grow", "shrink", "still"))
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,33 @@ def _contained(actor: Actor, times: Sequence[int], course: TrajectoryParams, rol
         make_track(one, [pose if back is direction else HIDDEN for pose, back in seen], role)
         for one, direction in ((actor, False), (other, True))
     ]
+
+
+def keep_inside(motion: str, pose: Pose, course: TrajectoryParams) -> tuple[Pose, bool]:
+    """(the pose moved inside the picture, whether the actor is on its way back). Actors that enter or leave may be
+    outside, and an actor that has left stays away."""
+    if motion in WRAPS_X:
+        x, returning = _reflect(pose.x, pose.side / 2, course.width - pose.side / 2)
+        return replace(pose, x=x), returning
+    if motion in WRAPS_Y:
+        y, returning = _reflect(pose.y, pose.side / 2, course.height - pose.side / 2)
+        return replace(pose, y=y), returning
+    return (_clamp_inside(pose, course) if motion in STATIONARY_MOTIONS else pose), False
+
+
+def _reflect(position: float, low: float, high: float) -> tuple[float, bool]:
+    """A position on a straight path, reflected at both ends."""
+    span = high - low
+    if span <= 0:
+        return (low + high) / 2, False
+    along = (position - low) % (2 * span)
+    return low + span - abs(along - span), span + 1e-6 < along < 2 * span - 1e-6
+
+
+def _clamp_inside(pose: Pose, course: TrajectoryParams) -> Pose:
+    side = min(pose.side, MAX_SIDE * min(course.width, course.height))
+    x, y = (min(max(v, side / 2), size - side / 2) for v, size in ((pose.x, course.width), (pose.y, course.height)))
+    return replace(pose, x=x, y=y, side=side)
 
 
 def extent(poses: Sequence[Pose]) -> float:

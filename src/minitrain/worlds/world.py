@@ -180,9 +180,7 @@ class FilmPlot:
 
 
 FOLLOW_MOTIONS = tuple(f"{m}{side}" for m in ("", "walk-", "swim-", "roll-") for side in ("left", "right"))
-PAIR_MOTIONS = {
-    "beside": ("still", "still", "bounce", "spin")
-}  # what the first of a pair does; elsewhere it keeps still
+PAIR_MOTIONS = {"beside": ("still", "still", "bounce", "spin")}  # of a pair's first actor; elsewhere it keeps still
 
 
 def _draw_plot(world: World, rng: Random) -> FilmPlot:

@@ -25,6 +25,11 @@ def is_digest(name: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) is not None
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit, 40 digits in hex, and no branch or tag."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
 def begin(name: str, size: int) -> Any:
     """An empty hash, of hashlib, of the kind that a digest is. size: of the whole file, which git hashes first."""
     return hashlib.sha256() if len(name) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)

@@ -41,13 +41,8 @@ def pull(spec: Fetchable, on_progress: hub.Progress | None = None, on_note: Noti
         raise ModelError(
             f"{spec.name} cannot be fetched offline: leave out --offline, unset HF_HUB_OFFLINE, or say --model FOLDER"
         )
-    try:
-        with _quiet():
-            _Download(spec, _session(), on_progress, on_note).run()
-    except ModelError:
-        raise
-    except Exception as error:
-        raise _explained(error, spec) from None
+    with _explained(spec):
+        _Download(spec, _session(), on_progress, on_note).run()
     after = hub.local_copy(spec)
     if after.state != hub.COMPLETE:
         missing = hub.abbreviate(after.missing)
@@ -62,13 +57,8 @@ def inspect(name: RepositoryName, on_note: Notify | None = None) -> Fetched:
         raise ModelError(f"{name.text} is not here, and the hub is not asked: leave out --offline, unset {hub.OFFLINE}")
     session, found = _session(), list[Fetched]()
     ask = lambda: found.append(recognised(name, repository(name.repo, BRANCH, session), session))  # noqa: E731
-    try:
-        with _quiet():
-            Waiting(session, on_note).run([ask])
-    except ModelError:
-        raise
-    except Exception as error:
-        raise _explained(error, Fetched(name.text, name.repo, BRANCH, (), 0)) from None
+    with _explained(Fetched(name.text, name.repo, BRANCH, (), 0)):
+        Waiting(session, on_note).run([ask])
     return found[0]
 
 
@@ -189,20 +179,25 @@ def _write_ref(folder: Path, branch: str, commit: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What the libraries of the network log does not reach the terminal: what a person should know is raised."""
+def _explained(spec: Fetchable) -> Iterator[None]:
+    """What goes wrong while fetching is raised as ModelError, with what to do. What the libraries of the network log
+    does not reach the terminal."""
     loggers = [logging.getLogger(name) for name in LIBRARIES]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _explanation(error, spec) from None
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
 
-def _explained(error: Exception, spec: Fetchable) -> ModelError:
+def _explanation(error: Exception, spec: Fetchable) -> ModelError:
     """What went wrong while fetching, and what to do. Anything but an answer of the hub, the network or the disk is a
     bug, and is raised as it is."""
     command = f"sora models pull {spec.name}"

@@ -224,7 +224,7 @@ def _commit(spec: Fetchable) -> str | None:
     try:
         return (repo_folder(spec) / "refs" / spec.revision).read_text(encoding="utf-8").strip()
     except OSError:
-        return spec.revision if re.fullmatch(r"[0-9a-f]{40}", spec.revision) else None
+        return spec.revision if digests.is_commit(spec.revision) else None
 
 
 def _place(spec: Fetchable) -> Path | None:

@@ -14,15 +14,15 @@ from typing import Any
 from urllib.parse import quote
 
 from sora.catalog import hub
-from sora.catalog.digests import is_digest
+from sora.catalog.digests import is_commit, is_digest
 from sora.catalog.fetch import RemoteFile
 from sora.catalog.repositories import is_inside
 from sora.catalog.spec import Fetchable
-from sora.catalog.transfer import Session, opened, retried
+from sora.catalog.transfer import Session, head, opened, retried
 from sora.errors import ModelError
 
 ATTEMPTS = 4  # fewer than for bytes: who is not connected at all should know soon
-MAX_BYTES = 1 << 26  # of a listing
+MAX_BYTES = 1 << 26  # of a listing, which is no JSON where it is cut off
 
 
 @dataclass(frozen=True)
@@ -61,32 +61,16 @@ def repository(repo: str, revision: str, session: Session) -> Repository:
 
     url = f"{constants.ENDPOINT}/api/models/{repo}/revision/{quote(revision, safe='')}?blobs=true"
     try:
-        answer = json.loads(retried(session, lambda: _body(session, url), ATTEMPTS))
+        answer = json.loads(retried(session, lambda: head(session, url, MAX_BYTES), ATTEMPTS))
         commit = str(answer["sha"])
         entries = {str(entry["rfilename"]): entry for entry in answer["siblings"]}
     except (ValueError, LookupError, TypeError, RecursionError):
         raise ModelError(f"{url} lists no files as a hub of Hugging Face's would; is HF_ENDPOINT right?") from None
-    if not re.fullmatch(r"[0-9a-f]{40}", commit) or (_is_commit(revision) and commit != revision):
+    if not is_commit(commit) or (is_commit(revision) and commit != revision):
         raise ModelError(f"the hub gives {commit[:80]!r} for {repo} at {revision}; is HF_ENDPOINT right?")
     card = answer.get("cardData")
     licence = card.get("license") if isinstance(card, dict) else ""
     return Repository(repo, commit, entries, licence[:80] if isinstance(licence, str) else "")
-
-
-def _is_commit(revision: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
-
-
-def _body(session: Session, url: str) -> bytes:
-    """All of an answer. Raises ValueError for one that is too long to be a listing."""
-    whole = bytearray()
-    with opened(session, "GET", url) as response:
-        for piece in response.pieces:
-            session.check()
-            whole += piece
-            if len(whole) > MAX_BYTES:
-                raise ValueError("too long")
-    return bytes(whole)
 
 
 def _remote_files(repo: str, commit: str, wanted: Iterable[tuple[str, Any]], session: Session) -> Iterator[RemoteFile]:

@@ -19,7 +19,7 @@ from sora.catalog import hub
 from sora.catalog.fetch import RemoteFile
 from sora.catalog.listing import Repository
 from sora.catalog.repositories import LORA, MODEL, Fetched, RepositoryName, is_inside
-from sora.catalog.transfer import Session, opened, retried
+from sora.catalog.transfer import Session, head, retried
 from sora.errors import ModelError
 from sora.weights import facts, source
 
@@ -105,15 +105,14 @@ def _of_one_model(files: list[str]) -> list[str]:
 
 
 def _ambiguous(name: RepositoryName, names: list[str]) -> ModelError:
-    files = sorted(each for each in names if each.endswith(source.READ))
+    files = tuple(sorted(each for each in names if each.endswith(source.READ)))
     if not files:
         return ModelError(
             f"{name.repo} holds no weights; expected model_index.json, or files in {' or '.join(source.READ)}"
         )
-    listed = ", ".join(files[:SHOWN]) + (f" and {len(files) - SHOWN} more" if len(files) > SHOWN else "")
     return ModelError(
-        f"{name.repo} holds {len(files)} files of weights ({listed}); name the one to fetch, or two that are"
-        f" one model, as in sora models pull {name.repo}:FILE"
+        f"{name.repo} holds {len(files)} files of weights ({hub.abbreviate(files, SHOWN)}); name the one to fetch, or"
+        f" two that are one model, as in sora models pull {name.repo}:FILE"
     )
 
 
@@ -189,9 +188,10 @@ def _lay(root: Path, file: RemoteFile, count: int, session: Session) -> None:
     """The first bytes of a remote file, in a file of its size."""
     place = root / file.name
     place.parent.mkdir(parents=True, exist_ok=True)
-    head = retried(session, lambda: _head(file, count, session))
+    span = {"Range": f"bytes=0-{max(0, count - 1)}"}  # which a hub need not know
+    first_bytes = retried(session, lambda: head(session, file.url, count, span))
     with place.open("wb") as opened_file:
-        opened_file.write(head)
+        opened_file.write(first_bytes)
         opened_file.truncate(file.size)
 
 
@@ -206,15 +206,3 @@ def _lay_header(root: Path, file: RemoteFile, session: Session) -> None:
                 raise
         else:
             return
-
-
-def _head(file: RemoteFile, count: int, session: Session) -> bytes:
-    """The first bytes of a remote file, whether or not the hub knows ranges."""
-    head = bytearray()
-    with opened(session, "GET", file.url, {"Range": f"bytes=0-{max(0, count - 1)}"}) as response:
-        for piece in response.pieces:
-            session.check()
-            head += piece
-            if len(head) >= count:
-                break
-    return bytes(head[:count])

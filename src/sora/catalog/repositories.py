@@ -179,7 +179,7 @@ def _read(note: Path) -> Fetched | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     name = parse(found.name)
-    sound = name is not None and name.repo == found.repo and re.fullmatch(r"[0-9a-f]{40}", str(found.revision))
+    sound = name is not None and name.repo == found.repo and digests.is_commit(str(found.revision))
     return found if sound and files and all(map(is_inside, files)) and isinstance(found.bytes, int) else None
 
 

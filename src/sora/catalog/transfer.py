@@ -103,6 +103,18 @@ def opened(session: Session, method: str, url: str, headers: Mapping[str, str] |
             yield _understood(Response(found.status_code, found.headers, pieces, encoded))
 
 
+def head(session: Session, url: str, most: int, headers: Mapping[str, str] | None = None) -> bytes:
+    """The first bytes of an answer's body, at most so many. Raises as ``opened``, and Stopped."""
+    found = bytearray()
+    with opened(session, "GET", url, headers) as response:
+        for piece in response.pieces:
+            session.check()
+            found += piece
+            if len(found) >= most:
+                break
+    return bytes(found[:most])
+
+
 def _is_encoded(headers: Mapping[str, str]) -> bool:
     return (headers.get("Content-Encoding") or "identity").strip().lower() != "identity"
 

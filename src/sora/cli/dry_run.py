@@ -12,11 +12,10 @@ from sora import memory, models, weights
 from sora.catalog import hub
 from sora.cli import duration
 from sora.errors import OutOfMemory, printable
-from sora.jobs import advice, forecast, room
+from sora.jobs import advice, forecast, gpus, room
 from sora.jobs.forecast import Forecast
 from sora.jobs.resolve import ResolvedRequest
 from sora.memory import MemoryPlan
-from sora.models import parallel
 from sora.plan.geometry import wxh
 from sora.runtime import threads
 
@@ -80,10 +79,9 @@ def facts(resolved: ResolvedRequest, planned: PlannedMemory | None = None) -> di
 def _memory_plan(resolved: ResolvedRequest) -> PlannedMemory:
     request, (shape_FYX, known) = resolved.request, resolved.largest_canvas
     options: dict[str, Any] = {"encodes": known, "references": resolved.pictures, "forced": request.memory}
-    options |= {"processes": request.gpus or 1}
+    options |= {"processes": request.gpus or 1, "speed": resolved.speed, **gpus.division(resolved)}
     device = memory.choose_device(request.device)
-    named, guided = request.device is not None, request.guidance != 1
-    parallel.check(resolved.spec, request.gpus or 1, device, named=named, guided=guided)
+    gpus.check(resolved, device)
     dtype = memory.choose_dtype(request.dtype, device)
     try:
         plan, line = models.preview_memory_plan(resolved.spec, shape_FYX, device, dtype, **options)

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from sora.plan import prompts
 from sora.plan.geometry import Size
 from sora.plan.request import within
 from sora.runtime import threads
+
+if TYPE_CHECKING:
+    from sora.finetune.dataset import TrainingClip
 
 MAX_STEPS = 1_000_000
 RANGES: dict[str, tuple[float, float]] = {
@@ -133,19 +136,16 @@ def train(
 ) -> None:
     """Train a LoRA: a subject or a style of your own. It learns from a folder of clips and pictures with captions;
     `sora generate --lora FILE` uses it."""
-    from sora.finetune import dataset
-
     threads.wait_passively(os.environ, threads.BUSY_CORES)  # it runs for long, and others will want the cores meanwhile
     _check_ranges(rank=rank, alpha=alpha, seed=seed, steps=steps, minutes=minutes, save_every=save_every)
     _check_ranges(learning_rate=learning_rate, batch_size=batch_size, caption_dropout=caption_dropout)
-    if steps is not None and minutes is not None:
-        raise UsageError("--steps and --minutes both say how long; give one of them")
+    _check_length(steps, minutes)
     spec = catalog.find(model or catalog.DEFAULT).with_guidance()  # distilled weights would forget their few steps
     previews = tuple(prompts.clean(text) for text in preview or ())
     _check_target(out)
     job = TrainJob(
         spec=spec,
-        materials=dataset.find_clips(folder),
+        clips=_clips_in(folder),
         out=out,
         settings={"rank": rank, "alpha": alpha or rank, "learning_rate": learning_rate, "batch_size": batch_size}
         | {"caption_dropout": caption_dropout, "seed": seed, "shift": spec.defaults.shift},
@@ -159,8 +159,16 @@ def train(
         dtype=dtype,
         quiet=quiet,
     )
-    if not force or resume:
-        job = _continued(job)
+    _carry_out(job if force and not resume else _continued(job), as_json)
+
+
+def _clips_in(folder: Path) -> tuple[TrainingClip, ...]:
+    from sora.finetune import dataset  # late: it brings the readers of films
+
+    return dataset.find_clips(folder)
+
+
+def _carry_out(job: TrainJob, as_json: bool) -> None:
     from sora.cli import training_run  # torch comes with it
 
     result = training_run.run(job)
@@ -168,6 +176,11 @@ def train(
         typer.echo(json.dumps(result))
     else:
         print_path(result["path"])
+
+
+def _check_length(steps: int | None, minutes: float | None) -> None:
+    if steps is not None and minutes is not None:
+        raise UsageError("--steps and --minutes both say how long; give one of them")
 
 
 def _check_ranges(**numbers: float | None) -> None:

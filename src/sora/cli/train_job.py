@@ -23,7 +23,7 @@ class TrainJob:
     for DEFAULT_PREVIEWS in all."""
 
     spec: ModelSpec
-    materials: tuple[TrainingClip, ...]
+    clips: tuple[TrainingClip, ...]
     out: Path
     settings: dict[str, Any]
     size: tuple[int, int] | None
@@ -50,7 +50,7 @@ class TrainJob:
         """Everything that the trained weights depend on, as JSON takes it."""
         facts: dict[str, Any] = {"model": self.spec.name, **self.settings, "size": list(self.size or ()) or None}
         facts |= {"steps": self.steps, "minutes": self.minutes, "device": self.device, "dtype": self.dtype}
-        return facts | {"clips": unfinished.clips_digest(self.materials)}
+        return facts | {"clips": unfinished.clips_digest(self.clips)}
 
     def progress(self, step: int, seconds: float) -> float:
         """The share that is behind, 1 or more at the end. seconds: of training."""

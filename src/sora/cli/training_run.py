@@ -85,7 +85,7 @@ def run(job: TrainJob) -> dict[str, Any]:
     with progress(clock, "", job.quiet) as on_event:
         seed = job.settings["seed"]
         prepared = examples.prepare(
-            model, job.materials, job.size, seed, lambda n, of: on_event(ProgressEvent("encode", n, of))
+            model, job.clips, job.size, seed, lambda n, of: on_event(ProgressEvent("encode", n, of))
         )
         trainer = LoRATrainer(model, prepared, LoRAConfig(**job.settings))
         with unfinished.locked(job.folder):
@@ -98,7 +98,7 @@ def run(job: TrainJob) -> dict[str, Any]:
 def _train_and_write(job: TrainJob, trainer: LoRATrainer, examples: int, on_event: Listener) -> Progress:
     """The training from where it stands to its end."""
     reached = _begin(job, trainer)
-    summary = f"{len(job.materials)} files, {examples} examples, rank {trainer.config.rank}"
+    summary = f"{len(job.clips)} files, {examples} examples, rank {trainer.config.rank}"
     summary += f", rate {trainer.learning_rate:.2g}"
     note(summary + (f", from step {trainer.step}" if trainer.step else ""), job.quiet)
     try:
@@ -203,7 +203,7 @@ def _write_lora(job: TrainJob, trainer: LoRATrainer) -> None:
         "trained_alpha": f"{trainer.config.alpha:g}",
         "steps": str(trainer.step),
         "rate": f"{trainer.learning_rate:g}",
-        "words": " ".join(dataset.shared_words(m.caption for m in job.materials)),
+        "words": " ".join(dataset.shared_words(clip.caption for clip in job.clips)),
         "sora": __version__,
     }
     lora_file.write(job.out, trainer.tensors(), metadata)

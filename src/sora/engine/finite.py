@@ -31,10 +31,7 @@ def check(tensor: Tensor, what: str, compute: Callable[[], object] | None = None
         return
     layer = None if compute is None else first_layer(compute)
     where = f", first in the output of {layer}" if layer else ""
-    narrow = tensor.dtype == torch.float16
-    advice = (
-        "choose a wider --dtype" if narrow else "check the weights with `sora models verify`, and try without --lora"
-    )
+    advice = _NARROW if tensor.dtype == torch.float16 else _DAMAGED
     raise NotFinite(f"{what} hold NaN or infinity{where}; {advice}")
 
 

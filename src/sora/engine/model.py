@@ -89,7 +89,8 @@ class Batchable(Protocol):
 
 @runtime_checkable
 class Parallelizable(Protocol):
-    """A model whose passes several processes can compute together, each on a device of its own."""
+    """A model whose passes several processes can compute together, each on a device of its own. Its ``plan_memory``
+    also takes guided: whether there are two passes a step to divide."""
 
     @property
     def workers(self) -> Workers | None:

@@ -95,6 +95,14 @@ def step_noise(like: Tensor, seeds: Sequence[int], step: int) -> Tensor:
     return torch.cat([initial_noise(shape_CTHW, derive_seed(seed, step=step)) for seed in seeds]).to(like)
 
 
+ALL_NOISE = 1 - 2e-6  # the time from which a run begins with noise alone; Wan's UniPC begins at 1 - 1e-6
+
+
+def starting_point(clean: Tensor, noise: Tensor, t: float) -> Tensor:
+    """Where a run begins that starts at time t: with noise alone also where t is not quite 1, as in diffusers."""
+    return noise if t >= ALL_NOISE else add_noise(clean.to(noise.dtype), noise, t)
+
+
 def add_noise(clean: Tensor, noise: Tensor, t: float) -> Tensor:
     """The clean latents at noise level t, on the straight path from data (t = 0) to noise (t = 1)."""
     return (1 - t) * clean + t * noise
@@ -241,7 +249,8 @@ def sample(
 ) -> Tensor:
     """Sample latents, of noise's shape and dtype, on the latents' device.
 
-    The run starts from the clean latents with noise added at times[0], so times that begin below 1 keep some of them.
+    The run starts from the clean latents with noise added at times[0], so times that begin well below 1 keep some of
+    them.
     times: falling strictly to 0, on the CPU, as ``timesteps`` makes them. on_step(done, total): called after each
     step, with done from 1 to total. checkpoint: holds the state to start from, if any, and is shown that of each step.
     Raises NotFinite at the step that makes NaN or infinity.
@@ -250,7 +259,7 @@ def sample(
     clean = latents.clean_BCTHW
     noise = noise.to(clean.device)
     float_velocity, step = with_float_time(velocity), sampler(time_values)
-    x, history, begin = add_noise(clean.to(noise.dtype), noise, time_values[0]), (), 0
+    x, history, begin = starting_point(clean, noise, time_values[0]), (), 0
     if (state := checkpoint.state()) is not None:
         x, begin, history = state.latents.to(x), state.step, tuple(each.to(x) for each in state.history)
         restore_state(velocity, state.velocity)

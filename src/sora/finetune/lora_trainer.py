@@ -87,7 +87,7 @@ class LoRATrainer:
         norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
         if not (total < 1e4 and norm.isfinite()):
             raise ModelError(
-                f"the loss ran away at step {self.step} ({total:g}); try a --rate below {self.learning_rate:g}"
+                f"the loss ran away at step {self.step} ({total:g}); try a --learning-rate below {self.learning_rate:g}"
             )
         for group in self.optimiser.param_groups:
             group["lr"] = (

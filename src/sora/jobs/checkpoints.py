@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sora.engine.checkpoint import SamplerState
-from sora.media.relay import EncoderThread
+from sora.media.encoder_thread import EncoderThread
 from sora.storage import atomic
 
 STATE, LATENTS, FRAMES, FRAMES_PART = "state.safetensors", "latents.safetensors", "frames", "frames-part"

@@ -150,17 +150,11 @@ class DraftOption(TypedDict, total=False):
     draft: bool
 
 
-class GenerateOptions(
-    SamplingOptions,
-    ReferenceOptions,
-    ShapeOptions,
-    LengthOptions,
-    MoveOptions,
-    BackgroundOption,
-    ControlOptions,
-    DraftOption,
-    total=False,
-):
+class FilmOptions(SamplingOptions, ReferenceOptions, BackgroundOption, ControlOptions, DraftOption, total=False):
+    """Options of every verb that paints a film."""
+
+
+class GenerateOptions(FilmOptions, ShapeOptions, LengthOptions, MoveOptions, total=False):
     """Options of ``generate``. then: the words of further shots. shots: all shots, in place of a prompt."""
 
     then: str | Sequence[str]
@@ -179,74 +173,33 @@ class ImageOptions(SamplingOptions, ReferenceOptions, ShapeOptions, DraftOption,
     camera: CameraMove | None
 
 
-class Img2vidOptions(
-    SamplingOptions,
-    ReferenceOptions,
-    ShapeOptions,
-    LengthOptions,
-    MoveOptions,
-    BackgroundOption,
-    ControlOptions,
-    DraftOption,
-    total=False,
-):
+class Img2vidOptions(FilmOptions, ShapeOptions, LengthOptions, MoveOptions, total=False):
     """Options of ``img2vid``."""
 
     last_image: PictureSource | None
     fps: float | None
 
 
-class ExtendOptions(
-    SamplingOptions,
-    ReferenceOptions,
-    LengthOptions,
-    MoveOptions,
-    PartOptions,
-    BackgroundOption,
-    ControlOptions,
-    DraftOption,
-    total=False,
-):
+class ExtendOptions(FilmOptions, LengthOptions, MoveOptions, PartOptions, total=False):
     """Options of ``extend``."""
 
     backward: bool
 
 
-class LoopOptions(
-    SamplingOptions,
-    ReferenceOptions,
-    ShapeOptions,
-    LengthOptions,
-    PartOptions,
-    BackgroundOption,
-    ControlOptions,
-    DraftOption,
-    total=False,
-):
+class LoopOptions(FilmOptions, ShapeOptions, LengthOptions, PartOptions, total=False):
     """Options of ``loop``."""
 
     fps: float | None
 
 
-class BridgeOptions(
-    SamplingOptions,
-    ReferenceOptions,
-    LengthOptions,
-    PartOptions,
-    BackgroundOption,
-    ControlOptions,
-    DraftOption,
-    total=False,
-):
+class BridgeOptions(FilmOptions, LengthOptions, PartOptions, total=False):
     """Options of ``bridge``."""
 
     start_b: float | None
     end_b: float | None
 
 
-class EditOptions(
-    SamplingOptions, ReferenceOptions, PartOptions, BackgroundOption, ControlOptions, DraftOption, total=False
-):
+class EditOptions(FilmOptions, PartOptions, total=False):
     """Options of ``edit``. region: (x, y, width, height) or "X,Y,W,H", in pixels. frame_range: (first, one behind the
     last) or "A:B"; None for an open end."""
 
@@ -264,18 +217,7 @@ class FinishOptions(SamplingOptions, ShapeOptions, total=False):
     draft_strength: float | None
 
 
-class RemakeOptions(
-    SamplingOptions,
-    ReferenceOptions,
-    ShapeOptions,
-    LengthOptions,
-    MoveOptions,
-    PartOptions,
-    BackgroundOption,
-    ControlOptions,
-    DraftOption,
-    total=False,
-):
+class RemakeOptions(FilmOptions, ShapeOptions, LengthOptions, MoveOptions, PartOptions, total=False):
     """Options of ``remake``: those of the verb that the recipe is of."""
 
     prompt: str | None

@@ -1,5 +1,6 @@
-"""What paintings took on this machine, for the prediction of the next: how many times the seconds that a device's rates
-promise, by device, number format, model and phase. No words, no paths, no names of a person's own files.
+"""What paintings took on this machine, for the prediction of the next: the seconds of each phase next to those that a
+device's rates promised for its terms, by device, number format and model. No words, no paths, no names of a person's
+own files.
 
 A file of the state folder holds it. One that is missing, damaged or of other rates is as good as empty, and nothing
 fails because it cannot be written.
@@ -9,28 +10,37 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from sora.runtime import rates
 from sora.storage import atomic, regular, state
 
-MAX_RECORDS, MAX_FILE_BYTES, MAX_NAME = 200, 1 << 18, 120
-NEWEST = 0.4  # what the newest run counts, in a mean of logarithms, once there are several
+MAX_RECORDS, MAX_FILE_BYTES, MAX_NAME = 40, 1 << 20, 120
+MAX_PHASES, MAX_RUNS, MAX_TERMS = 6, 8, 8
+"""Of one record; runs and terms of one phase. The newest runs are kept."""
+PHASE, TERM = re.compile(r"[a-z]{1,16}"), re.compile(r"[a-z]{1,16} [a-z_]{1,24}")
+MIN_SECONDS, MAX_SECONDS = 1e-4, 1e7
 MAX_RATIO = 1000.0  # between seconds and those of the rates, either way
 
 
 @dataclass(frozen=True)
-class Measured:
-    """How a phase went. ratio: its seconds by those of the rates. runs: how many of them are in it. busy: whether other
-    programs kept the CPU busy meanwhile."""
+class Run:
+    """How a phase went once. took: its seconds. promised: those of the rates, by the name of a term. busy: whether
+    other programs kept the CPU busy meanwhile."""
 
-    ratio: float
-    runs: int = 1
+    took: float
+    promised: Mapping[str, float]
     busy: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        total = sum(self.promised.values())
+        return total > 0 and MIN_SECONDS <= self.took <= MAX_SECONDS and 1 / MAX_RATIO <= self.took / total <= MAX_RATIO
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,10 @@ class RunKey:
         return " | ".join((self.device, self.dtype, self.family, ""))[:MAX_NAME]
 
 
-Records = dict[str, dict[str, Measured]]
-"""By key and phase."""
+Phases = dict[str, tuple[Run, ...]]
+"""By phase, the oldest first."""
+Records = dict[str, Phases]
+"""By key, the one that was added to last at the end."""
 
 
 def file() -> Path:
@@ -74,66 +86,76 @@ def read() -> Records:
     return {key: phases for key, phases in found.items() if phases}
 
 
-def _phases(value: Any) -> dict[str, Measured]:
-    if not isinstance(value, dict) or len(value) > MAX_RECORDS:
+def _phases(value: Any) -> Phases:
+    if not isinstance(value, dict) or len(value) > MAX_PHASES:
         return {}
-    found = {str(name): _measured(each) for name, each in value.items()}
-    return {name: each for name, each in found.items() if each is not None}
+    found = {str(name): _runs(each) for name, each in value.items() if PHASE.fullmatch(str(name))}
+    return {name: runs for name, runs in found.items() if runs}
 
 
-def _measured(value: Any) -> Measured | None:
+def _runs(value: Any) -> tuple[Run, ...]:
+    if not isinstance(value, list):
+        return ()
+    found = (_run(each) for each in value[-MAX_RUNS:])
+    return tuple(run for run in found if run is not None)
+
+
+def _run(value: Any) -> Run | None:
     if not isinstance(value, dict):
         return None
-    ratio, runs, busy = value.get("ratio"), value.get("runs"), value.get("busy")
-    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 1 / MAX_RATIO <= ratio <= MAX_RATIO:
+    took, promised, busy = value.get("took"), value.get("promised"), value.get("busy")
+    if not _is_number(took) or not isinstance(busy, bool) or not isinstance(promised, dict):
         return None
-    if type(runs) is not int or not 1 <= runs <= 1 << 30 or not isinstance(busy, bool):
+    if not 1 <= len(promised) <= MAX_TERMS or not all(map(_is_number, promised.values())):
         return None
-    return Measured(float(ratio), runs, busy)
+    if not all(TERM.fullmatch(str(name)) for name in promised):
+        return None
+    run = Run(float(took), {str(name): float(each) for name, each in promised.items()}, busy)
+    return run if run.is_usable else None
 
 
-def add(key: RunKey, ratios: Mapping[str, float], *, busy: bool) -> None:
-    """Add what one painting took. ratios: by phase; those out of range are left out. busy: whether other programs kept
-    the CPU busy: such a run counts only while there is no other."""
-    usable = {name: ratio for name, ratio in ratios.items() if 1 / MAX_RATIO <= ratio <= MAX_RATIO}
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Of seconds, which are finite and at least 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS
+
+
+def add(key: RunKey, runs: Mapping[str, Run]) -> None:
+    """Add what one painting took. runs: by phase; those out of range are left out."""
+    usable = {name: run for name, run in runs.items() if run.is_usable and math.isfinite(run.took)}
     if not usable:
         return
     records = read()
     phases = records.pop(key.text, {})
-    records[key.text] = phases | {name: _joined(phases.get(name), ratio, busy) for name, ratio in usable.items()}
+    records[key.text] = phases | {name: (*phases.get(name, ()), run)[-MAX_RUNS:] for name, run in usable.items()}
     with suppress(OSError):
         _write(dict(list(records.items())[-MAX_RECORDS:]))
 
 
-def _joined(before: Measured | None, ratio: float, busy: bool) -> Measured:
-    if before is None or (before.busy and not busy):
-        return Measured(ratio, 1, busy)
-    if busy and not before.busy:
-        return before
-    share = max(NEWEST, 1 / (before.runs + 1))
-    mean = math.exp((1 - share) * math.log(before.ratio) + share * math.log(ratio))
-    return Measured(mean, before.runs + 1, busy)
-
-
 def _write(records: Records) -> None:
     runs = {
-        key: {name: {"ratio": round(m.ratio, 4), "runs": m.runs, "busy": m.busy} for name, m in phases.items()}
+        key: {name: [_facts(run) for run in several] for name, several in phases.items()}
         for key, phases in records.items()
     }
-    data = json.dumps({"rates": rates.VERSION, "runs": runs}, indent=1).encode()
+    data = json.dumps({"rates": rates.VERSION, "runs": runs}, separators=(",", ":")).encode()
     file().parent.mkdir(parents=True, exist_ok=True)
     atomic.write(file(), data, replace=True, durable=False)
 
 
-def of(records: Records, key: RunKey) -> dict[str, Measured]:
-    """What is known of such paintings, by phase; what is missing is the mean of other models of the family."""
-    family = [phases for name, phases in records.items() if name.startswith(key.of_family) and name != key.text]
-    names = {name for phases in family for name in phases}
-    return {name: _mean([phases[name] for phases in family if name in phases]) for name in names} | records.get(
-        key.text, {}
-    )
+def _facts(run: Run) -> dict[str, Any]:
+    promised = {name: float(f"{seconds:.4g}") for name, seconds in run.promised.items() if seconds > 0}
+    return {"took": float(f"{run.took:.4g}"), "promised": promised, "busy": run.busy}
 
 
-def _mean(several: list[Measured]) -> Measured:
-    ratio = math.exp(sum(math.log(each.ratio) for each in several) / len(several))
-    return Measured(ratio, 0, any(each.busy for each in several))
+def of(records: Records, key: RunKey) -> Phases:
+    """The runs of such paintings, by phase: quiet ones where there are any, otherwise those of a busy machine."""
+    return {name: _quiet(runs) for name, runs in records.get(key.text, {}).items()}
+
+
+def of_family(records: Records, key: RunKey) -> tuple[Phases, ...]:
+    """The same of other models of the family, and of the same in another mode."""
+    others = [phases for name, phases in records.items() if name.startswith(key.of_family) and name != key.text]
+    return tuple({name: _quiet(runs) for name, runs in phases.items()} for phases in others)
+
+
+def _quiet(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    return tuple(run for run in runs if not run.busy) or runs

@@ -22,7 +22,7 @@ from sora.engine.checkpoint import Checkpoints, keep_nothing
 from sora.engine.engine import Settings
 from sora.engine.model import Model, Offloadable, Parallelizable
 from sora.engine.progress import ProgressEvent
-from sora.jobs import forecast, input_paths, retime
+from sora.jobs import forecast, gpus, input_paths, retime
 from sora.jobs.delivery import provenance_of
 from sora.jobs.job import Machine
 from sora.jobs.resolve import ResolvedRequest
@@ -94,7 +94,7 @@ def load(resolved: ResolvedRequest, workers: Workers | None = None) -> tuple[Loa
     request = resolved.request
     device = memory.choose_device(request.device)
     dtype = memory.choose_dtype(request.dtype, device)
-    check_gpus(resolved, device)
+    gpus.check(resolved, device)
     with record_function("load"), ExitStack() as on_error:
         model = models.load(resolved.spec, device, dtype, resolved.speed)
         painting = _parallelized(resolved, model, dtype, workers, on_error)
@@ -110,29 +110,23 @@ def _parallelized(
     resolved: ResolvedRequest, model: Model, dtype: torch.dtype, workers: Workers | None, on_error: ExitStack
 ) -> Model:
     """The model that paints on as many devices as are asked for. on_error: closes what is begun here."""
-    gpus = resolved.request.gpus or 1
-    if workers is not None and (workers.size, workers.device, workers.failure) != (gpus, model.device, None):
+    count = resolved.request.gpus or 1
+    if workers is not None and (workers.size, workers.device, workers.failure) != (count, model.device, None):
         workers.close()
         workers = None
-    if gpus == 1:
+    if count == 1:
         return model
-    workers = workers or parallel.start(gpus, model.device)
+    workers = workers or parallel.start(count, model.device)
     on_error.callback(workers.close)
     loras, strict = [(lora.path, lora.strength) for lora in resolved.loras], resolved.request.strict
     return parallel.parallelize(model, workers, dtype, resolved.speed, loras=loras, strict=strict)
-
-
-def check_gpus(resolved: ResolvedRequest, device: torch.device) -> None:
-    """Raises UsageError where as many devices as are asked for cannot paint this together."""
-    request = resolved.request
-    named, guided = request.device is not None, request.guidance != 1
-    parallel.check(resolved.spec, request.gpus or 1, device, named=named, guided=guided)
 
 
 def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
     options: dict[str, Any] = {"references": resolved.pictures, "forced": resolved.request.memory}
+    options |= gpus.division(resolved)
     if isinstance(model, Offloadable):
         dtype = memory.choose_dtype(resolved.request.dtype, model.device)
         options |= {"sampling_seconds": forecast.sampling_seconds(resolved, model.device, dtype)}
@@ -260,10 +254,12 @@ def machine_of(loaded: Loaded, thread_count: int | None) -> Machine:
     )
 
 
-def forecast_machine(resolved: ResolvedRequest, loaded: Loaded, thread_count: int | None) -> forecast.Machine:
+def forecast_machine(
+    resolved: ResolvedRequest, loaded: Loaded, thread_count: int | None, on_disk: float = 0.0
+) -> forecast.Machine:
     """The same for a forecast, under the memory plan that the model follows."""
     plan, compiled = models.followed_plan(loaded.model), models.runs_compiled(loaded.model)
-    options: dict[str, Any] = {"thread_count": thread_count or 0, "compiled": compiled}
+    options: dict[str, Any] = {"thread_count": thread_count or 0, "compiled": compiled, "on_disk": on_disk}
     return forecast.machine_of(resolved, loaded.model.device, loaded.dtype, plan, **options)
 
 

@@ -8,6 +8,7 @@ from functools import cache, partial
 
 from sora import models
 from sora.jobs.resolve import ResolvedRequest
+from sora.jobs.variants import Variant
 from sora.models.work import CanvasWork, Work
 from sora.plan import anchors
 from sora.plan.plan import Window
@@ -23,24 +24,43 @@ CYCLIC_LATENTS = 5  # that a cycle is decoded further than it is long
 @dataclass(frozen=True)
 class CanvasRuns:
     """What runs for one canvas. work: of the canvas. passes: of one sample through the transformer, as many as take the
-    time of whole ones. encode, decode: of all that is encoded and decoded. texts: that are encoded. frames: of the
-    canvas. blended, matched: whether its frames are blended with known ones, and matched to an earlier window's."""
+    time of whole ones. calls: of the transformer, each of one sample or of two. encode, decode: of all that is encoded
+    and decoded. frames: of the canvas. texts: that are encoded before it. blended, matched: whether its frames are
+    blended with known ones, and matched to an earlier window's."""
 
     work: CanvasWork
     passes: float
+    calls: float
     encode: Work
     decode: Work
-    texts: int
     frames: int
+    texts: float = 0.0
     blended: bool = False
     matched: bool = False
 
 
-def of_film(resolved: ResolvedRequest) -> tuple[CanvasRuns, ...] | None:
-    """What runs for one of a request's films, canvas by canvas; None for a family that does not count its work."""
+def of_film(resolved: ResolvedRequest, texts: float | None = None) -> tuple[CanvasRuns, ...] | None:
+    """What runs for one of a request's films, canvas by canvas; None for a family that does not count its work. texts:
+    that are encoded for it, None for all, each once; the first canvas has them."""
     canvases = _tiled(resolved) if resolved.request.refine else _windowed(resolved)
     found = tuple(canvases)
-    return None if any(each is None for each in found) else tuple(each for each in found if each is not None)
+    if not found or any(each is None for each in found):
+        return None if found else ()
+    first, *others = (each for each in found if each is not None)
+    count = len(set(texts_of(resolved, resolved.variants[0]))) if texts is None else texts
+    return replace(first, texts=count), *others
+
+
+def texts_of(resolved: ResolvedRequest, variant: Variant) -> tuple[str, ...]:
+    """The texts that a variant's film is painted under."""
+    request, source = resolved.request, resolved.plan.source
+    negative = () if request.guidance == 1 else (request.negative_prompt or "",)
+    return *variant.texts, *negative, *((source.source_prompt,) if source is not None and _is_flow(resolved) else ())
+
+
+def _is_flow(resolved: ResolvedRequest) -> bool:
+    source = resolved.plan.source
+    return source is not None and source.method == "flow"
 
 
 def _windowed(resolved: ResolvedRequest) -> Iterator[CanvasRuns | None]:
@@ -80,30 +100,29 @@ def _canvas(
     work = models.canvas_work(resolved.spec, shape_FYX, encodes=known, references=pictures)
     if work is None:
         return None
-    source = resolved.plan.source
-    is_flow = source is not None and source.method == "flow"
-    passes, encode = _passes(resolved, strength, guidance, is_flow=is_flow), work.encode
+    is_flow = _is_flow(resolved)
+    calls, samples = _calls(resolved, strength, guidance, is_flow=is_flow)
+    encode = work.encode
     if strength < 1 or is_flow:  # what an edit starts from is encoded as a whole
         whole = models.canvas_work(resolved.spec, shape_FYX, encodes=True)
         encode = encode + (whole or work).encode
     latents = 1 + (shape_FYX[0] - 1) // resolved.spec.grid.time
     is_cyclic = resolved.plan.cyclic and not resolved.plan.known_clips
     decoded = (latents - 1 + CYCLIC_LATENTS) / latents if is_cyclic else 1.0
-    texts = 1 + (guidance != 1) + is_flow
-    return CanvasRuns(work, passes, encode, decoded * work.decode, texts, frames=shape_FYX[0])
+    return CanvasRuns(work, calls * samples, calls, encode, decoded * work.decode, frames=shape_FYX[0])
 
 
-def _passes(resolved: ResolvedRequest, strength: float, guidance: float, *, is_flow: bool) -> float:
+def _calls(resolved: ResolvedRequest, strength: float, guidance: float, *, is_flow: bool) -> tuple[float, float]:
+    """(how often the transformer is called, of how many samples on average), as many as take the time of whole ones."""
     request, spec = resolved.request, resolved.spec
     steps = max(1, round((request.steps or spec.defaults.steps) * strength))
     evaluations = steps * (1 if is_flow else EVALUATIONS.get(request.sampler or "", 1))
     evaluations -= evaluations > steps  # the last step of two evaluations has one
     guided = 0.0 if guidance == 1 else _guided_share(resolved, steps)
-    passes = evaluations * (1 + guided + is_flow)
     skipped = 0.0
     if resolved.speed.fast and spec.defaults.cache_threshold:
         skipped = max(0.0, CACHE_SKIPS * (1 - CACHE_BEGINS / steps))
-    return passes * (1 - skipped)
+    return evaluations * (1 - skipped), 1 + guided + is_flow
 
 
 def _guided_share(resolved: ResolvedRequest, steps: int) -> float:

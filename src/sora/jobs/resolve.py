@@ -14,7 +14,7 @@ from sora.catalog import hub
 from sora.catalog.few_step import FewStep
 from sora.catalog.spec import ModelSpec
 from sora.errors import InputError, UsageError
-from sora.jobs import advice, control, loras, provenance, references, sources
+from sora.jobs import advice, control, loras, references, sources
 from sora.jobs.delivery import Delivery
 from sora.jobs.inputs import Inputs
 from sora.jobs.loras import Lora
@@ -134,7 +134,7 @@ def resolve(request: Request, delivery: Delivery | None = None, files: Inputs | 
         inputs=inputs,
         files=files,
         notes=(*_notes(request, spec, variants, recorded_prompt, few_step), *verb_plan.notes, *sound_notes),
-        source_type=provenance.source_type(request, verb_plan.plan, sounds, files),
+        source_type=sources.source_type(request, verb_plan.plan, sounds, files),
     )
 
 

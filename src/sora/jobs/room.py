@@ -18,12 +18,7 @@ FRAME_BYTES = 3  # of a finished pixel
 CERTAIN = 0.9  # of what is counted; less than that being free is no doubt any more
 COMFORTABLE = 0.7  # of what is free, for a size that is proposed: blending takes more than what is counted
 GB = 2**30
-SIGNS = (
-    "out of memory",
-    "allocate memory",
-    "bad_alloc",
-    "failed to map segment",
-)  # in messages of torch and the system
+SIGNS = ("out of memory", "allocate memory", "bad_alloc", "failed to map segment")  # in texts of torch and the system
 STEP = 16  # pixels; sizes are proposed in multiples of it
 
 

@@ -19,6 +19,7 @@ from sora.errors import UsageError
 from sora.jobs import lora_tags, replay, room
 from sora.jobs.arguments import check_names, in_keywords, paths_of, row_of, values_of, with_keywords
 from sora.jobs.delivery import InMemory
+from sora.jobs.forecast_machine import share_on_disk
 from sora.jobs.inputs import Inputs
 from sora.jobs.phase_clock import PhaseClock
 from sora.jobs.resolve import ResolvedRequest, resolve
@@ -56,6 +57,7 @@ class Session(Verbs):
         self._watch = threads.LoadMonitor()
         self._thread_count: int | None = None
         self._load_seconds: float | None = None  # of a load that imported torch, until it is recorded
+        self._on_disk = 0.0  # of the weights' bytes, where that load did not find them in the page cache
         self._lock = threading.RLock()
 
     def load(self) -> None:
@@ -74,6 +76,7 @@ class Session(Verbs):
             room.check(resolved)
             threads.wait_passively(os.environ, self._watch.other_load())
             began, is_first = time.perf_counter(), "torch" not in sys.modules
+            self._on_disk = share_on_disk(resolved.spec) if is_first else 0.0
             with room.explained():
                 from sora.jobs import paint  # the first import of torch
 
@@ -116,7 +119,7 @@ class Session(Verbs):
         with self._painting(on_progress) as (loaded, listener), room.explained():
             options: dict[str, Any] = {"force": force, "keeps_recipe": keeps_recipe, "checkpoints": kept}
             options |= {"meter": meter}
-            with self._recorded(resolved, loaded, listener, records) as on_event:
+            with self._recorded(resolved, variant, loaded, listener, records) as on_event:
                 return paint.write(resolved, variant, loaded, path, on_event=on_event, **options)
 
     def decode(
@@ -162,7 +165,7 @@ class Session(Verbs):
 
             with self._painting(on_progress or _ignore) as (loaded, listener), room.explained():
                 recipe = paint.recipe_of(resolved, variant, loaded)
-                with self._recorded(resolved, loaded, listener, writes=False) as on_event:
+                with self._recorded(resolved, variant, loaded, listener, writes=False) as on_event:
                     frames_FYXC = paint.frames_in_memory(resolved, variant, loaded, on_event)
         kind = Picture if recipe.request.verb == "image" else Video
         notes = [*resolved.notes, *variant.notes, *loaded.notes, *([memory_plan] if memory_plan else [])]
@@ -242,21 +245,28 @@ class Session(Verbs):
 
     @contextmanager
     def _recorded(
-        self, resolved: ResolvedRequest, loaded: Loaded, listener: Listener, records: bool = True, writes: bool = True
+        self,
+        resolved: ResolvedRequest,
+        variant: Variant,
+        loaded: Loaded,
+        listener: Listener,
+        records: bool = True,
+        writes: bool = True,
     ) -> Iterator[Listener]:
         """A listener for the engine, which also measures the film that is painted in the block; its seconds are kept
         for later forecasts where ``records``. writes: whether the film goes to a file."""
         from sora.jobs import forecast, paint
 
+        texts = forecast.texts_to_encode(resolved, (variant,), loaded.model.device, loaded.dtype)  # before they are
         clock, watch = PhaseClock(), threads.LoadMonitor()
         yield clock.before(listener)
         clock.stop()
         load, self._load_seconds = self._load_seconds, None
         if records:
-            machine = paint.forecast_machine(resolved, loaded, self._thread_count)
+            machine = paint.forecast_machine(resolved, loaded, self._thread_count, self._on_disk)
             is_cpu, other_load = loaded.model.device.type == "cpu", watch.other_load()
             busy = is_cpu and other_load >= threads.BUSY_CORES
-            forecast.record(resolved, machine, clock, load=load, busy=busy, writes=writes)
+            forecast.record(resolved, machine, clock, load=load, busy=busy, writes=writes, texts=texts)
 
     @contextmanager
     def _painting(self, on_progress: Listener) -> Iterator[tuple[Loaded, Listener]]:

@@ -1,4 +1,5 @@
-"""Clips that a film is made of: read, cut, made even where the file needs it, and their sound put in its place."""
+"""Clips that a film is made of: read, cut, made even where the file needs it, and their sound put in its place; and
+what a film says of its origin by what it was made of."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sora import media
 from sora.jobs.inputs import Inputs
 from sora.media import Sound
 from sora.media.tracks import kept, layout_in
 from sora.plan.clip import Clip
 from sora.plan.geometry import parse_region, wxh
+from sora.plan.plan import Plan
+from sora.plan.request import Request
 
 SOUND_SUFFIXES = (".mp4", ".mkv")
 
@@ -93,3 +97,24 @@ def edit_mask(files: Inputs, region: str | None, mask: str | None, clip: Clip) -
     where_FYX = np.zeros((1, *clip.size), bool)
     where_FYX[0][parse_region(region, clip.size)] = True
     return where_FYX
+
+
+def source_type(request: Request, plan: Plan, sounds: tuple[Sound, ...], files: Inputs) -> str:
+    """Which digital source type a film has, by what is known in its plan: a name of IPTC's vocabulary (NewsCodes,
+    "Digital Source Type", http://cv.iptc.org/newscodes/digitalsourcetype/). Raises InputError for a source that cannot
+    be read.
+
+    trainedAlgorithmicMedia: made by a model that was trained on sampled content. Every pixel was painted: ``generate``,
+    ``image``, a ``loop`` of words, and an ``edit`` that paints the whole clip anew.
+    compositeWithTrainedAlgorithmicMedia: painted media together with other media, as by inpainting and outpainting.
+    Pixels or sound of a person's own are in the film as they were: ``img2vid``, ``extend``, ``loop``, ``bridge``, and
+    an ``edit`` of a region or of some frames. Where all of these were painted themselves, which their files say, the
+    film is of the first type. Reference pictures count as words do: they say what to paint, and none of their pixels is
+    in the film.
+    """
+    keeps_pixels = bool(plan.known_clips) or (plan.source is not None and plan.source.known_FYX is not None)
+    if not keeps_pixels and not sounds:
+        return media.GENERATED
+    origins = [path for path in (request.image, request.last_image, request.clip, request.clip_b) if path is not None]
+    painted = all(files.source_type(path) == media.GENERATED for path in origins)
+    return media.GENERATED if painted else media.COMPOSITE

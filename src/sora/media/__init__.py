@@ -2,7 +2,7 @@
 
 ``target``   which kind of file a path asks for, checks before the work, names that are free, atomic publishing
 ``write``    the streaming writer: frames in, a verified file out, or nothing at all
-``relay``    an encoder in a thread of its own
+``encoder_thread``  an encoder in a thread of its own
 ``read``     films, whole or a part
 ``picture``  files opened as pictures, pixels as RGB
 ``control``  control signals, computed of frames

@@ -32,23 +32,26 @@ def command(*arguments: str) -> list[str]:
     return [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", *arguments]
 
 
-def dying_with_parent(arguments: Sequence[str]) -> list[str]:
-    """The same command, which the system kills when the thread that starts it ends, where Linux's setpriv(1) can.
-    Elsewhere its end is that of its input, and what waits in an encoder is encoded first, for seconds."""
-    return [*_launcher(), *arguments]
+def taking_frames(*arguments: str, stdout: int, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    """A running ffmpeg that reads frames from its standard input. The system kills it when the thread that starts it
+    ends, where Linux's setpriv(1) can. Elsewhere its end is that of its input, and what waits in an encoder is encoded
+    first, for seconds. A terminal's Ctrl-C is for sora, which ends it in its own time."""
+    program = [*launcher(), *command("-v", "error", *arguments)]
+    return subprocess.Popen(program, stdin=subprocess.PIPE, stdout=stdout, stderr=stderr, start_new_session=True)
 
 
 @cache
-def _launcher() -> tuple[str, ...]:
+def launcher() -> tuple[str, ...]:
+    """What stands before a command that is to end with the thread that starts it; nothing where the system cannot."""
     program = shutil.which("setpriv") if sys.platform == "linux" else None
     if program is None:
         return ()
-    launcher = (program, "--pdeathsig", "KILL")
+    found = (program, "--pdeathsig", "KILL")
     try:
-        tried = subprocess.run([*launcher, "true"], capture_output=True, timeout=PATIENCE)
+        tried = subprocess.run([*found, "true"], capture_output=True, timeout=PATIENCE)
     except (OSError, subprocess.SubprocessError):
         return ()
-    return launcher if tried.returncode == 0 else ()  # some, as BusyBox's, lack the option
+    return found if tried.returncode == 0 else ()  # some, as BusyBox's, lack the option
 
 
 def memory_for(pixels: int) -> int:

@@ -94,10 +94,6 @@ class Changes:
         return self.all[-1]
 
     @property
-    def is_steady(self) -> bool:
-        return max(size for change in self.all for size in change.sizes) <= 1
-
-    @property
     def summary(self) -> str:
         """In plain words: "steady", "slightly darker and softer", or "drifts: darker, more contrast"."""
         word_of = (_colour_word, _contrast_word, _sharpness_word)

@@ -10,7 +10,7 @@ import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -19,8 +19,6 @@ from sora.media import provenance
 from sora.media.animation import table_bytes
 from sora.plan.recipe import MAX_CHARACTERS
 from sora.storage import regular
-
-Found = TypeVar("Found", str, bytes)
 
 PNG_KEY = "comment"
 _DESCRIPTION = 0x010E  # Exif's ImageDescription

@@ -90,13 +90,7 @@ class _Program:
         raw = f"-f rawvideo -pix_fmt rgb24 -s {size[1]}x{size[0]} -framerate {step.numerator} -i pipe:0".split()
         method = f"{_TO_YUV},minterpolate=fps={step.denominator}:{_METHOD},{_TO_RGB}"
         arguments = [*raw, "-vf", method, "-f", "rawvideo", "pipe:1"]
-        self._process = subprocess.Popen(
-            decoder.dying_with_parent(decoder.command("-v", "error", *arguments)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # a terminal's Ctrl-C is for sora, which ends it in its own time
-        )
+        self._process = decoder.taking_frames(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._made: Queue[np.ndarray | None] = Queue()
         threading.Thread(target=self._take, name="interpolation", daemon=True).start()
 

@@ -18,10 +18,7 @@ _NO_SOUND = 1024  # bytes of a file with a header alone, as of a stretch behind 
 _SLACK = 120.0  # seconds that any work on sound may take
 _LEAD = 1.0  # seconds decoded before a stretch, since a block of sound needs the one before it
 
-ENCODE = {
-    ".mp4": ["-c:a", "aac", "-movflags", "+faststart"],
-    ".mkv": ["-c:a", "flac", "-sample_fmt", "s16"],
-}
+ENCODE = {".mp4": ["-c:a", "aac", "-movflags", "+faststart"], ".mkv": ["-c:a", "flac", "-sample_fmt", "s16"]}
 _BIT_RATES = {"stereo": "192k"}  # of AAC, and of more channels:
 _SURROUND_BIT_RATE = "512k"
 

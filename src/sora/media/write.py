@@ -13,9 +13,9 @@ import numpy as np
 
 from sora.errors import InputError, UsageError
 from sora.media import decoder, embed, ffmpeg, signing, sound, target
+from sora.media.encoder_thread import Encoder, EncoderThread
 from sora.media.facts import Info, probe
 from sora.media.provenance import TAG, Provenance, append_box, gif_block
-from sora.media.relay import Encoder, EncoderThread
 from sora.media.sound import Sound
 from sora.plan.clip import Clip
 from sora.storage import refusal
@@ -199,15 +199,9 @@ class _Pipe:
         tag_file.write_bytes(notes.ffmetadata())
         raw = f"-f rawvideo -pix_fmt rgb24 -s {size[1]}x{size[0]} -r {ffmpeg.rate(fps)} -i pipe:0".split()
         tags = ["-f", "ffmetadata", "-i", ffmpeg.url(tag_file), "-map_metadata", "1"]
-        arguments = ["-v", "error", *raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
+        arguments = [*raw, *tags, *_ENCODE[kind], ffmpeg.url(made)]
         self._log = made.with_name("log").open("w+b")
-        self._process = subprocess.Popen(
-            decoder.dying_with_parent(decoder.command(*arguments)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            start_new_session=True,  # a terminal's Ctrl-C is for sora, which ends it in its own time
-        )
+        self._process = decoder.taking_frames(*arguments, stdout=subprocess.DEVNULL, stderr=self._log)
 
     def write(self, frame_YXC: np.ndarray) -> None:
         assert self._process.stdin is not None

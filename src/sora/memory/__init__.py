@@ -15,7 +15,7 @@ from sora.errors import UsageError
 from sora.memory.choose import choose_plan, fallback, fits, plan_memory, summary
 from sora.memory.device_choice import DEVICES, choose_device, device_note, devices, refusal_of
 from sora.memory.estimate import PHASES, Estimate, Phase, estimate
-from sora.memory.free import FreeMemory, free_memory, free_ram, free_with_swap, measure_free
+from sora.memory.free import FreeMemory, free_memory, free_ram, free_with_swap, measure_free, measure_least_free
 from sora.memory.needs import Needs, NetworkSize, WeightsSize
 from sora.memory.plans import PLAN_NAMES, PLANS_BY_SPEED, MemoryPlan
 
@@ -47,6 +47,7 @@ __all__ = [
     "free_ram",
     "free_with_swap",
     "measure_free",
+    "measure_least_free",
     "plan_memory",
     "refusal_of",
     "summary",

@@ -45,7 +45,14 @@ def plan_memory(needs: Needs, free: FreeMemory, forced: str | None = None) -> tu
     forced: a name of PLAN_NAMES, followed whether it fits or not. Raises as ``choose_plan`` does.
     """
     plan, found = choose_plan(needs, free.device, forced, host_bytes=free.host)
-    return plan, summary(plan, found)
+    return plan, summary(plan, found) + _among(needs)
+
+
+def _among(needs: Needs) -> str:
+    """Whose memory that is, where several processes paint."""
+    if needs.processes == 1:
+        return ""
+    return f", all {needs.processes} processes" if needs.unified_memory else f", on each of {needs.processes} cards"
 
 
 def fallback(needs: Needs, plan: MemoryPlan, phase: str, free: FreeMemory) -> tuple[MemoryPlan, Estimate]:
@@ -60,7 +67,7 @@ def fallback(needs: Needs, plan: MemoryPlan, phase: str, free: FreeMemory) -> tu
         if found.phase(phase).total < before and _fits_host(found):
             return candidate, found
     raise OutOfMemory(
-        f"memory ran out ({plan.name}, {_gb(before)} GB estimated), and no plan takes less;"
+        f"memory ran out ({plan.name}, {_gb(before)} GB estimated{_among(needs)}), and no plan takes less;"
         " paint fewer frames or a smaller size (--frames, --size)"
     )
 
@@ -146,10 +153,12 @@ def _complaint(needs: Needs, tried: list[MemoryPlan], free_bytes: int, host_byte
     else:
         phase = {"text": "reading the prompt", "encode": "encoding", "sample": "sampling", "decode": "decoding"}
         minimum = _gb(_minimum_bytes(found))
-        lack = f"{minimum} GB are needed at least ({phase[found.fullest]}), and {_gb(free_bytes)} GB are free"
+        whose = phase[found.fullest] + _among(needs)
+        lack = f"{minimum} GB are needed at least ({whose}), and {_gb(free_bytes)} GB are free"
     inexact = [p.name for p in tried if not p.is_exact and fits(estimate(needs, p), free_bytes, host_bytes)]
     alternative = f", or try --memory {inexact[0]}, which paints slightly otherwise" if inexact else ""
-    return f"{lack}; paint fewer frames or a smaller size (--frames, --size), close other programs{alternative}"
+    fewer = "take fewer processes (--gpus), " if needs.processes > 1 and needs.unified_memory else ""
+    return f"{lack}; {fewer}paint fewer frames or a smaller size (--frames, --size), close other programs{alternative}"
 
 
 def _gb(count: int) -> str:

@@ -40,16 +40,21 @@ class FreeMemory:
     device: int
     host: int | None = None
 
-    def shared(self, processes: int) -> FreeMemory:
-        """What each of several processes has, of which each has a device of its own, but on a CPU."""
-        if self.host is None:
-            return FreeMemory(self.device // processes)
-        return FreeMemory(self.device, self.host // processes)
-
 
 def measure_free(device: torch.device) -> FreeMemory:
     """The memory that is free now for a model on the device."""
     return FreeMemory(free_memory(device), free_ram() if device.type == "cuda" else None)
+
+
+def measure_least_free(device: torch.device, processes: int) -> FreeMemory:
+    """The same where several processes have a card each, of which the fullest decides; on a CPU all that is free."""
+    free = measure_free(device)
+    if device.type != "cuda":
+        return free
+    import torch
+
+    others = (free_memory(torch.device("cuda", number)) for number in range(processes))
+    return FreeMemory(min(free.device, *others), free.host)
 
 
 def free_ram() -> int:

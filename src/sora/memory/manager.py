@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from sora.memory.choose import fallback, phase_fits, plan_memory
-from sora.memory.free import measure_free
+from sora.memory.free import FreeMemory, measure_free
 from sora.memory.needs import Needs
 from sora.memory.plans import TILE, MemoryPlan
 
@@ -36,19 +36,19 @@ class ManagedNetworks(Protocol):
 @dataclass
 class MemoryManager:
     """Applies a memory plan to one model's networks. needs: of the current workload, None until it is known. free:
-    bytes that were free on the device when the plan was chosen. processes: that load the same on this machine, each on
-    its device."""
+    bytes that were free on the device when the plan was chosen. measure: the memory that is free now for a model on a
+    device; None for ``measure_free``."""
 
     networks: ManagedNetworks
     needs: Needs | None = None
     free: int = 0
-    processes: int = 1
+    measure: Callable[[torch.device], FreeMemory] | None = None
 
     def choose_plan(self, needs: Needs, forced: str | None = None) -> str:
         """Choose and apply a plan; returns a line that describes it. forced: a name of ``memory.PLAN_NAMES``. Raises
         OutOfMemory and UsageError."""
         self.needs = needs
-        free = measure_free(self.networks.device).shared(self.processes)
+        free = self._measured()
         self.free = free.device
         plan, line = plan_memory(needs, free, forced)
         self.networks.apply_plan(plan)
@@ -91,6 +91,18 @@ class MemoryManager:
         none, and ``error`` itself where the needs are not known."""
         if self.needs is None:
             raise error
+        _let_go_of_frames(error)
         self.networks.unload()
-        free = measure_free(self.networks.device).shared(self.processes)
+        free = self._measured()
         self.networks.apply_plan(fallback(self.needs, self.networks.plan, phase, free)[0])
+
+    def _measured(self) -> FreeMemory:
+        return (self.measure or measure_free)(self.networks.device)
+
+
+def _let_go_of_frames(error: BaseException) -> None:
+    """Of the calls that an error and its causes came through, whose tensors would count as memory in use."""
+    chain: BaseException | None = error
+    while chain is not None:
+        chain.__traceback__ = None
+        chain = chain.__cause__ or chain.__context__

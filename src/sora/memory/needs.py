@@ -64,9 +64,12 @@ class Needs:
     """What a workload needs memory for. transformer: one of ``experts`` networks of this size that are used in turn.
     text, image: the encoders. vae: the autoencoder. latent_side: latents of the longer side of one window.
     sampling_bytes, decoding_bytes, encoding_bytes: see ``SamplingBytes`` and ``BytesByTile``; encoding_bytes is None
-    where no pixel is known. text_bytes: what the text encoder takes besides its weights. batches_guidance: whether
-    prompt and negative prompt are one batch. dtype_bytes: of a number that the transformer computes with.
-    unified_memory: whether the device's memory is the machine's own, so that offloading gains nothing (CPU, MPS)."""
+    where no pixel is known. text_bytes: what the text encoder takes besides its weights. converted_bytes: of one
+    transformer's weights once they are loaded and have been converted to a smaller format on the device; None where
+    they are not converted. batches_guidance: whether prompt and negative prompt are one batch. dtype_bytes: of a number
+    that the transformer computes with. unified_memory: whether the device's memory is the machine's own, so that
+    offloading gains nothing (CPU, MPS). processes: that paint it together, each with a transformer and an autoencoder
+    of its own, on a device of its own or in one unified memory; sampling_bytes are those of one of them."""
 
     transformer: NetworkSize
     vae: WeightsSize
@@ -77,10 +80,12 @@ class Needs:
     text: NetworkSize = NetworkSize()
     image: WeightsSize = WeightsSize()
     text_bytes: int = 0
+    converted_bytes: int | None = None
     experts: int = 1
     batches_guidance: bool = False
     dtype_bytes: int = 4
     unified_memory: bool = False
+    processes: int = 1
 
 
 def count(networks: Iterable[nn.Module]) -> int:

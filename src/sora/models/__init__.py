@@ -6,7 +6,7 @@ Nothing else names it: the package is found by ``ModelSpec.family``, and used th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sora.catalog.spec import Advice, ModelSpec
 from sora.errors import ModelError, UsageError
-from sora.runtime.speed import Speed
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +49,11 @@ class Family(Protocol):
         *,
         encodes: bool,
         references: int = 0,
+        speed: Speed = DEFAULT_SPEED,
     ) -> Needs | None:
         """The memory that painting a canvas of (frames, height, width) needs; the weights need not be downloaded.
         encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with
-        it. None for a family that is never offloaded."""
+        it. speed: as for ``load``. None for a family that is never offloaded."""
         ...
 
 
@@ -64,6 +65,17 @@ class CountsWork(Protocol):
     ) -> CanvasWork:
         """The arithmetic of painting a canvas of (frames, height, width); the weights need not be downloaded. encodes,
         references: as for ``Family.memory_needs``."""
+        ...
+
+
+class CachesTexts(Protocol):
+    """What a family also exposes if it keeps the embeddings of texts on disk."""
+
+    def texts_to_encode(
+        self, spec: ModelSpec, prompts: Iterable[str], device: torch.device, dtype: torch.dtype
+    ) -> tuple[str, ...]:
+        """The texts, each once, that its text encoder has still to encode for these prompts. Nothing is loaded. Raises
+        ModelError."""
         ...
 
 
@@ -118,6 +130,16 @@ def canvas_work(
     return cast("CountsWork", package).canvas_work(spec, shape_FYX, encodes=encodes, references=references)
 
 
+def texts_to_encode(
+    spec: ModelSpec, prompts: Iterable[str], device: torch.device, dtype: torch.dtype
+) -> tuple[str, ...]:
+    """As ``CachesTexts.texts_to_encode``; of a family that caches none, all prompts, each once."""
+    package = family(spec)
+    if not hasattr(package, "texts_to_encode"):
+        return tuple(dict.fromkeys(prompts))
+    return cast("CachesTexts", package).texts_to_encode(spec, prompts, device, dtype)
+
+
 def preview_memory_plan(
     spec: ModelSpec,
     shape_FYX: tuple[int, int, int],
@@ -128,16 +150,21 @@ def preview_memory_plan(
     references: int = 0,
     forced: str | None = None,
     processes: int = 1,
+    guided: bool = True,
+    speed: Speed = DEFAULT_SPEED,
 ) -> tuple[MemoryPlan | None, str]:
     """The plan that ``plan_memory`` would follow for the same canvas, None for a family that is never offloaded, and
     the line that it would return, without loading the model. Takes and raises the same. processes: that paint it
-    together."""
+    together, of a family that several devices can paint with. speed: as for ``load``."""
     from sora import memory  # not at the top: commands that only list models do not need it
 
-    needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, encodes=encodes, references=references)
+    options: dict[str, Any] = {"encodes": encodes, "references": references, "speed": speed}
+    options |= {"processes": processes, "guided": guided} if processes > 1 else {}
+    needs = family(spec).memory_needs(spec, shape_FYX, device, dtype, **options)
     if needs is None:
         return None, _no_memory_plan(spec, forced)
-    return memory.plan_memory(needs, memory.measure_free(device).shared(processes), forced)
+    free = memory.measure_free(device) if processes == 1 else memory.measure_least_free(device, processes)
+    return memory.plan_memory(needs, free, forced)
 
 
 def plan_memory(
@@ -148,20 +175,23 @@ def plan_memory(
     references: int = 0,
     forced: str | None = None,
     sampling_seconds: float | None = None,
+    guided: bool = True,
 ) -> str:
     """Choose and apply the memory plan of a model for canvases of (frames, height, width). Returns a line that
     describes it; an empty one for a model that is never offloaded.
 
     encodes: whether any pixel is known, so that the VAE's encoder runs. references: pictures that are shown with each.
     forced: the name of a plan, one of ``memory.NAMES``; None to choose. sampling_seconds: that the job's passes are
-    predicted to take uncompiled; None: unknown. Raises OutOfMemory where no plan fits, and UsageError for an unknown
+    predicted to take uncompiled; None: unknown. guided: whether there are two passes a step, which several devices
+    divide among them. Raises OutOfMemory where no plan fits, and UsageError for an unknown
     name or a model that is never offloaded.
     """
-    from sora.engine.model import Offloadable
+    from sora.engine.model import Offloadable, Parallelizable
 
     if not isinstance(model, Offloadable):
         return _no_memory_plan(model.spec, forced)
     options: dict[str, Any] = {"encodes": encodes, "references": references, "forced": forced}
+    options |= {"guided": guided} if isinstance(model, Parallelizable) else {}
     return model.plan_memory(shape_FYX, **options, sampling_seconds=sampling_seconds)
 
 

@@ -56,12 +56,13 @@ class Choice:
     @property
     def functions(self) -> tuple[AttentionFunction, AttentionFunction]:
         """What ``WanDiT.use_attention`` takes."""
-        return attention_by(self.own), attention_by(self.text)
+        return attention_by(self.own), attention_by(self.text, of_text=True)
 
 
 @cache
-def attention_by(kernel: str | None) -> AttentionFunction:
-    """Attention by a kernel, always the same object, so that compiled blocks stay what they are."""
+def attention_by(kernel: str | None, *, of_text: bool = False) -> AttentionFunction:  # noqa: ARG001
+    """Attention by a kernel, always the same object. of_text: of tokens to text, another object, since compilers tell
+    two uses of one thing from two things."""
     return attention if kernel is None else KernelAttention(kernel, attention)
 
 
@@ -108,10 +109,19 @@ def fastest_attention(
         return Choice(None, None)
     queries = round_tokens(tokens)
     own, text = (
-        _fastest_kernel(device, AttentionSize(heads, head_dim, queries, keys, dtype), speed.fast)
+        _fastest_working(device, AttentionSize(heads, head_dim, queries, keys, dtype), speed.fast)
         for keys in (queries, TEXT_KEYS)
     )
-    return Choice(*(None if name is not None and has_failed(name) else name for name in (own, text)))
+    return Choice(own, text)
+
+
+def _fastest_working(device: torch.device, size: AttentionSize, fast: bool) -> str | None:
+    """Chosen anew where a kernel failed since: torch's default would be another graph where blocks are compiled."""
+    name = _fastest_kernel(device, size, fast)
+    while name is not None and has_failed(name):
+        _fastest_kernel.cache_clear()
+        name = _fastest_kernel(device, size, fast)
+    return name
 
 
 @cache

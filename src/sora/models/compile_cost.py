@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,17 +43,34 @@ def mark(graph: str) -> None:
         (_markers() / graph).touch()
 
 
+def discard(graph: str) -> bool:
+    """After a graph failed to compile that an earlier process compiled: torch's cache must be damaged, so remove it all
+    if it is in our folder. Returns whether that was done."""
+    if not _is_kept(graph) or folder() != _own_folder():
+        return False
+    shutil.rmtree(folder(), ignore_errors=True)
+    with suppress(OSError):
+        folder().mkdir(exist_ok=True)
+        return True
+    return False
+
+
 def _markers() -> Path:
     return folder() / "sora"
 
 
 def folder() -> Path:
     """Of torch's cache: in ours, unless a person chose another place. It need not exist yet."""
-    return Path(os.environ.get(VARIABLE) or cache.folder() / "compiled")
+    return Path(os.environ.get(VARIABLE) or _own_folder())
+
+
+def _own_folder() -> Path:
+    return cache.folder() / "compiled"
 
 
 def choose_folder() -> None:
     """Let torch use that folder. Where it cannot be written to, torch has a temporary one of its own."""
     with suppress(OSError):
         folder().mkdir(parents=True, exist_ok=True)
-        os.environ[VARIABLE] = str(folder())
+        if os.access(folder(), os.W_OK):
+            os.environ[VARIABLE] = str(folder())

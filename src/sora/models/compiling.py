@@ -45,16 +45,15 @@ class Compiling:
         """Add a job whose passes are predicted to take so many seconds uncompiled; None: unknown."""
         self.expected_seconds = (self.expected_seconds or 0.0) + (math.inf if seconds is None else seconds)
 
-    def apply(self, network: Network, device: torch.device, speed: Speed, variant: str = "") -> None:
-        """Compile the network's blocks if that pays, unless they are compiled already. variant: what distinguishes how
-        it runs from other networks of the same layers."""
+    def apply(self, network: Network, device: torch.device, speed: Speed) -> None:
+        """Compile the network's blocks if that pays, unless they are compiled already."""
         blocks = network.blocks_in_order()
         if getattr(blocks[0], "graph", None) is not None or not _is_possible(blocks, device, speed):
             return
         compile_cost.choose_folder()
-        key = graph_key(blocks[0], device, variant)
+        key = graph_key(blocks[0], device)
         if self.expected_seconds is None or compile_cost.pays(self.expected_seconds, compile_seconds(key)):
-            compile_blocks(blocks, BACKEND, lambda: self._ran(key))
+            compile_blocks(blocks, BACKEND, lambda: self._ran(key), lambda: compile_cost.discard(key))
 
     def _ran(self, key: str) -> None:
         self.has_run = True
@@ -73,13 +72,13 @@ def _is_float8(module: nn.Module) -> bool:
     return isinstance(module, QuantizedLinear) and module.format.startswith("F8")
 
 
-def graph_key(block: nn.Module, device: torch.device, variant: str = "") -> str:
-    """The name of a block's graph: the same for blocks of the same layers, on the same device with the same versions.
-    variant: as in ``Compiling.apply``."""
+def graph_key(block: nn.Module, device: torch.device) -> str:
+    """The name of a block's graph: the same for blocks of the same layers, on the same device with the same
+    versions."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     layers = [f"{path} {type(module).__name__}" for path, module in block.named_modules()]
     tensors = [f"{path} {tuple(tensor.shape)} {tensor.dtype}" for path, tensor in block.state_dict().items()]
-    lines = [name, torch.__version__, str(torch.version.cuda), __version__, variant, *layers, *tensors]
+    lines = [name, torch.__version__, str(torch.version.cuda), __version__, *layers, *tensors]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 

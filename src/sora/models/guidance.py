@@ -152,12 +152,13 @@ class GuidedTransformer:
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take what ``state`` gave, for the network that is called next."""
+        """Take what ``state`` gave, for the network that is called next, in place of what is there."""
         self._restored.clear()
         names = [name.split() for name in state if name.startswith("step cache")]
         for first, last in {(int(words[2]), int(words[3])) for words in names}:
             change, others = (state[f"step cache {first} {last} {n}"] for n in range(2))
             self._restored[first, last] = change, others
+            self._step_caches.pop((first, last), None)
 
 
 def should_batch_guidance(speed: Speed, device: torch.device, tokens: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from sora.engine.model import Model
+    from sora.memory import FreeMemory, Needs
     from sora.runtime.parallel.workers import Workers
 
 WORKER = "sora.models.worker"
@@ -24,9 +26,30 @@ WORKER = "sora.models.worker"
 class DividedFamily(Protocol):
     """What a family also exposes if several devices can compute its passes."""
 
+    def memory_needs(
+        self,
+        spec: ModelSpec,
+        shape_FYX: tuple[int, int, int],
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        encodes: bool,
+        references: int = 0,
+        processes: int = 1,
+        guided: bool = True,
+    ) -> Needs:
+        """As ``Family.memory_needs``: of one of so many processes on cards of their own, of all of them in one memory.
+        guided: whether there are two passes a step."""
+        ...
+
     def attention_heads(self, spec: ModelSpec) -> int:
         """Of the transformer; those of the downloaded weights, or else of the published ones. Raises ModelError."""
         ...
+
+
+def attention_heads(spec: ModelSpec) -> int:
+    """Of the transformer of a model that several devices can paint with. Raises ModelError."""
+    return cast("DividedFamily", models.family(spec)).attention_heads(spec)
 
 
 def check_family(spec: ModelSpec, gpus: int) -> None:
@@ -42,7 +65,7 @@ def check(spec: ModelSpec, gpus: int, device: torch.device, *, named: bool, guid
         return
     check_family(spec, gpus)
     _check_devices(gpus, device, named)
-    heads = cast("DividedFamily", models.family(spec)).attention_heads(spec)
+    heads = attention_heads(spec)
     if choose_config(gpus, heads, guided=guided) is None:
         counts = ", ".join(map(str, usable_counts(heads, guided=guided)))
         with_guidance = "with" if guided else "without"
@@ -95,3 +118,12 @@ def parallelize(
     with workers.guarded():
         workers.send(Begin(ModelJob(model.spec, dtype, speed, tuple(loras), strict)))
     return model.parallelize(workers)
+
+
+def measure_free(workers: Workers, device: torch.device) -> FreeMemory:
+    """The memory that is free now where several devices paint: on the fullest of them. device: of this process."""
+    from sora import memory
+
+    workers.recover()
+    free = memory.measure_free(device)
+    return replace(free, device=min(free.device, *workers.free_bytes)) if workers.free_bytes else free

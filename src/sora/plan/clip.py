@@ -43,13 +43,6 @@ class Clip:
         return replace(self, frames_FYXC=np.stack([fit(f, height, width) for f in self.frames_FYXC]))
 
 
-def join(*clips: Clip) -> Clip:
-    """One clip after another. All must share size and rate."""
-    if len({(c.size, c.fps) for c in clips}) != 1:
-        raise ValueError("clips to join must share size and rate")
-    return replace(clips[0], frames_FYXC=np.concatenate([c.frames_FYXC for c in clips]))
-
-
 def resampled(clip: Clip, fps: float) -> Clip:
     """The clip at another rate, as long as it was to half a frame: at each moment the frame that was shown then."""
     if clip.fps == fps:

@@ -80,15 +80,7 @@ SubjectReference = Annotated[
         shown="on",
     ),
 ]
-Refine = Annotated[
-    float,
-    option(
-        "Share of detail to repaint at a larger --size, 0 to 1.",
-        shown="0",
-        low=0,
-        high=1,
-    ),
-]
+Refine = Annotated[float, option("Share of detail to repaint at a larger --size, 0 to 1.", shown="0", low=0, high=1)]
 LastImage = Annotated[str, file("The picture that becomes the last frame.", metavar="IMAGE")]
 References = Annotated[
     tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
@@ -101,24 +93,14 @@ References = Annotated[
     ),
 ]
 ReferenceBackground = Annotated[
-    ReferenceBackgroundName,
-    option("What lies around the subject of each.", metavar="WAY", shown="keep"),
+    ReferenceBackgroundName, option("What lies around the subject of each.", metavar="WAY", shown="keep")
 ]
 Backward = Annotated[bool, option("Paint what came before the clip instead.")]
 Camera = Annotated[CameraMove, option("Camera.")]
 Motion = Annotated[SubjectMove, option("Motion.")]
-Strength = Annotated[
-    float,
-    option(
-        "How much may change, 0 to 1.",
-        shown="the model's; 1 for a part",
-        low=0,
-        high=1,
-    ),
-]
+Strength = Annotated[float, option("How much may change, 0 to 1.", shown="the model's; 1 for a part", low=0, high=1)]
 Region = Annotated[
-    str,
-    option("Paint only this rectangle, in pixels of the clip.", metavar="X,Y,W,H", longest=MAX_PATH_CHARACTERS),
+    str, option("Paint only this rectangle, in pixels of the clip.", metavar="X,Y,W,H", longest=MAX_PATH_CHARACTERS)
 ]
 Mask = Annotated[str, file("Paint only where this picture or film is light.", metavar="FILE")]
 FrameRange = Annotated[
@@ -142,34 +124,19 @@ DraftFile = Annotated[str, file("A film or a picture made with --draft.", metava
 DraftStrength = Annotated[
     float,
     option(
-        "How far to leave the draft, 0.01 to 1; 1 ignores it.",
-        flags=("--strength",),
-        shown="0.6",
-        low=0.01,
-        high=1,
+        "How far to leave the draft, 0.01 to 1; 1 ignores it.", flags=("--strength",), shown="0.6", low=0.01, high=1
     ),
 ]
 Seconds = Annotated[float, option("Length of the film.")]
 Frames = Annotated[int, option("Length in frames, instead of --seconds.")]
-Fps = Annotated[
-    float,
-    option(
-        "Frames a second; motion keeps its speed.",
-        shown="the model's",
-        low=1,
-        high=240,
-    ),
-]
+Fps = Annotated[float, option("Frames a second; motion keeps its speed.", shown="the model's", low=1, high=240)]
 Aspect = Annotated[
-    str,
-    option("Shape, as in 16:9, at the model's usual area.", metavar="W:H", longest=MAX_PATH_CHARACTERS),
+    str, option("Shape, as in 16:9, at the model's usual area.", metavar="W:H", longest=MAX_PATH_CHARACTERS)
 ]
 Size = Annotated[
     str,
     option(
-        "Size in pixels, as in 640x360; resized from the model's nearest.",
-        metavar="WxH",
-        longest=MAX_PATH_CHARACTERS,
+        "Size in pixels, as in 640x360; resized from the model's nearest.", metavar="WxH", longest=MAX_PATH_CHARACTERS
     ),
 ]
 Start = Annotated[float, option("Read the clip from this second on.", metavar="S")]
@@ -179,9 +146,7 @@ EndB = Annotated[float, option("Read B up to this second.", metavar="S")]
 Deinterlace = Annotated[
     bool,
     option(
-        "Make whole frames of a clip's two fields.",
-        flags=("--deinterlace", "--no-deinterlace"),
-        shown="if it has some",
+        "Make whole frames of a clip's two fields.", flags=("--deinterlace", "--no-deinterlace"), shown="if it has some"
     ),
 ]
 Background = Annotated[
@@ -196,56 +161,33 @@ Background = Annotated[
 Control = Annotated[str, file("Clip or picture to follow; see `sora models show` for who can.", metavar="FILE")]
 ControlKind = Annotated[ControlKindName, option("Kind.", metavar="KIND", shown="as-is")]
 ControlStrength = Annotated[
-    str,
-    option("Its weight, 0 to 10; N,N,... by layer.", metavar="N", shown="1", longest=MAX_PATH_CHARACTERS),
+    str, option("Its weight, 0 to 10; N,N,... by layer.", metavar="N", shown="1", longest=MAX_PATH_CHARACTERS)
 ]
 ControlFrames = Annotated[
     str, option("Frames of the film that follow it.", metavar="A:B", shown="all", longest=MAX_PATH_CHARACTERS)
 ]
 Draft = Annotated[bool, option("Make a quick, small draft; `sora finish` makes the film of it.")]
 Seed = Annotated[
-    int,
-    option("Same seed, same film; -1 draws one.", shown="random, and printed", low=RANDOM_SEED, high=MAX_SEED),
+    int, option("Same seed, same film; -1 draws one.", shown="random, and printed", low=RANDOM_SEED, high=MAX_SEED)
 ]
-Steps = Annotated[
-    int,
-    option("Sampling steps, 1 to 1000.", shown="the model's", low=1, high=1000),
-]
-Guidance = Annotated[
-    float,
-    option("Guidance scale, 0 to 100; 1 disables it.", shown="the model's", low=0, high=100),
-]
+Steps = Annotated[int, option("Sampling steps, 1 to 1000.", shown="the model's", low=1, high=1000)]
+Guidance = Annotated[float, option("Guidance scale, 0 to 100; 1 disables it.", shown="the model's", low=0, high=100)]
 GuidanceLow = Annotated[
-    float,
-    option(
-        "Guidance of the low-noise expert, if any.",
-        shown="the model's",
-        low=0,
-        high=100,
-    ),
+    float, option("Guidance of the low-noise expert, if any.", shown="the model's", low=0, high=100)
 ]
 NegativePrompt = Annotated[str, text("What the film should not show.", metavar="TEXT")]
 Model = Annotated[str, file("Model name or path; see `sora models`.", metavar="TEXT", shown="the embedded one")]
 Loras = Annotated[
     tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
     option(
-        "LoRA file or folder to add; may be repeated.",
-        flags=("--lora",),
-        metavar="FILE[:STRENGTH]",
-        longest=MAX_ITEMS,
+        "LoRA file or folder to add; may be repeated.", flags=("--lora",), metavar="FILE[:STRENGTH]", longest=MAX_ITEMS
     ),
 ]
 Strict = Annotated[bool, option("Refuse a LoRA that fits the model only in part.")]
 Device = Annotated[DeviceName, option("Device to compute on.", shown="the best available")]
 Dtype = Annotated[DtypeName, option("Number format.", shown="by the device")]
 Memory = Annotated[
-    str,
-    option(
-        "Offload plan; see `sora models show`.",
-        metavar="PLAN",
-        shown="what fits",
-        longest=MAX_PATH_CHARACTERS,
-    ),
+    str, option("Offload plan; see `sora models show`.", metavar="PLAN", shown="what fits", longest=MAX_PATH_CHARACTERS)
 ]
 Speed = Annotated[
     str,
@@ -258,34 +200,11 @@ Speed = Annotated[
 ]
 Disable = Annotated[
     tuple[Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)], ...],
-    option(
-        "Turn off an optimisation, to compare; a wrong name lists them.",
-        metavar="NAME",
-        longest=MAX_ITEMS,
-    ),
+    option("Turn off an optimisation, to compare; a wrong name lists them.", metavar="NAME", longest=MAX_ITEMS),
 ]
-Gpus = Annotated[
-    int,
-    option(
-        "Graphics cards that paint one film together.",
-        metavar="N",
-        shown="1",
-        low=1,
-        high=64,
-    ),
-]
-Shift = Annotated[
-    float,
-    option("Timestep shift; above 1 favours high noise.", shown="the model's", low=0.01, high=100),
-]
+Gpus = Annotated[int, option("Graphics cards that paint one film together.", metavar="N", shown="1", low=1, high=64)]
+Shift = Annotated[float, option("Timestep shift; above 1 favours high noise.", shown="the model's", low=0.01, high=100)]
 Sampler = Annotated[SamplerName, option("Sampler.", shown="the model's")]
 Threads = Annotated[
-    int,
-    option(
-        "CPU threads, 1 to 1024.",
-        metavar="N",
-        shown="the cores that are free",
-        low=1,
-        high=1024,
-    ),
+    int, option("CPU threads, 1 to 1024.", metavar="N", shown="the cores that are free", low=1, high=1024)
 ]

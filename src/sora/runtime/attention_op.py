@@ -22,6 +22,17 @@ Attention = Callable[[Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
 
 _failed: set[str] = set()
 
+_numbered: list[str] = []  # kernels, by their numbers
+
+
+def _number_of(kernel: str) -> Tensor:
+    """A kernel's number in this process, by which the operator is given it: a compiler knows no more of it than that it
+    is a number, so that a graph serves all kernels. int64, on the CPU, and so at hand without waiting for a device."""
+    if kernel not in _numbered:
+        _numbered.append(kernel)
+    with torch.inference_mode(False):  # a compiler tells tensors of that mode from others
+        return torch.tensor(_numbered.index(kernel), device="cpu")
+
 
 def has_failed(kernel: str) -> bool:
     """Whether a kernel failed in this process; it is not called any more."""
@@ -49,13 +60,13 @@ def _attend(q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor, kernel: str) -> Tens
 
 
 @torch.library.custom_op(
-    "sora::attention", mutates_args=(), schema="(Tensor q, Tensor k, Tensor v, str kernel) -> Tensor"
+    "sora::attention", mutates_args=(), schema="(Tensor q, Tensor k, Tensor v, Tensor number) -> Tensor"
 )
-def attention_op(q: Tensor, k: Tensor, v: Tensor, kernel: str) -> Tensor:
-    """The kernel's attention as (B, N, H, K), contiguous: the layout in which nearly all kernels write it and in which
-    the heads are joined next. A compiler must know strides beforehand."""
+def attention_op(q: Tensor, k: Tensor, v: Tensor, number: Tensor) -> Tensor:
+    """The attention of the kernel of that number as (B, N, H, K), contiguous: the layout in which nearly all kernels
+    write it and in which the heads are joined next. A compiler must know strides beforehand."""
     q, k, v = (x.contiguous() if _is_expanded(x) else x for x in (q, k, v))
-    return _attend(q, k, v, kernel).transpose(1, 2).contiguous()
+    return _attend(q, k, v, _numbered[int(number)]).transpose(1, 2).contiguous()
 
 
 def _is_expanded(x: Tensor) -> bool:
@@ -64,7 +75,7 @@ def _is_expanded(x: Tensor) -> bool:
 
 
 @attention_op.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, kernel: str) -> Tensor:  # noqa: ARG001
+def _(q: Tensor, k: Tensor, v: Tensor, number: Tensor) -> Tensor:  # noqa: ARG001
     b, h, n, _ = q.shape
     return q.new_empty(b, n, h, v.shape[-1])
 
@@ -74,12 +85,12 @@ class KernelAttention:
     are wanted. An ``AttentionFunction``."""
 
     def __init__(self, kernel: str, default: Attention) -> None:
-        self.kernel, self.default = kernel, default
+        self.number, self.default = _number_of(kernel), default
 
     def __call__(self, q_BHNK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor, mask_BM: Tensor | None = None) -> Tensor:
         if mask_BM is not None or _wants_gradients(q_BHNK, k_BHMK, v_BHMK):
             return self.default(q_BHNK, k_BHMK, v_BHMK, mask_BM)
-        return torch.ops.sora.attention(q_BHNK, k_BHMK, v_BHMK, self.kernel).transpose(1, 2)
+        return torch.ops.sora.attention(q_BHNK, k_BHMK, v_BHMK, self.number).transpose(1, 2)
 
 
 def _wants_gradients(*inputs: Tensor) -> bool:

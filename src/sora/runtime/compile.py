@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -13,6 +15,8 @@ from sora.errors import SoraWarning
 
 MAX_GRAPHS = 64
 """Graphs that a process may have of one function: two for each kind of network and of numbers that it paints with."""
+
+LOGGERS = ("torch._dynamo", "torch._inductor", "torch._functorch")
 
 COMPILER_MODULES = ("torch._dynamo", "torch._inductor", "torch._functorch", "torch.fx", "triton")
 
@@ -29,44 +33,66 @@ class CompilableBlock(Protocol):
 
 class Graph:
     """Runs a function of many blocks compiled. It holds no block, so that a network is freed as soon as it is dropped.
-    on_compiled: is called once, when the first run is done."""
+    on_compiled: is called once, when the first run is done. renew: is called at the first failure, and says whether to
+    try once more."""
 
-    def __init__(self, function: Callable[..., Tensor], backend: str, on_compiled: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        backend: str,
+        on_compiled: Callable[[], object],
+        renew: Callable[[], bool],
+    ) -> None:
         self._function, self._backend = function, backend
         self._compiled: Callable[..., Tensor] | None = None
         self._on_compiled: Callable[[], object] | None = on_compiled
+        self._renew: Callable[[], bool] | None = renew
         self._failed = False
 
     def __call__(self, *inputs: Any) -> Tensor | None:
-        """The function's result; None from its first failure to compile on."""
-        if self._failed:
-            return None
-        try:
-            if self._compiled is None:
-                # In one graph or not at all: where it breaks, all modulations of all tokens would stand in memory.
-                self._compiled = torch.compile(self._function, backend=self._backend, fullgraph=True)
-            result = self._compiled(*inputs)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # a compiler fails in many ways, and none of them should end a film
-            if not _of_the_compiler(error):
+        """The function's result; None once it has failed to compile."""
+        while not self._failed:
+            try:
+                result = self._run(*inputs)
+            except torch.OutOfMemoryError:
                 raise
-            self._failed = True
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            warnings.warn(f"blocks run uncompiled, which is slower: {reason}", SoraWarning, stacklevel=2)
-            return None
-        if self._on_compiled is not None:
-            self._on_compiled()
-            self._on_compiled = None
-        return result
+            except Exception as error:  # a compiler fails in many ways, and none of them should end a film
+                if not _of_the_compiler(error):
+                    raise
+                renew, self._renew = self._renew, None
+                if renew is None or not renew():
+                    self._give_up(error)
+                continue
+            if self._on_compiled is not None:
+                self._on_compiled()
+                self._on_compiled = None
+            return result
+        return None
+
+    def _run(self, *inputs: Any) -> Tensor:
+        if self._compiled is None:
+            # In one graph or not at all: where it breaks, all modulations of all tokens would stand in memory.
+            self._compiled = torch.compile(self._function, backend=self._backend, fullgraph=True)
+        return self._compiled(*inputs)
+
+    def _give_up(self, error: Exception) -> None:
+        self._failed = True
+        lines = [line for line in str(error).strip().splitlines() if not line.endswith(" raised:")]  # by whom, not why
+        reason = lines[0] if lines else type(error).__name__
+        warnings.warn(f"blocks run uncompiled, which is slower: {reason}", SoraWarning, stacklevel=3)
 
 
 def compile_blocks(
-    blocks: Iterable[Any], backend: str = "inductor", on_compiled: Callable[[], object] = lambda: None
+    blocks: Iterable[Any],
+    backend: str = "inductor",
+    on_compiled: Callable[[], object] = lambda: None,
+    renew: Callable[[], bool] = lambda: False,
 ) -> None:
     """From now on these blocks (``CompilableBlock``) run compiled. What the compiler makes is kept by torch between
     processes, under TORCHINDUCTOR_CACHE_DIR. Where it fails, a warning says so once and the blocks run as before.
-    on_compiled: is called once the first block has run."""
+    on_compiled: is called once the first block has run. renew: is called before that, where compiling fails, and says
+    whether to try once more: it may have made good what was wrong."""
+    _silence_loggers()
     # torch advises programmers to round float32 products to TF32, which whoever asks for float32 does not want.
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores", category=UserWarning)
     config: Any = torch._dynamo.config
@@ -75,8 +101,16 @@ def compile_blocks(
     for block in blocks:
         function = block.compilable
         if function not in graphs:
-            graphs[function] = Graph(function, backend, on_compiled)
+            graphs[function] = Graph(function, backend, on_compiled, renew)
         block.graph = graphs[function]
+
+
+def _silence_loggers() -> None:
+    """The compiler's loggers write tracebacks to the terminal where its cache is damaged or read-only. Whoever wants
+    them sets TORCH_LOGS."""
+    if not os.environ.get("TORCH_LOGS"):
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _of_the_compiler(error: Exception) -> bool:

@@ -8,6 +8,7 @@ letters: N tokens; K channels in; R channels out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,25 @@ def is_supported(device: torch.device) -> bool:
     return torch.equal(y_RR, (CHANNEL_MULTIPLE * scale_R1 * scale_R1.T + bias_R).bfloat16())
 
 
+class RoundedInputs(NamedTuple):
+    """Inputs of layers in float8, rounded once for all of them. scale_N1, rows_NK: of ``quantize_rows``. shape, dtype:
+    of the inputs."""
+
+    scale_N1: Tensor
+    rows_NK: Tensor
+    shape: torch.Size
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, x: Tensor, gelu: bool = False) -> RoundedInputs:
+        return cls(*float8_rounding.quantize_rows(x.reshape(-1, x.shape[-1]), gelu), x.shape, x.dtype)
+
+    def times(self, weight_RK: Tensor, scale_R1: Tensor, bias_R: Tensor | None = None) -> Tensor:
+        """(..., R) in the inputs' dtype."""
+        y_NR = scaled_matmul(self.rows_NK, weight_RK, self.scale_N1, scale_R1, bias_R, self.dtype)
+        return y_NR.view(*self.shape[:-1], len(weight_RK))
+
+
 class Float8Linear(nn.Module):
     """Replaces a trained ``nn.Linear``, with inputs and outputs in its dtype, bfloat16 or float16. gelu: whether the
     tanh approximation of GELU is applied to its inputs, which costs no pass over memory there.
@@ -67,8 +87,14 @@ class Float8Linear(nn.Module):
         self.register_buffer("weight", weight_RK)
         self.bias = linear.bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.product(x, self.weight, self.scale, self.bias, gelu=self.gelu)
+    def forward(self, x: Tensor | RoundedInputs) -> Tensor:
+        rounded = x if isinstance(x, RoundedInputs) else RoundedInputs.of(x, self.gelu)
+        return rounded.times(self.weight, self.scale, self.bias)
+
+    @staticmethod
+    def round_inputs(x: Tensor) -> RoundedInputs:
+        """What ``forward`` of several layers without a GELU takes in place of the same x."""
+        return RoundedInputs.of(x)
 
     def row_tensors(self) -> dict[str, Tensor]:
         """By their names here, in the order in which ``product`` takes them."""
@@ -76,13 +102,9 @@ class Float8Linear(nn.Module):
         return tensors if self.bias is None else tensors | {"bias": self.bias}
 
     @staticmethod
-    def product(
-        x: Tensor, weight_RK: Tensor, scale_R1: Tensor, bias_R: Tensor | None = None, *, gelu: bool = False
-    ) -> Tensor:
+    def product(x: Tensor, weight_RK: Tensor, scale_R1: Tensor, bias_R: Tensor | None = None) -> Tensor:
         """(..., R) in the dtype of x (..., K), which is rounded to float8 once, whatever the number of rows."""
-        scale_N1, x_NK = float8_rounding.quantize_rows(x.reshape(-1, x.shape[-1]), gelu)
-        y_NR = scaled_matmul(x_NK, weight_RK, scale_N1, scale_R1, bias_R, x.dtype)
-        return y_NR.view(*x.shape[:-1], len(weight_RK))
+        return RoundedInputs.of(x).times(weight_RK, scale_R1, bias_R)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         """Weight and scale move with the module and keep their number formats, as the bytes that they are."""

@@ -21,6 +21,10 @@ ALIGNMENT = 256
 """Bytes that every tensor's place in a buffer is a multiple of: enough for any number format and for wide loads."""
 
 
+Convert = Callable[[nn.Module], object]
+"""Changes a block in place."""
+
+
 class TensorLayout(NamedTuple):
     """Where a tensor lies in a block's buffer, and its type. start: its first byte."""
 
@@ -105,19 +109,29 @@ class BlockOffload:
     """The result of ``offload_blocks``; as a context manager it ends with ``remove``. slots: the buffers on the
     device."""
 
-    def __init__(self, blocks: list[nn.Module], device: torch.device, resident: set[int], pin: bool) -> None:
+    def __init__(
+        self, blocks: list[nn.Module], device: torch.device, resident: set[int], pin: bool, convert: Convert | None
+    ) -> None:
         self.device = device
         self._host_blocks: list[HostBlock] = []
         moving = [block for place, block in enumerate(blocks) if place not in resident]
         self._hooks: list[Any] = []
-        for place in resident:
-            blocks[place].to(device)
         with torch.inference_mode(False), torch.no_grad():
+            for place in resident:
+                blocks[place].to(device)
+                if convert is not None:
+                    convert(blocks[place])
             for block in moving:  # one by one, so that no more than one block is ever held twice
+                if convert is not None:
+                    convert(block.to(device))
                 self._host_blocks.append(HostBlock(block, pin and _has_streams(device)))
             size = max((len(home.bytes) for home in self._host_blocks), default=0)
             self.slots = [DeviceSlot(size, self._host_blocks, device) for _ in range(min(SLOTS, len(moving)))]
         self._stream = torch.cuda.Stream(device) if _has_streams(device) and moving else None
+        # The next block may be on its way when the network is dropped, and memory of both ends would be given back.
+        self._finalizer = weakref.finalize(self, _wait_for, device) if self._stream is not None else None
+        if self._finalizer is not None:
+            self._finalizer.atexit = False
         self._at_work: tuple[int, DeviceSlot] | None = None
         for place, block in enumerate(moving):
             self._hooks.append(block.register_forward_pre_hook(self._pre_hook(place), with_kwargs=True))
@@ -129,8 +143,8 @@ class BlockOffload:
         self._release()
         for hook in self._hooks:
             hook.remove()
-        if self._stream is not None:
-            torch.cuda.synchronize(self.device)
+        if self._finalizer is not None:
+            self._finalizer()
         for home in self._host_blocks:
             if home.unpin is not None:
                 home.unpin()
@@ -197,15 +211,20 @@ class BlockOffload:
 
 
 def offload_blocks(
-    blocks: Iterable[nn.Module], device: torch.device | str, resident: int = 0, pin: bool = True
+    blocks: Iterable[nn.Module],
+    device: torch.device | str,
+    resident: int = 0,
+    pin: bool = True,
+    convert: Convert | None = None,
 ) -> BlockOffload:
     """Keep all but ``resident`` of the blocks in CPU memory and copy each to ``device`` when it is called; until
     ``remove``.
 
     blocks: of any kind, in the order in which a pass calls them. Resident blocks are spread evenly, so that each copy
     has the time of several blocks. pin: lock the waiting blocks' memory on CUDA, without which copies are slow and
-    cannot overlap with computation. Moving the network's other modules is up to the caller. Weights must not change
-    meanwhile: merge LoRAs before.
+    cannot overlap with computation. convert: is given each block while it is on the device, before it goes back to CPU
+    memory, and may replace its layers: what it makes smaller is copied in less time. Moving the network's other modules
+    is up to the caller. Weights must not change meanwhile: merge LoRAs before.
 
     Raises ValueError for fewer blocks than ``resident``, for two blocks that share a tensor, and, in a pass, where
     gradients are wanted.
@@ -217,11 +236,17 @@ def offload_blocks(
     if len(set(tensors)) < len(tensors):
         raise ValueError("two blocks share a tensor; offloaded blocks must each have their own")
     stay = {(2 * i + 1) * len(blocks) // (2 * resident) for i in range(resident)}
-    return BlockOffload(blocks, device, stay, pin)
+    return BlockOffload(blocks, device, stay, pin, convert)
 
 
 def _wants_gradients(*values: object) -> bool:
     return any(isinstance(value, Tensor) and value.requires_grad for value in values)
+
+
+def _wait_for(device: torch.device) -> None:
+    """Until nothing is copied any more."""
+    with suppress(RuntimeError, AssertionError):  # what the device failed at is raised where its result is used
+        torch.cuda.synchronize(device)
 
 
 def _pin(bytes_N: Tensor) -> Callable[[], object] | None:

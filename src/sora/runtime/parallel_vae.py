@@ -18,10 +18,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 
 import torch.distributed as dist
 from torch import Tensor
+
+MAX_WAIT = timedelta(hours=4)
+"""For another process in a collective: longer than whoever reads the frames may take. A process that ends is noticed at
+once, by its pipe."""
 
 
 class Chunk(Protocol):
@@ -46,10 +51,11 @@ class DecodeRing:
         self.rank, self.size = dist.get_rank(self._group), len(ranks)
         edges = [(ranks[i], ranks[(i + 1) % self.size]) for i in range(self.size)]
         # A group for each edge and direction: what two ranks send each other in one group waits in one line on NCCL.
-        groups: list[Any] = [dist.new_group(list(edge)) for edge in edges]
+        groups: list[Any] = [dist.new_group(list(edge), timeout=MAX_WAIT) for edge in edges]
         self._zero, self._before, self._after = ranks[0], edges[self.rank - 1][0], edges[self.rank][1]
         self._ranks, self._group_before, self._group_after = ranks, groups[self.rank - 1], groups[self.rank]
         self._sent: deque[tuple[dist.Work, Tensor]] = deque()
+        self._is_open = True
         self._in_chunk = self._most = 0  # sent for this chunk, and for the chunk that sent the most
 
     def receive(self, frames_BTHWC: Tensor) -> None:
@@ -71,8 +77,13 @@ class DecodeRing:
             for number, each in enumerate(frames):
                 yield chunks[number].check(each)
         finally:
-            for _ in frames:
-                pass
+            if self._is_open:
+                for _ in frames:
+                    pass
+
+    def close(self) -> None:
+        """The group is of no more use: whoever stops reading a clip now waits for nobody."""
+        self._is_open = False
 
     def _at_zero(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         own = self._decoded(chunks[0])

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sora.weights.formats import FORMATS, STORABLE, unpack
+from sora.weights.formats import FORMATS, STORABLE, dequantize
 
 
 class QuantizedLinear(nn.Module):
@@ -52,7 +52,7 @@ class QuantizedLinear(nn.Module):
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
         scale_R = None if self.scale is None else self.scale.view(torch.float32)
-        return unpack(self.blocks, self.format, dtype, scale_R)
+        return dequantize(self.blocks, self.format, dtype, scale_R)
 
     def forward(self, x: Tensor) -> Tensor:
         """In the dtype of x."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-VERSION = 1
-"""Of these rates: what was measured against others is no measure of these."""
+VERSION = 2
+"""Of these rates and of how they are applied: what was measured against others is no measure of these."""
 
 MATRIX_SHARE, ATTENTION_SHARE, TEXT_SHARE, MEMORY_SHARE, FLOAT8_SHARE = 0.743, 0.58, 0.267, 0.8, 0.91
 FLOAT32_SHARE, TF32_SHARE = 0.75, 0.4  # of the float32 peak; of the tensor cores' peak, in float32 convolutions
@@ -26,7 +26,8 @@ class DeviceRates:
     products of matrices, attention among tokens, attention to text, and 3x3 convolutions; each first in half precision,
     then in float32. float8: in products of ``--speed fast``; 0 where there are none. memory: 10^12 bytes a second.
     loading: 10^9 bytes a second from the page cache to the device. transfer: the same from pinned memory. call: seconds
-    that a pass takes at least. start: seconds until torch is there and the device answers."""
+    that a pass takes at least. overhead: that a call of the transformer takes on top of its work. start: seconds until
+    torch is there and the device answers."""
 
     name: str
     matrix: tuple[float, float]
@@ -38,6 +39,7 @@ class DeviceRates:
     loading: float = 3.0
     transfer: float = 22.0
     call: float = 0.025
+    overhead: float = 0.0
     start: float = 3.0
 
 
@@ -113,6 +115,7 @@ OPERATIONS_PER_BYTE = 120  # of the half-precision peak by the memory's, of such
 
 PER_CORE = {"AVX512": 0.085, "AVX2": 0.06}  # 10^12 float32 operations a second that a CPU's core keeps up
 PER_OTHER_CORE = 0.03
+CALL = 0.015  # seconds of Python and of starting threads in a call of the transformer
 WINOGRAD_GAIN = 1.6  # of a CPU's convolutions, over products of matrices
 
 
@@ -173,6 +176,7 @@ def of_cpu(capability: str, threads: int) -> DeviceRates:
         (WINOGRAD_GAIN * each, WINOGRAD_GAIN * each),
     )
     name = f"{threads} core{'s' if threads > 1 else ''}"
+    overheads = {"call": 0.0, "overhead": CALL, "start": 1.2}
     return DeviceRates(
-        name, matrix, attention, attention, convolution, memory=0.02, loading=1.5, transfer=1e3, call=0.0, start=1.2
+        name, matrix, attention, attention, convolution, memory=0.02, loading=1.5, transfer=1e3, **overheads
     )

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sora.weights.checkpoint import checkpoint_shapes, load_checkpoint
-from sora.weights.fingerprint import fingerprint
 from sora.weights.names import KeyMap, LayoutRules
+from sora.weights.source import fingerprint
 from sora.weights.strict import Shapes, load_into, metadata, read, shapes
 
 __all__ = [

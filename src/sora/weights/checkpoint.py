@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from sora.errors import ModelError
 from sora.storage import regular
 from sora.weights import finite, loading_time, source
-from sora.weights.held import SIZES, Table, TensorEntry
 from sora.weights.names import LayoutRules, renamed
 from sora.weights.reading import Reader
 from sora.weights.scales import fold
 from sora.weights.strict import compare, fill
+from sora.weights.tensor_entry import SIZES, Table, TensorEntry
 
 if TYPE_CHECKING:
     import torch

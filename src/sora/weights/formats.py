@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sora.weights.finite import is_finite
-from sora.weights.held import BLOCKS, SIZES
+from sora.weights.tensor_entry import BLOCKS, SIZES
 
 IQ4_LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 AT_ONCE = {"cpu": 2**20}
@@ -212,7 +212,7 @@ _NOT_FINITE = {"F8_E4M3": 127, "F8_E5M2": 124}
 
 
 def blocks_are_finite(bytes_RS: Tensor, format: str) -> bool:
-    """Whether ``unpack`` would give neither NaN nor infinity, from the few bytes that decide it. format: of
+    """Whether ``dequantize`` would give neither NaN nor infinity, from the few bytes that decide it. format: of
     STORABLE."""
     if format in _NOT_FINITE:
         pieces = bytes_RS.reshape(-1).split(AT_ONCE["cpu"])
@@ -222,7 +222,7 @@ def blocks_are_finite(bytes_RS: Tensor, format: str) -> bool:
     return all(is_finite(_half(bytes_BS[:, at : at + 2])) for at in layout.steps)
 
 
-def unpack(
+def dequantize(
     bytes_RS: Tensor, format: str, dtype: torch.dtype, scale_R: Tensor | None = None, at_once: int | None = None
 ) -> Tensor:
     """The numbers, (R, K), where the bytes stand: uint8, contiguous, each row whole blocks of a format of FORMATS.
@@ -234,14 +234,14 @@ def unpack(
     out_RK = torch.empty(
         len(bytes_RS), bytes_RS.shape[1] // layout.size * layout.block, dtype=dtype, device=bytes_RS.device
     )
-    unpack_into(out_RK, bytes_RS, format, scale_R, at_once)
+    dequantize_into(out_RK, bytes_RS, format, scale_R, at_once)
     return out_RK
 
 
-def unpack_into(
+def dequantize_into(
     out_RK: Tensor, bytes_RS: Tensor, format: str, scale_R: Tensor | None = None, at_once: int | None = None
 ) -> None:
-    """As ``unpack``, into a tensor that is there, of any floating dtype."""
+    """As ``dequantize``, into a tensor that is there, of any floating dtype."""
     layout = FORMATS[format]
     at_once = at_once or AT_ONCE.get(bytes_RS.device.type, 2**24)
     step = max(1, at_once // max(1, out_RK.shape[1]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sora.storage import regular
-from sora.weights.held import SIZES, Table, TensorEntry
+from sora.weights.tensor_entry import SIZES, Table, TensorEntry
 
 _CODES = "0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 10 Q2_K, 11 Q3_K, 12 Q4_K, 13 Q5_K, 14 Q6_K, 20 IQ4_NL"
 _CODES += ", 23 IQ4_XS, 28 F64, 30 BF16"

@@ -29,7 +29,6 @@ from sora.weights.lora_names import (
     READ_KINDS,
     UP,
     UP_BIAS,
-    canonical,
     joined,
     modules_in_memory,
     other_kind,
@@ -41,8 +40,6 @@ from sora.weights.source import PICKLES
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-__all__ = ["canonical", "facts", "located", "peft_folder", "read", "write"]
 
 PREFIX = "transformer."  # of every name in the files that are written
 SUFFIX = ".safetensors"
@@ -116,28 +113,15 @@ def read(
     """(the tensors in memory's names on the CPU, what the file says about itself). What is no part of a LoRA keeps the
     file's name.
 
-    kind: as in ``canonical``, out of a family's ``KEY_MAPS``. component: of ``components``, whose tensors alone are
-    read; None for all. Raises InputError and ModelError as ``facts`` does, and
-    ModelError for half a pair.
+    kind: as in ``modules_in_memory``. component: of ``components``, whose tensors alone are read; None for all. Raises
+    InputError and ModelError as ``facts`` does, and ModelError for half a pair.
     """
     metadata = facts(path)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     file, folder = located(Path(path)), peft_folder(Path(path))
-    try:
-        found = load_file(file)
-    except SafetensorError as error:
-        raise ModelError(f"the LoRA {path} is damaged ({error}); download it again") from None
-    for name, tensor in found.items():
-        finite.check(tensor, file, name)
-    first, second = lora_scale.COMPONENTS
+    found, (first, second) = _loaded(path, file), lora_scale.COMPONENTS
     if component is not None:
-        found = {
-            name.removeprefix(second): t
-            for name, t in found.items()
-            if name.startswith(second) == (component == second)
-        }
+        wanted = [name for name in found if name.startswith(second) == (component == second)]
+        found = {name.removeprefix(second): found[name] for name in wanted}
     scale = lora_scale.scale_of(file, metadata, folder and folder / lora_scale.CONFIG, component or first)
     places = {name: split(name) for name in found}
     ours = modules_in_memory([pair[0] for pair in places.values() if pair], kind)
@@ -155,6 +139,20 @@ def read(
             raise ModelError(f"the LoRA {path} holds {error} for {printable(module)}; download it again") from None
         tensors |= {joined(module, ending): tensor for ending, tensor in scaled.items()}
     return tensors, metadata
+
+
+def _loaded(path: str | Path, file: Path) -> dict[str, Tensor]:
+    """A file's tensors by its own names. path: as it was typed. Raises ModelError for what is damaged or not finite."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        found = load_file(file)
+    except SafetensorError as error:
+        raise ModelError(f"the LoRA {path} is damaged ({error}); download it again") from None
+    for name, tensor in found.items():
+        finite.check(tensor, file, name)
+    return found
 
 
 def _scaled(found: dict[str, Tensor], stated: Callable[[int | None], float]) -> dict[str, Tensor]:

@@ -47,16 +47,9 @@ _OTHER_KINDS: tuple[tuple[str, str], ...] = (
 READ_KINDS = "LoRA, DoRA, LoKr or LoHa"
 
 
-def canonical(names: Iterable[str], kind: LayoutRules | None = None) -> dict[str, str | None]:
-    """The tensors' names in one file -> what they are called in memory, ``.alpha`` too; None for what is no part of a
-    LoRA. kind: what is known of the transformer's names, None for our own names alone."""
-    parts = {name: split(name) for name in names}
-    modules_of = modules_in_memory([pair[0] for pair in parts.values() if pair], kind)
-    return {name: None if pair is None else joined(modules_of[pair[0]], pair[1]) for name, pair in parts.items()}
-
-
 def modules_in_memory(paths: Iterable[str], kind: LayoutRules | None) -> dict[str, str]:
-    """The paths of modules in one file, as ``split`` gives them -> ours."""
+    """The paths of modules in one file, as ``split`` gives them -> ours. kind: what is known of the transformer's
+    names, out of a family's ``KEY_MAPS``; None for our own names alone."""
     found = set(paths)
     return kind.to_ours(found) if kind else {path: path for path in found}
 

@@ -23,10 +23,7 @@ ALPHAS = ("lora_alpha", "alpha")  # peft calls it by the second for LoHa and LoK
 PLAIN_ALPHAS = (*ALPHAS, "ss_network_alpha", "network_alpha")
 MAX_PATTERNS = 2000
 MAX_NAME = 500  # characters of a module's name
-COMPONENTS: tuple[str, str] = (
-    "transformer.",
-    "transformer_2.",
-)  # of a pipeline of diffusers, whose two experts share a file
+COMPONENTS = ("transformer.", "transformer_2.")  # of a pipeline of diffusers, whose two experts share a file
 
 _PATTERN = re.compile(r"\^?(?:[\w-]|\\?\.|\.[*+]|\\d\+?|\[0-9\]\+?|\((?:\?:)?[\w|-]+\))+\$?")
 _MAX_STARS = 3

@@ -11,7 +11,7 @@ from io import FileIO
 from typing import TYPE_CHECKING
 
 from sora.errors import ModelError
-from sora.weights.held import SIZES, TensorEntry
+from sora.weights.tensor_entry import SIZES, TensorEntry
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class Reader:
         that ends too early."""
         import torch
 
-        from sora.weights.formats import FORMATS, unpack_into
+        from sora.weights.formats import FORMATS, dequantize_into
 
         out = torch.empty(entry.shape, dtype=dtype, device=device)
         if FORMATS[entry.format].dtype == dtype and entry.scale is None:
@@ -63,7 +63,7 @@ class Reader:
         for span, piece in zip(spans, pieces, strict=True):
             bytes_RS = piece.view(-1, row).to(device, non_blocking=out.is_cuda)
             scale = scale_R[span] if scale_R is not None and len(scale_R) > 1 else scale_R
-            unpack_into(out_RK[span], bytes_RS, entry.format, scale)
+            dequantize_into(out_RK[span], bytes_RS, entry.format, scale)
         return out
 
     def blocks(self, entry: TensorEntry, device: torch.device | str) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sora.storage import regular
-from sora.weights.held import BLOCKS, SIZES, Table, TensorEntry
+from sora.weights.tensor_entry import BLOCKS, SIZES, Table, TensorEntry
 
 MAX_HEADER = 8 << 20  # bytes, enough for 70,000 tensors; JSON takes ten times as much in memory
 _MAX_DIMS = 8

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sora.errors import ModelError
 from sora.storage import regular
-from sora.weights.held import Table, TensorEntry
+from sora.weights.tensor_entry import Table, TensorEntry
 
 _SCALE = re.compile(r"(?:\.scale_weight|\.weight_scale)$")
 _FORMAT = re.compile(r"\.comfy_quant$")

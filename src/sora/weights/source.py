@@ -1,7 +1,9 @@
-"""From a path to the files behind it: one file, a folder of one, or shards named by an index. Pickles are refused."""
+"""From a path to the files behind it: one file, a folder of one, or shards named by an index; and which weights these
+are, by a fingerprint. Pickles are refused."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,12 +11,13 @@ from pathlib import Path
 from sora.errors import ModelError
 from sora.storage import regular
 from sora.storage.stand_in import damage
-from sora.weights.held import Table
 from sora.weights.strict import table
+from sora.weights.tensor_entry import Table
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
 UNFINISHED = (".part", ".partial", ".incomplete", ".crdownload", ".download", ".aria2", ".tmp")
 READ = (".safetensors", ".gguf")
+HEAD = 1 << 16  # bytes of each file that are read, in which most headers end
 
 _STEMS = ("diffusion_pytorch_model", "model")
 _INDEX = ".safetensors.index.json"
@@ -124,6 +127,22 @@ def abbreviate(paths: Iterable[Path | str], most: int = 3) -> str:
     """The names of the first files, for a person."""
     names = [Path(path).name for path in paths]
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def fingerprint(path: Path) -> str:
+    """sha256, in hex, of the names, sizes and first bytes of a file, or of all the files of a folder: it changes with
+    anything that is saved anew in another shape, number format or place. Raises ModelError."""
+    digest = hashlib.sha256()
+    inside = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    try:
+        for file in inside:
+            name = file.relative_to(path).as_posix()
+            digest.update(f"{name} {file.stat().st_size}\n".encode(errors="surrogateescape"))
+            with regular.opened(file) as opened:
+                digest.update(opened.read(HEAD))
+    except OSError as error:
+        raise ModelError(f"cannot read {path} ({error.strerror}); check its permissions") from None
+    return digest.hexdigest()
 
 
 def pickle_error(path: Path) -> ModelError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sora.errors import ModelError
 from sora.storage.stand_in import damage
 from sora.weights import finite, gguf_header, safetensors_header
-from sora.weights.held import Table
+from sora.weights.tensor_entry import Table
 
 if TYPE_CHECKING:
     import torch

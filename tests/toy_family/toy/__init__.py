@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sora.catalog.spec import ModelSpec
-from sora.runtime.speed import Speed
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 from sora.weights import KeyMap, LayoutRules
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def memory_needs(
     *,
     encodes: bool,
     references: int = 0,
+    speed: Speed = DEFAULT_SPEED,
 ) -> Needs:
     from .model import needs
 

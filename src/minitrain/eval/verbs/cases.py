@@ -26,9 +26,7 @@ from sora.plan import operations
 from sora.plan.clip import Clip
 
 WORLD = WORLDS["small"]  # which every version of the model has learnt
-FIRST_SEED = (
-    7 * 10**9
-)  # seed of the first film; the training's previews and the judge's scores count from other numbers
+FIRST_SEED = 7 * 10**9  # of the films; the training's previews and the judge's scores count from other numbers
 FRAMES = 17
 LAVFI_FRAMES = 24
 LAVFI_SOURCES = (  # ffmpeg's own pictures; testsrc2 rounds odd sides down

@@ -10,6 +10,7 @@ from sora.catalog.wan_keys import KEY_MAPS
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import torch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sora.models.wan.model import Wan
     from sora.models.work import CanvasWork
 
-__all__ = ["KEY_MAPS", "attention_heads", "canvas_work", "device_tests", "load", "memory_needs"]
+__all__ = ["KEY_MAPS", "attention_heads", "canvas_work", "device_tests", "load", "memory_needs", "texts_to_encode"]
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed = DEFAULT_SPEED) -> Wan:
@@ -52,14 +53,17 @@ def memory_needs(
     *,
     encodes: bool,
     references: int = 0,
+    processes: int = 1,
+    guided: bool = True,
+    speed: Speed = DEFAULT_SPEED,
 ) -> Needs:
     """See ``needs.memory_needs``. The sizes are those of the downloaded weights, or else of the published ones."""
     from sora.models.wan import components, needs
 
     paths = _paths(spec)
-    vae_dtype = components.usual_vae_dtype(device, dtype, DEFAULT_SPEED)
-    shown = {"encodes": encodes, "references": references}
-    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype)
+    vae_dtype = components.usual_vae_dtype(device, dtype, speed)
+    shown = {"encodes": encodes, "references": references, "processes": processes, "guided": guided}
+    return needs.memory_needs(spec, paths, shape_FYX, device, dtype, **shown, vae_dtype=vae_dtype, speed=speed)
 
 
 def canvas_work(spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bool, references: int = 0) -> CanvasWork:
@@ -67,6 +71,17 @@ def canvas_work(spec: ModelSpec, shape_FYX: tuple[int, int, int], *, encodes: bo
     from sora.models.wan import work
 
     return work.canvas_work(spec, shape_FYX, encodes=encodes, references=references)
+
+
+def texts_to_encode(
+    spec: ModelSpec, prompts: Iterable[str], device: torch.device, dtype: torch.dtype
+) -> tuple[str, ...]:
+    """See ``models.CachesTexts``."""
+    from sora.models.wan import prompts as wan_prompts
+    from sora.models.wan.text_cache import EmbeddingCache
+
+    texts, paths = wan_prompts.encoded(prompts), _paths(spec)
+    return texts if paths is None else EmbeddingCache.of(paths["text_encoder"], device, dtype).missing(texts)
 
 
 def device_tests(device: torch.device, dtype: torch.dtype) -> tuple[DeviceTest, ...]:

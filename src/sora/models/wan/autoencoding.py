@@ -66,7 +66,7 @@ class Autoencoding:
                 with torch.inference_mode():  # not around the yield: it would apply to the caller
                     chunk = next(stream, None)
             except torch.OutOfMemoryError as error:
-                if not self._take_less():
+                if self._is_shared(latents_BCTHW) or not self._take_less():
                     self.memory.fall_back("decode", error)
                 stream = _from_frame(done, self._stream(latents_BCTHW))
                 continue
@@ -86,11 +86,16 @@ class Autoencoding:
 
     def _stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         vae = self._vae()
-        if self.workers is None or latents_BCTHW.shape[2] == 1:
+        if self.workers is not None and self._is_shared(latents_BCTHW):
+            # One latent at a time, so that the chunks divide evenly among the processes.
+            yield from shared_stream(self.components, self.workers, latents_BCTHW, self._tile, 1)
+        else:
             at_once = self._latents_at_once("decode", _shape_of(latents_BCTHW))
             yield from vae.stream(latents_BCTHW, self._tile, at_once)
-        else:  # one latent at a time, so that the chunks divide evenly among the processes
-            yield from shared_stream(self.components, self.workers, latents_BCTHW, self._tile, 1)
+
+    def _is_shared(self, latents_BCTHW: Tensor) -> bool:
+        """Whether several processes decode these latents: of a picture there is nothing to divide."""
+        return self.workers is not None and latents_BCTHW.shape[2] > 1
 
     def _latents_at_once(self, phase: str, shape: Shape) -> int:
         """How many latents of (C, T, H, W) go through together: as many as pay and fit."""

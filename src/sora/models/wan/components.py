@@ -20,13 +20,14 @@ from sora.catalog.wan_keys import KEY_MAPS
 from sora.errors import ModelError
 from sora.memory import PLANS_BY_SPEED, MemoryPlan, free_ram
 from sora.models.compiling import Compiling
-from sora.models.wan.float8_blocks import convert_blocks_to_float8
+from sora.models.wan.float8_blocks import convert_block_to_float8, convert_blocks_to_float8
 from sora.models.wan.layout import EXPERTS, meta_module
+from sora.models.wan.needs import multiplies_in_float8
 from sora.networks.clip_vision import CLIPVision
 from sora.networks.umt5 import UMT5
 from sora.networks.wan.dit import SequenceParallel, WanDiT
 from sora.networks.wan.vae import WanVAE
-from sora.runtime import float8, linear_gelu, lora
+from sora.runtime import linear_gelu, lora
 from sora.runtime.background import Background, Work
 from sora.runtime.norm_silu import fused_activation
 from sora.runtime.offload import offload_blocks
@@ -255,11 +256,17 @@ class Components:
                 quantize_to_float8(block)
             network.to(self.device)
         elif offload:
+            is_float8 = name in EXPERTS and self._multiplies_in_float8
             offload_blocks(
-                _blocks_in_order(network), self.device, (plan.resident_blocks or 0) if name in EXPERTS else 0
+                _blocks_in_order(network),
+                self.device,
+                (plan.resident_blocks or 0) if name in EXPERTS else 0,
+                convert=convert_block_to_float8 if is_float8 else None,
             )
         elif isinstance(network, WanDiT):
             self._optimize(network)
+        if isinstance(network, WanDiT) and self.speed.uses("fused") and linear_gelu.is_supported(self.device, dtype):
+            linear_gelu.fuse_gelu(network)
         if isinstance(network, WanVAE):
             network.convolver = Winograd if self.speed.uses("winograd") else None
             if dtype != torch.float32:
@@ -268,16 +275,19 @@ class Components:
 
     def _optimize(self, dit: WanDiT) -> None:
         """Optimise a transformer whose weights all stay on the device."""
-        if self.speed.fast and float8.is_fast(self.device) and self.dtype == torch.bfloat16:
+        if self._multiplies_in_float8:
             convert_blocks_to_float8(dit)
         if self.speed.uses("fused"):
             dit.fuse_qkv()
-            if linear_gelu.is_supported(self.device, self.dtype):
-                linear_gelu.fuse_gelu(dit)
+
+    @property
+    def _multiplies_in_float8(self) -> bool:
+        """Whether wide layers of transformers do, where their weights are not quantized already."""
+        return multiplies_in_float8(self.speed, self.device, self.dtype)
 
     def _compile(self, network: nn.Module) -> None:
         assert isinstance(network, WanDiT)
-        self.compiling.apply(network, self.device, self.speed, "" if self.plan.resident_blocks is None else "streamed")
+        self.compiling.apply(network, self.device, self.speed)
 
 
 def _load_on(cuda_device: int | None, components: Components, name: str, check: Callable[[], None]) -> nn.Module:

@@ -17,10 +17,15 @@ def convert_blocks_to_float8(dit: WanDiT) -> None:
     through and that are wide enough (``float8.pays``). Call it once the weights are on the device where they will be
     used, and before ``fuse_qkv``."""
     for block in dit.blocks_in_order():
-        convert_to_float8([block], lambda path, linear: path not in CONTEXT_LAYERS and pays(linear))
-        for module in block.modules():
-            if isinstance(module, FeedForward):
-                _fuse_activation(module)
+        convert_block_to_float8(block)
+
+
+def convert_block_to_float8(block: nn.Module) -> None:
+    """``convert_blocks_to_float8`` for one block."""
+    convert_to_float8([block], lambda path, linear: path not in CONTEXT_LAYERS and pays(linear))
+    for module in block.modules():
+        if isinstance(module, FeedForward):
+            _fuse_activation(module)
 
 
 def _fuse_activation(ffn: FeedForward) -> None:

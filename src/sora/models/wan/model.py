@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from sora import weights
 from sora.catalog.spec import ModelSpec
 from sora.engine.canvas import Canvas, Latents
 from sora.engine.velocity import StatefulVelocity, Velocity
@@ -24,15 +24,17 @@ from sora.models.attention import use_fastest_attention
 from sora.models.batching import batched_windows
 from sora.models.conditioning import known_latent_mask, known_pixel_mask, masked_video
 from sora.models.guidance import GuidedTransformer, is_guided, should_batch_guidance, step_cache_threshold
+from sora.models.parallel import measure_free
 from sora.models.wan import image, needs, parallel, references, schedule
 from sora.models.wan import text as wan_text
 from sora.models.wan.autoencoding import Autoencoding
 from sora.models.wan.components import Components
 from sora.models.wan.conditioning import CONDITIONERS, Conditioning, ConditioningInputs
 from sora.models.wan.layout import component_paths
+from sora.models.wan.text_cache import EmbeddingCache
+from sora.models.wan.work import encodes_canvas
 from sora.networks.wan.dit import LORA_TARGETS, SharedTimesteps, WanDiT
 from sora.runtime.speed import DEFAULT_SPEED, Speed
-from sora.storage import cache
 
 if TYPE_CHECKING:
     from sora.runtime.parallel.ranks import Ranks
@@ -48,7 +50,7 @@ class Wan:
     components: Components
     memory: MemoryManager
     tokenizer: wan_text.T5Tokenizer
-    cache: wan_text.EmbeddingCache
+    cache: EmbeddingCache
     speed: Speed = DEFAULT_SPEED
     workers: Workers | None = None
 
@@ -72,8 +74,10 @@ class Wan:
         references: int = 0,
         forced: str | None = None,
         sampling_seconds: float | None = None,
+        guided: bool = True,
     ) -> str:
-        p, shown = self.components, {"encodes": encodes, "references": references}
+        p, shown = self.components, {"encodes": encodes, "references": references, "guided": guided}
+        shown |= {} if self.workers is None else {"processes": self.workers.size}
         needed = needs.memory_needs(
             p.spec, p.component_paths, shape_FYX, p.device, p.dtype, **shown, vae_dtype=p.vae_dtype, speed=self.speed
         )
@@ -81,7 +85,7 @@ class Wan:
         p.expect(sampling_seconds)
         if self.workers is not None:
             with self.workers.guarded():
-                self.workers.send(parallel.Expect(sampling_seconds))
+                self.workers.send(parallel.Expect(sampling_seconds), keep=True)
                 if len(p.experts) == 1:  # of two, nobody knows yet which comes first
                     self.workers.send(parallel.Load(p.plan))
         return line
@@ -114,7 +118,7 @@ class Wan:
 
     def _is_unseen(self, canvas: Canvas) -> bool:
         """Whether no pass sees an encoding of the canvas, of which nothing is known."""
-        return not needs.encodes_canvas(self.spec, self.device, known=bool(canvas.known_F1YX.any()))
+        return not encodes_canvas(self.spec, known=bool(canvas.known_F1YX.any()))
 
     def _encode_references(self, canvas: Canvas) -> list[Tensor]:
         """A latent (1, C, 1, H, W) of each reference, the last first."""
@@ -208,7 +212,8 @@ class Wan:
             return passes
         heads, guided = self.meta_dit.config.heads, len(texts) > samples  # type: ignore[union-attr]
         plan = lambda: self.components.plan  # noqa: E731
-        return parallel.SharedPasses(passes, self.workers, plan, tokens=tokens, heads=heads, guided=guided)
+        retry = partial(self.memory.retry_on_oom, "sample")
+        return parallel.SharedPasses(passes, self.workers, plan, retry, tokens=tokens, heads=heads, guided=guided)
 
     def _transformer(self, text_BLD: Tensor, image_1MD: Tensor | None, samples: int, tokens: int) -> GuidedTransformer:
         cache_text = self.speed.uses("text-once")
@@ -225,7 +230,8 @@ class Wan:
     def parallelize(self, workers: Workers) -> Wan:
         assert workers.ranks is not None
         self.components.sequence = workers.ranks.sequence
-        return replace(self, workers=workers, memory=MemoryManager(self.components, processes=workers.size))
+        measure = partial(measure_free, workers)
+        return replace(self, workers=workers, memory=MemoryManager(self.components, measure=measure))
 
     def serve(self, ranks: Ranks) -> Callable[[Any], Any]:
         components = self.components
@@ -257,7 +263,7 @@ class Wan:
             return extra | {"control_BCTHW": control.to(self.components.dtype), "control_scale": scale}
 
         def with_retry(work: Callable[[], Tensor]) -> Tensor:
-            # A batch that does not fit is given up before any plan is; and no device tries alone what all must.
+            # A batch that does not fit is given up before any plan is; and no process tries alone what all must.
             if transformer.samples > 1 or self.components.sequence is not None:
                 return work()
             return self.memory.retry_on_oom("sample", work)
@@ -316,7 +322,6 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     transformer; the VAE has its own. Raises ModelError."""
     paths = component_paths(spec)
     tokenizer = wan_text.T5Tokenizer(paths["tokenizer"] / "tokenizer.json")
-    encoder_id = f"{weights.fingerprint(paths['text_encoder'])} {dtype} {device.type}"
-    texts = wan_text.EmbeddingCache(cache.folder() / "texts", encoder_id)
+    texts = EmbeddingCache.of(paths["text_encoder"], device, dtype)
     components = Components(spec, paths, device, dtype, speed)
     return Wan(spec, components, MemoryManager(components), tokenizer, texts, speed)

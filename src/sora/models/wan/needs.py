@@ -11,23 +11,21 @@ from torch import nn
 
 from sora.catalog.spec import ModelSpec
 from sora.memory import Needs, NetworkSize, WeightsSize
-from sora.models.guidance import should_batch_guidance
+from sora.models.guidance import should_batch_guidance, step_cache_threshold
 from sora.models.wan import transformer_memory as work
 from sora.models.wan import vae_memory as maps
 from sora.models.wan.layout import EXPERTS, meta_module
 from sora.models.wan.sizes import Autoencoder, TextEncoder, Transformer, Workload
+from sora.models.wan.work import encodes_canvas
 from sora.networks.layers import MPS_ATTENTION_LIMIT
+from sora.runtime import float8
 from sora.runtime.norm_silu import may_fuse_activation
+from sora.runtime.parallel.config import ParallelConfig, config_of_canvas
 from sora.runtime.speed import DEFAULT_SPEED, Speed
 
-ALWAYS_ENCODED_ON = ("cpu",)
-"""Devices on which grey frames are encoded where nothing is known: a schedule that begins at 1 - 1e-6 keeps a millionth
-of their latents, and a film there stays to the last bit what it has been."""
-
-
-def encodes_canvas(spec: ModelSpec, device: torch.device, *, known: bool) -> bool:
-    """Whether a pass sees an encoding of its canvas. known: whether any of its pixels is."""
-    return known or spec.conditioning in ("channels", "control") or device.type in ALWAYS_ENCODED_ON
+COMMUNICATOR_BYTES = 100 * 2**20
+"""Of NCCL's buffers for a group of processes, with its usual number of channels (so reported by users of vLLM). Those
+of the groups that sample are there when free memory is measured."""
 
 
 def memory_needs(
@@ -42,10 +40,13 @@ def memory_needs(
     vae_dtype: torch.dtype = torch.float32,
     speed: Speed = DEFAULT_SPEED,
     windows: int = 1,
+    processes: int = 1,
+    guided: bool = True,
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
     largest canvas. encodes: whether any pixel is known. references: pictures that are shown with it. vae_dtype: in
-    which the VAE runs. windows: canvases that are sampled at once. The prompt and the negative prompt are counted as
+    which the VAE runs. windows: canvases that are sampled at once. processes: that paint together. guided: whether they
+    have two passes a step to divide. The prompt and the negative prompt are counted as
     one batch where ``models.guidance`` makes them one."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
@@ -58,7 +59,10 @@ def memory_needs(
     text_encoder_bytes = _bytes_per_parameter(text_encoder, paths.get("text_encoder"), itemsize)
     _, t, h, w = latents = spec.grid.latent_shape(*shape_FYX)
     tokens = (references + t) * h * w // spec.grid.patch**2
-    batches_guidance = spec.defaults.guidance != 1 and should_batch_guidance(speed, device, tokens)
+    divided = config_of_canvas(processes, dit.config.heads, guided=guided) or ParallelConfig()  # type: ignore[union-attr]
+    prompts = 1 if spec.defaults.guidance == 1 else 2
+    batches_guidance = prompts == 2 and should_batch_guidance(speed, device, tokens)
+    batches_guidance = batches_guidance and divided.cfg_degree == 1
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
         text=TextEncoder.of(text_encoder, text_encoder_bytes),
@@ -66,12 +70,17 @@ def memory_needs(
         latents=latents,
         references=references,
         image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
+        prompts=prompts,
         batch=2 if batches_guidance else 1,
         windows=windows,
+        float8=dit_bytes == itemsize and multiplies_in_float8(speed, device, dtype),
+        step_cache=step_cache_threshold(spec, speed) > 0,
         itemsize=itemsize,
-        encodes=encodes_canvas(spec, device, known=encodes),
+        encodes=encodes_canvas(spec, known=encodes),
         scores=MPS_ATTENTION_LIMIT if device.type == "mps" else 0,
         unified=device.type != "cuda",
+        processes=processes,
+        ulysses_degree=divided.ulysses_degree,
     )
     return memory_needs_of(workload)
 
@@ -82,9 +91,10 @@ def memory_needs_of(workload: Workload) -> Needs:
 
     def sampling(*, sequential_guidance: bool, quantized: bool, caches_text: bool) -> int:
         one_pass = replace(workload, batch=1) if sequential_guidance else workload
+        one_pass = replace(one_pass, float8=workload.float8 and not quantized)
         # Where all blocks stay, they keep the text, and fuse what is not quantized.
         how = {"quantized": quantized, "fused": caches_text and not quantized, "keeps_text": caches_text}
-        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, **how)
+        bytes_needed = work.sampler(one_pass) + work.transformer(one_pass, **how) + work.step_cache(one_pass)
         return bytes_needed + (work.kept_text(workload) if caches_text else 0)
 
     return Needs(
@@ -92,16 +102,28 @@ def memory_needs_of(workload: Workload) -> Needs:
         vae=vae.weights,
         latent_side=max(latents[2:]),
         sampling_bytes=sampling,
-        decoding_bytes=lambda tile: maps.decoding(vae, latents, tile),
+        decoding_bytes=lambda tile: maps.decoding(vae, latents, tile) + _between_cards(workload),
         encoding_bytes=(lambda tile: maps.encoding(vae, latents, tile)) if workload.encodes else None,
         text=NetworkSize(text.weights, text.in_blocks, text.blocks),
         image=workload.image,
-        text_bytes=work.text(text, workload.windows * work.PROMPTS, workload.itemsize),
+        text_bytes=work.text(text, workload.windows * workload.prompts, workload.itemsize),
+        converted_bytes=work.float8_weights(workload) if workload.float8 else None,
         experts=t.experts,
         batches_guidance=workload.batch > 1,
         dtype_bytes=workload.itemsize,
         unified_memory=workload.unified,
+        processes=workload.processes,
     )
+
+
+def _between_cards(workload: Workload) -> int:
+    """Of what a card needs besides to send its two neighbours frames of a clip that all decode."""
+    return 0 if workload.processes == 1 or workload.unified else 2 * COMMUNICATOR_BYTES
+
+
+def multiplies_in_float8(speed: Speed, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether wide layers of transformers do, where their weights are not quantized already."""
+    return speed.fast and float8.is_fast(device) and dtype == torch.bfloat16
 
 
 def autoencoder_sizes(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Autoencoder:

@@ -36,6 +36,7 @@ def shared_stream(
 ) -> Iterator[Tensor]:
     """As ``WanVAE.stream``, on rank 0. Raises Float16Overflow once all processes are done, and what else goes wrong in
     any process as ``Workers.guarded`` does."""
+    workers.recover()
     message = Decode(latents_BCTHW, tile, latents_at_once, components.plan, components.wide_vae)
     with workers.guarded():
         assert workers.ranks is not None

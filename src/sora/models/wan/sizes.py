@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sora.memory import WeightsSize
 from sora.memory.needs import count
+from sora.models.wan import vae_work
 from sora.models.wan.vae_work import VAESizes
 
 if TYPE_CHECKING:
@@ -108,32 +109,20 @@ class Autoencoder(VAESizes):
     def of(cls, network: nn.Module, itemsize: int = 4, *, copies: bool = False, fused: bool = False) -> Autoencoder:
         """The sizes of a ``WanVAE``, which needs no weights. itemsize: bytes of a number in weights and feature
         maps."""
-        config: Any = network.config
-        decoder = config.decoder_base_dim or config.base_dim
-        return cls(
-            weights=WeightsSize.of(network, itemsize),
-            encoder=tuple(config.base_dim * m for m in config.dim_mult),
-            decoder=tuple(decoder * m for m in config.dim_mult),
-            channels=config.z_dim,
-            blocks=config.num_res_blocks,
-            halve_time=config.temperal_downsample,
-            residual=config.is_residual,
-            patch=config.patch_size,
-            itemsize=itemsize,
-            copies=copies,
-            fused=fused,
-        )
+        sizes: Any = vars(vae_work.sizes_of(network.config))  # type: ignore[arg-type]
+        return cls(**sizes, weights=WeightsSize.of(network, itemsize), itemsize=itemsize, copies=copies, fused=fused)
 
 
 @dataclass(frozen=True)
 class Workload:
     """What is painted, and with which networks. latents: (C, T, H, W) of the largest canvas. references: pictures
-    that are shown with it, a latent of its size for each. image: an image encoder's
-    weights. batch: 2 where the prompt and the negative prompt run as one batch, else 1. windows: canvases of this size
-    that are sampled at once, of each of which there is a batch. itemsize: bytes of a number in
-    the transformer's computations. encodes: whether pixels are known, so that the VAE's encoder runs. scores: how many
-    attention scores are in memory at once, ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified:
-    as in ``memory.Needs``."""
+    that are shown with it, a latent of its size for each. image: an image encoder's weights. prompts: 2 with a negative
+    prompt, else 1. batch: 2 where both run as one batch, else 1. windows: canvases of this size that are sampled at
+    once, of each of which there is a batch. itemsize: bytes of a number in the transformer's computations. float8:
+    whether its layers multiply in float8 where they are not quantized. step_cache: whether there is one. encodes:
+    whether pixels are known, so that the VAE's encoder runs. scores: how many attention scores are in memory at once,
+    ``layers.MPS_ATTENTION_LIMIT`` on MPS; 0 where attention is fused. unified: as in ``memory.Needs``. processes: that
+    paint together. ulysses_degree: how many of them share the tokens of a pass."""
 
     transformer: Transformer
     text: TextEncoder
@@ -147,6 +136,11 @@ class Workload:
     unified: bool = False
     references: int = 0
     windows: int = 1
+    prompts: int = 2
+    float8: bool = False
+    step_cache: bool = False
+    processes: int = 1
+    ulysses_degree: int = 1
 
     @property
     def sampled_latents(self) -> tuple[int, int, int, int]:
@@ -158,3 +152,8 @@ class Workload:
     def tokens(self) -> int:
         """How many tokens one sample has."""
         return prod(self.sampled_latents[1:]) // prod(self.transformer.patch)
+
+    @property
+    def own_tokens(self) -> int:
+        """The most of them that one process computes."""
+        return -(-self.tokens // self.ulysses_degree)

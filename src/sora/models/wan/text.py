@@ -1,4 +1,4 @@
-"""Text conditioning of Wan: prompts are cleaned, tokenized and encoded, and their embeddings cached on disk.
+"""Text conditioning of Wan: prompts are tokenized and encoded.
 
 It does what diffusers' ``WanPipeline`` does, so that a prompt has the same embeddings.
 
@@ -7,74 +7,25 @@ Axis letters: B batch; L tokens; D width.
 
 from __future__ import annotations
 
-import hashlib
-import html
-import importlib
-import os
-import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from tokenizers import Encoding, Tokenizer
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
-from sora import weights
 from sora.errors import ModelError
+from sora.models.wan.prompts import clean_spans
+from sora.models.wan.text_cache import MAX_LENGTH
 from sora.networks.umt5 import UMT5
-from sora.plan.weighting import Span, spans
-from sora.storage import atomic, regular
+from sora.plan.weighting import Span
+from sora.storage import regular
 from sora.storage.stand_in import damage
-
-MAX_LENGTH = 512
-"""The most tokens of a prompt, with the end token."""
 
 MAX_TOKENIZER_BYTES = 64 << 20  # of a tokenizer.json; one of 256,384 words has 17 MB
 END, PAD = "</s>", "<pad>"
-
-# White space by Unicode's definition: Python's \s also matches four separators, which the reference does not.
-_WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
-
-# The cache's files, also those that earlier versions left partly written.
-_CACHE_FILE = re.compile(r"(\.[0-9a-f]{8}-)?[0-9a-f]{64}\.\w+")
-
-
-def clean(prompt: str) -> str:
-    """Clean a prompt: fix its encoding (where the ``ftfy`` package is installed), resolve HTML entities, and make each
-    run of white space one space, with none at the ends.
-
-    A prompt must be cleaned only once: entities are resolved two levels deep, and a second call would resolve more.
-    """
-    resolved = html.unescape(html.unescape(_fix_encoding(prompt)))
-    return _WHITE_SPACE.sub(" ", resolved.strip()).strip()
-
-
-def clean_spans(prompt: str) -> tuple[Span, ...]:
-    """A prompt in stretches of one weight, each cleaned; one without weights is cleaned as a whole, as ``clean``
-    does."""
-    found = spans(prompt)
-    if len(found) == 1:
-        return (replace(found[0], text=clean(found[0].text)),)
-    return tuple(replace(span, text=_between_spaces(span.text)) for span in found)
-
-
-def _between_spaces(text: str) -> str:
-    """The text cleaned, with the space at either end that parts it from other words."""
-    before, after = (" " if edge == " " else "" for edge in (text[:1], text[-1:]))
-    return f"{before}{clean(text)}{after}" if text.strip() else text
-
-
-def _fix_encoding(text: str) -> str:
-    try:
-        ftfy = importlib.import_module("ftfy")
-    except ImportError:
-        return text
-    return ftfy.fix_text(text)
 
 
 class T5Tokenizer:
@@ -154,7 +105,7 @@ def embed(network: UMT5, tokenizer: T5Tokenizer, texts: list[str], length: int =
     device = network.shared.weight.device
     ids_BL, mask_BL = ids_BL[:, :longest].to(device), mask_BL[:, :longest].to(device)
     rows_BLD = network(ids_BL, None if mask_BL.all() else mask_BL)
-    return _pad_rows(rows_BLD.masked_fill(~mask_BL[..., None], 0), length)
+    return F.pad(rows_BLD.masked_fill(~mask_BL[..., None], 0), (0, 0, 0, length - longest))
 
 
 def embed_prompts(prompts: list[str], tokenizer: T5Tokenizer, compute: Callable[[list[str]], Tensor]) -> Tensor:
@@ -179,72 +130,3 @@ def weighted(rows_LD: Tensor, empty_LD: Tensor, weights_L: Tensor) -> Tensor:
     """
     scaled = empty_LD.float() + weights_L[:, None].to(rows_LD.device) * (rows_LD.float() - empty_LD.float())
     return torch.where(weights_L[:, None].to(rows_LD.device) == 1, rows_LD, scaled.to(rows_LD.dtype))
-
-
-def _pad_rows(rows_xLD: Tensor, length: int) -> Tensor:
-    """Pad embeddings (..., L, D) with zeros to ``length`` tokens."""
-    return F.pad(rows_xLD, (0, 0, 0, length - rows_xLD.shape[-2]))
-
-
-@dataclass(frozen=True)
-class EmbeddingCache:
-    """A cache of prompt embeddings on disk, so that the text encoder is not loaded for a prompt that was encoded
-    before.
-
-    folder: created when it is first written to; files with other names in it are left alone. encoder: identifies the
-    encoder and with it the embeddings: its weights' checksum or revision, the dtype and the device. max_files: beyond
-    so many, those not used for longest are removed. The prompts themselves are not written.
-    """
-
-    folder: Path
-    encoder: str
-    max_files: int = 200
-
-    def get(self, texts: list[str], compute: Callable[[list[str]], Tensor], length: int = MAX_LENGTH) -> Tensor:
-        """Embeddings (B, length, D) of texts, on the CPU. compute: encodes what is not cached, like ``embed``; it is
-        called at most once, with all of those texts.
-
-        texts: cleaned. A damaged file is written anew; a folder that cannot be written to only costs time.
-        """
-        rows = {text: found for text in texts if (found := self._load(text, length)) is not None}
-        uncached = [text for text in dict.fromkeys(texts) if text not in rows]
-        if uncached:
-            rows |= zip(uncached, compute(uncached).cpu(), strict=True)
-            for text in uncached:
-                self._save(self._path(text, length), rows[text])
-        return torch.stack([rows[text] for text in texts])
-
-    def _path(self, text: str, length: int) -> Path:
-        key = "\0".join((self.encoder, text, str(length)))
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-
-    def _load(self, text: str, length: int) -> Tensor | None:
-        path = self._path(text, length)
-        if not path.is_file():
-            return None
-        try:
-            shapes = weights.shapes(path)
-            rows_LD = weights.read(path, {"rows": shapes["rows"]})["rows"]
-            if rows_LD.ndim != 2 or len(rows_LD) > length:
-                return None
-            os.utime(path)
-        except (ModelError, OSError, KeyError):
-            return None
-        return _pad_rows(rows_LD, length)
-
-    def _save(self, path: Path, rows_LD: Tensor) -> None:
-        """Write the rows without the zeros at the end. The file is renamed into place, so that no reader finds half of
-        it."""
-        if not rows_LD.isfinite().all():  # a fault of the device must not be cached
-            return
-        written = int((rows_LD.any(dim=1) * torch.arange(1, len(rows_LD) + 1)).max())
-        with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            atomic.write(path, save({"rows": rows_LD[:written].contiguous()}), replace=True, durable=False)
-            self._prune()
-
-    def _prune(self) -> None:
-        """Remove all but the newest files of the cache, partly written ones among them."""
-        files = [file for file in self.folder.iterdir() if _CACHE_FILE.fullmatch(file.name)]
-        for file in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True)[self.max_files :]:
-            file.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from math import prod
 from sora.models.wan.sizes import TextEncoder, Workload
 
 FLOAT32 = 4
-PROMPTS = 2
+FLOAT8 = 1
 UNPACKED_AT_ONCE = 2**24
 """How many numbers of a quantized weight ``runtime.quantized`` dequantises to float32 at a time."""
 
@@ -21,14 +21,15 @@ def transformer(workload: Workload, *, quantized: bool, fused: bool = False, kee
     dequantised on every use. fused: whether queries, keys and values are one product. keeps_text: whether keys and
     values of the text are there already, as ``kept_text`` counts them."""
     t, c = workload.transformer, workload.itemsize
-    samples = workload.windows * workload.batch * workload.tokens
+    samples = _samples(workload)
     tables = workload.tokens * t.head_dim * 2 * FLOAT32
     text = 0 if keeps_text else workload.windows * workload.batch * t.text[0] * (t.text[1] + 4 * t.width) * c
     peak = samples * _per_token(workload, fused)
     if quantized:  # the feed-forward's second weight, once its input is there
-        peak = max(peak, samples * (5 * t.width + t.ffn) * c + _dequantized(workload, t.width * t.ffn))
-    # First block of VACE's branch: tokens before layer 0, and those of the control latents before they are added.
-    control = samples * 2 * t.width * c if t.control_channels else 0
+        peak = max(peak, samples * (3 * t.width + t.ffn) * c + _dequantized(workload, t.width * t.ffn))
+    # First block of VACE's branch: tokens before and after layer 0, and those of the control latents before they are
+    # added to the former.
+    control = samples * 3 * t.width * c if t.control_channels else 0
     return peak + control + _scores(workload) + tables + text
 
 
@@ -43,7 +44,29 @@ def _dequantized(workload: Workload, numbers: int) -> int:
 def kept_text(workload: Workload) -> int:
     """Of the cached keys and values of the prompt and the negative prompt, in every block."""
     t = workload.transformer
-    return workload.windows * PROMPTS * t.blocks * 2 * t.text[0] * t.width * workload.itemsize
+    return workload.windows * workload.prompts * t.blocks * 2 * t.text[0] * t.width * workload.itemsize
+
+
+def step_cache(workload: Workload) -> int:
+    """Of a step cache (``runtime.step_cache``): for each prompt what the first block and what the others changed, and
+    while these run the tokens before and after the first block and its change."""
+    if not workload.step_cache:
+        return 0
+    kept = 2 * workload.windows * workload.prompts * workload.own_tokens
+    return (kept + 3 * _samples(workload)) * workload.transformer.width * workload.itemsize
+
+
+def float8_weights(workload: Workload) -> int:
+    """Of a transformer whose weights are converted by ``float8_blocks``: all of a block's but the two of
+    cross-attention that multiply the text."""
+    t = workload.transformer
+    in_float8 = t.blocks * t.width * (6 * t.width + 2 * t.ffn)
+    return t.weights.bytes - round(in_float8 * (t.weights.bytes_per_parameter - FLOAT8))
+
+
+def _samples(workload: Workload) -> int:
+    """Tokens of one pass."""
+    return workload.windows * workload.batch * workload.own_tokens
 
 
 def sampler(workload: Workload) -> int:
@@ -57,13 +80,23 @@ def sampler(workload: Workload) -> int:
 def _per_token(workload: Workload, fused: bool) -> int:
     """Of a token, at the point of a block where it takes the most."""
     t, c = workload.transformer, workload.itemsize
-    copy = FLOAT32 if c < FLOAT32 else 0  # norms in float32 need a copy only where the dtype is smaller
-    # Rotary embedding of the keys: tokens, the same modulated, rotated queries, keys before and after their norm, three
-    # float32 copies; and values, with queries and keys as they were, where these are one product.
-    rotary = t.width * ((8 if fused else 6) * c + copy + 3 * FLOAT32)
-    # Feed-forward: tokens before the block and within, and in three norms; its inside before and after activation.
-    feed_forward = t.width * 5 * c + t.ffn * 2 * c
-    return max(rotary, feed_forward)
+    # Rotary embedding of the keys: tokens, the same modulated, rotated queries, and keys as they were, or where these
+    # are one product all three; in float32 the keys turned and with their pairs swapped, and as they were if these are
+    # no copy, which would be turned in place.
+    rotary = t.width * ((6 if fused else 4) * c + (2 if c < FLOAT32 else 3) * FLOAT32)
+    # Feed-forward: tokens before the block, within, modulated, and the result; its inside, rounded too in float8.
+    feed_forward = t.width * 4 * c + t.ffn * (c + (FLOAT8 if workload.float8 else 0))
+    # Adding the result: the first three as they were, and in float32, unless they are, two copies; else the sum.
+    residual = t.width * (4 * c + (2 if c < FLOAT32 else 1) * FLOAT32)
+    exchange = _exchanging(t.width * c, fused) if workload.ulysses_degree > 1 else 0
+    return max(rotary, feed_forward, residual, exchange)
+
+
+def _exchanging(token: int, fused: bool) -> int:
+    """Of a token of so many bytes while processes exchange tokens for heads: tokens before this block and within;
+    queries, keys and values as they were, as they go, and as they come; and queries and keys before their norm, where
+    these are one product with the values."""
+    return (13 if fused else 11) * token
 
 
 def _scores(workload: Workload) -> int:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from sora.models.layer_work import CAUSAL, IN_FRAME, ConvolutionWork, work_of
 from sora.models.work import Work
+from sora.networks.wan.vae_config import WanVAEConfig
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,18 @@ class VAESizes:
         return sum(layer.parameters for layer in (*encoder_layers(self, one), *decoder_layers(self, one)))
 
 
-VAE_21 = VAESizes()
-VAE_22 = VAESizes(encoder=(160, 320, 640, 640), decoder=(256, 512, 1024, 1024), channels=48, residual=True, patch=2)
-"""As published: see ``networks.wan.vae``."""
+def sizes_of(config: WanVAEConfig) -> VAESizes:
+    """The sizes that a configuration gives a VAE."""
+    decoder = config.decoder_base_dim or config.base_dim
+    return VAESizes(
+        encoder=tuple(config.base_dim * m for m in config.dim_mult),
+        decoder=tuple(decoder * m for m in config.dim_mult),
+        channels=config.z_dim,
+        blocks=config.num_res_blocks,
+        halve_time=config.temperal_downsample,
+        residual=config.is_residual,
+        patch=config.patch_size,
+    )
 
 
 @dataclass(frozen=True)

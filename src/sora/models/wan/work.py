@@ -10,9 +10,11 @@ from typing import Any
 from sora.catalog import hub
 from sora.catalog.spec import ModelSpec
 from sora.models.layer_work import TransformerWork
-from sora.models.wan.vae_work import VAE_21, VAE_22, VAESizes, decoding, encoding
+from sora.models.wan import vae_work
+from sora.models.wan.vae_work import decoding, encoding
 from sora.models.work import GIGA, TERA, CanvasWork
 from sora.networks.wan.config import WanConfig
+from sora.networks.wan.vae_config import WAN21, WAN22, WanVAEConfig
 from sora.storage import regular
 
 WORDS = 512  # places of a text; shorter ones are padded
@@ -22,21 +24,27 @@ IMAGE_LAYERS, IMAGE_WIDTH, IMAGE_FFN = 32, 1280, 5120  # of ViT-H/14
 CONFIG_BYTES = 1 << 20  # of a configuration, at most
 
 
+def encodes_canvas(spec: ModelSpec, *, known: bool) -> bool:
+    """Whether a pass sees an encoding of its canvas. known: whether any of its pixels is."""
+    return known or spec.conditioning in ("channels", "control")
+
+
 def canvas_work(
     spec: ModelSpec,
     shape_FYX: tuple[int, int, int],
     *,
-    encodes: bool,  # noqa: ARG001, it encodes every canvas
+    encodes: bool,
     references: int = 0,
 ) -> CanvasWork:
-    """See ``models.CountsWork``. A canvas is encoded also where nothing of it is known; a control branch is given two
-    clips, what is kept and what is repainted, and a reference is encoded as one picture."""
+    """See ``models.CountsWork``. A control branch is given two clips, what is kept and what is repainted, and a
+    reference is encoded as one picture."""
     folder = hub.local_copy(spec).folder
-    config, vae = _transformer_config(spec, folder), _vae_sizes(spec, folder)
+    config, vae = _transformer_config(spec, folder), vae_work.sizes_of(_vae_config(spec, folder))
     _, length, height, width = spec.grid.latent_shape(*shape_FYX)
     clip, picture = (length, height, width), (1, height, width)
     tokens = (length + references) * height * width // prod(config.patch)
     dit = _transformer(config)
+    clips = (2 if config.vace_layers else 1) if encodes_canvas(spec, known=encodes) else 0
     parameters = {"transformer": dit.parameters, "vae": vae.parameters, "text_encoder": _text_parameters(folder)}
     has_image_encoder = config.image_dim is not None
     if has_image_encoder:
@@ -46,7 +54,7 @@ def canvas_work(
         dit.attention(tokens) / TERA,
         dit.text_attention(tokens) / TERA,
         dit.elements(tokens) / GIGA,
-        encode=(2 if config.vace_layers else 1) * encoding(vae, clip) + references * encoding(vae, picture),
+        encode=clips * encoding(vae, clip) + references * encoding(vae, picture),
         decode=decoding(vae, clip),
         text=2 * WORDS * _text_blocks(folder) / TERA,
         image=2 * IMAGE_TOKENS * parameters.get("image_encoder", 0) / TERA,
@@ -79,21 +87,11 @@ def _transformer_config(spec: ModelSpec, folder: Path | None) -> WanConfig:
         return WanConfig(**spec.sizes)
 
 
-def _vae_sizes(spec: ModelSpec, folder: Path | None) -> VAESizes:
-    found, usual = _settings(folder, "vae"), VAE_22 if spec.grid.space == 16 else VAE_21
+def _vae_config(spec: ModelSpec, folder: Path | None) -> WanVAEConfig:
+    found, usual = _settings(folder, "vae"), WAN22 if spec.grid.space == 16 else WAN21
     try:
-        widths, base = found["dim_mult"], found["base_dim"]
-        decoder_base = found.get("decoder_base_dim") or base
-        return VAESizes(
-            tuple(int(base * m) for m in widths),
-            tuple(int(decoder_base * m) for m in widths),
-            int(found["z_dim"]),
-            int(found["num_res_blocks"]),
-            tuple(map(bool, found["temperal_downsample"])),
-            bool(found.get("is_residual")),
-            int(found.get("patch_size") or 1),
-        )
-    except (KeyError, TypeError, ValueError):
+        return WanVAEConfig.from_json(found) if found else usual
+    except ValueError:  # loading says what is wrong with the file
         return usual
 
 

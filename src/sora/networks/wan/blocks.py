@@ -7,7 +7,7 @@ channels of a head.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +68,11 @@ class RowwiseLinear(Protocol):
     @staticmethod
     def product(x: Tensor, *row_tensors: Tensor) -> Tensor: ...
 
+    @staticmethod
+    def round_inputs(x: Tensor) -> Any:
+        """What several such layers take in place of the same x, so that it is rounded once."""
+        ...
+
 
 class FusedLinear(NamedTuple):
     """Several linear layers in one matrix product. kind: of each layer. tensors: theirs joined, which ``product`` takes
@@ -100,15 +105,25 @@ class Attention(nn.Module):
 
     def forward(self, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
         """Self-attention of the tokens. rotary_emb: (cosines, sines) of ``rope_tables``."""
-        fused = self._fused
+        # A compiled block never fuses them: one graph then serves networks that can and networks that cannot, and
+        # products of thousands of tokens gain nothing by it.
+        fused = None if torch.compiler.is_compiling() else self._fused
         if fused is not None and all(_is_frozen(m, fused.kind) for m in (self.to_q, self.to_k, self.to_v)):
             q, k, v = fused.product(x_BND, *fused.tensors).chunk(3, dim=-1)
             q, k = self._rotate(self.norm_q, q, rotary_emb), self._rotate(self.norm_k, k, rotary_emb)
         else:  # one after the other, so that no more stands at once than must
-            q = self._rotate(self.norm_q, self.to_q(x_BND), rotary_emb)
-            k = self._rotate(self.norm_k, self.to_k(x_BND), rotary_emb)
-            v = self.to_v(x_BND)
+            x = self._inputs_of_three(x_BND)
+            q = self._rotate(self.norm_q, self.to_q(x), rotary_emb)
+            k = self._rotate(self.norm_k, self.to_k(x), rotary_emb)
+            v = self.to_v(x)
         return self._out(self.attend(q, k, self._split(v)))
+
+    def _inputs_of_three(self, x_BND: Tensor) -> Any:
+        """The tokens as the layers of queries, keys and values take them."""
+        kind = type(self.to_q)
+        if not hasattr(kind, "round_inputs") or type(self.to_k) is not kind or type(self.to_v) is not kind:
+            return x_BND
+        return kind.round_inputs(x_BND)  # type: ignore[operator]
 
     def cross_attend(self, x_BND: Tensor, kv: BlockKV, mask_BM: Tensor | None = None) -> Tensor:
         """Cross-attention to cached keys and values. x may be one sample, which then serves for the whole batch of
@@ -154,7 +169,8 @@ class Attention(nn.Module):
         return super()._apply(fn, recurse)
 
     def _rotate(self, norm: RMSNorm, x_BND: Tensor, rotary_emb: tuple[Tensor, Tensor]) -> Tensor:
-        return rope(self._split(norm(x_BND)), *rotary_emb)
+        cos_NK, sin_NK = rotary_emb
+        return rope(self._split(norm(x_BND)), cos_NK, sin_NK)
 
     def _split(self, x_BND: Tensor) -> Tensor:
         return x_BND.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -187,7 +203,10 @@ class ActivatedLinear(nn.Module):
         differentiates = torch.is_grad_enabled() and x.requires_grad
         if self.fused is not None and _is_frozen(self.proj, nn.Linear) and not differentiates:
             return self.fused(x, self.proj.weight, self.proj.bias)
-        return self.activation(self.proj(x))
+        y = self.proj(x)
+        if isinstance(self.activation, TanhGELU) and not (torch.is_grad_enabled() and y.requires_grad):
+            return tanh_gelu(y, in_place=True)
+        return self.activation(y)
 
 
 class FeedForward(nn.Module):
@@ -258,26 +277,10 @@ def _before_text(x_BND: Tensor, layers: BlockLayers) -> Tensor:
     return layer_norm(x_BND, layers.eps, layers.norm2.weight, layers.norm2.bias).type_as(x_BND)
 
 
-class BlockGraph(Protocol):
-    """What runs ``update_gathered`` compiled."""
-
-    def __call__(
-        self,
-        layers: BlockLayers,
-        x_BND: Tensor,
-        kv: BlockKV,
-        rows_RD: Tensor,
-        index_BN: Tensor,
-        rotary_emb: tuple[Tensor, Tensor],
-        text_mask_BL: Tensor | None,
-    ) -> Tensor | None:
-        """The tokens after the block; None where it cannot be compiled."""
-        ...
-
-
 class Block(nn.Module):
     """Self-attention, cross-attention to text and image tokens, and feed-forward. Norms, modulation and residual sums
-    are computed in float32. compilable: the function that may be compiled. graph: runs it compiled; None does not."""
+    are computed in float32. compilable: the function that may be compiled. graph: runs it compiled, and returns None
+    where that cannot be done; itself None where it is not tried."""
 
     compilable = staticmethod(update_gathered)
 
@@ -289,7 +292,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.dim, config.eps) if config.cross_attn_norm else None
         self.ffn = FeedForward(config.dim, config.ffn_dim, config.dim, TanhGELU())
         self.scale_shift_table = nn.Parameter(torch.zeros(1, MODULATIONS, config.dim))
-        self.graph: BlockGraph | None = None
+        self.graph: Callable[..., Tensor | None] | None = None
 
     def forward(
         self,
@@ -324,14 +327,17 @@ def modulate(
     x_BND: Tensor, shift: Tensor, scale: Tensor, eps: float, timestep_index: TimestepIndex | None = None
 ) -> Tensor:
     """norm(x) * (1 + scale) + shift, computed in float32. shift, scale: (B, U, D), as in ``Block.forward``."""
-    if timestep_index is not None:
-        parts = [
-            modulate(x_BND[:, i:j], shift[:, rows], scale[:, rows], eps) for i, j, rows in _token_slices(timestep_index)
-        ]
-        return torch.cat(parts, dim=1)
+    gain = 1 + scale
+    if timestep_index is None:
+        return _affine_norm(x_BND, gain, shift, eps)
+    slices = _token_slices(timestep_index)
+    return torch.cat([_affine_norm(x_BND[:, i:j], gain[:, rows], shift[:, rows], eps) for i, j, rows in slices], dim=1)
+
+
+def _affine_norm(x_BND: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
     if shift.shape[:2] == (1, 1):  # then it is a layer norm's own weight and bias
-        return layer_norm(x_BND, eps, 1 + scale[0, 0], shift[0, 0]).type_as(x_BND)
-    return torch.addcmul(shift, layer_norm(x_BND, eps), 1 + scale).type_as(x_BND)
+        return layer_norm(x_BND, eps, gain[0, 0], shift[0, 0]).type_as(x_BND)
+    return torch.addcmul(shift, layer_norm(x_BND, eps), gain).type_as(x_BND)
 
 
 def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, timestep_index: TimestepIndex | None = None) -> Tensor:
@@ -339,7 +345,9 @@ def add_gated(x_BND: Tensor, y_BND: Tensor, gate: Tensor, timestep_index: Timest
     if timestep_index is not None:
         parts = [add_gated(x_BND[:, i:j], y_BND[:, i:j], gate[:, rows]) for i, j, rows in _token_slices(timestep_index)]
         return torch.cat(parts, dim=1)
-    return torch.addcmul(x_BND.float(), y_BND.float(), gate).type_as(x_BND)
+    if x_BND.dtype == torch.float32:
+        return torch.addcmul(x_BND, y_BND.float(), gate)
+    return x_BND.float().addcmul_(y_BND.float(), gate).type_as(x_BND)  # the copy in float32 may be overwritten
 
 
 def _token_slices(timestep_index: TimestepIndex) -> Iterator[tuple[int, int, slice | Tensor]]:

@@ -224,11 +224,13 @@ class WanDiT(nn.Module):
         """
         x_BND, time_BUD, inputs = self._prepare_inputs(x_BCTHW, timestep_B_or_BN, text, text_mask_BL, image_BLD, fps)
         if step_cache is None:
-            x_BND = self._run_blocks(range(len(self.blocks)), x_BND, inputs)
+            tokens = [x_BND]
+            del x_BND
+            x_BND = self._run_blocks(range(len(self.blocks)), tokens, inputs)
         else:
             first, others = range(1), range(1, len(self.blocks))
-            after_BND = self._run_blocks(first, x_BND, inputs)
-            x_BND = step_cache.run(x_BND, after_BND, lambda tokens: self._run_blocks(others, tokens, inputs))
+            after_BND = self._run_blocks(first, [x_BND], inputs)
+            x_BND = step_cache.run(x_BND, after_BND, lambda tokens: self._run_blocks(others, [tokens], inputs))
         return self._project_out(x_BND, time_BUD, inputs.timestep_index, x_BCTHW)
 
     def cache_context(self, text_BLD: Tensor, image_BLD: Tensor | None = None) -> CrossAttnCache:
@@ -263,7 +265,10 @@ class WanDiT(nn.Module):
         """The blocks in the order in which a forward pass calls them."""
         return list(self.blocks)
 
-    def _run_blocks(self, layers: range, x_BND: Tensor, inputs: BlockInputs) -> Tensor:
+    def _run_blocks(self, layers: range, tokens: list[Tensor], inputs: BlockInputs) -> Tensor:
+        """tokens: one (B, N, D). It is taken from the list, so that its caller need not keep it for the time that all
+        the blocks take."""
+        x_BND = tokens.pop()
         for layer in layers:
             block = self.blocks[layer]
             x_BND = block(x_BND, *inputs.for_block(block))
@@ -299,10 +304,10 @@ class WanDiT(nn.Module):
         inputs = BlockInputs(context, self._add_fps(modulation_BU6D, fps), rotary_emb, text_mask_BL, timestep_index)
         if self.sequence is None:
             return x_BND, time_BUD, inputs
-        tokens = x_BND.shape[1]
+        tokens = math.prod(self.config.token_shape(shape))
         own = self.sequence.share_of(tokens)
         time_BUD = time_BUD[:, own] if timestep_index is None and time_BUD.shape[1] == tokens else time_BUD
-        return x_BND[:, own], time_BUD, inputs.share(own, tokens)
+        return x_BND, time_BUD, inputs.share(own, tokens)
 
     def _embed_context(self, text_BLD: Tensor, image_BLD: Tensor | None) -> TextContext:
         """Embed text and image tokens. Raises ValueError for an image that the network cannot take, and for one whose
@@ -339,8 +344,11 @@ class WanDiT(nn.Module):
         return rearrange(x_BNP, "B (T H W) (p q r C) -> B C (T p) (H q) (W r)", T=t, H=h, W=w, p=p, q=q, r=r)
 
     def _embed_patches(self, x_BCTHW: Tensor, embedding: nn.Conv3d) -> Tensor:
+        """Tokens (B, N, D): of this process's share, where several have one each."""
         p, q, r = self.config.patch
         patches = rearrange(x_BCTHW, "B C (T p) (H q) (W r) -> B (T H W) (C p q r)", p=p, q=q, r=r)
+        if self.sequence is not None:
+            patches = patches[:, self.sequence.share_of(patches.shape[1])]
         return F.linear(patches.type_as(embedding.weight), embedding.weight.flatten(1), embedding.bias)
 
     @torch.no_grad()

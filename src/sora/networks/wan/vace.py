@@ -89,14 +89,15 @@ class WanVACE(WanDiT):
             x_BCTHW, timestep_B_or_BN, text, text_mask_BL, image_BLD, fps
         )
         control_BND = self._embed_patches(control_BCTHW, self.vace_patch_embedding)
-        if self.sequence is not None:
-            control_BND = control_BND[:, self.sequence.share_of(control_BND.shape[1])]
         branch, layers = ControlBranch(self, inputs, control_BND, start_BND, scales), len(self.blocks)
+        del control_BND
         if step_cache is None:
-            x_BND = branch.run(range(layers), start_BND)
+            tokens = [start_BND]
+            del start_BND
+            x_BND = branch.run(range(layers), tokens)
         else:
-            after_BND = branch.run(range(1), start_BND)
-            x_BND = step_cache.run(start_BND, after_BND, lambda tokens: branch.run(range(1, layers), tokens))
+            after_BND = branch.run(range(1), [start_BND])
+            x_BND = step_cache.run(start_BND, after_BND, lambda tokens: branch.run(range(1, layers), [tokens]))
         return self._project_out(x_BND, time_BUD, inputs.timestep_index, x_BCTHW)
 
     def blocks_in_order(self) -> list[nn.Module]:
@@ -131,8 +132,9 @@ class ControlBranch:
     start_BND: Tensor | None
     scales: tuple[float, ...]
 
-    def run(self, layers: range, x_BND: Tensor) -> Tensor:
-        """Return the tokens after these layers and their hints."""
+    def run(self, layers: range, tokens: list[Tensor]) -> Tensor:
+        """Return the tokens after these layers and their hints. tokens: as of ``WanDiT._run_blocks``."""
+        x_BND = tokens.pop()
         for layer in layers:
             block = self.network.blocks[layer]
             x_BND = block(x_BND, *self.inputs.for_block(block))

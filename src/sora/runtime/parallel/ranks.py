@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 from weakref import WeakSet
@@ -20,9 +20,7 @@ from torch import Tensor
 from sora.errors import UsageError
 from sora.runtime.parallel.config import ParallelConfig
 from sora.runtime.parallel.ulysses import UlyssesSequence
-from sora.runtime.parallel_vae import DecodeRing
-
-MAX_WAIT = timedelta(hours=4)  # for another process in a collective; one that ends is noticed at once, by its pipe
+from sora.runtime.parallel_vae import MAX_WAIT, DecodeRing
 
 
 class Ranks:
@@ -31,9 +29,11 @@ class Ranks:
     half: which half of the processes it is in where these compute the two passes of a guided step.
     """
 
-    def __init__(self, rank: int, size: int, device: torch.device, store: str) -> None:
-        """Waits for all other processes. store: a file that is not there yet, the same for all. Raises UsageError where
-        this process belongs to a group already."""
+    def __init__(
+        self, rank: int, size: int, device: torch.device, store: str, sequence: UlyssesSequence | None = None
+    ) -> None:
+        """Waits for all other processes. store: a file that is not there yet, the same for all. sequence: of a group
+        that this one takes the place of. Raises UsageError where this process belongs to a group already."""
         if dist.is_initialized():
             other = "another session" if _in_group else "another program's group of torch.distributed"
             raise UsageError(f"this process paints for --gpus in {other} already; close that first")
@@ -44,12 +44,18 @@ class Ranks:
         if sys.platform == "linux":  # all are on this machine
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
             os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        os.environ.setdefault("TORCH_NCCL_SHOW_EAGER_INIT_P2P_SERIALIZATION_WARNING", "false")
         shared = dist.FileStore(store, size)  # pyright: ignore[reportPrivateImportUsage]
-        dist.init_process_group(backend, store=shared, rank=rank, world_size=size, timeout=MAX_WAIT)
+        how: dict[str, Any] = {"store": shared, "rank": rank, "world_size": size, "timeout": MAX_WAIT}
+        if device.type == "cuda":
+            # With its device a process connects at once, and what cannot work fails here; all that two ranks send each
+            # other goes through this communicator, where each pair would make one of its own in the midst of a film.
+            how["device_id"] = torch.device("cuda", torch.cuda.current_device())
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", **how)
         self._all, *self._halves = [_group(range(size)), *map(_group, _halves(size) if size % 2 == 0 else ())]
         self.half = 0 if size == 1 else rank // max(1, size // 2)
-        self.sequence = UlyssesSequence()
+        self.sequence = sequence or UlyssesSequence()
+        self.sequence.use(None)
 
     def use(self, config: ParallelConfig) -> bool:
         """Divide the next pass by this configuration; returns whether this process has a part in it."""
@@ -83,6 +89,8 @@ class Ranks:
     def leave(self) -> None:
         """Leave the group, whose other processes are gone."""
         _in_group.discard(self)
+        if "ring" in vars(self):
+            self.ring.close()
         if not dist.is_initialized():
             return
         if self.device.type == "cuda":
@@ -97,14 +105,16 @@ _in_group: WeakSet[Ranks] = WeakSet()
 
 def abort() -> None:
     """End all collectives that wait for a process that is gone. gloo's end by themselves; NCCL's would wait for ever.
-    May be called from another thread."""
-    if (end := getattr(dist.distributed_c10d, "_abort_process_group", None)) is not None:
-        end()
+    May be called from another thread, and while the main one ends the group itself."""
+    end = getattr(dist.distributed_c10d, "_abort_process_group", None)
+    if end is not None and dist.is_initialized():
+        with suppress(ValueError, AssertionError, RuntimeError):  # ended meanwhile
+            end()
 
 
 def _group(ranks: range) -> Any:
     """The group of these ranks, which all processes must make; of no use to those that are not in it."""
-    return dist.new_group(list(ranks))
+    return dist.new_group(list(ranks), timeout=MAX_WAIT)
 
 
 def _halves(size: int) -> tuple[range, range]:

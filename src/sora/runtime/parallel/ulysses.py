@@ -78,8 +78,8 @@ class UlyssesSequence:
         """What ``attention(inner)`` computes."""
         if self._degree == 1:
             return inner(q_BHnK, k_BHnK, v_BHnK)
-        q, k, v = self._to_heads([q_BHnK, k_BHnK, v_BHnK])
-        return self._to_tokens(inner(q, k, v))
+        seen_BHNK = inner(*self._to_heads([q_BHnK, k_BHnK, v_BHnK]))  # unnamed, so that they are freed before
+        return self._to_tokens(seen_BHNK)
 
     def _to_heads(self, tensors_BHnK: list[Tensor]) -> Tensor:
         """All tokens of this process's heads, (S, B, H / degree, N, K). S: of the tensors, which go together."""
@@ -88,6 +88,7 @@ class UlyssesSequence:
         by_heads = torch.stack([x.unflatten(1, (self._degree, own)).movedim(1, 0) for x in tensors_BHnK], dim=1)
         units = [len(tensors_BHnK) * b * own * size * k for size in self._sizes]
         flat = self._exchange(by_heads, [units[self._rank]] * self._degree, units)
+        del by_heads  # of which there is no use, and as much as all queries, keys and values
         shares = [each.view(-1, b, own, size, k) for each, size in zip(flat.split(units), self._sizes, strict=True)]
         return torch.cat(shares, dim=3)
 
@@ -97,6 +98,7 @@ class UlyssesSequence:
         unit, n = b * h * k, self._sizes[self._rank]
         by_tokens = torch.cat([share.reshape(-1) for share in x_BHNK.split(self._sizes, dim=2)])
         flat = self._exchange(by_tokens, [size * unit for size in self._sizes], [n * unit] * self._degree)
+        del by_tokens
         return flat.view(self._degree, b, h, n, k).movedim(0, 1).flatten(1, 2)
 
     def _exchange(self, x: Tensor, sent: list[int], received: list[int]) -> Tensor:
@@ -116,8 +118,11 @@ class UlyssesAttention:
     _numbers: ClassVar[Iterator[int]] = count()
 
     def __init__(self, sequence: UlyssesSequence, inner: Attend) -> None:
-        self.sequence, self.inner, self.number = ref(sequence), inner, next(self._numbers)
-        self._by_number[self.number] = self
+        self.sequence, self.inner = ref(sequence), inner
+        number = next(self._numbers)
+        self._by_number[number] = self
+        with torch.inference_mode(False):  # a compiler tells tensors of that mode from others
+            self.number = torch.tensor(number, device="cpu")  # as a tensor, so that a graph serves all functions
 
     def __call__(self, q_BHnK: Tensor, k_BHnK: Tensor, v_BHnK: Tensor, mask_BM: None = None) -> Tensor:
         """mask_BM: tokens attend to all tokens. Raises ValueError for a mask."""
@@ -138,13 +143,13 @@ class UlyssesAttention:
 
 
 @torch.library.custom_op(
-    "sora::ulysses_attention", mutates_args=(), schema="(Tensor q, Tensor k, Tensor v, int number) -> Tensor"
+    "sora::ulysses_attention", mutates_args=(), schema="(Tensor q, Tensor k, Tensor v, Tensor number) -> Tensor"
 )
-def ulysses_attention(q: Tensor, k: Tensor, v: Tensor, number: int) -> Tensor:
+def ulysses_attention(q: Tensor, k: Tensor, v: Tensor, number: Tensor) -> Tensor:
     """By the function of that number."""
-    return UlyssesAttention.of(number).attend(q, k, v).contiguous()
+    return UlyssesAttention.of(int(number)).attend(q, k, v).contiguous()
 
 
 @ulysses_attention.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, number: int) -> Tensor:  # noqa: ARG001
+def _(q: Tensor, k: Tensor, v: Tensor, number: Tensor) -> Tensor:  # noqa: ARG001
     return q.new_empty(q.shape)

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from sora.errors import SoraError
+from sora.runtime.parallel.failures import is_out_of_memory, memory_error
 from sora.runtime.parallel.messages import unpacked
 from sora.runtime.parallel.ranks import Ranks
-from sora.runtime.parallel.workers import Begin, Reply, Setup, memory_error
+from sora.runtime.parallel.workers import Begin, Reply, Setup
 
 Handler = Callable[[Any], Any]
 """Computes what a message asks for, and returns what is to be answered, None for nothing."""
@@ -40,11 +41,11 @@ def serve(prepare: Prepare) -> None:
     except SoraError as error:
         _answer(pipe, Reply(error=error))
         raise
-    except torch.OutOfMemoryError:
-        _answer(pipe, Reply(error=memory_error(setup.rank)))
-        raise
-    except RuntimeError:
-        time.sleep(1)  # where it is another process's end that a collective failed of, that one is noticed first
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            _answer(pipe, Reply(error=memory_error(setup.rank)))
+        else:
+            time.sleep(1)  # where it is another process's end that a collective failed of, that one is noticed first
         raise
 
 
@@ -53,6 +54,7 @@ def _handle_messages(setup: Setup, pipe: Connection, inbox: queue.SimpleQueue[by
         torch.set_num_threads(setup.threads)
     _answer(pipe, Reply())
     ranks = Ranks(setup.rank, setup.size, torch.device(setup.device), setup.store)
+    _answer(pipe, Reply(torch.cuda.mem_get_info()[0] if ranks.device.type == "cuda" else None))
     handle: Handler | None = None
     while True:
         message, tensors = unpacked(inbox.get(), ranks.device)
