@@ -27,7 +27,7 @@ from sora.networks.wan.dit import WanDiT
 from sora.networks.wan.graph_inputs import graph_inputs
 from sora.runtime import float8_rounding
 from sora.runtime.attention_op import KernelAttention
-from sora.runtime.linear_gelu import fuse_gelu
+from sora.runtime.linear_gelu import linear_gelu
 from sora.runtime.skip_init import SkipInit
 
 KERNEL = re.compile(r"^(\w+) = async_compile\.triton\('\w+', '''\n(.*?)'''", re.DOTALL | re.MULTILINE)
@@ -94,7 +94,7 @@ def _block(row: Row, *, float8: bool) -> Block:
             convert_blocks_to_float8(network)
     attend = KernelAttention("cudnn", F.scaled_dot_product_attention)
     network.use_attention(attend, attend)
-    fuse_gelu(network)
+    network.use_linear_gelu(linear_gelu)
     block = network.blocks[0]
     assert isinstance(block, Block)
     return block

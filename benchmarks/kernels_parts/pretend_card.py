@@ -35,6 +35,7 @@ class Properties:
     L2_cache_size: int = 50 * 2**20
     shared_memory_per_block: int = 49152
     shared_memory_per_block_optin: int = 232448
+    gcnArchName: str = ""
 
 
 PROPERTIES = Properties()
@@ -101,6 +102,8 @@ def pretend_card() -> Iterator[None]:
             stack.enter_context(patch.object(torch.cuda, name, answer, create=True))
         for name, answer in interface.items():
             stack.enter_context(patch.object(CudaInterface, name, staticmethod(answer)))
+        stack.enter_context(patch.object(torch.version, "cuda", "12.8"))
+        stack.enter_context(patch.object(torch._C, "_cuda_getCurrentRawStream", _nothing, create=True))
         worker = CudaInterface.Worker
         stack.enter_context(patch.object(worker, "get_device_properties", staticmethod(lambda *_: PROPERTIES)))
         stack.enter_context(patch.object(worker, "current_device", staticmethod(lambda *_: 0)))

@@ -266,7 +266,7 @@ class Components:
         elif isinstance(network, WanDiT):
             self._optimize(network)
         if isinstance(network, WanDiT) and self.speed.uses("fused") and linear_gelu.is_supported(self.device, dtype):
-            linear_gelu.fuse_gelu(network)
+            network.use_linear_gelu(linear_gelu.linear_gelu)
         if isinstance(network, WanVAE):
             network.convolver = Winograd if self.speed.uses("winograd") else None
             if dtype != torch.float32:
