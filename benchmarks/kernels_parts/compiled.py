@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -117,6 +118,7 @@ def _compile(name: str, source: str) -> Kernel:
 
 
 def _machine_code(tuner: Any, way: Any) -> MachineCode:
-    result = tuner._precompile_config(way)
-    kernel = result.kernel
-    return MachineCode(kernel.asm["cubin"], CAPABILITY, way.num_warps, kernel.metadata.shared)
+    kernel = tuner._precompile_config(way).kernel
+    if hasattr(kernel, "asm"):
+        return MachineCode(kernel.asm["cubin"], CAPABILITY, way.num_warps, kernel.metadata.shared)
+    return MachineCode(Path(kernel.cubin_path).read_bytes(), CAPABILITY, way.num_warps, kernel.shared)
