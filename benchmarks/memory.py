@@ -4,6 +4,8 @@ TABLE is one of these; all by default:
     true    published sizes on the meta device: live tensors of a pass, with two blocks (the others add nothing)
     rss     small networks on the CPU, a program each: how far resident memory rises over what was there before the pass
     plans   published checkpoints at their own sizes: bytes by plan and phase, and what is chosen on cards of some sizes
+
+``benchmarks/memory_clips.py`` compares whole clips, under every plan, on a pretended card.
 """
 
 from __future__ import annotations

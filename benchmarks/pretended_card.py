@@ -14,6 +14,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -150,6 +151,7 @@ def pretended_card() -> Iterator[CardMemory]:
         yield stack.enter_context(CardMemory())
 
 
+@cache
 def _register_guard() -> None:
     if torch.backends.cuda.is_built():
         return

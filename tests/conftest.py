@@ -13,12 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sora.runtime import threads
-
 # Before torch is imported: two cores are shared with whatever else runs, and threads that spin would starve each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads.cores() // workers)))
 
 import huggingface_hub
 import imageio_ffmpeg
@@ -39,10 +35,15 @@ from sora.catalog import transfer
 from sora.cli import app
 from sora.engine.canvas import Canvas, Latents
 from sora.plan.clip import Clip
+from sora.runtime import threads
 
 # typer builds all commands anew each time that one is tried, a tenth of a second which a program pays once.
 if build := getattr(testing, "_get_command", None):
     setattr(testing, "_get_command", cache(build))  # noqa: B010, another library's name
+
+# Processes that share the cores would wait for one another's threads. Programs that tests start decide for themselves.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), threads.cores() // workers)))
 
 # Other programs may take most of this machine: no example is too slow.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,15 +11,12 @@ It knows nothing of: what a real kernel refuses (layouts, alignment, sizes), its
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,11 +26,11 @@ from torch.cuda import _sanitizer
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fake_streams import Copy, FakeEvent, FakeStream, cards, current
+from fake_torch import TYPES, device_guards, replace_torch
 from sora.networks import layers
 from sora.runtime.attention_op import attention_op
 
-TYPES = {"cuda": 1, "mps": 13, "meta": 14}
-"""Of devices, as c10/core/DeviceType.h numbers them."""
 MIXES = (
     *("copy_", "_to_copy", "_copy_from", "fill_", "set_", "_has_compatible_shallow_copy_type"),
     *("index", "index_put", "index_put_", "_index_put_impl_"),
@@ -69,8 +66,8 @@ class CudaTensor(torch.Tensor):
     def tolist(self) -> Any:
         return self.cpu().tolist()
 
-    def new_tensor(self, data: Any, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
-        return torch.tensor(data, dtype=dtype or self.dtype).to(self.device)
+    def new_tensor(self, data: Any, *args: Any, **kwargs: Any) -> Tensor:
+        return self.own.new_tensor(data, *args, **kwargs).to(self.device)
 
     def __repr__(self, **_: Any) -> str:
         return f"CudaTensor({tuple(self.shape)}, {self.dtype})"
@@ -81,82 +78,6 @@ class Factories(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return current().run(func, args, kwargs or {})
-
-
-@dataclass
-class Copy:
-    """One that page-locked memory waits for."""
-
-    target: Tensor
-    source: Tensor
-    done: bool = False
-
-    def __post_init__(self) -> None:
-        self.source = self.source.detach()  # so that the program's own tensor goes when the program drops it
-
-    def finish(self) -> None:
-        if not self.done:
-            self.done = True
-            self.target.copy_(self.source)
-
-
-class FakeStream:
-    def __init__(self, device: object = None, **_: Any) -> None:
-        self.waiting: list[Copy] = []
-        self.cuda_stream = current().add_stream(self)
-
-    def wait_event(self, event: FakeEvent) -> None:
-        current().sanitizer._handle_event_wait(id(event), self.cuda_stream)
-        self.waiting += event.copies
-
-    def wait_stream(self, other: FakeStream) -> None:
-        event = FakeEvent()
-        event.record(other)
-        self.wait_event(event)
-
-    def synchronize(self) -> None:
-        current().sanitizer._handle_stream_synchronization(self.cuda_stream)
-        self.flush()
-
-    @property
-    def unfinished(self) -> list[Copy]:
-        return [copy for copy in self.waiting if not copy.done]
-
-    def flush(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for copy in waiting:
-            copy.finish()
-
-
-class FakeEvent:
-    """As CUDA has it, one that was never recorded is waited for by nobody."""
-
-    def __init__(self, enable_timing: bool = False, **_: Any) -> None:
-        self.copies: list[Copy] = []
-        self.timed, self.recorded = enable_timing, False
-        current().sanitizer._handle_event_creation(id(self))
-        current().events.append(self)  # ids are not used twice
-
-    def record(self, stream: FakeStream | None = None) -> None:
-        stream = stream or current().stream()
-        self.recorded = True
-        self.copies = stream.unfinished
-        current().sanitizer._handle_event_record(id(self), stream.cuda_stream)
-
-    def wait(self, stream: FakeStream | None = None) -> None:
-        (stream or current().stream()).wait_event(self)
-
-    def synchronize(self) -> None:
-        current().sanitizer._handle_event_synchronization(id(self))
-        for copy in self.copies:
-            copy.finish()
-
-    def query(self) -> bool:
-        return all(copy.done for copy in self.copies)
-
-    def elapsed_time(self, end: FakeEvent) -> float:
-        assert self.timed and end.timed and self.recorded and end.recorded
-        return 1.0
 
 
 @dataclass
@@ -418,149 +339,21 @@ def _written(func: Any, args: Any, kwargs: Any) -> list[Any]:
     return found
 
 
-_cards: list[Card] = []
-
-
-def current() -> Card:
-    return _cards[-1]
-
-
-class FakeGenerator:
-    """What ``torch.Generator`` makes for CUDA: one of the CPU."""
-
-    def __new__(cls, device: Any = "cpu") -> Any:
-        return _GENERATOR("cpu" if torch.device(device).type == current().type else device)
-
-
-_GENERATOR = torch.Generator
-
-
 @contextmanager
 def fake_cuda(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Iterator[Card]:
     """A machine that has the device, in all threads. more: as ``Card``."""
     card = Card(**more)
-    _cards.append(card)
-    guards = _device_guards()
+    cards.append(card)
+    guards = device_guards()
     number = TYPES[card.type]
     before, guards[number] = guards[number], guards[TYPES["meta"]]
     card.default = FakeStream()
-    _replace_torch(monkeypatch, card)
+    replace_torch(monkeypatch, card, Factories)
     with Factories():
         try:
             yield card
             assert not card.faults, card.faults
         finally:
-            _cards.pop()
+            cards.pop()
             guards[number] = before
             monkeypatch.undo()
-
-
-def _device_guards() -> Any:
-    """By type of device, what torch switches to a device with (c10/core/impl/DeviceGuardImplInterface.h). A build
-    without CUDA has none for it; the meta device's does nothing, which is right here, too."""
-    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
-    return (ctypes.c_void_p * (TYPES["meta"] + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
-
-
-def _replace_torch(patch: pytest.MonkeyPatch, card: Card) -> None:
-    (_replace_cuda if card.type == "cuda" else _replace_mps)(patch, card)
-    patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)  # by tensors of another type
-    patch.setattr(torch, "compile", lambda function, **_: function)
-    patch.setattr(torch, "Generator", FakeGenerator)
-    patch.setattr(torch.Tensor, "to", _with_index(torch.Tensor.to))
-    for name in ("tensor", "as_tensor"):
-        patch.setattr(torch, name, _moved_afterwards(getattr(torch, name)))
-    run = threading.Thread.run
-
-    def run_with_mode(thread: threading.Thread) -> None:
-        with Factories():
-            run(thread)
-
-    patch.setattr(threading.Thread, "run", run_with_mode)
-
-
-def _replace_mps(patch: pytest.MonkeyPatch, card: Card) -> None:
-    patch.setattr(torch.backends.mps, "is_available", lambda: True)
-    patch.setattr(torch.backends.mps, "get_name", lambda: "Apple M4", raising=False)
-    for name, function in {
-        "recommended_max_memory": lambda: card.total,
-        "driver_allocated_memory": lambda: card.allocated,
-        "manual_seed": lambda _: None,
-    }.items():
-        patch.setattr(torch.mps, name, function)
-
-
-def _replace_cuda(patch: pytest.MonkeyPatch, card: Card) -> None:
-    major, minor = card.capability
-    properties = SimpleNamespace(
-        name=card.name, major=major, minor=minor, multi_processor_count=132, total_memory=card.total
-    )
-
-    def device(_: object = None) -> Any:
-        return _Nothing()
-
-    functions: dict[str, Any] = {
-        "_lazy_init": lambda: None,
-        "is_available": lambda: True,
-        "is_initialized": lambda: True,
-        "init": lambda: None,
-        "device_count": lambda: 1,
-        "current_device": lambda: 0,
-        "set_device": lambda _: None,
-        "device": device,
-        "get_device_name": lambda _=None: card.name,
-        "get_device_capability": lambda _=None: card.capability,
-        "get_device_properties": lambda _=None: properties,
-        "is_bf16_supported": lambda including_emulation=True: True,
-        "mem_get_info": lambda _=None: (card.total - card.allocated, card.total),
-        "memory_allocated": lambda _=None: card.allocated,
-        "memory_reserved": lambda _=None: card.allocated,
-        "max_memory_allocated": lambda _=None: card.peak,
-        "reset_peak_memory_stats": lambda _=None: setattr(card, "peak", card.allocated),
-        "empty_cache": lambda: card.calls.update(["empty_cache"]),
-        "synchronize": card.synchronize,
-        "manual_seed": lambda _: None,
-        "manual_seed_all": lambda _: None,
-        "Event": FakeEvent,
-        "Stream": FakeStream,
-        "stream": card.on_stream,
-        "current_stream": lambda _=None: card.stream(),
-        "default_stream": lambda _=None: card.default,
-        "cudart": lambda: SimpleNamespace(
-            cudaHostRegister=lambda start, size, _: card.pin(start, size) or 0,
-            cudaHostUnregister=lambda start: card.unpin(start),
-        ),
-    }
-    for name, function in functions.items():
-        patch.setattr(torch.cuda, name, function)
-    for name in ("flash", "efficient", "cudnn"):
-        patch.setattr(torch.backends.cuda, f"can_use_{name}_attention", lambda *_: True)
-
-
-def _with_index(to: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """torch asks CUDA for the number of a device without one."""
-
-    def numbered(value: Any) -> Any:
-        named = isinstance(value, torch.device | str) and str(value) == current().type
-        return current().device if named else value
-
-    def with_index(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return to(tensor, *map(numbered, args), **{name: numbered(value) for name, value in kwargs.items()})
-
-    return with_index
-
-
-def _moved_afterwards(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """torch moves what these make before any mode sees it."""
-
-    def made(*args: Any, device: Any = None, **kwargs: Any) -> Tensor:
-        if device is None or torch.device(device).type != current().type:
-            return make(*args, device=device, **kwargs)
-        return make(*args, **kwargs).to(current().device)
-
-    return made
-
-
-class _Nothing:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...

@@ -4,6 +4,7 @@ whatever happens on the way."""
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from torch.cuda._sanitizer import CUDASanitizerErrors
 from typer.testing import CliRunner, Result
 
+import gpu
 import sora
 from fake_cuda import Card, fake_cuda
+from gpu_parts.result import Machine
 from real_files_parts import tiny_wan
 from sora import memory
 from sora.cli import app
@@ -32,6 +35,10 @@ from sora.runtime import float8
 from sora.runtime.offload import offload_blocks
 
 CUDA = torch.device("cuda")
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or torch.cuda.is_available(), reason="stands in for a device that is not there, on Linux"
+)
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def test_tensors_of_two_devices_do_not_mix(card: Card) -> None:
     x = torch.ones(3, device=CUDA)
     assert x.is_cuda and x.device.type == "cuda" and float((x + torch.tensor(1.0)).sum()) == 6
     with pytest.raises(RuntimeError, match="same device"):
-        x + torch.ones(3)
+        x.add(torch.ones(3))
 
 
 def test_page_locked_memory_is_copied_late(card: Card) -> None:
@@ -158,6 +165,9 @@ def test_a_film_in_half_precision_and_float8_is_near(
     expected = painted(folder, "t2v", "cpu")
     fast = painted(folder, "t2v", "cuda", dtype="bfloat16", speed="fast")
     assert card.calls["_scaled_mm"] and 0 < np.abs(fast - expected).mean() <= 8
+    card.calls.clear()
+    streamed = painted(folder, "t2v", "cuda", dtype="bfloat16", speed="fast", memory="streamed")
+    assert card.calls["_scaled_mm"] and apart(streamed, fast) == 0
 
 
 @pytest.mark.parametrize("nth", [200, 1500])
@@ -183,6 +193,18 @@ def test_windows_are_painted_at_once_as_one_by_one(card: Card, tmp_path: Path) -
     passes = card.calls["attention"]
     assert apart(painted(folder, "t2v", "cuda", **more), alone) <= 1
     assert card.calls["attention"] < 2 * passes
+
+
+# -- what a GPU is measured with --
+
+PARTS = ("attention", "loading", "float8", "text", "guides", "compiling", "passes")
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_part_of_the_benchmark_runs_on_the_device(name: str, card: Card) -> None:
+    """At sizes of a CPU, by the branches of a card."""
+    results = list(gpu.PARTS[name].measure(Machine(CUDA, small=True)))
+    assert results and all(np.isfinite(result.value) for result in results)
 
 
 # -- sora doctor ----------------------------------------------------------------------------------------------------

@@ -234,7 +234,7 @@ def _contents(seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _digest(content: bytes, name: str) -> str:
-    whole = digests.begin("0" * (40 if name.endswith(".json") else 64), len(content))
+    whole = digests.new_hash("0" * (40 if name.endswith(".json") else 64), len(content))
     whole.update(content)
     return whole.hexdigest()
 

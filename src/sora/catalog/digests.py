@@ -30,7 +30,7 @@ def is_commit(revision: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
-def begin(name: str, size: int) -> Any:
+def new_hash(name: str, size: int) -> Any:
     """An empty hash, of hashlib, of the kind that a digest is. size: of the whole file, which git hashes first."""
     return hashlib.sha256() if len(name) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
@@ -42,7 +42,7 @@ def of_file(file: Path, name: str, on_bytes: Callable[[int], None]) -> str:
     if not is_digest(name):
         on_bytes(size)
         return name
-    whole = begin(name, size)
+    whole = new_hash(name, size)
     with file.open("rb") as opened:
         while piece := opened.read(PIECE):
             whole.update(piece)

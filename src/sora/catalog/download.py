@@ -19,11 +19,11 @@ from sora import __version__
 from sora.catalog import hub
 from sora.catalog.fetch import RemoteFile, WrongBytes, fetch, partial_file
 from sora.catalog.listing import Listing, listing_of, repository
+from sora.catalog.network_threads import NetworkThreads, Notify
 from sora.catalog.remote import recognised
 from sora.catalog.repositories import BRANCH, Fetched, RepositoryName
 from sora.catalog.spec import Fetchable
 from sora.catalog.transfer import LIBRARIES, Refused, Session, is_of_the_network, reason
-from sora.catalog.waiting import Notify, Waiting
 from sora.errors import ModelError
 
 WORKERS = 4  # files that are fetched at once
@@ -58,7 +58,7 @@ def inspect(name: RepositoryName, on_note: Notify | None = None) -> Fetched:
     session, found = _session(), list[Fetched]()
     ask = lambda: found.append(recognised(name, repository(name.repo, BRANCH, session), session))  # noqa: E731
     with _explained(Fetched(name.text, name.repo, BRANCH, (), 0)):
-        Waiting(session, on_note).run([ask])
+        NetworkThreads(session, on_note).run([ask])
     return found[0]
 
 
@@ -75,13 +75,13 @@ def _session() -> Session:
 
 
 class _Download:
-    """The threads that fetch a model's files, and the one that waits for them."""
+    """A model's files on their way, several at once."""
 
     def __init__(
         self, spec: Fetchable, session: Session, on_progress: hub.Progress | None, on_note: Notify | None
     ) -> None:
         self.spec, self.session = spec, session
-        self.on_progress, self.waiting = on_progress, Waiting(session, on_note, self._report)
+        self.on_progress, self.threads = on_progress, NetworkThreads(session, on_note, self._report)
         self.folder = hub.repo_folder(spec)
         self.blobs = self.folder / "blobs"
         self.locks = hub.cache() / ".locks" / self.folder.name
@@ -92,7 +92,7 @@ class _Download:
     def run(self) -> None:
         """Fetches all. Raises what the first thread that failed raised."""
         listings: list[Listing] = []
-        self.waiting.run([lambda: listings.append(listing_of(self.spec, self.session))])
+        self.threads.run([lambda: listings.append(listing_of(self.spec, self.session))])
         listing = listings[0]
         self.snapshot /= listing.commit
         for file in listing.files:
@@ -104,7 +104,7 @@ class _Download:
         elif isinstance(self.spec, Fetched) and not (self.folder / "refs" / BRANCH).exists():
             _write_ref(self.folder, BRANCH, listing.commit)
         waiting = deque(sorted(self.files.values(), key=lambda files: files[0].size, reverse=True))
-        self.waiting.run([lambda: self._work(waiting)] * min(WORKERS, len(waiting)))
+        self.threads.run([lambda: self._work(waiting)] * min(WORKERS, len(waiting)))
 
     def _work(self, waiting: deque[list[RemoteFile]]) -> None:
         """What one thread does: file after file, until none waits."""
@@ -125,9 +125,9 @@ class _Download:
 
     def _report(self) -> None:
         if self.on_progress is not None and self.total:
-            self.on_progress(self._come(), self.total)
+            self.on_progress(self._bytes_here(), self.total)
 
-    def _come(self) -> int:
+    def _bytes_here(self) -> int:
         """Bytes of the wanted files that are on disk, whoever fetched them."""
         return sum(min(self._size(files[0]), files[0].size) for files in self.files.values())
 
@@ -142,7 +142,7 @@ class _Download:
         root = hub.cache()
         while not root.exists() and root != root.parent:
             root = root.parent
-        needed, free = self.total - self._come() + SLACK, disk_usage(root).free
+        needed, free = self.total - self._bytes_here() + SLACK, disk_usage(root).free
         if free < needed:
             message = (
                 f"{self.spec.name} needs {hub.gigabytes(needed)} of disk, and {hub.cache()} has {hub.gigabytes(free)}"

@@ -115,7 +115,7 @@ def _complete(partial: Path, file: RemoteFile, session: Session) -> None:
 
 def _fill(partial: Path, file: RemoteFile, session: Session) -> str:
     """Fetches what a part lacks; the digest of the whole."""
-    whole = digests.begin(file.digest, file.size)
+    whole = digests.new_hash(file.digest, file.size)
     with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as disk:
         if partial.stat().st_size > file.size:
             disk.truncate(0)

@@ -24,7 +24,7 @@ MENTIONED_PAUSE = 4.0  # seconds of a pause that a person is shown
 PIECE = 1 << 16  # bytes that are taken from a connection at once
 
 LIBRARIES = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "huggingface_hub")
-AGAIN = (408, 425, 429, 500, 502, 503, 504)
+RETRIED_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ class Retries:
         """Waits until the next attempt makes sense. Raises the error where none does, and Stopped."""
         self.failures += 1
         wait = error.wait if isinstance(error, Refused) else None
-        if not is_passing(error) or self.failures >= self.attempts or (wait or 0) > MAX_REQUESTED_PAUSE:
+        if not is_transient(error) or self.failures >= self.attempts or (wait or 0) > MAX_REQUESTED_PAUSE:
             raise error
         pause = min(FIRST_PAUSE * 2 ** (self.failures - 1), MAX_PAUSE) if wait is None else wait
         if pause >= MENTIONED_PAUSE:
@@ -157,9 +157,9 @@ def retried(session: Session, ask: Callable[[], T], attempts: int = 0) -> T:
             retries.failed(error)
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the same request may succeed a little later."""
-    return error.status in AGAIN if isinstance(error, Refused) else is_of_the_network(error)
+    return error.status in RETRIED_STATUSES if isinstance(error, Refused) else is_of_the_network(error)
 
 
 def is_of_the_network(error: Exception) -> bool:

@@ -124,7 +124,7 @@ _ROWS = (
         conditioning="renoise", accepts="words",
         defaults=_defaults(guidance=5.0, shift=5.0),
         sizes=LARGE,
-        memory=_memory(46.5, 35.1, 34.9, 11.5),
+        memory=_memory(44.5, 33.1, 32.9, 11.5),
     ),
     _row(
         "wan2.1-i2v-14b-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "b184e23a8a16b20f108f727c902e769e873ffc73",
@@ -133,7 +133,7 @@ _ROWS = (
         accepts="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=3.0, **_ONE_END),
         sizes=LARGE | SEEN,
-        memory=_memory(52.0, 39.4, 39.1, 12.8),
+        memory=_memory(50.0, 37.3, 37.1, 12.8),
     ),
     _row(
         "wan2.1-i2v-14b-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "eb849f76dfa246545b65774a9e25943ee69b3fa3",
@@ -142,7 +142,7 @@ _ROWS = (
         accepts="words and the first frame",
         defaults=_defaults(guidance=5.0, shift=5.0, size=P720, **_ONE_END),
         sizes=LARGE | SEEN,
-        memory=_memory(59.1, 46.5, 46.3, 13.2),
+        memory=_memory(54.5, 41.9, 41.6, 12.8),
     ),
     _row(
         "wan2.1-flf2v-14b", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "17c30769b1e0b5dcaa1799b117bf20a9c31f59d7",
@@ -151,7 +151,7 @@ _ROWS = (
         accepts="words, the first and the last frame",
         defaults=_defaults(guidance=5.5, shift=16.0, size=P720, **_ONE_END),
         sizes=LARGE | SEEN | {"pos_embed_seq_len": 514},
-        memory=_memory(59.1, 46.5, 46.3, 13.2),
+        memory=_memory(54.5, 41.9, 41.6, 12.8),
     ),
     _row(
         "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "ec4d2cb062b548996b179d493fdd05340de702a1",
@@ -168,7 +168,7 @@ _ROWS = (
         conditioning="control", accepts="words and any known frames and regions",
         defaults=_defaults(guidance=5.0, shift=16.0),
         sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
-        memory=_memory(53.5, 42.2, 41.9, 11.5),
+        memory=_memory(51.9, 40.5, 40.2, 11.5),
     ),
     _row(
         "wan2.1-fun-1.3b-inp", "weizhou03/Wan2.1-Fun-1.3B-InP-Diffusers", "main", 27.65, SEEING,
@@ -184,7 +184,7 @@ _ROWS = (
         conditioning="tokens", accepts="words and the first frame", grid=SECOND,
         defaults=_defaults(guidance=5.0, shift=5.0, frames=121, fps=24.0, size=P704),
         sizes=MIDDLE,
-        memory=_memory(29.1, 17.7, 13.2, 11.5),
+        memory=_memory(29.1, 17.7, 12.2, 11.5),
     ),
     _row(
         "wan2.2-t2v-a14b", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "5be7df9619b54f4e2667b2755bc6a756675b5cd7",
@@ -193,7 +193,7 @@ _ROWS = (
         conditioning="renoise", accepts="words", boundary=0.875,
         defaults=_defaults(guidance=4.0, shift=12.0, guidance_low=3.0, steps=40, size=P720),
         sizes=LARGE,
-        memory=_memory(82.2, 70.8, 42.0, 12.9),
+        memory=_memory(77.6, 66.2, 37.4, 11.5),
     ),
     _row(
         "wan2.2-i2v-a14b", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "596658fd9ca6b7b71d5057529bbf319ecbc61d74",
@@ -202,7 +202,7 @@ _ROWS = (
         accepts="words, the first and the last frame", boundary=0.9,
         defaults=_defaults(guidance=3.5, shift=5.0, steps=40, size=P720, **_ONE_END),
         sizes=LARGE | IMAGE_CHANNELS,
-        memory=_memory(82.2, 70.9, 42.0, 13.0),
+        memory=_memory(77.6, 66.2, 37.4, 11.5),
     ),
     _row(
         "wan2.2-vace-fun-a14b", "linoyts/Wan2.2-VACE-Fun-14B-diffusers", "main", 81.3, _EXPERTS,
@@ -210,7 +210,7 @@ _ROWS = (
         conditioning="control", accepts="words and any known frames and regions", boundary=0.875,
         defaults=_defaults(guidance=5.0, shift=12.0),
         sizes=LARGE | {"vace_layers": tuple(range(0, 40, 5))},
-        memory=_memory(88.2, 76.8, 41.9, 11.5),
+        memory=_memory(86.5, 75.2, 40.2, 11.5),
     ),
     _row(
         "fastwan2.1-1.3b", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", "main", 26.2, _TEXT,
@@ -226,7 +226,7 @@ _ROWS = (
         conditioning="renoise", accepts="words",
         defaults=FASTWAN.of(_defaults(guidance=1.0, shift=8.0, frames=61, size=P448)),
         sizes=LARGE,
-        memory=_memory(44.9, 33.6, 33.3, 11.5),
+        memory=_memory(43.6, 32.2, 31.4, 11.5),
     ),
     _row(
         "fastwan2.2-ti2v-5b", "FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers", "main", 24.2, _TEXT,
@@ -234,7 +234,7 @@ _ROWS = (
         conditioning="tokens", accepts="words", grid=SECOND,
         defaults=FASTWAN.of(_defaults(guidance=1.0, shift=8.0, frames=121, fps=24.0, size=P704)),
         sizes=MIDDLE,
-        memory=_memory(29.1, 17.7, 13.2, 11.5),
+        memory=_memory(29.1, 17.7, 12.0, 11.5),
     ),
     _row(
         "skyreels-v2-df-1.3b", "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers", "958acd63685c7e632e4b194549f2a703e34bd98b",

@@ -11,7 +11,7 @@ from sora import models
 from sora.catalog.spec import ModelSpec
 from sora.errors import UsageError
 from sora.runtime.parallel.config import choose_config, usable_counts
-from sora.runtime.speed import Speed
+from sora.runtime.speed import DEFAULT_SPEED, Speed
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +37,7 @@ class DividedFamily(Protocol):
         references: int = 0,
         processes: int = 1,
         guided: bool = True,
+        speed: Speed = DEFAULT_SPEED,
     ) -> Needs:
         """As ``Family.memory_needs``: of one of so many processes on cards of their own, of all of them in one memory.
         guided: whether there are two passes a step."""

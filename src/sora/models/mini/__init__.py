@@ -26,7 +26,7 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, speed: Speed
     return model.load(spec, device, dtype, speed)
 
 
-def memory_needs(*_: Any, encodes: bool, references: int = 0, speed: Speed = DEFAULT_SPEED) -> None:
+def memory_needs(*_: Any, **__: Any) -> None:
     """None: the model is small and never offloaded."""
 
 

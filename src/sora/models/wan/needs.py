@@ -45,9 +45,9 @@ def memory_needs(
 ) -> Needs:
     """component_paths: of ``layout.component_paths``; None for a model that is not downloaded. shape_FYX: of the
     largest canvas. encodes: whether any pixel is known. references: pictures that are shown with it. vae_dtype: in
-    which the VAE runs. windows: canvases that are sampled at once. processes: that paint together. guided: whether they
-    have two passes a step to divide. The prompt and the negative prompt are counted as
-    one batch where ``models.guidance`` makes them one."""
+    which the VAE runs. windows: canvases that are sampled at once. processes: that paint together. guided: whether a
+    step has two passes. The prompt and the negative prompt are counted as one batch where ``models.guidance`` makes
+    them one."""
     itemsize = dtype.itemsize
     paths = {} if component_paths is None else component_paths
     experts = len([name for name in EXPERTS if name in paths]) if paths else 1 + (spec.boundary is not None)
@@ -60,7 +60,7 @@ def memory_needs(
     _, t, h, w = latents = spec.grid.latent_shape(*shape_FYX)
     tokens = (references + t) * h * w // spec.grid.patch**2
     divided = config_of_canvas(processes, dit.config.heads, guided=guided) or ParallelConfig()  # type: ignore[union-attr]
-    prompts = 1 if spec.defaults.guidance == 1 else 2
+    prompts = 2 if guided and spec.defaults.guidance != 1 else 1
     batches_guidance = prompts == 2 and should_batch_guidance(speed, device, tokens)
     batches_guidance = batches_guidance and divided.cfg_degree == 1
     workload = Workload(

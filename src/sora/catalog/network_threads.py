@@ -15,9 +15,9 @@ PATIENCE = 0.5  # seconds that stopped threads get to close what they write
 Notify = Callable[[str], None]
 
 
-class Waiting:
-    """The one that waits for threads. on_note: gets what a person should know meanwhile, a line each. on_tick: is
-    called now and then."""
+class NetworkThreads:
+    """Runs tasks in threads and waits for them. on_note: gets what a person should know meanwhile, a line each.
+    on_tick: is called now and then."""
 
     def __init__(self, session: Session, on_note: Notify | None, on_tick: Callable[[], None] = lambda: None) -> None:
         self.session, self.on_note, self.on_tick = session, on_note, on_tick
