@@ -32,6 +32,7 @@ from sora.runtime.linear_gelu import linear_gelu
 from sora.runtime.skip_init import SkipInit
 
 KERNEL = re.compile(r"^(\w+) = async_compile\.triton\('\w+', '''\n(.*?)'''", re.DOTALL | re.MULTILINE)
+CALL = re.compile(r"^\s+(\w+)\.run\(", re.MULTILINE)
 
 
 class _GeneratedError(Exception):
@@ -54,7 +55,8 @@ def kernels_of(row: Row, *, float8: bool) -> list[Kernel]:
         code = _generate(row, float8=float8)
         sources = dict(KERNEL.findall(code))
         kernels = {name: _compile(name, source) for name, source in sources.items()}
-        return [kernels[name] for name in re.findall(r"^\s+(\w+)\.run\(", code, re.MULTILINE) if name in kernels]
+        calls = code.rpartition("def call(self, args)")[2]
+        return [kernels[name] for name in CALL.findall(calls) if name in kernels]
 
 
 def _generate(row: Row, *, float8: bool) -> str:
