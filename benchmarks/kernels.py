@@ -52,7 +52,7 @@ def report(kernels: list[Kernel], row: Row) -> str:
     lines = [
         (f"{place}: {kernel.name[-40:]}", f"{kernel.gigabytes:.2f}", *line(code))
         for place, kernel in enumerate(kernels)
-        for code in kernel.ways
+        for code in kernel.choices
     ]
     moved = sum(kernel.gigabytes for kernel in kernels)
     seconds = moved * row.config.num_layers * SECONDS_A_GIGABYTE

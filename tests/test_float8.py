@@ -110,7 +110,8 @@ def test_the_triton_kernel_gives_the_same_bits() -> None:
     """On a card or in Triton's interpreter, which it takes a process of its own to choose."""
     call = "import test_float8; test_float8.compare_triton_with_torch()"
     interpreted = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
-    env, tests = {**os.environ, **interpreted}, Path(__file__).parent
+    env = {**os.environ, **interpreted, "PYTHONPATH": os.pathsep.join(sys.path)}
+    tests = Path(__file__).parent
     done = subprocess.run([sys.executable, "-c", call], env=env, cwd=tests, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -31,6 +32,7 @@ from sora.runtime.linear_gelu import linear_gelu
 from sora.runtime.skip_init import SkipInit
 
 KERNEL = re.compile(r"^(\w+) = async_compile\.triton\('\w+', '''\n(.*?)'''", re.DOTALL | re.MULTILINE)
+CALL = re.compile(r"^\s+(\w+)\.run\(", re.MULTILINE)
 
 
 class _GeneratedError(Exception):
@@ -39,12 +41,12 @@ class _GeneratedError(Exception):
 
 @dataclass(frozen=True)
 class Kernel:
-    """gigabytes: that it reads and writes, each tensor once. ways: its machine code for each way of running it among
-    which the compiler chooses by trying."""
+    """gigabytes: that it reads and writes, each tensor once. choices: its machine code in each shape among which the
+    compiler chooses by trying them."""
 
     name: str
     gigabytes: float
-    ways: tuple[MachineCode, ...]
+    choices: tuple[MachineCode, ...]
 
 
 def kernels_of(row: Row, *, float8: bool) -> list[Kernel]:
@@ -53,7 +55,8 @@ def kernels_of(row: Row, *, float8: bool) -> list[Kernel]:
         code = _generate(row, float8=float8)
         sources = dict(KERNEL.findall(code))
         kernels = {name: _compile(name, source) for name, source in sources.items()}
-        return [kernels[name] for name in re.findall(r"^\s+(\w+)\.run\(", code, re.MULTILINE) if name in kernels]
+        calls = code.rpartition("def call(self, args)")[2]
+        return [kernels[name] for name in CALL.findall(calls) if name in kernels]
 
 
 def _generate(row: Row, *, float8: bool) -> str:
@@ -112,11 +115,12 @@ def _inputs(row: Row) -> tuple[Tensor, BlockKV, Tensor, tuple[Tensor, Tensor]]:
 def _compile(name: str, source: str) -> Kernel:
     module: Any = PyCodeCache.load(source)
     tuner = next(value for value in vars(module).values() if type(value).__name__.endswith("CachingAutotuner"))
-    ways = tuple(_machine_code(tuner, way) for way in tuner.configs)
-    return Kernel(name, tuner.inductor_meta.get("kernel_num_gb") or 0.0, ways)
+    choices = tuple(_machine_code(tuner, choice) for choice in tuner.configs)
+    return Kernel(name, tuner.inductor_meta.get("kernel_num_gb") or 0.0, choices)
 
 
-def _machine_code(tuner: Any, way: Any) -> MachineCode:
-    result = tuner._precompile_config(way)
-    kernel = result.kernel
-    return MachineCode(kernel.asm["cubin"], CAPABILITY, way.num_warps, kernel.metadata.shared)
+def _machine_code(tuner: Any, choice: Any) -> MachineCode:
+    kernel = tuner._precompile_config(choice).kernel
+    if hasattr(kernel, "asm"):
+        return MachineCode(kernel.asm["cubin"], CAPABILITY, choice.num_warps, kernel.metadata.shared)
+    return MachineCode(Path(kernel.cubin_path).read_bytes(), CAPABILITY, choice.num_warps, kernel.shared)

@@ -53,7 +53,7 @@ def compiling_for(capability: int) -> Iterator[list[Any]]:
         return compiled[-1]
 
     with patch.dict(vars(triton.runtime.driver)), patch.object(JITFunction, "run", compile_only):
-        triton.runtime.driver.set_active(Target(capability))
+        triton.runtime.driver.set_active(Target(capability))  # type: ignore[arg-type]
         yield compiled
 
 

@@ -114,5 +114,5 @@ def pretend_card() -> Iterator[None]:
         stack.enter_context(patch.object(triton_helpers, "set_driver_to_gpu", _nothing))
         stack.enter_context(patch.object(Tensor, "__getitem__", _getitem))
         stack.enter_context(patch.dict(vars(triton.runtime.driver)))
-        triton.runtime.driver.set_active(Target(CAPABILITY))
+        triton.runtime.driver.set_active(Target(CAPABILITY))  # type: ignore[arg-type]
         yield

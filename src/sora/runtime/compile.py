@@ -95,6 +95,8 @@ def compile_blocks(
     _silence_loggers()
     # torch advises programmers to round float32 products to TF32, which whoever asks for float32 does not want.
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores", category=UserWarning)
+    # Triton 3.9 tells programmers what its next version will do by default.
+    warnings.filterwarnings("ignore", message="TRITON_DEFAULT_FP_FUSION", category=UserWarning)
     config: Any = torch._dynamo.config
     config.cache_size_limit = max(MAX_GRAPHS, config.cache_size_limit)
     graphs: dict[Any, Graph] = {}

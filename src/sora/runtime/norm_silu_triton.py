@@ -29,7 +29,7 @@ def _norm_silu(x, gamma, out, places, sample_stride, channels, scale, PLACES: tl
     values = tl.load(x + sample * places * channels + offset, mask=inside, other=0).to(tl.float32)
     square = tl.sum(values * values, axis=1)
     # Not a maximum, which would make a number of NaN.
-    factor = scale * tl.rsqrt(tl.where(square < 1e-24, 1e-24, square))
+    factor = scale * tl.rsqrt(tl.where(square < 1e-24, 1e-24, square))  # type: ignore[operator]
     weight = tl.load(gamma + channel, mask=channel < channels, other=0).to(tl.float32)
     values = values * factor[:, None] * weight[None, :]
     values = values * sigmoid(values)
