@@ -211,7 +211,8 @@ def phases(case: Case, plan: MemoryPlan, card: CardMemory) -> Iterator[tuple[str
     if plan.text_encoder == "resident":
         load_together(parts, "text_encoder")
     with replaced_inputs(case):
-        *found, latents = sampled(wan, case, card)
+        found = list(sampled(wan, case, card))
+    latents = found.pop()
     yield from found
     frames, height, width = case.shape
     load_together(parts, "vae")

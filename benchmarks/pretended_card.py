@@ -31,7 +31,7 @@ from sora.models.wan import components
 from sora.models.wan import layout as wan_layout
 from sora.models.wan import model as wan_model
 from sora.networks.wan import vae as wan_vae
-from sora.runtime import float8, float8_rounding, offload, step_cache
+from sora.runtime import float8, float8_rounding, linear_gelu, offload, step_cache
 from sora.runtime.norm_silu import FusedActivation
 
 CARD = torch.device("cuda", 0)
@@ -140,6 +140,7 @@ def pretended_card() -> Iterator[CardMemory]:
         (Compiling, "apply", lambda *_, **__: None),
         (float8, "is_fast", lambda *_: True),
         (float8_rounding, "triton_rounding", lambda *_: _round),
+        (linear_gelu, "is_supported", lambda *_: True),
         (offload, "_has_streams", lambda *_: False),
         (step_cache.FirstBlockCache, "_is_similar", lambda *_: False),
         (wan_model, "use_fastest_attention", lambda *_: None),
