@@ -244,7 +244,7 @@ def measure(case: Case) -> Row:
 
 
 def with_few_layers(spec: ModelSpec) -> ModelSpec:
-    sizes = dict(spec.sizes) | {"num_layers": LAYERS}
+    sizes: dict[str, Any] = dict(spec.sizes) | {"num_layers": LAYERS}
     if "vace_layers" in sizes:
         sizes["vace_layers"] = tuple(layer for layer in sizes["vace_layers"] if layer < LAYERS)
     return replace(spec, sizes=sizes)
