@@ -28,10 +28,11 @@ from sora.engine import sampler
 from sora.engine.canvas import Canvas, Latents
 from sora.memory import MemoryPlan
 from sora.memory.manager import MemoryManager
-from sora.models.wan import layout
+from sora.models.wan import layout, schedule
 from sora.models.wan import model as wan_model
-from sora.models.wan.components import EXPERTS, Components, usual_vae_dtype
-from sora.models.wan.conditioning import Conditioning
+from sora.models.wan.components import Components, usual_vae_dtype
+from sora.models.wan.conditioning import CONDITIONERS, Conditioning
+from sora.models.wan.layout import EXPERTS
 from sora.models.wan.needs import memory_needs
 from sora.networks.umt5 import UMT5Config
 from sora.runtime.speed import DEFAULT_SPEED, Speed
@@ -164,10 +165,10 @@ def replaced_inputs(case: Case) -> Iterator[None]:
     """What is made of a canvas, whose pixels have no values here."""
     of_latents = {case.spec.conditioning: lambda inputs: conditioning_of(case.spec, inputs.latents)}
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(wan_model.CONDITIONERS, of_latents))
+        stack.enter_context(mock.patch.dict(CONDITIONERS, of_latents))
         for owner, name, new in (
-            (wan_model.schedule, "network_timestep", lambda t, _: t),
-            (wan_model.Canvas, "shape", case.shape),
+            (schedule, "network_timestep", lambda t, _: t),
+            (Canvas, "shape", case.shape),
             (MeasuredWan, "_pictures", lambda *_: (None,) * case.references),
             (Conditioning, "_runs", runs_of(case)),
             (Conditioning, "_known_N", torch.zeros(1, device=CARD)),
@@ -176,7 +177,7 @@ def replaced_inputs(case: Case) -> Iterator[None]:
         yield
 
 
-def sampled(wan: MeasuredWan, case: Case, card: CardMemory) -> Iterator[tuple[str, int] | Tensor]:
+def sampled(wan: MeasuredWan, case: Case, card: CardMemory) -> Iterator[Any]:
     """The bytes of the phases "text" and "sample", then the latents."""
     c, t, h, w = case.spec.grid.latent_shape(*case.shape)
     shape = c, case.references + t, h, w
@@ -186,7 +187,7 @@ def sampled(wan: MeasuredWan, case: Case, card: CardMemory) -> Iterator[tuple[st
     card.restart()
     prompts = [" " * case.words] * case.windows
     guidance = case.spec.defaults.guidance
-    velocity = wan.bind_batch(Canvas.blank(1, 8, 8, 16), latents, prompts, " " * case.words, guidance)
+    velocity: Any = wan.bind_batch(Canvas.blank(1, 8, 8, 16), latents, prompts, " " * case.words, guidance)
     yield "text", card.peak
     unload_excluded(wan.components, EXPERTS[0])
     card.restart()
@@ -210,15 +211,16 @@ def phases(case: Case, plan: MemoryPlan, card: CardMemory) -> Iterator[tuple[str
     if plan.text_encoder == "resident":
         load_together(parts, "text_encoder")
     with replaced_inputs(case):
-        *found, latents = sampled(wan, case, card)
-    yield from found  # type: ignore[misc]
+        found = list(sampled(wan, case, card))
+    latents = found.pop()
+    yield from found
     frames, height, width = case.shape
     load_together(parts, "vae")
     card.restart()
     wan._encode_pixels(torch.zeros(1, 3, min(frames, 1 + CHUNKS * case.spec.grid.time), height, width))
     yield "encode", card.peak
     card.restart()
-    for chunk in islice(wan.decode(latents), 1 + CHUNKS):  # type: ignore[arg-type]
+    for chunk in islice(wan.decode(latents), 1 + CHUNKS):
         del chunk
     yield "decode", card.peak
 
@@ -242,7 +244,7 @@ def measure(case: Case) -> Row:
 
 
 def with_few_layers(spec: ModelSpec) -> ModelSpec:
-    sizes = dict(spec.sizes) | {"num_layers": LAYERS}
+    sizes: dict[str, Any] = dict(spec.sizes) | {"num_layers": LAYERS}
     if "vace_layers" in sizes:
         sizes["vace_layers"] = tuple(layer for layer in sizes["vace_layers"] if layer < LAYERS)
     return replace(spec, sizes=sizes)

@@ -25,11 +25,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from sora import weights
+from sora.models.compiling import Compiling
 from sora.models.wan import components
 from sora.models.wan import layout as wan_layout
 from sora.models.wan import model as wan_model
 from sora.networks.wan import vae as wan_vae
-from sora.runtime import float8, float8_rounding, offload, step_cache
+from sora.runtime import float8, float8_rounding, linear_gelu, offload, step_cache
 from sora.runtime.norm_silu import FusedActivation
 
 CARD = torch.device("cuda", 0)
@@ -107,7 +109,8 @@ def _moved(network: nn.Module, device: torch.device) -> nn.Module:
 
 def _replace_tensors(network: nn.Module, new: Callable[[str, Tensor], Tensor]) -> None:
     for prefix, module in network.named_modules():
-        for table in (module._parameters, module._buffers):
+        tables: list[dict[str, Any]] = [module._parameters, module._buffers]
+        for table in tables:
             for name, old in table.items():
                 if old is not None:
                     tensor = new(f"{prefix}.{name}", old)
@@ -130,13 +133,14 @@ def pretended_card() -> Iterator[CardMemory]:
     _register_guard()
     replaced: list[tuple[Any, str, Any]] = [
         (torch.nn.functional, "scaled_dot_product_attention", attention),
-        (components.weights, "load_checkpoint", _empty_weights),
+        (weights, "load_checkpoint", _empty_weights),
         (components, "fused_activation", lambda *_: FusedActivation(_write)),
         (nn.Module, "to", _moved),
         (components, "meta_module", outside(wan_layout.meta_module)),
-        (components.Compiling, "apply", lambda *_, **__: None),
+        (Compiling, "apply", lambda *_, **__: None),
         (float8, "is_fast", lambda *_: True),
         (float8_rounding, "triton_rounding", lambda *_: _round),
+        (linear_gelu, "is_supported", lambda *_: True),
         (offload, "_has_streams", lambda *_: False),
         (step_cache.FirstBlockCache, "_is_similar", lambda *_: False),
         (wan_model, "use_fastest_attention", lambda *_: None),
