@@ -265,6 +265,8 @@ class Components:
             )
         elif isinstance(network, WanDiT):
             self._optimize(network)
+        if isinstance(network, WanDiT) and self.speed.uses("fused") and linear_gelu.is_supported(self.device, dtype):
+            network.use_linear_gelu(linear_gelu.linear_gelu)
         if isinstance(network, WanVAE):
             network.convolver = Winograd if self.speed.uses("winograd") else None
             if dtype != torch.float32:
@@ -277,8 +279,6 @@ class Components:
             convert_blocks_to_float8(dit)
         if self.speed.uses("fused"):
             dit.fuse_qkv()
-            if linear_gelu.is_supported(self.device, self.dtype):
-                linear_gelu.fuse_gelu(dit)
 
     @property
     def _multiplies_in_float8(self) -> bool:

@@ -86,10 +86,11 @@ def _per_token(workload: Workload, fused: bool) -> int:
     rotary = t.width * ((6 if fused else 4) * c + (2 if c < FLOAT32 else 3) * FLOAT32)
     # Feed-forward: tokens before the block, within, modulated, and the result; its inside, rounded too in float8.
     feed_forward = t.width * 4 * c + t.ffn * (c + (FLOAT8 if workload.float8 else 0))
-    # Adding the result: the first three as they were, and in float32, unless they are, two copies; else the sum.
-    residual = t.width * (4 * c + (2 if c < FLOAT32 else 1) * FLOAT32)
+    # Norm of the queries for the text: tokens before the block, within, and normed; queries, and in float32 these and
+    # their norm.
+    text_queries = t.width * (4 * c + (2 if c < FLOAT32 else 1) * FLOAT32)
     exchange = _exchanging(t.width * c, fused) if workload.ulysses_degree > 1 else 0
-    return max(rotary, feed_forward, residual, exchange)
+    return max(rotary, feed_forward, text_queries, exchange)
 
 
 def _exchanging(token: int, fused: bool) -> int:

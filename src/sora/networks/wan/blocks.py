@@ -264,11 +264,13 @@ def _update(
 ) -> Tensor:
     """modulation: shift, scale and gate of attention and of feed-forward, as ``modulate`` takes them."""
     shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = modulation
-    seen = modulate(x_BND, shift, scale, layers.eps, timestep_index)
-    x_BND = add_gated(x_BND, layers.attn1(seen, rotary_emb), gate, timestep_index)
+    # What is modulated has no name, so that it is let go when it has been used.
+    y_BND = layers.attn1(modulate(x_BND, shift, scale, layers.eps, timestep_index), rotary_emb)
+    x_BND = add_gated(x_BND, y_BND, gate, timestep_index)
+    del y_BND
     x_BND = x_BND + layers.attn2.cross_attend(_before_text(x_BND, layers), kv, text_mask_BL)
-    seen = modulate(x_BND, shift_ffn, scale_ffn, layers.eps, timestep_index)
-    return add_gated(x_BND, layers.ffn(seen), gate_ffn, timestep_index)
+    y_BND = layers.ffn(modulate(x_BND, shift_ffn, scale_ffn, layers.eps, timestep_index))
+    return add_gated(x_BND, y_BND, gate_ffn, timestep_index)
 
 
 def _before_text(x_BND: Tensor, layers: BlockLayers) -> Tensor:
