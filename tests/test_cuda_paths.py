@@ -162,11 +162,11 @@ def test_a_film_in_half_precision_and_float8_is_near(
 ) -> None:
     monkeypatch.setattr(float8, "MIN_CHANNELS_OUT", 16)
     folder = tiny_wan.folder(tmp_path / "t2v", "t2v")
-    expected = painted(folder, "t2v", "cpu")
-    fast = painted(folder, "t2v", "cuda", dtype="bfloat16", speed="fast")
+    expected = painted(folder, "t2v", "cpu", steps=1)
+    fast = painted(folder, "t2v", "cuda", steps=1, dtype="bfloat16", speed="fast")
     assert card.calls["_scaled_mm"] and 0 < np.abs(fast - expected).mean() <= 8
     card.calls.clear()
-    streamed = painted(folder, "t2v", "cuda", dtype="bfloat16", speed="fast", memory="streamed")
+    streamed = painted(folder, "t2v", "cuda", steps=1, dtype="bfloat16", speed="fast", memory="streamed")
     assert card.calls["_scaled_mm"] and apart(streamed, fast) == 0
 
 
@@ -197,7 +197,7 @@ def test_windows_are_painted_at_once_as_one_by_one(card: Card, tmp_path: Path) -
 
 # -- what a GPU is measured with --
 
-PARTS = ("attention", "loading", "float8", "text", "guides", "compiling", "passes")
+PARTS = ("attention", "loading", "float8", "text", "guides", "passes")
 
 
 @pytest.mark.parametrize("name", PARTS)
