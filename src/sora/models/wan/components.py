@@ -265,6 +265,10 @@ class Components:
             )
         elif isinstance(network, WanDiT):
             self._optimize(network)
+        # Of streamed blocks too: what they did otherwise would be another graph where they are compiled.
+        fuses = isinstance(network, WanDiT) and self.speed.uses("fused")
+        if fuses and linear_gelu.is_supported(self.device, self.dtype):
+            linear_gelu.fuse_gelu(network)
         if isinstance(network, WanVAE):
             network.convolver = Winograd if self.speed.uses("winograd") else None
             if dtype != torch.float32:
@@ -277,8 +281,6 @@ class Components:
             convert_blocks_to_float8(dit)
         if self.speed.uses("fused"):
             dit.fuse_qkv()
-            if linear_gelu.is_supported(self.device, self.dtype):
-                linear_gelu.fuse_gelu(dit)
 
     @property
     def _multiplies_in_float8(self) -> bool:
