@@ -14,7 +14,7 @@ from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import WanDiT
 from sora.runtime import linear_gelu
 from sora.runtime.compile import compile_blocks
-from sora.runtime.linear_gelu import agrees_with_tanh, fuse_gelu, is_supported
+from sora.runtime.linear_gelu import agrees_with_tanh, is_supported
 
 CPU = torch.device("cpu")
 CONFIG = WanConfig(num_layers=2, heads=2, head_dim=32, in_channels=4, out_channels=4, text_dim=8, freq_dim=16)
@@ -83,7 +83,7 @@ def test_a_network_is_as_near_to_the_truth_with_it(products: list[tuple[int, ...
     with torch.inference_mode():
         separate = dit(x, t, text)
         assert not products
-        fuse_gelu(dit)
+        dit.use_linear_gelu(linear_gelu.linear_gelu)
         fused = dit(x, t, text)
     assert products == [(CONFIG.dim, CONFIG.ffn_dim)] * CONFIG.num_layers
     assert distance(fused, separate) < 0.02
@@ -92,7 +92,7 @@ def test_a_network_is_as_near_to_the_truth_with_it(products: list[tuple[int, ...
 
 def test_what_trains_or_carries_adapters_is_left_alone(products: list[tuple[int, ...]]) -> None:
     dit: Any = small_dit()
-    fuse_gelu(dit)
+    dit.use_linear_gelu(linear_gelu.linear_gelu)
     feed_forward, x = dit.blocks[0].ffn, torch.randn(3, CONFIG.dim).bfloat16()
     feed_forward(x.clone().requires_grad_()).sum().backward()
     feed_forward.net[0].proj.weight.requires_grad_(True)
@@ -105,7 +105,7 @@ def test_what_trains_or_carries_adapters_is_left_alone(products: list[tuple[int,
 def test_compiled_blocks_contain_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "_addmm_activation", _activated)
     dit, (x, t, text) = small_dit(), inputs()
-    fuse_gelu(dit)
+    dit.use_linear_gelu(linear_gelu.linear_gelu)
     with torch.inference_mode():
         plain = dit(x, t, text)
         torch.compiler.reset()

@@ -10,9 +10,7 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from sora.networks.wan.blocks import ActivatedLinear, TanhGELU
+from torch import Tensor
 
 APART = 1.5e-4
 """How far a number of the product tested may be from the tanh approximation: less than the exact GELU is (up to
@@ -43,11 +41,3 @@ def agrees_with_tanh(device: torch.device, dtype: torch.dtype) -> bool:
         return False
     expected = torch.diag(F.gelu(diagonal_N.float(), approximate="tanh"))
     return bool((found.float() - expected).abs().max() <= APART)
-
-
-def fuse_gelu(network: nn.Module) -> None:
-    """Let the network's feed-forwards compute their first layer and its tanh GELU in one product from now on. Layers
-    that train, carry adapters or multiply in another format are left as they are."""
-    for module in network.modules():
-        if isinstance(module, ActivatedLinear) and isinstance(module.activation, TanhGELU):
-            module.fused = linear_gelu

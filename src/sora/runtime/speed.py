@@ -22,7 +22,7 @@ OPTIMIZATIONS = {
     "batched-windows": "windows that do not depend on each other at once where the canvas is small, on CUDA",
     "compile": "blocks compiled where that saves time, on CUDA",
     "distinct-times": "a time that many tokens share is embedded once",
-    "fused": "queries, keys and values in one product",
+    "fused": "queries, keys and values in one product; a GELU within its product, on CUDA",
     "half-vae": "the autoencoder in float16, on CUDA; float32 or bfloat16 where that overflows",
     "kept-latents": "painted latents are handed to the next window, not encoded again; the film drifts less",
     "load-ahead": "networks are loaded, or their files read, while those before them work",

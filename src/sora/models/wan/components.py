@@ -265,10 +265,8 @@ class Components:
             )
         elif isinstance(network, WanDiT):
             self._optimize(network)
-        # Of streamed blocks too: what they did otherwise would be another graph where they are compiled.
-        fuses = isinstance(network, WanDiT) and self.speed.uses("fused")
-        if fuses and linear_gelu.is_supported(self.device, self.dtype):
-            linear_gelu.fuse_gelu(network)
+        if isinstance(network, WanDiT) and self.speed.uses("fused") and linear_gelu.is_supported(self.device, dtype):
+            network.use_linear_gelu(linear_gelu.linear_gelu)
         if isinstance(network, WanVAE):
             network.convolver = Winograd if self.speed.uses("winograd") else None
             if dtype != torch.float32:

@@ -255,6 +255,12 @@ class WanDiT(nn.Module):
         for block in self.blocks_in_order():
             block.attn1.attend, block.attn2.attend = own, text  # type: ignore[union-attr]
 
+    def use_linear_gelu(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        """Let every feed-forward compute its first layer and the tanh GELU that follows through this function of input,
+        weight and bias. Layers that train, carry adapters or have another number format go on as they are."""
+        for block in self.blocks_in_order():
+            block.ffn.net[0].fused = function  # type: ignore[union-attr, index]
+
     def parallelize(self, sequence: SequenceParallel) -> None:
         """Compute this process's share of the tokens from now on, and attend to those of all processes."""
         self.sequence = sequence
