@@ -34,6 +34,7 @@ from sora.networks.wan.config import WanConfig
 from sora.networks.wan.dit import SharedTimesteps, WanDiT
 from sora.networks.wan.vace import WanVACE
 from sora.plan import operations
+from sora.runtime import linear_gelu
 from sora.runtime.attention_kernels import KERNELS, Kernel
 from sora.runtime.attention_op import load_kernel
 from sora.runtime.compile import compile_blocks
@@ -488,6 +489,18 @@ def test_models_paint_the_same_compiled(
         assert (counter.frame_count > 0) == (seconds > 0)
     assert counter.frame_count <= 2
     assert all((a - b).abs().max() <= 1 for a, b in zip(films[:2], films[2:], strict=True))
+
+
+def test_a_plan_that_streams_shares_the_graph_of_one_that_does_not(
+    compiles_here: Path, counter: CompileCounterWithBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(linear_gelu, "is_supported", lambda *_: True)  # as on a card
+    spec = catalog.find(str(tiny_wan.folder(tmp_path / "t2v", "t2v")))
+    model: Any = models.load(spec, CPU, torch.float32)
+    for plan in ("one-prompt", "streamed"):
+        models.plan_memory(model, (5, 64, 64), encodes=False, forced=plan, sampling_seconds=LONG)
+        film(model, 5)
+    assert counter.frame_count == 1
 
 
 def test_a_second_job_makes_a_model_in_memory_worth_compiling(compiles_here: Path, tmp_path: Path) -> None:
