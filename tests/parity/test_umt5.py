@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderMode
 from transformers import T5TokenizerFast as TheirTokenizer  # type: ignore[attr-defined]
 from transformers import UMT5Config as TheirConfig
 
-from sora.models.wan import text as wan_text
+from sora.models.wan import text_cache
 from sora.models.wan.prompts import clean
 from sora.models.wan.text import T5Tokenizer, embed
 from sora.networks.umt5 import UMT5, UMT5Config, distance_buckets
@@ -290,5 +290,5 @@ def test_same_embeddings_as_the_pipeline(saved: Path) -> None:
     got = embed(ours, words, [clean(text) for text in texts])
     assert got.shape == want.shape == (len(texts), 512, 24)
     assert torch.equal(got == 0, want == 0) and distance(got, want) <= 1e-5
-    short = embed(ours, words, [clean(TEXTS["english"])], wan_text.MAX_LENGTH)
+    short = embed(ours, words, [clean(TEXTS["english"])], text_cache.MAX_LENGTH)
     assert short.shape == (1, 512, 24) and distance(short[0], want[0]) <= 1e-5
