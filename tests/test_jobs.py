@@ -58,24 +58,23 @@ def only_job() -> Job:
     return job
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "unipc", "lcm"])
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("generate", "a red ball rolls", "--frames", "40"),
-        ("generate", "a red ball rolls", "--then", "a blue ball falls", "--frames", "9"),
-        ("loop", "--prompt", "a red ball rolls"),
-        ("extend", "known.mkv", "a red ball rolls", "--frames", "9"),
-        ("edit", "known.mkv", "a blue ball rolls", "--source-prompt", "a red ball rolls", "--method", "flow"),
-        ("edit", "known.mkv", "a blue ball rolls", "--strength", "0.7"),
-    ],
-    ids=lambda words: f"{words[0]}-{len(words)}" if isinstance(words, tuple) else words,
-)
-def test_a_paused_painting_goes_on_to_the_same_frames(
-    studio: Studio, state: Path, command: tuple[str, ...], sampler: str
-):
+PAUSED = {
+    "frames": ("generate", "a red ball rolls", "--frames", "40"),
+    "shots": ("generate", "a red ball rolls", "--then", "a blue ball falls", "--frames", "9"),
+    "loop": ("loop", "--prompt", "a red ball rolls"),
+    "extend": ("extend", "known.mkv", "a red ball rolls", "--frames", "9"),
+    "flow": ("edit", "known.mkv", "a blue ball rolls", "--source-prompt", "a red ball rolls", "--method", "flow"),
+    "strength": ("edit", "known.mkv", "a blue ball rolls", "--strength", "0.7"),
+}
+# Each with two samplers, and each sampler three times: what a sampler keeps and what a verb keeps are kept apart.
+PAUSED_WITH = {name: ("euler", "unipc") if number % 2 else ("heun", "lcm") for number, name in enumerate(PAUSED)}
+
+
+@pytest.mark.parametrize(("name", "sampler"), [(name, each) for name in PAUSED for each in PAUSED_WITH[name]])
+def test_a_paused_painting_goes_on_to_the_same_frames(studio: Studio, state: Path, name: str, sampler: str):
+    command = PAUSED[name]
     words = "generate", "a red ball rolls", "--frames", "9", "--steps", "2", "--no-journal", "-o", "known.mkv", *SMALL
-    assert studio(*words).exit_code == 0
+    assert "known.mkv" not in command or studio(*words).exit_code == 0
     size = () if command[0] in ("extend", "edit") else ("--size", "64x64")
     command = (*command, *size, "--seed", "3", "--anyway", "--steps", "5", "--sampler", sampler)
     assert studio(*command, "-o", "whole.mkv", "--no-journal").exit_code == 0

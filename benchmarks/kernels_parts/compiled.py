@@ -20,7 +20,7 @@ from torch._inductor.graph import GraphLowering
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kernels_parts.machine_code import MachineCode
-from kernels_parts.pretend_card import CAPABILITY, pretend_card
+from kernels_parts.compiler_card import CAPABILITY, compiler_card
 from passes_parts.rows import WORDS, Row
 from sora.models.wan.float8_blocks import convert_blocks_to_float8
 from sora.networks.wan.blocks import Block, BlockKV, update_gathered
@@ -51,7 +51,7 @@ class Kernel:
 
 def kernels_of(row: Row, *, float8: bool) -> list[Kernel]:
     """Of one block of a row's network as it is compiled there, with sizes as symbols, in the order of their calls."""
-    with pretend_card(), config.patch(compile_threads=1, fx_graph_cache=False, benchmark_kernel=True):
+    with compiler_card(), config.patch(compile_threads=1, fx_graph_cache=False, benchmark_kernel=True):
         code = _generate(row, float8=float8)
         sources = dict(KERNEL.findall(code))
         kernels = {name: _compile(name, source) for name, source in sources.items()}

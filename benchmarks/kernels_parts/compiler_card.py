@@ -90,7 +90,7 @@ def _answers() -> dict[str, Any]:
 
 
 @contextmanager
-def pretend_card() -> Iterator[None]:
+def compiler_card() -> Iterator[None]:
     interface = {
         "get_device_properties": lambda *_: PROPERTIES,
         "get_compute_capability": lambda *_: CAPABILITY,
