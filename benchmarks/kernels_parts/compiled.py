@@ -19,8 +19,8 @@ from torch._inductor.codecache import PyCodeCache
 from torch._inductor.graph import GraphLowering
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from kernels_parts.machine_code import MachineCode
 from kernels_parts.compiler_card import CAPABILITY, compiler_card
+from kernels_parts.machine_code import MachineCode
 from passes_parts.rows import WORDS, Row
 from sora.models.wan.float8_blocks import convert_blocks_to_float8
 from sora.networks.wan.blocks import Block, BlockKV, update_gathered
