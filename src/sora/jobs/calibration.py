@@ -18,12 +18,13 @@ import numpy as np
 from sora.jobs.own_runs import Phases, Run
 
 GROUPS = {"pixels": "host"} | dict.fromkeys(("fixed", "calls"), "overhead")
-GROUPS |= dict.fromkeys(("weights", "disk", "transfer", "exchange"), "copies")
+GROUPS |= dict.fromkeys(("weights", "disk", "transfer", "exchange"), "copies") | {"interpolation": "another program"}
 """What takes a term's seconds, by its name; arithmetic, where it is none of these."""
-SHARED = {"arithmetic": 0.7, "host": 0.7, "copies": 0.0, "overhead": 0.0}
-OF_PHASE, OF_TERM = 0.25, {"arithmetic": 0.3, "host": 0.3, "copies": 1.0, "overhead": 0.7}
+SHARED = {"arithmetic": 0.7, "host": 0.7, "copies": 0.0, "overhead": 0.0, "another program": 0.0}
+OF_PHASE = 0.25
+OF_TERM = {"arithmetic": 0.3, "host": 0.3, "copies": 1.0, "overhead": 0.7, "another program": 0.5}
 """Standard deviations of the logarithm of a factor: of what the terms of a group share, those of one phase in it, and
-of each term's own. Neither copies nor overheads say anything of one another."""
+of each term's own. Copies, overheads and other programs, which work at the same time, say nothing of one another."""
 NOISE, BUSY, OF_OTHERS, AGEING = 0.1, 0.35, 0.35, 0.03
 """Standard deviations of the logarithm of a run's seconds: of the newest one, on a quiet machine and on a busy one; of
 those of another model; and what each later run adds to those before it."""

@@ -22,8 +22,8 @@ OUTPUT_BYTES = (78, 140)  # moved for each output of an autoencoder's convolutio
 TEXT_SHARE = 0.43  # of the rate of products, that a text encoder keeps
 TILED = 1.6  # times the work of an autoencoder, in tiles that overlap
 DISK = 1.0  # 10^9 bytes a second from a disk to the page cache
-CLOSING = 0.12  # seconds to close a file and verify it
-WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.03, 0.04, 0.02, 0.08, 0.2, 0.25
+CLOSING = 0.25  # seconds to close a file and verify it
+WRITTEN, FITTED, CANVAS, BLENDED, MATCHED, INTERPOLATED = 0.05, 0.04, 0.02, 0.08, 0.2, 0.25
 """Seconds of a CPU for a million pixels, whatever paints: encoded into a file; fitted to the film's size from another;
 the same of a canvas before it is painted; blended with known frames; matched to an earlier window's; made between
 painted frames. Measured on two cores with the embedded model."""
@@ -45,7 +45,7 @@ def of_film(resolved: ResolvedRequest, machine: Machine, canvases: Iterable[Canv
         "sample": summed(sampling(machine, each, compiled=compiled) for each in listed),
         "decode": summed(_decoding(resolved, machine, each) for each in listed),
         "blend": {"pixels": sum(blending(resolved, each) for each in listed)},
-        "write": {"fixed": CLOSING, "pixels": _writing(resolved)},
+        "write": {"fixed": CLOSING, **_writing(resolved)},
     }
 
 
@@ -156,7 +156,7 @@ def _fitted_pixels(resolved: ResolvedRequest, canvas: CanvasRuns) -> float:
     return canvas.frames * math.prod(resolved.size) / MILLION
 
 
-def _writing(resolved: ResolvedRequest) -> float:
+def _writing(resolved: ResolvedRequest) -> dict[str, float]:
     plan, pixels = resolved.plan, math.prod(resolved.size) / MILLION
     made = 0 if plan.retiming is None else sum(len(stretch.film) for stretch in plan.retiming.stretches)
-    return pixels * (WRITTEN * plan.film_frames + INTERPOLATED * made)
+    return {"pixels": WRITTEN * pixels * plan.film_frames, "interpolation": INTERPOLATED * pixels * made}
