@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
+from live_bytes import Live
 from sora import memory
 from sora.errors import OutOfMemory
 from sora.memory import plans
@@ -46,34 +44,6 @@ Run = Callable[[], object]
 
 SIZES = {"480p": (21, 60, 104), "720p": (21, 90, 160), "5B 704p": (31, 44, 80)}
 SMALL = WanConfig(num_layers=2, heads=6, head_dim=64, text_dim=64, ffn_dim=1024)
-
-
-class Live(TorchDispatchMode):
-    """Counts the bytes of tensors made inside it. peak: the most that stood at once, in any storage, on any device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now, self.peak = 0, 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        given = {thing.untyped_storage()._cdata for thing in tree_iter((args, kwargs)) if isinstance(thing, Tensor)}
-        out = func(*args, **kwargs)
-        for thing in tree_iter(out):
-            if isinstance(thing, Tensor) and thing.untyped_storage()._cdata not in self._known | given:
-                self._count(thing.untyped_storage())
-        self.peak = max(self.peak, self.now)
-        return out
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        self._known.add(storage._cdata)
-        self.now += storage.nbytes()
-        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
-
-    def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.now -= size
 
 
 @torch.inference_mode()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import tempfile
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -22,9 +21,9 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from live_bytes import Live
 from sora import weights
 from sora.models.compiling import Compiling
 from sora.models.wan import components
@@ -42,39 +41,23 @@ namespace { using Guard = c10::impl::NoOpDeviceGuardImpl<c10::DeviceType::CUDA>;
 """
 
 
-class CardMemory(TorchDispatchMode):
-    """Counts the bytes of tensors on the card. now: of those that are alive. peak: the most since ``restart``.
-    Convolutions in float32 also take a copy of what goes in and comes out, as cuDNN's do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now, self.peak = 0, 0
-        self._known: set[int] = set()
+class CardMemory(Live):
+    """Counts the bytes of tensors on the card, whoever made them. Convolutions in float32 also take a copy of what goes
+    in and comes out, as cuDNN's do."""
 
     def restart(self) -> None:
         self.peak = self.now
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        workspace = 0
         for thing in tree_iter(out):
             if isinstance(thing, Tensor) and thing.device.type == "cuda":
                 storage = thing.untyped_storage()
                 if storage._cdata not in self._known:
                     self._count(storage)
-        if func is torch.ops.aten.convolution.default and out.dtype == torch.float32:
-            workspace = out.nbytes + args[0].nbytes
-        self.peak = max(self.peak, self.now + workspace)
+        convolves = func is torch.ops.aten.convolution.default and out.dtype == torch.float32
+        self.peak = max(self.peak, self.now + (out.nbytes + args[0].nbytes if convolves else 0))
         return out
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        self._known.add(storage._cdata)
-        self.now += storage.nbytes()
-        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
-
-    def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.now -= size
 
 
 def attention(q_BHNK: Tensor, _: Tensor, v_BHMK: Tensor, *__: Any, **___: Any) -> Tensor:

@@ -20,13 +20,12 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import sora
 from real_files_parts import tiny_wan
+from small_dit import CONFIG, distance, inputs, small_dit
 from sora import catalog, memory
 from sora.memory.plans import find
 from sora.models import wan
 from sora.models.wan.float8_blocks import CONTEXT_LAYERS, convert_block_to_float8, convert_blocks_to_float8
 from sora.models.wan.layout import meta_module
-from sora.networks.wan.config import WanConfig
-from sora.networks.wan.dit import WanDiT
 from sora.runtime import float8, float8_rounding, lora
 from sora.runtime.compile import compile_blocks
 from sora.runtime.float8 import Float8Linear, convert_to_float8, is_fast, is_supported, pays
@@ -35,39 +34,14 @@ from sora.runtime.offload import offload_blocks
 from sora.runtime.speed import Speed
 
 CPU = torch.device("cpu")
-CONFIG = WanConfig(
-    num_layers=2, heads=2, head_dim=32, in_channels=4, out_channels=4, text_dim=8, freq_dim=16, ffn_dim=160
-)
-
 needs_products = pytest.mark.skipif(
     not is_supported(CPU), reason="this build of torch has no float8 products with row scales on CPUs"
 )
 
 
-def small_dit(config: WanConfig = CONFIG) -> WanDiT:
-    """In bfloat16, with weights under which nothing dies out."""
-    torch.manual_seed(0)
-    dit = WanDiT(config).eval().requires_grad_(False)
-    for p in dit.parameters():
-        p.normal_(std=p[0].numel() ** -0.5 if p.ndim > 1 else 0.3)
-    return dit.bfloat16()
-
-
-def inputs() -> tuple[Tensor, Tensor, Tensor]:
-    """Latents, a time, a text."""
-    rng = torch.Generator().manual_seed(1)
-    x, text = torch.randn(1, 4, 3, 4, 6, generator=rng), torch.randn(1, 5, 8, generator=rng)
-    return x.bfloat16(), torch.full((1,), 700.0), text.bfloat16()
-
-
 @pytest.fixture
 def small_sizes_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(float8, "MIN_CHANNELS_OUT", 16)
-
-
-def distance(x: Tensor, y: Tensor) -> float:
-    """Of x from y, relative to y."""
-    return float((x.double() - y.double()).norm() / y.double().norm())
 
 
 # Rounding

@@ -10,34 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from small_dit import distance, inputs, small_dit
 from sora.networks.wan.config import WanConfig
-from sora.networks.wan.dit import WanDiT
 from sora.runtime import linear_gelu
 from sora.runtime.compile import compile_blocks
 from sora.runtime.linear_gelu import agrees_with_tanh, is_supported
 
 CPU = torch.device("cpu")
 CONFIG = WanConfig(num_layers=2, heads=2, head_dim=32, in_channels=4, out_channels=4, text_dim=8, freq_dim=16)
-
-
-def small_dit() -> WanDiT:
-    torch.manual_seed(0)
-    dit = WanDiT(CONFIG).eval().requires_grad_(False)
-    for p in dit.parameters():
-        p.normal_(std=p[0].numel() ** -0.5 if p.ndim > 1 else 0.3)
-    return dit.bfloat16()
-
-
-def inputs() -> tuple[Tensor, Tensor, Tensor]:
-    """Latents, a time, a text."""
-    rng = torch.Generator().manual_seed(1)
-    x, text = torch.randn(1, 4, 3, 4, 6, generator=rng), torch.randn(1, 5, 8, generator=rng)
-    return x.bfloat16(), torch.full((1,), 700.0), text.bfloat16()
-
-
-def distance(x: Tensor, y: Tensor) -> float:
-    """Of x from y, relative to y."""
-    return float((x.double() - y.double()).norm() / y.double().norm())
 
 
 def _activated(bias: Tensor, x: Tensor, weight: Tensor, *, use_gelu: bool) -> Tensor:
@@ -78,8 +58,8 @@ def test_a_card_in_float32_keeps_both_steps(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_network_is_as_near_to_the_truth_with_it(products: list[tuple[int, ...]]) -> None:
-    dit, (x, t, text) = small_dit(), inputs()
-    exact = small_dit().float()(x.float(), t, text.float())
+    dit, (x, t, text) = small_dit(CONFIG), inputs()
+    exact = small_dit(CONFIG).float()(x.float(), t, text.float())
     with torch.inference_mode():
         separate = dit(x, t, text)
         assert not products
@@ -91,7 +71,7 @@ def test_a_network_is_as_near_to_the_truth_with_it(products: list[tuple[int, ...
 
 
 def test_what_trains_or_carries_adapters_is_left_alone(products: list[tuple[int, ...]]) -> None:
-    dit: Any = small_dit()
+    dit: Any = small_dit(CONFIG)
     dit.use_linear_gelu(linear_gelu.linear_gelu)
     feed_forward, x = dit.blocks[0].ffn, torch.randn(3, CONFIG.dim).bfloat16()
     feed_forward(x.clone().requires_grad_()).sum().backward()
@@ -104,7 +84,7 @@ def test_what_trains_or_carries_adapters_is_left_alone(products: list[tuple[int,
 
 def test_compiled_blocks_contain_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "_addmm_activation", _activated)
-    dit, (x, t, text) = small_dit(), inputs()
+    dit, (x, t, text) = small_dit(CONFIG), inputs()
     dit.use_linear_gelu(linear_gelu.linear_gelu)
     with torch.inference_mode():
         plain = dit(x, t, text)

@@ -52,24 +52,19 @@ def memory_needs(
     paths = {} if component_paths is None else component_paths
     experts = len([name for name in EXPERTS if name in paths]) if paths else 1 + (spec.boundary is not None)
     dit = meta_module(spec, EXPERTS[0], paths.get(EXPERTS[0]))
-    has_image_encoder = "image_encoder" in paths if paths else "image_encoder/config.json" in spec.files
-    image_encoder = meta_module(spec, "image_encoder", paths.get("image_encoder")) if has_image_encoder else None
-    text_encoder = meta_module(spec, "text_encoder", paths.get("text_encoder"))
     dit_bytes = _bytes_per_parameter(dit, paths.get(EXPERTS[0]), itemsize)
-    text_encoder_bytes = _bytes_per_parameter(text_encoder, paths.get("text_encoder"), itemsize)
     _, t, h, w = latents = spec.grid.latent_shape(*shape_FYX)
     tokens = (references + t) * h * w // spec.grid.patch**2
     divided = config_of_canvas(processes, dit.config.heads, guided=guided) or ParallelConfig()  # type: ignore[union-attr]
     prompts = 2 if guided and spec.defaults.guidance != 1 else 1
-    batches_guidance = prompts == 2 and should_batch_guidance(speed, device, tokens)
-    batches_guidance = batches_guidance and divided.cfg_degree == 1
+    batches_guidance = prompts == 2 and divided.cfg_degree == 1 and should_batch_guidance(speed, device, tokens)
     workload = Workload(
         transformer=Transformer.of(dit, dit_bytes, experts=experts),
-        text=TextEncoder.of(text_encoder, text_encoder_bytes),
+        text=_text_encoder(spec, paths.get("text_encoder"), itemsize),
         vae=autoencoder_sizes(meta_module(spec, "vae", paths.get("vae")), device, vae_dtype),
         latents=latents,
         references=references,
-        image=WeightsSize() if image_encoder is None else WeightsSize.of(image_encoder, itemsize),
+        image=_image_encoder(spec, paths, itemsize),
         prompts=prompts,
         batch=2 if batches_guidance else 1,
         windows=windows,
@@ -83,6 +78,19 @@ def memory_needs(
         ulysses_degree=divided.ulysses_degree,
     )
     return memory_needs_of(workload)
+
+
+def _text_encoder(spec: ModelSpec, path: Path | None, itemsize: int) -> TextEncoder:
+    network = meta_module(spec, "text_encoder", path)
+    return TextEncoder.of(network, _bytes_per_parameter(network, path, itemsize))
+
+
+def _image_encoder(spec: ModelSpec, paths: Mapping[str, Path], itemsize: int) -> WeightsSize:
+    """Of size 0 where there is none. paths: of what is downloaded, or empty."""
+    is_there = "image_encoder" in paths if paths else "image_encoder/config.json" in spec.files
+    if not is_there:
+        return WeightsSize()
+    return WeightsSize.of(meta_module(spec, "image_encoder", paths.get("image_encoder")), itemsize)
 
 
 def memory_needs_of(workload: Workload) -> Needs:
