@@ -79,7 +79,7 @@ def facts(resolved: ResolvedRequest, planned: PlannedMemory | None = None) -> di
 def _memory_plan(resolved: ResolvedRequest) -> PlannedMemory:
     request, (shape_FYX, known) = resolved.request, resolved.largest_canvas
     options: dict[str, Any] = {"encodes": known, "references": resolved.pictures, "forced": request.memory}
-    options |= {"processes": request.gpus or 1, **gpus.division(resolved), "speed": resolved.speed}
+    options |= {"processes": request.gpus or 1, "guided": gpus.is_guided(resolved), "speed": resolved.speed}
     device = memory.choose_device(request.device)
     gpus.check(resolved, device)
     dtype = memory.choose_dtype(request.dtype, device)

@@ -79,7 +79,7 @@ def machine_of(
         compiled=compiled,
         is_known=found.rates is not None,
         on_disk=on_disk,
-        division=gpus.division_among(resolved, device),
+        division=gpus.division(resolved, device),
     )
 
 

@@ -126,7 +126,7 @@ def arrange(resolved: ResolvedRequest, model: Model) -> str:
     """As ``models.plan_memory``, for the largest canvas of a request."""
     shape_FYX, known = resolved.largest_canvas
     options: dict[str, Any] = {"references": resolved.pictures, "forced": resolved.request.memory}
-    options |= gpus.division(resolved)
+    options["guided"] = gpus.is_guided(resolved)
     if isinstance(model, Offloadable):
         dtype = memory.choose_dtype(resolved.request.dtype, model.device)
         options |= {"sampling_seconds": forecast.sampling_seconds(resolved, model.device, dtype)}
